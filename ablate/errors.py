@@ -1,0 +1,119 @@
+"""Every error that `ablate` raises on purpose.
+
+    AblateError                     exit code
+    ├── UsageError                  2   a command or call that cannot mean anything
+    │   ├── ParameterError          2   a wrong argument of a public function (also a ValueError)
+    │   ├── StudyFileError          2   a wrong study or space file: every problem at once
+    │   ├── DataError               2   a data set that is missing, empty or inconsistent
+    │   ├── StudyNotFoundError      2   no such study in the storage
+    │   ├── StudyExistsError        2   `launch` on a study that was begun with other contents
+    │   ├── FingerprintError        2   what is resumed is not what was begun
+    │   ├── ResourceError           2   CPUs or GPUs are asked for that are not there
+    │   └── MissingDependencyError  2   an optional package or program is not installed
+    └── InfrastructureError         3   storage, cluster or disk failed; the study can be resumed
+        ├── StorageError            3
+        └── LeaseError              3   another driver holds the study
+
+A message is one line: where, the rule, what was got, the fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class AblateError(Exception):
+    """Base of every error raised on purpose; `exit_code` is the command line's."""
+
+    exit_code = 1
+
+
+class UsageError(AblateError):
+    """What was asked for cannot be done as it was asked."""
+
+    exit_code = 2
+
+
+class ParameterError(UsageError, ValueError):
+    """An argument of a public function is outside its domain."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong in a study or space file.
+
+    Attributes:
+        file: as the user named it.
+        line, column: from 1; 0 where there is no place (a missing file, a `--set`).
+        message: `key: rule, got X. Fix.`
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.message}"
+
+
+class StudyFileError(UsageError):
+    """A study or space file is wrong; `problems` holds everything found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class DataError(UsageError):
+    """A data set is missing, empty, unreadable or inconsistent."""
+
+
+class StudyNotFoundError(UsageError):
+    """The storage holds no study of that name."""
+
+
+class StudyExistsError(UsageError):
+    """The storage holds a study of that name already."""
+
+
+class FingerprintError(UsageError):
+    """The study or its environment is not the one that was begun."""
+
+
+class ResourceError(UsageError):
+    """More CPUs or GPUs are asked for than there are."""
+
+
+class MissingDependencyError(UsageError):
+    """An optional package or program is needed and not installed."""
+
+
+class InfrastructureError(AblateError):
+    """Something outside the trials failed; nothing is lost and the study can be resumed."""
+
+    exit_code = 3
+
+
+class StorageError(InfrastructureError):
+    """The study's storage cannot be reached or read."""
+
+
+class LeaseError(InfrastructureError):
+    """Another driver is running the study."""
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The fix for an unknown name: the nearest known one, or the list of all.
+
+    Args:
+        name: what was got.
+        known: what there is; may be empty.
+    """
+    nearest = get_close_matches(name, known, n=1, cutoff=0.6)
+    if nearest:
+        return f"Did you mean {nearest[0]}?"
+    return f"Known: {', '.join(known)}." if known else "There is none."
