@@ -1,0 +1,36 @@
+"""Distortions of image batches, on the device, one strength per image.
+
+This module is plain data: importing it loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ablate.errors import ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    from ablate.distortion.kind import Distortion
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "impulse_noise"),
+    "blur": ("gaussian_blur",),
+    "photometric": ("brightness", "contrast", "saturation"),
+}
+"""Family -> its types, in the order of every table and of the mix of CA."""
+
+
+def load(name: str) -> Distortion:
+    """The distortion type of that name.
+
+    Raises:
+        ParameterError: if no family has it.
+    """
+    types = [kind for family in FAMILIES.values() for kind in family]
+    if name not in types:
+        raise ParameterError(
+            f"distortion: must be a registered type, got {name!r}. {did_you_mean(name, types)}"
+        )
+    distortion: Distortion = import_module(f"ablate.distortion.{name}").DISTORTION
+    return distortion

@@ -1,0 +1,29 @@
+"""Brightness: the same amount added to every value of an image, or taken from it.
+
+Source: the brightness of CIFAR-10-C.  Differs: added in RGB instead of to HSV's V, and darker is as
+likely as brighter.
+"""
+
+from __future__ import annotations
+
+from ablate.distortion.kind import Distortion
+from ablate.distortion.random import draw_sign
+from ablate.distortion.shapes import Images, PerImage, Strengths
+
+SHIFT = 0.5
+"""What is added or taken at strength 1, in units of the pixel range."""
+
+
+def brightness(images: Images, strength: Strengths, sign: PerImage) -> Images:
+    """The images plus `SHIFT * strength * sign`, clamped to [0, 1].
+
+    Args:
+        images: in [0, 1].
+        strength: in [0, 1], one per image.
+        sign: 1 brighter, -1 darker, one per image.
+    """
+    shift = (SHIFT * strength * sign)[:, None, None, None]
+    return (images + shift).clamp_(0, 1).to(images.dtype)
+
+
+DISTORTION = Distortion("brightness", draw_sign, brightness)

@@ -1,0 +1,94 @@
+"""What a distortion type is: its randomness for a batch, and what it does with it.
+
+The two are apart so that image i of a batch gets the same draw whatever else is in use: the draw
+is made for the whole batch, and the images that the type falls to take their rows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ablate.distortion.shapes import Images, Strengths
+from ablate.errors import ParameterError
+
+Draw = Callable[[torch.Size, torch.Generator], Tensor]
+Apply = Callable[[Images, Strengths, Tensor], Images]
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One distortion type.
+
+    Attributes:
+        name: as in `FAMILIES`.
+        draw: (shape of the images, generator) -> the randomness of the whole batch on the
+            generator's device; its first axis is the image.  Its other axes are empty where the
+            type has no randomness.
+        apply: (images, strength, rows of the draw) -> the images distorted, in [0, 1], of the
+            same shape, dtype and device.  It checks nothing.
+    """
+
+    name: str
+    draw: Draw
+    apply: Apply
+
+    def __call__(self, images: Tensor, strength: Tensor, generator: torch.Generator) -> Images:
+        """Distort a batch, each image by its own strength.
+
+        Args:
+            images: floating point in [0, 1], `[batch, channel, height, width]`, 1 or 3 channels.
+            strength: floating point in [0, 1], `[batch]`: 0 is the identity, 1 the strongest.
+            generator: on the images' device.  The same state gives the same images on a CPU.
+
+        Returns:
+            New images of the same shape, dtype and device.
+
+        Raises:
+            ParameterError: if a shape or dtype is another one, or a strength is outside [0, 1].
+                Strengths on a GPU are not read, since that would make it wait.
+        """
+        check_images(self.name, images)
+        check_strength(self.name, strength, batch=len(images))
+        return self.apply(images, strength, self.draw(images.shape, generator))
+
+
+def check_images(where: str, images: Tensor) -> None:
+    """Refuse what is not a batch of float images; looks at shape and dtype alone.
+
+    Raises:
+        ParameterError: naming `where`.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ParameterError(
+            f"{where}: images must be [batch, channel, height, width] with 1 or 3 channels, "
+            f"got {list(images.shape)}. Add or move the missing axis."
+        )
+    if not images.is_floating_point():
+        raise ParameterError(
+            f"{where}: images must be floating point in [0, 1], got {images.dtype}. "
+            "Divide bytes by 255 first."
+        )
+
+
+def check_strength(where: str, strength: Tensor, *, batch: int) -> None:
+    """Refuse what is not one strength per image.
+
+    Raises:
+        ParameterError: naming `where`.
+    """
+    if strength.shape != (batch,) or not strength.is_floating_point():
+        raise ParameterError(
+            f"{where}: strength must be one float per image, shape [{batch}], "
+            f"got {strength.dtype} of shape {list(strength.shape)}. "
+            "For one strength use torch.full((batch,), strength)."
+        )
+    if batch and strength.device.type == "cpu":
+        low, high = strength.min().item(), strength.max().item()
+        if not (low >= 0 and high <= 1):
+            raise ParameterError(
+                f"{where}: strength must be in [0, 1], got {low:g} to {high:g}. Clamp it."
+            )

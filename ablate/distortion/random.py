@@ -1,0 +1,54 @@
+"""Generators made from a seed on the spot, and the draws that the distortion types are made of."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ablate.distortion.shapes import Bits, Images, PerImage
+
+
+def make_generator(seed: int, device: torch.device | str) -> torch.Generator:
+    """A new generator on the device, so that no generator's state has to be kept.
+
+    Args:
+        seed: in [0, 2**63), as `derive_seed` gives it.
+        device: where the random numbers are wanted; another kind of device gives other numbers.
+    """
+    return torch.Generator(device).manual_seed(seed)
+
+
+def draw_bits(shape: torch.Size, generator: torch.Generator) -> Bits:
+    """Sixteen random bits for each value of the images, as int16.
+
+    A batch is drawn whole while a type needs only its own images' rows, so the draw has to be
+    cheap: four values come out of one 64-bit number, which on a CPU takes a fifth of `randn`'s
+    time.  `as_uniform` and `as_normal` then work on the rows in use.
+    """
+    count = math.prod(shape)
+    words = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)
+    words.random_(-(2**63), None, generator=generator)
+    return words.view(torch.int16)[:count].view(shape)
+
+
+def draw_sign(shape: torch.Size, generator: torch.Generator) -> PerImage:
+    """1 or -1 for each image, equally likely: the draw of a type that goes both ways."""
+    coin = torch.rand(shape[0], generator=generator, device=generator.device)
+    return torch.where(coin < 0.5, -1.0, 1.0)
+
+
+def draw_nothing(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """The draw of a type without randomness: a row of nothing for each image."""
+    return torch.empty((shape[0], 0), device=generator.device)
+
+
+def as_uniform(bits: Bits) -> Images:
+    """Uniform values, the middles of 2**16 equal steps of (0, 1), in fp32."""
+    return (bits + 32768.5) / 65536
+
+
+def as_normal(bits: Bits) -> Images:
+    """Standard normal values in fp32: the quantiles of `as_uniform`, within +-4.4."""
+    return math.sqrt(2) * torch.erfinv((bits + 0.5) / 32768)

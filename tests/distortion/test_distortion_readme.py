@@ -1,0 +1,26 @@
+"""The README of the distortions: its example runs and its table names every type."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+import ablate.distortion
+from ablate.distortion import FAMILIES
+
+README = (Path(ablate.distortion.__file__).parent / "README.md").read_text()
+
+
+def test_its_example_runs() -> None:
+    example = "\n".join(line[4:] for line in README.splitlines() if line.startswith("    "))
+    names = {"images": torch.rand(2, 3, 8, 8), "strength": torch.tensor([0.0, 1.0])}
+    exec(example, names)
+    assert torch.equal(names["noisy"][0], names["images"][0])
+    assert not torch.equal(names["noisy"][1], names["images"][1])
+
+
+def test_its_table_names_every_type_in_its_family() -> None:
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \|", README, flags=re.MULTILINE)
+    assert rows == [(family, kind) for family, types in FAMILIES.items() for kind in types]
