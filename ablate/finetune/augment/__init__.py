@@ -1,0 +1,1 @@
+"""Augmented copies of a batch, made while training."""

@@ -1,0 +1,45 @@
+"""The loop in the README of the losses runs as it is written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import ablate.finetune.loss
+from ablate import StabilityLoss
+from ablate.finetune.loss import DISTANCES, TERMS
+
+README = (Path(ablate.finetune.loss.__file__).parent / "README.md").read_text()
+
+
+def test_its_loop_trains() -> None:
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", README, flags=re.MULTILINE)
+    loops = [block for block in blocks if "FeatureTaps" in block]
+    assert len(loops) == 1
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("stage2", nn.Conv2d(3, 4, 3))
+    model.add_module("stage3", nn.Conv2d(4, 4, 3))
+    model.add_module("head", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)))
+    before = [parameter.clone() for parameter in model.parameters()]
+    names = {
+        "torch": torch,
+        "cross_entropy": cross_entropy,
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "batches": [(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))] * 2,
+    }
+    exec("\n".join(line[4:] for line in loops[0].splitlines()), names)
+    assert all(
+        not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)
+    )
+    assert bool(torch.isfinite(StabilityLoss()(*names["logits"].chunk(2))))
+
+
+def test_it_names_every_term_and_distance() -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
+    assert rows == {*TERMS, *DISTANCES}
