@@ -1,0 +1,1 @@
+"""Ledger rows become frozen Info objects: frame, Pareto front, hypervolume, status."""

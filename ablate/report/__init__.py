@@ -1,0 +1,1 @@
+"""Frozen Info objects become figures, tables and the live display."""

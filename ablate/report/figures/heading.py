@@ -1,0 +1,84 @@
+"""What stands over a figure: the question, and what its numbers stand on."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import Any
+
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.report.figures.window import Window
+from ablate.report.numbers import plain_text, reference_text
+from ablate.report.style import FAINT_INK, FONT_SIZE
+
+_TITLE_CHARACTERS = 62
+_SUBTITLE_CHARACTERS = 92
+
+
+def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
+    """A title that fits one column of print.
+
+    Args:
+        title: plain text; broken between words.
+        subtitle: plain facts; broken only between two.
+
+    Returns:
+        plotly's `layout.title`, with whatever its author wrote escaped, and the top margin in
+        pixels that it takes.
+    """
+    lines = textwrap.wrap(title, _TITLE_CHARACTERS)
+    facts_lines = _lines(subtitle)
+    top = 1.3 * (len(lines) * (FONT_SIZE + 1) + len(facts_lines) * (FONT_SIZE - 2)) + 30
+    return {
+        "text": "<br>".join(f"<b>{plain_text(line)}</b>" for line in lines),
+        "font": {"size": FONT_SIZE + 1},
+        "subtitle": {
+            "text": "<br>".join(plain_text(line) for line in facts_lines),
+            "font": {"size": FONT_SIZE - 2, "color": FAINT_INK},
+        },
+        "x": 0.02,
+        "xanchor": "left",
+        # Not 1 with a pad: plotly.js does not apply `title.pad.t` to a title anchored so.
+        "y": 0.97,
+        "yref": "container",
+        "yanchor": "top",
+    }, top
+
+
+def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
+    """What the numbers stand on: n, data, split, seed, hypervolume with its reference."""
+    images = f", n = {info.n_images} images" if info.n_images is not None else ""
+    said = [
+        f"{len(info.points)} of {info.trials} trials complete",
+        f"{info.dataset}, {info.model}",
+        f"{info.split}{images}, single seed ({info.seed})",
+    ]
+    if info.hypervolume is not None and info.reference_point is not None:
+        metrics = [objective.metric for objective in info.objectives]
+        point = reference_text(metrics, info.reference_point)
+        said.append(f"hypervolume {info.hypervolume:.4g}, reference point {point}")
+    drawn = [point for point in info.points if all(map(math.isfinite, point.values))]
+    dominated = [point for point in drawn if not point.on_front]
+    if dominated:
+        said.append("faint: dominated")
+    outside = sum(not _is_inside(point, windows) for point in dominated)
+    if outside:
+        said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
+    if len(drawn) < len(info.points):
+        said.append(f"{len(info.points) - len(drawn)} with a value that is no number")
+    return said
+
+
+def _is_inside(point: ParetoPoint, windows: list[Window]) -> bool:
+    return all(window.contains(value) for window, value in zip(windows, point.values, strict=True))
+
+
+def _lines(facts: list[str]) -> list[str]:
+    lines = [facts[0]]
+    for fact in facts[1:]:
+        joined = f"{lines[-1]} · {fact}"
+        if len(joined) <= _SUBTITLE_CHARACTERS:
+            lines[-1] = joined
+        else:
+            lines.append(fact)
+    return lines

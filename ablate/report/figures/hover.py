@@ -1,0 +1,68 @@
+"""What stands beside a point when a person points at it: every parameter and every score."""
+
+from __future__ import annotations
+
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.report.numbers import (
+    duration_text,
+    gain_text,
+    metric_label,
+    metric_text,
+    param_text,
+    plain_text,
+)
+from ablate.study.scores import Scores
+
+
+def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
+    """A trial in lines of plotly's markup; whatever the study's author wrote is escaped."""
+    head = f"<b>Trial {point.number}</b>{', on the front' if point.on_front else ''}"
+    lines = [head, *_objective_lines(info, point.values)]
+    lines.append("")
+    lines += [
+        f"{plain_text(key)}: {plain_text(param_text(value))}"
+        for key, value in sorted(point.params.items())
+    ] or ["no parameter is searched"]
+    if point.scores is not None:
+        lines += ["", *_score_lines(info, point.scores)]
+    return "<br>".join(lines)
+
+
+def reference_hover(info: ParetoInfo, name: str, label: str) -> str:
+    """A reference in lines of plotly's markup: its objectives and gains."""
+    return "<br>".join([f"<b>{label}</b>", *_objective_lines(info, info.references[name])])
+
+
+def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:
+    lines = []
+    for objective, value, gain in zip(info.objectives, values, info.gains(values), strict=True):
+        text = gain_text(objective.metric, gain)
+        gained = f" ({text} against the baseline)" if text else ""
+        label = plain_text(metric_label(objective.metric))
+        lines.append(f"{label}: <b>{metric_text(objective.metric, value)}</b>{gained}")
+    return lines
+
+
+def _score_lines(info: ParetoInfo, scores: Scores) -> list[str]:
+    """Every score that is no objective: totals, then a line a type, severity by severity."""
+    metrics = scores.metrics()
+    said = {"train_seconds", *(objective.metric for objective in info.objectives)}
+    lines = [
+        f"{metric_label(name)}: {metric_text(name, metrics[name])}"
+        for name in metrics
+        if name not in said and "accuracy." not in name
+    ]
+    for family, kinds in scores.families.items():
+        mean = 100 * scores.family_accuracy(family)
+        lines.append(f"<b>{plain_text(family)}: {mean:.1f}</b>")
+        for kind in kinds:
+            by_severity = scores.accuracies[kind]
+            each = " / ".join(f"{100 * accuracy:.1f}" for accuracy in by_severity.values())
+            seen = ", seen" if kind in scores.seen_types else ""
+            lines.append(
+                f"  {plain_text(kind)}: {100 * scores.type_accuracy(kind):.1f} = mean of {each} "
+                f"(severity {' / '.join(by_severity)}{seen})"
+            )
+    if scores.train_seconds:
+        lines.append(f"trained in {duration_text(scores.train_seconds)}")
+    return lines

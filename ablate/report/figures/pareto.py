@@ -1,0 +1,276 @@
+"""The Pareto figure: robust against clean accuracy, and what the search attained.
+
+A point is a complete trial, its colour and mark are its loss terms (`report.style`), faint where
+another trial dominates it. The step line is the border of what is attained; the baseline and the
+plain finetune stand in black. With more than two objectives each pair has a panel, axes linked,
+and each panel's step line is the front of its own plane; full colour stays with the trials on the
+front of all objectives.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from ablate.analysis.dominance import staircase
+from ablate.analysis.metrics import is_accuracy, metric_split
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.errors import ParameterError
+from ablate.report.figures.heading import facts, heading
+from ablate.report.figures.hover import point_hover, reference_hover
+from ablate.report.figures.window import Window, axis_window
+from ablate.report.numbers import metric_label, plain_text
+from ablate.report.style import (
+    DOMINATED_OPACITY,
+    FAINT_INK,
+    FONT_SIZE,
+    INK,
+    base_axis,
+    base_layout,
+    terms_style,
+)
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter
+
+REFERENCES = {
+    "baseline": ("Baseline", "star"),
+    "plain": ("Plain finetune", "x-thin"),
+}
+_PANEL_PIXELS = (560, 500)
+_GRID_PANEL_PIXELS = (380, 330)
+_MARGIN = {"l": 76, "r": 16, "b": 56}
+
+
+def plot_pareto(info: ParetoInfo) -> Figure:
+    """Draw a study's front.
+
+    Args:
+        info: of two objectives or more; the first is the x axis. May be without a point: the
+            references are drawn, and a line says that no trial is complete.
+
+    Returns:
+        A figure that fills its page; as an image it is made for one column of print, or two
+        where there are several panels. `layout.meta` holds the study's name, fingerprint, split,
+        images, seed and N.
+
+    Raises:
+        ParameterError: if there is only one objective.
+    """
+    count = len(info.objectives)
+    if count < 2:
+        raise ParameterError(
+            f"{info.study}: a Pareto figure needs two objectives, got {count} "
+            f"({info.objectives[0].metric}). Add one to `objectives` in the study file."
+        )
+    from plotly.subplots import make_subplots
+
+    side = count - 1
+    figure = make_subplots(
+        rows=side,
+        cols=side,
+        shared_xaxes="columns",
+        shared_yaxes="rows",
+        horizontal_spacing=0.06,
+        vertical_spacing=0.06,
+        specs=[[{} if column <= row else None for column in range(side)] for row in range(side)],
+    )
+    windows = [axis_window(info, objective) for objective in range(count)]
+    for x, y in combinations(range(count), 2):
+        first = (x, y) == (0, 1)
+        traces = [_front_line(info, x, y, windows, first)]
+        traces += _point_traces(info, x, y, first)
+        traces += _reference_traces(info, x, y, windows, first)
+        figure.add_traces(traces, rows=y, cols=x + 1)
+        figure.update_xaxes(_axis(info, x, windows[x], y == side), row=y, col=x + 1)
+        figure.update_yaxes(_axis(info, y, windows[y], x == 0), row=y, col=x + 1)
+        _add_baseline_lines(figure, info, x, y)
+    figure.update_layout(_layout(info, windows))
+    panel = _PANEL_PIXELS if side == 1 else _GRID_PANEL_PIXELS
+    width, height = side * panel[0], side * panel[1]
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    bottom = _MARGIN["b"] + _legend_pixels(named, width - _MARGIN["l"] - _MARGIN["r"])
+    figure.update_layout(margin_b=bottom, meta=_meta(info) | {"image_pixels": [width, height]})
+    if not info.points:
+        figure.add_annotation(
+            text="no complete trial yet",
+            xref="x domain",
+            yref="y domain",
+            x=0.5,
+            y=0.5,
+            showarrow=False,
+            bgcolor="white",
+            font={"size": FONT_SIZE, "color": FAINT_INK},
+        )
+    return figure
+
+
+def _front_line(
+    info: ParetoInfo, x: int, y: int, windows: list[Window], in_legend: bool
+) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    line_x, line_y = staircase(
+        [point.values[x] for point in info.points],
+        [point.values[y] for point in info.points],
+        (info.objectives[x], info.objectives[y]),
+        (windows[x].worst, windows[y].worst),
+    )
+    return Scatter(
+        x=line_x,
+        y=line_y,
+        mode="lines",
+        name="Front",
+        legendgroup="front",
+        legendrank=1,
+        showlegend=in_legend and bool(line_x),
+        line={"color": INK, "width": 1.5},
+        hoverinfo="skip",
+    )
+
+
+def _point_traces(info: ParetoInfo, x: int, y: int, in_legend: bool) -> list[Scatter]:
+    """Two traces a set of loss terms: the dominated trials, then over them those on the front."""
+    from plotly.graph_objects import Scatter
+
+    by_label: dict[str, list[ParetoPoint]] = {}
+    for point in info.points:
+        by_label.setdefault(terms_style(point.loss_terms).label, []).append(point)
+    dominated: list[Scatter] = []
+    front: list[Scatter] = []
+    for rank, (label, points) in enumerate(sorted(by_label.items())):
+        style = terms_style(label)
+        for on_front, traces in ((False, dominated), (True, front)):
+            drawn = [point for point in points if point.on_front is on_front]
+            if not drawn:
+                continue
+            traces.append(
+                Scatter(
+                    x=[point.values[x] for point in drawn],
+                    y=[point.values[y] for point in drawn],
+                    mode="markers",
+                    name=f"{plain_text(label)} ({len(points)})",
+                    legendgroup=label,
+                    legendrank=3 + rank,
+                    showlegend=in_legend
+                    and (on_front or not any(point.on_front for point in points)),
+                    marker={
+                        "color": style.color,
+                        "symbol": style.symbol,
+                        "size": 11 if on_front else 9,
+                        "opacity": 1 if on_front else DOMINATED_OPACITY,
+                        "line": {"color": INK if on_front else style.color, "width": 1},
+                    },
+                    customdata=[point.number for point in drawn],
+                    hovertext=[point_hover(info, point) for point in drawn],
+                    hoverinfo="text",
+                )
+            )
+    return dominated + front
+
+
+def _reference_traces(
+    info: ParetoInfo, x: int, y: int, windows: list[Window], in_legend: bool
+) -> list[Scatter]:
+    from plotly.graph_objects import Scatter
+
+    traces = []
+    for name, (label, symbol) in REFERENCES.items():
+        values = info.references.get(name)
+        if values is None or not (
+            windows[x].contains(values[x]) and windows[y].contains(values[y])
+        ):
+            continue
+        traces.append(
+            Scatter(
+                x=[values[x]],
+                y=[values[y]],
+                mode="markers",
+                name=label,
+                legendgroup=name,
+                legendrank=2,
+                showlegend=in_legend,
+                marker={
+                    "color": INK,
+                    "symbol": symbol,
+                    "size": 12 if name == "baseline" else 9,
+                    "line": {"color": INK, "width": 0 if name == "baseline" else 2.5},
+                },
+                hovertext=[reference_hover(info, name, label)],
+                hoverinfo="text",
+                cliponaxis=False,
+            )
+        )
+    return traces
+
+
+def _add_baseline_lines(figure: Figure, info: ParetoInfo, x: int, y: int) -> None:
+    """Dotted lines through the baseline: right of one and above the other is a gain in both."""
+    baseline = info.references.get("baseline")
+    if baseline is None:
+        return
+    look: dict[str, Any] = {
+        "line": {"color": FAINT_INK, "width": 1, "dash": "dot"},
+        "layer": "below",
+        "row": y,
+        "col": x + 1,
+    }
+    if not math.isnan(baseline[x]):
+        figure.add_vline(baseline[x], **look)
+    if not math.isnan(baseline[y]):
+        figure.add_hline(baseline[y], **look)
+
+
+def _axis(info: ParetoInfo, objective: int, window: Window, titled: bool) -> dict[str, Any]:
+    metric = info.objectives[objective].metric
+    split = metric_split(metric)
+    axis = base_axis() | {"range": [window.low, window.high]}
+    if is_accuracy(metric):
+        axis["tickformat"] = ".3~%"
+    if titled:
+        label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
+        axis["title"] = {"text": plain_text(label), "standoff": 8, "font": {"size": FONT_SIZE}}
+    return axis
+
+
+def _layout(info: ParetoInfo, windows: list[Window]) -> dict[str, Any]:
+    title, top = heading(info.question or f"Pareto front of {info.study}", facts(info, windows))
+    return base_layout() | {
+        "title": title,
+        "margin": _MARGIN | {"t": top},
+        "legend": {
+            "orientation": "h",
+            "x": 0.5,
+            "xanchor": "center",
+            "y": 0.01,
+            "yref": "container",
+            "yanchor": "bottom",
+            "font": {"size": FONT_SIZE - 1},
+        },
+        "hovermode": "closest",
+    }
+
+
+def _meta(info: ParetoInfo) -> dict[str, Any]:
+    return {
+        "title": f"{info.study}: Pareto front",
+        "study": info.study,
+        "fingerprint": info.fingerprint,
+        "split": info.split,
+        "n_images": info.n_images,
+        "seed": info.seed,
+        "trials": info.trials,
+        "complete": len(info.points),
+    }
+
+
+def _legend_pixels(names: list[str], width: float) -> float:
+    """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
+    rows, used = (1 if names else 0), 0.0
+    for name in names:
+        entry = 45 + 0.5 * (FONT_SIZE - 1) * len(name)
+        if used and used + entry > width:
+            rows, used = rows + 1, 0.0
+        used += entry
+    return rows * 30.0

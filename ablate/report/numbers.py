@@ -1,0 +1,100 @@
+"""Numbers and names as a person reads them: the only place where a fraction becomes percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from ablate.analysis.metrics import SPLITS, is_accuracy
+
+MISSING = "-"
+_KINDS = {
+    "clean_accuracy": "Clean accuracy",
+    "robust_accuracy": "Robust accuracy",
+    "robust_accuracy_seen": "Robust accuracy, seen types",
+    "robust_accuracy_unseen": "Robust accuracy, unseen types",
+}
+
+
+def metric_label(metric: str) -> str:
+    """ "Robust accuracy" for `val_robust_accuracy`; a metric nobody knows keeps its name."""
+    split, _, rest = metric.partition("_")
+    if split not in SPLITS:
+        return "Training time (s)" if metric == "train_seconds" else metric
+    if rest.startswith("accuracy."):
+        return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
+    return _KINDS.get(rest, metric)
+
+
+def metric_text(metric: str, value: float) -> str:
+    """ "96.4" for an accuracy (percent), three digits for anything else, "-" for NaN."""
+    if math.isnan(value):
+        return MISSING
+    return f"{100 * value:.1f}" if is_accuracy(metric) else f"{value:.3g}"
+
+
+def gain_text(metric: str, gain: float) -> str:
+    """ "+12.3" points for an accuracy; empty for anything else and for NaN."""
+    if math.isnan(gain) or not is_accuracy(metric):
+        return ""
+    # No "-0.0": a gain that rounds to nothing has no sign to speak of.
+    return f"{round(100 * gain, 1) + 0.0:+.1f}"
+
+
+def reference_text(metrics: Sequence[str], point: Sequence[float]) -> str:
+    """ "(86.0, 65.1)": a reference point in the units of its metrics."""
+    values = zip(metrics, point, strict=True)
+    return f"({', '.join(metric_text(metric, value) for metric, value in values)})"
+
+
+def duration_text(seconds: float) -> str:
+    """ "12 s", "3 min 05 s" or "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def param_text(value: Any) -> str:
+    """A resolved parameter: three digits, a subset joined by +, a mix as "noise 0.7, blur 0.3"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{part} {param_text(ratio)}" for part, ratio in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "+".join(param_text(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def plain_text(text: str) -> str:
+    """Text that a figure shows as it is written: plotly reads tags and entities as markup."""
+    return escape(text, quote=False)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Dotted keys by their shortest endings that no two share, as `fma.weight` and `strength`."""
+    parts = {key: key.split(".") for key in keys}
+    short = {}
+    for key, path in parts.items():
+        for length in range(1, len(path) + 1):
+            ending = path[-length:]
+            if sum(other[-length:] == ending for other in parts.values()) == 1:
+                break
+        short[key] = ".".join(ending)
+    return short
+
+
+def json_value(value: Any) -> Any:
+    """The same in JSON's own types: None for NaN and infinity, ISO 8601 for a moment."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.isoformat() if isinstance(value, datetime) else value

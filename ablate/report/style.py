@@ -1,0 +1,84 @@
+"""How every figure looks: the colour and mark of each set of loss terms, fonts, axes.
+
+Colours: Okabe and Ito 2008, which readers with any common colour vision tell apart; each set has
+its own mark too, so that a figure printed in grey still can be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.finetune.loss import TERMS
+
+# By the terms beside `clean`; without `clean` the mark has a dot in it.
+_STYLES = {
+    frozenset[str](): ("#767676", "pentagon"),
+    frozenset({"da"}): ("#E69F00", "square"),
+    frozenset({"st"}): ("#0072B2", "triangle-up"),
+    frozenset({"fma"}): ("#009E73", "circle"),
+    frozenset({"st", "fma"}): ("#CC79A7", "diamond"),
+    frozenset({"da", "st"}): ("#56B4E9", "triangle-down"),
+    frozenset({"da", "fma"}): ("#D55E00", "hexagon"),
+    frozenset({"da", "st", "fma"}): ("#F0E442", "cross"),
+}
+_OTHER = ("#767676", "x")
+
+INK = "#1A1A1A"
+FAINT_INK = "#6B6B6B"
+GRID = "#E6E6E6"
+FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+FONT_SIZE = 14
+DOMINATED_OPACITY = 0.35
+
+
+@dataclass(frozen=True)
+class TermsStyle:
+    """How a set of loss terms is drawn, in every figure alike; `symbol` is plotly's."""
+
+    label: str
+    color: str
+    symbol: str
+
+
+def terms_style(loss_terms: str) -> TermsStyle:
+    """The style of a set of loss terms.
+
+    Args:
+        loss_terms: joined by +, in any order; a set that holds a term unknown here is grey.
+    """
+    terms = frozenset(loss_terms.split("+"))
+    known = [term for term in TERMS if term in terms]
+    label = "+".join([*known, *sorted(terms - set(TERMS))])
+    color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
+    return TermsStyle(label, color, symbol if "clean" in terms else f"{symbol}-dot")
+
+
+def base_layout() -> dict[str, Any]:
+    """White paper, one font, no box: what a column of a journal prints."""
+    return {
+        "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "hoverlabel": {
+            "bgcolor": "white",
+            "bordercolor": FAINT_INK,
+            "align": "left",
+            "font": {"family": FONT, "size": FONT_SIZE - 2, "color": INK},
+        },
+        "template": None,
+    }
+
+
+def base_axis() -> dict[str, Any]:
+    return {
+        "showline": True,
+        "linecolor": INK,
+        "linewidth": 1,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": INK,
+        "gridcolor": GRID,
+        "zeroline": False,
+        "title": {"standoff": 8},
+    }

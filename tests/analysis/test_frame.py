@@ -1,0 +1,104 @@
+"""The frame's columns and their types."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+import pandas as pd
+import pytest
+from example_records import TWO, example_record, example_row, example_scores
+
+from ablate.analysis.columns import as_utc
+from ablate.analysis.frame import trials_frame
+from ablate.ledger.record import Failure
+
+FIXED = [
+    "number", "state", "attempt", *TWO,
+    "failure_kind", "failure_reason", "started", "finished", "duration_seconds",
+]  # fmt: skip
+
+
+def test_an_empty_study_has_the_fixed_columns() -> None:
+    frame = trials_frame(example_record())
+    assert list(frame.columns) == FIXED
+    assert len(frame) == 0
+    assert frame["number"].dtype == "int64"
+    assert frame["val_clean_accuracy"].dtype == "float64"
+    assert list(frame["state"].cat.categories) == [
+        "WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL",
+    ]  # fmt: skip
+    assert str(frame["started"].dt.tz) == "UTC"
+
+
+def test_rows_and_types() -> None:
+    frame = trials_frame(
+        example_record(
+            [
+                example_row(
+                    0,
+                    (0.94, 0.70),
+                    scores=example_scores(0.94, 0.70),
+                    params={
+                        "loss.terms": "clean+fma",
+                        "loss.fma.layers": ["stem", "stage1"],
+                        "augment.mix": {"noise": 0.25, "blur": 0.75},
+                        "finetune.batch_size": 64,
+                        "dataset.horizontal_flip": True,
+                        "augment.strength": 1,
+                    },
+                ),
+                example_row(
+                    1,
+                    None,
+                    state="FAIL",
+                    params={"loss.terms": "clean+st", "augment.strength": 0.5},
+                    failure=Failure("not_finite", "loss is NaN in epoch 2"),
+                    seconds=4,
+                ),
+                example_row(2, None, state="WAITING", params={}, attempt=0),
+            ]
+        )
+    )
+    assert frame["number"].tolist() == [0, 1, 2]
+    assert frame["state"].tolist() == ["COMPLETE", "FAIL", "WAITING"]
+    assert frame["attempt"].tolist() == [1, 1, 0]
+    assert frame["val_robust_accuracy"][0] == pytest.approx(0.70)
+    assert math.isnan(frame["val_robust_accuracy"][1])
+    assert frame["val_accuracy.gaussian_blur.5"][0] == pytest.approx(0.75)
+    assert frame["param.loss.fma.layers"][0] == "stem+stage1"
+    assert pd.isna(frame["param.loss.fma.layers"][1])
+    assert frame["param.augment.mix.noise"].dtype == "float64"
+    assert frame["param.augment.mix.noise"][0] == 0.25
+    assert math.isnan(frame["param.augment.mix.noise"][1])
+    assert frame["param.finetune.batch_size"].dtype == "Int64"
+    assert frame["param.dataset.horizontal_flip"].dtype == "boolean"
+    assert frame["param.augment.strength"].dtype == "float64"
+    assert frame["param.loss.terms"].dtype == "string"
+    assert frame["failure_kind"].tolist()[1] == "not_finite"
+    assert frame["failure_reason"].tolist()[1] == "loss is NaN in epoch 2"
+    assert pd.isna(frame["failure_kind"][0])
+    assert frame["duration_seconds"].tolist()[:2] == [10.0, 4.0]
+    assert pd.isna(frame["started"][2])
+    assert frame["finished"][0] == pd.Timestamp("2026-03-01T12:00:10Z")
+    assert list(frame.columns)[:5] == ["number", "state", "attempt", *TWO]
+
+
+def test_a_choice_of_words_and_numbers_keeps_both() -> None:
+    rows = [
+        example_row(0, None, state="RUNNING", params={"run.x": 1}),
+        example_row(1, None, state="RUNNING", params={"run.x": "auto"}),
+    ]
+    assert trials_frame(example_record(rows))["param.run.x"].tolist() == [1, "auto"]
+
+
+def test_the_objective_is_the_rows_value() -> None:
+    row = example_row(0, (0.94, 12.0), scores=example_scores(0.94, 0.7, train_seconds=11.0))
+    objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
+    frame = trials_frame(example_record([row], objectives=objectives))
+    assert frame["train_seconds"].tolist() == [12.0]
+
+
+def test_a_naive_moment_is_local() -> None:
+    naive = datetime(2026, 3, 1, 12)
+    assert as_utc(naive).timestamp() == naive.timestamp()

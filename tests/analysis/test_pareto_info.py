@@ -1,0 +1,116 @@
+"""ParetoInfo by values."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import pytest
+from example_records import example_record, example_row, example_scores
+
+from ablate.analysis.pareto import pareto_info
+from ablate.ledger.record import Failure
+
+
+def test_a_front() -> None:
+    info = pareto_info(
+        example_record(
+            [
+                example_row(0, (0.94, 0.70)),
+                example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st"}),
+                example_row(2, (0.90, 0.65)),
+                example_row(3, None, state="FAIL", failure=Failure("raised", "boom")),
+                example_row(4, None, state="RUNNING"),
+                example_row(5, None, state="PRUNED"),
+            ],
+        )
+    )
+    assert [point.number for point in info.points] == [0, 1, 2]
+    assert [point.on_front for point in info.points] == [True, True, False]
+    assert [point.number for point in info.front] == [0, 1]
+    assert info.points[1].loss_terms == "clean+st"
+    assert info.hypervolume == pytest.approx(0.09 * 0.1 + 0.05 * 0.2 - 0.05 * 0.1)
+    assert (info.split, info.n_images, info.trials, info.seed) == ("validation", 359, 16, 0)
+    assert (info.study, info.dataset, info.model) == ("example", "digits", "resnet8")
+    assert info.references["baseline"] == pytest.approx((0.95, 0.60))
+    assert info.references["plain"] == pytest.approx((0.96, 0.61))
+    assert info.gains((0.94, 0.70)) == pytest.approx((-0.01, 0.10))
+
+
+def test_the_study_says_the_terms_where_they_are_not_searched() -> None:
+    record = example_record([example_row(0, (0.9, 0.7), params={})], loss={"terms": "clean+da"})
+    assert pareto_info(record).points[0].loss_terms == "clean+da"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [example_row(0, None, state="FAIL", failure=Failure("raised", "boom"))],
+        [example_row(0, None, state="RUNNING"), example_row(1, None, state="WAITING")],
+    ],
+)
+def test_nothing_complete(rows: list) -> None:
+    info = pareto_info(example_record(rows))
+    assert (info.points, info.front, info.hypervolume) == ((), (), 0.0)
+    assert info.n_images == 359
+
+
+def test_before_the_baseline_is_scored() -> None:
+    info = pareto_info(
+        example_record([example_row(0, (0.9, 0.7))], references={}, reference_point=None)
+    )
+    assert (info.hypervolume, info.n_images, dict(info.references)) == (None, None, {})
+    assert all(math.isnan(gain) for gain in info.gains((0.9, 0.7)))
+
+
+def test_equal_points_are_all_on_the_front_in_order_of_number() -> None:
+    rows = [example_row(number, (0.9, 0.7)) for number in range(3)]
+    assert [point.number for point in pareto_info(example_record(rows)).front] == [0, 1, 2]
+
+
+def test_a_value_that_is_no_number_is_listed_off_the_front() -> None:
+    info = pareto_info(
+        example_record([example_row(0, (0.99, math.nan)), example_row(1, (0.9, 0.7))])
+    )
+    assert [point.on_front for point in info.points] == [False, True]
+    assert info.hypervolume == pytest.approx(0.05 * 0.1)
+
+
+def test_a_minimised_objective() -> None:
+    info = pareto_info(
+        example_record(
+            [example_row(0, (30.0, 0.8)), example_row(1, (10.0, 0.7)), example_row(2, (20.0, 0.7))],
+            objectives=[("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")],
+            reference_point=(60.0, 0.6),
+        )
+    )
+    assert [point.number for point in info.front] == [1, 0]
+    assert info.hypervolume == pytest.approx(30 * 0.2 + 50 * 0.1 - 30 * 0.1)
+    # The baseline's seconds are those of its whole training.
+    assert math.isnan(info.references["baseline"][0])
+    assert info.references["plain"][0] == 20.0
+    seconds_gain, robust_gain = info.gains((10.0, 0.7))
+    assert math.isnan(seconds_gain)
+    assert robust_gain == pytest.approx(0.1)
+
+
+def test_a_lower_value_of_a_minimised_accuracy_is_a_gain() -> None:
+    record = example_record(
+        objectives=[("val_clean_accuracy", "minimize"), ("val_robust_accuracy", "maximize")]
+    )
+    assert pareto_info(record).gains((0.90, 0.60)) == pytest.approx((0.05, 0.0))
+
+
+def test_a_hundred_thousand_rows_take_less_than_two_seconds() -> None:
+    row = example_row(0, (0.5, 0.5), scores=example_scores(0.5, 0.5))
+    rows = [
+        replace(row, number=number, values=(number / 1e5, 1 - number / 1e5))
+        for number in range(100_000)
+    ]
+    record = example_record(rows, trials=100_000)
+    start = time.process_time()
+    info = pareto_info(record)
+    assert time.process_time() - start < 2
+    assert len(info.front) == 100_000

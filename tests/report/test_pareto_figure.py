@@ -1,0 +1,221 @@
+"""The Pareto figure's traces, by values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from example_records import example_record, example_row, example_scores
+
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import ParameterError
+from ablate.ledger.record import Failure, StudyRecord
+from ablate.report.figures.pareto import plot_pareto
+from ablate.report.figures.window import axis_window
+
+ROWS = [
+    example_row(0, (0.94, 0.70), scores=example_scores(0.94, 0.70)),
+    example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", "loss.st.weight": 0.25}),
+    example_row(2, (0.92, 0.65), params={"loss.terms": "clean+fma"}),
+    example_row(3, None, state="FAIL", failure=Failure("raised", "boom")),
+]
+THREE = [
+    ("val_clean_accuracy", "maximize"),
+    ("val_robust_accuracy", "maximize"),
+    ("train_seconds", "minimize"),
+]
+
+
+def draw(record: StudyRecord) -> Any:
+    return plot_pareto(pareto_info(record))
+
+
+def traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
+
+
+def test_the_front_is_a_staircase_to_the_edges_of_the_axes() -> None:
+    figure = draw(example_record(ROWS))
+    (front,) = traces(figure, "Front")
+    left, right = figure.layout.xaxis.range
+    foot, head = figure.layout.yaxis.range
+    assert list(zip(front.x, front.y, strict=True)) == [
+        (left, 0.80), (0.90, 0.80), (0.90, 0.70), (0.94, 0.70), (0.94, foot),
+    ]  # fmt: skip
+    assert left < 0.90
+    assert right > 0.96
+    assert foot < 0.60
+    assert head > 0.80
+
+
+def test_colours_say_terms_and_faint_says_dominated() -> None:
+    figure = draw(example_record(ROWS))
+    dominated, front = traces(figure, "clean+fma")
+    (st,) = traces(figure, "clean+st")
+    assert (list(front.x), list(front.y)) == ([0.94], [0.70])
+    assert (list(dominated.x), list(dominated.y)) == ([0.92], [0.65])
+    assert front.marker.color == dominated.marker.color != st.marker.color
+    assert front.marker.symbol != st.marker.symbol
+    assert dominated.marker.opacity < front.marker.opacity == 1
+    assert (front.name, front.showlegend, dominated.showlegend) == ("clean+fma (2)", True, False)
+
+
+def test_the_order_of_terms_does_not_change_their_colour() -> None:
+    rows = [
+        example_row(0, (0.9, 0.7), params={"loss.terms": "clean+fma"}),
+        example_row(1, (0.8, 0.8), params={"loss.terms": "fma+clean"}),
+    ]
+    (together,) = traces(draw(example_record(rows)), "clean+fma")
+    assert len(together.x) == 2
+
+
+def test_references_are_marked_and_named() -> None:
+    figure = draw(example_record(ROWS))
+    (baseline,), (plain,) = traces(figure, "Baseline"), traces(figure, "Plain finetune")
+    assert (baseline.x[0], baseline.y[0]) == pytest.approx((0.95, 0.60))
+    assert (plain.x[0], plain.y[0]) == pytest.approx((0.96, 0.61))
+    assert baseline.showlegend
+    assert plain.showlegend
+    assert "Robust accuracy: <b>61.0</b> (+1.0 against the baseline)" in plain.hovertext[0]
+    upright, flat = figure.layout.shapes
+    assert (upright.x0, upright.x1, flat.y0, flat.y1) == pytest.approx((0.95, 0.95, 0.60, 0.60))
+
+
+def test_hover_has_every_parameter_and_score() -> None:
+    figure = draw(example_record(ROWS))
+    (st,) = traces(figure, "clean+st")
+    assert "loss.st.weight: 0.25" in st.hovertext[0]
+    lines = traces(figure, "clean+fma")[1].hovertext[0].split("<br>")
+    assert lines[:3] == [
+        "<b>Trial 0</b>, on the front",
+        "Clean accuracy: <b>94.0</b> (-1.0 against the baseline)",
+        "Robust accuracy: <b>70.0</b> (+10.0 against the baseline)",
+    ]
+    assert "Robust accuracy, unseen types: 80.0" in lines
+    assert "<b>noise: 60.0</b>" in lines
+    assert "  gaussian_blur: 80.0 = mean of 85.0 / 80.0 / 75.0 (severity 1 / 3 / 5)" in lines
+    assert "  impulse_noise: 60.0 = mean of 65.0 / 60.0 / 55.0 (severity 1 / 3 / 5, seen)" in lines
+    assert "trained in 20 s" in lines
+
+
+def test_title_and_facts() -> None:
+    layout = draw(example_record(ROWS)).layout
+    assert layout.title.text == "<b>Which term buys more?</b>"
+    facts = layout.title.subtitle.text.replace("<br>", " · ")
+    assert facts == (
+        "3 of 16 trials complete · digits, resnet8 · validation, n = 359 images, single seed (0)"
+        " · hypervolume 0.014, reference point (85.0, 60.0) · faint: dominated"
+    )
+    assert layout.xaxis.title.text == "Clean accuracy (validation)"
+    assert layout.xaxis.tickformat == ".3~%"
+    assert layout.meta["fingerprint"] == "abc123"
+
+
+def test_what_the_author_wrote_is_shown_as_it_is() -> None:
+    rows = [example_row(0, (0.9, 0.7), params={"loss.terms": "<b>x</b>", "a.b": "<script>"})]
+    figure = draw(example_record(rows, question="Is a < b & </script>?"))
+    assert figure.layout.title.text == "<b>Is a &lt; b &amp; &lt;/script&gt;?</b>"
+    (point,) = [trace for trace in figure.data if trace.legendgroup == "<b>x</b>"]
+    assert point.name == "&lt;b&gt;x&lt;/b&gt; (1)"
+    assert "a.b: &lt;script&gt;" in point.hovertext[0]
+
+
+@pytest.mark.parametrize("rows", [[], ROWS[3:]])
+def test_without_a_complete_trial(rows: list) -> None:
+    figure = draw(example_record(rows))
+    assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
+    assert [trace.name for trace in figure.data if trace.showlegend] == [
+        "Baseline", "Plain finetune",
+    ]  # fmt: skip
+    assert "0 of 16 trials complete" in figure.layout.title.subtitle.text
+
+
+def test_with_nothing_at_all_the_axes_are_whole() -> None:
+    figure = draw(example_record(references={}, reference_point=None))
+    assert figure.layout.xaxis.range == figure.layout.yaxis.range == (0, 1)
+    assert "hypervolume" not in figure.layout.title.subtitle.text
+
+
+def test_one_trial() -> None:
+    figure = draw(example_record(ROWS[:1], references={}, reference_point=None))
+    (front,) = traces(figure, "Front")
+    assert len(front.x) == 3
+    low, high = figure.layout.xaxis.range
+    assert low < 0.94 < high
+    # Two points of accuracy and the room beside them: equal values are not blown up.
+    assert high - low == pytest.approx(0.02 * 1.12)
+
+
+def test_ties_are_drawn_all() -> None:
+    rows = [example_row(number, (0.9, 0.7)) for number in range(3)]
+    figure = draw(example_record(rows))
+    (front,) = traces(figure, "clean+fma")
+    assert list(front.customdata) == [0, 1, 2]
+    assert len(traces(figure, "Front")[0].x) == 3
+
+
+def test_a_value_that_is_no_number_is_counted_over_the_figure() -> None:
+    figure = draw(example_record([*ROWS, example_row(4, (math.nan, 0.9))]))
+    assert "1 with a value that is no number" in figure.layout.title.subtitle.text
+    assert len(traces(figure, "Front")[0].x) == 5
+
+
+def test_a_collapsed_trial_does_not_press_the_rest_into_a_corner() -> None:
+    collapsed = example_row(4, (0.1, 0.1))
+    record = example_record([*ROWS, collapsed])
+    figure = draw(record)
+    assert figure.layout.xaxis.range[0] > 0.8
+    assert "1 dominated trial outside the axes" in figure.layout.title.subtitle.text
+    window = axis_window(pareto_info(record), 0)
+    assert not window.contains(0.1)
+    assert all(window.contains(value) for value in (0.90, 0.92, 0.94, 0.95, 0.96))
+
+
+def test_the_worse_end_of_a_minimised_axis_is_its_upper_one() -> None:
+    rows = [example_row(0, (30.0, 0.8)), example_row(1, (10.0, 0.7))]
+    objectives = [("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")]
+    figure = draw(example_record(rows, objectives=objectives, reference_point=(60.0, 0.6)))
+    (front,) = traces(figure, "Front")
+    assert (front.x[0], front.y[0]) == (figure.layout.xaxis.range[1], 0.8)
+    assert (front.x[-1], front.y[-1]) == (10.0, figure.layout.yaxis.range[0])
+    # The baseline has no seconds of finetuning.
+    assert traces(figure, "Baseline") == []
+    assert figure.layout.xaxis.title.text == "Training time (s)"
+    assert figure.layout.xaxis.tickformat is None
+
+
+def test_three_objectives_have_a_panel_a_pair() -> None:
+    rows = [
+        example_row(0, (0.94, 0.70, 30.0)),
+        example_row(1, (0.90, 0.80, 20.0)),
+        example_row(2, (0.92, 0.65, 10.0)),
+    ]
+    record = example_record(rows, objectives=THREE, reference_point=(0.85, 0.6, 60.0))
+    figure = draw(record)
+    fronts = traces(figure, "Front")
+    assert [trace.showlegend for trace in fronts] == [True, False, False]
+    points = [trace for trace in traces(figure, "clean+fma") if trace.marker.opacity == 1]
+    assert [(list(trace.x), list(trace.y)) for trace in points] == [
+        ([0.94, 0.90, 0.92], [0.70, 0.80, 0.65]),
+        ([0.94, 0.90, 0.92], [30.0, 20.0, 10.0]),
+        ([0.70, 0.80, 0.65], [30.0, 20.0, 10.0]),
+    ]
+    # Off the front of the first plane, on the front of all three.
+    assert (0.92, 0.65) not in list(zip(fronts[0].x, fronts[0].y, strict=True))
+    titles = {axis.title.text for axis in figure.select_xaxes()}
+    assert titles == {
+        "Clean accuracy (validation)", "Robust accuracy (validation)", None,
+    }  # fmt: skip
+
+
+def test_one_objective_is_refused() -> None:
+    record = example_record(
+        objectives=[("val_robust_accuracy", "maximize")], reference_point=(0.6,)
+    )
+    with pytest.raises(ParameterError) as caught:
+        draw(record)
+    assert str(caught.value) == (
+        "example: a Pareto figure needs two objectives, got 1 (val_robust_accuracy). "
+        "Add one to `objectives` in the study file."
+    )

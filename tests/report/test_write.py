@@ -1,0 +1,208 @@
+"""Figures as files: what is written, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_records import example_record, example_row, example_scores
+from playwright.sync_api import Browser
+
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import MissingDependencyError, ParameterError, UsageError
+from ablate.report.figures.pareto import plot_pareto
+from ablate.report.write import write_figure
+
+NASTY = """Is <script>document.title="pwned"</script> & "it's" </script> safe?"""
+
+
+def figure(**settings: Any) -> Any:
+    rows = [
+        example_row(0, (0.94, 0.70), scores=example_scores(0.94, 0.70)),
+        example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", "loss.st.weight": 0.25}),
+        example_row(2, (0.90, 0.65), params={"loss.terms": "clean+da", "a.b": NASTY}),
+    ]
+    return plot_pareto(pareto_info(example_record(rows, **settings)))
+
+
+@pytest.mark.browser
+def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "pareto.html"
+    write_figure(figure(question=NASTY), path)
+    page = browser.new_page(viewport={"width": 1000, "height": 700})
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".scatterlayer .point")
+
+    # Three trials, two references.
+    points = page.locator(".scatterlayer .points path.point")
+    assert points.count() == 5
+    steps = page.locator(".scatterlayer .lines path.js-line").get_attribute("d")
+    assert steps is not None
+    assert steps.count("L") + steps.count("H") + steps.count("V") == 4
+    assert page.title() == "example: Pareto front"
+    title = page.locator(".gtitle").text_content()
+    assert title is not None
+    assert "".join(title.split()) == "".join(NASTY.split())
+    legend = page.locator(".legendtext").all_text_contents()
+    assert legend == [
+        "Front", "Baseline", "Plain finetune", "clean+da (1)", "clean+fma (1)", "clean+st (1)",
+    ]  # fmt: skip
+    tools = [tool.get_attribute("data-title") or "" for tool in page.locator(".modebar-btn").all()]
+    assert "Zoom" in tools
+    assert not any("share" in tool.lower() or "plotly" in tool.lower() for tool in tools)
+
+    # Dominated traces are drawn first: the nasty trial's point leads.
+    for place, text in ((0, "a.b: " + NASTY), (1, "loss.terms: clean+fma")):
+        box = points.nth(place).bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_function(
+            "text => document.querySelector('.hoverlayer').textContent.includes(text)", arg=text
+        )
+    assert said == []
+    assert asked == [path.as_uri()]
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_png_is_drawn_at_three_times_its_layout(chromium_path: str, tmp_path: Path) -> None:
+    path = tmp_path / "pareto.png"
+    write_figure(figure(), path)
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (1680, 1500)
+    # An empty figure of that size is far smaller.
+    assert len(data) > 50_000
+
+
+@pytest.mark.browser
+def test_an_svg_and_a_pdf(chromium_path: str, tmp_path: Path) -> None:
+    drawn = figure()
+    write_figure(drawn, tmp_path / "pareto.svg")
+    svg = (tmp_path / "pareto.svg").read_text()
+    assert svg.startswith("<svg")
+    assert 'width="560" height="500"' in svg
+    assert "Which term buys more?" in svg
+    write_figure(drawn, tmp_path / "pareto.PDF")
+    assert (tmp_path / "pareto.PDF").read_bytes().startswith(b"%PDF")
+
+
+def test_a_page_holds_plotly_and_names_no_server(tmp_path: Path) -> None:
+    path = tmp_path / "pareto.html"
+    write_figure(figure(), path)
+    text = path.read_text()
+    assert len(text) > 3_000_000
+    assert "<script src=" not in text
+    assert "mathjax" not in text.lower().split("plotly.js v", 1)[0].replace("mathjaxconfig", "")
+    assert [file.name for file in tmp_path.iterdir()] == ["pareto.html"]
+
+
+def test_a_file_is_replaced_and_has_the_rights_of_any_file(tmp_path: Path) -> None:
+    path = tmp_path / "pareto.html"
+    path.write_text("old")
+    (tmp_path / "other").write_text("")
+    write_figure(figure(), path)
+    assert path.read_text().startswith("<!doctype html>")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
+
+
+def test_a_plot_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from plotly.graph_objects import Figure;"
+        "import ablate.report.figures.pareto, ablate.report.write, ablate.report.tables;"
+        "import ablate.report.live, ablate.analysis.summary;"
+        "Figure().to_html();"
+        "print(*(m for m in ('torch', 'ray', 'optuna', 'pandas', 'kaleido') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "got", "fix"),
+    [("front.gif", ".gif", "front.html"), ("front", "no ending", "front.html")],
+)
+def test_unknown_ending(tmp_path: Path, name: str, got: str, fix: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        write_figure(figure(), tmp_path / name)
+    assert str(caught.value) == (
+        f"{tmp_path / name}: a figure's file must end with .html, .png, .svg, .pdf, got {got}. "
+        f"Name it {fix}."
+    )
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "front.html"
+    with pytest.raises(UsageError) as caught:
+        write_figure(figure(), path)
+    assert str(caught.value) == (
+        f"{path}: the folder must exist, got {path.parent}. Make it with: mkdir -p '{path.parent}'"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where nobody may write")
+def test_folder_that_cannot_be_written() -> None:
+    with pytest.raises(UsageError) as caught:
+        write_figure(figure(), Path("/proc/front.html"))
+    assert str(caught.value).startswith("/proc/front.html: the folder must be writable, got ")
+    assert str(caught.value).endswith(". Write elsewhere.")
+
+
+def test_a_folder_in_the_files_place_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "front.html"
+    path.mkdir()
+    with pytest.raises(UsageError, match=r"front\.html: the folder must be writable, got Is a dir"):
+        write_figure(figure(), path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_kaleido(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        write_figure(figure(), tmp_path / "front.png")
+    assert str(caught.value) == (
+        "a .png needs kaleido, which is not installed. "
+        "Install it with: pip install 'ablate[images]', or write a .html."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER_PATH", os.fspath(tmp_path / "chromium"))
+    monkeypatch.setenv("XDG_DATA_HOME", os.fspath(tmp_path))
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    with pytest.raises(MissingDependencyError) as caught:
+        write_figure(figure(), tmp_path / "front.svg")
+    assert str(caught.value) == (
+        f"a .svg needs Chromium or Chrome, got BROWSER_PATH={tmp_path / 'chromium'}. Install one "
+        "(Debian, Ubuntu: apt install chromium; or: kaleido_get_chrome), or write a .html."
+    )
+    assert not (tmp_path / "front.svg").exists()
+
+
+def test_a_browser_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", os.fspath(broken))
+    monkeypatch.setenv("XDG_DATA_HOME", os.fspath(tmp_path))
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    with pytest.raises(MissingDependencyError) as caught:
+        write_figure(figure(), tmp_path / "front.pdf")
+    assert str(caught.value) == (
+        "a .pdf needs a Chromium that starts, got one that ended at once. Try it with: "
+        "chromium --headless --version, or write a .html."
+    )
