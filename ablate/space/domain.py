@@ -1,0 +1,62 @@
+"""What a parameter may be: the interface of float, int, choice, subset and simplex."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from ablate.space.dimension import Dimension
+
+
+class Domain(ABC):
+    """The values of one parameter, and how a sampler's draws become one.
+
+    A value is plain JSON (a resolved value); draws are raw values by the names of `dimensions`.
+    `key` is the parameter's dotted key throughout, and `values` are the resolved values of the
+    parameters that stand before it.
+    """
+
+    word: ClassVar[str]
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keys of the space whose values this domain reads."""
+        return ()
+
+    @abstractmethod
+    def dimensions(self, key: str) -> tuple[Dimension, ...]:
+        """What is drawn, in this order; a fixed storage format."""
+
+    @abstractmethod
+    def resolve(self, key: str, raw: Mapping[str, Any], values: Mapping[str, Any], /) -> Any:
+        """The value that the draws mean."""
+
+    @abstractmethod
+    def encode(self, key: str, value: Any, values: Mapping[str, Any], /) -> dict[str, Any]:
+        """Draws that mean this value: `resolve` takes them back to it.
+
+        Raises:
+            ParameterError: if the value is not in this domain.
+        """
+
+    @abstractmethod
+    def examples(self) -> tuple[Any, ...]:
+        """Values at the ends of the domain; where these are allowed, all are."""
+
+    @abstractmethod
+    def holds(self, value: Any, /) -> bool:
+        """Whether the value can be drawn, for conditions on it."""
+
+    def items(self) -> tuple[Any, ...]:
+        """What a value can contain, as `fma` in `clean+fma` or a layer in a subset."""
+        return ()
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: its word and its own fields."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""

@@ -1,0 +1,197 @@
+"""A space as it is written -> a Space: every problem noted, none raised before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.errors import ParameterError, StudyFileError, did_you_mean
+from ablate.space.condition import Condition, parse_when
+from ablate.space.domain import Domain
+from ablate.space.fit import check_conditions, check_related, check_values
+from ablate.space.order import in_order
+from ablate.space.space import DOMAINS, Parameter, Space
+from ablate.space.spec import Spec
+from ablate.space.subset import SubsetDomain
+from ablate.study.document import Document, Path, show
+from ablate.study.keys import SEARCHABLE, all_keys, plain_values, searchable
+from ablate.study.names import KnownNames
+from ablate.study.settings import Study
+
+
+def parse_space(study: Study, names: KnownNames) -> Space:
+    """The search space of a study.
+
+    Args:
+        study: with its space inline, as `read_study` gives it.
+        names: names that exist, by dotted key; `taps` is `names["loss.fma.layers"]`.
+
+    Raises:
+        StudyFileError: with every problem of the space.
+        ParameterError: if the study's space is a file's name.
+    """
+    if isinstance(study.space, str):
+        rule = f"must be a mapping here, got {show(study.space)}"
+        raise ParameterError(f"space: {rule}. Read the study with read_study.")
+    document = Document("space", study.space)
+    space = check_space(document, (), study, names)
+    if document.problems:
+        raise StudyFileError(document.problems)
+    return space
+
+
+def check_space(document: Document, path: Path, study: Study, names: KnownNames) -> Space:
+    """Read the space at a path of a document; what is wrong is noted there.
+
+    Returns:
+        The space of the parameters that are right.
+    """
+    before = len(document.problems)
+    entries = _Entries(document)
+    found = entries.read(path, ())
+    fixed = plain_values(study)
+    parsed = dict(_domains(document, found, fixed, names))
+    parameters = [Parameter(e.key, parsed[e.key], e.when) for e in found if e.key in parsed]
+    places = {entry.key: entry.path for entry in found}
+    conditions = {condition.key: None for entry in found for condition in entry.when}
+    used = {key: fixed[key] for key in conditions if key in fixed and key not in places}
+    check_values(document, parameters, places, study, names)
+    check_conditions(document, found, parsed, study, names)
+    check_related(document, parameters, places, study, names)
+    ordered = in_order(document, parameters, places)
+    return Space(tuple(ordered) if len(document.problems) == before else (), used)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parameter as it is written: its key, where, and its own and its blocks' conditions."""
+
+    key: str
+    path: Path
+    when: tuple[Condition, ...]
+    when_paths: tuple[Path, ...]
+
+
+class _Entries:
+    """Collects the parameters of a space, blocks opened."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._seen: dict[str, Path] = {}
+
+    def read(
+        self, path: Path, when: tuple[Condition, ...], when_paths: tuple[Path, ...] = ()
+    ) -> list[Entry]:
+        found: list[Entry] = []
+        for name, value in self._document.get(path).items():
+            at = (*path, name)
+            own: tuple[Condition, ...] = ()
+            if isinstance(value, dict) and "when" in value:
+                own = parse_when(self._document, (*at, "when"), name)
+            conditions = (*when, *own)
+            paths = (*when_paths, *((*at, "when", condition.key) for condition in own))
+            if isinstance(value, dict) and "parameters" in value:
+                if self._is_block(value, name, at):
+                    found += self.read((*at, "parameters"), conditions, paths)
+            elif self._is_parameter(name, at):
+                found.append(Entry(name, at, conditions, paths))
+        return found
+
+    def _is_block(self, value: dict[str, Any], name: str, at: Path) -> bool:
+        for option in value:
+            if option not in ("when", "parameters"):
+                rule = f"unknown option of a block, got {show(option)}. "
+                fix = did_you_mean(option, ("when", "parameters"))
+                self._document.refuse((*at, option), rule + fix, name=name, key=True)
+        if "when" not in value:
+            rule = "a block needs a condition, got none. Add when: {KEY: VALUE}."
+            self._document.refuse(at, rule, name=name, key=True)
+        inner = value["parameters"]
+        if not isinstance(inner, dict) or not inner:
+            rule = f"parameters must be a mapping of keys to domains, got {show(inner)}."
+            fix = "Write KEY: {float: [LOW, HIGH]}."
+            self._document.refuse((*at, "parameters"), f"{rule} {fix}", name=name)
+            return False
+        return True
+
+    def _is_parameter(self, key: str, at: Path) -> bool:
+        document = self._document
+        if key not in searchable():
+            value = document.get(at)
+            if isinstance(value, dict) and "when" in value and not value.keys() & DOMAINS.keys():
+                rule = f"needs a domain or, as a block, parameters, got {', '.join(value)}."
+                fix = "Add parameters: {KEY: DOMAIN}."
+                document.refuse(at, f"{rule} {fix}", name=key, key=True)
+            else:
+                document.refuse(at, _not_searchable(key), name=key, key=True)
+            return False
+        if key in self._seen:
+            first = document.place(self._seen[key], key=True)
+            rule = f"searched twice, got it here and on line {first.line}. Keep one."
+            document.refuse(at, rule, name=key, key=True)
+            return False
+        self._seen[key] = at
+        return True
+
+
+def _not_searchable(key: str) -> str:
+    first, _, _ = key.partition(".")
+    allowed = ", ".join(SEARCHABLE)
+    inside = [name for name in searchable() if name.startswith(f"{key}.")]
+    if inside:
+        return f"a section cannot be searched, got {key}. Search one of {', '.join(inside)}."
+    if key not in all_keys():
+        fix = did_you_mean(key, searchable())
+        fix = fix if fix.startswith("Did you mean") else f"Search a key of {allowed}."
+        return f"unknown key. {fix}"
+    if first in ("dataset", "objectives", "robustness"):
+        rule = "cannot be searched, as trials would be compared by different measures"
+        return f"{rule}, got {key}. Make one study for each value."
+    rule = "cannot be searched, as it is no part of a trial"
+    return f"{rule}, got {key}. Search a key of {allowed}."
+
+
+def _domains(
+    document: Document, found: list[Entry], fixed: Mapping[str, Any], names: KnownNames
+) -> Iterator[tuple[str, Domain]]:
+    subsets: dict[str, tuple[str, ...]] = {}
+    # Subsets first: a simplex may name one that is written below it.
+    for entry in sorted(found, key=lambda entry: not _is_subset(document.get(entry.path))):
+        data = document.get(entry.path)
+        word = _word(document, entry, data)
+        if word is None:
+            continue
+        spec = Spec(entry.key, entry.path, data, document, fixed, subsets, names)
+        domain = DOMAINS[word].parse(spec)
+        if isinstance(domain, SubsetDomain):
+            subsets[entry.key] = domain.names
+        if domain is not None:
+            yield entry.key, domain
+
+
+def _is_subset(data: Any) -> bool:
+    return isinstance(data, dict) and SubsetDomain.word in data
+
+
+def _word(document: Document, entry: Entry, data: Any) -> str | None:
+    """The word of the domain: the one key of the mapping that is one."""
+    if not isinstance(data, dict):
+        rule = f"must be a domain, got {show(data)}. Write {{float: [LOW, HIGH]}} or the like."
+        document.refuse(entry.path, rule, name=entry.key)
+        return None
+    words = [word for word in data if word in DOMAINS]
+    if len(words) == 1:
+        return str(words[0])
+    if words:
+        rule = f"needs one domain, got {' and '.join(words)}. Keep one."
+        document.refuse((*entry.path, words[1]), rule, name=entry.key, key=True)
+        return None
+    others = [word for word in data if word not in ("log", "step", "when")]
+    if others:
+        rule = f"unknown domain, got {show(others[0])}. {did_you_mean(others[0], tuple(DOMAINS))}"
+        document.refuse((*entry.path, others[0]), rule, name=entry.key, key=True)
+    else:
+        rule = f"needs a domain, got {show(data)}. Add one of {', '.join(DOMAINS)}."
+        document.refuse(entry.path, rule, name=entry.key)
+    return None

@@ -1,0 +1,181 @@
+"""A search space: its parameters in the order in which they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablate.errors import ParameterError, did_you_mean
+from ablate.space.choice import ChoiceDomain
+from ablate.space.condition import Condition
+from ablate.space.dimension import Dimension
+from ablate.space.domain import Domain
+from ablate.space.float import FloatDomain
+from ablate.space.int import IntDomain
+from ablate.space.simplex import SimplexDomain
+from ablate.space.subset import SubsetDomain
+from ablate.study.document import show
+from ablate.study.params import Params
+
+DomainType = (
+    type[FloatDomain]
+    | type[IntDomain]
+    | type[ChoiceDomain]
+    | type[SubsetDomain]
+    | type[SimplexDomain]
+)
+DOMAINS: Mapping[str, DomainType] = {
+    domain.word: domain
+    for domain in (FloatDomain, IntDomain, ChoiceDomain, SubsetDomain, SimplexDomain)
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key that is searched.
+
+    Attributes:
+        key: dotted key of the study.
+        domain: its values.
+        when: all must hold, else it is not drawn and the study's own value stays.
+    """
+
+    key: str
+    domain: Domain
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keys that its condition or its domain reads, of the space or of the study."""
+        return (*(condition.key for condition in self.when), *self.domain.requires)
+
+    def to_json(self) -> dict[str, Any]:
+        when = [condition.to_json() for condition in self.when]
+        return {"key": self.key, **self.domain.to_json(), "when": when}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Parameter:
+        domain = DOMAINS[data["domain"]].from_json(data)
+        return cls(data["key"], domain, tuple(map(Condition.from_json, data["when"])))
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space.
+
+    Attributes:
+        parameters: what one reads stands before it.
+        fixed: the study's values of the keys that conditions read and the space does not search.
+
+    A parameter is active where all its conditions hold.  One that reads a parameter which is not
+    active is not active either.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Dotted keys, in the order in which they are drawn."""
+        return tuple(parameter.key for parameter in self.parameters)
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Everything that may be drawn."""
+        return tuple(
+            dimension
+            for parameter in self.parameters
+            for dimension in parameter.domain.dimensions(parameter.key)
+        )
+
+    def draw(self, ask: Callable[[Dimension], Any]) -> Params:
+        """A point, drawn parameter by parameter.
+
+        Args:
+            ask: gives a raw value of a dimension; called for active parameters only, in order.
+        """
+        raw, values = dict[str, Any](), dict[str, Any]()
+        for parameter in self.parameters:
+            if not self._is_active(parameter, values):
+                continue
+            for dimension in parameter.domain.dimensions(parameter.key):
+                raw[dimension.name] = ask(dimension)
+            values[parameter.key] = parameter.domain.resolve(parameter.key, raw, values)
+        return Params(values, raw)
+
+    def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """What raw draws mean.
+
+        Args:
+            raw: by the names of `dimensions`; those of parameters that are not active are ignored.
+
+        Returns:
+            Plain JSON values by dotted key, of active parameters only.
+
+        Raises:
+            ParameterError: if a name is unknown or missing, or a draw is out of range.
+        """
+        known = [dimension.name for dimension in self.dimensions]
+        for name in raw:
+            if name not in known:
+                raise ParameterError(f"{name}: not in the space. {did_you_mean(name, known)}")
+
+        def ask(dimension: Dimension) -> Any:
+            if dimension.name not in raw:
+                raise ParameterError(f"{dimension.name}: is required, got nothing. Give its draw.")
+            value = raw[dimension.name]
+            if not dimension.holds(value):
+                rule = f"must be drawn from its dimension, got {show(value)}"
+                raise ParameterError(f"{dimension.name}: {rule}. Take one of {dimension}.")
+            return value
+
+        return dict(self.draw(ask).values)
+
+    def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Raw draws that mean these values: `resolve` gives them back (a mix scaled to sum 1).
+
+        Args:
+            values: by dotted key, every active parameter's.
+
+        Raises:
+            ParameterError: if a key is unknown, missing, or not active beside the other values,
+                or a value is outside its domain.
+        """
+        for key in values:
+            if key not in self.keys:
+                raise ParameterError(f"{key}: not in the space. {did_you_mean(key, self.keys)}")
+        raw, known = dict[str, Any](), dict[str, Any]()
+        for parameter in self.parameters:
+            key = parameter.key
+            if not self._is_active(parameter, known):
+                if key in values:
+                    when = " and ".join(map(str, parameter.when)) or "what it reads is searched"
+                    rule = f"is searched only when {when}, got {show(values[key])}"
+                    raise ParameterError(f"{key}: {rule}. Leave it out.")
+                continue
+            if key not in values:
+                raise ParameterError(f"{key}: is required, got nothing. Give its value.")
+            raw |= parameter.domain.encode(key, values[key], known)
+            known[key] = parameter.domain.resolve(key, raw, known)
+        return raw
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the ledger keeps it; the format is in the package's README."""
+        return {
+            "parameters": [parameter.to_json() for parameter in self.parameters],
+            "fixed": dict(self.fixed),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Space:
+        return cls(tuple(map(Parameter.from_json, data["parameters"])), data["fixed"])
+
+    def _is_active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
+        known = {**self.fixed, **values}
+        if any(key not in known for key in parameter.requires):
+            return False
+        return all(condition.holds(known[condition.key]) for condition in parameter.when)

@@ -1,0 +1,116 @@
+"""Rules of a study that read more than one of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ablate.errors import did_you_mean
+from ablate.study.document import Document, Path, show
+from ablate.study.settings import Study
+
+Rules = Iterator[tuple[Path, str]]
+
+
+def check_study(document: Document, study: Study, refused: set[Path]) -> None:
+    """Note what does not fit together in a study.
+
+    Args:
+        document: what was written.
+        study: the same, checked key by key; defaults stand where a key was refused.
+        refused: paths that were refused already: a rule that reads one of them is passed over.
+    """
+    for keys, rule in _RULES:
+        read = [tuple(key.split(".")) for key in keys]
+        if any(path[: len(key)] == key[: len(path)] for key in read for path in refused):
+            continue
+        for path, text in rule(study):
+            document.refuse(path, text)
+
+
+def _distinct_objectives(study: Study) -> Rules:
+    seen: set[str] = set()
+    for i, objective in enumerate(study.objectives):
+        if objective.metric in seen:
+            yield ("objectives", i), f"given twice, got {show(objective.metric)}. Remove one."
+        seen.add(objective.metric)
+
+
+def _evaluated_severities(study: Study) -> Rules:
+    have = study.robustness.severities
+    for i, objective in enumerate(study.objectives):
+        severity = objective.metric.rpartition(".")[2]
+        if severity.isdigit() and int(severity) not in have:
+            rule = f"its severity must be in robustness.severities {show(list(have))}"
+            fix = f"Add {severity} there or take another metric."
+            yield ("objectives", i, "metric"), f"{rule}, got {show(objective.metric)}. {fix}"
+
+
+def _reference_point(study: Study) -> Rules:
+    point, count = study.search.reference_point, len(study.objectives)
+    if point is not None and len(point) != count:
+        rule = f"needs one value an objective ({count})"
+        fix = "Give each objective its value, in their order."
+        yield ("search", "reference_point"), f"{rule}, got {show(list(point))}. {fix}"
+
+
+def _distinct_severities(study: Study) -> Rules:
+    yield from _distinct(("robustness", "severities"), study.robustness.severities)
+
+
+def _distinct_families(study: Study) -> Rules:
+    yield from _distinct(("augment", "families"), study.augment.families)
+
+
+def _distinct_layers(study: Study) -> Rules:
+    if study.loss.fma.layers != "taps":
+        yield from _distinct(("loss", "fma", "layers"), study.loss.fma.layers)
+
+
+def _mix(study: Study) -> Rules:
+    mix, families = study.augment.mix, study.augment.families
+    if mix is not None and "augment.families" not in searched(study.space):
+        yield from _ratios(("augment", "mix"), mix, "augment.families", families)
+
+
+def _layer_weights(study: Study) -> Rules:
+    weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
+    if weights is None or "loss.fma.layers" in searched(study.space):
+        return
+    names = tuple(weights) if layers == "taps" else layers
+    yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
+
+
+def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str, ...]) -> Rules:
+    for name, ratio in ratios.items():
+        if name not in names and ratio > 0:
+            rule = f"must be one of {key} {show(list(names))}, got {show(name)}"
+            yield (*path, name), f"{rule}. {did_you_mean(name, names)}"
+    if not any(ratios.values()):
+        yield path, f"needs a ratio above 0, got {show(dict(ratios))}. Raise one."
+
+
+def _distinct(path: Path, items: tuple[Any, ...]) -> Rules:
+    for i, item in enumerate(items):
+        if item in items[:i]:
+            yield (*path, i), f"given twice, got {show(item)}. Remove one."
+
+
+def searched(space: Any) -> set[str]:
+    """The names in a space as it is written, blocks opened."""
+    if not isinstance(space, dict):
+        return set()
+    inner = (entry.get("parameters") for entry in space.values() if isinstance(entry, dict))
+    return set(space).union(*(searched(entries) for entries in inner))
+
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
+    (("objectives",), _distinct_objectives),
+    (("objectives", "robustness.severities"), _evaluated_severities),
+    (("objectives", "search.reference_point"), _reference_point),
+    (("robustness.severities",), _distinct_severities),
+    (("augment.families",), _distinct_families),
+    (("loss.fma.layers",), _distinct_layers),
+    (("augment.mix", "augment.families"), _mix),
+    (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
+)

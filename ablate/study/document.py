@@ -1,0 +1,122 @@
+"""A file's content as plain data that remembers where each key and value stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablate.errors import Problem
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was written.
+
+    Attributes:
+        file: as the user named it, or `--set KEY`.
+        line, column: from 1; 0 where there is none.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+
+@dataclass
+class Document:
+    """Plain data, the place of each part, and what was found wrong with it.
+
+    Attributes:
+        file: of the data as a whole.
+        data: dicts, lists, text, numbers, true, false and None; text keys only.
+        keys, values: places by path, as `("loss", "fma", "layers", 0)`; a list has no keys.
+        problems: found so far; reading goes on, so that all are shown at once.
+    """
+
+    file: str
+    data: Any = None
+    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def get(self, path: Path, default: Any = None) -> Any:
+        """The value at a path, or the default where the path leads nowhere."""
+        node = self.data
+        for part in path:
+            if not has(node, part):
+                return default
+            node = node[part]
+        return node
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Where the value (or its key) stands; the nearest place above where it is not written."""
+        if key and path in self.keys:
+            return self.keys[path]
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.values:
+                return self.values[path[:end]]
+        return Place(self.file)
+
+    def replace(self, path: Path, other: Document, *, key: Place | None = None) -> None:
+        """Put another document at a path whose parent is a mapping, with its places."""
+        parent = self.get(path[:-1])
+        parent[path[-1]] = other.data
+        for places in (self.keys, self.values):
+            for old in [old for old in places if old[: len(path)] == path and old != path]:
+                del places[old]
+        self.values.pop(path, None)
+        self.keys.update({path + inner: place for inner, place in other.keys.items()})
+        self.values.update({path + inner: place for inner, place in other.values.items()})
+        if key is not None:
+            self.keys[path] = key
+        self.problems += other.problems
+
+    def refuse(self, path: Path, rule: str, *, name: str | None = None, key: bool = False) -> None:
+        """Note a problem.
+
+        Args:
+            path: what is wrong.
+            rule: `rule, got X. Fix.`
+            name: what to call it; the dotted path without one.
+            key: the key itself is wrong, so its place is shown.
+        """
+        place = self.place(path, key=key)
+        name = dotted(path) if name is None else name
+        prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "
+        self.problems.append(Problem(place.file, place.line, place.column, prefix + rule))
+
+
+def has(node: Any, part: str | int) -> bool:
+    """Whether a mapping has this key, or a list this index."""
+    if isinstance(part, int):
+        return isinstance(node, list) and 0 <= part < len(node)
+    return isinstance(node, dict) and part in node
+
+
+def dotted(path: Path) -> str:
+    """A path as a reader writes it: `objectives[1].metric`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def show(value: Any) -> str:
+    """A value as the `got` of a message: as YAML would write it, at most 60 characters."""
+    text = _flow(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _flow(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, dict):
+        inner = ", ".join(f"{key}: {_flow(item)}" for key, item in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return repr(value)

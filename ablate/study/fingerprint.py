@@ -1,0 +1,114 @@
+"""What makes a study this study: the keys whose change on resume is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from ablate.study.document import show
+from ablate.study.keys import leaves
+from ablate.study.settings import Study
+
+# A key in neither tuple is noted when it changes, and nothing more.
+SECTIONS = (
+    "dataset",
+    "model",
+    "baseline",
+    "finetune",
+    "loss",
+    "augment",
+    "objectives",
+    "robustness",
+    "space",
+)
+_NOT_IN_SECTIONS = ("dataset.path",)
+
+
+class Resolved(Protocol):
+    """A search space, whose plain data says all of it (`ablate.space.space.Space`)."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[str, str]:
+    """A digest of each part of a study on which a trial's scores depend.
+
+    Args:
+        study: the part that it names.  Its space is not read: `space` is, which has no blocks,
+            no files and no order.
+        space: resolved.
+        data_digest: of the images and labels, so that the path to them does not matter.
+
+    Returns:
+        Section -> sha256 in hex; the sections of `SECTIONS`, and `data`.
+    """
+    data = study.model_dump(mode="json")
+    for key in _NOT_IN_SECTIONS:
+        section, _, name = key.partition(".")
+        del data[section][name]
+    resolved = space.to_json()
+    resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
+    parts = {section: data[section] for section in SECTIONS} | {
+        "space": resolved,
+        "data": data_digest,
+    }
+    return {section: _digest(part) for section, part in parts.items()}
+
+
+def fingerprint(sections: Mapping[str, str]) -> str:
+    """One short name of all sections: 16 hex digits."""
+    return _digest(dict(sections))[:16]
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Keys of the fingerprint that differ, as `loss.fma.weight: 1 -> 2`.
+
+    Args:
+        old, new: `model_dump(mode="json")` of two studies, their spaces inline.
+    """
+    return [line for key, line in _changes(old, new) if _matters(key)]
+
+
+def noted_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Keys outside the fingerprint that differ: a resume goes on and says so."""
+    return [line for key, line in _changes(old, new) if not _matters(key)]
+
+
+def _matters(key: str) -> bool:
+    return key not in _NOT_IN_SECTIONS and key.partition(".")[0] in SECTIONS
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    for key in dict.fromkeys([*before, *after]):
+        was, now = before.get(key), after.get(key)
+        if was != now:
+            yield key, f"{key}: {show(was)} -> {show(now)}"
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        key = prefix + name
+        if key == "space":
+            yield from _flatten_space(value)
+        elif isinstance(value, dict) and key not in leaves():
+            yield from _flatten(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _flatten_space(space: Mapping[str, Any], when: Any = ()) -> Iterator[tuple[str, Any]]:
+    """Domains by `space.KEY`, blocks opened, each with all its conditions."""
+    for name, entry in space.items():
+        own = (*when, entry["when"]) if "when" in entry else when
+        if "parameters" in entry:
+            yield from _flatten_space(entry["parameters"], own)
+        else:
+            yield f"space.{name}", {**entry, "when": list(own)} if own else entry
+
+
+def _digest(part: Any) -> str:
+    text = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

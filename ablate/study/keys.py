@@ -1,0 +1,60 @@
+"""The dotted keys of a study: what exists, and what a space may search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from ablate.study.settings import Study
+
+SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
+
+
+@cache
+def all_keys() -> tuple[str, ...]:
+    """Every key, sections and what stands in a list too, as `loss`, `loss.fma.weight`."""
+    return tuple(key for key, _ in _walk(Study, ""))
+
+
+@cache
+def leaves() -> tuple[str, ...]:
+    """Keys that hold a value, as `loss.fma.weight` and `objectives`."""
+    return tuple(key for key, is_leaf in _walk(Study, "") if is_leaf)
+
+
+@cache
+def searchable() -> tuple[str, ...]:
+    """Keys that a space may search: those that change a trial and not what it is compared by."""
+    return tuple(key for key in leaves() if key.partition(".")[0] in SEARCHABLE)
+
+
+def plain_values(study: Study) -> dict[str, Any]:
+    """A study's values by dotted key, as plain data; what stands in a list is not a key here."""
+    data = study.model_dump(mode="json")
+    keys = (key for key in leaves() if not key.startswith(("objectives.", "space")))
+    return {key: value_at(data, key) for key in keys}
+
+
+def value_at(data: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key in a study's plain data."""
+    node: Any = data
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, bool]]:
+    for name, field in model.model_fields.items():
+        section = _model(field.annotation)
+        yield prefix + name, section is None
+        inner = section or next(filter(None, map(_model, get_args(field.annotation))), None)
+        if inner is not None:
+            for key, is_leaf in _walk(inner, f"{prefix}{name}."):
+                yield key, is_leaf and section is not None
+
+
+def _model(kind: Any) -> type[BaseModel] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

@@ -1,0 +1,67 @@
+"""`--set key=value`: the command line's word on a key of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ablate.errors import Problem, did_you_mean
+from ablate.study.document import Document, Path, Place
+from ablate.study.keys import all_keys
+from ablate.study.yaml_source import parse_yaml
+
+# Keys whose value is a mapping by name, so that one entry of it can be set.
+_BY_NAME = ("augment.mix", "loss.fma.layer_weights")
+
+
+def apply_overrides(
+    document: Document, overrides: Sequence[str], include_space: Callable[[], None]
+) -> None:
+    """Put values from the command line into a study's data; later ones win.
+
+    Args:
+        document: of the study; its data is a mapping.
+        overrides: `key=value` each; the value is YAML, `space.KEY` names a parameter of the space.
+        include_space: puts the space's file inline; called before one of its keys is set.
+    """
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        key = key.strip()
+        if not sign:
+            rule = f"must be key=value, got {override!r}. Write --set {key or 'KEY'}=VALUE."
+            document.problems.append(Problem("--set", 0, 0, rule))
+            continue
+        value = parse_yaml(text, f"--set {key}")
+        place = Place(f"--set {key}")
+        value.values = dict.fromkeys([(), *value.values], place)
+        value.keys = dict.fromkeys(value.keys, place)
+        value.problems = [Problem(place.file, 0, 0, p.message) for p in value.problems]
+        if key.startswith("space."):
+            include_space()
+            parameter = key.removeprefix("space.")
+            path = _find_parameter(document, ("space",), parameter) or ("space", parameter)
+        elif key in all_keys() or key.rpartition(".")[0] in _BY_NAME:
+            path = tuple(key.split("."))
+        else:
+            rule = f"unknown key. {did_you_mean(key, all_keys())}"
+            document.problems.append(Problem(place.file, 0, 0, rule))
+            continue
+        for end in range(1, len(path)):
+            if document.get(path[:end]) is None:
+                document.replace(path[:end], Document(place.file, {}), key=place)
+        if value.problems and value.data is None:
+            document.problems += value.problems
+            continue
+        # A parent that is no mapping is refused by the schema, at its own place.
+        if isinstance(document.get(path[:-1]), dict):
+            document.replace(path, value, key=place)
+
+
+def _find_parameter(document: Document, block: Path, key: str) -> Path | None:
+    """Where a space has a parameter, in its blocks too."""
+    entries = document.get(block)
+    if not isinstance(entries, dict):
+        return None
+    if key in entries:
+        return (*block, key)
+    inner = (_find_parameter(document, (*block, name, "parameters"), key) for name in entries)
+    return next(filter(None, inner), None)

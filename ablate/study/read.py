@@ -1,0 +1,185 @@
+"""A study file, and the space file it names, into a frozen Study: every problem at once.
+
+The space is checked here too (`ablate.space.parse`), although it stands to the right of study/:
+one file's problems belong in one message.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ablate.errors import Problem, StudyFileError
+from ablate.space.parse import check_space
+from ablate.study.checks import check_study
+from ablate.study.document import Document, dotted, show
+from ablate.study.document import Path as DataPath
+from ablate.study.names import NamesFor, check_names
+from ablate.study.overrides import apply_overrides
+from ablate.study.settings import Study
+from ablate.study.translate import findings
+from ablate.study.yaml_source import parse_yaml
+
+# Stand in for required keys that are missing or wrong, so that the rest can be checked.
+_PLACEHOLDERS: dict[str, Any] = {
+    "version": 1,
+    "name": "unnamed",
+    "dataset": {"name": ""},
+    "dataset.name": "",
+    "model": {"name": ""},
+    "model.name": "",
+}
+
+
+def study_text(path: Path) -> str:
+    """The text of a study file, as the ledger keeps it.
+
+    Raises:
+        StudyFileError: if there is no such file, or it cannot be read as UTF-8 text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = f"0x{error.object[error.start]:02x} at byte {error.start}"
+        rule = f"must be UTF-8 text, got {byte}. Save it as UTF-8."
+    except FileNotFoundError:
+        rule = f"no such file, got {show(path.name)}. {_nearest_file(path)}"
+    except IsADirectoryError:
+        rule = f"must be a file, got a folder. {_nearest_file(path / 'study.yaml')}"
+    except OSError as error:
+        rule = f"cannot be read, got {error.strerror}. Check its rights."
+    raise StudyFileError([Problem(str(path), 0, 0, rule)])
+
+
+def read_study(path: Path, overrides: Sequence[str] = (), *, names: NamesFor) -> Study:
+    """Read a study file.
+
+    Args:
+        path: of the file; paths in it are relative to its folder.
+        overrides: `key=value` each, as from `--set`.
+        names: names that exist, by dotted key; a key without any is not checked.
+
+    Returns:
+        The study, with its space inline, so that it needs no other file.
+
+    Raises:
+        StudyFileError: with every problem found.
+    """
+    return parse_study(study_text(path), str(path), overrides, names=names, base=path.parent)
+
+
+def parse_study(
+    text: str, file: str, overrides: Sequence[str] = (), *, names: NamesFor, base: Path
+) -> Study:
+    """As `read_study`, from text.
+
+    Args:
+        text: of the study file.
+        file: how messages name it.
+        base: folder that a relative `space` starts from.
+    """
+    document = parse_yaml(text, file)
+    if document.problems and document.data is None:
+        raise StudyFileError(document.problems)
+    if not isinstance(document.data, dict):
+        rule = f"must be a mapping of keys, got {show(document.data)}. Begin with version: 1."
+        raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
+    include = _SpaceFile(document, base).include
+    apply_overrides(document, overrides, include)
+    include()
+    study = _check(document, names)
+    if document.problems:
+        raise StudyFileError(document.problems)
+    return study
+
+
+class _SpaceFile:
+    """The file that a study names as its space."""
+
+    def __init__(self, document: Document, base: Path) -> None:
+        self._document = document
+        self._base = base
+
+    def include(self) -> None:
+        """Put its content where its name stands, once."""
+        document = self._document
+        name = document.get(("space",))
+        if not isinstance(name, str):
+            return
+        path = Path(os.path.normpath(self._base / name))
+        try:
+            space = parse_yaml(study_text(path), str(path))
+        except StudyFileError as error:
+            # The file is named here, so this is the line to mend.
+            document.refuse(("space",), str(error))
+            space = Document(str(path), {})
+        if not isinstance(space.data, dict):
+            if not space.problems:
+                rule = f"must be a mapping of parameters, got {show(space.data)}."
+                fix = "Write KEY: {float: [LOW, HIGH]} in it."
+                space.problems.append(Problem(str(path), 1, 1, f"{rule} {fix}"))
+            space.data = {}
+        document.replace(("space",), space)
+
+
+def _check(document: Document, names: NamesFor) -> Study:
+    """The study, as far as it can be made; `document.problems` has what is wrong."""
+    data = copy.deepcopy(document.data)
+    refused, mended = set[DataPath](), set[DataPath]()
+    while True:
+        try:
+            study = Study.model_validate(data)
+            break
+        except ValidationError as error:
+            found = findings(error, data)
+            if not found:
+                raise
+        for finding in found:
+            # What mending brings to light (a list emptied) is not the writer's mistake.
+            if not any(finding.path[: len(path)] == path for path in mended):
+                document.refuse(finding.path, finding.rule, key=finding.at_key)
+                refused.add(finding.path)
+        mended |= {_mend(data, finding.path) for finding in found}
+    known = names(study.model.name)
+    unknown = check_names(document, known, refused)
+    check_study(document, study, mended | unknown)
+    if isinstance(document.get(("space",)), dict):
+        check_space(document, ("space",), study, known)
+    return study
+
+
+def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
+    """Remove what was refused, or put a placeholder; returns the path that was changed."""
+    if dotted(path) in _PLACEHOLDERS:
+        *above, last = path
+        node: Any = data
+        for part in above:
+            node = node[part]
+        node[last] = copy.deepcopy(_PLACEHOLDERS[dotted(path)])
+        return path
+    # A list is left out whole: its indices are other findings' too.
+    ends = [i for i, part in enumerate(path) if isinstance(part, int)]
+    path = path[: ends[0]] if ends else path
+    # Another finding may have removed it, or the section around it.
+    node = data
+    for part in path[:-1]:
+        node = node.get(part, {})
+    node.pop(path[-1], None)
+    return path
+
+
+def _nearest_file(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {folder} either."
+    there = sorted(file.name for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
+    nearest = get_close_matches(path.name, there, n=1)
+    if nearest:
+        return f"Did you mean {folder / nearest[0]}?"
+    return f"Files there: {', '.join(there)}." if there else "There is no YAML file beside it."

@@ -1,0 +1,78 @@
+"""The JSON Schema of a study file, with which an editor completes and checks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.space.schema import space_definitions
+from ablate.study.keys import all_keys
+from ablate.study.names import KnownNames
+from ablate.study.settings import Study
+
+
+def json_schema(names: KnownNames) -> dict[str, Any]:
+    """The schema of a study file, draft 2020-12; `#/$defs/Space` is that of a space file.
+
+    Args:
+        names: names that exist, by dotted key; they become enumerations.
+            A key without any takes all text.
+    """
+    schema = Study.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "ablate study"
+    for key, known in names.items():
+        if known:
+            _enumerate(_property(schema, key), key, list(known))
+    for key, named_by in (
+        ("augment.mix", "augment.families"),
+        ("loss.fma.layer_weights", "loss.fma.layers"),
+    ):
+        if names.get(named_by):
+            _branch(_property(schema, key), "object")["propertyNames"] = {
+                "enum": list(names[named_by])
+            }
+    descriptions = {key: _property(schema, key).get("description", "") for key in all_keys()}
+    schema["$defs"] |= space_definitions(descriptions)
+    schema["properties"]["space"] = {
+        "description": descriptions["space"],
+        "anyOf": [{"$ref": "#/$defs/Space"}, {"type": "string"}],
+    }
+    return schema
+
+
+def _property(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The schema of a dotted key."""
+    node: Any = schema
+    for part in key.split("."):
+        node = _resolve(schema, node)["properties"][part]
+    found: dict[str, Any] = node
+    return found
+
+
+def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a reference, that of a list's items too."""
+    node = node.get("items", node)
+    reference = node.get("$ref")
+    if reference is None:
+        return node
+    target: Mapping[str, Any] = schema["$defs"][reference.rpartition("/")[2]]
+    return target
+
+
+def _branch(node: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The alternative of a type, or the schema itself where it has none."""
+    branches: list[dict[str, Any]] = node.get("anyOf", [node])
+    return next(branch for branch in branches if branch.get("type") == kind)
+
+
+def _enumerate(node: dict[str, Any], key: str, known: list[str]) -> None:
+    if key == "loss.terms":
+        term = f"({'|'.join(map(re.escape, known))})"
+        node["pattern"] = rf"^{term}(\+{term})*$"
+        node["examples"] = known
+    elif any(branch.get("type") == "array" for branch in node.get("anyOf", [node])):
+        _branch(node, "array")["items"] = {"type": "string", "enum": known}
+    else:
+        node["enum"] = known

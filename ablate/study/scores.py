@@ -1,0 +1,97 @@
+"""What a network scored, clean and distorted, and the names under which it is reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies of one network on one split, as fractions from 0 to 1.
+
+    Attributes:
+        split: "val" or "test"; the prefix of every accuracy's name.
+        n_images: images in the split.
+        clean_accuracy: on the images as they are.
+        accuracies: type -> severity (as text, "1" to "5") -> accuracy.
+        families: family -> its types, in the order of the suite.
+        seen_types: types that the network was finetuned on.
+        epochs: passes over the training images in this finetuning.
+        student_images: images that went forward and backward through the network.
+        train_seconds: wall time of the finetuning, without scoring.
+    """
+
+    split: str
+    n_images: int
+    clean_accuracy: float
+    accuracies: Mapping[str, Mapping[str, float]]
+    families: Mapping[str, Sequence[str]]
+    seen_types: Sequence[str] = ()
+    epochs: int = 0
+    student_images: int = 0
+    train_seconds: float = 0.0
+
+    def type_accuracy(self, kind: str) -> float:
+        """Mean over the severities of one distortion type."""
+        return fmean(self.accuracies[kind].values())
+
+    def family_accuracy(self, family: str) -> float:
+        """Mean over the types of one family."""
+        return self._mean(self.families[family])
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Mean over families of the mean over their types, so that every family weighs the same."""
+        return fmean(self.family_accuracy(family) for family in self.families)
+
+    @property
+    def robust_accuracy_seen(self) -> float:
+        """Mean over the types finetuned on; NaN where there is none."""
+        return self._mean(self.seen_types)
+
+    @property
+    def robust_accuracy_unseen(self) -> float:
+        """Mean over the types not finetuned on; NaN where there is none."""
+        return self._mean([kind for kind in self.accuracies if kind not in self.seen_types])
+
+    def _mean(self, kinds: Sequence[str]) -> float:
+        return fmean(self.type_accuracy(kind) for kind in kinds) if kinds else math.nan
+
+    def metrics(self) -> dict[str, float]:
+        """Every number by its name, as an objective or a column may ask for it."""
+        split = self.split
+        named = {
+            f"{split}_clean_accuracy": self.clean_accuracy,
+            f"{split}_robust_accuracy": self.robust_accuracy,
+            f"{split}_robust_accuracy_seen": self.robust_accuracy_seen,
+            f"{split}_robust_accuracy_unseen": self.robust_accuracy_unseen,
+        }
+        for family in self.families:
+            named[f"{split}_accuracy.{family}"] = self.family_accuracy(family)
+        for kind, by_severity in self.accuracies.items():
+            named[f"{split}_accuracy.{kind}"] = self.type_accuracy(kind)
+            for severity, accuracy in by_severity.items():
+                named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
+        named["train_seconds"] = self.train_seconds
+        return named
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Scores:
+        return cls(**data)
+
+
+def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:
+    """The names that an objective of a search may have, for a suite of these families."""
+    accuracies = {
+        kind: {str(severity): 0.0 for severity in severities}
+        for kinds in families.values()
+        for kind in kinds
+    }
+    return list(Scores("val", 0, 0.0, accuracies, families).metrics())

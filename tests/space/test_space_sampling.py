@@ -1,0 +1,140 @@
+"""Every sampler, on a conditional space with two objectives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from ablate.errors import ParameterError
+from ablate.space import SAMPLERS
+from ablate.space.sampling import make_sampler, sample
+from ablate.space.space import Space
+from ablate.study.params import Params
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def storage_url(kind: str, folder: Path) -> str | None:
+    return None if kind == "memory" else f"sqlite:///{folder / 'study.db'}"
+
+
+def new_study(url: str | None = None) -> optuna.Study:
+    return optuna.create_study(
+        storage=url, study_name="s", directions=["maximize", "minimize"], load_if_exists=True
+    )
+
+
+def ask(study: optuna.Study, space: Space, name: str, seed: int = 0) -> tuple[int, Params]:
+    study.sampler = make_sampler(name, seed, len(study.get_trials(deepcopy=False)))
+    trial = study.ask()
+    return trial.number, sample(space, trial)
+
+
+def tell(study: optuna.Study, number: int, params: Params) -> None:
+    text = json.dumps(params.values, sort_keys=True)
+    study.tell(number, [len(text) % 7 + len(params.values), len(text) % 5 / 5])
+
+
+def run(study: optuna.Study, space: Space, name: str, trials: int, seed: int = 0) -> list[Params]:
+    drawn = []
+    for _ in range(trials):
+        number, params = ask(study, space, name, seed)
+        tell(study, number, params)
+        drawn.append(params)
+    return drawn
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_draws_points_of_the_space(
+    whole: Space, tmp_path: Path, name: str, kind: str
+) -> None:
+    study = new_study(storage_url(kind, tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = run(study, whole, name, 16)
+    for params, trial in zip(drawn, study.get_trials(deepcopy=False), strict=True):
+        assert trial.params == params.raw
+        assert whole.resolve(trial.params) == params.values
+    assert len({json.dumps(params.values) for params in drawn}) == 16
+    assert len({params.values["loss.terms"] for params in drawn}) > 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_stopped_search_goes_on_as_one_that_was_not(
+    whole: Space, tmp_path: Path, name: str
+) -> None:
+    url = storage_url("sqlite", tmp_path)
+    run(new_study(url), whole, name, 12)
+    resumed = run(new_study(url), whole, name, 3)
+    assert resumed == run(new_study(), whole, name, 15)[12:]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
+    assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
+    study = new_study()
+    run(study, whole, name, 11)
+    running = [ask(study, whole, name)[1] for _ in range(4)]
+    assert len({json.dumps(params.values) for params in running}) == 4
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(
+    whole: Space, tmp_path: Path, name: str
+) -> None:
+    url = storage_url("sqlite", tmp_path)
+    study = new_study(url)
+    run(study, whole, name, 11)
+    study.sampler = make_sampler(name, 0, 11)
+    begun: dict[str, Any] = sample(Space(whole.parameters[:2]), study.ask()).raw
+
+    again = new_study(url)
+    again.sampler = make_sampler(name, 0, 11)
+    frozen = again.get_trials(deepcopy=False)[11]
+    params = sample(whole, optuna.trial.Trial(again, frozen._trial_id))
+    assert {key: params.raw[key] for key in begun} == begun
+    assert params.values == whole.resolve(again.get_trials()[11].params)
+    assert len(again.get_trials()) == 12
+
+
+def test_an_enqueued_point_is_drawn_as_it_was_written(whole: Space) -> None:
+    values = {
+        "loss.terms": "clean+st",
+        "loss.st.weight": 0.75,
+        "augment.families": ["noise", "blur"],
+        "augment.mix": {"noise": 0.9, "blur": 0.1, "photometric": 0.0},
+        "finetune.batch_size": 32,
+        "finetune.budget.epochs": 3,
+        "baseline.learning_rate": 0.01,
+    }
+    study = new_study()
+    study.enqueue_trial(whole.encode(values))
+    _, params = ask(study, whole, "tpe")
+    assert params.values == {**values, "augment.mix": pytest.approx(values["augment.mix"])}
+
+
+def test_an_unknown_sampler() -> None:
+    with pytest.raises(ParameterError) as caught:
+        make_sampler("nsga3", 0, 0)
+    assert str(caught.value) == "sampler: unknown sampler, got 'nsga3'. Did you mean nsga2?"
+
+
+def test_only_sampling_loads_optuna_and_nothing_loads_torch() -> None:
+    code = (
+        "import sys, ablate.space.parse, ablate.study.schema, ablate.study.read; "
+        "assert 'optuna' not in sys.modules; "
+        "import ablate.space.sampling; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,98 @@
+"""`--set key=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.study.keys import value_at
+from ablate.study.read import parse_study
+
+Names = Mapping[str, Sequence[str]]
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("loss.fma.weight=1e-3", "loss.fma.weight", 0.001),
+        ("loss.terms=clean+st", "loss.terms", "clean+st"),
+        ("loss.fma.layers=[stem]", "loss.fma.layers", ["stem"]),
+        ("dataset.path=../a b", "dataset.path", "../a b"),
+        ("finetune.budget.epochs=7", "finetune.budget.epochs", 7),
+        ("finetune={batch_size: 32}", "finetune.batch_size", 32),
+        ("augment.mix.noise=2", "augment.mix", {"noise": 2}),
+        ("search.reference_point=null", "search.reference_point", None),
+        ("space.loss.st.weight={float: [1, 2]}", "space", {"loss.st.weight": {"float": [1, 2]}}),
+        (" name =b", "name", "b"),
+    ],
+)
+def test_an_override_is_yaml(head: str, names: Names, override: str, key: str, value: Any) -> None:
+    study = parse_study(head, "s.yaml", [override], names=lambda _: names, base=Path())
+    assert value_at(study.model_dump(mode="json"), key) == value
+
+
+def test_later_overrides_win_and_stand_over_the_file(
+    tmp_path: Path, head: str, names: Names
+) -> None:
+    text = head + "loss: {st: {weight: 2}, terms: clean}\n"
+    sets = ["loss.st.weight=3", "loss.st.weight=4"]
+    study = parse_study(text, "s.yaml", sets, names=lambda _: names, base=tmp_path)
+    assert study.loss.st.weight == 4
+    assert study.loss.terms == "clean"
+
+
+def test_a_parameter_of_a_space_file_and_of_a_block_is_replaced(
+    tmp_path: Path, head: str, names: Names
+) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "b: {when: {loss.terms: clean+fma}, parameters: {loss.fma.weight: {float: [1, 2]}}}\n"
+    )
+    sets = ["space.loss.fma.weight={float: [3, 4]}", "space.loss.da.weight={int: [1, 2]}"]
+    text = head + "space: x.yaml\n"
+    study = parse_study(text, "s.yaml", sets, names=lambda _: names, base=tmp_path)
+    assert isinstance(study.space, dict)
+    assert study.space["b"]["parameters"] == {"loss.fma.weight": {"float": [3, 4]}}
+    assert study.space["loss.da.weight"] == {"int": [1, 2]}
+
+
+def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -> None:
+    (tmp_path / "y.yaml").write_text("loss.da.weight: {float: [0, 1]}\n")
+    text = head + "space: missing.yaml\n"
+    study = parse_study(text, "s.yaml", ["space=y.yaml"], names=lambda _: names, base=tmp_path)
+    assert study.space == {"loss.da.weight": {"float": [0, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss.terms", "--set: must be key=value, got 'loss.terms'. Write --set loss.terms=VALUE."),
+        ("loss.fma.wieght=3", "--set loss.fma.wieght: unknown key. Did you mean loss.fma.weight?"),
+        ("loss.fma.weight=abc", "--set loss.fma.weight: must be a number, got 'abc'. Write a"),
+        ("loss.fma={weight: abc}", "--set loss.fma: loss.fma.weight: must be a number, got 'abc'."),
+        ("loss.terms=[a", "--set loss.terms: broken YAML: expected ',' or ']', but got"),
+        ("model.name=resnet9", "--set model.name: unknown model, got 'resnet9'. Did you mean"),
+        (
+            "space.loss.da.weight={float: [2, 1]}",
+            "--set space.loss.da.weight: loss.da.weight: low must be below high, got [2, 1]. Swap",
+        ),
+        (
+            "space.loss.da.wait={int: [1, 2]}",
+            "--set space.loss.da.wait: loss.da.wait: unknown key.",
+        ),
+    ],
+)
+def test_a_wrong_override_is_said(
+    problems: Callable[..., list[str]], head: str, override: str, message: str
+) -> None:
+    (line,) = problems(head, override)
+    assert line.startswith(message)
+
+
+def test_an_override_below_what_is_no_section(
+    problems: Callable[..., list[str]], head: str
+) -> None:
+    (line,) = problems(head + "loss: 5\n", "loss.terms=clean")
+    assert line.startswith("s.yaml:5:7: loss: must be a mapping, got 5.")

@@ -1,0 +1,125 @@
+"""The fingerprint: what changes it, what does not, and how a change is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from ablate.space.parse import parse_space
+from ablate.study.fingerprint import (
+    SECTIONS,
+    changed_keys,
+    fingerprint,
+    noted_keys,
+    study_fingerprint,
+)
+from ablate.study.read import parse_study
+from ablate.study.settings import Study
+
+Names = Mapping[str, Sequence[str]]
+SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.da.weight: {float: [0, 1]}}\n"
+
+
+def study_of(text: str, names: Names, *overrides: str) -> Study:
+    return parse_study(text, "s.yaml", overrides, names=lambda _: names, base=Path())
+
+
+def sections_of(text: str, names: Names, *overrides: str, data: str = "d") -> dict[str, str]:
+    study = study_of(text, names, *overrides)
+    return study_fingerprint(study, parse_space(study, names), data)
+
+
+@pytest.mark.parametrize(
+    ("override", "section"),
+    [
+        ("dataset.validation.seed=1", "dataset"),
+        ("model.name=resnet20", "model"),
+        ("baseline.epochs=11", "baseline"),
+        ("finetune.seed=1", "finetune"),
+        ("loss.st.weight=2", "loss"),
+        ("augment.strength=0.5", "augment"),
+        (
+            "objectives=[{metric: train_seconds}, {metric: val_robust_accuracy}]",
+            "objectives",
+        ),
+        ("robustness.severities=[1]", "robustness"),
+        ("space.loss.da.weight={float: [0, 2]}", "space"),
+    ],
+)
+def test_what_a_score_depends_on_changes_its_section_alone(
+    head: str, names: Names, override: str, section: str
+) -> None:
+    before, after = sections_of(head + SPACE, names), sections_of(head + SPACE, names, override)
+    assert {name for name in before if before[name] != after[name]} == {section}
+    assert fingerprint(before) != fingerprint(after)
+    assert set(before) == {*SECTIONS, "data"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "dataset.path=elsewhere",
+        "name=other",
+        "question=why",
+        "search.trials=99",
+        "search.sampler=random",
+        "search.seed=5",
+        "run.parallel=2",
+        "run.cpus_per_trial=2",
+        "run.precision=fp32",
+        "storage=sqlite:///x.db",
+    ],
+)
+def test_how_it_is_run_changes_nothing(head: str, names: Names, override: str) -> None:
+    assert sections_of(head + SPACE, names) == sections_of(head + SPACE, names, override)
+    old = study_of(head + SPACE, names).model_dump(mode="json")
+    new = study_of(head + SPACE, names, override).model_dump(mode="json")
+    assert changed_keys(old, new) == []
+    assert len(noted_keys(old, new)) == 1
+    assert noted_keys(old, new)[0].startswith(f"{override.partition('=')[0]}: ")
+
+
+def test_other_images_change_it(head: str, names: Names) -> None:
+    before, after = sections_of(head, names), sections_of(head, names, data="e")
+    assert {name for name in before if before[name] != after[name]} == {"data"}
+
+
+def test_order_and_blocks_of_a_space_change_nothing(head: str, names: Names) -> None:
+    when = "when: {loss.terms: clean+fma}"
+    one = (
+        f"space: {{loss.fma.weight: {{float: [1, 2], {when}}}, "
+        f"loss.da.weight: {{float: [0, 1], {when}}}}}\n"
+    )
+    other = (
+        f"space: {{b: {{{when}, parameters: {{loss.da.weight: {{float: [0, 1]}}, "
+        "loss.fma.weight: {float: [1.0, 2]}}}}\n"
+    )
+    assert sections_of(head + one, names) == sections_of(head + other, names)
+
+
+def test_the_short_name_is_stable(head: str, names: Names) -> None:
+    short = fingerprint(sections_of(head + SPACE, names))
+    assert len(short) == 16
+    assert int(short, 16) >= 0
+    assert short == fingerprint(dict(reversed(sections_of(head + SPACE, names).items())))
+
+
+def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> None:
+    block = "b: {when: {loss.terms: clean+fma}, parameters: {loss.st.weight: {float: [1, 2]}}}"
+    old = study_of(head + f"space: {{loss.da.weight: {{float: [0, 1]}}, {block}}}\n", names)
+    block = block.replace("clean+fma", "clean+st")
+    new = study_of(
+        head.replace("resnet8", "resnet20")
+        + f"augment: {{mix: {{noise: 1}}}}\nspace: {{loss.fma.weight: {{int: [1, 9]}}, {block}}}\n",
+        names,
+    )
+    assert changed_keys(old.model_dump(mode="json"), new.model_dump(mode="json")) == [
+        "model.name: 'resnet8' -> 'resnet20'",
+        "augment.mix: nothing -> {noise: 1}",
+        "space.loss.da.weight: {float: [0, 1]} -> nothing",
+        "space.loss.st.weight: {float: [1, 2], when: [{loss.terms: 'clean+fma'}]} -> "
+        "{float: [1, 2], when: [{loss.terms: 'clean+st'}]}",
+        "space.loss.fma.weight: nothing -> {int: [1, 9]}",
+    ]

@@ -1,0 +1,251 @@
+"""What is said of a wrong value: place, rule, got, fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+Problems = Callable[..., list[str]]
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        # keys
+        ("loss: {fma: {wieght: 1}}", "5:14: loss.fma.wieght: unknown key. Did you mean weight?"),
+        ("serach: {}", "5:1: serach: unknown key. Did you mean search?"),
+        (
+            "loss.fma.weight: 3",
+            "5:1: loss.fma.weight: keys are nested here, got a dotted one. "
+            "Write it as fma.weight in loss.",
+        ),
+        (
+            "finetune: {epochs: 3}",
+            "5:12: finetune.epochs: unknown key. Did you mean baseline.epochs?",
+        ),
+        # types
+        (
+            "baseline: {epochs: 1.5}",
+            "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, as 4.",
+        ),
+        (
+            "baseline: {epochs: '3'}",
+            "5:20: baseline.epochs: must be a whole number, got '3'. Write it without quotes.",
+        ),
+        (
+            "baseline: {epochs: true}",
+            "5:20: baseline.epochs: must be a whole number, got true. Write a whole number, as 4.",
+        ),
+        (
+            "loss: {fma: {weight: abc}}",
+            "5:22: loss.fma.weight: must be a number, got 'abc'. Write a number, as 0.5.",
+        ),
+        (
+            "loss: {fma: {weight: }}",
+            "5:21: loss.fma.weight: must be a number, got nothing. "
+            "Write a value after it or remove the key.",
+        ),
+        ("question: 5", "5:11: question: must be text, got 5. Put it in quotes."),
+        ("question: [a]", "5:11: question: must be text, got ['a']. Write text."),
+        (
+            "baseline: 3",
+            "5:11: baseline: must be a mapping, got 3. Write keys below it, or {key: value}.",
+        ),
+        (
+            "augment: {families: noise}",
+            "5:21: augment.families: must be a list, got 'noise'. Write it in brackets, as [a, b].",
+        ),
+        (
+            "augment: {mix: 1}",
+            "5:16: augment.mix: must be a mapping, got 1. Write keys below it, or {key: value}.",
+        ),
+        # ranges
+        ("augment: {strength: 0}", "5:21: augment.strength: must be above 0, got 0. Raise it."),
+        (
+            "augment: {strength: 1.5}",
+            "5:21: augment.strength: must be at most 1, got 1.5. Lower it.",
+        ),
+        ("finetune: {momentum: 1}", "5:22: finetune.momentum: must be below 1, got 1. Lower it."),
+        (
+            "loss: {da: {weight: .nan}}",
+            "5:21: loss.da.weight: must be finite, got nan. Write a number, as 0.5.",
+        ),
+        (
+            "augment: {families: []}",
+            "5:21: augment.families: must have at least 1 item, got []. Add",
+        ),
+        ("robustness: {severities: [1, 6]}", "5:30: robustness.severities[1]: must be at most 5"),
+        # choices
+        (
+            "loss: {st: {anchor: cleen}}",
+            "5:21: loss.st.anchor: must be one of both, clean, got 'cleen'. Did you mean clean?",
+        ),
+        (
+            "run: {parallel: many}",
+            "5:17: run.parallel: must be a whole number or auto, got 'many'. Known: auto.",
+        ),
+        ("run: {parallel: 0}", "5:17: run.parallel: must be at least 1, got 0. Raise it."),
+        (
+            "loss: {fma: {layers: tap}}",
+            "5:22: loss.fma.layers: must be a list or taps, got 'tap'. Did you mean taps?",
+        ),
+        ("loss: {fma: {layers: [1]}}", "5:23: loss.fma.layers[0]: must be text, got 1. Put"),
+        ("space: [1]", "5:8: space: must be a mapping or text, got [1]. Write one of these."),
+        (
+            "run: {gpus_per_trial: 1.5}",
+            "5:23: run.gpus_per_trial: must be whole above 1, got 1.5. Write 1.",
+        ),
+        # names
+        (
+            "loss: {fma: {layers: [stage4]}}",
+            "5:23: loss.fma.layers[0]: unknown layer, got 'stage4'. Did you mean stage3?",
+        ),
+        (
+            "loss: {fma: {distance: relativ}}",
+            "5:24: loss.fma.distance: unknown distance, got 'relativ'. Did you mean relative?",
+        ),
+        (
+            "loss: {st: {form: js}}",
+            "5:19: loss.st.form: unknown form, got 'js'. Known: cross_entropy.",
+        ),
+        (
+            "augment: {families: [nose]}",
+            "5:22: augment.families[0]: unknown family, got 'nose'. Did you mean noise?",
+        ),
+        (
+            "augment: {mix: {nose: 1}}",
+            "5:23: augment.mix.nose: unknown family, got 'nose'. Did you",
+        ),
+        (
+            "search: {sampler: tpee}",
+            "5:19: search.sampler: unknown sampler, got 'tpee'. Did you mean tpe?",
+        ),
+        ("robustness: {suite: family}", "5:21: robustness.suite: unknown suite, got 'family'. Did"),
+        (
+            "objectives: [{metric: val_robust}, {metric: train_seconds}]",
+            "5:23: objectives[0].metric: unknown metric, got 'val_robust'. "
+            "Did you mean val_robust_accuracy?",
+        ),
+        (
+            "loss: {terms: clean+fmaa}",
+            "5:15: loss.terms: unknown term, got 'fmaa'. Did you mean fma?",
+        ),
+        ("loss: {terms: st+st}", "5:15: loss.terms: term given twice, got 'st+st'. Name st once."),
+        (
+            "loss: {terms: clean++st}",
+            "5:15: loss.terms: empty term, got 'clean++st'. Join terms with one +, as clean+fma.",
+        ),
+        ("loss: {terms: ''}", "5:15: loss.terms: empty term, got ''. Join terms with one +,"),
+        # what does not fit together
+        (
+            "objectives: [{metric: train_seconds}, {metric: train_seconds}]",
+            "5:39: objectives[1]: given twice, got 'train_seconds'. Remove one.",
+        ),
+        (
+            "objectives: [{metric: train_seconds}]",
+            "5:13: objectives: must have at least 2 items, got [{metric: 'train_seconds'}]. Add",
+        ),
+        (
+            "objectives: [{metric: val_accuracy.gaussian_noise.2}, {metric: train_seconds}]",
+            "5:23: objectives[0].metric: its severity must be in robustness.severities [1, 3, 5], "
+            "got 'val_accuracy.gaussian_noise.2'. Add 2 there or take another metric.",
+        ),
+        (
+            "search: {reference_point: [0.5]}",
+            "5:27: search.reference_point: needs one value an objective (2), got [0.5]. "
+            "Give each objective its value, in their order.",
+        ),
+        (
+            "robustness: {severities: [1, 1]}",
+            "5:30: robustness.severities[1]: given twice, got 1. Remove one.",
+        ),
+        (
+            "augment: {families: [blur, blur]}",
+            "5:28: augment.families[1]: given twice, got 'blur'.",
+        ),
+        (
+            "loss: {fma: {layers: [stem, stem]}}",
+            "5:29: loss.fma.layers[1]: given twice, got 'stem'.",
+        ),
+        (
+            "augment: {families: [noise], mix: {blur: 1}}",
+            "5:42: augment.mix.blur: must be one of augment.families ['noise'], got 'blur'. "
+            "Known: noise.",
+        ),
+        (
+            "augment: {mix: {noise: 0}}",
+            "5:16: augment.mix: needs a ratio above 0, got {noise: 0}. Raise one.",
+        ),
+        (
+            "loss: {fma: {layers: [stem], layer_weights: {stage1: 1}}}",
+            "5:54: loss.fma.layer_weights.stage1: must be one of loss.fma.layers ['stem'], "
+            "got 'stage1'. Did you mean stem?",
+        ),
+    ],
+)
+def test_one_wrong_key_has_one_message(
+    problems: Problems, head: str, added: str, message: str
+) -> None:
+    (line,) = problems(f"{head}{added}\n")
+    assert line.startswith(f"s.yaml:{message}")
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        (1, "version: 2", "s.yaml:1:10: version: must be 1, got 2. Write 1."),
+        (1, "", "s.yaml:2:1: version: is required, got nothing. Add it."),
+        (3, "dataset: {}", "s.yaml:3:10: dataset.name: is required, got nothing. Add it."),
+        (3, "dataset: {name: mnist}", "s.yaml:3:17: dataset.name: unknown data set, got 'mnist'."),
+        (
+            4,
+            "model: {name: resnet9}",
+            "s.yaml:4:15: model.name: unknown model, got 'resnet9'. Did you mean resnet8?",
+        ),
+        (4, "model: resnet8", "s.yaml:4:8: model: must be a mapping, got 'resnet8'. Write keys"),
+        (
+            2,
+            "name: a/b",
+            "s.yaml:2:7: name: must be the name of a folder, without / \\ # or a leading dot, "
+            "got 'a/b'. Write letters, digits, - and _.",
+        ),
+        (2, f"name: {'a' * 101}", "s.yaml:2:7: name: must have at most 100 characters, got 'aaa"),
+        (2, "version: 1", "s.yaml:2:1: version: key given twice, got it here and on line 1."),
+    ],
+)
+def test_the_required_keys(
+    problems: Problems, head: str, line: int, wrong: str, message: str
+) -> None:
+    lines = head.splitlines()
+    lines[line - 1] = wrong
+    assert any(found.startswith(message) for found in problems("\n".join(lines)))
+
+
+def test_nothing_is_said_of_what_follows_from_another_problem(
+    problems: Problems, head: str
+) -> None:
+    text = (
+        "objectives: [{metric: train_seconds, direction: up}, 5]\n"
+        "search: {reference_point: [1, 2]}\naugment: {families: [7], mix: {blur: 1}}\n"
+    )
+    lines = problems(head + text)
+    assert [line.split(": ")[1] for line in lines] == [
+        "objectives[0].direction",
+        "objectives[1]",
+        "augment.families[0]",
+    ]
+
+
+def test_problems_come_in_the_order_of_the_file(problems: Problems, head: str) -> None:
+    lines = problems(head + "search: {trials: 0}\nrun: {parallel: 0}\nloss: {terms: x}\n")
+    assert [line.split(":")[1] for line in lines] == ["5", "6", "7"]
+
+
+def test_a_mix_of_searched_families_is_not_compared_with_fixed_ones(
+    problems: Problems, head: str
+) -> None:
+    space = "space: {b: {when: {loss.terms: clean+fma}, parameters: {augment.families: {subset: "
+    text = head + "augment: {families: [noise], mix: {blur: 1}}\n" + space + "[blur, noise]}}}}\n"
+    (line,) = problems(text)
+    assert "must not be fixed while augment.families is searched" in line

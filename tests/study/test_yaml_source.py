@@ -1,0 +1,126 @@
+"""YAML's traps: scalars, duplicate keys, places, bombs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from ablate.study.document import Place
+from ablate.study.yaml_source import MAX_DEPTH, MAX_NODES, parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E5", 100000.0),
+        ("-2.5e+2", -250.0),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("12", 12),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1f", 31),
+        ("-.inf", -math.inf),
+        ("true", True),
+        ("False", False),
+        ("no", "no"),
+        ("Yes", "Yes"),
+        ("on", "on"),
+        ("OFF", "OFF"),
+        ("y", "y"),
+        ("2020-01-01", "2020-01-01"),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("1e", "1e"),
+        ("'1e-3'", "1e-3"),
+        ('"true"', "true"),
+        ("~", None),
+        ("null", None),
+        ("[1, [a, {b: c}]]", [1, ["a", {"b": "c"}]]),
+        ("{<<: {a: 1}, =: 2}", {"<<": {"a": 1}, "=": 2}),
+        ("&x [1]", [1]),
+        ("{a: &x [1], b: *x}", {"a": [1], "b": [1]}),
+        ("!!str 5", "5"),
+        ("", None),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
+    document = parse_yaml(text, "f")
+    assert not document.problems
+    assert document.data == value
+    assert type(document.data) is type(value)
+
+
+def test_nan() -> None:
+    assert math.isnan(parse_yaml(".nan", "f").data)
+
+
+def test_every_part_has_its_place() -> None:
+    document = parse_yaml("a:\n  b: [1,\n      two]\n", "f")
+    assert document.place(("a",), key=True) == Place("f", 1, 1)
+    assert document.place(("a", "b"), key=True) == Place("f", 2, 3)
+    assert document.place(("a", "b")) == Place("f", 2, 6)
+    assert document.place(("a", "b", 1)) == Place("f", 3, 7)
+    assert document.place(("a", "nowhere", "below")) == Place("f", 2, 3)
+
+
+def test_an_alias_is_its_own_copy() -> None:
+    data = parse_yaml("{a: &x {k: 1}, b: *x}", "f").data
+    data["a"]["k"] = 2
+    assert data["b"] == {"k": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n",
+            "f:5:3: b.c: key given twice, got it here and on line 3. Remove one.",
+        ),
+        ("a: 1\n1: 2\n", "f:2:1: ?: keys must be text, got 1. Put it in quotes."),
+        ("[a, b]: 2\n", "f:1:1: ?: keys must be text, got a list or mapping. Put it in quotes."),
+        ("a: [1, 2\nb: 3\n", "f:2:2: broken YAML: expected ',' or ']', but got ':'."),
+        (
+            "a: b: c\n",
+            "f:1:5: broken YAML: mapping values are not allowed here. "
+            'Put text that holds ": " in quotes, or check the indentation.',
+        ),
+        ("a:\n\tb: 1\n", "f:2:1: broken YAML: found character '\\t' that cannot start any token."),
+        ("a: *x\n", "f:1:4: broken YAML: found undefined alias 'x'."),
+        ("a: 1\n---\nb: 1\n", "f:2:1: broken YAML: but found another document."),
+        ("a: 1\nb: \x07\n", "f:2:4: broken YAML: a control character, got '\\x07'. Remove it."),
+        ("a: !!python/name:os.system 1\n", "f:1:4: a: tags are not read, got 'tag:yaml.org,2002:"),
+        ("a: !x 1\n", "f:1:4: a: tags are not read, got '!x'. Remove the tag."),
+        ("a: !!int b\n", "f:1:4: a: must fit its tag !!int, got 'b'. Remove the tag."),
+        (
+            "a: 99999999999999999999999\n",
+            "f:1:4: a: whole numbers must be below 2**63, got 99999999999999999999... Write a",
+        ),
+        ("a: &a [*a]\n", "f:1:4: broken YAML: an alias holds itself."),
+    ],
+)
+def test_what_is_broken_is_said_with_its_place(text: str, message: str) -> None:
+    (problem,) = parse_yaml(text, "f").problems
+    assert str(problem).startswith(message)
+
+
+def test_an_unclosed_bracket_at_the_end() -> None:
+    (problem,) = parse_yaml("a: [1, 2\n", "f").problems
+    assert str(problem).startswith(
+        "f:2:1: broken YAML: expected ',' or ']', but got '<stream end>'"
+    )
+
+
+def test_depth_is_bounded() -> None:
+    (problem,) = parse_yaml("[" * 5000 + "]" * 5000, "f").problems
+    assert f"more than {MAX_DEPTH} levels. Make it flatter." in str(problem)
+
+
+def test_aliases_cannot_explode() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    (problem,) = parse_yaml("\n".join(lines), "f").problems
+    assert f"more than {MAX_NODES} values after aliases" in str(problem)
