@@ -1,0 +1,131 @@
+"""The cache: what is made once and shared by trials, studies and processes.
+
+Everything is made under a lock, in a temporary place beside its own, and put there in one
+rename: a reader sees all of it or nothing, whatever dies in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from ablate.errors import InfrastructureError, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def cache_folder() -> Path:
+    """Where data, baselines and evaluation sets are kept.
+
+    Returns:
+        `$ABLATE_CACHE`, else `$XDG_CACHE_HOME/ablate`, else `~/.cache/ablate`; it need not exist.
+    """
+    own = os.environ.get("ABLATE_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "ablate"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a cache entry; other processes and threads wait at the entrance.
+
+    The lock ends with the process that holds it, so a crash leaves none behind.
+
+    Raises:
+        UsageError: if its folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{path}.lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def publish_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file so that it is there whole or not at all, and stays after a power cut.
+
+    Args:
+        path: where it will be; a file that is there is replaced.
+        write: writes the whole file at the path it is given.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            _sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+@contextmanager
+def publish_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder so that it is there whole or not at all.
+
+    The block gets an empty temporary folder; where the block ends well, that folder takes the
+    place of `path`. Hold `locked(path)` around it where several processes may make the same.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                _sync(file)
+            _sync(temporary)
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system says about `path` into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            raise InfrastructureError(
+                f"{path}: must be written, got {reason!r}. Make room and resume."
+            ) from error
+        raise UsageError(
+            f"{path}: must be in a folder that can be written, got {reason!r}. "
+            "Choose another folder or change its owner."
+        ) from error

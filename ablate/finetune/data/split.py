@@ -1,0 +1,58 @@
+"""Stratified splits: every class keeps its share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ablate.distortion.shapes import Labels
+from ablate.errors import DataError
+from ablate.finetune.data.dataset import Source
+from ablate.study.seeds import derive_seed
+from ablate.study.settings import ValidationSettings
+
+
+def split_validation(
+    source: Source, settings: ValidationSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the training and of the validation images, each in the source's order.
+
+    Raises:
+        DataError: if either would be without images of a class.
+    """
+    seed = derive_seed(settings.seed, "validation")
+    train, validation = split_stratified(source.train.labels, settings.fraction, seed)
+    for indices, has in ((train, "training"), (validation, "validation")):
+        counts = torch.bincount(source.train.labels[indices], minlength=len(source.classes))
+        empty = int(counts.argmin())
+        if counts[empty] == 0:
+            n = int((source.train.labels == empty).sum())
+            raise DataError(
+                f"dataset.validation.fraction: must leave each class in both splits, "
+                f"got {settings.fraction:g} with {n} images of {source.classes[empty]!r}, none "
+                f"for {has}. Change the fraction or add images."
+            )
+    return train, validation
+
+
+def split_stratified(
+    labels: Labels, fraction: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split indices in two, with the same share of every class.
+
+    Args:
+        labels: int64 `[n]`.
+        fraction: share of each class in the second part, rounded to whole images.
+        seed: the same seed gives the same split.
+
+    Returns:
+        Indices of the first and the second part, ascending, int64.
+    """
+    # RandomState's stream is frozen for good, which Generator's is not.
+    random = np.random.RandomState(seed % 2**32)
+    classes = labels.numpy()
+    second = np.zeros(len(classes), dtype=bool)
+    for label in np.unique(classes):
+        members = random.permutation(np.flatnonzero(classes == label))
+        second[members[: round(fraction * len(members))]] = True
+    return torch.from_numpy(np.flatnonzero(~second)), torch.from_numpy(np.flatnonzero(second))

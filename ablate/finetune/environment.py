@@ -1,0 +1,131 @@
+"""What changes the bits of a result without standing in the study: device, precision, threads."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ablate.errors import ResourceError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
+
+DeviceKind = Literal["cpu", "cuda"]
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and how networks are trained and scored.
+
+    Attributes:
+        device: kind of device.
+        precision: of the forward and backward pass; losses and scores are fp32 in both.
+        threads: of torch on the CPU; sums are split by it, so 1 and 2 give other bits.
+        torch: version.
+        device_name: the GPU's, or the CPU's kind and vector instructions; it is said where
+            results differ, and nothing is keyed by it.
+    """
+
+    device: DeviceKind
+    precision: Precision
+    threads: int
+    torch: str
+    device_name: str
+
+    def apply(self) -> None:
+        """Set up torch in this process; call it before every trial, since it is global."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            _keep_freed_memory()
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        # fp32 by name is fp32 in convolutions too, which PyTorch rounds to TF32 otherwise.
+        torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The block in which a forward pass runs in this precision."""
+        import torch
+
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Environment:
+        return cls(**data)
+
+
+def resolve_environment(
+    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    *,
+    threads: int,
+    device: DeviceKind | None = None,
+) -> Environment:
+    """The environment that this machine offers.
+
+    Args:
+        precision: "auto" is bf16 where the hardware has it, else fp32.
+        threads: of torch on the CPU, at least 1.
+        device: none is the GPU where torch sees one, else the CPU.
+
+    Raises:
+        ResourceError: if a GPU is asked for and torch sees none.
+    """
+    import torch
+
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(
+            "device: must be there, got cuda, and torch sees no GPU. "
+            "Use cpu, or install a torch built for this GPU's driver."
+        )
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "fp32"
+    return Environment(device, precision, threads, torch.__version__, _name_device(device))
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what torch frees, where it is glibc.
+
+    glibc gives blocks of a feature map's size back to the system at once; taking them again
+    costs 15,000 page faults in a training step of ResNet-20, a tenth of its time.
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _has_bf16(device: DeviceKind) -> bool:
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return any(_cpu_has(flag) for flag in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def _cpu_has(flag: str) -> bool:
+    """Ask torch about the CPU; the questions have no public name and not every version has all."""
+    import torch
+
+    ask = getattr(torch.cpu, flag, None)
+    return bool(ask()) if ask is not None else False
+
+
+def _name_device(device: DeviceKind) -> str:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,1 @@
+"""Robustness: the weights of a network become its scores."""

@@ -1,0 +1,82 @@
+"""What a trial will cost, from a few real batches: before anything is trained."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+
+import torch
+
+from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.loop import Finetuning
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.model import TAPS
+from ablate.finetune.model.build import build_model
+from ablate.robustness.score import predict_classes
+from ablate.robustness.trial import Workbench
+
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class TrialEstimate:
+    """The cost of one trial of a study with the study's own settings.
+
+    Attributes:
+        train_images, validation_images: in the splits.
+        step_seconds: one training step, copies and loss included.
+        train_seconds: of the whole budget; score_seconds: of scoring after it.
+        state_bytes: of a training state on disk.
+        evaluation_bytes: of the corrupted validation images, made once.
+    """
+
+    train_images: int
+    validation_images: int
+    step_seconds: float
+    train_seconds: float
+    score_seconds: float
+    state_bytes: int
+    evaluation_bytes: int
+
+
+def estimate_trial(bench: Workbench) -> TrialEstimate:
+    """Train on a few real batches from random weights and score one pass, timed.
+
+    Raises:
+        DataError: if the data set is missing or inconsistent.
+    """
+    study, dataset, environment = bench.study, bench.dataset, bench.environment
+    environment.apply()
+    batch = min(study.finetune.batch_size, len(dataset.train))
+    steps = min(_STEPS, len(dataset.train) // batch)
+    loss = build_loss(study.loss, TAPS[study.model.name])
+    augment = study.augment
+    run = Finetuning(
+        build_model(study.model.name, len(dataset.classes), dataset.mean, dataset.std, seed=0),
+        dataset.train.take(torch.arange(steps * batch)),
+        study.finetune,
+        epochs=2,
+        loss=loss,
+        augment=CombinedAugmentations(augment.families, augment.mix, augment.strength),
+        dataset_settings=study.dataset,
+        environment=environment,
+    )
+    run.run_epoch()  # the first steps also set up kernels
+    step_seconds = run.run_epoch().seconds / steps
+    predict_classes(run.model, dataset.validation.images, environment)
+    began = time.perf_counter()
+    predict_classes(run.model, dataset.validation.images, environment)
+    pass_seconds = time.perf_counter() - began
+    copies = sum(map(len, bench.families.values())) * len(study.robustness.severities)
+    state = io.BytesIO()
+    torch.save(run.state(), state)
+    return TrialEstimate(
+        train_images=len(dataset.train),
+        validation_images=len(dataset.validation),
+        step_seconds=step_seconds,
+        train_seconds=step_seconds * (len(dataset.train) // batch) * study.finetune.budget.epochs,
+        score_seconds=pass_seconds * (1 + copies),
+        state_bytes=state.getbuffer().nbytes,
+        evaluation_bytes=copies * dataset.validation.images.numel(),
+    )

@@ -1,0 +1,283 @@
+"""A trial as a worker runs it: a study's values and seeds become scores.
+
+The workbench holds what trials share (data, baseline, corrupted images) and stays in a worker
+between them; nothing that a trial changes is in it, so a kept worker gives the bits of a new one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.checkpoint import (
+    SavedState,
+    export_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.load import load_dataset
+from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
+from ablate.finetune.loop import EpochReport, Finetuning
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.model import TAPS
+from ablate.robustness.evaluation_set import EvaluationSet, obtain_evaluation_set
+from ablate.robustness.score import score
+from ablate.robustness.suites import suite_families
+from ablate.study.scores import Scores
+from ablate.study.seeds import Seeds
+from ablate.study.settings import Study
+
+_KEPT = 4
+"""Workbenches that a process keeps: more than one only where a space reaches into the data, the
+model or the baseline."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stands before the first trial.
+
+    Attributes:
+        data_digest: of the training images before the split.
+        baseline_sha256: of the baseline's weights.
+        baseline_scores: on the validation split.
+        environment: where it was made; the trials must run in the same.
+    """
+
+    data_digest: str
+    baseline_sha256: str
+    baseline_scores: Scores
+    environment: Environment
+
+
+class Workbench:
+    """Data, baseline and corrupted images of a study, each made when it is first asked for.
+
+    Args:
+        study: whose sections `dataset`, `model`, `baseline` and `robustness` say what is made.
+        base: folder that the study's relative paths start from.
+        cache: folder that is shared with other studies and processes.
+        environment: where networks are trained and scored.
+    """
+
+    _kept: ClassVar[OrderedDict[tuple[str, Path, Path], Workbench]] = OrderedDict()
+
+    def __init__(self, study: Study, base: Path, cache: Path, environment: Environment) -> None:
+        self.study = study
+        self.base = base
+        self.cache = cache
+        self.environment = environment
+        self.families = suite_families(study.robustness.suite)
+
+    @classmethod
+    def get(cls, study: Study, base: Path, cache: Path, *, fresh: bool = False) -> Workbench:
+        """The workbench that this process keeps for the study, or a new one.
+
+        Args:
+            fresh: make a new one, since the data on the disk may have changed.
+
+        Its environment is what the study's `run` section asks of this machine; with
+        `gpus_per_trial: 0` it is the CPU, whatever there is.
+        """
+        key = (study.model_dump_json(), base, cache)
+        kept = None if fresh else cls._kept.pop(key, None)
+        if kept is None:
+            run = study.run
+            device: DeviceKind | None = "cpu" if run.gpus_per_trial == 0 else None
+            environment = resolve_environment(
+                run.precision, threads=run.cpus_per_trial, device=device
+            )
+            kept = cls(study, base, cache, environment)
+        cls._kept[key] = kept
+        while len(cls._kept) > _KEPT:
+            cls._kept.popitem(last=False)
+        return kept
+
+    def fitting(self, study: Study) -> Workbench:
+        """This workbench, or the one for the data, model and baseline that `study` names."""
+        sections = ("dataset", "model", "baseline", "robustness")
+        update = {section: getattr(study, section) for section in sections}
+        if all(value == getattr(self.study, section) for section, value in update.items()):
+            return self
+        other = self.study.model_copy(update=update)
+        return Workbench.get(other, self.base, self.cache)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.study.dataset, self.base, self.cache)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        return obtain_baseline(
+            self.dataset,
+            self.study.dataset,
+            self.study.model,
+            self.study.baseline,
+            environment=self.environment,
+            cache=self.cache,
+        )
+
+    @cached_property
+    def evaluation_set(self) -> EvaluationSet:
+        robustness = self.study.robustness
+        return obtain_evaluation_set(
+            self.dataset.validation,
+            [kind for kinds in self.families.values() for kind in kinds],
+            robustness.severities,
+            robustness.seed,
+            self.cache,
+        )
+
+    def build_baseline(self) -> nn.Module:
+        """A new network with the baseline's weights, on the CPU."""
+        return load_baseline(self.baseline, self.dataset, self.study.model.name)
+
+    def prepare(self) -> Prepared:
+        """Make, or find in the cache, everything that the trials share.
+
+        Raises:
+            DataError: if the data set is missing or inconsistent.
+            UsageError: if the cache cannot be written.
+        """
+        self.environment.apply()
+        return Prepared(
+            data_digest=self.dataset.digest,
+            baseline_sha256=self.baseline.sha256,
+            baseline_scores=self.score(
+                self.build_baseline(), train_seconds=self.baseline.train_seconds
+            ),
+            environment=self.environment,
+        )
+
+    def score(self, model: nn.Module, **finetuning: Any) -> Scores:
+        """Scores of a network on the validation split.
+
+        Args:
+            model: on any device; it is moved to the environment's.
+            finetuning: the fields of `Scores` that say how it was trained.
+        """
+        clean_accuracy, accuracies = score(
+            model, self.dataset.validation, self.evaluation_set, self.environment
+        )
+        return Scores(
+            split="val",
+            n_images=len(self.dataset.validation),
+            clean_accuracy=clean_accuracy,
+            accuracies=accuracies,
+            families=self.families,
+            **finetuning,
+        )
+
+
+class TrialRun:
+    """One finetuning of the baseline, an epoch at a time, and its scores.
+
+    Args:
+        workbench: of the study that the trial belongs to.
+        values: resolved parameters by dotted key; `PLAIN` for the plain finetune.
+        seeds: of the trial.
+
+    Raises:
+        ParameterError: if the values name a term, layer, distance or family that is not there.
+        pydantic.ValidationError: if a value is outside its key's domain.
+    """
+
+    def __init__(self, workbench: Workbench, values: Mapping[str, Any], seeds: Seeds) -> None:
+        seeded = {
+            "dataset.validation.seed": seeds.split,
+            "finetune.seed": seeds.train,
+            "robustness.seed": seeds.evaluation,
+        }
+        study = workbench.study.with_values({**values, **seeded})
+        self._bench = workbench.fitting(study)
+        self._bench.environment.apply()
+        loss = build_loss(study.loss, TAPS[study.model.name])
+        augment = (
+            CombinedAugmentations(study.augment.families, study.augment.mix, study.augment.strength)
+            if loss.needs_augmented
+            else None
+        )
+        self._seen_types = augment.types if augment else ()
+        self._train_seconds = 0.0
+        self._finetuning = Finetuning(
+            self._bench.build_baseline(),
+            self._bench.dataset.train,
+            study.finetune,
+            epochs=study.finetune.budget.epochs,
+            loss=loss,
+            augment=augment,
+            dataset_settings=study.dataset,
+            environment=self._bench.environment,
+        )
+        self.epochs = study.finetune.budget.epochs
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._finetuning.epoch
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it stands."""
+        return self._finetuning.model
+
+    def run_epoch(self) -> EpochReport:
+        """Train for one epoch.
+
+        Raises:
+            NotFiniteError: if the loss is NaN or infinite.
+        """
+        report = self._finetuning.run_epoch()
+        self._train_seconds += report.seconds
+        return report
+
+    def save(self, folder: Path) -> SavedState:
+        """Write the training state; `folder` is this trial's and attempt's alone.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+        state = {"finetuning": self._finetuning.state(), "train_seconds": self._train_seconds}
+        return save_checkpoint(folder, self.epoch, state)
+
+    def restore(self, saved: SavedState) -> None:
+        """Go on from a training state: the bits are those of a trial that was never stopped.
+
+        Raises:
+            CheckpointError: if the state is missing or damaged; nothing has changed then.
+        """
+        state = load_checkpoint(saved)
+        self._finetuning.load_state(state["finetuning"])
+        self._train_seconds = state["train_seconds"]
+
+    def export(self, path: Path) -> None:
+        """Write the weights as safetensors, whole or not at all.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+        export_weights(self.model, path)
+
+    def finish(self) -> Scores:
+        """Scores of the finetuned network on the validation split.
+
+        Raises:
+            NotFiniteError: if the network's output is NaN or infinite.
+        """
+        return self._bench.score(
+            self.model,
+            seen_types=self._seen_types,
+            epochs=self.epoch,
+            student_images=self._finetuning.student_images,
+            train_seconds=self._train_seconds,
+        )

@@ -1,0 +1,126 @@
+"""The baseline: trained once, cached, the same for everybody."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablate.errors import UsageError
+from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.load import load_dataset
+from ablate.finetune.environment import resolve_environment
+from ablate.study.settings import (
+    BaselineSettings,
+    DatasetSettings,
+    ModelSettings,
+    ValidationSettings,
+)
+
+DATA = DatasetSettings(
+    name="digits", image_size=8, validation=ValidationSettings(fraction=0.5, seed=0)
+)
+MODEL = ModelSettings(name="resnet8")
+ONE_EPOCH = BaselineSettings(epochs=1)
+
+
+def load(data: DatasetSettings = DATA) -> Dataset:
+    return load_dataset(data, Path(), Path())
+
+
+def obtain(
+    cache: Path,
+    data: DatasetSettings = DATA,
+    settings: BaselineSettings = ONE_EPOCH,
+    precision: str = "fp32",
+) -> Baseline:
+    environment = resolve_environment(precision, threads=1, device="cpu")
+    return obtain_baseline(load(data), data, MODEL, settings, environment=environment, cache=cache)
+
+
+def tell(cache: Path, answers: multiprocessing.Queue[Baseline]) -> None:
+    answers.put(obtain(cache))
+
+
+def test_the_second_time_it_is_read(tmp_path: Path) -> None:
+    """The time that a training took tells one training from another."""
+    first = obtain(tmp_path)
+    assert first.train_seconds > 0
+    assert obtain(tmp_path) == first
+
+
+def test_two_caches_get_the_same_bits(tmp_path: Path) -> None:
+    one, other = obtain(tmp_path / "one"), obtain(tmp_path / "other")
+    assert one.sha256 == other.sha256
+    assert one.path != other.path
+
+
+def test_two_processes_train_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.Queue[Baseline] = context.Queue()
+    processes = [context.Process(target=tell, args=(tmp_path, answers)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    one, other = (answers.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    assert one == other
+
+
+@pytest.mark.parametrize("damage", ["weights", "record", "missing"])
+def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+    first = obtain(tmp_path)
+    if damage == "weights":
+        content = bytearray(first.path.read_bytes())
+        content[-1] ^= 1
+        first.path.write_bytes(content)
+    elif damage == "record":
+        (first.path.parent / "baseline.json").write_text("{")
+    else:
+        first.path.unlink()
+    again = obtain(tmp_path)
+    assert again.train_seconds != first.train_seconds
+    assert (again.path, again.sha256, again.key) == (first.path, first.sha256, first.key)
+    assert obtain(tmp_path) == again
+
+
+def test_what_changes_it_makes_another(tmp_path: Path) -> None:
+    split = DATA.model_copy(update={"validation": ValidationSettings(fraction=0.5, seed=1)})
+    keys = {
+        obtain(tmp_path).key,
+        obtain(tmp_path, data=split).key,
+        obtain(tmp_path, data=DATA.model_copy(update={"crop_padding": 1})).key,
+        obtain(tmp_path, settings=BaselineSettings(epochs=1, seed=1)).key,
+        obtain(tmp_path, settings=BaselineSettings(epochs=1, learning_rate=0.05)).key,
+        obtain(tmp_path, precision="bf16").key,
+    }
+    assert len(keys) == 6
+
+
+def test_its_weights_are_loaded_into_a_new_network(tmp_path: Path) -> None:
+    baseline, data = obtain(tmp_path), load()
+    one = load_baseline(baseline, data, "resnet8")
+    other = load_baseline(baseline, data, "resnet8")
+    assert one is not other
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name])
+    assert torch.equal(one.normalize.mean.flatten(), torch.tensor(data.mean))
+
+
+def test_the_entry_says_what_it_was_made_from(tmp_path: Path) -> None:
+    baseline = obtain(tmp_path)
+    record = json.loads((baseline.path.parent / "baseline.json").read_text())
+    assert record["sha256"] == baseline.sha256
+    assert record["made_from"]["train"] == load().train.digest
+    assert record["made_from"]["baseline"]["epochs"] == 1
+    assert [epoch["epoch"] for epoch in record["curve"]] == [1]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="must be in a folder that can be written"):
+        obtain(tmp_path / "file")

@@ -1,0 +1,65 @@
+"""Training states on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ablate.finetune.checkpoint import (
+    CheckpointError,
+    SavedState,
+    export_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ablate.finetune.model.build import build_model
+
+STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).view(2, 3)}, "seconds": 1.5}
+
+
+def test_a_state_comes_back(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path / "new", 3, STATE)
+    assert saved.epoch == 3
+    assert Path(saved.uri).is_absolute()
+    state = load_checkpoint(saved)
+    assert torch.equal(state["model"]["weight"], STATE["model"]["weight"])
+    assert (state["epoch"], state["seconds"]) == (3, 1.5)
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    saved = [save_checkpoint(tmp_path, epoch, STATE) for epoch in (8, 9, 10, 11)]
+    assert sorted(tmp_path.iterdir()) == [Path(state.uri) for state in saved[-2:]]
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path, 3, STATE)
+    path = Path(saved.uri)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(saved)
+    assert str(error.value).startswith(f"{path}: sha256 must be {saved.sha256[:12]}, got ")
+    assert str(error.value).endswith(". Go on from the one before.")
+
+
+def test_a_missing_state_is_refused(tmp_path: Path) -> None:
+    saved = SavedState(3, str(tmp_path / "gone.pt"), "0" * 64)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(saved)
+    assert str(error.value) == (
+        f"{saved.uri}: the state of epoch 3 must be readable, got 'No such file or directory'. "
+        "Go on from the one before."
+    )
+
+
+def test_weights_are_exported_as_safetensors(tmp_path: Path) -> None:
+    model = build_model("resnet8", 10, (0.5,) * 3, (0.5,) * 3, seed=0)
+    export_weights(model, tmp_path / "new" / "weights.safetensors")
+    weights = load_file(tmp_path / "new" / "weights.safetensors")
+    assert weights.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(weights[name], tensor)

@@ -1,0 +1,122 @@
+"""What the cache promises: whole or not there, one at a time, a clear line where it cannot."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import InfrastructureError, UsageError
+from ablate.finetune.cache import cache_folder, locked, publish_file, publish_folder
+
+
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABLATE_CACHE", "/own")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert cache_folder() == Path("/own")
+    monkeypatch.delenv("ABLATE_CACHE")
+    assert cache_folder() == Path("/shared/ablate")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path("/home/somebody/.cache/ablate")
+
+
+def test_a_relative_cache_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATE_CACHE", "here")
+    assert cache_folder() == tmp_path / "here"
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    publish_file(path, lambda temporary: temporary.write_text("one") and None)
+    publish_file(path, lambda temporary: temporary.write_text("two") and None)
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        publish_file(path, write)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "entry"
+    for name in ("one", "two"):
+        with publish_folder(path) as temporary:
+            (temporary / name).write_text(name)
+            assert not (path / name).exists()
+    assert [file.name for file in path.iterdir()] == ["two"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_fails_is_not_there(tmp_path: Path) -> None:
+    def fill() -> None:
+        with publish_folder(tmp_path / "entry") as temporary:
+            (temporary / "half").write_text("half")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+def _count_up(path: Path) -> None:
+    with locked(path):
+        count = int(path.read_text())
+        time.sleep(0.05)
+        path.write_text(str(count + 1))
+
+
+def test_processes_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_count_up, args=(path,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert path.read_text() == "3"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "below" / "entry"
+    fix = "Choose another folder or change its owner."
+    for publish in (
+        lambda: publish_file(path, lambda _: None),
+        lambda: publish_folder(path).__enter__(),
+        lambda: locked(path).__enter__(),
+    ):
+        with pytest.raises(UsageError) as error:
+            publish()
+        assert str(error.value) == (
+            f"{path}: must be in a folder that can be written, got 'Not a directory'. {fix}"
+        )
+
+
+def test_a_full_disk_is_nobodys_fault(tmp_path: Path) -> None:
+    def write(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InfrastructureError) as error:
+        publish_file(tmp_path / "file", write)
+    assert str(error.value) == (
+        f"{tmp_path / 'file'}: must be written, got 'No space left on device'. "
+        "Make room and resume."
+    )

@@ -1,0 +1,184 @@
+"""Folders of image files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ablate.errors import DataError
+from ablate.finetune.data import image_folder
+from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.load import load_dataset
+from ablate.study.settings import DatasetSettings, ValidationSettings
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """`images/{train,test}/{cat,dog}/*.png`, 10 and 4 of each, 12x12 noise."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 4)):
+        for name in CLASSES:
+            place = tmp_path / "images" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(256, size=(12, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number:03}.png")
+    return tmp_path
+
+
+def load(folder: Path, image_size: int = 12, path: str | None = "images") -> Dataset:
+    settings = DatasetSettings(
+        name="image_folder",
+        path=path,
+        image_size=image_size,
+        validation=ValidationSettings(fraction=0.2),
+    )
+    return load_dataset(settings, folder, folder / "cache")
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(DataError) as error:
+        load(folder)
+    return str(error.value).replace(str(folder), "")
+
+
+def test_pixels_labels_and_classes(folder: Path) -> None:
+    data = load(folder)
+    assert data.classes == CLASSES
+    assert torch.bincount(data.train.labels).tolist() == [8, 8]
+    assert torch.bincount(data.validation.labels).tolist() == [2, 2]
+    test = data.test()
+    assert test.labels.tolist() == [0] * 4 + [1] * 4
+    with Image.open(folder / "images/test/dog/002.png") as file:
+        expected = np.asarray(file).transpose(2, 0, 1)
+    assert np.array_equal(test.images[6].numpy(), expected)
+
+
+def test_files_that_are_no_images_are_not_looked_at(folder: Path) -> None:
+    (folder / "images/train/cat/notes.txt").write_text("no image")
+    (folder / "images/train/cat/.hidden.png").write_text("no image")
+    (folder / "images/train/.thumbnails").mkdir()
+    assert len(load(folder).train) == 16
+
+
+def test_second_opening_reads_the_cache(folder: Path) -> None:
+    first = load(folder)
+    first.test()
+    (entry, _) = (folder / "cache/data").glob("*/images.npy")
+    written = entry.stat().st_mtime_ns
+    again = load(folder)
+    assert entry.stat().st_mtime_ns == written
+    assert again.digest == first.digest
+    assert torch.equal(again.train.images, first.train.images)
+
+
+def test_a_changed_file_is_decoded_again(folder: Path) -> None:
+    first = load(folder)
+    Image.new("RGB", (12, 12), "red").save(folder / "images/train/cat/000.png")
+    assert load(folder).digest != first.digest
+
+
+def test_digest_is_of_the_content_and_not_of_the_place(folder: Path) -> None:
+    first = load(folder)
+    shutil.copytree(folder / "images", folder / "moved")
+    assert load(folder, path="moved").digest == first.digest
+
+
+def test_test_images_are_read_only_when_asked_for(folder: Path) -> None:
+    (folder / "images/test/cat/000.png").write_bytes(b"no image")
+    data = load(folder)
+    with pytest.raises(DataError, match=r"test/cat/000\.png: must be a readable image"):
+        data.test()
+
+
+def test_absolute_path(folder: Path) -> None:
+    settings = DatasetSettings(
+        name="image_folder",
+        path=str(folder / "images"),
+        image_size=12,
+        validation=ValidationSettings(fraction=0.2),
+    )
+    assert len(load_dataset(settings, Path("elsewhere"), folder / "cache").train) == 16
+
+
+def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
+    wide = Image.new("RGB", (60, 20), "blue")
+    wide.paste("red", (20, 0, 40, 20))
+    wide.save(folder / "wide.png")
+    pixels = image_folder.decode_image(folder / "wide.png", 10)
+    assert pixels.shape == (3, 10, 10)
+    assert (pixels[0, :, 1:-1] == 255).all()
+    assert (pixels[2, :, 1:-1] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_every_mode_becomes_rgb(folder: Path, mode: str) -> None:
+    file = folder / ("image.jpg" if mode == "CMYK" else "image.png")
+    Image.new(mode, (12, 12)).save(file)
+    assert image_folder.decode_image(file, 12).shape == (3, 12, 12)
+
+
+def test_no_path(folder: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load(folder, path=None)
+    assert str(error.value) == (
+        "dataset.path: image_folder needs a folder with train/ and test/, got none. Add it."
+    )
+
+
+def test_folder_missing(folder: Path) -> None:
+    shutil.rmtree(folder / "images")
+    assert refused(folder) == (
+        "/images: must have train/CLASS/* and test/CLASS/*, got no such folder. "
+        "Correct dataset.path; it starts from the study file's folder."
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_split_missing(folder: Path, split: str) -> None:
+    shutil.rmtree(folder / "images" / split)
+    assert f"/images: must have train/CLASS/* and test/CLASS/*, got no {split}/." in refused(folder)
+
+
+def test_no_classes(folder: Path) -> None:
+    shutil.rmtree(folder / "images/train")
+    (folder / "images/train").mkdir()
+    assert refused(folder) == (
+        "/images/train: must have one folder for each class, got none. Add the images."
+    )
+
+
+def test_class_without_images(folder: Path) -> None:
+    (folder / "images/train/bird").mkdir()
+    message = refused(folder)
+    assert message.startswith("/images/train/bird: must have at least one image (.bmp, .jpeg, ")
+    assert message.endswith(", got none. Add some, or remove the folder.")
+
+
+def test_other_classes_in_test_than_in_train(folder: Path) -> None:
+    shutil.move(folder / "images/test/dog", folder / "images/test/wolf")
+    assert refused(folder) == (
+        "/images: train/ and test/ must have the same classes, got dog, wolf in only one of them. "
+        "Add or remove their folders."
+    )
+
+
+def test_unreadable_image(folder: Path) -> None:
+    (folder / "images/train/dog/003.png").write_bytes(b"no image")
+    message = refused(folder)
+    assert message.startswith("/images/train/dog/003.png: must be a readable image, got ")
+    assert message.endswith("Replace or remove it.")
+    assert not list((folder / "cache/data").glob("*/"))
+
+
+def test_truncated_image(folder: Path) -> None:
+    file = folder / "images/train/dog/003.png"
+    file.write_bytes(file.read_bytes()[:200])
+    assert "003.png: must be a readable image" in refused(folder)

@@ -1,0 +1,105 @@
+"""Stratified splits and what a data set says about its images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ablate.errors import DataError
+from ablate.finetune.data.dataset import Source, Split, channel_statistics, digest_images
+from ablate.finetune.data.split import split_stratified, split_validation
+from ablate.study.settings import ValidationSettings
+
+
+def make_split(labels: list[int]) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(labels), 3, 8, 8)
+    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    chosen = torch.tensor(labels)
+    return Split(images, chosen, digest_images(images.numpy(), chosen.numpy()))
+
+
+def make_source(labels: list[int], classes: tuple[str, ...]) -> Source:
+    split = make_split(labels)
+    return Source(classes, split, lambda: split)
+
+
+def test_every_class_keeps_its_share() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
+    first, second = split_stratified(labels, 0.2, seed=3)
+    assert torch.bincount(labels[second]).tolist() == [10, 6, 4]
+    assert torch.bincount(labels[first]).tolist() == [40, 24, 16]
+
+
+def test_both_parts_together_are_the_whole_in_order() -> None:
+    labels = torch.tensor([0, 1] * 20)
+    first, second = split_stratified(labels, 0.3, seed=3)
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(40))
+    assert first.tolist() == sorted(first.tolist())
+    assert second.tolist() == sorted(second.tolist())
+
+
+def test_split_depends_on_its_seed_alone() -> None:
+    labels = torch.tensor([0, 1] * 50)
+    state = np.random.get_state()[1].tolist()
+    one = split_stratified(labels, 0.2, seed=1)[1].tolist()
+    assert split_stratified(labels, 0.2, seed=1)[1].tolist() == one
+    assert split_stratified(labels, 0.2, seed=2)[1].tolist() != one
+    assert np.random.get_state()[1].tolist() == state
+
+
+def test_split_is_the_same_in_every_version() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 10)
+    assert split_stratified(labels, 0.3, seed=0)[1].tolist() == [2, 4, 8, 11, 13, 15]
+
+
+def test_a_validation_split_that_leaves_a_class_without_images_is_refused() -> None:
+    source = make_source([0] * 20 + [1] * 2, ("cat", "dog"))
+    with pytest.raises(DataError) as error:
+        split_validation(source, ValidationSettings(fraction=0.1))
+    assert str(error.value) == (
+        "dataset.validation.fraction: must leave each class in both splits, got 0.1 with 2 images "
+        "of 'dog', none for validation. Change the fraction or add images."
+    )
+
+
+def test_a_training_split_that_leaves_a_class_without_images_is_refused() -> None:
+    source = make_source([0] * 20 + [1], ("cat", "dog"))
+    with pytest.raises(DataError, match="1 images of 'dog', none for training"):
+        split_validation(source, ValidationSettings(fraction=0.9))
+
+
+def test_digest_follows_content() -> None:
+    split = make_split([0, 1, 1])
+    pixels = split.images.clone()
+    pixels[1, 2, 3, 4] ^= 1
+    labels = split.labels.numpy()
+    assert digest_images(split.images.clone().numpy(), labels.copy()) == split.digest
+    assert digest_images(pixels.numpy(), labels) != split.digest
+    assert digest_images(split.images.numpy(), labels[::-1].copy()) != split.digest
+
+
+def test_digest_of_a_part_follows_its_rows() -> None:
+    split = make_split([0, 1, 1, 0])
+    part = split.take(torch.tensor([0, 2]))
+    assert torch.equal(part.images, split.images[[0, 2]])
+    assert part.labels.tolist() == [0, 1]
+    assert part.digest == split.take(torch.tensor([0, 2])).digest
+    assert part.digest not in (split.digest, split.take(torch.tensor([0, 3])).digest)
+
+
+def test_channel_statistics_are_those_of_the_pixels() -> None:
+    images = make_split([0] * 40).images
+    mean, std = channel_statistics(images)
+    pixels = images.double() / 255
+    assert mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), abs=1e-12)
+    expected = pixels.std(dim=(0, 2, 3), correction=0).tolist()
+    assert std == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_constant_channel_has_standard_deviation_one() -> None:
+    images = torch.full((2, 1, 8, 8), 51, dtype=torch.uint8)
+    mean, std = channel_statistics(images)
+    assert mean == pytest.approx((0.2,))
+    assert std == (1.0,)

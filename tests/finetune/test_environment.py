@@ -1,0 +1,78 @@
+"""Device, precision and threads."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+
+import pytest
+import torch
+
+from ablate.errors import ResourceError
+from ablate.finetune.environment import Environment, resolve_environment
+
+
+def test_named_precision_and_threads_are_taken() -> None:
+    environment = resolve_environment("fp32", threads=2, device="cpu")
+    assert (environment.device, environment.precision, environment.threads) == ("cpu", "fp32", 2)
+    assert environment.torch == torch.__version__
+    assert environment.device_name
+
+
+def test_auto_is_bf16_only_where_the_hardware_has_it() -> None:
+    auto = resolve_environment(threads=1, device="cpu").precision
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert auto == ("bf16" if capable else "fp32")
+
+
+def test_device_is_the_gpu_where_there_is_one() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_environment(threads=1).device == expected
+
+
+def test_json_gives_it_back() -> None:
+    environment = resolve_environment(threads=1, device="cpu")
+    text = json.dumps(environment.to_json())
+    assert Environment.from_json(json.loads(text)) == environment
+
+
+def test_apply_sets_the_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            resolve_environment("fp32", threads=threads, device="cpu").apply()
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is tuned")
+def test_apply_keeps_freed_memory() -> None:
+    resolve_environment("fp32", threads=1, device="cpu").apply()
+    size = 4 * 2**20
+    torch.zeros(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.zeros(size)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 4 * size / resource.getpagesize()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
+)
+def test_autocast_is_of_the_precision(precision: str, dtype: torch.dtype) -> None:
+    environment = resolve_environment(precision, threads=1, device="cpu")
+    with environment.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    with pytest.raises(ResourceError) as error:
+        resolve_environment(threads=1, device="cuda")
+    assert str(error.value) == (
+        "device: must be there, got cuda, and torch sees no GPU. "
+        "Use cpu, or install a torch built for this GPU's driver."
+    )

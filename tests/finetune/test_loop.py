@@ -1,0 +1,256 @@
+"""The training loop: what it computes, and that its bits depend on nothing but its settings."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.data.dataset import Split
+from ablate.finetune.environment import resolve_environment
+from ablate.finetune.loop import EpochReport, Finetuning, NotFiniteError, build_optimizer
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.model import TAPS
+from ablate.finetune.model.build import build_model
+from ablate.study.settings import DatasetSettings, LossSettings, TrainingSettings
+
+MOVED = DatasetSettings(name="digits", crop_padding=1, horizontal_flip=True)
+
+
+@pytest.fixture(params=["fp32", "bf16"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def make_split(n: int = 40) -> Split:
+    """Noise whose mean says the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n) % 4
+    noise = torch.randint(80, (n, 3, 8, 8), generator=generator)
+    return Split((noise + 50 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, "made here")
+
+
+def make_run(
+    terms: str = "clean+fma",
+    *,
+    n: int = 40,
+    epochs: int = 3,
+    precision: str = "fp32",
+    weights_seed: int = 0,
+    moved: DatasetSettings = MOVED,
+    mix: dict[str, float] | None = None,
+    **settings: float,
+) -> Finetuning:
+    environment = resolve_environment(precision, threads=1, device="cpu")
+    environment.apply()
+    return Finetuning(
+        build_model("resnet8", 4, (0.5,) * 3, (0.3,) * 3, seed=weights_seed),
+        make_split(n),
+        TrainingSettings.model_validate({"batch_size": 16, **settings}),
+        epochs=epochs,
+        loss=build_loss(LossSettings(terms=terms), TAPS["resnet8"]),
+        augment=CombinedAugmentations(mix=mix),
+        dataset_settings=moved,
+        environment=environment,
+    )
+
+
+def bits(run: Finetuning) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in run.model.state_dict().values()]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def finish(run: Finetuning) -> list[torch.Tensor]:
+    while run.epoch < 3:
+        run.run_epoch()
+    return bits(run)
+
+
+def through_a_file(state: dict[str, object]) -> dict[str, object]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, object] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+def test_it_learns(precision: str) -> None:
+    run = make_run("clean", epochs=6, precision=precision, learning_rate=0.1)
+    losses = [run.run_epoch().train_loss for _ in range(6)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("terms", ["clean", "clean+da", "clean+st", "clean+fma", "fma", "st"])
+def test_every_objective_lowers_itself(terms: str) -> None:
+    run = make_run(terms, epochs=8, learning_rate=0.02)
+    losses = [run.run_epoch().train_loss for _ in range(8)]
+    assert sum(losses[-2:]) < sum(losses[:2])
+
+
+def test_a_report_says_what_was_done() -> None:
+    run = make_run(n=40)
+    report = run.run_epoch()
+    assert isinstance(report, EpochReport)
+    assert (report.epoch, report.images) == (1, 2 * 2 * 16)
+    assert report.seconds > 0
+    assert math.isfinite(report.train_loss)
+    run.run_epoch()
+    assert run.epoch == 2
+    assert run.student_images == 4 * 2 * 16
+
+
+def test_without_copies_each_image_counts_once() -> None:
+    assert make_run("clean").run_epoch().images == 2 * 16
+
+
+def test_fewer_images_than_a_batch_are_one_batch() -> None:
+    assert make_run("clean", n=8).run_epoch().images == 8
+
+
+def test_resumed_is_uninterrupted(precision: str) -> None:
+    whole = finish(make_run(precision=precision))
+    for stop in (1, 2):
+        run = make_run(precision=precision)
+        for _ in range(stop):
+            run.run_epoch()
+        later = make_run(precision=precision, weights_seed=9)
+        later.load_state(through_a_file(run.state()))
+        assert later.epoch == stop
+        assert same(finish(later), whole)
+
+
+def test_other_runs_beside_it_change_nothing() -> None:
+    alone = finish(make_run())
+    run = make_run()
+    run.run_epoch()
+    beside = make_run("clean+st", seed=5)
+    torch.manual_seed(123)
+    beside.run_epoch()
+    run.run_epoch()
+    torch.rand(7)
+    beside.run_epoch()
+    assert same(finish(run), alone)
+
+
+def test_torchs_own_random_state_is_left_alone() -> None:
+    state = torch.random.get_rng_state()
+    make_run().run_epoch()
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"moved": DatasetSettings(name="digits")}, {"mix": {"noise": 1.0}}],
+    ids=["seed", "moved", "mix"],
+)
+def test_what_should_change_the_bits_does(change: dict[str, object]) -> None:
+    assert not same(finish(make_run()), finish(make_run(**change)))
+
+
+def test_two_objectives_see_the_same_images() -> None:
+    """What the network is given is recorded at its door."""
+
+    def first_images(terms: str) -> torch.Tensor:
+        run = make_run(terms)
+        given: list[torch.Tensor] = []
+        run.model.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].clone()))
+        run.run_epoch()
+        return torch.cat([batch[:16] for batch in given])
+
+    clean = first_images("clean")
+    assert torch.equal(clean, first_images("clean+fma"))
+    assert torch.equal(clean, first_images("da"))
+
+
+def test_an_epoch_takes_each_image_at_most_once_in_another_order() -> None:
+    def orders() -> list[list[bytes]]:
+        run = make_run("clean", moved=DatasetSettings(name="digits"))
+        given: list[torch.Tensor] = []
+        run.model.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].clone()))
+        epochs = []
+        for _ in range(2):
+            given.clear()
+            run.run_epoch()
+            epochs.append([image.contiguous().numpy().tobytes() for image in torch.cat(given)])
+        return epochs
+
+    first, second = orders()
+    assert len(set(first)) == len(set(second)) == 32
+    assert first != second
+
+
+def test_clean_and_augmented_go_through_the_network_together() -> None:
+    run = make_run()
+    sizes: list[int] = []
+    run.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    run.run_epoch()
+    assert sizes == [32, 32]
+
+
+def test_learning_rate_falls_to_zero_along_a_cosine() -> None:
+    run = make_run("clean", epochs=2, learning_rate=0.1)
+    rates: list[float] = []
+    run._optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.extend({group["lr"] for group in optimizer.param_groups})
+    )
+    run.run_epoch()
+    run.run_epoch()
+    expected = [0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert rates == pytest.approx(expected)
+
+
+def test_norms_and_biases_have_no_weight_decay() -> None:
+    model = build_model("resnet8", 4, (0.5,) * 3, (0.3,) * 3, seed=0)
+    optimizer = build_optimizer(model, TrainingSettings(weight_decay=0.1))
+    decay = {
+        id(parameter): group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            filters = isinstance(module, (nn.Conv2d, nn.Linear)) and name == "weight"
+            assert decay[id(parameter)] == (0.1 if filters else 0)
+
+
+def test_no_momentum_is_plain_sgd() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = build_optimizer(
+        model, TrainingSettings(momentum=0.0, weight_decay=0.0, learning_rate=0.5)
+    )
+    before = model.weight.detach().clone()
+    model.weight.sum().backward()
+    optimizer.step()
+    assert torch.allclose(model.weight, before - 0.5)
+
+
+def test_a_loss_that_is_not_finite_is_raised() -> None:
+    run = make_run("clean", n=64)
+    run.run_epoch()
+    with torch.no_grad():
+        run.model.classifier.weight.fill_(math.nan)
+    with pytest.raises(NotFiniteError) as error:
+        run.run_epoch()
+    assert str(error.value) == (
+        "epoch 2, step 1 of 4: the loss must be finite, got nan. "
+        "Lower finetune.learning_rate or the term's weight."
+    )
+    assert run.epoch == 1
+
+
+def test_a_loss_that_is_not_finite_is_found_before_the_epoch_ends() -> None:
+    run = make_run("clean", n=16 * 120)
+    with torch.no_grad():
+        run.model.classifier.weight.fill_(math.nan)
+    steps: list[int] = []
+    run.model.register_forward_pre_hook(lambda *_: steps.append(1))
+    with pytest.raises(NotFiniteError):
+        run.run_epoch()
+    assert len(steps) <= 50

@@ -1,0 +1,225 @@
+"""A trial, whole: its scores are a function of study, values and seeds, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from ablate.errors import ParameterError
+from ablate.finetune.checkpoint import CheckpointError
+from ablate.robustness.trial import TrialRun, Workbench
+from ablate.study.params import PLAIN
+from ablate.study.scores import Scores
+from ablate.study.seeds import Seeds
+from ablate.study.settings import Study
+
+STUDY = Study.model_validate(
+    {
+        "version": 1,
+        "name": "tiny",
+        "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.5}},
+        "model": {"name": "resnet8"},
+        "baseline": {"epochs": 2},
+        "finetune": {"budget": {"epochs": 2}},
+        "robustness": {"severities": [1, 5]},
+        "run": {"precision": "fp32"},
+    }
+)
+SEEDS = Seeds(split=0, train=0, evaluation=0)
+VALUES: dict[str, Any] = {
+    "loss.terms": "clean+fma",
+    "loss.fma.weight": 3.0,
+    "loss.fma.layers": ["stage2", "stage3"],
+    "augment.families": ["noise"],
+    "finetune.learning_rate": 0.05,
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def bench(cache: Path) -> Workbench:
+    return Workbench.get(STUDY, Path(), cache)
+
+
+def run_whole(bench: Workbench, values: dict[str, Any] = VALUES, seeds: Seeds = SEEDS) -> Scores:
+    run = TrialRun(bench, values, seeds)
+    while run.epoch < run.epochs:
+        run.run_epoch()
+    return run.finish()
+
+
+def untimed(scores: Scores) -> Scores:
+    return replace(scores, train_seconds=0.0)
+
+
+def bits(run: TrialRun) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in run.model.state_dict().values()]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_what_is_prepared(bench: Workbench) -> None:
+    prepared = bench.prepare()
+    scores = prepared.baseline_scores
+    assert prepared.data_digest == bench.dataset.digest
+    assert prepared.baseline_sha256 == bench.baseline.sha256
+    assert prepared.environment.precision == "fp32"
+    assert scores.split == "val"
+    assert scores.n_images == len(bench.dataset.validation)
+    assert (scores.epochs, scores.student_images, scores.seen_types) == (0, 0, ())
+    assert scores.clean_accuracy > 0.3
+    assert {"val_clean_accuracy", "val_accuracy.blur"} <= scores.metrics().keys()
+
+
+def test_gpus_that_are_not_wanted_are_not_used(cache: Path) -> None:
+    study = STUDY.with_values({"run.gpus_per_trial": 0})
+    assert Workbench.get(study, Path(), cache).environment.device == "cpu"
+
+
+def test_scores_say_how_it_was_finetuned(bench: Workbench) -> None:
+    scores = run_whole(bench)
+    steps = len(bench.dataset.train) // 64
+    assert scores.seen_types == ("gaussian_noise", "impulse_noise")
+    assert (scores.epochs, scores.student_images) == (2, 2 * 2 * 64 * steps)
+    assert scores.train_seconds > 0
+    assert list(scores.accuracies) == [kind for kinds in scores.families.values() for kind in kinds]
+    assert all(list(row) == ["1", "5"] for row in scores.accuracies.values())
+
+
+def test_the_plain_finetune_sees_no_distortion(bench: Workbench) -> None:
+    scores = run_whole(bench, dict(PLAIN))
+    assert scores.seen_types == ()
+    assert scores.student_images == 2 * 64 * (len(bench.dataset.train) // 64)
+
+
+def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
+    whole = TrialRun(bench, VALUES, SEEDS)
+    whole.run_epoch()
+    saved = whole.save(tmp_path)
+    seconds = whole.finish().train_seconds
+    whole.run_epoch()
+    later = TrialRun(bench, VALUES, SEEDS)
+    later.restore(saved)
+    assert later.epoch == 1
+    assert later.finish().train_seconds == seconds
+    later.run_epoch()
+    assert same(bits(later), bits(whole))
+    assert untimed(later.finish()) == untimed(whole.finish())
+
+
+def test_a_damaged_state_changes_nothing(bench: Workbench, tmp_path: Path) -> None:
+    run = TrialRun(bench, VALUES, SEEDS)
+    run.run_epoch()
+    saved = run.save(tmp_path)
+    before = bits(run)
+    with pytest.raises(CheckpointError):
+        run.restore(replace(saved, sha256="0" * 64))
+    assert run.epoch == 1
+    assert same(bits(run), before)
+
+
+def _score_elsewhere(cache: Path, answers: multiprocessing.Queue[str]) -> None:
+    scores = run_whole(Workbench.get(STUDY, Path(), cache))
+    answers.put(json.dumps(untimed(scores).to_json()))
+
+
+def test_a_kept_worker_gives_the_bits_of_a_new_one(bench: Workbench, cache: Path) -> None:
+    run_whole(bench, {"loss.terms": "clean+st", "finetune.seed": 3})
+    kept = json.dumps(untimed(run_whole(bench)).to_json())
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.Queue[str] = context.Queue()
+    process = context.Process(target=_score_elsewhere, args=(cache, answers))
+    process.start()
+    assert answers.get(timeout=120) == kept
+    process.join()
+
+
+def test_two_trials_side_by_side(bench: Workbench) -> None:
+    alone = untimed(run_whole(bench))
+    run, beside = TrialRun(bench, VALUES, SEEDS), TrialRun(bench, PLAIN, SEEDS)
+    for one in (run, beside, run, beside):
+        one.run_epoch()
+    assert untimed(run.finish()) == alone
+
+
+def test_each_seed_has_its_purpose(bench: Workbench) -> None:
+    first = TrialRun(bench, VALUES, SEEDS)
+    first.run_epoch()
+    trained_else = TrialRun(bench, VALUES, replace(SEEDS, train=1))
+    trained_else.run_epoch()
+    assert not same(bits(first), bits(trained_else))
+    evaluated_else = TrialRun(bench, VALUES, replace(SEEDS, evaluation=1))
+    evaluated_else.run_epoch()
+    assert same(bits(first), bits(evaluated_else))
+    one, other = first.finish(), evaluated_else.finish()
+    assert one.clean_accuracy == other.clean_accuracy
+    assert one.accuracies["gaussian_noise"] != other.accuracies["gaussian_noise"]
+    selected_else = TrialRun(bench, VALUES, replace(SEEDS, split=1))
+    assert not same(bits(TrialRun(bench, VALUES, SEEDS)), bits(selected_else))
+
+
+def test_values_may_reach_into_the_baseline(bench: Workbench) -> None:
+    run = TrialRun(bench, {**PLAIN, "baseline.epochs": 1}, SEEDS)
+    assert not same(bits(run), bits(TrialRun(bench, PLAIN, SEEDS)))
+
+
+def test_a_process_keeps_its_workbench(bench: Workbench, cache: Path) -> None:
+    assert Workbench.get(STUDY, Path(), cache) is bench
+    for epochs in range(10, 15):
+        study = STUDY.with_values({"baseline.epochs": epochs})
+        Workbench.get(study, Path(), cache)
+    assert Workbench.get(STUDY, Path(), cache) is not bench
+
+
+def test_search_reads_no_test_image(tmp_path: Path, cache: Path) -> None:
+    """The test images of this data set cannot be read, and nothing notices."""
+    from PIL import Image
+
+    for name, level in (("dark", 20), ("light", 200)):
+        for number in range(6):
+            place = tmp_path / "data" / "train" / name
+            place.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (level + number,) * 3).save(place / f"{number}.png")
+        place = tmp_path / "data" / "test" / name
+        place.mkdir(parents=True)
+        (place / "0.png").write_bytes(b"no image")
+    dataset = {"name": "image_folder", "path": "data", "image_size": 8}
+    study = STUDY.model_copy(
+        update={
+            "dataset": STUDY.dataset.model_validate({**dataset, "validation": {"fraction": 0.4}})
+        }
+    )
+    bench = Workbench.get(study, tmp_path, cache)
+    bench.prepare()
+    assert run_whole(bench).n_images == 4
+
+
+def test_weights_are_exported(bench: Workbench, tmp_path: Path) -> None:
+    run = TrialRun(bench, VALUES, SEEDS)
+    run.export(tmp_path / "weights.safetensors")
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert same(list(weights.values()), [run.model.state_dict()[name] for name in weights])
+
+
+def test_an_unknown_layer_is_said(bench: Workbench) -> None:
+    with pytest.raises(ParameterError, match="Did you mean stage2"):
+        TrialRun(bench, {**VALUES, "loss.fma.layers": ["stage22"]}, SEEDS)
+
+
+def test_a_value_outside_its_domain_is_said(bench: Workbench) -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        TrialRun(bench, {**VALUES, "finetune.learning_rate": 0.0}, SEEDS)
