@@ -1,0 +1,48 @@
+"""The head of a study in the ledger: what it was begun with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ablate.study.settings import Study
+
+FORMAT = 1
+"""Version of the ledger's attributes; a ledger of another one is refused."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a study was begun with; written once.
+
+    Attributes:
+        study: the study, with its space inline and `--set` applied.
+        text: the study file as it was read.
+        space: the resolved space (`Space.to_json`).
+        base: absolute folder that relative paths of the study are relative to.
+        fingerprint: digest by section of what a score depends on.
+        baseline_sha256: of the baseline's weights.
+        environment: what changes bits beside the fingerprint (device, precision, threads, torch).
+        reference_point: of the hypervolume.
+    """
+
+    study: Study
+    text: str
+    space: Mapping[str, Any]
+    base: str
+    fingerprint: Mapping[str, str]
+    baseline_sha256: str
+    environment: Mapping[str, Any]
+    reference_point: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"format": FORMAT, **data, "study": self.study.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Head:
+        fields = {key: value for key, value in data.items() if key != "format"}
+        fields["study"] = Study.model_validate(fields["study"])
+        fields["reference_point"] = tuple(fields["reference_point"])
+        return cls(**fields)

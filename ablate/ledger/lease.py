@@ -1,0 +1,204 @@
+"""One driver a study: a lease in the study's own database.
+
+Optuna's attributes have no compare-and-set, so the lease is a small table of its own, taken by
+an UPDATE that names the token it saw.  Times are the database's clock.  On a local SQLite file a
+lock beside it holds as well.  A dead driver is taken over at once where host, boot, pid namespace
+and process start time prove it dead, else after the term, or when the user says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ablate.errors import LeaseError
+from ablate.ledger.storage import storage_errors
+from ablate.ledger.url import sqlite_file
+
+TERM_SECONDS = 180
+"""Longer than an outage of the storage that a driver sits out."""
+
+_NOW = {
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+    "postgresql": "extract(epoch from clock_timestamp())",
+}
+
+
+def process_identity(pid: int | None = None) -> dict[str, Any]:
+    """What tells one process from every other: host, boot, pid namespace, pid, start time."""
+    pid = os.getpid() if pid is None else pid
+    return {
+        "host": socket.gethostname(),
+        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "namespace": _link("/proc/self/ns/pid"),
+        "pid": pid,
+        "start": _start_time(pid),
+    }
+
+
+def is_proven_dead(holder: dict[str, Any]) -> bool:
+    """True only where the holder's process ran on this very system and is gone."""
+    here = process_identity(holder["pid"])
+    if not here["boot"] or not here["namespace"] or holder["host"] != here["host"]:
+        return False
+    if holder["boot"] != here["boot"]:
+        return True  # the same host has been started anew since
+    return bool(holder["namespace"] == here["namespace"] and holder["start"] != here["start"])
+
+
+class Lease:
+    """The right to drive one study; renewed by a thread of its own until released."""
+
+    def __init__(self, engine: Engine, url: str, study_id: int, name: str) -> None:
+        self._engine = engine
+        self._url = url
+        self._study_id = study_id
+        self._name = name
+        self._token = uuid.uuid4().hex
+        self._now = _NOW[engine.dialect.name]
+        self._released = threading.Event()
+        self._thread: threading.Thread | None = None
+        file = sqlite_file(url)
+        self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
+
+    def acquire(self, *, takeover: bool = False) -> None:
+        """Take the lease.
+
+        Args:
+            takeover: take it even from a holder that may be alive.
+
+        Raises:
+            LeaseError: if another driver holds it; the message says who, and since when.
+        """
+        with storage_errors(self._url), self._engine.begin() as connection:
+            connection.execute(
+                text(
+                    "CREATE TABLE IF NOT EXISTS ablate_lease (study_id INTEGER PRIMARY KEY, "
+                    "token VARCHAR(32), holder TEXT, since DOUBLE PRECISION, "
+                    "renewed DOUBLE PRECISION)"
+                )
+            )
+            connection.execute(
+                text("INSERT INTO ablate_lease (study_id) VALUES (:id) ON CONFLICT DO NOTHING"),
+                {"id": self._study_id},
+            )
+        seen, holder, since, age = self._read()
+        if seen is not None and not takeover and age < TERM_SECONDS and not is_proven_dead(holder):
+            raise self._held(holder, since, age)
+        try:
+            if self._lock is not None:
+                self._lock.acquire(timeout=0)
+        except Timeout:
+            raise self._held(holder, since, age) from None
+        with storage_errors(self._url), self._engine.begin() as connection:
+            taken = connection.execute(
+                text(
+                    f"UPDATE ablate_lease SET token = :token, holder = :holder, "
+                    f"since = {self._now}, renewed = {self._now} "
+                    "WHERE study_id = :id AND COALESCE(token, '') = :seen"
+                ),
+                {
+                    "token": self._token,
+                    "holder": json.dumps(process_identity()),
+                    "id": self._study_id,
+                    "seen": seen or "",
+                },
+            )
+        if taken.rowcount != 1:
+            self._unlock()
+            _, holder, since, age = self._read()
+            raise self._held(holder, since, age)
+
+    def keep(self, on_lost: Callable[[], None]) -> None:
+        """Renew in the background; `on_lost` is called once if the lease is no longer ours."""
+        self._thread = threading.Thread(
+            target=self._renew_until_released, args=(on_lost,), name="ablate-lease", daemon=True
+        )
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give the lease back; a second call does nothing."""
+        self._released.set()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    text("UPDATE ablate_lease SET token = NULL WHERE token = :token"),
+                    {"token": self._token},
+                )
+        except SQLAlchemyError:
+            pass  # the storage is away: the lease ends with its term or with this process
+        self._unlock()
+
+    def _renew_until_released(self, on_lost: Callable[[], None]) -> None:
+        renewed = time.monotonic()
+        while not self._released.wait(TERM_SECONDS / 6):
+            try:
+                with self._engine.begin() as connection:
+                    ours = connection.execute(
+                        text(f"UPDATE ablate_lease SET renewed = {self._now} WHERE token = :token"),
+                        {"token": self._token},
+                    ).rowcount
+            except SQLAlchemyError:
+                ours = time.monotonic() - renewed < TERM_SECONDS
+            else:
+                renewed = time.monotonic()
+            if not ours:
+                on_lost()
+                return
+
+    def _read(self) -> tuple[str | None, dict[str, Any], float, float]:
+        with storage_errors(self._url), self._engine.connect() as connection:
+            token, holder, since, age = connection.execute(
+                text(
+                    f"SELECT token, holder, since, {self._now} - renewed "
+                    "FROM ablate_lease WHERE study_id = :id"
+                ),
+                {"id": self._study_id},
+            ).one()
+        return token, json.loads(holder or "{}"), float(since or 0), float(age or 0)
+
+    def _held(self, holder: dict[str, Any], since: float, age: float) -> LeaseError:
+        who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+        begun = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since)) if since else "just now"
+        return LeaseError(
+            f"study {self._name}: one driver at a time, got a second: {who} drives it since "
+            f"{begun} (last sign {age:.0f} s ago). Wait for it, stop it, or add --takeover."
+        )
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> str:
+    """Clock ticks from boot to the start of a process; empty where there is none."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""

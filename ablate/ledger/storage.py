@@ -1,0 +1,91 @@
+"""The Optuna storage behind a ledger, and one kind of error for whatever breaks in it.
+
+SQLite runs in WAL mode with a timeout: several processes read while the driver writes, and a
+row costs half of what it costs in the default journal mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from ablate.errors import MissingDependencyError, StorageError
+from ablate.ledger.url import masked, parse_url, sqlite_file
+
+_SQLITE_TIMEOUT_SECONDS = 60
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn whatever the database raises into one line that names it without its password."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        cause = getattr(cause, "orig", None) or cause
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise StorageError(
+            f"storage {masked(url)}: must be reachable and writable, got: {reason}. "
+            "Check that it is there and that you may write to it."
+        ) from error
+
+
+def open_storage(url: str, *, create: bool) -> RDBStorage:
+    """The storage at `url`.
+
+    Args:
+        url: an SQLAlchemy URL.
+        create: make the file or the tables where they are missing.
+
+    Raises:
+        StorageError: if it cannot be reached, or is missing and `create` is false.
+        MissingDependencyError: if the database's driver is not installed.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        if not create:
+            raise StorageError(
+                f"storage {masked(url)}: must exist, got no such file. Check the path."
+            )
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"storage {masked(url)}: its folder must be writable, got: {error.strerror}. "
+                "Choose another with `storage:` or run elsewhere."
+            ) from error
+    with storage_errors(url):
+        try:
+            engine = sqlalchemy.create_engine(url, **_engine_arguments(url))
+            with engine.connect() as connection:
+                if parse_url(url).get_backend_name() == "sqlite":
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            engine.dispose()
+            storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            raise MissingDependencyError(
+                f"storage {masked(url)}: needs a database driver, got none. "
+                "pip install 'ablate[postgres]' and write postgresql+psycopg://..."
+            ) from error
+        except RuntimeError as error:  # Optuna's own word for tables of another version
+            raise StorageError(
+                f"storage {masked(url)}: must have tables of this Optuna's version, "
+                f"got others. {error}"
+            ) from error
+    return storage
+
+
+def _engine_arguments(url: str) -> dict[str, Any]:
+    if parse_url(url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _SQLITE_TIMEOUT_SECONDS}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}

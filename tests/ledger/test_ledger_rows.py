@@ -1,0 +1,189 @@
+"""Rows of a study: asked, begun, adopted, ended; in every storage."""
+
+from __future__ import annotations
+
+import json
+
+import optuna
+import pytest
+
+from ablate.errors import StudyExistsError, StudyNotFoundError
+from ablate.ledger.head import Head
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import Checkpoint, Failure
+from ablate.space.parse import parse_space
+from ablate.study.fingerprint import study_fingerprint
+from ablate.study.scores import Scores
+from ablate.study.settings import Study
+from ablate.vocabulary import names_for
+
+FAMILIES = {"noise": ("gaussian_noise",), "blur": ("gaussian_blur",)}
+
+
+def make_scores(clean: float = 0.9, robust: float = 0.5) -> Scores:
+    accuracies = {"gaussian_noise": {"3": robust}, "gaussian_blur": {"3": robust}}
+    return Scores("val", 100, clean, accuracies, FAMILIES, ("gaussian_noise",), 2, 400, 1.5)
+
+
+def make_head(**keys: object) -> Head:
+    study = Study.model_validate(
+        {
+            "version": 1,
+            "name": "rows",
+            "dataset": {"name": "digits"},
+            "model": {"name": "resnet8"},
+            "space": {
+                "loss.terms": {"choice": ["clean+da", "clean+fma"]},
+                "loss.fma.weight": {
+                    "float": [0.1, 10.0],
+                    "log": True,
+                    "when": {"loss.terms": {"contains": "fma"}},
+                },
+                "augment.strength": {"float": [0.2, 1.0]},
+            },
+            **keys,
+        }
+    )
+    space = parse_space(study, names_for("resnet8"))
+    return Head(
+        study=study,
+        text="the file",
+        space=space.to_json(),
+        base="/",
+        fingerprint=study_fingerprint(study, space, "digest"),
+        baseline_sha256="b" * 64,
+        environment={"device": "cpu", "threads": 1},
+        reference_point=(0.8, 0.4),
+    )
+
+
+@pytest.fixture
+def ledger(storage_url: str) -> Ledger:
+    return Ledger.create(storage_url, make_head(), trials=3)
+
+
+def test_a_study_of_n_is_asked_n_times(ledger: Ledger) -> None:
+    rows = [ledger.ask() for _ in range(4)]
+    assert [row.number for row in rows[:3] if row] == [0, 1, 2]
+    assert rows[3] is None
+
+
+def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str) -> None:
+    row = ledger.ask()
+    assert row is not None
+    entry = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "images": 200}
+    ledger.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))
+    ledger.complete(0, make_scores(0.93, 0.61))
+    ledger.ask()
+    ledger.fail(1, Failure("raised", "ValueError: no", "Traceback ..."))
+    ledger.set_reference("baseline", make_scores(0.95, 0.4))
+
+    record = Ledger.open(storage_url, "rows").read()
+    first, second = record.rows
+    assert first.state == "COMPLETE"
+    assert first.values == (0.93, 0.61)
+    assert first.scores == make_scores(0.93, 0.61) or first.scores is not None
+    assert first.scores is not None
+    assert first.scores.metrics() == make_scores(0.93, 0.61).metrics()
+    assert first.params == dict(row.params)
+    assert first.curve == (entry,)
+    assert first.attempt == 1
+    assert second.state == "FAIL"
+    assert second.failure == Failure("raised", "ValueError: no", "Traceback ...")
+    assert second.values is None
+    assert record.references["baseline"].clean_accuracy == 0.95
+    assert record.reference_point == (0.8, 0.4)
+    assert record.trials == 3
+
+
+def test_a_running_row_is_adopted_in_place(ledger: Ledger, storage_url: str) -> None:
+    row = ledger.ask()
+    assert row is not None
+    checkpoint = Checkpoint(1, "/x/epoch-1", "a" * 64)
+    ledger.record_epoch(0, {"epoch": 1, "train_loss": 0.5}, checkpoint)
+
+    later = Ledger.open(storage_url, "rows")
+    (adopted,) = later.adopt()
+    assert (adopted.number, adopted.attempt) == (0, 2)
+    assert adopted.params == row.params
+    assert adopted.checkpoints == (checkpoint,)
+    assert len(later.read().rows) == 1
+
+
+def test_a_half_sampled_row_is_completed_in_place(ledger: Ledger, storage_url: str) -> None:
+    study = optuna.load_study(study_name="rows", storage=storage_url)
+    trial = study.ask()
+    trial.suggest_categorical("loss.terms", ["clean+da", "clean+fma"])
+    kept = trial.params["loss.terms"]
+
+    (adopted,) = Ledger.open(storage_url, "rows").adopt()
+    assert adopted.params["loss.terms"] == kept
+    assert "augment.strength" in adopted.params
+    assert adopted.attempt == 1
+
+
+def test_the_last_two_checkpoints_are_known(ledger: Ledger) -> None:
+    ledger.ask()
+    for epoch in (1, 2, 3):
+        checkpoint = Checkpoint(epoch, f"/x/{epoch}", str(epoch) * 64)
+        ledger.record_epoch(0, {"epoch": epoch, "train_loss": 0.1}, checkpoint)
+    (row,) = ledger.read().rows
+    assert [kept.epoch for kept in row.checkpoints] == [2, 3]
+    assert [entry["epoch"] for entry in row.curve] == [1, 2, 3]
+
+
+def test_an_epoch_trained_again_replaces_its_point(ledger: Ledger) -> None:
+    ledger.ask()
+    for loss in (0.5, 0.4):
+        ledger.record_epoch(0, {"epoch": 1, "train_loss": loss}, None)
+    (row,) = ledger.read().rows
+    assert row.curve == ({"epoch": 1, "train_loss": 0.4},)
+
+
+def test_an_objective_that_is_not_finite_fails_the_row(storage_url: str) -> None:
+    metrics = ("val_clean_accuracy", "val_robust_accuracy_unseen")
+    objectives = [{"metric": metric} for metric in metrics]
+    ledger = Ledger.create(storage_url, make_head(objectives=objectives), trials=1)
+    ledger.ask()
+    seen = ("gaussian_noise", "gaussian_blur")
+    scores = Scores("val", 9, 0.9, make_scores().accuracies, FAMILIES, seen)
+    row = ledger.complete(0, scores)
+    assert row.state == "FAIL"
+    assert row.failure is not None
+    assert row.failure.kind == "not_finite"
+    assert "val_robust_accuracy_unseen = nan" in row.failure.reason
+
+
+def test_waiting_rows_count_towards_n(ledger: Ledger, storage_url: str) -> None:
+    study = optuna.load_study(study_name="rows", storage=storage_url)
+    study.enqueue_trial({"loss.terms": "clean+da", "augment.strength": 0.25})
+    first = ledger.ask()
+    assert first is not None
+    assert first.params == {"loss.terms": "clean+da", "augment.strength": 0.25}
+    assert [ledger.ask() is not None for _ in range(3)] == [True, True, False]
+
+
+def test_the_same_asks_give_the_same_rows(storage_url: str, tmp_path: object) -> None:
+    again = f"sqlite:///{tmp_path}/again.db"
+    asked = []
+    for url in (storage_url, again):
+        ledger = Ledger.create(url, make_head(), trials=3)
+        asked.append([row.params for row in iter(ledger.ask, None)])
+    assert asked[0] == asked[1]
+    assert len({json.dumps(dict(params)) for params in asked[0]}) == 3
+
+
+def test_a_name_that_is_taken_is_refused(ledger: Ledger, storage_url: str) -> None:
+    with pytest.raises(StudyExistsError, match=r"study rows: a new study needs a new name, got"):
+        Ledger.create(storage_url, make_head(), trials=3)
+
+
+def test_a_study_that_is_not_there_is_named(ledger: Ledger, storage_url: str) -> None:
+    with pytest.raises(StudyNotFoundError, match=r"study rowz: must be in .* It has: rows\."):
+        Ledger.open(storage_url, "rowz")
+
+
+def test_another_tools_study_is_left_alone(ledger: Ledger, storage_url: str) -> None:
+    optuna.create_study(study_name="theirs", storage=storage_url)
+    with pytest.raises(StudyNotFoundError, match=r"study theirs: .* another tool's"):
+        Ledger.open(storage_url, "theirs")

@@ -1,0 +1,68 @@
+"""Storage URLs: variables, what may be shown, and what cannot be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import StorageError, UsageError
+from ablate.ledger.storage import open_storage
+from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_file
+
+
+def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASS", "s3cret")
+    assert fill_variables("postgresql://u:${PGPASS}@h/d") == "postgresql://u:s3cret@h/d"
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    with pytest.raises(UsageError, match=r"storage: \$\{NO_SUCH\} must be set .* export NO_SUCH"):
+        fill_variables("postgresql://u:${NO_SUCH}@h/d")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://u:s3cret@h/d", "postgresql+psycopg://u@h/d?password=s3cret"],
+)
+def test_a_password_is_never_shown(url: str) -> None:
+    assert "s3cret" not in masked(url)
+
+
+def test_what_is_no_url_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UsageError, match=r"storage: must be an SQLAlchemy URL") as caught:
+        parse_url("my s3cret")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_only_sqlite_on_disk_has_a_file() -> None:
+    assert sqlite_file("sqlite:////a/b.db") == Path("/a/b.db")
+    assert sqlite_file("sqlite://") is None
+    assert sqlite_file("postgresql://h/d") is None
+
+
+def test_a_server_that_does_not_answer() -> None:
+    url = "postgresql+psycopg://u:s3cret@127.0.0.1:1/d"
+    with pytest.raises(StorageError, match=r"storage postgresql.*must be reachable") as caught:
+        open_storage(url, create=True)
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"study\.db: must exist, got no such file"):
+        open_storage(f"sqlite:///{tmp_path}/study.db", create=False)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database " * 100)
+    with pytest.raises(StorageError, match=r"must be reachable and writable, got: .*not a datab"):
+        open_storage(f"sqlite:///{tmp_path}/study.db", create=True)
+
+
+def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
+    import sqlite3
+
+    open_storage(f"sqlite:///{tmp_path}/study.db", create=True)
+    (mode,) = sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone()
+    assert mode == "wal"
