@@ -1,0 +1,69 @@
+"""What runs rows: Ray Tune, or a for-loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ablate.errors import ResourceError
+from ablate.search.dispatcher import FINISHED, Dispatcher
+from ablate.search.task import Job
+from ablate.search.worker import Worker
+from ablate.study.settings import RunSettings
+
+if TYPE_CHECKING:
+    from ablate.robustness.trial import Prepared
+
+
+class Executor(Protocol):
+    """Runs the rows that a dispatcher hands out.
+
+    Attributes:
+        parallel: rows run at once.
+        gpus_per_trial: resolved from the study's settings and the machine.
+    """
+
+    parallel: int
+    gpus_per_trial: float
+
+    def prepare(self, job: Job) -> Prepared:
+        """Data, baseline and evaluation set, made where the trials will run."""
+
+    def run(self, job: Job, dispatcher: Dispatcher) -> None:
+        """Take rows until there are no more; reports go back as they come."""
+
+    def close(self) -> None:
+        """End what was started; nothing else is touched."""
+
+
+class InlineExecutor:
+    """A for-loop in this process: for debugging, and where Ray is not installed."""
+
+    parallel = 1
+
+    def __init__(self, settings: RunSettings) -> None:
+        import torch
+
+        there = float(torch.cuda.is_available())
+        asked = settings.gpus_per_trial
+        if asked != "auto" and asked > 0 and not there:
+            raise ResourceError(
+                f"run.gpus_per_trial: must be at most what torch sees, got {asked:g} where it sees "
+                "no GPU. Set it to 0, or run where there are GPUs (`ablate doctor`)."
+            )
+        self.gpus_per_trial = there if asked == "auto" else min(asked, 1.0)
+
+    def prepare(self, job: Job) -> Prepared:
+        return Worker(job).prepare()
+
+    def run(self, job: Job, dispatcher: Dispatcher) -> None:
+        worker = Worker(job)
+        while (row := dispatcher.take(None)) is not None and row != FINISHED:
+            worker.begin(row)
+            while not dispatcher.stopping:
+                report = worker.step()
+                dispatcher.report(row, report)
+                if report.done:
+                    break
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,39 @@
+"""What a running study tells whoever watches it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ablate.ledger.record import RowRecord, StudyRecord
+
+
+class Progress(Protocol):
+    """Listens to a study in motion.
+
+    Every method returns at once, may be called from any thread, and raises nothing.
+    """
+
+    def phase(self, text: str) -> None:
+        """What is being done now that is no trial, such as "training the baseline"."""
+
+    def totals(self, record: StudyRecord) -> None:
+        """Where the study stands: before the first trial, and when a reference is scored."""
+
+    def started(self, number: int | None) -> None:
+        """A trial began, or began again; none is the plain finetune."""
+
+    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None:
+        """An epoch of a trial ended: `epoch` of `epochs`, with its mean loss (may be NaN)."""
+
+    def finished(self, row: RowRecord) -> None:
+        """A trial ended, however it ended; `row.state` is terminal."""
+
+
+class Silent:
+    """Nobody watches."""
+
+    def phase(self, text: str) -> None: ...
+    def totals(self, record: StudyRecord) -> None: ...
+    def started(self, number: int | None) -> None: ...
+    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None: ...
+    def finished(self, row: RowRecord) -> None: ...

@@ -1,0 +1,121 @@
+"""Ray Tune and the for-loop: one contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ablate
+from ablate.errors import ResourceError
+
+Write = Callable[..., Path]
+EXECUTORS = ("inline", "ray")
+
+
+def scores_of(record: object) -> list[object]:
+    """What must be the same: all but the wall time."""
+    rows = record.rows  # type: ignore[attr-defined]
+    return [
+        (
+            row.number,
+            dict(row.params),
+            [
+                (name, value)
+                for name, value in row.scores.metrics().items()
+                if name != "train_seconds" and not math.isnan(value)
+            ],
+        )
+        for row in rows
+    ]
+
+
+def test_both_give_the_same_rows_and_scores(write_study: Write) -> None:
+    records = [
+        ablate.launch(write_study(executor, run={"parallel": 2}), executor=executor)
+        for executor in EXECUTORS
+    ]
+    inline, ray = records
+    assert [row.state for row in inline.rows] == ["COMPLETE"] * 4
+    assert scores_of(inline) == scores_of(ray)
+    for record in records:
+        assert set(record.references) == {"baseline", "plain"}
+        assert record.references["plain"].student_images == 72 * 2
+        for row in record.rows:
+            assert row.scores is not None
+            assert row.scores.student_images == 72 * 2 * 2
+            assert [entry["epoch"] for entry in row.curve] == [1, 2]
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_trial_that_fails_says_why_and_the_study_goes_on(
+    write_study: Write, executor: str
+) -> None:
+    space = {
+        "finetune.learning_rate": {"choice": [0.01, 1e30]},
+        "finetune.weight_decay": {"choice": [0.0, 1e-4]},
+    }
+    file = write_study(f"failing-{executor}", space=space, search={"trials": 6, "seed": 1})
+    record = ablate.launch(file, executor=executor)
+    states = {row.params["finetune.learning_rate"]: row.state for row in record.rows}
+    assert states == {0.01: "COMPLETE", 1e30: "FAIL"}
+    for row in record.rows:
+        if row.state == "FAIL":
+            assert row.failure is not None
+            assert row.failure.kind == "not_finite"
+            assert "the loss must be finite" in row.failure.reason
+            assert "Traceback (most recent call last)" in row.failure.traceback
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: str) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    file = write_study("gpu", run={"gpus_per_trial": 1})
+    with pytest.raises(ResourceError, match=r"run\.gpus_per_trial: must be at most what .* got 1"):
+        ablate.launch(file, executor=executor)
+
+
+def test_more_cpus_than_a_node_has(write_study: Write) -> None:
+    import ray
+
+    from ablate.search.ray_tune import RayExecutor
+    from ablate.study.settings import RunSettings
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(ResourceError, match=r"cpus_per_trial: must fit on one node, got 3"):
+            RayExecutor(RunSettings(cpus_per_trial=3))
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "parallel"),
+    [("auto", "auto", 8), (0.25, "auto", 16), (0.5, 4, 4), (2, "auto", 4), (0, "auto", 16)],
+)
+def test_gpus_are_shared_out(gpus: float | str, asked: int | str, parallel: int) -> None:
+    import ray
+
+    from ablate.search.ray_tune import RayExecutor
+    from ablate.study.settings import RunSettings
+
+    if not ray.is_initialized():
+        ray.init(
+            address="local", num_cpus=16, num_gpus=8, include_dashboard=False, log_to_driver=False
+        )
+    executor = RayExecutor(RunSettings(gpus_per_trial=gpus, parallel=asked))
+    assert executor.parallel == parallel
+    executor.close()
+    assert ray.is_initialized(), "a Ray that was there already is left alone"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray_left() -> object:
+    yield
+    import ray
+
+    ray.shutdown()

@@ -1,0 +1,86 @@
+"""Ctrl-C and SIGTERM: the driver ends within seconds, and resume finishes exactly N rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ablate
+
+Write = Callable[..., Path]
+
+SEARCH = {"trials": 4, "sampler": "random", "seed": 3}
+
+
+def _default_signals() -> None:
+    # A suite that runs in the background of a shell has SIGINT ignored, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stop_after_first_row(file: Path, executor: str, number: int) -> tuple[int, float, str]:
+    """Launch, signal the whole process group once a row has ended, and wait for the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ablate", "launch", str(file), "--executor", executor],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_default_signals,  # noqa: PLW1509 (no threads in the child)
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if "trial 0" in line and "complete" in line.lower():
+            break
+    began = time.monotonic()
+    os.killpg(process.pid, number)
+    rest, _ = process.communicate(timeout=60)
+    return process.returncode, time.monotonic() - began, "".join(seen) + rest
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "code"),
+    [("ray", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143), ("inline", signal.SIGINT, 130)],
+)
+def test_stopped_and_resumed_is_as_never_stopped(
+    write_study: Write, work: Path, executor: str, number: int, code: int
+) -> None:
+    name = f"stopped-{executor}-{code}"
+    finetune = {"budget": {"epochs": 12}, "batch_size": 12}
+    file = write_study(name, search=SEARCH, finetune=finetune)
+    returned, seconds, output = _stop_after_first_row(file, executor, number)
+    assert returned == code, output
+    assert f"go on with: ablate resume {file}" in output
+    assert "Traceback" not in output
+    assert seconds < 20
+
+    left = ablate.read(work / "runs" / name)
+    assert left.count("RUNNING") >= 1
+    record = ablate.resume(work / "runs" / name, executor="inline")
+    assert [row.number for row in record.rows] == [0, 1, 2, 3]
+    assert all(row.state == "COMPLETE" for row in record.rows)
+
+    whole = ablate.launch(write_study("whole", search=SEARCH, finetune=finetune), executor="inline")
+    assert [row.values for row in record.rows] == [row.values for row in whole.rows]
+    assert [row.params for row in record.rows] == [row.params for row in whole.rows]
+
+
+def test_a_resumed_row_goes_on_from_its_checkpoint(write_study: Write, work: Path) -> None:
+    finetune = {"budget": {"epochs": 12}, "batch_size": 12}
+    file = write_study("continued", search=SEARCH, finetune=finetune)
+    _stop_after_first_row(file, "inline", signal.SIGINT)
+    running = [row for row in ablate.read(file).rows if row.state == "RUNNING"]
+    record = ablate.resume(file, executor="inline")
+    for row in running:
+        ended = record.rows[row.number]
+        assert ended.attempt == 2
+        # What was trained before keeps its wall time; a row begun anew would have other ones.
+        assert ended.curve[: len(row.curve)] == row.curve
