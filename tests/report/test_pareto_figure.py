@@ -9,7 +9,6 @@ import pytest
 from example_records import example_record, example_row, example_scores
 
 from ablate.analysis.pareto import pareto_info
-from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
 from ablate.report.figures.window import axis_window
@@ -207,15 +206,3 @@ def test_three_objectives_have_a_panel_a_pair() -> None:
     assert titles == {
         "Clean accuracy (validation)", "Robust accuracy (validation)", None,
     }  # fmt: skip
-
-
-def test_one_objective_is_refused() -> None:
-    record = example_record(
-        objectives=[("val_robust_accuracy", "maximize")], reference_point=(0.6,)
-    )
-    with pytest.raises(ParameterError) as caught:
-        draw(record)
-    assert str(caught.value) == (
-        "example: a Pareto figure needs two objectives, got 1 (val_robust_accuracy). "
-        "Add one to `objectives` in the study file."
-    )

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ablate.analysis.dominance import staircase
 from ablate.analysis.metrics import is_accuracy, metric_split
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.errors import ParameterError
 from ablate.report.figures.heading import facts, heading
 from ablate.report.figures.hover import point_hover, reference_hover
 from ablate.report.figures.window import Window, axis_window
@@ -54,16 +53,8 @@ def plot_pareto(info: ParetoInfo) -> Figure:
         A figure that fills its page; as an image it is made for one column of print, or two
         where there are several panels. `layout.meta` holds the study's name, fingerprint, split,
         images, seed and N.
-
-    Raises:
-        ParameterError: if there is only one objective.
     """
     count = len(info.objectives)
-    if count < 2:
-        raise ParameterError(
-            f"{info.study}: a Pareto figure needs two objectives, got {count} "
-            f"({info.objectives[0].metric}). Add one to `objectives` in the study file."
-        )
     from plotly.subplots import make_subplots
 
     side = count - 1

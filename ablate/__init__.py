@@ -1,0 +1,54 @@
+"""Search and ablation for robustness finetuning.
+
+Everything public is here and loaded when it is first used: `import ablate` loads none of torch,
+ray, optuna, pandas and plotly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablate.api import launch, load_trials, plot_pareto, read, resume
+    from ablate.errors import AblateError
+    from ablate.finetune.augment.combined import CombinedAugmentations
+    from ablate.finetune.loss.fma import FMALoss
+    from ablate.finetune.loss.st import StabilityLoss
+    from ablate.finetune.model.taps import FeatureTaps
+
+_HOMES = {
+    "AblateError": "ablate.errors",
+    "CombinedAugmentations": "ablate.finetune.augment.combined",
+    "FMALoss": "ablate.finetune.loss.fma",
+    "FeatureTaps": "ablate.finetune.model.taps",
+    "StabilityLoss": "ablate.finetune.loss.st",
+    "launch": "ablate.api",
+    "load_trials": "ablate.api",
+    "plot_pareto": "ablate.api",
+    "read": "ablate.api",
+    "resume": "ablate.api",
+}
+
+__all__ = [
+    "AblateError",
+    "CombinedAugmentations",
+    "FMALoss",
+    "FeatureTaps",
+    "StabilityLoss",
+    "launch",
+    "load_trials",
+    "plot_pareto",
+    "read",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ablate' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

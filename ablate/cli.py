@@ -1,0 +1,321 @@
+"""The command line.  Signatures here; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from ablate.ledger.record import StudyRecord
+    from ablate.report.live import Display
+
+
+class _Commands(click.Group):
+    """Turns every error raised on purpose into one line and its exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except AblateError as error:
+            if context.params.get("debug"):
+                raise
+            click.echo(f"ablate: {error}", err=True)
+            context.exit(error.exit_code)
+
+
+def _study(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument("study", metavar="STUDY")(function)
+
+
+def _as_json(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
+        function
+    )
+
+
+def _run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option(
+            "--executor",
+            type=click.Choice(["ray", "inline"]),
+            default="ray",
+            show_default=True,
+            help="ray: trials side by side on Ray Tune; inline: a for-loop in this process.",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="A running cluster, auto or HOST:PORT.  Without it Ray is started here.",
+        ),
+        click.option(
+            "--takeover", is_flag=True, help="Drive it even if another driver seems to be alive."
+        ),
+        click.option(
+            "--accept-environment",
+            is_flag=True,
+            help="Go on although device, precision, threads or torch have changed.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="ablate", message="ablate %(version)s")
+def main(debug: bool) -> None:
+    """Search and ablation for robustness finetuning.
+
+    STUDY is a study file, a run folder (runs/NAME), URL#NAME, or #NAME with ABLATE_STORAGE set.
+
+    Exit codes: 0 done; 1 no complete trial, or too many failed; 2 wrong use or a wrong study
+    file; 3 infrastructure, the study can be resumed; 130 Ctrl-C, 143 SIGTERM.
+    """
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+def check(file: Path, overrides: tuple[str, ...]) -> None:
+    """Say everything that is wrong with a study file, each with file:line:column."""
+    from ablate.locate import place_of_file
+    from ablate.space.parse import parse_space
+    from ablate.vocabulary import names_for
+
+    study = place_of_file(file, overrides).study
+    assert study is not None
+    space = parse_space(study, names_for(study.model.name))
+    click.echo(
+        f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
+        f"parameters searched, objectives "
+        f"{', '.join(objective.metric for objective in study.objectives)}"
+    )
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from ablate.study.schema import json_schema
+    from ablate.vocabulary import names_for
+
+    click.echo(json.dumps(json_schema(names_for(None)), indent=2))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the file, as finetune.budget.epochs=8.  May be repeated.",
+)
+@click.option("--resume", "go_on", is_flag=True, help="Go on if the study is begun.")
+@click.option(
+    "--dry-run", is_flag=True, help="Train on one real batch; say runs, time and disk; run nothing."
+)
+@_run_options
+@_as_json
+def launch(
+    file: Path,
+    overrides: tuple[str, ...],
+    go_on: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run a study to its end, and draw its front.
+
+    Ctrl-C stops it within seconds; `ablate resume` goes on.  On a study that is finished it
+    prints the front again.
+    """
+    from ablate import api
+    from ablate.locate import place_of_file
+
+    if dry_run:
+        from ablate.dry_run import dry_run as estimate
+        from ablate.report.tables import estimate_text
+
+        info = estimate(file, overrides, **options)
+        _print([info.to_json()]) if as_json else click.echo(estimate_text(info))
+        return
+    _run_and_show(
+        lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
+        str(file),
+        place_of_file(file, overrides).folder,
+        as_json,
+    )
+
+
+@main.command()
+@_study
+@click.option("--trials", type=int, metavar="N", help="A new total of rows.")
+@click.option("--add", type=int, metavar="K", help="K rows more than before.")
+@_run_options
+@_as_json
+def resume(study: str, trials: int | None, add: int | None, as_json: bool, **options: Any) -> None:
+    """Finish a study that was begun: the rows left running first, then the missing ones."""
+    from ablate import api
+    from ablate.locate import locate
+
+    _run_and_show(
+        lambda display: api.resume(study, trials=trials, add=add, progress=display, **options),
+        study,
+        locate(study).folder,
+        as_json,
+    )
+
+
+@main.command()
+@_study
+@_as_json
+def status(study: str, as_json: bool) -> None:
+    """Counts by state, best points, hypervolume, rate, time left."""
+    from ablate import api
+    from ablate.analysis.summary import status_info
+    from ablate.report.tables import status_rows, status_table
+
+    info = status_info(api.read(study))
+    _print(status_rows(info) if as_json else status_table(info))
+
+
+@main.command()
+@_study
+@click.option("--state", metavar="STATE", help="Only complete, running, waiting, fail or pruned.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only where a column is so.")
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
+@_as_json
+def trials(
+    study: str, state: str | None, where: tuple[str, ...], sort: str | None, as_json: bool
+) -> None:
+    """The rows of a study, with parameters and scores."""
+    from ablate import api
+    from ablate.analysis.select import select_trials
+    from ablate.report.tables import trials_rows, trials_table
+
+    record = select_trials(api.read(study), state=state, where=where, sort=sort)
+    _print(trials_rows(record) if as_json else trials_table(record))
+
+
+@main.command()
+@click.argument("model")
+@_as_json
+def layers(model: str, as_json: bool) -> None:
+    """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps."""
+    from ablate.finetune.model.build import describe_layers
+    from ablate.report.tables import layers_rows, layers_table
+
+    found = describe_layers(model)
+    _print(layers_rows(found) if as_json else layers_table(model, found))
+
+
+@main.command()
+@_study
+@click.option("--figure", default="pareto", show_default=True, metavar="NAME", help="Which one.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=".html, or .png, .svg, .pdf with the extra `images`.  Without it: runs/NAME/FIGURE.html.",
+)
+def plot(study: str, figure: str, output: Path | None) -> None:
+    """Draw a figure of a study."""
+    from ablate import api
+    from ablate.errors import ParameterError, did_you_mean
+    from ablate.locate import locate
+    from ablate.report.figures import FIGURES
+
+    if figure not in FIGURES:
+        raise ParameterError(
+            f"--figure: must be a known figure, got {figure}. {did_you_mean(figure, FIGURES)}"
+        )
+    file = output or locate(study).folder / f"{figure}.html"
+    click.echo(_write_pareto(api.read(study), file))
+
+
+@main.command()
+@_as_json
+def doctor(as_json: bool) -> None:
+    """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it."""
+    from ablate.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.state:6}  {finding.what}: {finding.found}")
+    if as_json:
+        _print([finding.to_json() for finding in findings])
+    if any(finding.state == "broken" for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _run_and_show(
+    run: Callable[[Display], StudyRecord], study: str, folder: Path, as_json: bool
+) -> None:
+    """Run with a display, then the front, where its picture is, and the exit code."""
+    from rich.console import Console
+
+    from ablate.analysis.pareto import pareto_info
+    from ablate.report.live import make_display
+    from ablate.report.tables import front_rows, front_table
+    from ablate.search.drive import Terminated
+
+    # With --json, standard output is for the JSON alone.
+    display = make_display(Console(stderr=as_json), folder.name)
+    try:
+        record = run(display)
+    except (KeyboardInterrupt, Terminated) as stop:
+        display.close()
+        click.echo(f"ablate: stopped; go on with: ablate resume {study}", err=True)
+        raise click.exceptions.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+    finally:
+        display.close()
+    info = pareto_info(record)
+    written = _write_pareto(record, folder / "pareto.html")
+    _print(front_rows(info) if as_json else front_table(info))
+    if not as_json:
+        click.echo(f"figure: {written}")
+    if not _is_good(record):
+        raise click.exceptions.Exit(1)
+
+
+def _is_good(record: StudyRecord) -> bool:
+    failed = record.count("FAIL") / max(1, len(record.rows))
+    if record.complete and failed <= record.study.run.max_failed_fraction:
+        return True
+    click.echo(
+        f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
+        f"`ablate trials ... --state fail`",
+        err=True,
+    )
+    return False
+
+
+def _write_pareto(record: StudyRecord, file: Path) -> Path:
+    from ablate.analysis.pareto import pareto_info
+    from ablate.report.figures.pareto import plot_pareto
+    from ablate.report.write import write_figure
+
+    write_figure(plot_pareto(pareto_info(record)), file)
+    return file
+
+
+def _print(what: Any) -> None:
+    """A table for a person, or plain data as JSON."""
+    if isinstance(what, list):
+        click.echo(json.dumps(what, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    # A pipe has no width: nothing is folded there.
+    console.print(what, width=None if console.is_terminal else 200)

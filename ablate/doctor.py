@@ -1,0 +1,153 @@
+"""What is here and what is missing, each with how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import AblateError, MissingDependencyError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        state: "ok", "absent" (an optional thing), or "broken" (a needed one).
+        fix: how to get it, where it is not ok.
+    """
+
+    what: str
+    state: str
+    found: str
+    fix: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything that a study needs; each is really tried."""
+    yield _versions()
+    for look, what in (
+        (_torch, "torch"),
+        (_ray, "ray"),
+        (_cache, "cache"),
+        (_sqlite, "SQLite"),
+        (_storage, "ABLATE_STORAGE"),
+        (_postgres, "PostgreSQL"),
+        (_images, "images"),
+    ):
+        yield _guarded(what, look)
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except MissingDependencyError as error:
+        return Finding(what, "absent", str(error))
+    except AblateError as error:
+        return Finding(what, "broken", str(error).splitlines()[0])
+    except Exception as error:
+        return Finding(what, "broken", f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _versions() -> Finding:
+    packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
+    found = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _torch() -> Finding:
+    import torch
+
+    from ablate.finetune.environment import resolve_environment
+
+    here = resolve_environment("auto", threads=os.cpu_count() or 1)
+    gpus = torch.cuda.device_count()
+    names = ", ".join(torch.cuda.get_device_name(index) for index in range(gpus)) or "no GPU"
+    return Finding(
+        "torch", "ok", f"{here.device_name}, {os.cpu_count()} CPUs, {names}; auto: {here.precision}"
+    )
+
+
+def _ray() -> Finding:
+    import ray
+
+    from ablate.search.ray_tune import RayExecutor
+    from ablate.study.settings import RunSettings
+
+    executor = RayExecutor(RunSettings())
+    try:
+        there = ray.cluster_resources()
+        return Finding(
+            "ray",
+            "ok",
+            f"starts here: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs; "
+            f"parallel: auto is {executor.parallel}",
+        )
+    finally:
+        executor.close()
+
+
+def _cache() -> Finding:
+    from ablate.finetune.cache import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    free = shutil.disk_usage(folder).free
+    return Finding("cache", "ok", f"{folder}: {size / 1e6:.0f} MB used, {free / 1e9:.0f} GB free")
+
+
+def _sqlite() -> Finding:
+    from ablate.ledger.storage import open_storage
+    from ablate.ledger.url import sqlite_url
+
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        open_storage(sqlite_url(Path(folder) / "study.db"), create=True)
+    return Finding("SQLite", "ok", "works in this folder, in WAL mode")
+
+
+def _storage() -> Finding:
+    from ablate.ledger.storage import open_storage
+    from ablate.ledger.url import fill_variables, masked
+
+    if "ABLATE_STORAGE" not in os.environ:
+        return Finding("ABLATE_STORAGE", "absent", "not set: a study is in runs/NAME/study.db")
+    url = fill_variables(os.environ["ABLATE_STORAGE"])
+    open_storage(url, create=True)
+    return Finding("ABLATE_STORAGE", "ok", f"{masked(url)} answers")
+
+
+def _postgres() -> Finding:
+    if importlib.util.find_spec("psycopg") is None:
+        return Finding("PostgreSQL", "absent", "no driver", "pip install 'ablate[postgres]'")
+    return Finding("PostgreSQL", "ok", f"driver psycopg {_version('psycopg')}")
+
+
+def _images() -> Finding:
+    from plotly.graph_objects import Figure
+
+    from ablate.report.write import write_figure
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_figure(Figure(), Path(folder) / "figure.png")
+    return Finding("images", "ok", f"PNG, SVG and PDF by kaleido {_version('kaleido')}")

@@ -1,0 +1,126 @@
+"""From what the user names, a file, a run folder or a storage URL, to the study's place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.errors import DataError, StudyNotFoundError, UsageError
+from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url
+from ablate.study.read import read_study
+from ablate.study.settings import Study
+from ablate.vocabulary import names_for
+
+_FOLDER_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is.
+
+    Attributes:
+        name: of the study.
+        url: of the storage, variables filled in: never to be shown; `shown` is.
+        folder: of the run, absolute: storage, checkpoints, weights and figures go there.
+        file: the study file, where the user named one; study: what it says.
+    """
+
+    name: str
+    url: str
+    folder: Path
+    file: Path | None = None
+    study: Study | None = None
+
+    @property
+    def shown(self) -> str:
+        return masked(self.url)
+
+    def make_folder(self) -> None:
+        """Make the run folder, with a note of where the storage is.
+
+        Raises:
+            DataError: if it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            note = {"name": self.name, "storage": self._storage_note()}
+            (self.folder / _FOLDER_FILE).write_text(json.dumps(note) + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: the run's folder must be writable, got: {error.strerror}. "
+                "Run the command in another folder, or change its rights."
+            ) from error
+
+    def _storage_note(self) -> str | None:
+        """The storage as a later command needs it, without what only the environment may hold."""
+        if self.url == sqlite_url(self.folder / "study.db"):
+            return None
+        if self.study is not None and self.study.storage is not None:
+            return self.study.storage if not parse_url(self.study.storage).password else self.shown
+        return "${ABLATE_STORAGE}" if "ABLATE_STORAGE" in os.environ else self.shown
+
+
+def run_folder(name: str) -> Path:
+    """`runs/NAME` where the command is run."""
+    return Path.cwd() / "runs" / name
+
+
+def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
+    """The place that a study file says.
+
+    Raises:
+        StudyFileError: if the file is wrong; every problem at once.
+    """
+    study = read_study(file, overrides, names=names_for)
+    folder = run_folder(study.name)
+    storage = study.storage or os.environ.get("ABLATE_STORAGE")
+    url = fill_variables(storage) if storage else sqlite_url(folder / "study.db")
+    parse_url(url)
+    return Place(study.name, url, folder, file, study)
+
+
+def locate(reference: str) -> Place:
+    """The place of the study that the user named.
+
+    Args:
+        reference: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
+
+    Raises:
+        UsageError: if it is none of them.
+        StudyFileError: if it is a study file that is wrong.
+    """
+    path = Path(reference)
+    if path.is_dir():
+        return _place_of_folder(path)
+    if path.is_file() or path.suffix in (".yaml", ".yml"):
+        return place_of_file(path)
+    if "#" in reference:
+        url, _, name = reference.rpartition("#")
+        if not url and "ABLATE_STORAGE" not in os.environ:
+            raise UsageError(
+                f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
+                "export ABLATE_STORAGE=URL, or write URL#NAME."
+            )
+        url = fill_variables(url or os.environ["ABLATE_STORAGE"])
+        parse_url(url)
+        return Place(name, url, run_folder(name))
+    raise UsageError(
+        f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
+        "Check the path."
+    )
+
+
+def _place_of_folder(folder: Path) -> Place:
+    note = folder / _FOLDER_FILE
+    if not note.is_file():
+        raise StudyNotFoundError(
+            f"{folder}: must be a run folder, got one without {_FOLDER_FILE}. "
+            "Name runs/NAME, a study file, or URL#NAME."
+        )
+    data = json.loads(note.read_text())
+    folder = folder.absolute()
+    url = fill_variables(data["storage"]) if data["storage"] else sqlite_url(folder / "study.db")
+    return Place(data["name"], url, folder)

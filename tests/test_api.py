@@ -1,0 +1,215 @@
+"""From Python: launch, resume, and everything that is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import ablate
+from ablate.errors import (
+    DataError,
+    FingerprintError,
+    StudyExistsError,
+    StudyFileError,
+    StudyNotFoundError,
+    UsageError,
+)
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def small(write_study: Write) -> Path:
+    """A study of two rows that has been run to its end."""
+    file = write_study("done", search={"trials": 2, "sampler": "random"})
+    ablate.launch(file, executor="inline")
+    return file
+
+
+def edit(file: Path, **keys: object) -> None:
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **keys}))
+
+
+def test_launch_on_a_finished_study_gives_it_as_it_is(small: Path) -> None:
+    before = ablate.read(small)
+    assert ablate.launch(small, executor="inline") == before
+
+
+def test_more_rows_are_added_on_resume(small: Path) -> None:
+    assert len(ablate.resume(small, add=1, executor="inline").rows) == 3
+    assert len(ablate.resume(small, trials=4, executor="inline").rows) == 4
+    with pytest.raises(UsageError, match=r"--trials: must be at least the 4 rows .* got 1"):
+        ablate.resume(small, trials=1)
+    with pytest.raises(UsageError, match=r"--trials and --add: one of them"):
+        ablate.resume(small, trials=9, add=1)
+    with pytest.raises(UsageError, match=r"--add: must be at least 1, got 0"):
+        ablate.resume(small, add=0)
+
+
+def test_a_study_is_found_by_file_folder_and_url(
+    small: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{work}/runs/done/study.db"
+    expected = ablate.read(small)
+    assert ablate.read("runs/done") == expected
+    assert ablate.read(f"{url}#done") == expected
+    monkeypatch.setenv("ABLATE_STORAGE", url)
+    assert ablate.read("#done") == expected
+
+
+def test_the_storage_alone_is_enough_to_resume(
+    small: Path, work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{work}/runs/done/study.db"
+    small.unlink()
+    monkeypatch.chdir(tmp_path)
+    record = ablate.resume(f"{storage}#done", add=1, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+
+
+@pytest.mark.postgres
+def test_a_study_in_postgresql(
+    write_study: Write, work: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATE_STORAGE", postgres_url)
+    file = write_study("shared", search={"trials": 2})
+    record = ablate.launch(file, executor="ray")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 2
+    assert ablate.read("runs/shared") == record == ablate.read("#shared")
+    password = postgres_url.split(":")[2].split("@", maxsplit=1)[0]
+    assert password not in record.storage
+    kept = [path for path in work.rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        assert password.encode() not in path.read_bytes(), path
+
+
+def test_trials_as_a_frame(small: Path) -> None:
+    frame = ablate.load_trials(small)
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == 2
+    assert frame["val_clean_accuracy"].between(0, 1).all()
+    assert "param.loss.terms" in frame
+
+
+def test_pareto_as_a_figure(small: Path) -> None:
+    from plotly.graph_objects import Figure
+
+    assert isinstance(ablate.plot_pareto(small), Figure)
+
+
+def test_a_study_that_is_begun_must_not_change(small: Path) -> None:
+    edit(small, finetune={"budget": {"epochs": 3}, "batch_size": 24})
+    for go_on in (ablate.launch, ablate.resume):
+        with pytest.raises(FingerprintError, match=r"finetune\.budget\.epochs: 2 -> 3"):
+            go_on(small, executor="inline")
+
+
+def test_what_changes_no_score_may_change(small: Path) -> None:
+    edit(small, search={"trials": 2, "sampler": "tpe"}, question="Other words?")
+    record = ablate.resume(small, add=1, executor="inline")
+    assert record.study.search.sampler == "tpe"
+    assert len(record.rows) == 3
+
+
+def test_another_environment_must_be_accepted(small: Path) -> None:
+    edit(small, run={"cpus_per_trial": 2})
+    with pytest.raises(FingerprintError, match=r"threads: 1 -> 2.*--accept-environment"):
+        ablate.resume(small, add=1, executor="inline")
+    record = ablate.resume(small, trials=3, accept_environment=True, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+
+
+def test_other_data_under_the_same_path_is_refused(
+    write_study: Write, image_folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(image_folder, copy)
+    dataset = {"name": "image_folder", "path": str(copy), "image_size": 16}
+    file = write_study("moving", dataset=dataset, search={"trials": 1})
+    ablate.launch(file, executor="inline")
+    first, second = sorted((copy / "train" / "left").iterdir())[:2]
+    shutil.copy(first, second)
+    with pytest.raises(FingerprintError, match=r"study moving: .* got other data"):
+        ablate.resume(file, add=1, executor="inline")
+
+
+def test_an_unfinished_study_is_not_begun_again(write_study: Write) -> None:
+    file = write_study("unfinished", search={"trials": 1})
+    ablate.launch(file, executor="inline")
+    ledger_more = ablate.resume(file, executor="inline")
+    assert len(ledger_more.rows) == 1
+    from ablate.api import _open
+    from ablate.locate import locate
+
+    _open(locate(str(file))).set_trials(2)
+    with pytest.raises(StudyExistsError, match=r"begun and unfinished .* Use `ablate resume"):
+        ablate.launch(file, executor="inline")
+    assert len(ablate.launch(file, resume=True, executor="inline").rows) == 2
+
+
+def test_a_study_that_was_never_launched(write_study: Write) -> None:
+    with pytest.raises(StudyNotFoundError, match=r"study never: must have been launched"):
+        ablate.resume(write_study("never"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("no-such-thing", r"no-such-thing: must be a study file, a run folder or URL#NAME"),
+        ("#name", r"#name: needs ABLATE_STORAGE in the environment"),
+        (".", r"\.: must be a run folder, got one without run\.json"),
+    ],
+)
+def test_what_is_no_study(work: Path, reference: str, text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        ablate.read(reference)
+
+
+def test_a_missing_file_is_one_line(work: Path) -> None:
+    with pytest.raises(StudyFileError, match=r"^missing\.yaml: no such file"):
+        ablate.launch("missing.yaml")
+
+
+def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path) -> None:
+    dataset = {"name": "image_folder", "path": str(tmp_path / "nowhere")}
+    file = write_study("nodata", dataset=dataset)
+    with pytest.raises(DataError, match="nowhere"):
+        ablate.launch(file, executor="ray")
+
+
+def test_a_run_folder_that_cannot_be_made(write_study: Write, work: Path) -> None:
+    (work / "runs").write_text("a file where the folder should be")
+    with pytest.raises(DataError, match=r"runs/small: the run's folder must be writable, got"):
+        ablate.launch(write_study(), executor="inline")
+
+
+def test_the_run_folder_says_where_the_storage_is(small: Path, work: Path) -> None:
+    note = json.loads((work / "runs" / "done" / "run.json").read_text())
+    assert note == {"name": "done", "storage": None}
+
+
+def test_weights_of_every_complete_row_are_kept(small: Path, work: Path) -> None:
+    from safetensors.torch import load_file
+
+    files = sorted(path.name for path in (work / "runs" / "done" / "weights").iterdir())
+    assert files == ["00000.safetensors", "00001.safetensors", "plain.safetensors"]
+    assert load_file(work / "runs" / "done" / "weights" / files[0])
+
+
+def test_two_or_more_objectives_and_train_seconds_may_be_one(write_study: Write) -> None:
+    objectives = [
+        {"metric": "val_clean_accuracy"},
+        {"metric": "val_robust_accuracy"},
+        {"metric": "train_seconds", "direction": "minimize"},
+    ]
+    record = ablate.launch(write_study("timed", objectives=objectives), executor="inline")
+    assert all(row.values is not None and row.values[2] > 0 for row in record.rows)
+    assert record.reference_point is not None
+    assert record.reference_point[2] > 0

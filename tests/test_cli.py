@@ -1,0 +1,191 @@
+"""The command line, each command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablate.cli import main
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def done(write_study: Write, ablate: Run) -> Path:
+    """A study of two rows, launched from the command line."""
+    file = write_study("done", search={"trials": 2, "sampler": "random"})
+    result = ablate("launch", file, "--executor", "inline")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return file
+
+
+@pytest.mark.parametrize("command", ["", *main.commands])
+def test_every_command_has_help(command: str, ablate: Run) -> None:
+    result = ablate(*([command] if command else []), "--help")
+    assert result.returncode == 0
+    assert "Usage: ablate" in result.stdout
+    said = main.commands[command].help if command else main.help
+    first_words = " ".join(str(said).split()[:5])
+    assert first_words in " ".join(result.stdout.split())
+
+
+def test_launch_ends_with_the_front_and_its_picture(
+    write_study: Write, ablate: Run, work: Path
+) -> None:
+    file = write_study("front", search={"trials": 2, "sampler": "random"})
+    result = ablate("launch", file)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "front: Pareto front" in result.stdout
+    assert "plain finetune" in result.stdout
+    picture = work / "runs" / "front" / "pareto.html"
+    assert f"figure: {picture}" in result.stdout
+    assert "plotly" in picture.read_text()
+    again = ablate("launch", file)
+    assert again.returncode == 0
+    assert "front: Pareto front" in again.stdout
+
+
+def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: Run) -> None:
+    file = write_study()
+    result = ablate("check", file)
+    assert result.returncode == 0
+    assert f"{file}: ok: study small, 4 trials, 4 parameters searched" in result.stdout
+    file.write_text(
+        file.read_text().replace("resnet8", "resnet9").replace("epochs: 2", "epochs: 0")
+    )
+    result = ablate("check", file)
+    assert result.returncode == 2
+    lines = result.stderr.removeprefix("ablate: ").splitlines()
+    assert len(lines) == 3
+    assert any(
+        "model.name: unknown model, got 'resnet9'. Did you mean resnet8?" in x for x in lines
+    )
+    assert all(line.startswith(f"{file}:") for line in lines)
+
+
+def test_set_overrides_a_key(write_study: Write, ablate: Run) -> None:
+    file = write_study()
+    assert "9 trials" in ablate("check", file, "--set", "search.trials=9").stdout
+    result = ablate("check", file, "--set", "search.trails=9")
+    assert result.returncode == 2
+    assert "Did you mean search.trials?" in result.stderr
+
+
+def test_schema_is_json(ablate: Run) -> None:
+    schema = json.loads(ablate("schema").stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "resnet8" in json.dumps(schema)
+
+
+def test_status_and_trials_in_both_forms(done: Path, ablate: Run) -> None:
+    assert "2 complete" in ablate("status", done).stdout
+    (status,) = json.loads(ablate("status", "runs/done", "--json").stdout)
+    assert status["trials"] == 2
+    rows = json.loads(ablate("trials", done, "--sort", "-val_robust_accuracy", "--json").stdout)
+    assert [row["state"] for row in rows] == ["COMPLETE", "COMPLETE"]
+    robust = [row["val_robust_accuracy"] for row in rows]
+    assert robust == sorted(robust, reverse=True)
+    assert ablate("trials", done, "--state", "fail", "--json").stdout.strip() == "[]"
+    assert "complete" in ablate("trials", done).stdout
+
+
+def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
+    for arguments in (["status", "runs/done"], ["plot", "runs/done", "-o", "front.html"]):
+        code = (
+            "import sys, ablate.cli\n"
+            f"try: ablate.cli.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+            "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (work / "front.html").stat().st_size > 1_000_000
+
+
+def test_plot_refuses_what_it_cannot_draw(done: Path, ablate: Run) -> None:
+    result = ablate("plot", done, "--figure", "paretto")
+    assert result.returncode == 2
+    assert "--figure: must be a known figure, got paretto. Did you mean pareto?" in result.stderr
+    result = ablate("plot", done, "-o", "front.jpg")
+    assert result.returncode == 2
+    assert "must end with .html, .png, .svg, .pdf, got .jpg" in result.stderr
+    result = ablate("plot", done, "-o", "nowhere/front.html")
+    assert result.returncode == 2
+    assert "the folder must exist, got nowhere" in result.stderr
+
+
+def test_layers_lists_the_taps(ablate: Run) -> None:
+    rows = json.loads(ablate("layers", "resnet20", "--json").stdout)
+    assert [row["name"] for row in rows] == ["stem", "stage1", "stage2", "stage3"]
+    assert rows[-1]["shape"] == [64, 8, 8]
+    result = ablate("layers", "resnet21")
+    assert result.returncode == 2
+    assert "Did you mean resnet20?" in result.stderr
+
+
+def test_a_dry_run_trains_nothing(write_study: Write, ablate: Run, work: Path) -> None:
+    result = ablate("launch", write_study(), "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "4 trials and the plain finetune" in result.stdout
+    assert "GPU hours" in result.stdout
+    assert not (work / "runs").exists()
+
+
+def test_json_alone_on_standard_output(write_study: Write, ablate: Run) -> None:
+    file = write_study("json", search={"trials": 1})
+    rows = json.loads(ablate("launch", file, "--executor", "inline", "--json").stdout)
+    assert [row["name"] for row in rows][:2] == ["baseline", "plain"]
+
+
+def test_resume_by_run_folder(done: Path, ablate: Run) -> None:
+    result = ablate("resume", "runs/done", "--add", "1", "--executor", "inline")
+    assert result.returncode == 0
+    assert "(3 in all)" in result.stdout
+
+
+def test_no_complete_trial_is_exit_code_1(write_study: Write, ablate: Run) -> None:
+    space = {"finetune.learning_rate": {"choice": [1e30, 1e31]}}
+    file = write_study("hopeless", space=space, search={"trials": 2})
+    result = ablate("launch", file, "--executor", "inline")
+    assert result.returncode == 1
+    assert "2 of 2 trials failed" in result.stderr
+    assert "no complete trial" in (Path("runs/hopeless/pareto.html")).read_text()
+
+
+def test_a_storage_that_is_away_is_exit_code_3(write_study: Write, ablate: Run) -> None:
+    file = write_study("away", storage="postgresql+psycopg://u:s3cret@127.0.0.1:1/d")
+    result = ablate("launch", file)
+    assert result.returncode == 3
+    assert "storage postgresql+psycopg://u:***@127.0.0.1:1/d: must be reachable" in result.stderr
+    assert "s3cret" not in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback(ablate: Run, work: Path) -> None:
+    assert "Traceback" not in ablate("status", "nothing").stderr
+    assert "Traceback" in ablate("--debug", "status", "nothing").stderr
+
+
+def test_doctor_tries_what_it_names(ablate: Run, work: Path) -> None:
+    result = ablate("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
+    assert findings["ray"]["state"] == "ok"
+    assert findings["SQLite"]["state"] == "ok"
+    assert "CPUs" in findings["ray"]["found"]
+    assert result.returncode == 0
+
+
+def test_doctor_says_what_is_broken(
+    ablate: Run, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATE_STORAGE", "postgresql+psycopg://u:s3cret@127.0.0.1:1/d")
+    result = ablate("doctor")
+    assert result.returncode == 1
+    assert (
+        "broken  ABLATE_STORAGE: storage postgresql+psycopg://u:***@127.0.0.1:1/d" in result.stdout
+    )
+    assert "s3cret" not in result.stdout

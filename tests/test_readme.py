@@ -1,0 +1,88 @@
+"""What the README says is run: its code, its study, and every file that ships."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import ablate
+from ablate.cli import main
+from ablate.locate import place_of_file
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
+SPACES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_two_commands_do_everything() -> None:
+    assert [block.strip() for block in blocks("sh")][:2] == [
+        "pip install -e . && ablate launch studies/quickstart.yaml",
+        "pip install -e '.[dev]' && python -m pytest",
+    ]
+
+
+def test_the_losses_run_in_somebodys_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    (loop,) = [block for block in blocks("python") if "FMALoss" in block]
+    scope: dict[str, object] = {}
+    exec(loop, scope)
+    assert float(scope["loss"]) > 0  # type: ignore[arg-type]
+
+
+def test_the_python_of_the_readme_runs(work: Path, write_study: object) -> None:
+    (block,) = [block for block in blocks("python") if "ablate.launch" in block]
+    file = write_study("quickstart", search={"trials": 1})  # type: ignore[operator]
+    block = block.replace("studies/quickstart.yaml", str(file))
+    scope: dict[str, object] = {}
+    exec(block, scope)
+    assert len(scope["frame"]) == 1  # type: ignore[arg-type]
+
+
+def test_the_study_of_the_readme_is_right(tmp_path: Path) -> None:
+    (study,) = blocks("yaml")
+    (tmp_path / "my_study.yaml").write_text(study)
+    place = place_of_file(tmp_path / "my_study.yaml")
+    assert place.study is not None
+    assert place.study.search.trials == 32
+
+
+def test_files_ship() -> None:
+    assert {file.stem for file in STUDIES} >= {"quickstart", "cifar10_joint"}
+    assert {file.stem for file in SPACES} >= {"joint", "fma", "st", "mix"}
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.name)
+def test_every_study_that_ships_is_right(file: Path) -> None:
+    assert place_of_file(file).name == file.stem
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.name)
+def test_every_space_that_ships_is_right(file: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        f"version: 1\nname: s\ndataset: {{name: digits}}\nmodel: {{name: resnet8}}\nspace: {file}\n"
+    )
+    place = place_of_file(study)
+    assert place.study is not None
+    assert place.study.space
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for command in main.commands:
+        assert f"`ablate {command}" in README, command
+
+
+def test_everything_public_is_documented() -> None:
+    for name in ablate.__all__:
+        assert getattr(ablate, name).__doc__, name
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,111 @@
+"""The walls of the house: which package may import what, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "ablate"
+FILES = sorted(ROOT.rglob("*.py"))
+
+# Who may import a heavy package anywhere in a file, inside functions too.
+MAY_IMPORT = {
+    "ray": ("search/", "doctor.py"),
+    "optuna": ("space/sampling.py", "ledger/", "search/", "analysis/"),
+    "torch": ("distortion/", "finetune/", "robustness/", "search/executor.py", "doctor.py"),
+    "plotly": ("report/", "doctor.py", "api.py", "__init__.py"),
+}
+
+# The way of the data: what stands left knows nothing to its right.
+ORDER = (
+    *("study", "space", "distortion", "finetune", "robustness"),
+    *("ledger", "search", "analysis", "report"),
+)
+
+# A study file's problems and its space's belong in one message, and its schema in one document.
+EXCEPTIONS = {("study/read.py", "space"), ("study/schema.py", "space")}
+
+
+def imports(file: Path, *, at_run_time: bool = False) -> set[str]:
+    """Modules that a file imports; with `at_run_time`, none that only a type checker reads."""
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if (
+                at_run_time
+                and isinstance(child, ast.If)
+                and "TYPE_CHECKING" in ast.dump(child.test)
+            ):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                found.add(child.module)
+            walk(child)
+
+    walk(ast.parse(file.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_heavy_packages_stay_where_they_belong(file: Path) -> None:
+    name = str(file.relative_to(ROOT))
+    for module in imports(file, at_run_time=True):
+        package = module.partition(".")[0]
+        allowed = MAY_IMPORT.get(package)
+        assert allowed is None or name.startswith(allowed), f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nobody_knows_what_stands_right_of_it(file: Path) -> None:
+    name = str(file.relative_to(ROOT))
+    package = name.partition("/")[0]
+    if package not in ORDER:
+        return  # the top level, where both sides meet
+    for module in imports(file, at_run_time=True):
+        other = module.split(".")[1] if module.startswith("ablate.") else package
+        if (name, other) not in EXCEPTIONS:
+            assert other in ORDER[: ORDER.index(package) + 1] or other == "errors", (name, module)
+
+
+def loaded_by(code: str) -> set[str]:
+    heavy = {"torch", "ray", "optuna", "pandas", "plotly"}
+    script = f"{code}\nimport sys; print('LOADED', *({heavy!r} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.rpartition("LOADED")[2].split())
+
+
+def test_import_ablate_is_light() -> None:
+    assert loaded_by("import ablate") == set()
+    assert loaded_by("import ablate.cli") == set()
+
+
+def test_help_is_light() -> None:
+    code = "import ablate.cli\ntry: ablate.cli.main(['--help'])\nexcept SystemExit: pass"
+    assert loaded_by(code) == set()
+
+
+def test_everything_public_is_there() -> None:
+    import ablate
+
+    for name in ablate.__all__:
+        assert getattr(ablate, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        ablate.no_such_name  # noqa: B018
+
+
+def test_training_runs_without_ray_and_optuna() -> None:
+    modules = "ablate.finetune.baseline, ablate.robustness.trial, ablate.robustness.estimate"
+    assert loaded_by(f"import {modules}") & {"ray", "optuna"} == set()
+
+
+def test_files_are_rooms() -> None:
+    grown = {file.name: len(file.read_text().splitlines()) for file in FILES}
+    assert {name: lines for name, lines in grown.items() if lines > 350} == {}
