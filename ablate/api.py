@@ -141,15 +141,19 @@ def plot_pareto(study: str | Path) -> Figure:
     return draw(pareto_info(read(study)))
 
 
-def make_executor(run: RunOptions, study: Study) -> Executor:
-    """The executor that the options name; close it when done."""
+def make_executor(run: RunOptions, study: Study, secret: Sequence[str] = ()) -> Executor:
+    """The executor that the options name; close it when done.
+
+    Args:
+        secret: variables of the environment that its processes must not inherit.
+    """
     if run.executor == "inline":
         from ablate.search.executor import InlineExecutor
 
         return InlineExecutor(study.run)
     from ablate.search.ray_tune import RayExecutor
 
-    return RayExecutor(study.run, run.ray_address)
+    return RayExecutor(study.run, run.ray_address, secret)
 
 
 def _begin(place: Place, run: RunOptions) -> StudyRecord:
@@ -195,7 +199,7 @@ def _run(
     ledger_of: Callable[[Prepared], Ledger],
 ) -> StudyRecord:
     run.progress.phase("starting the workers")
-    executor = make_executor(run, study)
+    executor = make_executor(run, study, place.secret)
     try:
         resolved = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
         job = Job(

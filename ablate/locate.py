@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.errors import DataError, StudyNotFoundError, UsageError
-from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url
+from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url, variables_in
 from ablate.study.read import read_study
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
 _FOLDER_FILE = "run.json"
+_STORAGE_VARIABLE = "${ABLATE_STORAGE}"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Place:
         name: of the study.
         url: of the storage, variables filled in: never to be shown; `shown` is.
         folder: of the run, absolute: storage, checkpoints, weights and figures go there.
+        secret: variables of the environment that the URL came from: for the driver alone.
         file: the study file, where the user named one; study: what it says.
     """
 
     name: str
     url: str
     folder: Path
+    secret: tuple[str, ...] = ()
     file: Path | None = None
     study: Study | None = None
 
@@ -46,8 +49,10 @@ class Place:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            note = {"name": self.name, "storage": self._storage_note()}
-            (self.folder / _FOLDER_FILE).write_text(json.dumps(note) + "\n")
+            file = self.folder / _FOLDER_FILE
+            if self.file is not None or not file.exists():
+                note = {"name": self.name, "storage": self._storage_note()}
+                file.write_text(json.dumps(note) + "\n")
         except OSError as error:
             raise DataError(
                 f"{self.folder}: the run's folder must be writable, got: {error.strerror}. "
@@ -60,7 +65,7 @@ class Place:
             return None
         if self.study is not None and self.study.storage is not None:
             return self.study.storage if not parse_url(self.study.storage).password else self.shown
-        return "${ABLATE_STORAGE}" if "ABLATE_STORAGE" in os.environ else self.shown
+        return _STORAGE_VARIABLE if "ABLATE_STORAGE" in self.secret else self.shown
 
 
 def run_folder(name: str) -> Path:
@@ -76,10 +81,8 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
     """
     study = read_study(file, overrides, names=names_for)
     folder = run_folder(study.name)
-    storage = study.storage or os.environ.get("ABLATE_STORAGE")
-    url = fill_variables(storage) if storage else sqlite_url(folder / "study.db")
-    parse_url(url)
-    return Place(study.name, url, folder, file, study)
+    given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
+    return _place(study.name, study.storage or given, folder, file, study)
 
 
 def locate(reference: str) -> Place:
@@ -104,9 +107,7 @@ def locate(reference: str) -> Place:
                 f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
                 "export ABLATE_STORAGE=URL, or write URL#NAME."
             )
-        url = fill_variables(url or os.environ["ABLATE_STORAGE"])
-        parse_url(url)
-        return Place(name, url, run_folder(name))
+        return _place(name, url or _STORAGE_VARIABLE, run_folder(name))
     raise UsageError(
         f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
         "Check the path."
@@ -121,6 +122,23 @@ def _place_of_folder(folder: Path) -> Place:
             "Name runs/NAME, a study file, or URL#NAME."
         )
     data = json.loads(note.read_text())
-    folder = folder.absolute()
-    url = fill_variables(data["storage"]) if data["storage"] else sqlite_url(folder / "study.db")
-    return Place(data["name"], url, folder)
+    return _place(data["name"], data["storage"], folder.absolute())
+
+
+def _place(
+    name: str,
+    storage: str | None,
+    folder: Path,
+    file: Path | None = None,
+    study: Study | None = None,
+) -> Place:
+    """The place behind a storage as it was written; none is the run folder's own."""
+    if storage is None:
+        return Place(name, sqlite_url(folder / "study.db"), folder, (), file, study)
+    url = fill_variables(storage)
+    secret = variables_in(storage)
+    if storage == _STORAGE_VARIABLE:  # which may name variables itself
+        secret += variables_in(url)
+        url = fill_variables(url)
+    parse_url(url)
+    return Place(name, url, folder, secret, file, study)

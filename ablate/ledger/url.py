@@ -33,6 +33,11 @@ def fill_variables(url: str) -> str:
     return _VARIABLE.sub(value, url)
 
 
+def variables_in(url: str) -> tuple[str, ...]:
+    """Names of the variables that a URL is filled from."""
+    return tuple(_VARIABLE.findall(url))
+
+
 def parse_url(url: str) -> URL:
     """The URL in its parts.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import InfrastructureError, ResourceError
@@ -125,17 +127,21 @@ class RayExecutor:
     Args:
         settings: of the study.
         address: of a running cluster ("auto", "HOST:PORT"); none starts Ray here.
+        secret: variables of the environment that Ray's processes must not inherit.
 
     Raises:
         ResourceError: if a trial asks for more than any node has.
         InfrastructureError: if the cluster does not answer.
     """
 
-    def __init__(self, settings: RunSettings, address: str | None = None) -> None:
+    def __init__(
+        self, settings: RunSettings, address: str | None = None, secret: Sequence[str] = ()
+    ) -> None:
         self._started = not ray.is_initialized()
         cpus = settings.cpus_per_trial
         if self._started:
-            _connect(address, settings)
+            with _without(secret):
+                _connect(address, settings)
         try:
             self.gpus_per_trial = _gpus_per_trial(settings)
             self.parallel = _parallel(settings, cpus, self.gpus_per_trial)
@@ -208,6 +214,15 @@ def _connect(address: str | None, settings: RunSettings) -> None:
             f"--ray-address {address}: a Ray cluster must answer there, got: {reason}. "
             "Start one with `ray start --head`, or leave the option out."
         ) from error
+
+
+@contextmanager
+def _without(variables: Sequence[str]) -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _gpus_per_trial(settings: RunSettings) -> float:

@@ -119,3 +119,46 @@ def _no_ray_left() -> object:
     import ray
 
     ray.shutdown()
+
+
+def test_nothing_that_ray_pickles_holds_the_ledger(write_study: Write, work: Path) -> None:
+    from ray import cloudpickle
+
+    from ablate.ledger.ledger import Ledger
+    from ablate.locate import locate
+    from ablate.search.dispatcher import Dispatcher
+    from ablate.search.progress import Silent
+    from ablate.search.ray_tune import LedgerSearcher
+
+    file = write_study("pickled", search={"trials": 1})
+    ablate.launch(file, executor="inline")
+    place = locate(str(file))
+    dispatcher = Dispatcher(Ledger.open(place.url, place.name), work, Silent())
+    try:
+        pickled = cloudpickle.dumps(LedgerSearcher(dispatcher))
+    finally:
+        dispatcher.close()
+    assert b"study.db" not in pickled
+    assert b"sqlite" not in pickled
+
+
+def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from ablate.search.ray_tune import RayExecutor
+    from ablate.study.settings import RunSettings
+
+    ray.shutdown()
+    monkeypatch.setenv("ABLATE_STORAGE", "postgresql://u:s3cret@h/d")
+    executor = RayExecutor(RunSettings(), secret=("ABLATE_STORAGE",))
+    try:
+
+        @ray.remote
+        def look() -> str:
+            import os
+
+            return str(dict(os.environ))
+
+        assert "s3cret" not in ray.get(look.remote())
+    finally:
+        executor.close()
