@@ -12,7 +12,7 @@ from ablate.finetune.loop import NotFiniteError
 from ablate.robustness.evaluation_set import EvaluationSet
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
-"""By kind of device: on a CPU the feature maps of a larger batch fall out of its cache."""
+"""By kind of device: on a CPU a larger batch takes more memory and is no faster."""
 
 
 def score(
