@@ -97,6 +97,10 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
         f"parameters searched, objectives "
         f"{', '.join(objective.metric for objective in study.objectives)}"
     )
+    if study.dataset.path is not None:
+        folder = (file.parent / study.dataset.path).resolve()
+        if not folder.is_dir():
+            click.echo(f"{file}: note: dataset.path is not there yet: {folder}")
 
 
 @main.command()
@@ -237,8 +241,12 @@ def plot(study: str, figure: str, output: Path | None) -> None:
         raise ParameterError(
             f"--figure: must be a known figure, got {figure}. {did_you_mean(figure, FIGURES)}"
         )
-    file = output or locate(study).folder / f"{figure}.html"
-    click.echo(_write_pareto(api.read(study), file))
+    record = api.read(study)
+    if output is None:
+        folder = locate(study).folder
+        folder.mkdir(parents=True, exist_ok=True)
+        output = folder / f"{figure}.html"
+    click.echo(_write_pareto(record, output))
 
 
 @main.command()
@@ -275,17 +283,29 @@ def _run_and_show(
         record = run(display)
     except (KeyboardInterrupt, Terminated) as stop:
         display.close()
-        click.echo(f"ablate: stopped; go on with: ablate resume {study}", err=True)
+        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder)}", err=True)
         raise click.exceptions.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
     finally:
         display.close()
     info = pareto_info(record)
+    folder.mkdir(parents=True, exist_ok=True)
     written = _write_pareto(record, folder / "pareto.html")
     _print(front_rows(info) if as_json else front_table(info))
     if not as_json:
         click.echo(f"figure: {written}")
     if not _is_good(record):
         raise click.exceptions.Exit(1)
+
+
+def _how_to_go_on(study: str, folder: Path) -> str:
+    from ablate.ledger.ledger import Ledger
+    from ablate.lifecycle import shown_folder
+    from ablate.locate import locate
+
+    place = locate(str(folder) if folder.is_dir() else study)
+    if Ledger.exists(place.url, place.name):
+        return f"go on with: ablate resume {shown_folder(folder)}"
+    return "no trial was begun yet: launch it again"
 
 
 def _is_good(record: StudyRecord) -> bool:
@@ -317,5 +337,6 @@ def _print(what: Any) -> None:
     from rich.console import Console
 
     console = Console()
-    # A pipe has no width: nothing is folded there.
-    console.print(what, width=None if console.is_terminal else 200)
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no width of its own
+    console.print(what)

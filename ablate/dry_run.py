@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.api import RunOptions, make_executor
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.environment import resolve_environment
+from ablate.lifecycle import RunOptions, make_executor
 from ablate.locate import place_of_file
 from ablate.robustness.estimate import TrialEstimate, estimate_trial
 from ablate.robustness.trial import Workbench

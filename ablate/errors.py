@@ -106,6 +106,9 @@ class LeaseError(InfrastructureError):
     """Another driver is running the study."""
 
 
+_SHOWN = 16
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The fix for an unknown name: the nearest known one, or the list of all.
 
@@ -116,4 +119,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     nearest = get_close_matches(name, known, n=1, cutoff=0.6)
     if nearest:
         return f"Did you mean {nearest[0]}?"
-    return f"Known: {', '.join(known)}." if known else "There is none."
+    if not known:
+        return "There is none."
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"Known: {', '.join(known[:_SHOWN])}{more}."

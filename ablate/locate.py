@@ -8,8 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.errors import DataError, StudyNotFoundError, UsageError
-from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url, variables_in
+from ablate.errors import (
+    DataError,
+    Problem,
+    StudyFileError,
+    StudyNotFoundError,
+    UsageError,
+)
+from ablate.ledger.url import (
+    fill_variables,
+    masked,
+    parse_url,
+    sqlite_file,
+    sqlite_url,
+    variables_in,
+    without_password,
+)
 from ablate.study.read import read_study
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
@@ -63,8 +77,10 @@ class Place:
         """The storage as a later command needs it, without what only the environment may hold."""
         if self.url == sqlite_url(self.folder / "study.db"):
             return None
+        if sqlite_file(self.url) is not None:
+            return self.url
         if self.study is not None and self.study.storage is not None:
-            return self.study.storage if not parse_url(self.study.storage).password else self.shown
+            return without_password(self.study.storage)
         return _STORAGE_VARIABLE if "ABLATE_STORAGE" in self.secret else self.shown
 
 
@@ -80,9 +96,35 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
         StudyFileError: if the file is wrong; every problem at once.
     """
     study = read_study(file, overrides, names=names_for)
+    _check_objectives(study, file)
     folder = run_folder(study.name)
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
     return _place(study.name, study.storage or given, folder, file, study)
+
+
+def _check_objectives(study: Study, file: Path) -> None:
+    """Time has one direction, and no baseline to take a reference point from."""
+    rules = []
+    for objective in study.objectives:
+        if objective.metric.endswith("_seconds"):
+            if objective.direction == "maximize":
+                rules.append(
+                    f"objectives: {objective.metric} must be minimized, got maximize. "
+                    "Add direction: minimize."
+                )
+            if study.search.reference_point is None:
+                rules.append(
+                    f"search.reference_point: must be given where {objective.metric} is an "
+                    "objective, got none. Write one value an objective, the worst that you would "
+                    "accept, as [0.8, 0.5, 60]."
+                )
+        elif objective.direction == "minimize":
+            rules.append(
+                f"objectives: {objective.metric} must be maximized, got minimize. "
+                "Leave direction out."
+            )
+    if rules:
+        raise StudyFileError(Problem(str(file), 0, 0, rule) for rule in rules)
 
 
 def locate(reference: str) -> Place:
@@ -121,7 +163,14 @@ def _place_of_folder(folder: Path) -> Place:
             f"{folder}: must be a run folder, got one without {_FOLDER_FILE}. "
             "Name runs/NAME, a study file, or URL#NAME."
         )
-    data = json.loads(note.read_text())
+    try:
+        data = json.loads(note.read_text())
+        data = {"name": str(data["name"]), "storage": data["storage"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyNotFoundError(
+            f"{note}: must say name and storage of the study, got something else. "
+            "Name the study file or URL#NAME instead."
+        ) from error
     return _place(data["name"], data["storage"], folder.absolute())
 
 
@@ -140,5 +189,12 @@ def _place(
     if storage == _STORAGE_VARIABLE:  # which may name variables itself
         secret += variables_in(url)
         url = fill_variables(url)
-    parse_url(url)
+    if parse_url(url).get_backend_name() == "sqlite":
+        kept = sqlite_file(url)
+        if kept is None:
+            raise UsageError(
+                "storage: must outlive the command, got an SQLite database in memory. "
+                "Write sqlite:///FILE."
+            )
+        url = sqlite_url(kept.absolute())
     return Place(name, url, folder, secret, file, study)

@@ -209,7 +209,144 @@ def test_two_or_more_objectives_and_train_seconds_may_be_one(write_study: Write)
         {"metric": "val_robust_accuracy"},
         {"metric": "train_seconds", "direction": "minimize"},
     ]
-    record = ablate.launch(write_study("timed", objectives=objectives), executor="inline")
+    search = {"trials": 2, "reference_point": [0.2, 0.2, 60.0]}
+    file = write_study("timed", objectives=objectives, search=search)
+    record = ablate.launch(file, executor="inline")
     assert all(row.values is not None and row.values[2] > 0 for row in record.rows)
-    assert record.reference_point is not None
-    assert record.reference_point[2] > 0
+    assert record.reference_point == (0.2, 0.2, 60.0)
+
+
+def test_time_has_no_reference_point_of_its_own(write_study: Write) -> None:
+    objectives = [{"metric": "val_clean_accuracy"}, {"metric": "train_seconds"}]
+    with pytest.raises(StudyFileError) as caught:
+        ablate.launch(write_study("timed", objectives=objectives))
+    assert "train_seconds must be minimized, got maximize. Add direction" in str(caught.value)
+    assert "search.reference_point: must be given where train_seconds" in str(caught.value)
+
+
+def test_a_file_that_asks_for_more_rows_says_how_to_get_them(small: Path) -> None:
+    from ablate.search.progress import Silent
+
+    class Listener(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    edit(small, search={"trials": 6, "sampler": "random"})
+    listener = Listener()
+    assert len(ablate.launch(small, executor="inline", progress=listener).rows) == 2
+    assert any("the file says 6 trials, the study has 2" in note for note in listener.notes)
+
+
+def test_looking_for_a_study_makes_nothing(write_study: Write, work: Path) -> None:
+    with pytest.raises(StudyNotFoundError):
+        ablate.read(write_study("never"))
+    assert not (work / "runs").exists()
+
+
+def test_who_drives_a_study_is_known(small: Path) -> None:
+    from ablate.api import _open
+    from ablate.locate import locate
+
+    assert ablate.read(small).driver is None
+    lease = _open(locate(str(small))).lease()
+    lease.acquire()
+    assert "process" in str(ablate.read(small).driver)
+    lease.release()
+    assert ablate.read(small).driver is None
+
+
+def test_a_refused_driver_changes_nothing(small: Path) -> None:
+    from ablate.api import _open
+    from ablate.errors import LeaseError
+    from ablate.locate import locate
+
+    lease = _open(locate(str(small))).lease()
+    lease.acquire()
+    try:
+        edit(small, search={"trials": 2, "sampler": "tpe"})
+        with pytest.raises(LeaseError):
+            ablate.resume(small, add=3, executor="inline")
+        left = ablate.read(small)
+        assert (left.trials, left.study.search.sampler) == (2, "random")
+    finally:
+        lease.release()
+
+
+def test_a_project_that_moved_goes_on(
+    write_study: Write, image_folder: Path, work: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "one"
+    shutil.copytree(image_folder, here / "data")
+    dataset = {"name": "image_folder", "path": "data", "image_size": 16}
+    file = write_study("moved", dataset=dataset, search={"trials": 1})
+    first = here / "moved.yaml"
+    file.rename(first)
+    ablate.launch(first, executor="inline")
+    here.rename(tmp_path / "two")
+    record = ablate.resume(tmp_path / "two" / "moved.yaml", add=1, executor="inline")
+    assert len(record.complete) == 2
+
+
+def test_a_study_that_was_cut_off_while_it_was_begun_is_begun_again(
+    write_study: Write, work: Path
+) -> None:
+    import optuna
+
+    (work / "runs" / "torn").mkdir(parents=True)
+    study = optuna.create_study(
+        study_name="torn",
+        storage=f"sqlite:///{work}/runs/torn/study.db",
+        directions=["maximize", "maximize"],
+    )
+    study.set_user_attr("ablate:progress", {"trials": 1})
+    file = write_study("torn", search={"trials": 1})
+    assert len(ablate.launch(file, executor="inline").complete) == 1
+
+
+def test_a_training_seed_may_be_searched(write_study: Write) -> None:
+    space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
+    file = write_study("seeds", space=space, search={"trials": 5, "sampler": "random"})
+    rows = ablate.launch(file, executor="inline").rows
+    losses = {row.params["finetune.seed"]: row.curve[0]["train_loss"] for row in rows}
+    assert len(losses) > 1
+    assert len(set(losses.values())) == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("storage", "kept"),
+    [
+        ("postgresql+psycopg://me:${PW}@h/d", "postgresql+psycopg://me:${PW}@h/d"),
+        ("postgresql+psycopg://me:s3cret@h/d", "postgresql+psycopg://me:***@h/d"),
+    ],
+)
+def test_the_run_folder_keeps_no_password(
+    write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch, storage: str, kept: str
+) -> None:
+    from ablate.locate import place_of_file
+
+    monkeypatch.setenv("PW", "s3cret")
+    place_of_file(write_study("noted", storage=storage)).make_folder()
+    assert json.loads((work / "runs" / "noted" / "run.json").read_text())["storage"] == kept
+
+
+def test_a_relative_storage_is_found_from_elsewhere(
+    write_study: Write, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_study("relative", storage="sqlite:///own.db", search={"trials": 1})
+    ablate.launch(file, executor="inline")
+    monkeypatch.chdir(tmp_path)
+    assert len(ablate.read(work / "runs" / "relative").rows) == 1
+
+
+def test_a_storage_in_memory_is_refused(write_study: Write) -> None:
+    with pytest.raises(UsageError, match=r"storage: must outlive the command, got an SQLite"):
+        ablate.launch(write_study("memory", storage="sqlite://"))
+
+
+def test_a_run_folder_that_is_torn(work: Path) -> None:
+    (work / "run.json").write_text('{"name"')
+    with pytest.raises(StudyNotFoundError, match=r"run\.json: must say name and storage"):
+        ablate.read(work)

@@ -52,6 +52,7 @@ class StatusInfo:
             end.
         gpu_hours: of the ended trials; 0 on CPUs.
         failures: most frequent first.
+        driver: which process drives it; none where nobody does.
     """
 
     study: str
@@ -67,6 +68,7 @@ class StatusInfo:
     seconds_left: float | None
     gpu_hours: float
     failures: tuple[FailureGroup, ...]
+    driver: str | None
 
     @property
     def terminal(self) -> int:
@@ -101,6 +103,7 @@ def status_info(record: StudyRecord) -> StatusInfo:
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
         gpu_hours=_gpus_per_trial(record) * sum(worked_seconds(row) or 0 for row in ended) / 3600,
         failures=failure_groups(record.rows),
+        driver=record.driver,
     )
 
 

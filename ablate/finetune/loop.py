@@ -194,7 +194,7 @@ class Finetuning:
             if not math.isfinite(value):
                 raise NotFiniteError(
                     f"epoch {self.epoch + 1}, step {step + 1} of {self._steps}: the loss must be "
-                    f"finite, got {value}. Lower finetune.learning_rate or the term's weight."
+                    f"finite, got {value}. Lower the learning rate or the terms' weights."
                 )
         return values
 

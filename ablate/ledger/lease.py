@@ -21,9 +21,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
-from ablate.errors import LeaseError
+from ablate.errors import LeaseError, StorageError
 from ablate.ledger.storage import storage_errors
 from ablate.ledger.url import sqlite_file
 
@@ -121,6 +121,16 @@ class Lease:
             _, holder, since, age = self._read()
             raise self._held(holder, since, age)
 
+    def holder(self) -> str | None:
+        """Who drives the study, in words; none where nobody does or it is proven dead."""
+        try:
+            token, holder, _, age = self._read()
+        except (StorageError, NoResultFound):
+            return None  # no driver has ever been here
+        if token is None or age > TERM_SECONDS or is_proven_dead(holder):
+            return None
+        return _in_words(holder)
+
     def keep(self, on_lost: Callable[[], None]) -> None:
         """Renew in the background; `on_lost` is called once if the lease is no longer ours."""
         self._thread = threading.Thread(
@@ -172,16 +182,19 @@ class Lease:
         return token, json.loads(holder or "{}"), float(since or 0), float(age or 0)
 
     def _held(self, holder: dict[str, Any], since: float, age: float) -> LeaseError:
-        who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
         begun = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since)) if since else "just now"
         return LeaseError(
-            f"study {self._name}: one driver at a time, got a second: {who} drives it since "
-            f"{begun} (last sign {age:.0f} s ago). Wait for it, stop it, or add --takeover."
+            f"study {self._name}: one driver at a time, got a second: {_in_words(holder)} drives "
+            f"it since {begun} (last sign {age:.0f} s ago). Wait, stop it, or add --takeover."
         )
 
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+def _in_words(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
 
 
 def _read(path: str) -> str:

@@ -30,7 +30,7 @@ from ablate.ledger.row import (
     row_record,
 )
 from ablate.ledger.storage import open_storage, storage_errors
-from ablate.ledger.url import masked
+from ablate.ledger.url import masked, sqlite_file
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
@@ -71,15 +71,18 @@ class Ledger:
                     directions=[objective.direction for objective in head.study.objectives],
                 )
             except optuna.exceptions.DuplicatedStudyError:
-                raise StudyExistsError(
-                    f"study {name}: a new study needs a new name, got one that is in "
-                    f"{masked(url)}. Use ablate resume, or another `name:`."
-                ) from None
+                study = optuna.load_study(study_name=name, storage=storage)
+                if not _is_torn(study):
+                    raise StudyExistsError(
+                        f"study {name}: a new study needs a new name, got one that is in "
+                        f"{masked(url)}. Use ablate resume, or another `name:`."
+                    ) from None
+            # The head is written last: a study without one was cut off while it was begun.
+            study.set_user_attr(_PROGRESS, {"trials": trials})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 # So that other tools on the same storage show the objectives by name.
                 study.set_metric_names([objective.metric for objective in head.study.objectives])
-            study.set_user_attr(_PROGRESS, {"trials": trials})
             study.set_user_attr(_HEAD, head.to_json())
         return cls(url, study, head)
 
@@ -117,12 +120,19 @@ class Ledger:
     def exists(url: str, name: str) -> bool:
         """Whether the storage has a study of that name; false where there is no storage yet.
 
+        A study that was cut off while it was begun is none: it is begun again.
+
         Raises:
             StorageError: if the storage is there and cannot be reached.
         """
-        storage = open_storage(url, create=True)
+        file = sqlite_file(url)
+        if file is not None and not file.exists():
+            return False
+        storage = open_storage(url, create=False)
         with storage_errors(url):
-            return name in optuna.get_all_study_names(storage)
+            if name not in optuna.get_all_study_names(storage):
+                return False
+            return not _is_torn(optuna.load_study(study_name=name, storage=storage))
 
     def lease(self) -> Lease:
         """The lease of this study, not yet taken."""
@@ -150,12 +160,18 @@ class Ledger:
             log = [*progress.get("log", []), dict(event)]
             self._study.set_user_attr(_PROGRESS, {**progress, "log": log})
 
-    def change_study(self, study: Study, notes: Sequence[str]) -> None:
-        """Go on with another study file whose changes alter no score; `notes` say which."""
-        self.head = replace(self.head, study=study)
+    def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
+        """Go on with another study file, or one in another folder, whose changes alter no score.
+
+        Args:
+            base: absolute folder of the file.
+            notes: say what has changed.
+        """
+        self.head = replace(self.head, study=study, base=base)
         with storage_errors(self._url):
             self._study.set_user_attr(_HEAD, self.head.to_json())
-        self.log({"changed": list(notes)})
+        if notes:
+            self.log({"changed": list(notes)})
 
     @property
     def references(self) -> dict[str, Scores]:
@@ -262,6 +278,7 @@ class Ledger:
             reference_point=self.head.reference_point,
             references=self.references,
             rows=tuple(rows),
+            driver=self.lease().holder(),
         )
 
     # -- within ----------------------------------------------------------------------------
@@ -309,3 +326,8 @@ class Ledger:
 
     def _set(self, trial: FrozenTrial, key: str, value: Any) -> None:
         self._study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+
+def _is_torn(study: optuna.Study) -> bool:
+    """Cut off between its making and its head: it has no rows, and nothing but our own word."""
+    return set(study.user_attrs) == {_PROGRESS} and not study.get_trials(deepcopy=False)

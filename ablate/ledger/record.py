@@ -71,6 +71,8 @@ class StudyRecord:
             before the baseline is scored.
         references: "baseline" and "plain" (a finetune on the clean images alone at the same
             budget), as far as they are scored.
+        driver: which process drives it now; none where nobody does, and rows that are RUNNING
+            wait for a resume.
     """
 
     name: str
@@ -82,6 +84,7 @@ class StudyRecord:
     reference_point: tuple[float, ...] | None
     references: Mapping[str, Scores]
     rows: tuple[RowRecord, ...]
+    driver: str | None = None
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ablate.errors import MissingDependencyError, StorageError
 from ablate.ledger.url import masked, parse_url, sqlite_file
@@ -71,7 +71,11 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
                 if parse_url(url).get_backend_name() == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             engine.dispose()
-            storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
+            try:
+                storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
+            except (OperationalError, ProgrammingError, IntegrityError):
+                # Another process was making the tables at the same time: now they are there.
+                storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "

@@ -63,6 +63,13 @@ def masked(url: str) -> str:
     return parsed.set(query=query).render_as_string(hide_password=True)
 
 
+def without_password(storage: str) -> str:
+    """A storage as it was written, where its password is a variable; else `masked`."""
+    password = parse_url(storage).password
+    literal = _VARIABLE.sub("", str(password or ""))
+    return masked(storage) if literal else storage
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL; none for another database or one in memory."""
     parsed = parse_url(url)

@@ -61,6 +61,9 @@ class PlainDisplay:
     def phase(self, text: str) -> None:
         self._print(f"{self._study}: {text}")
 
+    def note(self, text: str) -> None:
+        self._print(f"{self._study}: {text}")
+
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
             self._standing.reset(record)
@@ -122,6 +125,9 @@ class LiveDisplay:
     def phase(self, text: str) -> None:
         with self._lock:
             self._phase = text
+
+    def note(self, text: str) -> None:
+        self._live.console.print(Text(f"{self._study}: {text}"))
 
     def totals(self, record: StudyRecord) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ percent, and beside it the gain over the baseline in points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ablate.analysis.columns import flat_row
 from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.analysis.summary import StatusInfo
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
@@ -51,7 +52,7 @@ def front_table(info: ParetoInfo) -> Table:
     for objective in info.objectives:
         table.add_column(_heading(objective.metric), justify="right", no_wrap=True)
     table.add_column("loss terms", no_wrap=True)
-    table.add_column("parameters", overflow="fold")
+    table.add_column("parameters", overflow="fold", min_width=24)
     for name, label in REFERENCE_LABELS.items():
         if name in info.references:
             cells = _value_cells(info, info.references[name], gained=name != "baseline")
@@ -115,12 +116,12 @@ def trials_table(record: StudyRecord) -> Table:
     table.add_column("state", no_wrap=True)
     for objective in objectives:
         table.add_column(_heading(objective.metric), justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("parameters, or why it failed", overflow="fold")
+    table.add_column("training", justify="right", no_wrap=True)
+    table.add_column("parameters, or why it failed", overflow="fold", min_width=24)
     short = short_names(sorted({key for row in record.rows for key in row.params}))
     for row in record.rows:
         flat = flat_row(row, objectives)
-        seconds = flat.get("duration_seconds")
+        seconds = _training_seconds(row)
         cells = [
             metric_text(objective.metric, flat[objective.metric])
             if objective.metric in flat
@@ -139,6 +140,13 @@ def trials_table(record: StudyRecord) -> Table:
             note,
         )
     return table
+
+
+def _training_seconds(row: RowRecord) -> float | None:
+    """Training alone, over all attempts: what the row cost, without waiting and pauses."""
+    if row.scores is not None:
+        return row.scores.train_seconds
+    return math.fsum(entry["seconds"] for entry in row.curve) if row.curve else None
 
 
 def trials_rows(record: StudyRecord) -> list[dict[str, Any]]:
@@ -172,6 +180,7 @@ def status_table(info: StatusInfo) -> Table:
         table.add_row(
             f"failed: {len(group.numbers)}", escape(f"{group.kind}: {group.reason} ({numbers})")
         )
+    table.add_row("driver", escape(_driver_text(info)))
     table.add_row("storage", escape(info.storage))
     table.add_row("fingerprint", escape(info.fingerprint))
     return table
@@ -182,6 +191,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     reference = info.reference_point
     status = {
         "study": info.study,
+        "driver": info.driver,
         "storage": info.storage,
         "fingerprint": info.fingerprint,
         "trials": info.trials,
@@ -251,6 +261,12 @@ def _caption(info: ParetoInfo) -> str:
         point = reference_text(metrics, info.reference_point)
         caption += f"; hypervolume {info.hypervolume:.4g}, reference point {point}"
     return f"{caption}; single seed ({info.seed}), fingerprint {info.fingerprint[:12]}"
+
+
+def _driver_text(info: StatusInfo) -> str:
+    if info.driver is not None:
+        return info.driver
+    return "none" if info.terminal >= info.trials else "none: ablate resume goes on"
 
 
 def _hypervolume_text(info: StatusInfo) -> str:

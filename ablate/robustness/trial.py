@@ -196,7 +196,7 @@ class TrialRun:
             "finetune.seed": seeds.train,
             "robustness.seed": seeds.evaluation,
         }
-        study = workbench.study.with_values({**values, **seeded})
+        study = workbench.study.with_values({**seeded, **values})
         self._bench = workbench.fitting(study)
         self._bench.environment.apply()
         loss = build_loss(study.loss, TAPS[study.model.name])

@@ -16,6 +16,9 @@ class Progress(Protocol):
     def phase(self, text: str) -> None:
         """What is being done now that is no trial, such as "training the baseline"."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should read, now or later."""
+
     def totals(self, record: StudyRecord) -> None:
         """Where the study stands: before the first trial, and when a reference is scored."""
 
@@ -33,6 +36,7 @@ class Silent:
     """Nobody watches."""
 
     def phase(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
     def totals(self, record: StudyRecord) -> None: ...
     def started(self, number: int | None) -> None: ...
     def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 0.2
 """How long a hook waits for a row before it lets Tune do something else."""
 
+_KNOCK_SECONDS = 10
+
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Rows and reports are a few kilobytes; data goes through files that are memory-mapped."""
 
@@ -50,12 +53,16 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Hands Tune the dispatcher's rows and the dispatcher Tune's results; keeps nothing itself."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, most: int) -> None:
+        """`most` rows are out at once, those that wait for a worker included."""
         super().__init__()
         self._dispatcher = dispatcher
+        self._most = most
         self._rows: dict[str, Row] = {}
 
     def suggest(self, trial_id: str) -> Any:
+        if len(self._rows) >= self._most:
+            return None
         row = self._dispatcher.take(_WAIT_SECONDS)
         if row == FINISHED:
             return Searcher.FINISHED
@@ -164,13 +171,16 @@ class RayExecutor:
         return prepared
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, self.parallel // 8))
+        # A row asked ahead is there when a worker comes free, and keeps that worker alive; a
+        # study of one worker asks none, so that its sampler sees every result.
+        ahead = 0 if self.parallel == 1 else max(1, self.parallel // 8)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, ahead))
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with tempfile.TemporaryDirectory(prefix="ablate-tune-") as folder:
             tune.run(
                 tune.with_resources(RowTrainable, self._resources),
                 config={"job": job.to_text()},
-                search_alg=LedgerSearcher(dispatcher),
+                search_alg=LedgerSearcher(dispatcher, self.parallel + ahead),
                 num_samples=-1,
                 reuse_actors=True,
                 max_failures=0,
@@ -196,8 +206,9 @@ def _prepare(job: str) -> Prepared:
 def _connect(address: str | None, settings: RunSettings) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        parallel = 1 if settings.parallel == "auto" else settings.parallel
-        cpus = max(os.cpu_count() or 1, settings.cpus_per_trial * parallel)
+        cpus = os.cpu_count() or 1
+        if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
+            cpus = settings.cpus_per_trial * settings.parallel
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -207,13 +218,21 @@ def _connect(address: str | None, settings: RunSettings) -> None:
         )
         return
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InfrastructureError(
             f"--ray-address {address}: a Ray cluster must answer there, got: {reason}. "
             "Start one with `ray start --head`, or leave the option out."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Fail within seconds where nobody listens: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager
@@ -226,23 +245,25 @@ def _without(variables: Sequence[str]) -> Iterator[None]:
 
 
 def _gpus_per_trial(settings: RunSettings) -> float:
-    there = float(ray.cluster_resources().get("GPU", 0))
+    there = max((node.get("GPU", 0.0) for node in _alive()), default=0.0)
     asked = settings.gpus_per_trial
     if asked == "auto":
         return 1.0 if there else 0.0
     if asked > there:
         raise ResourceError(
             f"run.gpus_per_trial: must be at most what Ray sees, got {asked:g} where Ray sees "
-            f"{there:g} GPUs. Set it to 0, or run where there are GPUs (`ablate doctor`)."
+            f"{there:g} GPUs on a node. Set it to 0, or run where there are GPUs (`ablate doctor`)."
         )
     return asked
 
 
+def _alive() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def _parallel(settings: RunSettings, cpus: int, gpus: float) -> int:
     there = ray.cluster_resources()
-    most = max(
-        (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0
-    )
+    most = max((node.get("CPU", 0) for node in _alive()), default=0)
     if cpus > most:
         raise ResourceError(
             f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.errors import InfrastructureError
+from ablate.errors import InfrastructureError, ParameterError, UsageError
 from ablate.ledger.record import Failure
 from ablate.ledger.row import Row
 from ablate.search.dispatcher import checkpoint_folder
@@ -42,13 +42,18 @@ class Worker:
         assert self._row is not None
         try:
             return self._step(self._row)
-        except InfrastructureError as error:
+        except ParameterError as error:
+            return self._failed(error)
+        except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's
             self._run = None
             return Report(lost=str(error))
         except Exception as error:
-            self._run = None
-            failure = Failure(_kind(error), _reason(error), traceback.format_exc())
-            return Report(failure=asdict(failure))
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Report:
+        self._run = None
+        failure = Failure(_kind(error), _reason(error), traceback.format_exc())
+        return Report(failure=asdict(failure))
 
     def _step(self, row: Row) -> Report:
         if self._run is None:

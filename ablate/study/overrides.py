@@ -51,9 +51,14 @@ def apply_overrides(
         if value.problems and value.data is None:
             document.problems += value.problems
             continue
-        # A parent that is no mapping is refused by the schema, at its own place.
-        if isinstance(document.get(path[:-1]), dict):
+        parent = document.get(path[:-1])
+        if isinstance(parent, list):
+            above = ".".join(map(str, path[:-1]))
+            rule = f"{above} is a list, got one key of it. Write --set {above}=[...] whole."
+            document.problems.append(Problem(place.file, 0, 0, rule))
+        elif isinstance(parent, dict):
             document.replace(path, value, key=place)
+        # Any other parent is refused by the schema, at its own place.
 
 
 def _find_parameter(document: Document, block: Path, key: str) -> Path | None:

@@ -240,7 +240,7 @@ def test_a_loss_that_is_not_finite_is_raised() -> None:
         run.run_epoch()
     assert str(error.value) == (
         "epoch 2, step 1 of 4: the loss must be finite, got nan. "
-        "Lower finetune.learning_rate or the term's weight."
+        "Lower the learning rate or the terms' weights."
     )
     assert run.epoch == 1
 

@@ -108,7 +108,7 @@ def test_front_as_data_where_the_baseline_is_not_scored() -> None:
 def test_trials() -> None:
     printed = lines(trials_table(RECORD))
     assert printed[0] == "example: 5 of 16 trials"
-    assert "1 complete 90.0 80.0 10 s st.weight 0.5; terms clean+st" in printed
+    assert "1 complete 90.0 80.0 - st.weight 0.5; terms clean+st" in printed
     assert "3 fail - - 10 s raised: [boom] in step 3" in printed
     assert "4 running - - - terms clean+fma" in printed
     assert "accuracies in %, on the validation split" in printed

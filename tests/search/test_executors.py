@@ -135,7 +135,7 @@ def test_nothing_that_ray_pickles_holds_the_ledger(write_study: Write, work: Pat
     place = locate(str(file))
     dispatcher = Dispatcher(Ledger.open(place.url, place.name), work, Silent())
     try:
-        pickled = cloudpickle.dumps(LedgerSearcher(dispatcher))
+        pickled = cloudpickle.dumps(LedgerSearcher(dispatcher, 1))
     finally:
         dispatcher.close()
     assert b"study.db" not in pickled
@@ -162,3 +162,26 @@ def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> 
         assert "s3cret" not in ray.get(look.remote())
     finally:
         executor.close()
+
+
+def test_parallel_is_kept_to(write_study: Write) -> None:
+    from ablate.search.progress import Silent
+
+    class Counter(Silent):
+        out = 0
+        most = 0
+
+        def started(self, number: int | None) -> None:
+            self.out += 1
+            self.most = max(self.most, self.out)
+
+        def finished(self, row: object) -> None:
+            self.out -= 1
+
+        def totals(self, record: object) -> None:
+            self.out = 0  # the plain finetune has ended, or nothing has begun
+
+    watcher = Counter()
+    file = write_study("one-by-one", run={"parallel": 1}, search={"trials": 3})
+    ablate.launch(file, executor="ray", progress=watcher)
+    assert watcher.most == 1

@@ -58,7 +58,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
     file = write_study(name, search=SEARCH, finetune=finetune)
     returned, seconds, output = _stop_after_first_row(file, executor, number)
     assert returned == code, output
-    assert f"go on with: ablate resume {file}" in output
+    assert f"go on with: ablate resume runs/{name}" in output
     assert "Traceback" not in output
     assert seconds < 20
 

@@ -1,7 +1,7 @@
 """Combined augmentations (CA): one finetuning against several distortion types at once.
 
 Source: Kapoor et al. 2020, arXiv:2012.01386 [P] for the idea; that the type is drawn for each image
-(`per_sample`, METHOD reading a) and its strength uniformly is our own interpretation [O].
+(`per_sample`) and its strength uniformly is our own interpretation [O].
 """
 
 from __future__ import annotations

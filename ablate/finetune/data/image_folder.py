@@ -58,7 +58,7 @@ def read(settings: DatasetSettings, base: Path, cache: Path) -> Source:
         raise DataError(
             "dataset.path: image_folder needs a folder with train/ and test/, got none. Add it."
         )
-    folder = base / settings.path
+    folder = Path(os.path.normpath(base / settings.path))
     train = list_images(folder, "train")
     test = list_images(folder, "test")
     if train.classes != test.classes:
@@ -95,7 +95,9 @@ def list_images(folder: Path, split: str) -> Listing:
             images = sorted(
                 (f"{name}/{entry.name}", label, entry.stat().st_size, entry.stat().st_mtime_ns)
                 for entry in entries
-                if Path(entry.name).suffix.lower() in ENDINGS and entry.name[0] != "."
+                if Path(entry.name).suffix.lower() in ENDINGS
+                and entry.name[0] != "."
+                and _is_there(root / name / entry.name)
             )
         if not images:
             raise DataError(
@@ -157,3 +159,12 @@ def _decode_all(listing: Listing, image_size: int, folder: Path) -> None:
     images.flush()
     np.save(folder / "labels.npy", labels)
     (folder / "digest").write_text(digest_images(images, labels))
+
+
+def _is_there(file: Path) -> bool:
+    """True, or an error that names the file: a link may lead nowhere."""
+    if not file.exists():
+        raise DataError(
+            f"{file}: must be an image, got a link that leads nowhere. Mend or remove it."
+        )
+    return True

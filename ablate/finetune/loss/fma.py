@@ -2,7 +2,7 @@
 
 Source: Kapoor et al. 2020, arXiv:2012.01386 [P] for the idea: a self-supervised regularisation of
 the feature maps during finetuning.  The distance, the layers, their weights and the anchor are
-our own reading [O], see METHOD sections 1 and 2.
+our own reading [O].
 """
 
 from __future__ import annotations

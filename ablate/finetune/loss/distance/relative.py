@@ -1,6 +1,6 @@
 """Relative distance of two feature maps: free of scale, the default of FMA.
 
-Source: own interpretation [O], METHOD section 2: ||F - F'||^2 / (stopgrad ||F||^2 + eps).
+Source: own interpretation [O]: ||F - F'||^2 / (stopgrad ||F||^2 + eps).
 Not to be confused with `mse`, which shrinks with the activations.
 """
 
