@@ -109,9 +109,15 @@ def test_trials() -> None:
     printed = lines(trials_table(RECORD))
     assert printed[0] == "example: 5 of 16 trials"
     assert "1 complete 90.0 80.0 - st.weight 0.5; terms clean+st" in printed
-    assert "3 fail - - 10 s raised: [boom] in step 3" in printed
+    assert "3 fail - - - raised: [boom] in step 3" in printed
     assert "4 running - - - terms clean+fma" in printed
     assert "accuracies in %, on the validation split" in printed
+
+
+def test_trials_say_what_training_took() -> None:
+    scores = example_scores(0.9, 0.7, train_seconds=75.0)
+    trained = example_record([example_row(0, (0.9, 0.7), scores=scores)])
+    assert any("1 min 15 s" in line for line in lines(trials_table(trained)))
 
 
 def test_trials_as_data() -> None:
