@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def _stop_after_first_row(file: Path, executor: str, number: int) -> tuple[int, 
     seen = []
     for line in process.stdout:
         seen.append(line)
-        if "trial 0" in line and "complete" in line.lower():
+        if re.match(r"trial \d+ complete", line):
             break
     began = time.monotonic()
     os.killpg(process.pid, number)
@@ -54,7 +55,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
     write_study: Write, work: Path, executor: str, number: int, code: int
 ) -> None:
     name = f"stopped-{executor}-{code}"
-    finetune = {"budget": {"epochs": 12}, "batch_size": 12}
+    finetune = {"budget": {"epochs": 24}, "batch_size": 12}
     file = write_study(name, search=SEARCH, finetune=finetune)
     returned, seconds, output = _stop_after_first_row(file, executor, number)
     assert returned == code, output
@@ -74,7 +75,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
 
 
 def test_a_resumed_row_goes_on_from_its_checkpoint(write_study: Write, work: Path) -> None:
-    finetune = {"budget": {"epochs": 12}, "batch_size": 12}
+    finetune = {"budget": {"epochs": 24}, "batch_size": 12}
     file = write_study("continued", search=SEARCH, finetune=finetune)
     _stop_after_first_row(file, "inline", signal.SIGINT)
     running = [row for row in ablate.read(file).rows if row.state == "RUNNING"]
