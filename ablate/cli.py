@@ -302,8 +302,12 @@ def _how_to_go_on(study: str, folder: Path) -> str:
     from ablate.lifecycle import shown_folder
     from ablate.locate import locate
 
-    place = locate(str(folder) if folder.is_dir() else study)
-    if Ledger.exists(place.url, place.name):
+    try:
+        place = locate(str(folder) if folder.is_dir() else study)
+        begun = Ledger.exists(place.url, place.name)
+    except AblateError:  # the stop keeps its own exit code, whatever the storage says now
+        begun = True
+    if begun:
         return f"go on with: ablate resume {shown_folder(folder)}"
     return "no trial was begun yet: launch it again"
 
