@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ablate.errors import AblateError
-
-if TYPE_CHECKING:
-    from ablate.ledger.record import StudyRecord
-    from ablate.report.live import Display
+from ablate.show import print_result, run_and_show, write_pareto
 
 
 class _Commands(click.Group):
@@ -91,7 +88,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 
     study = place_of_file(file, overrides).study
     assert study is not None
-    space = parse_space(study, names_for(study.model.name))
+    space = parse_space(study, names_for(study.model.name, file.parent))
     click.echo(
         f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
         f"parameters searched, objectives "
@@ -148,9 +145,9 @@ def launch(
         from ablate.report.tables import estimate_text
 
         info = estimate(file, overrides, **options)
-        _print([info.to_json()]) if as_json else click.echo(estimate_text(info))
+        print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
         return
-    _run_and_show(
+    run_and_show(
         lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
         str(file),
         place_of_file(file, overrides).folder,
@@ -169,7 +166,7 @@ def resume(study: str, trials: int | None, add: int | None, as_json: bool, **opt
     from ablate import api
     from ablate.locate import locate
 
-    _run_and_show(
+    run_and_show(
         lambda display: api.resume(study, trials=trials, add=add, progress=display, **options),
         study,
         locate(study).folder,
@@ -187,7 +184,7 @@ def status(study: str, as_json: bool) -> None:
     from ablate.report.tables import status_rows, status_table
 
     info = status_info(api.read(study))
-    _print(status_rows(info) if as_json else status_table(info))
+    print_result(status_rows(info) if as_json else status_table(info))
 
 
 @main.command()
@@ -205,19 +202,25 @@ def trials(
     from ablate.report.tables import trials_rows, trials_table
 
     record = select_trials(api.read(study), state=state, where=where, sort=sort)
-    _print(trials_rows(record) if as_json else trials_table(record))
+    print_result(trials_rows(record) if as_json else trials_table(record))
 
 
 @main.command()
 @click.argument("model")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of images.")
 @_as_json
-def layers(model: str, as_json: bool) -> None:
-    """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps."""
+def layers(model: str, image_size: int | None, as_json: bool) -> None:
+    """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps.
+
+    MODEL is what `model.name` takes: resnet20, torchvision:resnet50, package.module:callable.
+    Beside the taps, loss.fma.layers takes any module path of the model.
+    """
     from ablate.finetune.model.build import describe_layers
     from ablate.report.tables import layers_rows, layers_table
+    from ablate.study.settings import ModelSettings
 
-    found = describe_layers(model)
-    _print(layers_rows(found) if as_json else layers_table(model, found))
+    found = describe_layers(ModelSettings(name=model), image_size, base=Path())
+    print_result(layers_rows(found) if as_json else layers_table(model, found))
 
 
 @main.command()
@@ -246,7 +249,7 @@ def plot(study: str, figure: str, output: Path | None) -> None:
         folder = locate(study).folder
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / f"{figure}.html"
-    click.echo(_write_pareto(record, output))
+    click.echo(write_pareto(record, output))
 
 
 @main.command()
@@ -261,86 +264,6 @@ def doctor(as_json: bool) -> None:
         if not as_json:
             click.echo(f"{finding.state:6}  {finding.what}: {finding.found}")
     if as_json:
-        _print([finding.to_json() for finding in findings])
+        print_result([finding.to_json() for finding in findings])
     if any(finding.state == "broken" for finding in findings):
         raise click.exceptions.Exit(1)
-
-
-def _run_and_show(
-    run: Callable[[Display], StudyRecord], study: str, folder: Path, as_json: bool
-) -> None:
-    """Run with a display, then the front, where its picture is, and the exit code."""
-    from rich.console import Console
-
-    from ablate.analysis.pareto import pareto_info
-    from ablate.report.live import make_display
-    from ablate.report.tables import front_rows, front_table
-    from ablate.search.drive import Terminated
-
-    # With --json, standard output is for the JSON alone.
-    display = make_display(Console(stderr=as_json), folder.name)
-    try:
-        record = run(display)
-    except (KeyboardInterrupt, Terminated) as stop:
-        display.close()
-        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder)}", err=True)
-        raise click.exceptions.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
-    finally:
-        display.close()
-    info = pareto_info(record)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = _write_pareto(record, folder / "pareto.html")
-    _print(front_rows(info) if as_json else front_table(info))
-    if not as_json:
-        click.echo(f"figure: {written}")
-    if not _is_good(record):
-        raise click.exceptions.Exit(1)
-
-
-def _how_to_go_on(study: str, folder: Path) -> str:
-    from ablate.ledger.ledger import Ledger
-    from ablate.lifecycle import shown_folder
-    from ablate.locate import locate
-
-    try:
-        place = locate(str(folder) if folder.is_dir() else study)
-        begun = Ledger.exists(place.url, place.name)
-    except AblateError:  # the stop keeps its own exit code, whatever the storage says now
-        begun = True
-    if begun:
-        return f"go on with: ablate resume {shown_folder(folder)}"
-    return "no trial was begun yet: launch it again"
-
-
-def _is_good(record: StudyRecord) -> bool:
-    failed = record.count("FAIL") / max(1, len(record.rows))
-    if record.complete and failed <= record.study.run.max_failed_fraction:
-        return True
-    click.echo(
-        f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
-        f"`ablate trials ... --state fail`",
-        err=True,
-    )
-    return False
-
-
-def _write_pareto(record: StudyRecord, file: Path) -> Path:
-    from ablate.analysis.pareto import pareto_info
-    from ablate.report.figures.pareto import plot_pareto
-    from ablate.report.write import write_figure
-
-    write_figure(plot_pareto(pareto_info(record)), file)
-    return file
-
-
-def _print(what: Any) -> None:
-    """A table for a person, or plain data as JSON."""
-    if isinstance(what, list):
-        click.echo(json.dumps(what, indent=2))
-        return
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no width of its own
-    console.print(what)

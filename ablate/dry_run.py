@@ -58,6 +58,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
         study.run.precision,
         threads=study.run.cpus_per_trial,
         device="cuda" if gpus else "cpu",
+        compile_mode=study.run.compile,
     )
     bench = Workbench(study, file.absolute().parent, cache_folder(), environment)
     trial = estimate_trial(bench)

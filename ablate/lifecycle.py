@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ablate.errors import FingerprintError
 from ablate.finetune.cache import cache_folder
+from ablate.finetune.environment import Environment
 from ablate.ledger.head import Head
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
@@ -77,7 +78,7 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     assert place.study is not None
     assert place.file is not None
     study, base = _for_workers(place.study), place.file.absolute().parent
-    space = parse_space(study, names_for(study.model.name))
+    space = parse_space(study, names_for(study.model.name, base))
     text = _without_password(place)
     with _running(place, study, base, run) as (executor, job):
         prepared = _prepare(executor, job, run)
@@ -219,10 +220,11 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
             f"{', '.join(different)}. Put it back, or launch under another name."
         )
     now = prepared.environment.to_json()
+    begun = Environment.from_json(dict(head.environment)).to_json()
     changes = [
-        f"{key}: {head.environment.get(key)} -> {now[key]}"
-        for key in ("device", "precision", "threads", "torch")
-        if head.environment.get(key) != now[key]
+        f"{key}: {begun[key]} -> {now[key]}"
+        for key in ("device", "precision", "compile", "threads", "torch")
+        if begun[key] != now[key]
     ]
     if prepared.baseline_sha256 != head.baseline_sha256:
         changes.append("the baseline's weights came out with other bits")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ablate.errors import (
@@ -25,6 +26,7 @@ from ablate.ledger.url import (
     without_password,
 )
 from ablate.study.read import read_study
+from ablate.study.scores import COSTS
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
@@ -95,7 +97,7 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
     Raises:
         StudyFileError: if the file is wrong; every problem at once.
     """
-    study = read_study(file, overrides, names=names_for)
+    study = read_study(file, overrides, names=partial(names_for, base=file.parent))
     _check_objectives(study, file)
     folder = run_folder(study.name)
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
@@ -103,10 +105,10 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
 
 
 def _check_objectives(study: Study, file: Path) -> None:
-    """Time has one direction, and no baseline to take a reference point from."""
+    """A cost has one direction, and no baseline to take a reference point from."""
     rules = []
     for objective in study.objectives:
-        if objective.metric.endswith("_seconds"):
+        if objective.metric in COSTS:
             if objective.direction == "maximize":
                 rules.append(
                     f"objectives: {objective.metric} must be minimized, got maximize. "

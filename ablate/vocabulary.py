@@ -1,29 +1,37 @@
 """The names that a study file may use, collected from the packages that own them.
 
 `study` and `space` stand left of those packages and know none of their names; here both sides
-meet.  No torch, ray or optuna is imported.
+meet.  No torch, ray or optuna is imported, unless a study names what only torch knows: a network
+that the project does not bring, or a layer that is no tap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.distortion import FAMILIES
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
-from ablate.finetune.model import MODELS, TAPS
+from ablate.finetune.model import MODELS, taps_of
 from ablate.robustness.suites import SUITES, suite_families
 from ablate.space import SAMPLERS
+from ablate.study.names import OpenNames
 from ablate.study.scores import metric_names
+
+if TYPE_CHECKING:
+    from ablate.finetune.model.taps import LayerNames
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def names_for(model: str | None) -> Mapping[str, Sequence[str]]:
+def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Sequence[str]]:
     """Names by dotted key of the study.
 
     Args:
-        model: decides which taps there are; none or unknown: no taps.
+        model: decides which layers there are; none or unknown: no layers.
+        base: folder of the study file, where a network of the user's own may stand.
     """
     metrics = [
         metric
@@ -33,14 +41,54 @@ def names_for(model: str | None) -> Mapping[str, Sequence[str]]:
         if not metric.endswith(("_seen", "_unseen"))
     ]
     return {
-        "dataset.name": DATASETS,
-        "model.name": MODELS,
+        "dataset.name": OpenNames(lambda: DATASETS, _is_path),
+        "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
         "loss.fma.distance": DISTANCES,
-        "loss.fma.layers": TAPS.get(model or "", ()),
+        "loss.fma.layers": _layers(model, base),
         "augment.families": tuple(FAMILIES),
+        "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         "objectives.metric": tuple(dict.fromkeys(metrics)),
         "robustness.suite": SUITES,
         "search.sampler": SAMPLERS,
     }
+
+
+def _layers(model: str | None, base: Path | None) -> Sequence[str]:
+    if model is None or not (model in MODELS or _is_model(model)):
+        return ()
+
+    def layers() -> LayerNames:
+        from ablate.finetune.model.inspect import inspect_layers
+
+        return inspect_layers(model, base)
+
+    def listed() -> Sequence[str]:
+        taps = taps_of(model)
+        return tuple(layers().taps) if taps is None else taps
+
+    def modules(_name: str = "") -> Sequence[str]:
+        return layers().modules
+
+    return OpenNames(listed, lambda name: name in modules(), modules)
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is that of a callable, `package.module:callable`."""
+    module, colon, function = name.partition(":")
+    return bool(module and colon and function)
+
+
+def _is_model(name: str) -> bool:
+    return _is_path(name) and (
+        not name.startswith("torchvision:") or name in _torchvision_like(name)
+    )
+
+
+def _torchvision_like(name: str) -> Sequence[str]:
+    if not name.startswith("torchvision:"):
+        return ()
+    from ablate.finetune.model.inspect import torchvision_names
+
+    return torchvision_names()

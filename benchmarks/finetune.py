@@ -49,7 +49,14 @@ from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model import MODELS, TAPS
 from ablate.finetune.model.build import build_model
-from ablate.study.settings import DatasetSettings, FinetuneSettings, LossSettings
+from ablate.finetune.model.taps import layer_names
+from ablate.study.settings import (
+    BudgetSettings,
+    DatasetSettings,
+    FinetuneSettings,
+    LossSettings,
+    ModelSettings,
+)
 
 Round = Callable[[], None]
 
@@ -97,7 +104,8 @@ def serve(
     torch.set_num_threads(options.threads)
     split = load_images(options.data, options.batch_size * options.steps)
     classes = int(split.labels.max()) + 1
-    model = build_model(options.model, classes, *channel_statistics(split.images), seed=0)
+    settings = ModelSettings(name=options.model)
+    model = build_model(settings, classes, *channel_statistics(split.images), seed=0)
     make = {"ablate": make_ablate, "usual": make_usual, "bare": make_bare}[name]
     run = make(model, split, environment, options)
     while orders.recv():
@@ -125,8 +133,8 @@ def make_ablate(
         model,
         split,
         FinetuneSettings(batch_size=options.batch_size),
-        epochs=options.rounds + 1,
-        loss=build_loss(LossSettings(terms="clean+fma"), TAPS[options.model]),
+        budget=BudgetSettings(epochs=options.rounds + 1),
+        loss=build_loss(LossSettings(terms="clean+fma"), layer_names(model)),
         augment=CombinedAugmentations(),
         dataset_settings=MOVED,
         environment=environment,

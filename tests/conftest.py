@@ -26,6 +26,17 @@ install_import_hook(
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none; pytest says how many that were."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    config.hook.pytest_deselected(items=needs_gpu)
+    items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
 def missing(what: str) -> None:
     """Skip where a program is missing; in CI that is a failure."""
     if os.environ.get("CI") == "true":

@@ -122,7 +122,7 @@ def test_layers_lists_the_taps(ablate: Run) -> None:
     rows = json.loads(ablate("layers", "resnet20", "--json").stdout)
     assert [row["name"] for row in rows] == ["stem", "stage1", "stage2", "stage3"]
     assert rows[-1]["shape"] == [64, 8, 8]
-    result = ablate("layers", "resnet21")
+    result = ablate("layers", "resnet200")
     assert result.returncode == 2
     assert "Did you mean resnet20?" in result.stderr
 

@@ -50,6 +50,7 @@ class ParetoInfo:
         split: "validation" or "test", of the first objective that has one.
         n_images: images in that split; None before anything is scored.
         seed: of the finetuning, one for all trials.
+        marks: what has to be said beside the numbers.
     """
 
     study: str
@@ -66,6 +67,7 @@ class ParetoInfo:
     split: str
     n_images: int | None
     seed: int
+    marks: tuple[str, ...]
 
     @property
     def front(self) -> tuple[ParetoPoint, ...]:
@@ -135,6 +137,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         split=next((split for split in splits if split), "validation"),
         n_images=scored[0].n_images if scored else None,
         seed=study.finetune.seed,
+        marks=study.marks,
     )
 
 

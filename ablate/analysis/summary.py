@@ -53,6 +53,7 @@ class StatusInfo:
         gpu_hours: of the ended trials; 0 on CPUs.
         failures: most frequent first.
         driver: which process drives it; none where nobody does.
+        marks: what has to be said beside the numbers.
     """
 
     study: str
@@ -69,6 +70,7 @@ class StatusInfo:
     gpu_hours: float
     failures: tuple[FailureGroup, ...]
     driver: str | None
+    marks: tuple[str, ...]
 
     @property
     def terminal(self) -> int:
@@ -104,6 +106,7 @@ def status_info(record: StudyRecord) -> StatusInfo:
         gpu_hours=_gpus_per_trial(record) * sum(worked_seconds(row) or 0 for row in ended) / 3600,
         failures=failure_groups(record.rows),
         driver=record.driver,
+        marks=record.study.marks,
     )
 
 

@@ -14,11 +14,30 @@ if TYPE_CHECKING:
     from ablate.distortion.kind import Distortion
 
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "noise": (
+        "gaussian_noise",
+        "impulse_noise",
+        "shot_noise",
+        "speckle_noise",
+        "salt_and_pepper",
+    ),
+    "blur": ("gaussian_blur", "defocus_blur", "motion_blur", "zoom_blur"),
+    "photometric": ("brightness", "contrast", "saturation", "hue", "gamma"),
+    "digital": ("jpeg", "pixelate"),
+}
+"""Family -> its types, in the order of every table and of the mix of CA."""
+
+CORE: dict[str, tuple[str, ...]] = {
     "noise": ("gaussian_noise", "impulse_noise"),
     "blur": ("gaussian_blur",),
     "photometric": ("brightness", "contrast", "saturation"),
+    "digital": ("jpeg", "pixelate"),
 }
-"""Family -> its types, in the order of every table and of the mix of CA."""
+"""Family -> the types that stand for it where a family is named.
+
+It does not grow with `FAMILIES`: a study that names families keeps its meaning and its cost, and
+the other types stay unseen, to be scored on, unless they are named one by one.
+"""
 
 
 def load(name: str) -> Distortion:

@@ -25,8 +25,9 @@ def contrast(images: Images, strength: Strengths, _draws: Tensor) -> Images:
         strength: in [0, 1], one per image.
     """
     kept = (1 - (1 - FACTOR) * strength).to(images.dtype)[:, None, None, None]
-    means = images.mean((2, 3), keepdim=True)
-    return torch.lerp(means, images, kept).clamp_(0, 1)
+    # Written out, since lerp with two broadcast operands is three times slower on a CPU.
+    means = torch.empty_like(images).copy_(images.mean((2, 3), keepdim=True))
+    return means.lerp_(images, kept).clamp_(0, 1)
 
 
 DISTORTION = Distortion("contrast", draw_nothing, contrast)

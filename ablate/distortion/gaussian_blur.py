@@ -35,9 +35,11 @@ def gaussian_blur(images: Images, strength: Strengths, _draws: Tensor) -> Images
     _, channels, height, width = images.shape
     wide = torch.promote_types(images.dtype, torch.float32)
     sigma = (SIGMA * min(height, width) * strength).to(wide)
-    rows, columns = (
-        _blur_matrix(side, sigma).repeat_interleave(channels, dim=0) for side in (height, width)
-    )
+    rows = _blur_matrix(height, sigma).repeat_interleave(channels, dim=0)
+    if width == height:
+        columns = rows
+    else:
+        columns = _blur_matrix(width, sigma).repeat_interleave(channels, dim=0)
     with torch.autocast(images.device.type, enabled=False):
         planes = rows @ images.to(wide).reshape(-1, height, width) @ columns.mT
     return planes.view(images.shape).clamp_(0, 1).to(images.dtype)
@@ -47,12 +49,14 @@ def _blur_matrix(side: int, sigma_pixels: PerImage) -> Tensor:
     position = torch.arange(2 * side, device=sigma_pixels.device)
     scaled = position / sigma_pixels.clamp_min(SHARPEST_PIXELS)[:, None]
     kernel = functional.threshold(torch.exp(-0.5 * scaled.square()), NEGLIGIBLE_WEIGHT, 0.0)
-    here, there = position[:side, None], position[:side]
+    # Rows that slide over one line of weights: copies of views, where indices would be gathered.
+    line = torch.cat([kernel[:, 1:side].flip(1), kernel[:, :side]], dim=1)
+    weights = line.unfold(1, side, 1).flip(1)
     # A pixel and its mirror images beyond both ends; the next ones are 16 sigma away.
-    weights = kernel[:, (here - there).abs()]
-    weights += kernel[:, here + there + 1]
-    weights += kernel[:, 2 * side - 1 - here - there]
-    return weights / weights.sum(2, keepdim=True)
+    beyond = kernel[:, 1:]
+    weights += beyond.unfold(1, side, 1)
+    weights += beyond.flip(1).unfold(1, side, 1)
+    return weights.div_(weights.sum(2, keepdim=True))
 
 
 DISTORTION = Distortion("gaussian_blur", draw_nothing, gaussian_blur)

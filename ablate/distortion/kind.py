@@ -56,6 +56,25 @@ class Distortion:
         return self.apply(images, strength, self.draw(images.shape, generator))
 
 
+def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Images:
+    """The distorted images, but at strength 0 the images themselves, to the last bit.
+
+    For types whose arithmetic at strength 0 is the identity only to rounding.
+
+    Args:
+        distorted: finite, in fp32 or wider; clamped to [0, 1] and written over.
+        images: the originals.
+        strength: in [0, 1], one per image.
+
+    Returns:
+        `distorted` in the dtype of the images.
+    """
+    kept = (strength == 0).to(distorted.dtype)[:, None, None, None]
+    # lerp is exact at 0 and at 1, and with one number per image it is three times faster than
+    # where on a CPU.
+    return distorted.clamp_(0, 1).lerp_(images.to(distorted.dtype), kept).to(images.dtype)
+
+
 def check_images(where: str, images: Tensor) -> None:
     """Refuse what is not a batch of float images; looks at shape and dtype alone.
 
@@ -87,7 +106,7 @@ def check_strength(where: str, strength: Tensor, *, batch: int) -> None:
             "For one strength use torch.full((batch,), strength)."
         )
     if batch and strength.device.type == "cpu":
-        low, high = strength.min().item(), strength.max().item()
+        low, high = (bound.item() for bound in strength.aminmax())
         if not (low >= 0 and high <= 1):
             raise ParameterError(
                 f"{where}: strength must be in [0, 1], got {low:g} to {high:g}. Clamp it."

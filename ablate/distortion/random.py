@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ablate.distortion.shapes import Bits, Images, PerImage
@@ -39,6 +41,11 @@ def draw_sign(shape: torch.Size, generator: torch.Generator) -> PerImage:
     return torch.where(coin < 0.5, -1.0, 1.0)
 
 
+def draw_angle(shape: torch.Size, generator: torch.Generator) -> PerImage:
+    """A direction in [0, pi) for each image, in radians: the draw of a type along a line."""
+    return math.pi * torch.rand(shape[0], generator=generator, device=generator.device)
+
+
 def draw_nothing(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """The draw of a type without randomness: a row of nothing for each image."""
     return torch.empty((shape[0], 0), device=generator.device)
@@ -46,9 +53,19 @@ def draw_nothing(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 def as_uniform(bits: Bits) -> Images:
     """Uniform values, the middles of 2**16 equal steps of (0, 1), in fp32."""
-    return (bits + 32768.5) / 65536
+    return (bits + 32768.5).div_(65536)
 
 
 def as_normal(bits: Bits) -> Images:
-    """Standard normal values in fp32: the quantiles of `as_uniform`, within +-4.4."""
+    """Standard normal values in fp32: the quantiles of `as_uniform`, within +-4.4.
+
+    They are looked up, which on a CPU takes half the time of working each of them out.
+    """
+    places = bits.int().add_(32768).flatten()
+    return _normal_quantiles(bits.device).index_select(0, places).view(bits.shape)
+
+
+@cache
+def _normal_quantiles(device: torch.device) -> Float[Tensor, " 65536"]:
+    bits = torch.arange(-32768, 32768, device=device)
     return math.sqrt(2) * torch.erfinv((bits + 0.5) / 32768)

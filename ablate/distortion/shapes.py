@@ -17,6 +17,9 @@ Strengths = Float[Tensor, " batch"]
 Bits = Int16[Tensor, "batch channel height width"]
 """Sixteen random bits for each value of the images."""
 
+PixelBits = Int16[Tensor, "batch 1 height width"]
+"""Sixteen random bits for each pixel, shared by its channels."""
+
 Labels = Int64[Tensor, " batch"]
 """Class of each image, from 0."""
 

@@ -1,7 +1,7 @@
 """The baseline: the network that every trial finetunes, trained once and cached.
 
 It is trained by the same loop as the trials, on the clean images alone, and never sees the
-validation images.
+validation images.  Or its weights come from elsewhere, and the study says whether those saw them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ from ablate.finetune.cache import locked, publish_folder
 from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.environment import Environment
+from ablate.finetune.external_checkpoint import find_checkpoint, load_external
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.build import build_model
+from ablate.finetune.model import SOURCES, is_external
+from ablate.finetune.model.build import build_model, check_image_size
+from ablate.finetune.model.callable import code_digest
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import BaselineSettings, DatasetSettings, LossSettings, ModelSettings
+from ablate.study.settings import (
+    BaselineSettings,
+    BudgetSettings,
+    DatasetSettings,
+    LossSettings,
+    ModelSettings,
+)
 
 _VERSION = 1
 """Counts the ways in which baselines were trained; part of the key."""
@@ -42,13 +52,16 @@ class Baseline:
         path: the safetensors file.
         sha256: of that file.
         key: of everything that it was made from.
-        train_seconds: wall time of its training, when it was trained.
+        train_seconds: wall time of its training, when it was trained; 0 for a checkpoint.
+        saw_validation: whether the network was trained on the validation images, as the study
+            says of a checkpoint; None for a baseline that was trained here, which was not.
     """
 
     path: Path
     sha256: str
     key: str
     train_seconds: float = field(compare=False)
+    saw_validation: bool | None = None
 
 
 def obtain_baseline(
@@ -59,49 +72,80 @@ def obtain_baseline(
     *,
     environment: Environment,
     cache: Path,
+    base: Path | None = None,
 ) -> Baseline:
-    """The baseline of these data, model and settings: from the cache, or trained now.
+    """The baseline of these data, model and settings: from the cache, or made now.
 
-    Of several processes that ask at once, one trains and the others wait for it. A cached file
-    that is not what was written is made again.
+    Made is: trained, or read from `baseline.checkpoint`. Of several processes that ask at once,
+    one makes it and the others wait. A cached file that is not what was written is made again.
 
     Args:
         cache: folder that holds `baselines/`.
+        base: folder of the study file: a relative checkpoint starts from it, and a network of the
+            user's own may stand in it.
 
     Raises:
         UsageError: if the cache cannot be written.
+        ParameterError: if the network cannot be built, or does not take images of this size.
+        DataError: if the checkpoint is missing, damaged or of another network.
         NotFiniteError: if the training diverges.
     """
-    made_from = {
+    checkpoint = baseline_settings.checkpoint
+    made_from: dict[str, Any] = {
         "version": _VERSION,
-        "train": dataset.train.digest,
         "classes": dataset.classes,
-        "crop_padding": dataset_settings.crop_padding,
-        "horizontal_flip": dataset_settings.horizontal_flip,
         "model": model_settings.model_dump(mode="json"),
-        "baseline": baseline_settings.model_dump(mode="json"),
-        "device": environment.device,
-        "precision": environment.precision,
-        "threads": environment.threads,
-        "torch": environment.torch,
     }
+    if _is_users(model_settings):
+        made_from["code"] = code_digest(model_settings.name, base)
+    if checkpoint is None:
+        made_from |= {
+            "train": dataset.train.digest,
+            "image_shape": list(dataset.validation.images.shape[1:]),
+            "crop_scale": dataset_settings.crop_scale,
+            "crop_padding": dataset_settings.crop_padding,
+            "horizontal_flip": dataset_settings.horizontal_flip,
+            "baseline": baseline_settings.model_dump(mode="json"),
+            "device": environment.device,
+            "precision": environment.precision,
+            "threads": environment.threads,
+            "torch": environment.torch,
+        }
+    else:
+        # Its weights may carry the data's statistics, and are read, not trained.
+        made_from |= {
+            "checkpoint": find_checkpoint(model_settings, checkpoint, base).identity,
+            "mean": dataset.mean,
+            "std": dataset.std,
+        }
     text = json.dumps(made_from, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     entry = cache / "baselines" / key
+    said = baseline_settings.saw_validation
     with locked(entry):
-        found = _find(entry, key)
+        found = _find(entry, key, said)
         if found is not None:
             return found
-        model, reports = train_baseline(
-            dataset, dataset_settings, model_settings, baseline_settings, environment=environment
-        )
+        reports: list[EpochReport] = []
+        if checkpoint is None:
+            model, reports = train_baseline(
+                dataset,
+                dataset_settings,
+                model_settings,
+                baseline_settings,
+                environment=environment,
+                base=base,
+            )
+        else:
+            model = _build(dataset, model_settings, seed=0, base=base)
+            load_external(model, model_settings, checkpoint, base)
         with publish_folder(entry) as temporary:
             export_weights(model, temporary / _WEIGHTS)
             sha256 = _digest(temporary / _WEIGHTS)
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
             (temporary / _RECORD).write_text(json.dumps(record, indent=1))
-        return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve))
+        return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve), said)
 
 
 def train_baseline(
@@ -111,28 +155,29 @@ def train_baseline(
     baseline_settings: BaselineSettings,
     *,
     environment: Environment,
+    base: Path | None = None,
 ) -> tuple[nn.Module, list[EpochReport]]:
     """Train a network from new weights on the clean training images.
+
+    Args:
+        base: folder of the study file, where a network of the user's own may stand.
 
     Returns:
         (the network, what each epoch did).
 
     Raises:
+        ParameterError: if the network cannot be built, or does not take images of this size.
         NotFiniteError: if the training diverges.
     """
     environment.apply()
     training = Finetuning(
-        build_model(
-            model_settings.name,
-            len(dataset.classes),
-            dataset.mean,
-            dataset.std,
-            seed=derive_seed(baseline_settings.seed, "weights"),
+        _build(
+            dataset, model_settings, seed=derive_seed(baseline_settings.seed, "weights"), base=base
         ),
         dataset.train,
         baseline_settings,
-        epochs=baseline_settings.epochs,
-        loss=build_loss(LossSettings(terms="clean"), ()),
+        budget=BudgetSettings(epochs=baseline_settings.epochs),
+        loss=build_loss(LossSettings(terms="clean"), LayerNames()),
         augment=None,
         dataset_settings=dataset_settings,
         environment=environment,
@@ -141,15 +186,45 @@ def train_baseline(
     return training.model, reports
 
 
-def load_baseline(baseline: Baseline, dataset: Dataset, model_name: str) -> nn.Module:
-    """A new network with the baseline's weights, on the CPU."""
-    model = build_model(model_name, len(dataset.classes), dataset.mean, dataset.std, seed=0)
+def load_baseline(
+    baseline: Baseline,
+    dataset: Dataset,
+    model_settings: ModelSettings,
+    *,
+    base: Path | None = None,
+) -> nn.Module:
+    """A new network with the baseline's weights, on the CPU.
+
+    Args:
+        baseline: of this data set and model.
+        base: folder of the study file, where a network of the user's own may stand.
+    """
+    statistics = dataset.mean, dataset.std
+    model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
     weights: dict[str, torch.Tensor] = load_file(baseline.path)
     model.load_state_dict(weights)
     return model
 
 
-def _find(entry: Path, key: str) -> Baseline | None:
+def _build(
+    dataset: Dataset, model_settings: ModelSettings, *, seed: int, base: Path | None
+) -> nn.Module:
+    """A new network for these images, found to take their size."""
+    statistics = dataset.mean, dataset.std
+    model = build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
+    if is_external(model_settings.name):
+        _, channels, _, side = dataset.validation.images.shape
+        check_image_size(model, model_settings.name, side, channels)
+    return model
+
+
+def _is_users(model_settings: ModelSettings) -> bool:
+    """Whether the network is a callable of the user's, whose code may change."""
+    name = model_settings.name
+    return is_external(name) and name.partition(":")[0] not in SOURCES
+
+
+def _find(entry: Path, key: str, saw_validation: bool | None) -> Baseline | None:
     """What the cache holds, where its weights are those that were written."""
     try:
         record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
@@ -158,7 +233,7 @@ def _find(entry: Path, key: str) -> Baseline | None:
         return None
     if sha256 != record["sha256"]:
         return None
-    return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]))
+    return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]), saw_validation)
 
 
 def _seconds(curve: list[dict[str, Any]]) -> float:

@@ -15,7 +15,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
 
 DeviceKind = Literal["cpu", "cuda"]
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["bf16", "fp16", "fp32"]
+CompileMode = Literal[False, "default", "reduce-overhead"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Environment:
 
     Attributes:
         device: kind of device.
-        precision: of the forward and backward pass; losses and scores are fp32 in both.
+        precision: of the forward and backward pass; losses and scores are fp32 in all.
         threads: of torch on the CPU; sums are split by it, so 1 and 2 give other bits.
         torch: version.
         device_name: the GPU's, or the CPU's kind and vector instructions; it is said where
             results differ, and nothing is keyed by it.
+        compile: mode of torch.compile for training steps, or False.
     """
 
     device: DeviceKind
@@ -36,6 +38,7 @@ class Environment:
     threads: int
     torch: str
     device_name: str
+    compile: CompileMode = False
 
     def apply(self) -> None:
         """Set up torch in this process; call it before every trial, since it is global."""
@@ -53,7 +56,8 @@ class Environment:
         """The block in which a forward pass runs in this precision."""
         import torch
 
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device, dtype=dtype, enabled=self.precision != "fp32")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,10 +68,11 @@ class Environment:
 
 
 def resolve_environment(
-    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
     *,
     threads: int,
     device: DeviceKind | None = None,
+    compile_mode: CompileMode = False,
 ) -> Environment:
     """The environment that this machine offers.
 
@@ -75,9 +80,10 @@ def resolve_environment(
         precision: "auto" is bf16 where the hardware has it, else fp32.
         threads: of torch on the CPU, at least 1.
         device: none is the GPU where torch sees one, else the CPU.
+        compile_mode: of torch.compile for training steps.
 
     Raises:
-        ResourceError: if a GPU is asked for and torch sees none.
+        ResourceError: if a GPU is asked for and torch sees none, or fp16 on a CPU.
     """
     import torch
 
@@ -90,7 +96,13 @@ def resolve_environment(
         )
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
-    return Environment(device, precision, threads, torch.__version__, _name_device(device))
+    if precision == "fp16" and device == "cpu":
+        raise ResourceError(
+            "run.precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32, or auto, which takes "
+            "what the hardware has."
+        )
+    name = _name_device(device)
+    return Environment(device, precision, threads, torch.__version__, name, compile_mode)
 
 
 def _keep_freed_memory() -> None:

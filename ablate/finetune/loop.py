@@ -1,15 +1,16 @@
 """The training loop: of the baseline, of the plain finetune and of every trial.
 
-Images stay on the device as bytes. Every draw's generator is made from (seed, purpose, epoch,
-step), so a resumed run has the bits of one that was never stopped, and two runs with one seed see
-the same images in the same order, whatever else they use.
+Every draw's generator is made from (seed, purpose, epoch, step), so a resumed run has the bits of
+one that was never stopped, and two runs with one seed see the same images in the same order,
+whatever else they use.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +19,21 @@ from torch import nn
 
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import AblateError
-from ablate.finetune.augment.combined import CombinedAugmentations
-from ablate.finetune.data.dataset import Split
+from ablate.errors import AblateError, ParameterError
+from ablate.finetune.augment.augmentation import Augmentation
+from ablate.finetune.averaging import average_weights
+from ablate.finetune.budget import Budget
+from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.environment import Environment
-from ablate.finetune.loss.objective import Pair, RobustLoss
-from ablate.finetune.model.taps import FeatureTaps, split_halves
+from ablate.finetune.forward import BatchNormMode, Forward
+from ablate.finetune.gradient_scale import balance_gradients
+from ablate.finetune.loss.objective import RobustLoss
+from ablate.finetune.memory import explained_memory
+from ablate.finetune.optimizer import build_optimizer
+from ablate.finetune.schedule import learning_rate
 from ablate.finetune.shift import flip_images, shift_images
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import DatasetSettings, TrainingSettings
+from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings
 
 _CHECKED_STEPS = 50
 """Steps between two looks at the loss, since each look makes a GPU wait."""
@@ -42,115 +49,196 @@ class EpochReport:
 
     Attributes:
         epoch: epochs done, this one included.
+        epochs: of the whole budget; None where the clock ends it.
         train_loss: mean of the objective over the steps.
         seconds: wall time.
         images: images that went forward and backward through the network, copies included.
     """
 
     epoch: int
+    epochs: int | None
     train_loss: float
     seconds: float
     images: int
 
 
 class Finetuning:
-    """A network in training: SGD with Nesterov momentum, the learning rate falls to 0 as a cosine.
+    """A network in training.
 
     Args:
         model: takes images in [0, 1]; moved to the device and changed in place.
         train: images to train on; what does not fill a batch is left out of an epoch, other
             images each time.
-        settings: batch size, learning rate, momentum, weight decay and seed.
-        epochs: the whole budget, which the cosine spans.
+        settings: batch size, optimiser, schedule and seed.
+        budget: when it ends; the schedule spans it.
         loss: the objective.
         augment: makes the augmented copies; needed where the loss reads them.
         dataset_settings: how training images are shifted and mirrored.
-        environment: device and precision.
+        environment: device, precision and compilation.
+        batch_norm: see `Forward`.
 
     Attributes:
         epoch: epochs done.
+        train_seconds: wall time of the steps so far.
+        student_images: images that went forward and backward so far, copies included.
+        teacher_images: images that went forward through a teacher so far.
+
+    Raises:
+        ParameterError: if the objective does not fit the network or the batch size.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        train: Split,
+        train: TrainingImages,
         settings: TrainingSettings,
         *,
-        epochs: int,
+        budget: BudgetSettings,
         loss: RobustLoss,
-        augment: CombinedAugmentations | None,
+        augment: Augmentation | None,
         dataset_settings: DatasetSettings,
         environment: Environment,
+        batch_norm: BatchNormMode = "joint",
     ) -> None:
         device = environment.device
-        self.model = _to_device(model, device)
         self.epoch = 0
-        self._images = train.images.to(device)
-        self._labels = train.labels.to(device)
+        self.train_seconds = 0.0
+        self.student_images = 0
+        self.teacher_images = 0
+        self._steps = 0
+        self._student = model.to(device)
+        self._train = train
+        self._placed = train.place(device)
         self._settings = settings
-        self._epochs = epochs
         self._loss = loss
         self._augment = augment if loss.needs_augmented else None
         self._dataset_settings = dataset_settings
         self._environment = environment
         self._batch_size = min(settings.batch_size, len(train))
-        self._steps = len(train) // self._batch_size
-        self._optimizer = build_optimizer(self.model, settings)
+        self._parts = min(settings.accumulation_steps, self._batch_size)
+        _check_batch(loss, self._batch_size // self._parts)
+        self._teachers = self._make_teachers()
+        self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
+        self._factors: dict[str, float] = {}
+        self._optimizer = build_optimizer(self._student, settings)
+        self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
+        decay = settings.ema_decay
+        self._average = None if decay is None else average_weights(self._student, decay)
+        self.budget = Budget.of(
+            budget,
+            epoch_steps=len(train) // self._batch_size,
+            step_images=self._batch_size * self._views,
+        )
 
     @property
-    def student_images(self) -> int:
-        """Images that went forward and backward so far, copies included."""
-        return self.epoch * self._epoch_images
+    def model(self) -> nn.Module:
+        """The network as it stands: the average of its weights where one is kept."""
+        return self._student if self._average is None else self._average.module
 
     @property
-    def _epoch_images(self) -> int:
-        copies = 1 if self._augment is None else 2
-        return self._steps * self._batch_size * copies
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.budget.is_spent(self._steps, self.train_seconds)
+
+    @property
+    def _views(self) -> int:
+        """How often an image goes through the student in a step."""
+        copies = 0 if self._augment is None else len(self._augment.copy_weights)
+        return copies + self._forward.reads_clean
 
     def run_epoch(self) -> EpochReport:
-        """Train on every image once.
+        """Train on every image once, or on fewer where the budget ends.
 
         Raises:
             NotFiniteError: if the loss of a step is NaN or infinite; found within 50 steps.
+            OutOfMemoryError: naming the batch size.
         """
         began = time.perf_counter()
-        self.model.train()
+        self._forward.prepare()
         losses: list[float] = []
         unread: list[torch.Tensor] = []
-        for step, (images, labels) in enumerate(self._batches()):
-            unread.append(self._step(step, images, labels))
-            if len(unread) == _CHECKED_STEPS or step + 1 == self._steps:
-                losses += self._read(unread, first_step=len(losses))
-                unread.clear()
+        steps = self._epoch_steps
+        with explained_memory(self._batch_size, self._batch_size * self._views // self._parts):
+            for step, (images, labels) in enumerate(self._batches(steps)):
+                elapsed = self.train_seconds + time.perf_counter() - began
+                if step and self.budget.is_spent(self._steps + step, elapsed):
+                    break
+                unread.append(self._step(step, images, labels, elapsed))
+                if len(unread) == _CHECKED_STEPS:
+                    losses += self._read(unread, first_step=len(losses))
+                    unread.clear()
+            losses += self._read(unread, first_step=len(losses))
         self.epoch += 1
+        self._steps += len(losses)
+        images_seen = len(losses) * self._batch_size
+        self.student_images += images_seen * self._views
+        self.teacher_images += images_seen * len(self._teachers)
+        seconds = time.perf_counter() - began
+        self.train_seconds += seconds
         return EpochReport(
             epoch=self.epoch,
+            epochs=self.budget.epochs,
             train_loss=math.fsum(losses) / len(losses),
-            seconds=time.perf_counter() - began,
-            images=self._epoch_images,
+            seconds=seconds,
+            images=images_seen * self._views,
         )
 
     def state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on: tensors and plain data."""
+        modules = self._followers()
         return {
             "epoch": self.epoch,
-            "model": self.model.state_dict(),
+            "steps": self._steps,
+            "train_seconds": self.train_seconds,
+            "student_images": self.student_images,
+            "teacher_images": self.teacher_images,
+            "factors": self._factors,
+            "model": self._student.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "averages": {name: module.state_dict() for name, module in modules.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a run with the same settings."""
-        self.model.load_state_dict(state["model"])
+        self._student.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+        for name, module in self._followers().items():
+            module.load_state_dict(state["averages"][name])
         self.epoch = int(state["epoch"])
+        self.train_seconds = float(state["train_seconds"])
+        self.student_images = int(state["student_images"])
+        self.teacher_images = int(state["teacher_images"])
+        self._steps = int(state["steps"])
+        self._factors = dict(state["factors"])
 
-    def _batches(self) -> Iterator[tuple[ByteImages, Labels]]:
+    @property
+    def _epoch_steps(self) -> int:
+        whole, steps = self.budget.epoch_steps, self.budget.steps
+        return whole if steps is None else min(whole, max(1, steps - self._steps))
+
+    def _make_teachers(self) -> dict[str, nn.Module]:
+        teachers: dict[str, nn.Module] = {}
+        for anchor in self._loss.teachers:
+            if anchor == "ema":
+                teachers[anchor] = average_weights(self._student, self._loss.teacher_decay)
+            else:
+                teachers[anchor] = copy.deepcopy(self._student).eval().requires_grad_(False)
+        return teachers
+
+    def _followers(self) -> dict[str, nn.Module]:
+        """The networks that follow the student, and so belong to the state."""
+        found = {name: module for name, module in self._teachers.items() if name == "ema"}
+        return found if self._average is None else {**found, "weights": self._average}
+
+    def _batches(self, steps: int) -> Iterator[tuple[ByteImages, Labels]]:
         generator = make_generator(self._seed("order"), "cpu")
-        order = torch.randperm(len(self._labels), generator=generator).to(self._images.device)
-        for step in range(self._steps):
-            rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield self._move(self._images[rows], step), self._labels[rows]
+        order = torch.randperm(len(self._train), generator=generator)[: steps * self._batch_size]
+        batches = self._placed.batches(order, self._batch_size, seed=self._seed("crop"))
+        for step, (images, labels) in enumerate(batches):
+            yield self._move(images, step), labels
 
     def _move(self, images: ByteImages, step: int) -> ByteImages:
         padding = self._dataset_settings.crop_padding
@@ -160,41 +248,50 @@ class Finetuning:
             images = flip_images(images, self._generator("flip", step))
         return images
 
-    def _step(self, step: int, batch: ByteImages, labels: Labels) -> torch.Tensor:
-        progress = (self.epoch * self._steps + step) / (self._epochs * self._steps)
+    def _step(self, step: int, batch: ByteImages, labels: Labels, elapsed: float) -> torch.Tensor:
+        progress = self.budget.progress(self._steps + step, elapsed)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = learning_rate(self._settings, progress)
         images = batch.float() / 255
-        if self._augment is None:
-            pair = self._forward_clean(images, labels)
-        else:
-            augmented = self._augment(images, seed=self._seed("augment", step))
-            pair = self._forward_both(images, augmented, labels)
-        loss = self._loss(pair)
+        copies: tuple[Images, ...] = ()
+        if self._augment is not None:
+            copies = self._augment.copies(images, seed=self._seed("augment", step))
         self._optimizer.zero_grad()
-        _backward(loss)
-        self._optimizer.step()
-        return loss.detach()
+        loss = self._backward(images, copies, labels)
+        clipping = self._settings.gradient_clipping
+        if clipping is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self._student.parameters(), clipping)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        for follower in self._followers().values():
+            follower.update_parameters(self._student)  # type: ignore[operator]
+        return loss
 
-    def _forward_clean(self, images: Images, labels: Labels) -> Pair:
-        with self._environment.autocast():
-            logits = self.model(images.contiguous(memory_format=torch.channels_last))
-        return Pair(logits, None, labels, {}, {})
-
-    def _forward_both(self, images: Images, augmented: Images, labels: Labels) -> Pair:
-        both = torch.cat([images, augmented]).contiguous(memory_format=torch.channels_last)
-        with FeatureTaps(self.model, self._loss.layers) as taps:
-            with self._environment.autocast():
-                logits = self.model(both)
-            return Pair(*split_halves(logits), labels, *taps.split())
+    def _backward(self, images: Images, copies: Sequence[Images], labels: Labels) -> torch.Tensor:
+        """The gradient of a step, part by part; the objective, without gradient."""
+        weights = () if self._augment is None else self._augment.copy_weights
+        total = torch.zeros((), device=images.device)
+        ends = [len(images) * part // self._parts for part in range(self._parts + 1)]
+        for rows in map(slice, ends, ends[1:]):
+            part = images[rows]
+            views = self._forward(part, [one[rows] for one in copies], weights, labels[rows])
+            if self._loss.gradient_scaled and not self._factors:
+                self._factors = balance_gradients(self._loss, views, self._student)
+            loss = self._loss(views, self._factors) * (len(part) / len(images))
+            _backward(self._scaler.scale(loss))
+            total += loss.detach()
+        return total
 
     def _read(self, losses: list[torch.Tensor], *, first_step: int) -> list[float]:
+        if not losses:
+            return []
         values: list[float] = torch.stack(losses).tolist()
         for step, value in enumerate(values, start=first_step):
             if not math.isfinite(value):
                 raise NotFiniteError(
-                    f"epoch {self.epoch + 1}, step {step + 1} of {self._steps}: the loss must be "
-                    f"finite, got {value}. Lower the learning rate or the terms' weights."
+                    f"epoch {self.epoch + 1}, step {step + 1} of {self._epoch_steps}: the loss "
+                    f"must be finite, got {value}. Lower the learning rate or the terms' weights."
                 )
         return values
 
@@ -202,37 +299,17 @@ class Finetuning:
         return derive_seed(self._settings.seed, purpose, self.epoch, *step)
 
     def _generator(self, purpose: str, step: int) -> torch.Generator:
-        return make_generator(self._seed(purpose, step), self._images.device)
+        return make_generator(self._seed(purpose, step), self._environment.device)
 
 
-def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; weight decay on matrices and filters alone.
-
-    Norms and biases are left out of weight decay, since there it moves the network's scale and
-    does not regularise it.
-    """
-    parameters = list(model.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-        {
-            "params": [parameter for parameter in parameters if parameter.ndim <= 1],
-            "weight_decay": 0,
-        },
-    ]
-    return torch.optim.SGD(
-        groups,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.momentum > 0,
-        fused=True,
-    )
+def _check_batch(loss: RobustLoss, images: int) -> None:
+    if images < loss.min_images:
+        raise ParameterError(
+            f"finetune.batch_size: this objective compares images of a batch and needs "
+            f"{loss.min_images} at once, got {images}. Raise it, or lower accumulation_steps."
+        )
 
 
 def _backward(loss: Scalar) -> None:
     # `Tensor.backward` has no types.
     torch.autograd.backward(loss)
-
-
-def _to_device(model: nn.Module, device: str) -> nn.Module:
-    return model.to(device)

@@ -86,7 +86,7 @@ class PlainDisplay:
         if number is None:
             self._print(f"{self._study}: plain finetune")
 
-    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None:
+    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
         """Not shown: a line an epoch is what a log does not want."""
 
     def finished(self, row: RowRecord) -> None:
@@ -138,7 +138,7 @@ class LiveDisplay:
         with self._lock:
             self._standing.start(number, time.monotonic())
 
-    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None:
+    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
         with self._lock:
             self._standing.epoch(number, Epoch(epoch, epochs, train_loss))
 
@@ -180,7 +180,7 @@ class LiveDisplay:
                 table.add_row(
                     name,
                     ProgressBar(epoch.epochs, epoch.epoch, width=_BAR_COLUMNS),
-                    f"epoch {epoch.epoch} of {epoch.epochs}",
+                    f"epoch {epoch.epoch}" + (f" of {epoch.epochs}" if epoch.epochs else ""),
                     f"loss {epoch.train_loss:.3g}",
                 )
         return [table]

@@ -11,6 +11,12 @@ from typing import Any
 from ablate.analysis.metrics import SPLITS, is_accuracy
 
 MISSING = "-"
+_COSTS = {
+    "train_seconds": "Training time (s)",
+    "train_flops": "Training FLOPs",
+    "student_images": "Images through the student",
+    "teacher_images": "Images through a teacher",
+}
 _KINDS = {
     "clean_accuracy": "Clean accuracy",
     "robust_accuracy": "Robust accuracy",
@@ -23,7 +29,7 @@ def metric_label(metric: str) -> str:
     """ "Robust accuracy" for `val_robust_accuracy`; a metric nobody knows keeps its name."""
     split, _, rest = metric.partition("_")
     if split not in SPLITS:
-        return "Training time (s)" if metric == "train_seconds" else metric
+        return _COSTS.get(metric, metric)
     if rest.startswith("accuracy."):
         return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
     return _KINDS.get(rest, metric)

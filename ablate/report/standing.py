@@ -19,7 +19,7 @@ class Epoch:
     """Epochs done, of how many, and the last one's mean loss."""
 
     epoch: int
-    epochs: int
+    epochs: int | None
     train_loss: float
 
 

@@ -74,7 +74,7 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
     """The references, then the front: one dict each, for JSON.
 
     Each has `name` ("baseline", "plain" or "trial"), `number` (None for a reference), `values`
-    and `gains` by metric; a trial has `loss_terms`, `params` and `scores` too.
+    and `gains` by metric, and `marks`; a trial has `loss_terms`, `params` and `scores` too.
     """
     metrics = [objective.metric for objective in info.objectives]
 
@@ -87,6 +87,7 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
             "number": None,
             "values": numbers(values),
             "gains": numbers(info.gains(values)),
+            "marks": list(info.marks),
         }
         for name, values in info.references.items()
     ]
@@ -99,6 +100,7 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
             "loss_terms": point.loss_terms,
             "params": dict(point.params),
             "scores": json_value(point.scores.metrics() if point.scores else {}),
+            "marks": list(info.marks),
         }
         for point in info.front
     ]
@@ -110,7 +112,9 @@ def trials_table(record: StudyRecord) -> Table:
     objectives = record.study.objectives
     table = Table(
         title=escape(f"{record.name}: {len(record.rows)} of {record.trials} trials"),
-        caption="accuracies in %, on the validation split",
+        caption=escape(
+            "; ".join(["accuracies in %, on the validation split", *record.study.marks])
+        ),
     )
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -180,6 +184,8 @@ def status_table(info: StatusInfo) -> Table:
         table.add_row(
             f"failed: {len(group.numbers)}", escape(f"{group.kind}: {group.reason} ({numbers})")
         )
+    for mark in info.marks:
+        table.add_row("note", escape(mark))
     table.add_row("driver", escape(_driver_text(info)))
     table.add_row("storage", escape(info.storage))
     table.add_row("fingerprint", escape(info.fingerprint))
@@ -209,6 +215,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
             {"kind": group.kind, "reason": group.reason, "numbers": list(group.numbers)}
             for group in info.failures
         ],
+        "marks": list(info.marks),
     }
     return [json_value(status)]
 
@@ -260,7 +267,8 @@ def _caption(info: ParetoInfo) -> str:
         metrics = [objective.metric for objective in info.objectives]
         point = reference_text(metrics, info.reference_point)
         caption += f"; hypervolume {info.hypervolume:.4g}, reference point {point}"
-    return f"{caption}; single seed ({info.seed}), fingerprint {info.fingerprint[:12]}"
+    caption += f"; single seed ({info.seed}), fingerprint {info.fingerprint[:12]}"
+    return "; ".join([caption, *info.marks])
 
 
 def _driver_text(info: StatusInfo) -> str:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model import TAPS
 from ablate.finetune.model.build import build_model
+from ablate.finetune.model.taps import layer_names
 from ablate.robustness.score import predict_classes
 from ablate.robustness.trial import Workbench
+from ablate.study.settings import BudgetSettings
 
 _STEPS = 3
 
@@ -48,20 +50,29 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     """
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
-    batch = min(study.finetune.batch_size, len(dataset.train))
-    steps = min(_STEPS, len(dataset.train) // batch)
-    loss = build_loss(study.loss, TAPS[study.model.name])
-    augment = study.augment
-    run = Finetuning(
-        build_model(study.model.name, len(dataset.classes), dataset.mean, dataset.std, seed=0),
-        dataset.train.take(torch.arange(steps * batch)),
-        study.finetune,
-        epochs=2,
-        loss=loss,
-        augment=CombinedAugmentations(augment.families, augment.mix, augment.strength),
-        dataset_settings=study.dataset,
-        environment=environment,
+    model = build_model(
+        study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
     )
+    loss = build_loss(study.loss, layer_names(model))
+    train = bench.finetuning_images(study, loss)
+    batch = min(study.finetune.batch_size, len(train))
+    steps = min(_STEPS, len(train) // batch)
+
+    def begin(budget: BudgetSettings, images: TrainingImages) -> Finetuning:
+        return Finetuning(
+            model,
+            images,
+            study.finetune,
+            budget=budget,
+            loss=loss,
+            augment=build_augmentation(study.augment),
+            dataset_settings=study.dataset,
+            environment=environment,
+            batch_norm=study.finetune.batch_norm,
+        )
+
+    whole = begin(study.finetune.budget, train).budget
+    run = begin(BudgetSettings(epochs=2), train.take(torch.arange(steps * batch)))
     run.run_epoch()  # the first steps also set up kernels
     step_seconds = run.run_epoch().seconds / steps
     predict_classes(run.model, dataset.validation.images, environment)
@@ -72,10 +83,10 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     state = io.BytesIO()
     torch.save(run.state(), state)
     return TrialEstimate(
-        train_images=len(dataset.train),
+        train_images=len(train),
         validation_images=len(dataset.validation),
         step_seconds=step_seconds,
-        train_seconds=step_seconds * (len(dataset.train) // batch) * study.finetune.budget.epochs,
+        train_seconds=whole.seconds or step_seconds * (whole.steps or 0),
         score_seconds=pass_seconds * (1 + copies),
         state_bytes=state.getbuffer().nbytes,
         evaluation_bytes=copies * dataset.validation.images.numel(),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ablate.distortion import FAMILIES
+from ablate.distortion import CORE, FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 
-SUITES = ("families",)
-"""What `robustness.suite` may name: `families` is every distortion type of `FAMILIES`."""
+SUITES = ("families", "families_all")
+"""What `robustness.suite` may name.
+
+`families` is the `CORE` types of noise, blur and photometric: six types, 18 distorted copies of a
+set at 3 severities.  `families_all` is every type of `FAMILIES`: 48 copies, most of them of types
+that a study which names families has not trained on.
+"""
+
+_FAMILIES = ("noise", "blur", "photometric")
 
 
 def suite_families(name: str) -> dict[str, tuple[str, ...]]:
@@ -19,4 +26,4 @@ def suite_families(name: str) -> dict[str, tuple[str, ...]]:
         raise ParameterError(
             f"robustness.suite: must be a known suite, got {name!r}. {did_you_mean(name, SUITES)}"
         )
-    return dict(FAMILIES)
+    return {family: CORE[family] for family in _FAMILIES} if name == "families" else dict(FAMILIES)

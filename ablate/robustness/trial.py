@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.augment.build import build_augmentation
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.checkpoint import (
     SavedState,
@@ -23,18 +23,24 @@ from ablate.finetune.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.dataset import Dataset, TrainingImages
 from ablate.finetune.data.load import load_dataset
+from ablate.finetune.data.split import take_fraction
 from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
+from ablate.finetune.flops import ImageFlops, count_flops
 from ablate.finetune.loop import EpochReport, Finetuning
-from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model import TAPS
+from ablate.finetune.loss.objective import RobustLoss, build_loss
+from ablate.finetune.model.build import own_image_size
+from ablate.finetune.model.taps import layer_names
 from ablate.robustness.evaluation_set import EvaluationSet, obtain_evaluation_set
 from ablate.robustness.score import score
 from ablate.robustness.suites import suite_families
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
+
+_IMAGE_SIZE = 32
+"""Side in pixels where neither the study nor the network says one."""
 
 _KEPT = 4
 """Workbenches that a process keeps: more than one only where a space reaches into the data, the
@@ -93,7 +99,10 @@ class Workbench:
             run = study.run
             device: DeviceKind | None = "cpu" if run.gpus_per_trial == 0 else None
             environment = resolve_environment(
-                run.precision, threads=run.cpus_per_trial, device=device
+                run.precision,
+                threads=run.cpus_per_trial,
+                device=device,
+                compile_mode=run.compile,
             )
             kept = cls(study, base, cache, environment)
         cls._kept[key] = kept
@@ -103,8 +112,11 @@ class Workbench:
 
     def fitting(self, study: Study) -> Workbench:
         """This workbench, or the one for the data, model and baseline that `study` names."""
-        sections = ("dataset", "model", "baseline", "robustness")
-        update = {section: getattr(study, section) for section in sections}
+        sections = ("model", "baseline", "robustness")
+        update: dict[str, Any] = {section: getattr(study, section) for section in sections}
+        # Finetuning on fewer images changes nothing that is shared.
+        fraction = self.study.dataset.train_fraction
+        update["dataset"] = study.dataset.model_copy(update={"train_fraction": fraction})
         if all(value == getattr(self.study, section) for section, value in update.items()):
             return self
         other = self.study.model_copy(update=update)
@@ -112,7 +124,9 @@ class Workbench:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.study.dataset, self.base, self.cache)
+        dataset = self.study.dataset
+        size = dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
+        return load_dataset(dataset, self.base, self.cache, image_size=size)
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -123,7 +137,14 @@ class Workbench:
             self.study.baseline,
             environment=self.environment,
             cache=self.cache,
+            base=self.base,
         )
+
+    @cached_property
+    def image_flops(self) -> ImageFlops:
+        """Operations that an image costs the network."""
+        _, channels, height, width = self.dataset.validation.images.shape
+        return count_flops(self.build_baseline(), (channels, height, width))
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
@@ -138,7 +159,22 @@ class Workbench:
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU."""
-        return load_baseline(self.baseline, self.dataset, self.study.model.name)
+        return load_baseline(self.baseline, self.dataset, self.study.model, base=self.base)
+
+    def finetuning_images(self, study: Study, loss: RobustLoss) -> TrainingImages:
+        """The images that a trial is finetuned on.
+
+        Those without labels, where there are some and the objective reads none; so the plain
+        finetune, which does, has the training images.
+        """
+        dataset = self.dataset
+        if dataset.unlabeled is not None and not loss.needs_labels:
+            return dataset.unlabeled
+        fraction = study.dataset.train_fraction
+        if fraction == 1:
+            return dataset.train
+        seed = study.dataset.validation.seed
+        return take_fraction(dataset.train, fraction, seed, dataset.classes)
 
     def prepare(self) -> Prepared:
         """Make, or find in the cache, everything that the trials share.
@@ -199,25 +235,26 @@ class TrialRun:
         study = workbench.study.with_values({**seeded, **values})
         self._bench = workbench.fitting(study)
         self._bench.environment.apply()
-        loss = build_loss(study.loss, TAPS[study.model.name])
-        augment = (
-            CombinedAugmentations(study.augment.families, study.augment.mix, study.augment.strength)
-            if loss.needs_augmented
-            else None
-        )
+        model = self._bench.build_baseline()
+        loss = build_loss(study.loss, layer_names(model))
+        augment = build_augmentation(study.augment) if loss.needs_augmented else None
         self._seen_types = augment.types if augment else ()
-        self._train_seconds = 0.0
         self._finetuning = Finetuning(
-            self._bench.build_baseline(),
-            self._bench.dataset.train,
+            model,
+            self._bench.finetuning_images(study, loss),
             study.finetune,
-            epochs=study.finetune.budget.epochs,
+            budget=study.finetune.budget,
             loss=loss,
             augment=augment,
             dataset_settings=study.dataset,
             environment=self._bench.environment,
+            batch_norm=study.finetune.batch_norm,
         )
-        self.epochs = study.finetune.budget.epochs
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self._finetuning.done
 
     @property
     def epoch(self) -> int:
@@ -230,14 +267,13 @@ class TrialRun:
         return self._finetuning.model
 
     def run_epoch(self) -> EpochReport:
-        """Train for one epoch.
+        """Train for one epoch, or for what the budget leaves of it.
 
         Raises:
             NotFiniteError: if the loss is NaN or infinite.
+            OutOfMemoryError: naming the batch size.
         """
-        report = self._finetuning.run_epoch()
-        self._train_seconds += report.seconds
-        return report
+        return self._finetuning.run_epoch()
 
     def save(self, folder: Path) -> SavedState:
         """Write the training state; `folder` is this trial's and attempt's alone.
@@ -246,8 +282,7 @@ class TrialRun:
             UsageError: if the folder cannot be written.
             InfrastructureError: if the disk is full or broken.
         """
-        state = {"finetuning": self._finetuning.state(), "train_seconds": self._train_seconds}
-        return save_checkpoint(folder, self.epoch, state)
+        return save_checkpoint(folder, self.epoch, self._finetuning.state())
 
     def restore(self, saved: SavedState) -> None:
         """Go on from a training state: the bits are those of a trial that was never stopped.
@@ -255,9 +290,7 @@ class TrialRun:
         Raises:
             CheckpointError: if the state is missing or damaged; nothing has changed then.
         """
-        state = load_checkpoint(saved)
-        self._finetuning.load_state(state["finetuning"])
-        self._train_seconds = state["train_seconds"]
+        self._finetuning.load_state(load_checkpoint(saved))
 
     def export(self, path: Path) -> None:
         """Write the weights as safetensors, whole or not at all.
@@ -274,10 +307,13 @@ class TrialRun:
         Raises:
             NotFiniteError: if the network's output is NaN or infinite.
         """
+        run, flops = self._finetuning, self._bench.image_flops
         return self._bench.score(
             self.model,
             seen_types=self._seen_types,
             epochs=self.epoch,
-            student_images=self._finetuning.student_images,
-            train_seconds=self._train_seconds,
+            student_images=run.student_images,
+            teacher_images=run.teacher_images,
+            train_flops=flops.training * run.student_images + flops.forward * run.teacher_images,
+            train_seconds=run.train_seconds,
         )

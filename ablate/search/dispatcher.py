@@ -157,10 +157,8 @@ class Dispatcher:
             checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
             if row.number is not None:
                 self._ledger.record_epoch(row.number, report.entry, checkpoint)
-            budget = row.params.get("finetune.budget.epochs")
-            epochs = budget or self._ledger.head.study.finetune.budget.epochs
             entry = report.entry
-            self._progress.epoch(row.number, entry["epoch"], epochs, entry["train_loss"])
+            self._progress.epoch(row.number, entry["epoch"], entry["epochs"], entry["train_loss"])
         if report.lost is not None:
             self._lose(row, report.lost)
         elif report.failure is not None:

@@ -25,8 +25,11 @@ class Progress(Protocol):
     def started(self, number: int | None) -> None:
         """A trial began, or began again; none is the plain finetune."""
 
-    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None:
-        """An epoch of a trial ended: `epoch` of `epochs`, with its mean loss (may be NaN)."""
+    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
+        """An epoch of a trial ended: `epoch` of `epochs`, with its mean loss (may be NaN).
+
+        Where the clock ends the trial, nobody knows how many there will be.
+        """
 
     def finished(self, row: RowRecord) -> None:
         """A trial ended, however it ended; `row.state` is terminal."""
@@ -39,5 +42,7 @@ class Silent:
     def note(self, text: str) -> None: ...
     def totals(self, record: StudyRecord) -> None: ...
     def started(self, number: int | None) -> None: ...
-    def epoch(self, number: int | None, epoch: int, epochs: int, train_loss: float) -> None: ...
+    def epoch(
+        self, number: int | None, epoch: int, epochs: int | None, train_loss: float
+    ) -> None: ...
     def finished(self, row: RowRecord) -> None: ...

@@ -61,9 +61,9 @@ class Worker:
         from ablate.finetune.checkpoint import export_weights
 
         run, entry = self._run, None
-        if run.epoch < run.epochs:
+        if not run.done:
             entry = asdict(run.run_epoch())
-        if run.epoch < run.epochs:
+        if not run.done:
             folder = checkpoint_folder(Path(self.job.folder) / "checkpoints", row.number)
             checkpoint = asdict(run.save(folder / f"attempt-{row.attempt}"))
             return Report(entry, checkpoint)

@@ -15,13 +15,10 @@ from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
-from ablate.study.keys import plain_values, value_at
+from ablate.study.keys import OPEN, plain_values, value_at
 from ablate.study.names import KnownNames, name_rules
 from ablate.study.settings import Study
 from ablate.study.translate import findings
-
-# The first holds ratios by the items of the second.
-_RELATED = (("augment.mix", "augment.families"), ("loss.fma.layer_weights", "loss.fma.layers"))
 
 
 class Conditional(Protocol):
@@ -66,6 +63,9 @@ def value_rules(
         for finding in findings(error, data):
             yield finding.path[len(path) :], finding.rule
     else:
+        mapping, _, name = key.rpartition(".")
+        if mapping in OPEN:
+            yield from (((), rule) for _, rule in name_rules(mapping, {name: value}, names))
         yield from name_rules(key, value, names)
 
 
@@ -140,9 +140,9 @@ def check_related(
     """Note ratios whose items are not those that they are ratios of."""
     domains = {parameter.key: parameter.domain for parameter in parameters}
     fixed = plain_values(study)
-    for key, items_key in _RELATED:
+    for key, items_key in _related(domains, fixed):
         ratios, items = domains.get(key), domains.get(items_key)
-        if items is not None and ratios is None and fixed[key] is not None:
+        if items is not None and ratios is None and isinstance(fixed[key], dict):
             rule = f"must not be fixed while {items_key} is searched, got {show(fixed[key])}"
             fix = f"Search {key}: {{simplex: {items_key}}} or remove it from the study."
             document.refuse(places[items_key], f"{rule}. {fix}", name=key, key=True)
@@ -162,3 +162,10 @@ def check_related(
                     rule = f"must be one of {items_key} {show(fixed[items_key])}, got {show(name)}"
                     fix = did_you_mean(name, fixed[items_key])
                     document.refuse(at, f"{rule}. {fix}", name=key)
+
+
+def _related(domains: Mapping[str, Domain], fixed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that hold ratios, and the key whose items they are ratios of."""
+    by_type = "augment.types" in domains or fixed["augment.types"] is not None
+    yield "augment.mix", "augment.types" if by_type else "augment.families"
+    yield "loss.fma.layer_weights", "loss.fma.layers"

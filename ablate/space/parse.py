@@ -15,7 +15,7 @@ from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
-from ablate.study.keys import SEARCHABLE, all_keys, plain_values, searchable
+from ablate.study.keys import SEARCHABLE, all_keys, is_searchable, plain_values, searchable
 from ablate.study.names import KnownNames
 from ablate.study.settings import Study
 
@@ -117,7 +117,7 @@ class _Entries:
 
     def _is_parameter(self, key: str, at: Path) -> bool:
         document = self._document
-        if key not in searchable():
+        if not is_searchable(key):
             value = document.get(at)
             if isinstance(value, dict) and "when" in value and not value.keys() & DOMAINS.keys():
                 rule = f"needs a domain or, as a block, parameters, got {', '.join(value)}."

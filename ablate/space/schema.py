@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.study.keys import searchable
+from ablate.study.keys import OPEN, searchable
 
 _PAIR = {"type": "array", "minItems": 2, "maxItems": 2}
 _NAMES = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
@@ -80,6 +81,9 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
             "properties": {
                 key: {"$ref": "#/$defs/Domain", "description": descriptions.get(key, "")}
                 for key in searchable()
+            },
+            "patternProperties": {
+                rf"^{re.escape(key)}\.": {"$ref": "#/$defs/Domain"} for key in OPEN
             },
             "additionalProperties": {"$ref": "#/$defs/Block"},
         },

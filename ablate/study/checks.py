@@ -67,15 +67,41 @@ def _distinct_layers(study: Study) -> Rules:
         yield from _distinct(("loss", "fma", "layers"), study.loss.fma.layers)
 
 
+def _distinct_types(study: Study) -> Rules:
+    yield from _distinct(("augment", "types"), study.augment.types or ())
+
+
 def _mix(study: Study) -> Rules:
-    mix, families = study.augment.mix, study.augment.families
-    if mix is not None and "augment.families" not in searched(study.space):
-        yield from _ratios(("augment", "mix"), mix, "augment.families", families)
+    augment, space = study.augment, searched(study.space)
+    key = "augment.families" if augment.types is None else "augment.types"
+    if augment.mix is not None and not space & {"augment.families", "augment.types"}:
+        yield from _ratios(("augment", "mix"), augment.mix, key, augment.types or augment.families)
+
+
+def _copies(study: Study) -> Rules:
+    augment = study.augment
+    if augment.method == "all" and augment.copies > 1:
+        rule = f"must be 1 with method all, which makes a copy per type, got {augment.copies}"
+        yield ("augment", "copies"), f"{rule}. Remove it."
+
+
+def _crops(study: Study) -> Rules:
+    dataset = study.dataset
+    if dataset.crop_scale is not None and dataset.loading != "streamed":
+        rule = f"needs images that are decoded anew each epoch, got {dataset.crop_scale:g}"
+        yield ("dataset", "crop_scale"), f"{rule} with resident ones. Write loading: streamed."
+
+
+def _labels(study: Study) -> Rules:
+    labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
+    if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
+        rule = "must be without terms that need labels, as dataset.unlabeled has none, got "
+        yield ("loss", "terms"), f"{rule}{show(study.loss.terms)}. Leave out {labelled[0]}."
 
 
 def _layer_weights(study: Study) -> Rules:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
-    if weights is None or "loss.fma.layers" in searched(study.space):
+    if isinstance(weights, str) or "loss.fma.layers" in searched(study.space):
         return
     names = tuple(weights) if layers == "taps" else layers
     yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
@@ -111,6 +137,10 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("robustness.severities",), _distinct_severities),
     (("augment.families",), _distinct_families),
     (("loss.fma.layers",), _distinct_layers),
-    (("augment.mix", "augment.families"), _mix),
+    (("augment.types",), _distinct_types),
+    (("augment.mix", "augment.families", "augment.types"), _mix),
+    (("augment.copies", "augment.method"), _copies),
+    (("dataset.crop_scale", "dataset.loading"), _crops),
+    (("dataset.unlabeled", "loss.terms"), _labels),
     (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
 )

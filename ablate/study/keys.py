@@ -11,6 +11,20 @@ from pydantic import BaseModel
 from ablate.study.settings import Study
 
 SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
+"""Sections that a space may search whole."""
+
+SEARCHABLE_KEYS = ("dataset.train_fraction",)
+"""Keys outside them that change a trial and not what it is compared by."""
+
+BY_NAME = {
+    "augment.mix": ("augment.families", "augment.types"),
+    "augment.strengths": ("augment.types",),
+    "loss.fma.layer_weights": ("loss.fma.layers",),
+}
+"""Mappings by name, and the keys whose names they take."""
+
+OPEN = ("augment.strengths",)
+"""Mappings by name whose entries are keys of their own, as `augment.strengths.gaussian_blur`."""
 
 
 @cache
@@ -28,7 +42,14 @@ def leaves() -> tuple[str, ...]:
 @cache
 def searchable() -> tuple[str, ...]:
     """Keys that a space may search: those that change a trial and not what it is compared by."""
-    return tuple(key for key in leaves() if key.partition(".")[0] in SEARCHABLE)
+    return tuple(
+        key for key in leaves() if key.partition(".")[0] in SEARCHABLE or key in SEARCHABLE_KEYS
+    )
+
+
+def is_searchable(key: str) -> bool:
+    """Whether a space may search a key: one of `searchable`, or an entry of an open mapping."""
+    return key in searchable() or key.rpartition(".")[0] in OPEN
 
 
 def plain_values(study: Study) -> dict[str, Any]:

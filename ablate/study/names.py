@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
+from ablate.study.keys import BY_NAME
 
 # By dotted key, the names that exist; a key without any is not checked.
 KnownNames = Mapping[str, Sequence[str]]
@@ -15,8 +17,47 @@ KnownNames = Mapping[str, Sequence[str]]
 NamesFor = Callable[[str], KnownNames]
 
 _NOUNS = {"dataset.name": "data set", "model.name": "model", "augment.families": "family"}
-# A mapping by name: its keys are names of another key's kind.
-_NAMED_BY = {"augment.mix": "augment.families", "loss.fma.layer_weights": "loss.fma.layers"}
+# What a key may say instead of a name.
+_WORDS = {"loss.fma.layers": "taps"}
+
+
+class OpenNames(Sequence[str]):
+    """Names that are listed, and others that can only be looked up.
+
+    Args:
+        listed: made when it is first read; what `taps` or an enumeration is.
+        accepts: whether a name that is not listed exists.
+        others: names that are near to one that does not, for the message.
+    """
+
+    def __init__(
+        self,
+        listed: Callable[[], Sequence[str]],
+        accepts: Callable[[str], bool],
+        others: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        self._list = listed
+        self._accepts = accepts
+        self.others = others
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self._listed or self._accepts(name))
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._listed[place]
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    @cached_property
+    def _listed(self) -> tuple[str, ...]:
+        return tuple(self._list())
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The fix for an unknown name, from all that there are."""
+    others = known.others(name) if isinstance(known, OpenNames) else ()
+    return did_you_mean(name, [*known, *others])
 
 
 def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, str]]:
@@ -33,13 +74,22 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if key == "loss.terms" and isinstance(value, str):
         yield from (((), rule) for rule in _term_rules(value, names.get(key)))
         return
-    known = names.get(_NAMED_BY.get(key, key))
-    if not known or (key == "loss.fma.layers" and value == "taps"):
+    if value == _WORDS.get(key, value) and key in _WORDS:
         return
-    noun = _NOUNS.get(_NAMED_BY.get(key, key), _last(_NAMED_BY.get(key, key)).removesuffix("s"))
-    for path, name in _named(value):
-        if name not in known:
-            yield path, f"unknown {noun}, got {show(name)}. {did_you_mean(name, known)}"
+    if key in BY_NAME:
+        entries = value if isinstance(value, dict) else {}
+        found: Iterable[tuple[Path, str]] = (((name,), name) for name in entries)
+    else:
+        found = _named(value)
+    kinds = [kind for kind in BY_NAME.get(key, (key,)) if names.get(kind)]
+    if not kinds:
+        return
+    for path, name in found:
+        if not any(name in names[kind] for kind in kinds):
+            known = [other for kind in kinds for other in names[kind]]
+            noun = " or ".join(_noun(kind) for kind in kinds)
+            fix = nearest(name, names[kinds[0]] if len(kinds) == 1 else known)
+            yield path, f"unknown {noun}, got {show(name)}. {fix}"
 
 
 def check_names(document: Document, names: KnownNames, refused: set[Path]) -> set[Path]:
@@ -52,7 +102,7 @@ def check_names(document: Document, names: KnownNames, refused: set[Path]) -> se
         The paths of the unknown names.
     """
     unknown: set[Path] = set()
-    for key in dict.fromkeys([*names, *_NAMED_BY, "loss.terms"]):
+    for key in dict.fromkeys([*names, *BY_NAME, "loss.terms"]):
         path = tuple(key.split("."))
         if key == "objectives.metric":
             objectives = document.get(("objectives",))
@@ -85,9 +135,7 @@ def _named(value: Any) -> Iterator[tuple[Path, str]]:
         yield (), value
     elif isinstance(value, list | tuple):
         yield from (((i,), item) for i, item in enumerate(value) if isinstance(item, str))
-    elif isinstance(value, dict):
-        yield from (((name,), name) for name in value)
 
 
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
+def _noun(key: str) -> str:
+    return _NOUNS.get(key, key.rpartition(".")[2].removesuffix("s"))

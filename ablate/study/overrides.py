@@ -6,11 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ablate.errors import Problem, did_you_mean
 from ablate.study.document import Document, Path, Place
-from ablate.study.keys import all_keys
+from ablate.study.keys import BY_NAME, all_keys
 from ablate.study.yaml_source import parse_yaml
-
-# Keys whose value is a mapping by name, so that one entry of it can be set.
-_BY_NAME = ("augment.mix", "loss.fma.layer_weights")
 
 
 def apply_overrides(
@@ -39,7 +36,7 @@ def apply_overrides(
             include_space()
             parameter = key.removeprefix("space.")
             path = _find_parameter(document, ("space",), parameter) or ("space", parameter)
-        elif key in all_keys() or key.rpartition(".")[0] in _BY_NAME:
+        elif key in all_keys() or key.rpartition(".")[0] in BY_NAME:
             path = tuple(key.split("."))
         else:
             rule = f"unknown key. {did_you_mean(key, all_keys())}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablate.space.schema import space_definitions
-from ablate.study.keys import all_keys
-from ablate.study.names import KnownNames
+from ablate.study.keys import BY_NAME, all_keys
+from ablate.study.names import KnownNames, OpenNames
 from ablate.study.settings import Study
 
 
@@ -23,16 +23,15 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ablate study"
     for key, known in names.items():
-        if known:
+        if isinstance(known, OpenNames):
+            _suggest(_property(schema, key), list(known))
+        elif known:
             _enumerate(_property(schema, key), key, list(known))
-    for key, named_by in (
-        ("augment.mix", "augment.families"),
-        ("loss.fma.layer_weights", "loss.fma.layers"),
-    ):
-        if names.get(named_by):
-            _branch(_property(schema, key), "object")["propertyNames"] = {
-                "enum": list(names[named_by])
-            }
+    for key, kinds in BY_NAME.items():
+        known = [name for kind in kinds for name in names.get(kind, ())]
+        # Names that can only be looked up are no enumeration.
+        if known and not any(isinstance(names[kind], OpenNames) for kind in kinds):
+            _branch(_property(schema, key), "object")["propertyNames"] = {"enum": known}
     descriptions = {key: _property(schema, key).get("description", "") for key in all_keys()}
     schema["$defs"] |= space_definitions(descriptions)
     schema["properties"]["space"] = {
@@ -65,6 +64,11 @@ def _branch(node: dict[str, Any], kind: str) -> dict[str, Any]:
     """The alternative of a type, or the schema itself where it has none."""
     branches: list[dict[str, Any]] = node.get("anyOf", [node])
     return next(branch for branch in branches if branch.get("type") == kind)
+
+
+def _suggest(node: dict[str, Any], known: list[str]) -> None:
+    if known and "anyOf" not in node:
+        node["examples"] = known
 
 
 def _enumerate(node: dict[str, Any], key: str, known: list[str]) -> None:

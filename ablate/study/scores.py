@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
+"""What a finetuning took: metrics that are no accuracy, of which less is better."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -19,10 +22,12 @@ class Scores:
         clean_accuracy: on the images as they are.
         accuracies: type -> severity (as text, "1" to "5") -> accuracy.
         families: family -> its types, in the order of the suite.
-        seen_types: types that the network was finetuned on.
+        seen_types: types that the network was finetuned on, scored or not.
         epochs: passes over the training images in this finetuning.
         student_images: images that went forward and backward through the network.
         train_seconds: wall time of the finetuning, without scoring.
+        teacher_images: images that went forward through a teacher.
+        train_flops: floating point operations of both, as torch counts them; 0: not counted.
     """
 
     split: str
@@ -34,6 +39,8 @@ class Scores:
     epochs: int = 0
     student_images: int = 0
     train_seconds: float = 0.0
+    teacher_images: int = 0
+    train_flops: int = 0
 
     def type_accuracy(self, kind: str) -> float:
         """Mean over the severities of one distortion type."""
@@ -50,12 +57,12 @@ class Scores:
 
     @property
     def robust_accuracy_seen(self) -> float:
-        """Mean over the types finetuned on; NaN where there is none."""
-        return self._mean(self.seen_types)
+        """Mean over the scored types that it was finetuned on; NaN where there is none."""
+        return self._mean([kind for kind in self.accuracies if kind in self.seen_types])
 
     @property
     def robust_accuracy_unseen(self) -> float:
-        """Mean over the types not finetuned on; NaN where there is none."""
+        """Mean over the scored types that it was not finetuned on; NaN where there is none."""
         return self._mean([kind for kind in self.accuracies if kind not in self.seen_types])
 
     def _mean(self, kinds: Sequence[str]) -> float:
@@ -76,8 +83,7 @@ class Scores:
             named[f"{split}_accuracy.{kind}"] = self.type_accuracy(kind)
             for severity, accuracy in by_severity.items():
                 named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
-        named["train_seconds"] = self.train_seconds
-        return named
+        return named | {cost: float(getattr(self, cost)) for cost in COSTS}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

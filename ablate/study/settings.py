@@ -8,128 +8,47 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Names = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+from ablate.study.sections.augment import AugmentSettings, AugMixSettings
+from ablate.study.sections.base import Seed, Settings
+from ablate.study.sections.data import DatasetSettings, ModelSettings, ValidationSettings
+from ablate.study.sections.loss import (
+    CleanSettings,
+    DASettings,
+    FMASettings,
+    LossSettings,
+    STSettings,
+)
+from ablate.study.sections.training import (
+    BaselineSettings,
+    BudgetSettings,
+    FinetuneSettings,
+    TrainingSettings,
+)
 
-
-class Settings(BaseModel):
-    """Base of every section: frozen, no unknown keys, no silent conversion, no NaN."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
-
-
-class ValidationSettings(Settings):
-    """Which images the search is scored on; the baseline never sees them."""
-
-    fraction: Fraction = Field(0.1, description="Share of each class of the training images.")
-    seed: Seed = Field(0, description="Seed of the stratified split.")
-
-
-class DatasetSettings(Settings):
-    name: str = Field(description="`digits`, or `image_folder` with a `path`.")
-    path: str | None = Field(
-        None, description="Folder with train/CLASS/* and test/CLASS/*, relative to the study file."
-    )
-    image_size: Annotated[int, Field(ge=8, le=1024)] = Field(
-        32, description="Side in pixels; images of another size are resized."
-    )
-    crop_padding: Annotated[int, Field(ge=0, le=16)] = Field(
-        0, description="Training images are shifted by up to this many pixels; 0 turns it off."
-    )
-    horizontal_flip: bool = Field(False, description="Mirror training images at random.")
-    validation: ValidationSettings = ValidationSettings()
-
-
-class ModelSettings(Settings):
-    name: str = Field(description="`resnet8`, `resnet20`.")
-
-
-class TrainingSettings(Settings):
-    """SGD with Nesterov momentum; the learning rate falls to 0 along a cosine."""
-
-    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="Clean images a step.")
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Weight = 5e-4
-    seed: Seed = Field(0, description="Seed of the weights, the order of images and all draws.")
-
-
-class BaselineSettings(TrainingSettings):
-    epochs: Annotated[int, Field(ge=1)] = 10
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-
-
-class BudgetSettings(Settings):
-    epochs: Annotated[int, Field(ge=1)] = Field(4, description="Passes over the training images.")
-
-
-class FinetuneSettings(TrainingSettings):
-    budget: BudgetSettings = BudgetSettings()
-
-
-class CleanSettings(Settings):
-    weight: Weight = Field(1.0, description="Weight of cross-entropy on the clean images.")
-
-
-class DASettings(Settings):
-    weight: Weight = Field(1.0, description="Weight of cross-entropy on the augmented images.")
-
-
-class STSettings(Settings):
-    weight: Weight = Field(1.0, description="Weight of the stability term.")
-    form: str = Field("cross_entropy", description="Distance of the two predictions.")
-    anchor: Literal["both", "clean"] = Field(
-        "both",
-        description="`both`: the gradient flows through both branches; `clean`: the clean branch "
-        "is a target without gradient.",
-    )
-
-
-class FMASettings(Settings):
-    weight: Weight = Field(1.0, description="Weight of the feature-map term.")
-    layers: Names | Literal["taps"] = Field(
-        "taps", description="Taps of the model (`ablate layers MODEL`); `taps` is all of them."
-    )
-    layer_weights: dict[str, Weight] | None = Field(
-        None, description="Weight by layer, scaled to sum 1; none: uniform."
-    )
-    distance: str = Field("relative", description="Distance of two feature maps.")
-    anchor: Literal["both", "clean"] = Field("clean", description="As `loss.st.anchor`.")
-
-
-class LossSettings(Settings):
-    terms: str = Field("clean+fma", description="Terms joined by +: clean, da, st, fma.")
-    clean: CleanSettings = CleanSettings()
-    da: DASettings = DASettings()
-    st: STSettings = STSettings()
-    fma: FMASettings = FMASettings()
-
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        return tuple(self.terms.split("+"))
-
-
-class AugmentSettings(Settings):
-    """Combined augmentations: which distortions make the augmented copy."""
-
-    method: Literal["per_sample"] = Field(
-        "per_sample", description="One distortion type drawn for each image."
-    )
-    families: Names = Field(
-        ("noise", "blur", "photometric"), description="Families of distortion to draw from."
-    )
-    mix: dict[str, Weight] | None = Field(
-        None, description="Ratio by family, scaled to sum 1 over `families`; none: uniform."
-    )
-    strength: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="Strengths are drawn uniformly from 0 to this; 1 is the strongest."
-    )
+__all__ = [
+    "AugMixSettings",
+    "AugmentSettings",
+    "BaselineSettings",
+    "BudgetSettings",
+    "CleanSettings",
+    "DASettings",
+    "DatasetSettings",
+    "FMASettings",
+    "FinetuneSettings",
+    "LossSettings",
+    "ModelSettings",
+    "ObjectiveSettings",
+    "RobustnessSettings",
+    "RunSettings",
+    "STSettings",
+    "SearchSettings",
+    "Settings",
+    "Study",
+    "TrainingSettings",
+    "ValidationSettings",
+]
 
 
 class ObjectiveSettings(Settings):
@@ -157,7 +76,7 @@ class RobustnessSettings(Settings):
 
 
 class RunSettings(Settings):
-    """How it is run: nothing here but `precision` and `cpus_per_trial` changes a score."""
+    """How it is run: only `precision`, `compile` and `cpus_per_trial` change a score's digits."""
 
     parallel: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="Trials at once; `auto`: as many as the CPUs and GPUs carry."
@@ -166,8 +85,11 @@ class RunSettings(Settings):
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Whole or a fraction below 1; `auto`: one where Ray sees any, else 0."
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="`auto`: bf16 where the hardware has it."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="`auto`: bf16 where the hardware has it, else fp32."
+    )
+    compile: Literal[False, "default", "reduce-overhead"] = Field(
+        False, description="Mode of torch.compile for training steps; `false`: not compiled."
     )
     max_failures: Annotated[int, Field(ge=0)] = Field(
         0, description="Retries of a trial that raised (none for a loss that is not finite)."
@@ -218,6 +140,12 @@ class Study(Settings):
     storage: str | None = Field(
         None, description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db."
     )
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What every result of the study has to say beside its numbers."""
+        seen = self.baseline.saw_validation
+        return ("validation seen by the baseline",) if seen else ()
 
     def with_values(self, values: dict[str, Any]) -> Study:
         """This study with dotted keys replaced, validated again.

@@ -16,9 +16,18 @@ from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 
 TYPES = [kind for types in FAMILIES.values() for kind in types]
-WITHOUT_RANDOMNESS = {"gaussian_blur", "contrast"}
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-NOT_TYPES = {"__init__", "kind", "random", "shapes"}
+WITHOUT_RANDOMNESS = {
+    "gaussian_blur",
+    "defocus_blur",
+    "zoom_blur",
+    "contrast",
+    "jpeg",
+    "pixelate",
+}
+OF_COLOURS = {"saturation", "hue"}
+NOT_TYPES = {"__init__", "convolution", "kind", "random", "shapes"}
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+SIZES = [(32, 32), (8, 8), (17, 23), (224, 224), (1, 1), (1, 40)]
 
 
 @pytest.fixture(params=TYPES)
@@ -26,43 +35,84 @@ def distortion(request: pytest.FixtureRequest) -> Distortion:
     return load(request.param)
 
 
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+            ],
+        ),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def make_images(
-    batch: int = 8, channels: int = 3, height: int = 16, width: int = 16, seed: int = 0
+    batch: int = 8,
+    channels: int = 3,
+    height: int = 16,
+    width: int = 16,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Tensor:
-    """Smooth coloured images in [0.1, 0.9], so that blur and colour changes have a grip."""
+    """Images in [0.05, 0.95] whose waves are the weaker the finer, by 1 / frequency.
+
+    That is the spectrum of photographs (Field 1987).  Half of each is shared by the channels.
+    """
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(batch, channels, 4, 4, generator=generator)
-    return 0.1 + 0.8 * torch.nn.functional.interpolate(coarse, (height, width), mode="nearest")
+    own = torch.randn(batch, channels, 2 * height, 2 * width, generator=generator)
+    noise = own + torch.randn(batch, 1, 2 * height, 2 * width, generator=generator)
+    down, across = torch.fft.fftfreq(2 * height), torch.fft.fftfreq(2 * width)
+    frequency = torch.hypot(*torch.meshgrid(down, across, indexing="ij"))
+    frequency[0, 0] = torch.inf
+    # Twice as large and cut, since a spectrum knows no border.
+    waves = torch.fft.ifft2(torch.fft.fft2(noise) / frequency).real[:, :, :height, :width]
+    waves = waves - waves.mean()
+    return (0.5 + 0.2 * waves / waves.square().mean().sqrt()).clamp(0.05, 0.95).to(device)
 
 
 def distort(
     distortion: Distortion, images: Tensor, strength: float | Tensor, seed: int = 1
 ) -> Tensor:
     if not isinstance(strength, Tensor):
-        strength = torch.full((len(images),), strength)
-    return distortion(images, strength, make_generator(seed, "cpu"))
+        strength = torch.full((len(images),), strength, device=images.device)
+    return distortion(images, strength, make_generator(seed, images.device))
+
+
+def measure_distances(distortion: Distortion, images: Tensor) -> list[float]:
+    """Mean absolute distance from the images, at six strengths from 0 to 1."""
+    return [
+        (distort(distortion, images, fifth / 5) - images).abs().mean().item() for fifth in range(6)
+    ]
 
 
 def test_every_file_in_the_folder_is_registered_once() -> None:
     folder = Path(ablate.distortion.__file__).parent
     files = {file.stem for file in folder.glob("*.py")} - NOT_TYPES
     assert sorted(TYPES) == sorted(files)
-    assert len(TYPES) >= 6
+    assert len(TYPES) >= 16
 
 
 def test_its_name_is_its_files(distortion: Distortion) -> None:
     assert load(distortion.name) is distortion
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(16, 16), (7, 13), (1, 1)])
-def test_keeps_shape_dtype_and_range(
-    distortion: Distortion, dtype: torch.dtype, channels: int, size: tuple[int, int]
+@pytest.mark.parametrize("size", SIZES)
+def test_keeps_shape_dtype_device_and_range(
+    distortion: Distortion, dtype: torch.dtype, channels: int, size: tuple[int, int], device: str
 ) -> None:
-    images = make_images(5, channels, *size).to(dtype)
-    for strength in (0.0, 0.5, 1.0):
-        distorted = distort(distortion, images, strength)
+    images = make_images(2, channels, *size, device=device).to(dtype)
+    # White and black as well, where rounding would leave the range.
+    images[0, :, :1], images[1, :, :1] = 0, 1
+    for strength in ([0.0, 0.5], [1.0, 1e-5]):
+        distorted = distort(distortion, images, torch.tensor(strength, device=device))
         assert distorted.shape == images.shape
         assert distorted.dtype == dtype
         assert distorted.device == images.device
@@ -70,28 +120,50 @@ def test_keeps_shape_dtype_and_range(
         assert 0 <= distorted.min() <= distorted.max() <= 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_strength_0_is_the_identity(distortion: Distortion, dtype: torch.dtype) -> None:
-    images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(32, 32), (17, 23), (96, 80)])
+def test_strength_0_is_the_identity(
+    distortion: Distortion, dtype: torch.dtype, channels: int, size: tuple[int, int], device: str
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, channels, *size, generator=generator).to(device, dtype)
     assert torch.equal(distort(distortion, images, 0.0), images)
+    # And in a batch with others, which take another path than a batch of nothing to do.
+    mixed = distort(distortion, images, torch.tensor([1.0, 0.0, 0.5], device=device))
+    assert torch.equal(mixed[1], images[1])
 
 
-def test_stays_finite_on_black_and_white(distortion: Distortion) -> None:
-    images = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])
-    distorted = distort(distortion, images, 1.0)
-    assert bool(torch.isfinite(distorted).all())
-    assert 0 <= distorted.min() <= distorted.max() <= 1
+@pytest.mark.parametrize("channels", [1, 3])
+def test_stays_finite_on_black_and_white(
+    distortion: Distortion, channels: int, device: str
+) -> None:
+    images = torch.stack([torch.zeros(channels, 16, 16), torch.ones(channels, 16, 16)])
+    for strength in (0.0, 1e-6, 0.5, 1.0):
+        distorted = distort(distortion, images.to(device), strength)
+        assert bool(torch.isfinite(distorted).all())
+        assert 0 <= distorted.min() <= distorted.max() <= 1
 
 
-def test_stronger_is_further(distortion: Distortion) -> None:
-    images = make_images(64)
-    distances = [
-        (distort(distortion, images, strength) - images).abs().mean().item()
-        for strength in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    ]
+def test_stronger_is_further(distortion: Distortion, device: str) -> None:
+    distances = measure_distances(distortion, make_images(64, 3, 32, 32, device=device))
     assert distances == sorted(distances)
     assert len(set(distances)) == len(distances)
+    assert distances[1] > 0.002
     assert distances[-1] > 0.02
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (17, 23), (96, 96)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_stronger_is_no_nearer_at_other_sizes(
+    distortion: Distortion, channels: int, size: tuple[int, int]
+) -> None:
+    distances = measure_distances(distortion, make_images(24, channels, *size))
+    if distortion.name != "pixelate" or min(size) > 16:
+        # Cells of 1 to 2 pixels are as far off as they happen to lie to the pixels.
+        assert distances == sorted(distances)
+    assert distances[0] == 0
+    assert (distances[-1] > 0.01) == (channels == 3 or distortion.name not in OF_COLOURS)
 
 
 def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
@@ -102,9 +174,13 @@ def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
         torch.testing.assert_close(mixed[row], distort(distortion, images, strength)[row])
 
 
-def test_rows_of_a_draw_stand_for_their_images(distortion: Distortion) -> None:
-    images, strengths = make_images(8), torch.linspace(0.2, 1, 8)
-    draws = distortion.draw(images.shape, make_generator(1, "cpu"))
+@pytest.mark.parametrize("size", [(16, 16), (17, 23), (96, 96)])
+def test_an_image_does_not_depend_on_the_others(
+    distortion: Distortion, size: tuple[int, int], device: str
+) -> None:
+    images, strengths = make_images(8, 3, *size, device=device), torch.linspace(0.2, 1, 8)
+    strengths = strengths.to(device)
+    draws = distortion.draw(images.shape, make_generator(1, device))
     rows = torch.tensor([6, 1, 3])
     some = distortion.apply(images[rows], strengths[rows], draws[rows])
     torch.testing.assert_close(some, distort(distortion, images, strengths)[rows])
@@ -142,18 +218,17 @@ def test_autocast_does_not_matter(distortion: Distortion) -> None:
     assert torch.equal(inside, distort(distortion, images, 0.6))
 
 
-def test_no_image_is_no_problem(distortion: Distortion) -> None:
-    empty = torch.empty(0, 3, 8, 8)
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+def test_no_image_is_no_problem(distortion: Distortion, size: tuple[int, int]) -> None:
+    empty = torch.empty(0, 3, *size)
     assert distort(distortion, empty, torch.empty(0)).shape == empty.shape
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_works_on_every_device_here(distortion: Distortion, device: str) -> None:
-    images = make_images().to(device)
-    strength = torch.full((8,), 0.5, device=device)
-    distorted = distortion(images, strength, make_generator(1, device))
-    assert distorted.device == images.device
-    torch.testing.assert_close(distorted, distortion(images, strength, make_generator(1, device)))
+def test_the_same_state_gives_the_same_images(distortion: Distortion, device: str) -> None:
+    images = make_images(device=device)
+    torch.testing.assert_close(
+        distort(distortion, images, 0.5), distort(distortion, images, 0.5), rtol=0, atol=0
+    )
 
 
 BAD = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ablate.errors import UsageError
+from ablate.errors import DataError, ParameterError, UsageError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.data.load import load_dataset
@@ -29,17 +30,22 @@ ONE_EPOCH = BaselineSettings(epochs=1)
 
 
 def load(data: DatasetSettings = DATA) -> Dataset:
-    return load_dataset(data, Path(), Path())
+    return load_dataset(data, Path(), Path(), image_size=data.image_size or 8)
 
 
 def obtain(
     cache: Path,
+    *,
     data: DatasetSettings = DATA,
     settings: BaselineSettings = ONE_EPOCH,
     precision: str = "fp32",
+    model: ModelSettings = MODEL,
+    base: Path | None = None,
 ) -> Baseline:
     environment = resolve_environment(precision, threads=1, device="cpu")
-    return obtain_baseline(load(data), data, MODEL, settings, environment=environment, cache=cache)
+    return obtain_baseline(
+        load(data), data, model, settings, environment=environment, cache=cache, base=base
+    )
 
 
 def tell(cache: Path, answers: multiprocessing.Queue[Baseline]) -> None:
@@ -103,8 +109,8 @@ def test_what_changes_it_makes_another(tmp_path: Path) -> None:
 
 def test_its_weights_are_loaded_into_a_new_network(tmp_path: Path) -> None:
     baseline, data = obtain(tmp_path), load()
-    one = load_baseline(baseline, data, "resnet8")
-    other = load_baseline(baseline, data, "resnet8")
+    one = load_baseline(baseline, data, MODEL)
+    other = load_baseline(baseline, data, MODEL)
     assert one is not other
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name])
@@ -118,6 +124,80 @@ def test_the_entry_says_what_it_was_made_from(tmp_path: Path) -> None:
     assert record["made_from"]["train"] == load().train.digest
     assert record["made_from"]["baseline"]["epochs"] == 1
     assert [epoch["epoch"] for epoch in record["curve"]] == [1]
+
+
+def checkpoint(path: Path, saw_validation: bool = False) -> BaselineSettings:
+    return BaselineSettings(checkpoint=str(path), saw_validation=saw_validation)
+
+
+def test_a_checkpoint_is_the_baseline(tmp_path: Path) -> None:
+    """What obtain_baseline wrote is a checkpoint that it reads."""
+    trained = obtain(tmp_path)
+    assert trained.saw_validation is None
+    given = obtain(tmp_path, settings=checkpoint(trained.path))
+    assert given.train_seconds == 0
+    assert given.saw_validation is False
+    assert given.key != trained.key
+    assert given.sha256 == trained.sha256
+    assert obtain(tmp_path, settings=checkpoint(trained.path)) == given
+    seen = obtain(tmp_path, settings=checkpoint(trained.path, saw_validation=True))
+    assert seen == replace(given, saw_validation=True)
+    record = json.loads((given.path.parent / "baseline.json").read_text())
+    assert record["made_from"]["checkpoint"] == f"sha256:{trained.sha256}"
+    assert record["curve"] == []
+
+
+def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+    trained = obtain(tmp_path)
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(trained.path.read_bytes())
+    given = obtain(tmp_path, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
+    assert given == obtain(tmp_path, settings=checkpoint(trained.path))
+    other = obtain(tmp_path, settings=BaselineSettings(epochs=1, seed=1))
+    moved.write_bytes(other.path.read_bytes())
+    again = obtain(tmp_path, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
+    assert (again.sha256, again.key) != (given.sha256, given.key)
+
+
+def test_a_checkpoint_of_another_network_leaves_no_entry(tmp_path: Path) -> None:
+    trained = obtain(tmp_path / "one")
+    deeper = ModelSettings(name="resnet20")
+    with pytest.raises(DataError, match=r"must hold the weights of resnet20, got .* missing \("):
+        obtain(tmp_path / "other", settings=checkpoint(trained.path), model=deeper)
+    assert not list((tmp_path / "other").glob("baselines/*/*"))
+
+
+NET = """
+from torch import nn
+
+def small(classes):
+    return nn.Sequential(nn.Conv2d(3, classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+"""
+
+
+def test_a_network_of_ones_own_is_trained_anew_when_its_code_changes(tmp_path: Path) -> None:
+    model = ModelSettings(name="baseline_nets:small")
+    (tmp_path / "baseline_nets.py").write_text(NET)
+    one = obtain(tmp_path, model=model, base=tmp_path)
+    assert obtain(tmp_path, model=model, base=tmp_path) == one
+    loaded = load_baseline(one, load(), model, base=tmp_path)
+    assert set(loaded.state_dict()) == {"0.weight", "0.bias"}
+    (tmp_path / "baseline_nets.py").write_text(NET + "# other\n")
+    assert obtain(tmp_path, model=model, base=tmp_path).key != one.key
+
+
+def test_a_network_that_does_not_take_the_images(tmp_path: Path) -> None:
+    """Before anything is trained, and in words that name the key."""
+    (tmp_path / "baseline_flat.py").write_text(
+        "from torch import nn\n\n"
+        "def flat(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))\n"
+    )
+    with pytest.raises(ParameterError) as error:
+        obtain(tmp_path, model=ModelSettings(name="baseline_flat:flat"), base=tmp_path)
+    assert str(error.value).startswith(
+        "dataset.image_size: baseline_flat:flat must take images of 8 x 8, got RuntimeError: "
+    )
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

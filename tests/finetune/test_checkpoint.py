@@ -16,6 +16,7 @@ from ablate.finetune.checkpoint import (
     save_checkpoint,
 )
 from ablate.finetune.model.build import build_model
+from ablate.study.settings import ModelSettings
 
 STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).view(2, 3)}, "seconds": 1.5}
 
@@ -57,7 +58,7 @@ def test_a_missing_state_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_are_exported_as_safetensors(tmp_path: Path) -> None:
-    model = build_model("resnet8", 10, (0.5,) * 3, (0.5,) * 3, seed=0)
+    model = build_model(ModelSettings(name="resnet8"), 10, (0.5,) * 3, (0.5,) * 3, seed=0)
     export_weights(model, tmp_path / "new" / "weights.safetensors")
     weights = load_file(tmp_path / "new" / "weights.safetensors")
     assert weights.keys() == model.state_dict().keys()

@@ -15,12 +15,12 @@ from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 
-def load(folder: Path, seed: int = 0, **settings: object) -> Dataset:
+def load(folder: Path, seed: int = 0, image_size: int = 32, **settings: object) -> Dataset:
     validation = ValidationSettings(fraction=0.2, seed=seed)
     chosen = DatasetSettings.model_validate(
         {"name": "digits", "validation": validation, **settings}
     )
-    return load_dataset(chosen, folder, folder / "cache")
+    return load_dataset(chosen, folder, folder / "cache", image_size=image_size)
 
 
 def rows(images: torch.Tensor) -> set[bytes]:
@@ -68,6 +68,11 @@ def test_statistics_are_those_of_the_training_split(tmp_path: Path) -> None:
 
 def test_other_image_size(tmp_path: Path) -> None:
     assert load(tmp_path, image_size=16).train.images.shape[1:] == (3, 16, 16)
+
+
+def test_a_resize_cuts_the_middle(tmp_path: Path) -> None:
+    whole, cut = load(tmp_path, image_size=40), load(tmp_path, image_size=32, resize=40)
+    assert torch.equal(cut.test().images, whole.test().images[:, :, 4:36, 4:36])
 
 
 def test_scans_keep_their_ink() -> None:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from ablate.errors import DataError
-from ablate.finetune.data import image_folder
 from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.decode import decode_image
 from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
@@ -33,19 +33,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path, image_size: int = 12, path: str | None = "images") -> Dataset:
-    settings = DatasetSettings(
+def load(
+    folder: Path,
+    image_size: int = 12,
+    path: str | None = "images",
+    validation: str | None = None,
+    **settings: object,
+) -> Dataset:
+    chosen = DatasetSettings(
         name="image_folder",
         path=path,
-        image_size=image_size,
-        validation=ValidationSettings(fraction=0.2),
+        validation=ValidationSettings(fraction=0.2, path=validation),
+        **settings,
     )
-    return load_dataset(settings, folder, folder / "cache")
+    return load_dataset(chosen, folder, folder / "cache", image_size=image_size)
 
 
-def refused(folder: Path) -> str:
+def refused(folder: Path, **settings: object) -> str:
     with pytest.raises(DataError) as error:
-        load(folder)
+        load(folder, **settings)
     return str(error.value).replace(str(folder), "")
 
 
@@ -102,17 +108,17 @@ def test_absolute_path(folder: Path) -> None:
     settings = DatasetSettings(
         name="image_folder",
         path=str(folder / "images"),
-        image_size=12,
         validation=ValidationSettings(fraction=0.2),
     )
-    assert len(load_dataset(settings, Path("elsewhere"), folder / "cache").train) == 16
+    data = load_dataset(settings, Path("elsewhere"), folder / "cache", image_size=12)
+    assert len(data.train) == 16
 
 
 def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
     wide = Image.new("RGB", (60, 20), "blue")
     wide.paste("red", (20, 0, 40, 20))
     wide.save(folder / "wide.png")
-    pixels = image_folder.decode_image(folder / "wide.png", 10)
+    pixels = decode_image(folder / "wide.png", 10)
     assert pixels.shape == (3, 10, 10)
     assert (pixels[0, :, 1:-1] == 255).all()
     assert (pixels[2, :, 1:-1] == 0).all()
@@ -122,21 +128,21 @@ def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
 def test_every_mode_becomes_rgb(folder: Path, mode: str) -> None:
     file = folder / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.new(mode, (12, 12)).save(file)
-    assert image_folder.decode_image(file, 12).shape == (3, 12, 12)
+    assert decode_image(file, 12).shape == (3, 12, 12)
 
 
 def test_no_path(folder: Path) -> None:
     with pytest.raises(DataError) as error:
         load(folder, path=None)
     assert str(error.value) == (
-        "dataset.path: image_folder needs a folder with train/ and test/, got none. Add it."
+        "dataset.path: image_folder needs a folder with train/ and test/ or val/, got none. Add it."
     )
 
 
 def test_folder_missing(folder: Path) -> None:
     shutil.rmtree(folder / "images")
     assert refused(folder) == (
-        "/images: must have train/CLASS/* and test/CLASS/*, got no such folder. "
+        "/images: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no such folder. "
         "Correct dataset.path; it starts from the study file's folder."
     )
 
@@ -144,7 +150,8 @@ def test_folder_missing(folder: Path) -> None:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_split_missing(folder: Path, split: str) -> None:
     shutil.rmtree(folder / "images" / split)
-    assert f"/images: must have train/CLASS/* and test/CLASS/*, got no {split}/." in refused(folder)
+    message = f"/images: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no {split}/."
+    assert refused(folder).startswith(message)
 
 
 def test_no_classes(folder: Path) -> None:
@@ -182,3 +189,98 @@ def test_truncated_image(folder: Path) -> None:
     file = folder / "images/train/dog/003.png"
     file.write_bytes(file.read_bytes()[:200])
     assert "003.png: must be a readable image" in refused(folder)
+
+
+def test_a_link_that_leads_nowhere(folder: Path) -> None:
+    (folder / "images/train/cat/link.png").symlink_to(folder / "gone.png")
+    assert refused(folder) == (
+        "/images/train/cat/link.png: must be an image, got a link that leads nowhere. "
+        "Mend or remove it."
+    )
+
+
+def test_val_is_the_test_set_where_there_is_no_other(folder: Path) -> None:
+    before = load(folder)
+    (folder / "images/test").rename(folder / "images/val")
+    data = load(folder)
+    assert data.test().digest == before.test().digest
+    assert data.validation.digest == before.validation.digest
+
+
+def test_val_beside_test_is_the_validation_split(folder: Path) -> None:
+    before = load(folder)
+    shutil.copytree(folder / "images/test", folder / "images/val")
+    Image.new("RGB", (12, 12), "red").save(folder / "images/val/cat/000.png")
+    data = load(folder)
+    assert len(data.train) == 20
+    assert len(data.validation) == 8
+    assert data.validation.images[0, 0].min() == 255
+    assert data.test().digest == before.test().digest
+    assert data.digest != before.digest
+
+
+def test_a_validation_folder_of_its_own(folder: Path) -> None:
+    shutil.copytree(folder / "images/test", folder / "held")
+    data = load(folder, validation="held")
+    assert len(data.train) == 20
+    assert data.validation.digest == data.test().digest
+
+
+def test_a_validation_folder_goes_before_val(folder: Path) -> None:
+    shutil.copytree(folder / "images/train", folder / "images/val")
+    shutil.copytree(folder / "images/test", folder / "held")
+    assert len(load(folder).validation) == 20
+    assert len(load(folder, validation="held").validation) == 8
+
+
+def test_no_validation_folder(folder: Path) -> None:
+    assert refused(folder, validation="held") == (
+        "/held: must have CLASS/*, got no such folder. Correct dataset.validation.path; it starts "
+        "from the study file's folder."
+    )
+
+
+def test_a_validation_folder_with_other_classes(folder: Path) -> None:
+    shutil.copytree(folder / "images/test/cat", folder / "held/cat")
+    assert refused(folder, validation="held") == (
+        "/held: must have the classes of /images/train, got dog in only one of them. "
+        "Add or remove their folders."
+    )
+
+
+def test_one_class(folder: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(folder / "images" / split / "dog")
+    assert refused(folder) == (
+        "dataset.name: image_folder must have at least two classes, got only cat. "
+        "Add the images of another."
+    )
+
+
+def test_mixed_sizes(folder: Path) -> None:
+    Image.new("RGB", (50, 37)).save(folder / "images/train/dog/004.png")
+    assert refused(folder) == (
+        "/images/train: must have images of one size, got 12x12 (cat/000.png) and 50x37 "
+        "(dog/004.png). Set dataset.resize: 14, or make them one size."
+    )
+    assert not list((folder / "cache/data").glob("*/"))
+    assert load(folder, resize=14).train.images.shape == (16, 3, 12, 12)
+
+
+def test_a_resize_fits_the_shorter_side_and_cuts_the_middle(folder: Path) -> None:
+    tall = Image.new("RGB", (20, 60), "blue")
+    tall.paste("red", (5, 25, 15, 35))
+    tall.save(folder / "tall.png")
+    pixels = decode_image(folder / "tall.png", 10, resize=20)
+    assert pixels.shape == (3, 10, 10)
+    assert (pixels[0] == 255).all()
+    assert (pixels[2] == 0).all()
+    half = decode_image(folder / "tall.png", 8, resize=10)
+    assert (half[0, 2:6, 2:6] == 255).all()
+    assert (half[2, 0] == 255).all()
+
+
+def test_another_resize_is_decoded_anew(folder: Path) -> None:
+    one, other = (load(folder, image_size=8, resize=size) for size in (8, 12))
+    assert one.digest != other.digest
+    assert load(folder, image_size=8, resize=8).digest == one.digest

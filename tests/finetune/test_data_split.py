@@ -8,7 +8,12 @@ import torch
 
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Source, Split, channel_statistics, digest_images
-from ablate.finetune.data.split import split_stratified, split_validation
+from ablate.finetune.data.split import (
+    sample_stratified,
+    split_stratified,
+    split_validation,
+    take_fraction,
+)
 from ablate.study.settings import ValidationSettings
 
 
@@ -103,3 +108,47 @@ def test_a_constant_channel_has_standard_deviation_one() -> None:
     mean, std = channel_statistics(images)
     assert mean == pytest.approx((0.2,))
     assert std == (1.0,)
+
+
+def test_a_fraction_keeps_every_class_and_holds_the_smaller_ones() -> None:
+    split = make_split([0] * 40 + [1] * 20 + [2] * 10)
+    kept = [
+        {image.numpy().tobytes() for image in take_fraction(split, share, seed=5).images}
+        for share in (0.1, 0.2, 0.5)
+    ]
+    assert [len(images) for images in kept] == [7, 14, 35]
+    assert kept[0] < kept[1] < kept[2]
+    assert torch.bincount(take_fraction(split, 0.2, seed=5).labels).tolist() == [8, 4, 2]
+
+
+def test_a_fraction_depends_on_its_seed_alone() -> None:
+    split = make_split([0, 1] * 50)
+    one = take_fraction(split, 0.2, seed=1).digest
+    assert take_fraction(split, 0.2, seed=1).digest == one
+    assert take_fraction(split, 0.2, seed=2).digest != one
+    assert take_fraction(split, 1.0, seed=1) is split
+
+
+def test_a_fraction_of_images_without_labels() -> None:
+    assert len(take_fraction(make_split([-1] * 30), 0.1, seed=0)) == 3
+
+
+def test_a_fraction_that_leaves_a_class_without_images_is_refused() -> None:
+    split = make_split([0] * 100 + [1] * 20)
+    with pytest.raises(DataError) as error:
+        take_fraction(split, 0.01, seed=0, classes=("cat", "dog"))
+    assert str(error.value) == (
+        "dataset.train_fraction: must leave each class an image, got 0.01 with 20 images of "
+        "'dog'. Raise it, or add images."
+    )
+    with pytest.raises(DataError, match="with 20 images of class 1"):
+        take_fraction(split, 0.01, seed=0)
+
+
+def test_a_sample_has_every_class() -> None:
+    labels = torch.tensor([0] * 1000 + [1] * 2)
+    rows = sample_stratified(labels, 100, seed=0)
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert torch.bincount(labels[rows]).tolist() == [100, 1]
+    assert sample_stratified(labels, 5000, seed=0).tolist() == list(range(1002))
+    assert torch.equal(rows, sample_stratified(labels, 100, seed=0))

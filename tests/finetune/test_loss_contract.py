@@ -1,42 +1,43 @@
-"""What every term of the objective promises, over all that are registered."""
+"""What every term of the objective promises, over all that are registered and their variants."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import ablate.finetune.loss
-from ablate.errors import ParameterError
-from ablate.finetune.loss import DISTANCES, TERMS
-from ablate.finetune.loss.objective import Pair, build_loss
+import ablate.finetune.loss.form
+from ablate.finetune.loss import DISTANCES, FORMS, TERMS
+from ablate.finetune.loss.anchor import ANCHORS
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.loss.term import View, Views
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
-TAPS = ("stem", "stage1")
-SHARED = {"__init__", "anchor", "objective", "term"}
+NAMES = LayerNames({"stem": "stem", "stage1": "stage1"}, ("stem", "stage1", "stage1.conv"))
+SHARED = {"__init__", "anchor", "layer_weights", "objective", "precision", "term"}
 
-# Every term and variant, and the branches of the pair into which its gradient flows.
-VARIANTS = {
-    "clean": ({}, {"clean_logits"}),
-    "da": ({}, {"augmented_logits"}),
-    "st both": ({"st": {"anchor": "both"}}, {"clean_logits", "augmented_logits"}),
-    "st clean": ({"st": {"anchor": "clean"}}, {"augmented_logits"}),
+# Every term with its defaults, and every variant of the consistency terms.
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{term: {} for term in TERMS},
     **{
-        f"fma {distance} clean": (
-            {"fma": {"distance": distance, "anchor": "clean"}},
-            {"augmented_features"},
-        )
-        for distance in DISTANCES
+        f"st {form} {anchor}": {"form": form, "anchor": anchor}
+        for form in FORMS
+        for anchor in ANCHORS
     },
+    **{f"st {form} warm": {"form": form, "temperature": 3.0} for form in FORMS},
     **{
-        f"fma {distance} both": (
-            {"fma": {"distance": distance, "anchor": "both"}},
-            {"clean_features", "augmented_features"},
-        )
+        f"fma {distance} {anchor}": {"distance": distance, "anchor": anchor}
         for distance in DISTANCES
+        for anchor in ANCHORS
     },
+    "fma geometric": {"layer_weights": "geometric"},
+    "fma module path": {"layers": ["stage1.conv"]},
 }
 
 
@@ -49,117 +50,185 @@ def term_of(variant: str) -> str:
     return variant.partition(" ")[0]
 
 
-def settings_of(variant: str) -> LossSettings:
-    return LossSettings.model_validate({"terms": term_of(variant), **VARIANTS[variant][0]})
+def settings_of(variant: str, **more: Any) -> LossSettings:
+    name = term_of(variant)
+    return LossSettings.model_validate({"terms": name, name: {**VARIANTS[variant], **more}})
 
 
-def make_pair(dtype: torch.dtype = torch.float32) -> Pair:
+def make_views(dtype: torch.dtype = torch.float32) -> Views:
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(dtype).requires_grad_()
 
-    clean = {"stem": draw(6, 4, 8, 8), "stage1": draw(6, 8, 4, 4)}
-    distorted = {"stem": draw(6, 4, 8, 8), "stage1": draw(6, 8, 4, 4)}
+    def view() -> View:
+        maps = {"stem": draw(6, 4, 8, 8), "stage1": draw(6, 8, 4, 4), "stage1.conv": draw(6, 5)}
+        return View(draw(6, 3), maps)
+
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    return Pair(draw(6, 3), draw(6, 3), labels, clean, distorted)
+    teachers = {"pretrained": view(), "ema": view()}
+    return Views(labels, view(), (view(), view()), (0.25, 0.75), teachers)
 
 
-def leaves(pair: Pair) -> dict[str, list[Tensor]]:
-    assert pair.augmented_logits is not None
+def tensors_of(view: View | None) -> list[Tensor]:
+    assert view is not None
+    return [view.logits, *view.features.values()]
+
+
+def leaves(views: Views) -> dict[str, list[Tensor]]:
     return {
-        "clean_logits": [pair.clean_logits],
-        "augmented_logits": [pair.augmented_logits],
-        "clean_features": list(pair.clean_features.values()),
-        "augmented_features": list(pair.augmented_features.values()),
+        "clean": tensors_of(views.clean),
+        **{f"copy {number}": tensors_of(view) for number, view in enumerate(views.copies)},
+        **{anchor: tensors_of(view) for anchor, view in views.teachers.items()},
     }
 
 
-def test_every_file_in_the_folder_is_registered_and_in_this_suite() -> None:
+def every_tensor(views: Views) -> Iterator[Tensor]:
+    for tensors in leaves(views).values():
+        yield from tensors
+
+
+def pick(views: Views, order: Tensor) -> Views:
+    """The same views of other images."""
+
+    def of(view: View) -> View:
+        maps = {layer: features[order] for layer, features in view.features.items()}
+        return View(view.logits[order], maps)
+
+    assert views.clean is not None
+    teachers = {anchor: of(view) for anchor, view in views.teachers.items()}
+    copies = tuple(map(of, views.copies))
+    return Views(views.labels[order], of(views.clean), copies, views.copy_weights, teachers)
+
+
+def test_every_file_in_the_folders_is_registered() -> None:
     folder = Path(ablate.finetune.loss.__file__).parent
-    assert set(TERMS) == {file.stem for file in folder.glob("*.py")} - SHARED
-    assert {term_of(variant) for variant in VARIANTS} == set(TERMS)
+    assert {file.stem for file in folder.glob("*.py")} - SHARED == set(TERMS)
+    forms = Path(ablate.finetune.loss.form.__file__).parent
+    assert {file.stem for file in forms.glob("*.py")} - {"__init__"} == set(FORMS)
 
 
 def test_gradient_is_alive_where_it_should_flow_and_nowhere_else(variant: str) -> None:
-    pair = make_pair()
-    build_loss(settings_of(variant), TAPS)(pair).backward()
-    for branch, tensors in leaves(pair).items():
-        for tensor in tensors:
-            if branch in VARIANTS[variant][1]:
-                assert tensor.grad is not None, branch
-                assert bool(torch.isfinite(tensor.grad).all())
-                assert tensor.grad.abs().max() > 1e-8, branch
-            else:
-                assert tensor.grad is None, branch
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+    loss(views).backward()
+    held = VARIANTS[variant].get("anchor", "clean" if term_of(variant) == "fma" else "both")
+    moving = set()
+    if loss.needs_clean and held == "both":
+        moving.add("clean")
+    if loss.needs_augmented:
+        moving |= {"copy 0", "copy 1"}
+    alive = {}
+    for branch, tensors in leaves(views).items():
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
+        assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        alive[branch] = [float(gradient.abs().max()) for gradient in gradients]
+    assert {branch for branch, sizes in alive.items() if sizes} == moving
+    assert all(size > 1e-8 for sizes in alive.values() for size in sizes)
+
+
+def test_every_layer_it_names_has_a_gradient(variant: str) -> None:
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+    loss(views).backward()
+    for layer in loss.layers:
+        assert all(copy.features[layer].grad is not None for copy in views.copies)
 
 
 def test_a_step_down_the_gradient_lowers_it(variant: str) -> None:
-    pair = make_pair()
-    loss = build_loss(settings_of(variant), TAPS)
-    before = loss(pair)
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+    before = loss(views)
     before.backward()
     with torch.no_grad():
-        for tensors in leaves(pair).values():
-            for tensor in tensors:
-                if tensor.grad is not None:
-                    tensor.sub_(0.01 * tensor.grad / tensor.grad.norm())
-        assert loss(pair) < before
+        for tensor in every_tensor(views):
+            if tensor.grad is not None:
+                tensor.sub_(0.01 * tensor.grad / tensor.grad.norm())
+        assert loss(views) < before
 
 
 def test_scalar_in_fp32_whatever_the_network_computes_in(variant: str) -> None:
-    loss = build_loss(settings_of(variant), TAPS)
+    loss = build_loss(settings_of(variant), NAMES)
     with torch.autocast("cpu", torch.bfloat16):
-        value = loss(make_pair(torch.bfloat16))
+        value = loss(make_views(torch.bfloat16))
+        value.backward()
     assert value.shape == ()
     assert value.dtype == torch.float32
-    wide = loss(make_pair()).item()
-    assert value.item() == pytest.approx(wide, rel=0.02)
+    assert value.item() == pytest.approx(loss(make_views()).item(), rel=0.02)
+
+
+def test_the_order_of_the_batch_does_not_matter(variant: str) -> None:
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+    moved = pick(views, torch.tensor([3, 0, 5, 1, 4, 2]))
+    torch.testing.assert_close(loss(moved), loss(views))
 
 
 def test_it_is_a_mean_over_the_batch(variant: str) -> None:
-    pair = make_pair()
-    loss = build_loss(settings_of(variant), TAPS)
-    twice = Pair(
-        *(torch.cat([part, part]) for part in pair[:3]),
-        *({layer: torch.cat([maps, maps]) for layer, maps in part.items()} for part in pair[3:]),
-    )
-    torch.testing.assert_close(loss(twice), loss(pair))
+    loss = build_loss(settings_of(variant), NAMES)
+    views = make_views()
+    twice = pick(views, torch.arange(12) % 6)
+    if "invariance" in variant:  # twice an image is two images at no distance
+        assert loss(twice) > loss(views)
+    else:
+        torch.testing.assert_close(loss(twice), loss(views))
+
+
+def test_the_order_of_the_copies_does_not_matter(variant: str) -> None:
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+    turned = views._replace(copies=views.copies[::-1], copy_weights=views.copy_weights[::-1])
+    torch.testing.assert_close(loss(turned), loss(views))
 
 
 def test_its_weight_scales_it(variant: str) -> None:
-    name = term_of(variant)
-    plain = build_loss(settings_of(variant), TAPS)
-    data = settings_of(variant).model_dump()
-    data[name]["weight"] = 2.5
-    heavy = build_loss(LossSettings.model_validate(data), TAPS)
-    pair = make_pair()
-    torch.testing.assert_close(heavy(pair), 2.5 * plain(pair))
+    plain = build_loss(settings_of(variant), NAMES)
+    heavy = build_loss(settings_of(variant, weight=2.5), NAMES)
+    views = make_views()
+    torch.testing.assert_close(heavy(views), 2.5 * plain(views))
+    torch.testing.assert_close(plain(views, {term_of(variant): 2.5}), 2.5 * plain(views))
 
 
-def test_it_says_what_it_reads(variant: str) -> None:
-    loss = build_loss(settings_of(variant), TAPS)
-    assert loss.needs_augmented == (variant != "clean")
-    assert loss.layers == (TAPS if variant.startswith("fma") else ())
+def test_what_it_does_not_ask_for_it_does_not_read(variant: str) -> None:
+    views = make_views()
+    loss = build_loss(settings_of(variant), NAMES)
+
+    def keep(view: View) -> View:
+        return View(view.logits, {layer: view.features[layer] for layer in loss.layers})
+
+    assert views.clean is not None
+    less = Views(
+        views.labels if loss.needs_labels else torch.full((6,), -1),
+        keep(views.clean) if loss.needs_clean else None,
+        tuple(map(keep, views.copies)) if loss.needs_augmented else (),
+        views.copy_weights if loss.needs_augmented else (),
+        {anchor: keep(views.teachers[anchor]) for anchor in loss.teachers},
+    )
+    torch.testing.assert_close(loss(less), loss(views))
 
 
-def test_a_batch_without_copies_is_refused_where_they_are_read(variant: str) -> None:
-    pair = make_pair()
-    alone = Pair(pair.clean_logits, None, pair.labels, pair.clean_features, {})
-    loss = build_loss(settings_of(variant), TAPS)
-    if variant == "clean":
-        assert bool(torch.isfinite(loss(alone)))
-    elif variant.startswith("fma"):
-        with pytest.raises(ParameterError) as caught:
-            loss(alone)
-        assert str(caught.value) == (
-            "loss.fma: clean and distorted feature maps must be of the same layers, "
-            "got ['stage1', 'stem'] and []. Take both from one FeatureTaps."
-        )
-    else:
-        with pytest.raises(ParameterError) as caught:
-            loss(alone)
-        assert str(caught.value) == (
-            "pair: a term reads the augmented copies, got augmented_logits=None. "
-            "Run them through the network where RobustLoss.needs_augmented is true."
-        )
+def test_the_fewest_images_are_enough(variant: str) -> None:
+    loss = build_loss(settings_of(variant), NAMES)
+    few = pick(make_views(), torch.arange(loss.min_images))
+    assert bool(torch.isfinite(loss(few)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_value_of_a_cpu(variant: str) -> None:
+    views = make_views()
+
+    def move(view: View) -> View:
+        maps = {layer: features.detach().cuda() for layer, features in view.features.items()}
+        return View(view.logits.detach().cuda(), maps)
+
+    assert views.clean is not None
+    there = Views(
+        views.labels.cuda(),
+        move(views.clean),
+        tuple(map(move, views.copies)),
+        views.copy_weights,
+        {anchor: move(view) for anchor, view in views.teachers.items()},
+    )
+    loss = build_loss(settings_of(variant), NAMES)
+    torch.testing.assert_close(loss(there).cpu(), loss(views).detach(), rtol=1e-4, atol=1e-6)

@@ -2,73 +2,131 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from ablate.errors import ParameterError
-from ablate.finetune.loss.objective import Pair, build_loss
+from ablate.finetune.loss.objective import RobustLoss, build_loss
+from ablate.finetune.loss.term import View, Views
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 TAPS = ("stem", "stage1", "stage2", "stage3")
+NAMES = LayerNames(
+    {"stem": "stem", "stage1": "layer1", "stage2": "layer2", "stage3": "layer3"},
+    ("stem", "layer1", "layer1.0", "layer1.1", "layer2", "layer2.0", "layer3", "head"),
+)
 
 
-def make_pair() -> Pair:
+def make_views(copies: int = 1) -> Views:
     generator = torch.Generator().manual_seed(0)
-    clean, distorted = (
-        {tap: torch.randn(4, 2, 4, 4, generator=generator) for tap in TAPS} for _ in range(2)
-    )
-    logits = [torch.randn(4, 3, generator=generator) for _ in range(2)]
-    return Pair(logits[0], logits[1], torch.tensor([0, 1, 2, 0]), clean, distorted)
+
+    def view() -> View:
+        maps = {tap: torch.randn(4, 2, 4, 4, generator=generator) for tap in TAPS}
+        return View(torch.randn(4, 3, generator=generator), maps)
+
+    teachers = {"pretrained": view(), "ema": view()}
+    weights = (1 / copies,) * copies
+    views = tuple(view() for _ in range(copies))
+    return Views(torch.tensor([0, 1, 2, 0]), view(), views, weights, teachers)
 
 
-def build(**settings: Any) -> Any:
-    return build_loss(LossSettings.model_validate(settings), TAPS)
+def build(**settings: Any) -> RobustLoss:
+    return build_loss(LossSettings.model_validate(settings), NAMES)
 
 
 def test_it_is_the_weighted_sum_of_its_terms() -> None:
-    pair = make_pair()
+    views = make_views(copies=2)
     weights = {"clean": 0.5, "da": 2.0, "st": 0.25, "fma": 3.0}
     sections = {name: {"weight": weight} for name, weight in weights.items()}
-    whole = build(terms="clean+da+st+fma", **sections)(pair)
-    parts = sum(weight * build(terms=name)(pair) for name, weight in weights.items())
-    torch.testing.assert_close(whole, parts)
+    loss = build(terms="clean+da+st+fma", **sections)
+    parts = {name: build(terms=name)(views) for name in weights}
+    values = loss.values(views)
+    assert list(values) == list(weights)
+    torch.testing.assert_close(values, parts)
+    torch.testing.assert_close(loss(views), sum(weights[name] * parts[name] for name in weights))
+    factors = {"fma": 0.5, "st": 4.0}
+    scaled = sum(weights[name] * factors.get(name, 1) * parts[name] for name in weights)
+    torch.testing.assert_close(loss(views, factors), scaled)
 
 
 def test_a_term_that_is_not_named_does_not_count() -> None:
-    pair = make_pair()
+    views = make_views()
     torch.testing.assert_close(
-        build(terms="clean", fma={"weight": 9.0})(pair), build(terms="clean")(pair)
+        build(terms="clean", fma={"weight": 9.0})(views), build(terms="clean")(views)
     )
 
 
-def test_clean_alone_wants_no_copies_and_no_taps() -> None:
-    loss = build(terms="clean")
-    assert not loss.needs_augmented
-    assert loss.layers == ()
+READS = [  # settings; clean, copies, labels, teachers
+    ({"terms": "clean"}, (True, False, True, ())),
+    ({"terms": "da"}, (False, True, True, ())),
+    ({"terms": "st"}, (True, True, False, ())),
+    ({"terms": "fma"}, (True, True, False, ())),
+    ({"terms": "clean+fma"}, (True, True, True, ())),
+    ({"terms": "st", "st": {"form": "js", "anchor": "ema"}}, (False, True, False, ("ema",))),
+    ({"terms": "fma", "fma": {"anchor": "pretrained"}}, (False, True, False, ("pretrained",))),
+    (
+        {"terms": "clean+st+fma", "st": {"anchor": "ema"}, "fma": {"anchor": "pretrained"}},
+        (True, True, True, ("ema", "pretrained")),
+    ),
+    (
+        {"terms": "da+st+fma", "st": {"anchor": "ema"}, "fma": {"anchor": "ema"}},
+        (False, True, True, ("ema",)),
+    ),
+]
 
 
-@pytest.mark.parametrize("terms", ["da", "st", "fma", "clean+st", "clean+fma"])
-def test_every_other_term_wants_copies(terms: str) -> None:
-    assert build(terms=terms).needs_augmented
+@pytest.mark.parametrize(("settings", "expected"), READS, ids=[str(one) for one, _ in READS])
+def test_it_says_what_it_reads(settings: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    loss = build(**settings)
+    found = (loss.needs_clean, loss.needs_augmented, loss.needs_labels, loss.teachers)
+    assert found == expected
 
 
-def test_layers_are_those_with_a_weight() -> None:
+def test_it_says_how_it_is_to_be_run() -> None:
+    plain = build(terms="clean+fma")
+    assert (plain.activation, plain.gradient_scaled, plain.min_images) == ("after", (), 1)
+    assert plain.teacher_decay == 0.99
+    fma = {"activation": "before", "scale": "gradient", "distance": "cka"}
+    other = build(terms="clean+fma", fma=fma, teacher_decay=0.5)
+    assert (other.activation, other.gradient_scaled) == ("before", ("fma",))
+    assert (other.min_images, other.teacher_decay) == (2, 0.5)
+
+
+def test_layers_are_those_with_a_weight_first_to_last() -> None:
+    assert build(terms="clean").layers == ()
     assert build(terms="clean+fma").layers == TAPS
-    assert build(terms="fma", fma={"layers": ["stage3", "stem"]}).layers == ("stage3", "stem")
+    assert build(terms="fma", fma={"layers": ["stage3", "stem"]}).layers == ("stem", "stage3")
     weights = {"stem": 0.0, "stage3": 2.0}
     assert build(terms="fma", fma={"layer_weights": weights}).layers == ("stage3",)
+    paths = ["head", "layer1.1", "stage1", "layer1.0"]
+    ordered = ("layer1.0", "layer1.1", "stage1", "head")
+    assert build(terms="fma", fma={"layers": paths}).layers == ordered
+
+
+def test_depth_weighs_layers() -> None:
+    views = make_views()
+    alone = [build(terms="fma", fma={"layers": [tap]})(views) for tap in TAPS]
+    for scheme, weights in {
+        "uniform": (1, 1, 1, 1),
+        "linear": (1, 2, 3, 4),
+        "geometric": (1, 2, 4, 8),
+    }.items():
+        fma = {"layers": list(TAPS[::-1]), "layer_weights": scheme}
+        expected = sum(w * one for w, one in zip(weights, alone, strict=True)) / sum(weights)
+        torch.testing.assert_close(build(terms="fma", fma=fma)(views), expected)
 
 
 def test_only_the_layers_in_use_are_read() -> None:
-    pair = make_pair()
+    views = make_views()
     loss = build(terms="fma", fma={"layers": ["stage2"]})
-    one = pair._replace(
-        clean_features={"stage2": pair.clean_features["stage2"]},
-        augmented_features={"stage2": pair.augmented_features["stage2"]},
-    )
-    torch.testing.assert_close(loss(pair), loss(one))
+    one = [View(view.logits, {"stage2": view.features["stage2"]}) for view in views.copies]
+    assert views.clean is not None
+    clean = View(views.clean.logits, {"stage2": views.clean.features["stage2"]})
+    torch.testing.assert_close(loss(Views(views.labels, clean, tuple(one), (1.0,))), loss(views))
 
 
 BAD = [
@@ -102,7 +160,13 @@ BAD = [
     ),
     (
         {"terms": "fma", "fma": {"layers": ["stage"]}},
-        "loss.fma.layers: must be taps of the model, got 'stage'. Did you mean stage3?",
+        "loss.fma.layers: must be taps or module paths of the model, got 'stage'. "
+        "Did you mean stage3?",
+    ),
+    (
+        {"terms": "fma", "fma": {"layers": ["stem", "layer1.2"]}},
+        "loss.fma.layers: must be taps or module paths of the model, got 'layer1.2'. "
+        "Did you mean layer1.1?",
     ),
     (
         {"terms": "fma", "fma": {"layers": ["stem", "stem"]}},
@@ -110,8 +174,14 @@ BAD = [
         "Raise its weight in loss.fma.layer_weights.",
     ),
     (
+        {"terms": "fma", "fma": {"layers": ["stage1", "layer1"]}},
+        "loss.fma.layers: a layer may stand once, got stage1 and layer1, which are the same. "
+        "Raise its weight in loss.fma.layer_weights.",
+    ),
+    (
         {"terms": "fma", "fma": {"layer_weights": {"stam": 0.0, "stage1": 1.0}}},
-        "loss.fma.layer_weights: must be taps of the model, got 'stam'. Did you mean stem?",
+        "loss.fma.layer_weights: must be taps or module paths of the model, got 'stam'. "
+        "Did you mean stem?",
     ),
     (
         {"terms": "fma", "fma": {"layers": ["stem"], "layer_weights": {"stage3": 1.0}}},
@@ -124,7 +194,8 @@ BAD = [
     ),
     (
         {"terms": "fma", "fma": {"distance": "l2"}},
-        "loss.fma.distance: must be a registered distance, got 'l2'. Known: relative, mse, cosine.",
+        "loss.fma.distance: must be a registered distance, got 'l2'. Known: relative, mse, l1, "
+        "cosine, cosine_per_position, unit, attention, pooled, cka, invariance.",
     ),
     (
         {"terms": "st", "st": {"form": "crossentropy"}},
@@ -140,7 +211,97 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_a_model_without_taps_has_no_fma() -> None:
+def test_a_model_without_taps_needs_module_paths() -> None:
+    names = LayerNames({}, ("features", "head"))
     with pytest.raises(ParameterError) as caught:
-        build_loss(LossSettings(terms="clean+fma"), ())
-    assert str(caught.value) == "loss.fma.layers: needs at least one layer, got none. Name a tap."
+        build_loss(LossSettings(terms="clean+fma"), names)
+    assert str(caught.value) == (
+        "loss.fma.layers: needs at least one layer, got 'taps' and a network without taps. "
+        "List module paths, as `ablate layers MODEL` shows them."
+    )
+    settings = LossSettings.model_validate({"terms": "fma", "fma": {"layers": ["features"]}})
+    assert build_loss(settings, names).layers == ("features",)
+
+
+def test_terms_read_maps_at_one_place() -> None:
+    first = build(terms="fma").terms[0]
+    second = replace(first, name="mine", activation="before")
+    with pytest.raises(ParameterError) as caught:
+        RobustLoss([first, second])
+    assert str(caught.value) == (
+        "loss: all terms must read feature maps at one place, got fma after and mine before the "
+        "activation. Give them one setting of activation."
+    )
+    assert RobustLoss([replace(first, layers=()), second]).activation == "before"
+
+
+BAD_VIEWS = [
+    (
+        "clean",
+        {},
+        {"clean": None},
+        "views: a term reads the clean images, got clean=None. "
+        "Run them through the student where RobustLoss.needs_clean is true.",
+    ),
+    (
+        "da",
+        {},
+        {"copies": ()},
+        "views: a term reads the augmented copies, got none. "
+        "Run them through the student where RobustLoss.needs_augmented is true.",
+    ),
+    (
+        "fma",
+        {},
+        {"copy_weights": ()},
+        "views: each copy needs a weight, got 1 copies and 0 weights. "
+        "Pass copy_weights that sum to 1.",
+    ),
+    (
+        "st",
+        {"anchor": "ema"},
+        {"teachers": {}},
+        "views: a term's anchor is the teacher ema, got []. "
+        "Run the clean images through each of RobustLoss.teachers.",
+    ),
+    (
+        "st",
+        {"anchor": "ema"},
+        {"teachers": {"ema": View(torch.zeros(4, 10), {})}},
+        "loss.st.anchor: the teacher's logits must have the student's shape, got [4, 10] and "
+        "[4, 3]. Use a teacher of the same network.",
+    ),
+    (
+        "fma",
+        {"anchor": "pretrained", "layers": ["stem"]},
+        {"teachers": {"pretrained": View(torch.zeros(4, 3), {"stem": torch.zeros(4, 8, 4, 4)})}},
+        "loss.fma.anchor: the teacher's feature map of stem must have the student's shape, got "
+        "[4, 8, 4, 4] and [4, 2, 4, 4]. Use a teacher of the same network.",
+    ),
+    (
+        "fma",
+        {"layers": ["stem"]},
+        {"copies": (View(torch.zeros(4, 3), {"stem": torch.zeros(4, 2, 2, 2)}),)},
+        "loss.fma: the feature maps of stem must have one shape, got [4, 2, 4, 4] and "
+        "[4, 2, 2, 2]. Pass one distorted copy per image.",
+    ),
+    (
+        "fma",
+        {"layers": ["stem"]},
+        {"copies": (View(torch.zeros(4, 3), {}),)},
+        "loss.fma: clean and distorted feature maps must be of the same layers, "
+        "got ['stem'] and []. Take both from one FeatureTaps.",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("term", "settings", "parts", "message"), BAD_VIEWS, ids=[row[-1] for row in BAD_VIEWS]
+)
+def test_bad_views(
+    term: str, settings: dict[str, Any], parts: dict[str, Any], message: str
+) -> None:
+    loss = build(terms=term, **{term: settings})
+    with pytest.raises(ParameterError) as caught:
+        loss(make_views()._replace(**parts))
+    assert str(caught.value) == message

@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 import ablate.finetune.loss
 from ablate import StabilityLoss
-from ablate.finetune.loss import DISTANCES, TERMS
+from ablate.finetune.loss import DISTANCES, FORMS, TERMS
+from ablate.finetune.loss.anchor import ANCHORS
 
 README = (Path(ablate.finetune.loss.__file__).parent / "README.md").read_text()
 
@@ -40,6 +41,6 @@ def test_its_loop_trains() -> None:
     assert bool(torch.isfinite(StabilityLoss()(*names["logits"].chunk(2))))
 
 
-def test_it_names_every_term_and_distance() -> None:
-    rows = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
-    assert rows == {*TERMS, *DISTANCES}
+def test_it_names_every_term_distance_form_and_anchor() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)
+    assert rows == [*TERMS, *DISTANCES, *FORMS, *ANCHORS]

@@ -1,8 +1,9 @@
-"""Values of the terms by hand, and FMA and ST as modules of their own."""
+"""Values of the terms by hand, and FMA as a module of its own."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,14 @@ from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.clean import clean_loss
 from ablate.finetune.loss.da import da_loss
-from ablate.finetune.loss.fma import FMALoss, scale_weights
-from ablate.finetune.loss.st import StabilityLoss, stability_loss
+from ablate.finetune.loss.fma import FMALoss
+from ablate.finetune.loss.layer_weights import order_by_depth, scale_weights
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.loss.term import View, Views
+from ablate.finetune.model.taps import LayerNames
+from ablate.study.settings import LossSettings
+
+LAYERS = ("stem", "stage1", "stage2", "stage3")
 
 
 def logits_of(*rows: tuple[float, ...]) -> Tensor:
@@ -35,27 +42,50 @@ def test_cross_entropies_by_hand() -> None:
     assert da_loss(logits, labels).item() == pytest.approx(expected)
 
 
-def test_stability_by_hand() -> None:
-    clean = logits_of((0.5, 0.25, 0.25), (1 / 3, 1 / 3, 1 / 3))
-    distorted = logits_of((0.25, 0.5, 0.25), (0.2, 0.4, 0.4))
-    first = 0.5 * math.log(4) + 0.25 * math.log(2) + 0.25 * math.log(4)
-    second = (math.log(5) + 2 * math.log(2.5)) / 3
-    assert stability_loss(clean, distorted).item() == pytest.approx((first + second) / 2)
+def test_images_without_a_label_do_not_count() -> None:
+    logits = logits_of((0.5, 0.25, 0.25), (0.1, 0.8, 0.1)).requires_grad_()
+    value = clean_loss(logits, torch.tensor([0, -1]))
+    assert value.item() == pytest.approx(math.log(2))
+    value.backward()
+    assert logits.grad is not None
+    assert logits.grad[1].tolist() == [0, 0, 0]
+    assert clean_loss(logits, torch.tensor([-1, -1])).item() == 0
 
 
-def test_stability_of_equal_predictions_is_their_entropy() -> None:
-    logits = logits_of((0.5, 0.25, 0.25))
-    entropy = 0.5 * math.log(2) + 0.5 * math.log(4)
-    assert StabilityLoss()(logits, logits).item() == pytest.approx(entropy)
-    apart = logits_of((0.25, 0.5, 0.25))
-    assert StabilityLoss()(logits, apart).item() > entropy
+def build(terms: str, **settings: Any) -> Any:
+    names = LayerNames({layer: layer for layer in LAYERS}, LAYERS)
+    return build_loss(LossSettings.model_validate({"terms": terms, **settings}), names)
 
 
-def test_stability_ignores_a_shift_of_the_logits() -> None:
-    clean, distorted = logits_of((0.5, 0.3, 0.2)), logits_of((0.2, 0.3, 0.5))
-    torch.testing.assert_close(
-        StabilityLoss()(clean + 5, distorted - 3), StabilityLoss()(clean, distorted)
-    )
+def make_views(weights: tuple[float, ...]) -> Views:
+    views = [
+        View(torch.randn(4, 3, generator=torch.Generator().manual_seed(seed)), make_maps(seed))
+        for seed in range(len(weights) + 1)
+    ]
+    return Views(torch.tensor([0, 1, 2, 0]), views[0], tuple(views[1:]), weights)
+
+
+@pytest.mark.parametrize("terms", ["da", "st", "fma"])
+def test_copies_count_by_their_weight(terms: str) -> None:
+    loss, views = build(terms), make_views((0.5, 0.3, 0.2))
+    alone = [loss(views._replace(copies=(copy,), copy_weights=(1.0,))) for copy in views.copies]
+    expected = sum(w * one for w, one in zip(views.copy_weights, alone, strict=True))
+    torch.testing.assert_close(loss(views), expected)
+
+
+def test_js_counts_all_copies_alike() -> None:
+    loss, views = build("st", st={"form": "js"}), make_views((0.9, 0.1))
+    torch.testing.assert_close(loss(views), loss(views._replace(copy_weights=(0.5, 0.5))))
+
+
+@pytest.mark.parametrize("terms", ["st", "fma"])
+def test_a_teacher_takes_the_place_of_the_clean_branch(terms: str) -> None:
+    views = make_views((0.5, 0.5))
+    assert views.clean is not None
+    student = build(terms, **{terms: {"anchor": "clean"}})(views)
+    loss = build(terms, **{terms: {"anchor": "pretrained"}})
+    taught = views._replace(clean=None, teachers={"pretrained": views.clean})
+    torch.testing.assert_close(loss(taught), student)
 
 
 def test_anchors_give_one_value() -> None:
@@ -68,7 +98,7 @@ def test_anchors_give_one_value() -> None:
 def test_fma_of_equal_maps_is_0(distance: str) -> None:
     maps = make_maps(0)
     copies = {layer: features.clone() for layer, features in maps.items()}
-    assert FMALoss(distance)(maps, copies).item() == pytest.approx(0, abs=1e-6)
+    assert FMALoss(distance)(maps, copies).item() == 0
 
 
 def test_fma_by_hand() -> None:
@@ -77,27 +107,38 @@ def test_fma_by_hand() -> None:
     # relative: 1/25 and 4/4
     value = FMALoss(layer_weights={"stem": 3.0, "stage1": 1.0})(clean, distorted)
     assert value.item() == pytest.approx(0.75 / 25 + 0.25)
+    value = FMALoss(layer_weights="linear")(clean, distorted)
+    assert value.item() == pytest.approx((1 / 25 + 2) / 3)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_a_weight_means_the_same_for_one_layer_as_for_four(distance: str) -> None:
-    clean = dict.fromkeys(("stem", "stage1", "stage2", "stage3"), make_maps(0)["stem"])
-    distorted = dict.fromkeys(clean, make_maps(1)["stem"])
+    clean = dict.fromkeys(LAYERS, make_maps(0)["stem"])
+    distorted = dict.fromkeys(LAYERS, make_maps(1)["stem"])
     one = FMALoss(distance)({"stem": clean["stem"]}, {"stem": distorted["stem"]})
-    torch.testing.assert_close(FMALoss(distance)(clean, distorted), one)
-    torch.testing.assert_close(
-        FMALoss(distance, {"stem": 5.0, "stage2": 2.0})(clean, distorted), one
-    )
+    for weights in ("uniform", "linear", "geometric", {"stem": 5.0, "stage2": 2.0}):
+        torch.testing.assert_close(FMALoss(distance, weights)(clean, distorted), one)
 
 
 def test_weights_sum_to_1_in_the_order_of_the_layers() -> None:
     weights = scale_weights(("stem", "stage1", "stage2"), {"stage2": 3.0, "stem": 1.0, "x": 0.0})
     assert list(weights.items()) == [("stem", 0.25), ("stage2", 0.75)]
-    assert scale_weights(("stem", "stage1"), None) == {"stem": 0.5, "stage1": 0.5}
+    assert scale_weights(("stem", "stage1")) == {"stem": 0.5, "stage1": 0.5}
+    assert scale_weights(("a", "b", "c"), "linear") == {"a": 1 / 6, "b": 2 / 6, "c": 3 / 6}
+    assert scale_weights(("a", "b", "c"), "geometric") == {"a": 1 / 7, "b": 2 / 7, "c": 4 / 7}
+
+
+def test_a_layer_is_as_deep_as_the_last_module_inside_it() -> None:
+    modules = ("conv", "body", "body.0", "body.0.conv", "body.1", "body.10", "head")
+    names = LayerNames({"stage1": "body", "stem": "conv"}, modules)
+    shuffled = ("head", "body.10", "stage1", "body.0", "body.0.conv", "stem", "body.1")
+    ordered = ("stem", "body.0.conv", "body.0", "body.1", "body.10", "stage1", "head")
+    assert order_by_depth(shuffled, names) == ordered
+    assert order_by_depth(ordered[::-1], names) == ordered
 
 
 BAD_WEIGHTS = [
-    ((), None, "loss.fma.layers: needs at least one layer, got none. Name a tap."),
+    ((), "uniform", "loss.fma.layers: needs at least one layer, got none. Name a tap."),
     (
         ("stem", "stage1"),
         {"stage2": 1.0},
@@ -121,12 +162,18 @@ BAD_WEIGHTS = [
         "loss.fma.layer_weights: one weight must be above 0, got {'stem': 0.0}. "
         "Leave layer_weights out for equal weights.",
     ),
+    (
+        ("stem",),
+        "geometrical",
+        "loss.fma.layer_weights: must be a scheme or a weight by layer, got 'geometrical'. "
+        "Did you mean geometric?",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("layers", "weights", "message"), BAD_WEIGHTS)
 def test_bad_layer_weights(
-    layers: tuple[str, ...], weights: dict[str, float] | None, message: str
+    layers: tuple[str, ...], weights: dict[str, float] | str, message: str
 ) -> None:
     with pytest.raises(ParameterError) as caught:
         scale_weights(layers, weights)
@@ -143,17 +190,9 @@ BAD_MODULES = [
         "loss.fma.anchor: must be a registered anchor, got 'clear'. Did you mean clean?",
     ),
     (
-        lambda: StabilityLoss("cross-entropy"),
-        "loss.st.form: must be a registered form, got 'cross-entropy'. Did you mean cross_entropy?",
-    ),
-    (
-        lambda: StabilityLoss(anchor="neither"),
-        "loss.st.anchor: must be a registered anchor, got 'neither'. Known: both, clean.",
-    ),
-    (
-        lambda: StabilityLoss()(torch.zeros(4, 10), torch.zeros(8, 10)),
-        "loss.st: clean and distorted logits must have one shape, got [4, 10] and [8, 10]. "
-        "Pass one distorted copy per image.",
+        lambda: FMALoss(layer_weights="lineal"),
+        "loss.fma.layer_weights: must be a scheme or a weight by layer, got 'lineal'. "
+        "Did you mean linear?",
     ),
     (
         lambda: FMALoss()({"stem": torch.zeros(4, 2)}, {"stem": torch.zeros(8, 2)}),
@@ -174,11 +213,19 @@ BAD_MODULES = [
         lambda: FMALoss()({}, {}),
         "loss.fma.layers: needs at least one layer, got none. Name a tap.",
     ),
+    *(
+        (
+            lambda name=name: FMALoss(name)(*[{"stem": torch.ones(1, 2)}] * 2),
+            f"loss.fma.distance: {name} compares the images of a batch and needs 2, got 1. "
+            "Raise the batch size or choose another distance.",
+        )
+        for name in ("cka", "invariance")
+    ),
 ]
 
 
 @pytest.mark.parametrize(("call", "message"), BAD_MODULES, ids=[text for _, text in BAD_MODULES])
-def test_bad_arguments_of_the_modules(call: object, message: str) -> None:
+def test_bad_arguments_of_the_module(call: object, message: str) -> None:
     with pytest.raises(ParameterError) as caught:
         call()  # type: ignore[operator]
     assert str(caught.value) == message

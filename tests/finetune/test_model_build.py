@@ -1,15 +1,32 @@
-"""One contract over every network, and the layers that it names."""
+"""One contract over every own network, and the layers that it names."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 
 from ablate.errors import ParameterError
-from ablate.finetune.model import MODELS, TAPS, build
-from ablate.finetune.model.build import LayerInfo, build_model, describe_layers, model_taps
+from ablate.finetune.model import MODELS, TAPS, build, is_external, taps_of
+from ablate.finetune.model.build import LayerInfo, describe_layers, own_image_size
+from ablate.finetune.model.normalization import IMAGENET
+from ablate.finetune.model.taps import FeatureTaps, layer_names
+from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+
+
+def build_model(
+    name: str,
+    classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    seed: int,
+    **settings: str,
+) -> torch.nn.Module:
+    model = ModelSettings.model_validate({"name": name, **settings})
+    return build.build_model(model, classes, mean, std, seed)
 
 
 @pytest.fixture(params=MODELS)
@@ -22,15 +39,15 @@ def test_what_is_listed_is_built() -> None:
 
 
 def test_taps_are_listed_as_the_model_has_them(name: str) -> None:
-    model = build_model(name, 10, MEAN, STD, seed=0)
-    assert tuple(model_taps(model)) == TAPS[name]
-    modules = dict(model.named_modules())
-    assert all(path in modules for path in model_taps(model).values())
+    names = layer_names(build_model(name, 10, MEAN, STD, seed=0))
+    assert tuple(names.taps) == TAPS[name] == taps_of(name)
+    assert set(names.taps.values()) <= set(names.modules)
+    assert not is_external(name)
 
 
 def test_images_of_any_size_become_logits(name: str) -> None:
     model = build_model(name, 7, MEAN, STD, seed=0)
-    for side in (8, 32, 33):
+    for side in (8, 9, 16):
         assert model(torch.rand(2, 3, side, side)).shape == (2, 7)
 
 
@@ -40,7 +57,8 @@ def test_weights_follow_the_seed_and_leave_the_random_state(name: str) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     for key, weight in one.state_dict().items():
         assert torch.equal(weight, same.state_dict()[key])
-    assert not torch.equal(one.stem[0].weight, other.stem[0].weight)
+    first, second = next(one.parameters()), next(other.parameters())
+    assert not torch.equal(first, second)
 
 
 def test_normalisation_is_part_of_the_network(name: str) -> None:
@@ -50,6 +68,72 @@ def test_normalisation_is_part_of_the_network(name: str) -> None:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     assert torch.allclose(model(images), plain((images - mean) / std), atol=1e-5)
     assert torch.equal(model.state_dict()["normalize.mean"].flatten(), torch.tensor(MEAN))
+
+
+@pytest.mark.parametrize(
+    ("choice", "mean", "std"),
+    [
+        ("auto", MEAN, STD),
+        ("dataset", MEAN, STD),
+        ("imagenet", *IMAGENET),
+        ("none", (0.0,) * 3, (1.0,) * 3),
+    ],
+)
+def test_normalisation_is_the_one_asked_for(
+    choice: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    state = build_model("resnet8", 10, MEAN, STD, seed=0, normalization=choice).state_dict()
+    assert torch.equal(state["normalize.mean"].flatten(), torch.tensor(mean))
+    assert torch.equal(state["normalize.std"].flatten(), torch.tensor(std))
+
+
+def test_imagenets_statistics_are_of_three_channels() -> None:
+    with pytest.raises(ParameterError) as error:
+        build_model("resnet8", 10, (0.5,), (0.2,), seed=0, normalization="imagenet")
+    assert str(error.value) == (
+        "model: resnet8 with normalization imagenet needs images of 3 channels, got 1. "
+        "Take normalization: dataset and a network that has as many."
+    )
+
+
+def test_grey_images_go_through_a_network_for_them() -> None:
+    assert build_model("wrn-16-2", 10, (0.5,), (0.2,), seed=0)(torch.rand(2, 1, 8, 8)).shape == (
+        2,
+        10,
+    )
+
+
+def test_weights_of_a_seed_stay_what_they_were() -> None:
+    """Cached baselines and seeds of old studies mean the same networks."""
+    sums = {
+        name: float(
+            sum(
+                weight.detach().double().abs().sum()
+                for weight in build_model(name, 10, MEAN, STD, 7).parameters()
+            )
+        )
+        for name in ("resnet8", "resnet20")
+    }
+    assert sums == pytest.approx(
+        {"resnet8": 4769.402876358552, "resnet20": 15461.632424580275}, rel=1e-9
+    )
+
+
+def test_maps_of_named_layers_carry_a_gradient(name: str) -> None:
+    model = build_model(name, 10, MEAN, STD, seed=0)
+    with FeatureTaps(model, TAPS[name]) as taps:
+        model(torch.rand(2, 3, 8, 8))
+        sum(taps.features[layer].square().mean() for layer in TAPS[name]).backward()  # type: ignore[union-attr]
+    assert next(model.parameters()).grad.abs().max() > 0  # type: ignore[union-attr]
+
+
+def test_a_copy_gives_the_same(name: str) -> None:
+    model = build_model(name, 10, MEAN, STD, seed=0).eval()
+    images = torch.rand(2, 3, 8, 8)
+    other = build_model(name, 10, (0.0,) * 3, (1.0,) * 3, seed=1).eval()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model(images), copy.deepcopy(model)(images))
+    assert torch.equal(model(images), other(images))
 
 
 def test_every_weight_gets_a_gradient(name: str) -> None:
@@ -67,8 +151,23 @@ def test_signal_keeps_its_size_through_the_stages() -> None:
     assert 0.1 < logits.std() < 10
 
 
-@pytest.mark.parametrize(("name", "layers"), [("resnet8", 8), ("resnet20", 20)])
+DEPTHS = [
+    ("resnet8", 8),
+    ("resnet20", 20),
+    ("resnet32", 32),
+    ("resnet56", 56),
+    ("wrn-16-2", 13 + 1),
+    ("wrn-28-10", 25 + 1),
+]
+
+
+def test_every_depth_is_known() -> None:
+    assert tuple(name for name, _ in DEPTHS) == MODELS
+
+
+@pytest.mark.parametrize(("name", "layers"), DEPTHS)
 def test_depth_is_in_the_name(name: str, layers: int) -> None:
+    """Convolutions and the classifier; WRN counts its three shortcuts too."""
     model = build_model(name, 10, MEAN, STD, seed=0)
     deep = [
         path
@@ -79,12 +178,18 @@ def test_depth_is_in_the_name(name: str, layers: int) -> None:
 
 
 def test_layers_are_described_with_their_shapes() -> None:
-    assert describe_layers("resnet8", image_size=32) == [
-        LayerInfo("stem", "stem", (16, 32, 32)),
-        LayerInfo("stage1", "stage1", (16, 32, 32)),
-        LayerInfo("stage2", "stage2", (32, 16, 16)),
-        LayerInfo("stage3", "stage3", (64, 8, 8)),
-    ]
+    model = ModelSettings(name="resnet8")
+    assert own_image_size(model) == 32
+    assert (
+        describe_layers(model)
+        == describe_layers(model, 32)
+        == [
+            LayerInfo("stem", "stem", (16, 32, 32)),
+            LayerInfo("stage1", "stage1", (16, 32, 32)),
+            LayerInfo("stage2", "stage2", (32, 16, 16)),
+            LayerInfo("stage3", "stage3", (64, 8, 8)),
+        ]
+    )
 
 
 def test_taps_are_not_changed_by_the_layers_after_them(name: str) -> None:
@@ -97,7 +202,7 @@ def test_taps_are_not_changed_by_the_layers_after_them(name: str) -> None:
     for module in model.modules():
         module.register_forward_hook(keep)
     model(torch.rand(2, 3, 16, 16))
-    assert len(seen) > 20
+    assert len(seen) > 19
     assert all(torch.equal(output, copy) for output, copy in seen)
 
 

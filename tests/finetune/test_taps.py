@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ablate import CombinedAugmentations, FeatureTaps, FMALoss, StabilityLoss
 from ablate.errors import ParameterError
-from ablate.finetune.model.taps import split_halves
+from ablate.finetune.model.build import build_model
+from ablate.finetune.model.taps import LayerNames, layer_names
+from ablate.study.settings import ModelSettings
 
 
 class Pairs(nn.Module):
@@ -88,37 +89,169 @@ def test_split_gives_both_halves(network: Network) -> None:
     torch.testing.assert_close(second["stem"], network.first(distorted))
 
 
-@pytest.mark.parametrize("used", ["first", "second", "both"])
-def test_split_has_the_gradient_of_chunk_in_the_maps_own_memory_format(used: str) -> None:
-    batch = torch.rand(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
-
-    def gradient(split: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-        moving = batch.clone().requires_grad_()
-        first, second = split(moving)
-        value = (first**2).sum() * (used != "second") + (second**3).sum() * (used != "first")
-        return torch.autograd.grad(value, moving)[0]
-
-    def one_half(moving: Tensor) -> Tensor:
-        return (split_halves(moving)[used == "second"] ** 2).sum()
-
-    own = gradient(split_halves)
-    torch.testing.assert_close(own, gradient(lambda moving: moving.chunk(2)))
-    assert own.is_contiguous(memory_format=torch.channels_last)
-    alone = batch.clone().requires_grad_()
-    one_half(alone).backward()
-    assert alone.grad is not None
-    used_rows, other_rows = alone.grad.chunk(2)[:: -1 if used == "second" else 1]
-    assert used_rows.abs().min() > 0
-    assert other_rows.abs().max() == 0
+@pytest.mark.parametrize("n", [1, 3])
+def test_split_gives_a_part_a_copy(network: Network, n: int) -> None:
+    images = [torch.rand(2, 3, 8, 8) for _ in range(n)]
+    with FeatureTaps(network, ["stem", "stage1"]) as taps:
+        network(torch.cat(images))
+        parts = taps.split(n)
+    assert len(parts) == n
+    for part, one in zip(parts, images, strict=True):
+        torch.testing.assert_close(part["stem"], network.first(one))
 
 
-def test_an_odd_batch_has_no_halves() -> None:
-    with pytest.raises(ParameterError) as caught:
-        split_halves(torch.rand(3, 2))
-    assert str(caught.value) == (
-        "split: a batch of clean and augmented images must be even, got 3 rows. "
-        "Concatenate one copy per image."
+def test_without_layers_there_is_an_empty_part_a_copy(network: Network) -> None:
+    with FeatureTaps(network, []) as taps:
+        network(torch.rand(6, 3, 8, 8))
+        assert taps.split(3) == ({}, {}, {})
+
+
+def test_names_of_the_layers(network: Network) -> None:
+    assert layer_names(network) == LayerNames(
+        {"stem": "first", "stage1": "block"},
+        ("first", "block", "block.0", "block.1", "pairs", "head"),
     )
+    assert layer_names(nn.Sequential(nn.ReLU())) == LayerNames({}, ("0",))
+
+
+def test_an_average_goes_by_the_names_of_its_network(network: Network) -> None:
+    average = AveragedModel(network)
+    assert layer_names(average) == layer_names(network)
+    with FeatureTaps(average, ["stage1", "block.0"]) as taps:
+        average(torch.rand(2, 3, 8, 8))
+    assert list(taps.features) == ["stage1", "block.0"]
+
+
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish)
+
+
+@pytest.mark.parametrize("kind", [*ACTIVATIONS, nn.Tanh, nn.Sigmoid])
+def test_before_is_what_the_last_activation_takes_in(kind: type[nn.Module]) -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), kind(), nn.Conv2d(4, 4, 1), kind()))
+    images = torch.rand(2, 3, 4, 4)
+    with FeatureTaps(model, ["0"], "before") as taps:
+        model(images)
+    block = model[0]
+    torch.testing.assert_close(taps.features["0"], block[2](block[1](block[0](images))))
+    taps.features["0"].square().mean().backward()
+    assert block[0].weight.grad.abs().max() > 0
+
+
+def test_the_activation_itself_can_be_tapped_before(network: Network) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    with FeatureTaps(network, ["block.1", "stage1"], "before") as taps:
+        network(images)
+    expected = network.block[0](network.first(images))
+    for features in taps.features.values():
+        torch.testing.assert_close(features, expected)
+
+
+def test_one_activation_used_twice_is_read_at_its_last_use() -> None:
+    model = build_model(ModelSettings(name="resnet8"), 5, (0.5,) * 3, (0.5,) * 3, 0)
+    images = torch.rand(4, 3, 8, 8)
+    with FeatureTaps(model, ["stem", "stage2"], "before") as before:
+        model(images)
+    with FeatureTaps(model, ["stem", "stage2"]) as after:
+        model(images)
+    for layer, features in after.features.items():
+        assert before.features[layer].min() < 0
+        torch.testing.assert_close(before.features[layer].relu(), features)
+
+
+@pytest.mark.parametrize(("layer", "kind"), [("stem", "Conv2d"), ("head", "Linear")])
+def test_before_needs_an_activation_at_the_end(network: Network, layer: str, kind: str) -> None:
+    with pytest.raises(ParameterError) as caught, FeatureTaps(network, [layer], "before"):
+        network(torch.rand(2, 3, 8, 8))
+    assert str(caught.value) == (
+        f"layers: {layer} must end in an activation to be read before it, got {kind}, which does "
+        "not. Tap it after, or tap the module before it."
+    )
+
+
+def test_before_refuses_an_activation_that_is_not_last() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
+    with (
+        pytest.raises(ParameterError, match="0 must end in an activation"),
+        FeatureTaps(model, ["0"], "before"),
+    ):
+        model(torch.rand(2, 3, 4, 4))
+
+
+def test_only_before_and_after_are_known(network: Network) -> None:
+    with pytest.raises(ParameterError) as caught:
+        FeatureTaps(network, ["stem"], "during")
+    assert str(caught.value) == (
+        "activation: must be after or before, got 'during'. Take one of them."
+    )
+
+
+def test_activations_do_not_work_in_place_while_the_taps_are_open() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Dropout(0.0, inplace=True))
+    images = torch.rand(2, 3, 4, 4)
+    with FeatureTaps(model, ["0", "1"]) as taps:
+        out = model(images)
+        assert not any(module.inplace for module in model[1:])
+    assert all(module.inplace for module in model[1:])
+    torch.testing.assert_close(taps.features["0"], model[0](images))
+    assert taps.features["0"].min() < 0
+    torch.testing.assert_close(out, model(images))
+
+
+class AddsInPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.block(images)
+        out += images
+        return out
+
+
+@pytest.mark.parametrize(
+    ("layer", "fix"),
+    [("0.block.1", "Tap 0.block, which holds it."), ("0.block", "Tap 0, which holds it.")],
+)
+def test_a_map_that_the_network_changes_is_refused(layer: str, fix: str) -> None:
+    model = nn.Sequential(AddsInPlace())
+    with FeatureTaps(model, [layer]) as taps:
+        model(torch.rand(2, 3, 4, 4))
+    for read in (lambda: taps.features, taps.split):
+        with pytest.raises(ParameterError) as caught:
+            read()
+        assert str(caught.value) == (
+            f"layers: {layer} must keep its output to be tapped, got one that the network changes "
+            f"in place afterwards. {fix}"
+        )
+
+
+def test_an_outermost_map_that_is_changed_has_no_layer_around_it() -> None:
+    model = AddsInPlace()
+    with FeatureTaps(model, ["block"]) as taps:
+        model(torch.rand(2, 3, 4, 4))
+    with pytest.raises(ParameterError, match=r"in place afterwards\. Tap a later layer\.$"):
+        taps.split()
+
+
+def test_a_layer_that_does_not_run_has_no_map() -> None:
+    """A `ModuleList` holds layers and is never called itself."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    model[0].extra = nn.ModuleList([nn.ReLU()])
+    with FeatureTaps(model, ["0", "0.extra"]) as taps:
+        model(torch.rand(2, 3, 4, 4))
+    assert list(taps.features) == ["0"]
+    with pytest.raises(ParameterError) as caught:
+        taps.split()
+    assert str(caught.value) == (
+        "layers: 0.extra must run in the forward pass to be tapped, got a pass without it. "
+        "Tap a layer inside it, or another one."
+    )
+
+
+def test_maps_are_read_in_inference_mode_too(network: Network) -> None:
+    with torch.inference_mode(), FeatureTaps(network, ["stage1"], "before") as taps:
+        network(torch.rand(2, 3, 8, 8))
+        assert taps.features["stage1"].shape == (2, 6, 8, 8)
 
 
 BAD_LAYERS = [

@@ -28,6 +28,7 @@ from ablate.report.tables import (
     trials_table,
 )
 from ablate.robustness.estimate import TrialEstimate
+from ablate.study.settings import ModelSettings
 
 RECORD = example_record(
     [
@@ -163,7 +164,7 @@ def test_status_as_data() -> None:
 
 
 def test_layers_of_a_real_model() -> None:
-    layers = describe_layers("resnet8")
+    layers = describe_layers(ModelSettings(name="resnet8"))
     printed = lines(layers_table("resnet8", layers))
     assert printed[0] == f"resnet8: {len(layers)} layers for loss.fma.layers"
     first = layers[0]

@@ -14,6 +14,7 @@ from ablate.finetune.loop import NotFiniteError
 from ablate.finetune.model.build import build_model
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import predict_classes, score
+from ablate.study.settings import ModelSettings
 
 
 class Reader(nn.Module):
@@ -49,7 +50,9 @@ def test_many_batches_keep_their_order(environment: Environment) -> None:
 def test_it_scores_in_eval_mode_and_restores_the_mode(
     environment: Environment, split: Split, training: bool
 ) -> None:
-    model = build_model("resnet8", 4, (0.5,) * 3, (0.3,) * 3, seed=0).train(training)
+    model = build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0).train(
+        training
+    )
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     first = predict_classes(model, split.images, environment)
     alone = [predict_classes(model, image[None], environment) for image in split.images]
@@ -63,7 +66,7 @@ def test_it_scores_in_eval_mode_and_restores_the_mode(
 def test_an_output_that_is_not_finite_is_raised(
     environment: Environment, split: Split, value: float
 ) -> None:
-    model = build_model("resnet8", 4, (0.5,) * 3, (0.3,) * 3, seed=0)
+    model = build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0)
     with torch.no_grad():
         model.classifier.bias[1] = value
     with pytest.raises(NotFiniteError) as error:

@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from ablate.distortion import CORE
 from ablate.errors import ParameterError
 from ablate.finetune.checkpoint import CheckpointError
 from ablate.robustness.trial import TrialRun, Workbench
@@ -55,7 +56,7 @@ def bench(cache: Path) -> Workbench:
 
 def run_whole(bench: Workbench, values: dict[str, Any] = VALUES, seeds: Seeds = SEEDS) -> Scores:
     run = TrialRun(bench, values, seeds)
-    while run.epoch < run.epochs:
+    while not run.done:
         run.run_epoch()
     return run.finish()
 
@@ -93,8 +94,12 @@ def test_gpus_that_are_not_wanted_are_not_used(cache: Path) -> None:
 def test_scores_say_how_it_was_finetuned(bench: Workbench) -> None:
     scores = run_whole(bench)
     steps = len(bench.dataset.train) // 64
-    assert scores.seen_types == ("gaussian_noise", "impulse_noise")
+    assert scores.seen_types == CORE["noise"]
     assert (scores.epochs, scores.student_images) == (2, 2 * 2 * 64 * steps)
+    assert scores.teacher_images == 0
+    flops = bench.image_flops
+    assert flops.training > 2 * flops.forward > 0
+    assert scores.train_flops == scores.student_images * flops.training
     assert scores.train_seconds > 0
     assert list(scores.accuracies) == [kind for kinds in scores.families.values() for kind in kinds]
     assert all(list(row) == ["1", "5"] for row in scores.accuracies.values())
@@ -223,3 +228,42 @@ def test_an_unknown_layer_is_said(bench: Workbench) -> None:
 def test_a_value_outside_its_domain_is_said(bench: Workbench) -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         TrialRun(bench, {**VALUES, "finetune.learning_rate": 0.0}, SEEDS)
+
+
+def test_a_teacher_s_images_and_operations_count(bench: Workbench) -> None:
+    scores = run_whole(bench, {**VALUES, "loss.fma.anchor": "pretrained"})
+    flops = bench.image_flops
+    assert scores.teacher_images == scores.student_images // 2
+    assert scores.train_flops == (
+        scores.student_images * flops.training + scores.teacher_images * flops.forward
+    )
+
+
+def test_arms_of_equal_images_are_equal(bench: Workbench) -> None:
+    arms = ({"loss.terms": "clean"}, {"loss.terms": "da"}, {"loss.terms": "clean+fma"})
+    budget = {"finetune.budget": {"images": 1280}}
+    seen = {run_whole(bench, {**arm, **budget}).student_images for arm in arms}
+    assert seen == {1280}
+
+
+def test_a_fraction_of_the_images_is_finetuned_on(bench: Workbench) -> None:
+    whole = run_whole(bench, VALUES)
+    part = run_whole(bench, {**VALUES, "dataset.train_fraction": 0.5})
+    steps = len(bench.dataset.train) // 2 // 64
+    assert part.student_images == 2 * 2 * 64 * steps < whole.student_images
+    assert part.accuracies != whole.accuracies
+
+
+def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "more").mkdir()
+    for number in range(70):
+        Image.new("RGB", (8, 8), (3 * number,) * 3).save(tmp_path / "more" / f"{number}.png")
+    dataset = {**STUDY.dataset.model_dump(), "unlabeled": "more"}
+    study = STUDY.model_copy(update={"dataset": STUDY.dataset.model_validate(dataset)})
+    bench = Workbench.get(study, tmp_path, cache)
+    scores = run_whole(bench, {"loss.terms": "st+fma"})
+    assert scores.student_images == 2 * 2 * 64
+    plain = run_whole(bench, dict(PLAIN))
+    assert plain.student_images == 2 * 64 * (len(bench.dataset.train) // 64)

@@ -21,6 +21,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "loss.fma.distance": ("relative", "mse", "cosine"),
     "loss.fma.layers": ("stem", "stage1", "stage2", "stage3"),
     "augment.families": ("noise", "blur", "photometric"),
+    "augment.types": ("gaussian_noise", "hue", "jpeg"),
 }
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
 

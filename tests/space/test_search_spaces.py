@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,20 @@ def test_a_space_that_ships_is_right_and_says_what_it_is(file: Path) -> None:
     space = parse_space(study, names)
     assert len(space) > 1
     drawn: set[str] = set()
-    for terms in _choices_of_terms(space):
-        drawn |= set(space.draw(lambda dimension, terms=terms: _any(dimension, terms)).values)
+    for fixed in _combinations(space):
+        drawn |= set(space.draw(lambda dimension, fixed=fixed: _any(dimension, fixed)).values)
     assert drawn == set(space.keys), "each parameter can come to be searched"
 
 
-def _choices_of_terms(space: Space) -> tuple[str, ...]:
-    domains = {parameter.key: parameter.domain for parameter in space.parameters}
-    return domains["loss.terms"].examples() if "loss.terms" in domains else ("clean",)
+def _combinations(space: Space) -> Iterator[dict[str, Any]]:
+    """Every combination of the choices on which something depends."""
+    asked = {condition.key for parameter in space.parameters for condition in parameter.when}
+    domains = {one.key: one.domain for one in space.parameters if one.key in asked}
+    for values in itertools.product(*(domain.examples() for domain in domains.values())):
+        yield dict(zip(domains, values, strict=True))
 
 
-def _any(dimension: Dimension, terms: str) -> Any:
-    if dimension.name == "loss.terms":
-        return terms
+def _any(dimension: Dimension, fixed: dict[str, Any]) -> Any:
+    if dimension.name in fixed:
+        return fixed[dimension.name]
     return dimension.choices[-1] if isinstance(dimension, CategoricalDimension) else dimension.low

@@ -8,6 +8,7 @@ import pytest
 
 from ablate.errors import ParameterError, StudyFileError
 from ablate.space.parse import parse_space
+from ablate.space.space import Space
 from ablate.study.settings import Study
 
 Problems = Callable[..., list[str]]
@@ -161,7 +162,7 @@ Problems = Callable[..., list[str]]
         (
             "loss.st: {float: [0, 1]}",
             "1:1: loss.st: a section cannot be searched, got loss.st. "
-            "Search one of loss.st.weight, loss.st.form, loss.st.anchor.",
+            "Search one of loss.st.weight, loss.st.form, loss.st.anchor, loss.st.temperature.",
         ),
         (
             "dataset.image_size: {int: [8, 32]}",
@@ -205,7 +206,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "augment.mix: {simplex: [noise, blurr]}",
-            "1:24: augment.mix: unknown family, got 'blurr'. Did you mean blur?",
+            "1:24: augment.mix: unknown family or type, got 'blurr'. Did you mean blur?",
         ),
         (
             "augment.strength: {simplex: [noise, blur]}",
@@ -273,8 +274,8 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.st.anchor: cleen}}",
-            "1:56: loss.st.weight: when on loss.st.anchor: must be one of both, clean, "
-            "got 'cleen'. Did you mean clean?",
+            "1:56: loss.st.weight: when on loss.st.anchor: must be one of both, clean, pretrained, "
+            "ema, got 'cleen'. Did you mean clean?",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {contains: stt}}}",
@@ -341,7 +342,7 @@ def test_one_mistake_has_one_message(problems: Problems, space: str, message: st
         ),
         (
             "loss: {fma: {layers: [stem, stage1]}}\n",
-            "loss.fma.layer_weights: {choice: [null, {stem: 1, stage2: 1}]}",
+            "loss.fma.layer_weights: {choice: [linear, {stem: 1, stage2: 1}]}",
             "1:34: loss.fma.layer_weights: must be one of loss.fma.layers ['stem', 'stage1'], "
             "got 'stage2'. Did you mean stage1?",
         ),
@@ -385,3 +386,41 @@ def test_every_problem_of_a_space_is_said(problems: Problems) -> None:
         "loss.fma.layers: {subset: []}\n"
     )
     assert [line.split(":")[0] for line in lines] == ["1", "2", "2", "3"]
+
+
+def test_a_strength_of_one_type_is_searched(
+    make_space: Callable[..., Space], make_study: Callable[..., Study]
+) -> None:
+    space = make_space(
+        "augment.types: {subset: [hue, jpeg]}\n"
+        "augment.mix: {simplex: augment.types}\n"
+        "augment.strengths.hue: {float: [0.2, 1], when: {augment.types: {contains: hue}}}\n"
+        "dataset.train_fraction: {choice: [0.1, 1.0]}"
+    )
+    assert "augment.strengths.hue" in space.keys
+    study = make_study("augment.strength: {float: [0.2, 1]}")
+    changed = study.with_values({"augment.strengths.hue": 0.5, "augment.strengths.jpeg": [0.1, 1]})
+    assert changed.augment.strengths == {"hue": 0.5, "jpeg": (0.1, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            "augment.strengths.hew: {float: [0.2, 1]}",
+            "1:33: augment.strengths.hew: unknown type, got 'hew'. Did you mean hue?",
+        ),
+        (
+            "augment.strengths.hue: {float: [0, 2]}",
+            "1:33: augment.strengths.hue: must be above 0, got 0. Raise it.",
+        ),
+        (
+            "augment.mix: {simplex: [hue, blurr]}",
+            "1:24: augment.mix: unknown family or type, got 'blurr'. Did you mean blur?",
+        ),
+    ],
+)
+def test_types_and_their_strengths_are_checked(
+    problems: Problems, space: str, message: str
+) -> None:
+    assert problems(space)[0] == message

@@ -18,6 +18,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "loss.fma.distance": ("relative", "mse", "cosine"),
     "loss.fma.layers": ("stem", "stage1", "stage2", "stage3"),
     "augment.families": ("noise", "blur", "photometric"),
+    "augment.types": ("gaussian_noise", "hue", "jpeg"),
     "search.sampler": ("tpe", "random", "nsga2", "gp", "qmc"),
     "robustness.suite": ("families",),
     "objectives.metric": (

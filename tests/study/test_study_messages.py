@@ -79,7 +79,8 @@ Problems = Callable[..., list[str]]
         # choices
         (
             "loss: {st: {anchor: cleen}}",
-            "5:21: loss.st.anchor: must be one of both, clean, got 'cleen'. Did you mean clean?",
+            "5:21: loss.st.anchor: must be one of both, clean, pretrained, ema, got 'cleen'. "
+            "Did you mean clean?",
         ),
         (
             "run: {parallel: many}",
@@ -115,7 +116,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "augment: {mix: {nose: 1}}",
-            "5:23: augment.mix.nose: unknown family, got 'nose'. Did you",
+            "5:23: augment.mix.nose: unknown family or type, got 'nose'. Did you",
         ),
         (
             "search: {sampler: tpee}",
@@ -172,6 +173,52 @@ Problems = Callable[..., list[str]]
             "augment: {families: [noise], mix: {blur: 1}}",
             "5:42: augment.mix.blur: must be one of augment.families ['noise'], got 'blur'. "
             "Known: noise.",
+        ),
+        (
+            "augment: {types: [hue, hue]}",
+            "5:24: augment.types[1]: given twice, got 'hue'.",
+        ),
+        (
+            "augment: {types: [hew]}",
+            "5:19: augment.types[0]: unknown type, got 'hew'. Did you mean hue?",
+        ),
+        (
+            "augment: {types: [hue, jpeg], mix: {gaussian_noise: 1}}",
+            "5:53: augment.mix.gaussian_noise: must be one of augment.types ['hue', 'jpeg'], got "
+            "'gaussian_noise'. Known: hue, jpeg.",
+        ),
+        (
+            "augment: {strengths: {hew: 0.5}}",
+            "5:28: augment.strengths.hew: unknown type, got 'hew'. Did you mean hue?",
+        ),
+        (
+            "augment: {strengths: {hue: [0.5, 0.2]}}",
+            "5:22: augment.strengths: the lowest strength must not be above the highest, which "
+            "must be above 0, got hue: [0.5, 0.2]. Correct them.",
+        ),
+        (
+            "augment: {method: all, copies: 2}",
+            "5:32: augment.copies: must be 1 with method all, which makes a copy per type, got 2. "
+            "Remove it.",
+        ),
+        (
+            "finetune: {schedule: one_cycle, warmup_fraction: 0.1}",
+            "5:11: finetune: one_cycle has its own warm-up, got warmup_fraction 0.1. Remove "
+            "warmup_fraction.",
+        ),
+        (
+            "finetune: {budget: {epochs: 1, images: 5}}",
+            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one.",
+        ),
+        (
+            "baseline: {checkpoint: w.pt}",
+            "5:11: baseline: a checkpoint needs saw_validation, got none with w.pt. Write "
+            "saw_validation: false if it was not trained on the validation images, else true.",
+        ),
+        (
+            "baseline: {saw_validation: true}",
+            "5:11: baseline: saw_validation is of a checkpoint, got it without one. Remove it: the "
+            "baseline that is trained here never sees the validation images.",
         ),
         (
             "augment: {mix: {noise: 0}}",
@@ -249,3 +296,23 @@ def test_a_mix_of_searched_families_is_not_compared_with_fixed_ones(
     text = head + "augment: {families: [noise], mix: {blur: 1}}\n" + space + "[blur, noise]}}}}\n"
     (line,) = problems(text)
     assert "must not be fixed while augment.families is searched" in line
+
+
+def test_images_without_labels_have_no_terms_that_need_them(problems: Problems) -> None:
+    head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
+    data = "dataset: {name: digits, unlabeled: more}\n"
+    (line,) = problems(f"{head}{data}loss: {{terms: clean+fma}}\n")
+    assert line == (
+        "s.yaml:5:15: loss.terms: must be without terms that need labels, as dataset.unlabeled "
+        "has none, got 'clean+fma'. Leave out clean."
+    )
+    assert not problems(f"{head}{data}loss: {{terms: st+fma}}\n")
+
+
+def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
+    head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
+    (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")
+    assert line == (
+        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded anew each epoch, got 0.5 "
+        "with resident ones. Write loading: streamed."
+    )

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-DATASETS = ("digits", "image_folder")
-"""What `dataset.name` may name; each is the file of that name."""
+DATASETS = ("digits", "cifar10", "cifar100", "svhn", "fashion_mnist", "image_folder")
+"""What `dataset.name` may name, beside `package.module:callable`; each is the file of that name."""

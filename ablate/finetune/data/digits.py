@@ -15,6 +15,7 @@ from torch.nn import functional
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Source, Split, digest_images
+from ablate.finetune.data.resize import resize_images
 from ablate.finetune.data.split import split_stratified
 from ablate.study.settings import DatasetSettings
 
@@ -23,8 +24,8 @@ _TEST_SEED = 0
 """Part of what this data set is: no setting moves an image from test to training."""
 
 
-def read(settings: DatasetSettings, _base: Path, _cache: Path) -> Source:
-    """The digits at `settings.image_size`.
+def read(settings: DatasetSettings, _base: Path, _cache: Path, image_size: int) -> Source:
+    """The digits at `image_size`.
 
     Raises:
         DataError: if a path is given.
@@ -39,9 +40,11 @@ def read(settings: DatasetSettings, _base: Path, _cache: Path) -> Source:
     digits = load_digits()
     labels = torch.from_numpy(digits.target.astype(np.int64))
     train, test = split_stratified(labels, _TEST_FRACTION, _TEST_SEED)
+    side = settings.resize or image_size
 
     def part(indices: torch.Tensor) -> Split:
-        images = upsample_digits(digits.images[indices.numpy()], settings.image_size)
+        upsampled = upsample_digits(digits.images[indices.numpy()], side)
+        images = resize_images(upsampled, image_size, settings.resize).contiguous()
         chosen = labels[indices]
         return Split(images, chosen, digest_images(images.numpy(), chosen.numpy()))
 

@@ -1,170 +1,108 @@
-"""A folder of images: train/CLASS/* and test/CLASS/*, decoded once and memory-mapped after."""
+"""A folder of images: train/CLASS/* with test/CLASS/*, val/CLASS/* or both."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.lib.format import open_memmap
-from PIL import Image, ImageOps
-
 from ablate.errors import DataError
-from ablate.finetune.cache import locked, publish_folder
-from ablate.finetune.data.dataset import Source, Split, digest_images
+from ablate.finetune.data.dataset import Source, TrainingImages
+from ablate.finetune.data.listing import Listing, list_classes
+from ablate.finetune.data.stored import decoded_split
+from ablate.finetune.data.streamed import StreamedSplit
 from ablate.study.settings import DatasetSettings
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-"""Files with another ending are not looked at."""
-
-_VERSION = 1
-"""Counts the ways in which images were decoded and stored; part of the cache's key."""
+_TREES = "train/CLASS/* and test/CLASS/* or val/CLASS/*"
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The image files of one split, in the order of its images.
+def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
+    """The folder's images at `image_size`.
 
-    Attributes:
-        root: the split's folder.
-        classes: names of its subfolders, sorted.
-        files: (path below the root, label, bytes, time of the last change in nanoseconds).
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    files: tuple[tuple[str, int, int, int], ...]
-
-    def key(self, image_size: int) -> str:
-        """Of the cache: changes with any file's name, size or time."""
-        text = repr((_VERSION, image_size, self.classes, self.files))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def read(settings: DatasetSettings, base: Path, cache: Path) -> Source:
-    """The folder's images at `settings.image_size`.
+    With train/ and val/ alone, val/ is the test set, as ImageNet's is; with all three it is the
+    validation split, unless `validation.path` names another folder.
 
     Raises:
-        DataError: if no path is given, it has no train/ and test/ with the same classes, a class
-            has no image, or a training image cannot be read.
+        DataError: if no path is given, it has no such folders with the same classes, a class has
+            no image, an image cannot be read, or, without `resize`, not all have one size.
+        UsageError: if the cache cannot be written.
     """
     if settings.path is None:
         raise DataError(
-            "dataset.path: image_folder needs a folder with train/ and test/, got none. Add it."
+            "dataset.path: image_folder needs a folder with train/ and test/ or val/, got none. "
+            "Add it."
         )
     folder = Path(os.path.normpath(base / settings.path))
-    train = list_images(folder, "train")
-    test = list_images(folder, "test")
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise DataError(
-            f"{folder}: train/ and test/ must have the same classes, got {', '.join(odd)} in only "
-            "one of them. Add or remove their folders."
-        )
-    decode = partial(_decode_cached, image_size=settings.image_size, cache=cache)
-    return Source(classes=train.classes, train=decode(train), test=lambda: decode(test))
+    train = _list_part(folder, "train")
+    has_test = (folder / "test").is_dir()
+    held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
+    test = _list_part(folder, held_out)
+    _check_classes(f"{folder}: train/ and {held_out}/ must have the same classes", train, test)
+    validation = _list_validation(settings, base, folder, train, has_test=has_test)
+
+    def decode(listing: Listing) -> TrainingImages:
+        if settings.loading == "streamed":
+            return stream(settings, listing, image_size, cache)
+        return decoded_split(listing, image_size, settings.resize, cache)
+
+    return Source(
+        classes=train.classes,
+        train=decode(train),
+        test=lambda: decoded_split(test, image_size, settings.resize, cache),
+        validation=(
+            None
+            if validation is None
+            else decoded_split(validation, image_size, settings.resize, cache)
+        ),
+    )
 
 
-def list_images(folder: Path, split: str) -> Listing:
-    """The images of one split, without reading them.
+def stream(
+    settings: DatasetSettings, listing: Listing, image_size: int, cache: Path
+) -> StreamedSplit:
+    """Files as the settings would have them streamed."""
+    return StreamedSplit(
+        listing=listing,
+        image_size=image_size,
+        resize=settings.resize,
+        crop_scale=settings.crop_scale,
+        workers=settings.loading_workers,
+        cache=cache,
+    )
 
-    Raises:
-        DataError: if the split's folder is missing, has no classes, or a class has no image.
-    """
-    root = folder / split
+
+def _list_part(folder: Path, part: str) -> Listing:
+    root = folder / part
     if not root.is_dir():
-        missing = f"no {split}/" if folder.is_dir() else "no such folder"
+        missing = f"no {part}/" if folder.is_dir() else "no such folder"
         raise DataError(
-            f"{folder}: must have train/CLASS/* and test/CLASS/*, got {missing}. "
+            f"{folder}: must have {_TREES}, got {missing}. "
             "Correct dataset.path; it starts from the study file's folder."
         )
-    with os.scandir(root) as entries:
-        names = (entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
-        classes = tuple(sorted(names))
-    if not classes:
-        raise DataError(f"{root}: must have one folder for each class, got none. Add the images.")
-    files: list[tuple[str, int, int, int]] = []
-    for label, name in enumerate(classes):
-        with os.scandir(root / name) as entries:
-            images = sorted(
-                (f"{name}/{entry.name}", label, entry.stat().st_size, entry.stat().st_mtime_ns)
-                for entry in entries
-                if Path(entry.name).suffix.lower() in ENDINGS
-                and entry.name[0] != "."
-                and _is_there(root / name / entry.name)
-            )
-        if not images:
+    return list_classes(root)
+
+
+def _list_validation(
+    settings: DatasetSettings, base: Path, folder: Path, train: Listing, *, has_test: bool
+) -> Listing | None:
+    if settings.validation.path is not None:
+        root = Path(os.path.normpath(base / settings.validation.path))
+        if not root.is_dir():
             raise DataError(
-                f"{root / name}: must have at least one image ({', '.join(sorted(ENDINGS))}), "
-                "got none. Add some, or remove the folder."
+                f"{root}: must have CLASS/*, got no such folder. "
+                "Correct dataset.validation.path; it starts from the study file's folder."
             )
-        files += images
-    return Listing(root, classes, tuple(files))
+    elif has_test and (folder / "val").is_dir():
+        root = folder / "val"
+    else:
+        return None
+    found = list_classes(root)
+    _check_classes(f"{root}: must have the classes of {folder / 'train'}", train, found)
+    return found
 
 
-def decode_image(path: Path, image_size: int) -> np.ndarray:
-    """One image file as RGB bytes; of another size, its shorter side is fitted and its middle cut.
-
-    Returns:
-        uint8 `[3, image_size, image_size]`.
-
-    Raises:
-        DataError: if it is not a whole image.
-    """
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+def _check_classes(rule: str, one: Listing, other: Listing) -> None:
+    if one.classes != other.classes:
+        odd = sorted(set(one.classes) ^ set(other.classes))
         raise DataError(
-            f"{path}: must be a readable image, got {error}. Replace or remove it."
-        ) from error
-    if image.size != (image_size, image_size):
-        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def _decode_cached(listing: Listing, *, image_size: int, cache: Path) -> Split:
-    entry = cache / "data" / listing.key(image_size)
-    if not entry.is_dir():
-        with locked(entry):
-            if not entry.is_dir():
-                with publish_folder(entry) as temporary:
-                    _decode_all(listing, image_size, temporary)
-    # Copy on write: torch wants an array that can be written, and nothing writes it.
-    images = np.load(entry / "images.npy", mmap_mode="c")
-    labels = np.load(entry / "labels.npy")
-    digest = (entry / "digest").read_text()
-    return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
-
-
-def _decode_all(listing: Listing, image_size: int, folder: Path) -> None:
-    shape = (len(listing.files), 3, image_size, image_size)
-    images = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    labels = np.array([label for _, label, _, _ in listing.files], dtype=np.int64)
-
-    def decode(rows: Sequence[int]) -> None:
-        for row in rows:
-            images[row] = decode_image(listing.root / listing.files[row][0], image_size)
-
-    # Threads, since decoding leaves the interpreter's lock; chunks, since an image is small.
-    chunks = [range(start, min(start + 64, shape[0])) for start in range(0, shape[0], 64)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(decode, chunks))
-    images.flush()
-    np.save(folder / "labels.npy", labels)
-    (folder / "digest").write_text(digest_images(images, labels))
-
-
-def _is_there(file: Path) -> bool:
-    """True, or an error that names the file: a link may lead nowhere."""
-    if not file.exists():
-        raise DataError(
-            f"{file}: must be an image, got a link that leads nowhere. Mend or remove it."
+            f"{rule}, got {', '.join(odd)} in only one of them. Add or remove their folders."
         )
-    return True

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ablate.finetune.loss.distance import DISTANCES
+from ablate.finetune.loss.form import FORMS
 
-TERMS = ("clean", "da", "st", "fma")
+TERMS = (
+    "clean",
+    "da",
+    "st",
+    "fma",
+)
 """Terms that `loss.terms` may join with +; each is the file of that name."""
-
-FORMS = ("cross_entropy",)
-"""Distances of two predictions that `loss.st.form` may name."""
 
 __all__ = ["DISTANCES", "FORMS", "TERMS"]

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch.nn import functional
-
 from ablate.distortion.shapes import Labels, Logits, Scalar
-from ablate.finetune.loss.term import Pair, Term
+from ablate.finetune.loss.clean import clean_loss
+from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 
 def da_loss(augmented_logits: Logits, labels: Labels) -> Scalar:
-    """Mean cross-entropy of the augmented copies, in nats and fp32."""
-    return functional.cross_entropy(augmented_logits.float(), labels)
+    """Mean cross-entropy of one copy of each image that has a label, in nats and fp32.
+
+    Args:
+        augmented_logits: unnormalised, of the augmented copies.
+        labels: of the images; -1 where one has none: it does not count.
+
+    Returns:
+        Scalar >= 0; 0 where no image has a label.
+    """
+    return clean_loss(augmented_logits, labels)
 
 
-def build_term(settings: LossSettings, _taps: Sequence[str]) -> Term:
-    """The term `da` of the objective."""
+def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
+    """The term `da` of the objective: the weighted mean over the copies."""
 
-    def value(pair: Pair) -> Scalar:
-        return da_loss(pair.require_augmented(), pair.labels)
+    def value(views: Views) -> Scalar:
+        copies = views.require_copies()
+        first, *others = (
+            weight * da_loss(copy.logits, views.labels)
+            for copy, weight in zip(copies, views.copy_weights, strict=True)
+        )
+        return sum(others, start=first)
 
-    return Term("da", settings.da.weight, value, needs_augmented=True)
+    return Term(
+        "da",
+        settings.da.weight,
+        value,
+        needs_clean=False,
+        needs_augmented=True,
+        needs_labels=True,
+    )

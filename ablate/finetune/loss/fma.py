@@ -1,22 +1,36 @@
 """Feature-map augmentation (FMA): keep the feature maps when the image is distorted.
 
 Source: Kapoor et al. 2020, arXiv:2012.01386 [P] for the idea: a self-supervised regularisation of
-the feature maps during finetuning.  The distance, the layers, their weights and the anchor are
+the feature maps during finetuning.  The distances, the layers, their weights and the anchors are
 our own reading [O].
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
 from ablate.distortion.shapes import FeatureMap, Scalar
-from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.loss.anchor import check_anchor, hold_anchor
-from ablate.finetune.loss.distance import load_distance
-from ablate.finetune.loss.term import Pair, Term
+from ablate.errors import ParameterError
+from ablate.finetune.loss.anchor import (
+    ANCHORS,
+    anchor_view,
+    check_anchor,
+    check_teacher,
+    hold_anchor,
+    teacher_of,
+)
+from ablate.finetune.loss.distance import load_distance, min_images
+from ablate.finetune.loss.layer_weights import (
+    LayerWeights,
+    check_scheme,
+    check_weight_names,
+    choose_layers,
+    scale_weights,
+)
+from ablate.finetune.loss.term import Term, View, Views
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 
@@ -46,69 +60,32 @@ def feature_map_loss(
     return sum(others, start=first)
 
 
-def scale_weights(
-    layers: Sequence[str], layer_weights: Mapping[str, float] | None
-) -> dict[str, float]:
-    """Layer weights that sum to 1, so that the term's own weight means the same for any layers.
-
-    Args:
-        layers: the layers in use.
-        layer_weights: weight by layer, >= 0; a layer that it leaves out has weight 0, and so must
-            one that is not in use.  None: uniform.
-
-    Returns:
-        Layer -> weight above 0, in the order of `layers`.
-
-    Raises:
-        ParameterError: if there is no layer, one outside them has a weight above 0, a weight is
-            negative or not finite, or all are 0.
-    """
-    if not layers:
-        raise ParameterError("loss.fma.layers: needs at least one layer, got none. Name a tap.")
-    given = dict.fromkeys(layers, 1.0) if layer_weights is None else layer_weights
-    for layer, weight in given.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ParameterError(
-                f"loss.fma.layer_weights.{layer}: must be finite and at least 0, got {weight:g}. "
-                "0 leaves the layer out."
-            )
-        if weight and layer not in layers:
-            raise ParameterError(
-                f"loss.fma.layer_weights: must name the layers in use, got {layer!r}. "
-                f"{did_you_mean(layer, layers)}"
-            )
-    total = sum(given.values())
-    if not total:
-        raise ParameterError(
-            f"loss.fma.layer_weights: one weight must be above 0, got {dict(given)}. "
-            "Leave layer_weights out for equal weights."
-        )
-    return {layer: given[layer] / total for layer in layers if given.get(layer)}
-
-
 class FMALoss(nn.Module):
     """`feature_map_loss` with a chosen distance, layer weights and anchor."""
 
     def __init__(
         self,
         distance: str = "relative",
-        layer_weights: Mapping[str, float] | None = None,
+        layer_weights: LayerWeights = "uniform",
         anchor: str = "clean",
     ) -> None:
         """Choose the variant.
 
         Args:
-            distance: "relative", "mse" or "cosine".
-            layer_weights: weight by layer, >= 0, scaled to sum 1, 0 for those it leaves out;
-                None: uniform over the layers that the loss is called with.
+            distance: one of `ablate.finetune.loss.DISTANCES`.
+            layer_weights: "uniform", "linear" or "geometric" over the layers that the loss is
+                called with, first to last; or weight by layer, >= 0, scaled to sum 1, 0 for
+                those it leaves out.
             anchor: "clean": the clean feature maps are targets without gradient; "both": the
-                gradient flows through both branches.
+                gradient flows through both branches.  For a teacher pass its feature maps as the
+                first argument, with "clean".
 
         Raises:
-            ParameterError: if the distance or the anchor is unknown.
+            ParameterError: if the distance, the scheme of the weights or the anchor is unknown.
         """
         super().__init__()
         load_distance(distance)
+        check_scheme(layer_weights)
         check_anchor("loss.fma.anchor", anchor)
         self.distance = distance
         self.layer_weights = layer_weights
@@ -124,41 +101,66 @@ class FMALoss(nn.Module):
 
         Raises:
             ParameterError: if the layers or shapes of the two differ, there is none, a map has no
-                axis besides the image, or the layer weights do not fit (see `scale_weights`).
+                axis besides the image, the distance needs more images, or the layer weights do
+                not fit (see `scale_weights`).
         """
         _check_pair(clean, distorted)
         weights = scale_weights(tuple(clean), self.layer_weights)
+        _check_images(self.distance, len(next(iter(clean.values()))))
         anchored = {layer: hold_anchor(clean[layer], self.anchor) for layer in weights}
         return feature_map_loss(anchored, distorted, weights, distance=self.distance)
 
 
-def build_term(settings: LossSettings, taps: Sequence[str]) -> Term:
-    """The term `fma` of the objective."""
+def build_term(settings: LossSettings, names: LayerNames) -> Term:
+    """The term `fma` of the objective: the weighted mean over the copies."""
     fma = settings.fma
-    layers = tuple(taps) if fma.layers == "taps" else fma.layers
-    _check_layers("loss.fma.layers", layers, taps)
-    _check_layers("loss.fma.layer_weights", tuple(fma.layer_weights or ()), taps)
+    check_anchor("loss.fma.anchor", fma.anchor, ANCHORS)
+    layers = choose_layers(fma.layers, names)
+    check_weight_names(fma.layer_weights, names)
     weights = scale_weights(layers, fma.layer_weights)
-    loss = FMALoss(fma.distance, weights, fma.anchor)
+    loss = FMALoss(fma.distance, weights, "both" if fma.anchor == "both" else "clean")
+    teacher = teacher_of(fma.anchor)
 
-    def value(pair: Pair) -> Scalar:
-        total: Tensor = loss(pair.clean_features, pair.augmented_features)
+    def value(views: Views) -> Scalar:
+        copies = [_keep(copy, weights) for copy in views.require_copies()]
+        anchor = _keep(anchor_view(views, fma.anchor), weights)
+        if teacher is not None:
+            for layer in [layer for layer in copies[0] if layer in anchor]:
+                what = f"the teacher's feature map of {layer}"
+                check_teacher("loss.fma.anchor", what, anchor[layer], copies[0][layer])
+        first, *others = (
+            weight * loss(anchor, copy)
+            for copy, weight in zip(copies, views.copy_weights, strict=True)
+        )
+        total: Tensor = sum(others, start=first)
         return total
 
-    return Term("fma", fma.weight, value, needs_augmented=True, layers=tuple(weights))
+    return Term(
+        "fma",
+        fma.weight,
+        value,
+        needs_clean=teacher is None,
+        needs_augmented=True,
+        needs_labels=False,
+        layers=tuple(weights),
+        activation=fma.activation,
+        teacher=teacher,
+        scale=fma.scale,
+        min_images=min_images(fma.distance),
+    )
 
 
-def _check_layers(where: str, layers: Sequence[str], taps: Sequence[str]) -> None:
-    for number, layer in enumerate(layers):
-        if layer not in taps:
-            raise ParameterError(
-                f"{where}: must be taps of the model, got {layer!r}. {did_you_mean(layer, taps)}"
-            )
-        if layer in layers[:number]:
-            raise ParameterError(
-                f"{where}: a layer may stand once, got {layer} twice. "
-                "Raise its weight in loss.fma.layer_weights."
-            )
+def _keep(view: View, layers: Iterable[str]) -> dict[str, Tensor]:
+    return {layer: view.features[layer] for layer in layers if layer in view.features}
+
+
+def _check_images(distance: str, images: int) -> None:
+    least = min_images(distance)
+    if images < least:
+        raise ParameterError(
+            f"loss.fma.distance: {distance} compares the images of a batch and needs {least}, "
+            f"got {images}. Raise the batch size or choose another distance."
+        )
 
 
 def _check_pair(clean: Mapping[str, Tensor], distorted: Mapping[str, Tensor]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 
 from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import TERMS
-from ablate.finetune.loss.term import Pair, Term
+from ablate.finetune.loss.term import Activation, Term, Views
+from ablate.finetune.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
-__all__ = ["Pair", "RobustLoss", "build_loss"]
+NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 
 
 class RobustLoss:
@@ -20,27 +22,63 @@ class RobustLoss:
 
     Attributes:
         terms: in the order in which they were named.
+        needs_clean: whether a term reads the student on the clean images.
         needs_augmented: whether a term reads augmented copies; if not, none need be made.
-        layers: taps whose feature maps the terms read; empty if none.
+        needs_labels: whether a term reads labels.
+        layers: whose feature maps the terms read; empty if none.
+        activation: whether they are read after or before a layer's last activation.
+        teachers: anchors whose networks see the clean images.
+        teacher_decay: share that the average that the anchor "ema" is keeps in a step.
+        gradient_scaled: names of the terms whose weight is a ratio of gradient norms.
+        min_images: the fewest images that every term can compare.
     """
 
-    def __init__(self, terms: Sequence[Term]) -> None:
-        self.terms = tuple(terms)
-        self.needs_augmented = any(term.needs_augmented for term in self.terms)
-        self.layers = tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
+    def __init__(self, terms: Sequence[Term], *, teacher_decay: float = 0.99) -> None:
+        """Join terms.
 
-    def __call__(self, pair: Pair) -> Scalar:
-        """The objective of a batch, in fp32, with its gradient."""
-        first, *others = (term.weight * term.value(pair) for term in self.terms)
+        Args:
+            terms: at least one.
+            teacher_decay: above 0 and below 1.
+
+        Raises:
+            ParameterError: if some terms read feature maps after the activation and some before.
+        """
+        self.terms = tuple(terms)
+        self.needs_clean = any(term.needs_clean for term in self.terms)
+        self.needs_augmented = any(term.needs_augmented for term in self.terms)
+        self.needs_labels = any(term.needs_labels for term in self.terms)
+        self.layers = tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
+        self.activation = _one_activation(self.terms)
+        teachers = (term.teacher for term in self.terms)
+        self.teachers = tuple(dict.fromkeys(name for name in teachers if name is not None))
+        self.teacher_decay = teacher_decay
+        self.gradient_scaled = tuple(term.name for term in self.terms if term.scale == "gradient")
+        self.min_images = max(term.min_images for term in self.terms)
+
+    def values(self, views: Views) -> dict[str, Scalar]:
+        """Name of each term -> its value over the batch, unweighted, in fp32, with its gradient."""
+        return {term.name: term.value(views) for term in self.terms}
+
+    def __call__(self, views: Views, factors: Mapping[str, float] = NO_FACTORS) -> Scalar:
+        """The objective of a batch, in fp32, with its gradient.
+
+        Args:
+            views: what the networks made of the batch.
+            factors: name of a term -> what its weight is multiplied with besides; 1 where it is
+                left out.
+        """
+        first, *others = (
+            term.weight * factors.get(term.name, 1.0) * term.value(views) for term in self.terms
+        )
         return sum(others, start=first)
 
 
-def build_loss(settings: LossSettings, taps: Sequence[str]) -> RobustLoss:
+def build_loss(settings: LossSettings, layers: LayerNames) -> RobustLoss:
     """The objective that the settings describe.
 
     Args:
         settings: the study's `loss` section, with the values of a trial filled in.
-        taps: the layers whose feature maps the model offers.
+        layers: the network's taps and module paths.
 
     Raises:
         ParameterError: if a term, layer, distance or form is unknown, a term is repeated, the
@@ -61,10 +99,21 @@ def build_loss(settings: LossSettings, taps: Sequence[str]) -> RobustLoss:
         )
     terms: list[Term] = []
     for name in names:
-        terms.append(import_module(f"ablate.finetune.loss.{name}").build_term(settings, taps))
+        terms.append(import_module(f"ablate.finetune.loss.{name}").build_term(settings, layers))
     if not any(term.weight for term in terms):
         raise ParameterError(
             f"loss.terms: one weight must be above 0, got 0 for all of {settings.terms}. "
             f"Raise loss.{names[0]}.weight."
         )
-    return RobustLoss(terms)
+    return RobustLoss(terms, teacher_decay=settings.teacher_decay)
+
+
+def _one_activation(terms: Sequence[Term]) -> Activation:
+    found = {term.activation: term.name for term in terms if term.layers}
+    if len(found) > 1:
+        raise ParameterError(
+            "loss: all terms must read feature maps at one place, got "
+            f"{' and '.join(f'{name} {place}' for place, name in sorted(found.items()))} the "
+            "activation. Give them one setting of activation."
+        )
+    return next(iter(found), "after")

@@ -2,43 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from ablate.distortion.shapes import FeatureMap, Labels, Logits, Scalar
 from ablate.errors import ParameterError
 
+Activation = Literal["after", "before"]
+Scale = Literal["value", "gradient"]
 
-class Pair(NamedTuple):
-    """What a network made of the clean images and of their augmented copies.
+
+class View(NamedTuple):
+    """What one network made of one version of the images.
 
     Attributes:
-        clean_logits: of the images as they are.
-        augmented_logits: of the copies, row by row; None where no term asked for them.
-        labels: the class of each image.
-        clean_features: tap -> feature map, for the taps in `RobustLoss.layers`.
-        augmented_features: the same of the copies.
+        logits: one row an image.
+        features: layer -> feature map, for the layers in `RobustLoss.layers`.
     """
 
-    clean_logits: Logits
-    augmented_logits: Logits | None
-    labels: Labels
-    clean_features: dict[str, FeatureMap]
-    augmented_features: dict[str, FeatureMap]
+    logits: Logits
+    features: dict[str, FeatureMap]
 
-    def require_augmented(self) -> Logits:
-        """The logits of the copies.
+
+class Views(NamedTuple):
+    """What the networks made of a batch; row i of every view is image i.
+
+    Attributes:
+        labels: the class of each image; -1 where it has none.
+        clean: the student on the images as they are; None where no term reads it.
+        copies: the student on each augmented copy; empty where no term reads them.
+        copy_weights: how much each copy counts in a mean over copies; sum 1.
+        teachers: anchor -> that teacher on the clean images, without gradient.
+    """
+
+    labels: Labels
+    clean: View | None
+    copies: tuple[View, ...] = ()
+    copy_weights: tuple[float, ...] = ()
+    teachers: Mapping[str, View] = MappingProxyType({})
+
+    def require_clean(self) -> View:
+        """The student's view of the clean images.
 
         Raises:
             ParameterError: if the batch has none.
         """
-        if self.augmented_logits is None:
+        if self.clean is None:
             raise ParameterError(
-                "pair: a term reads the augmented copies, got augmented_logits=None. "
-                "Run them through the network where RobustLoss.needs_augmented is true."
+                "views: a term reads the clean images, got clean=None. "
+                "Run them through the student where RobustLoss.needs_clean is true."
             )
-        return self.augmented_logits
+        return self.clean
+
+    def require_copies(self) -> tuple[View, ...]:
+        """The student's views of the augmented copies, at least one.
+
+        Raises:
+            ParameterError: if the batch has none, or not one weight for each.
+        """
+        if not self.copies:
+            raise ParameterError(
+                "views: a term reads the augmented copies, got none. "
+                "Run them through the student where RobustLoss.needs_augmented is true."
+            )
+        if len(self.copies) != len(self.copy_weights):
+            raise ParameterError(
+                f"views: each copy needs a weight, got {len(self.copies)} copies and "
+                f"{len(self.copy_weights)} weights. Pass copy_weights that sum to 1."
+            )
+        return self.copies
+
+    def require_teacher(self, anchor: str) -> View:
+        """A teacher's view of the clean images.
+
+        Raises:
+            ParameterError: if the batch has none.
+        """
+        if anchor not in self.teachers:
+            raise ParameterError(
+                f"views: a term's anchor is the teacher {anchor}, got {sorted(self.teachers)}. "
+                "Run the clean images through each of RobustLoss.teachers."
+            )
+        return self.teachers[anchor]
 
 
 @dataclass(frozen=True)
@@ -49,12 +96,25 @@ class Term:
         name: as in `TERMS`.
         weight: what its value is multiplied with, >= 0.
         value: the mean over the batch, unweighted.
-        needs_augmented: whether it reads the augmented copies.
-        layers: taps whose feature maps it reads.
+        needs_clean: whether it reads the student on the clean images.
+        needs_augmented: whether it reads the student on augmented copies.
+        needs_labels: whether it reads labels.
+        layers: names of the layers whose feature maps it reads.
+        activation: whether those are read after or before a layer's last activation.
+        teacher: the anchor whose view it reads: "pretrained" or "ema"; None: of none.
+        scale: "value": the weight multiplies the value; "gradient": it is the ratio of this
+            term's gradient norm to that of the others at the start.
+        min_images: the fewest images that it can compare.
     """
 
     name: str
     weight: float
-    value: Callable[[Pair], Scalar]
+    value: Callable[[Views], Scalar]
+    needs_clean: bool
     needs_augmented: bool
+    needs_labels: bool
     layers: tuple[str, ...] = ()
+    activation: Activation = "after"
+    teacher: str | None = None
+    scale: Scale = "value"
+    min_images: int = 1

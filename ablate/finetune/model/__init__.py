@@ -2,11 +2,54 @@
 
 from __future__ import annotations
 
-TAPS: dict[str, tuple[str, ...]] = {
-    "resnet8": ("stem", "stage1", "stage2", "stage3"),
-    "resnet20": ("stem", "stage1", "stage2", "stage3"),
-}
-"""Network -> the layers whose feature maps have a name, first to last."""
+import re
+
+_STAGES_OF_3 = ("stem", "stage1", "stage2", "stage3")
+
+TAPS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("resnet8", "resnet20", "resnet32", "resnet56", "wrn-16-2", "wrn-28-10"), _STAGES_OF_3
+)
+"""Own network -> the layers whose feature maps have a name, first to last."""
 
 MODELS = tuple(TAPS)
-"""What `model.name` may name."""
+"""What `model.name` may name without a colon."""
+
+SOURCES = ("torchvision", "timm")
+"""Packages whose networks are named `SOURCE:NAME`; any other `MODULE:CALLABLE` is imported."""
+
+# Pattern of torchvision's names -> stages after the stem.
+_TORCHVISION_STAGES = {
+    r"(wide_)?resne(x)?t\d+.*": 4,
+    r"convnext_.*": 4,
+    r"efficientnet_b\d": 7,
+    r"efficientnet_v2_s": 6,
+    r"efficientnet_v2_[ml]": 7,
+    r"mobilenet_v2": 5,
+    r"mobilenet_v3_large": 5,
+    r"mobilenet_v3_small": 4,
+}
+
+
+def is_external(name: str) -> bool:
+    """Whether a model's name is that of a network from elsewhere, `SOURCE:NAME`."""
+    return ":" in name
+
+
+def taps_of(name: str) -> tuple[str, ...] | None:
+    """The named layers of a network, first to last, where its name alone tells them.
+
+    Args:
+        name: as `model.name` names it.
+
+    Returns:
+        None where only the built network can say: timm's, callables, and those networks of
+        torchvision that are of another family or do not exist.
+    """
+    if name in TAPS:
+        return TAPS[name]
+    source, _, network = name.partition(":")
+    if source == "torchvision":
+        for pattern, stages in _TORCHVISION_STAGES.items():
+            if re.fullmatch(pattern, network):
+                return ("stem", *(f"stage{i}" for i in range(1, stages + 1)))
+    return None

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.model import MODELS
-from ablate.finetune.model.resnet import resnet8, resnet20
-from ablate.finetune.model.taps import FeatureTaps
+from ablate.finetune.model import MODELS, SOURCES, adapter, callable, is_external
+from ablate.finetune.model.modes import kept_mode
+from ablate.finetune.model.normalization import Statistics, choose_statistics
+from ablate.finetune.model.resnet import resnet8, resnet20, resnet32, resnet56
+from ablate.finetune.model.taps import layer_names
+from ablate.finetune.model.wrn import wrn_16_2, wrn_28_10
+from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
     "resnet8": resnet8,
     "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet56": resnet56,
+    "wrn-16-2": wrn_16_2,
+    "wrn-28-10": wrn_28_10,
 }
+_OWN_IMAGE_SIZE = 32
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A layer whose feature map has a name.
+    """A layer whose feature map can be tapped.
 
     Attributes:
         name: as `loss.fma.layers` takes it.
         module: path of the module in the network.
-        shape: (channel, height, width) of one image's feature map.
+        shape: of one image's feature map: (channel, height, width), or as the network has it.
     """
 
     name: str
@@ -35,53 +46,185 @@ class LayerInfo:
 
 
 def build_model(
-    name: str, classes: int, mean: Sequence[float], std: Sequence[float], seed: int
+    settings: ModelSettings,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    *,
+    base: Path | None = None,
 ) -> nn.Module:
-    """A network with new weights, on the CPU in channels_last.
+    """A network with new weights, on the CPU in channels_last, that takes images in [0, 1].
 
     Args:
-        name: one of `MODELS`.
+        settings: the study's `model` section.
         classes: size of the output.
-        mean, std: of each channel, as fractions of 255; the network takes images in [0, 1].
+        mean, std: of each channel of the training images, as fractions of 255; used where
+            `normalization` asks for them.
         seed: of the weights; torch's own random state is left as it was.
+        base: folder of the study file, where a network of the user's own may stand.
 
     Raises:
-        ParameterError: if the name is unknown.
+        ParameterError: if the name is unknown, or a callable does not give a network.
+        MissingDependencyError: if it needs a package that is not installed.
     """
-    if name not in _BUILDERS:
+    name = settings.name
+    if not is_external(name) and name not in _BUILDERS:
         raise ParameterError(
             f"model.name: must be a known network, got {name!r}. {did_you_mean(name, MODELS)}"
+        )
+    dataset = Statistics(tuple(mean), tuple(std))
+    own = own_statistics(settings)
+    statistics = choose_statistics(settings.normalization, dataset, own)
+    if len(statistics.mean) != len(dataset.mean) or (own is not None and len(dataset.mean) != 3):
+        raise ParameterError(
+            f"model: {name} with normalization {settings.normalization} needs images of 3 "
+            f"channels, got {len(dataset.mean)}. Take normalization: dataset and a network that "
+            "has as many."
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = _BUILDERS[name](classes, mean, std)
+        if is_external(name):
+            model = adapter.adapt(_build_external(name, classes, base), name, classes, statistics)
+        else:
+            model = _BUILDERS[name](classes, statistics.mean, statistics.std)
     # torch's stubs leave out this use of `to`, which its documentation names.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
-def model_taps(model: nn.Module) -> Mapping[str, str]:
-    """Name -> module path of the layers whose feature maps have a name; empty if none do."""
-    taps: Mapping[str, str] = getattr(model, "taps", {})
-    return taps
-
-
-def describe_layers(name: str, image_size: int = 32) -> list[LayerInfo]:
-    """The named layers of a network and the shapes of their feature maps, first to last.
-
-    Args:
-        name: one of `MODELS`.
-        image_size: side in pixels of the images that go in.
+def build_skeleton(
+    settings: ModelSettings, classes: int = 10, *, base: Path | None = None
+) -> nn.Module:
+    """The network without memory for its weights, where it can be built so; else as usual.
 
     Raises:
-        ParameterError: if the name is unknown.
+        ParameterError: if the name is unknown, or a callable does not give a network.
+        MissingDependencyError: if it needs a package that is not installed.
     """
-    model = build_model(name, 10, (0.0,) * 3, (1.0,) * 3, seed=0).eval()
-    taps = model_taps(model)
-    with FeatureTaps(model, list(taps)) as reading, torch.inference_mode():
-        model(torch.zeros(1, 3, image_size, image_size))
-        return [
-            LayerInfo(alias, path, tuple(reading.features[alias].shape[1:]))
-            for alias, path in taps.items()
-        ]
+    try:
+        with torch.device("meta"):
+            return _build_any(settings, classes, base)
+    except Exception:
+        # Some networks compute with numbers while they are built (torchvision's RegNet).
+        return _build_any(settings, classes, base)
+
+
+def own_statistics(settings: ModelSettings) -> Statistics | None:
+    """Mean and deviation that a network was made for; None where nothing says so.
+
+    Raises:
+        ParameterError: if torchvision or timm has no such network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    source, name = _source(settings.name)
+    found: Statistics | None = source.own_statistics(name) if source else None
+    return found
+
+
+def own_image_size(settings: ModelSettings) -> int | None:
+    """Side in pixels of the images that a network was made for; None where nothing says so.
+
+    Raises:
+        ParameterError: if torchvision or timm has no such network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    if not is_external(settings.name):
+        return _OWN_IMAGE_SIZE
+    source, name = _source(settings.name)
+    found: int | None = source.own_image_size(name) if source else None
+    return found
+
+
+def describe_layers(
+    settings: ModelSettings, image_size: int | None = None, *, base: Path | None = None
+) -> list[LayerInfo]:
+    """The named layers of a network and the shapes of their feature maps, first to last.
+
+    Of a network that names none: its outermost modules that return a tensor.
+
+    Args:
+        settings: the study's `model` section.
+        image_size: side in pixels of the images that go in; none: the network's own, else 32.
+        base: folder of the study file, where a network of the user's own may stand.
+
+    Raises:
+        ParameterError: if the name is unknown, a callable does not give a network, or the network
+            does not take images of this size.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    side = image_size or own_image_size(settings) or _OWN_IMAGE_SIZE
+    skeleton = build_skeleton(settings, base=base)
+    try:
+        return _read_layers(skeleton, settings.name, side)
+    except ParameterError:
+        # A network that makes tensors of its own while it runs does not run without memory.
+        return _read_layers(_build_any(settings, 10, base), settings.name, side)
+
+
+def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
+    """Show a network one black image, to see whether it takes the size.
+
+    Args:
+        model: is left as it was.
+        name: as `model.name` names it.
+        side, channels: of the image; in pixels.
+
+    Raises:
+        ParameterError: if it does not, or does not return the logits as one tensor.
+    """
+    weight = next(model.parameters(), torch.empty(0))
+    try:
+        with kept_mode(model), torch.inference_mode():
+            model.eval()(torch.zeros(1, channels, side, side, device=weight.device))
+    except ParameterError:
+        raise
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip("!.")
+        raise ParameterError(
+            f"dataset.image_size: {name} must take images of {side} x {side}, got {text}. "
+            "Leave it out for the network's own size."
+        ) from error
+
+
+def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
+    paths = layer_names(model).taps or {path: path for path, _ in model.named_children()}
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(alias: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor):
+                shapes[alias] = tuple(output.shape[1:])
+
+        return hook
+
+    for alias, path in paths.items():
+        model.get_submodule(path).register_forward_hook(note(alias))
+    check_image_size(model, name, side)
+    return [LayerInfo(one, path, shapes[one]) for one, path in paths.items() if one in shapes]
+
+
+def _build_any(settings: ModelSettings, classes: int, base: Path | None) -> nn.Module:
+    """A network for images of any statistics, since only its layers matter."""
+    return build_model(settings, classes, (0.5,) * 3, (0.5,) * 3, 0, base=base)
+
+
+def _build_external(name: str, classes: int, base: Path | None) -> nn.Module:
+    source, network = _source(name)
+    built: nn.Module = (
+        source.build(network, classes) if source else callable.build(name, classes, base)
+    )
+    return built
+
+
+def _source(name: str) -> tuple[Any, str]:
+    """The module that knows the networks of this name's source, if one does, and the rest."""
+    source, _, network = name.partition(":")
+    if source not in SOURCES:
+        return None, network
+    if source == "torchvision":
+        from ablate.finetune.model import torchvision as found
+    else:
+        from ablate.finetune.model import timm as found  # type: ignore[no-redef]
+    return found, network

@@ -13,23 +13,9 @@ import torch
 from torch import nn
 
 from ablate.distortion.shapes import Images, Logits
+from ablate.finetune.model.normalization import Normalize
 
 _WIDTHS = (16, 32, 64)
-
-
-class Normalize(nn.Module):
-    """Shift and scale each channel, so that a network takes [0, 1] and its weights say how."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, images: Images) -> Images:
-        return (images - self.mean) / self.std
 
 
 class ResidualBlock(nn.Module):
@@ -103,3 +89,11 @@ def resnet8(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet
 
 def resnet20(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
     return ResNet(3, classes, mean, std)
+
+
+def resnet32(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
+    return ResNet(5, classes, mean, std)
+
+
+def resnet56(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
+    return ResNet(9, classes, mean, std)

@@ -57,6 +57,7 @@ def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
         metrics = [objective.metric for objective in info.objectives]
         point = reference_text(metrics, info.reference_point)
         said.append(f"hypervolume {info.hypervolume:.4g}, reference point {point}")
+    said += info.marks
     drawn = [point for point in info.points if all(map(math.isfinite, point.values))]
     dominated = [point for point in drawn if not point.on_front]
     if dominated:

@@ -11,7 +11,7 @@ from ablate.report.numbers import (
     param_text,
     plain_text,
 )
-from ablate.study.scores import Scores
+from ablate.study.scores import COSTS, Scores
 
 
 def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
@@ -46,7 +46,7 @@ def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:
 def _score_lines(info: ParetoInfo, scores: Scores) -> list[str]:
     """Every score that is no objective: totals, then a line a type, severity by severity."""
     metrics = scores.metrics()
-    said = {"train_seconds", *(objective.metric for objective in info.objectives)}
+    said = {*COSTS, *(objective.metric for objective in info.objectives)}
     lines = [
         f"{metric_label(name)}: {metric_text(name, metrics[name])}"
         for name in metrics
@@ -65,4 +65,9 @@ def _score_lines(info: ParetoInfo, scores: Scores) -> list[str]:
             )
     if scores.train_seconds:
         lines.append(f"trained in {duration_text(scores.train_seconds)}")
+    if scores.student_images:
+        teacher = f" and {scores.teacher_images:,} through a teacher" * bool(scores.teacher_images)
+        lines.append(f"{scores.student_images:,} images{teacher}")
+    if scores.train_flops:
+        lines.append(f"{scores.train_flops / 1e12:.3g} TFLOP")
     return lines

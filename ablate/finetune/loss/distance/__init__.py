@@ -9,10 +9,22 @@ from ablate.errors import ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from torch import Tensor
 
-DISTANCES = ("relative", "mse", "cosine")
+DISTANCES = (
+    "relative",
+    "mse",
+    "l1",
+    "cosine",
+    "cosine_per_position",
+    "unit",
+    "attention",
+    "pooled",
+    "cka",
+    "invariance",
+)
 """What `loss.fma.distance` may name."""
 
 
@@ -22,11 +34,24 @@ def load_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     Raises:
         ParameterError: if there is no distance of that name.
     """
+    distance: Callable[[Tensor, Tensor], Tensor] = getattr(_module(name), f"{name}_distance")
+    return distance
+
+
+def min_images(name: str) -> int:
+    """The fewest images that a distance can compare: its file's `MIN_IMAGES`, 1 without one.
+
+    Raises:
+        ParameterError: if there is no distance of that name.
+    """
+    least: int = getattr(_module(name), "MIN_IMAGES", 1)
+    return least
+
+
+def _module(name: str) -> ModuleType:
     if name not in DISTANCES:
         raise ParameterError(
             f"loss.fma.distance: must be a registered distance, got {name!r}. "
             f"{did_you_mean(name, DISTANCES)}"
         )
-    module = import_module(f"ablate.finetune.loss.distance.{name}")
-    distance: Callable[[Tensor, Tensor], Tensor] = getattr(module, f"{name}_distance")
-    return distance
+    return import_module(f"ablate.finetune.loss.distance.{name}")

@@ -1,11 +1,12 @@
-"""Cosine distance of two whole feature maps: free of the scale of either."""
+"""Cosine distance of two whole feature maps: free of the scale of either.  Source: [S]."""
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional
+from torch import Tensor
 
 from ablate.distortion.shapes import FeatureMap, Scalar
+from ablate.finetune.loss.distance.blocks import per_image
+from ablate.finetune.loss.distance.direction import direction_gap
 
 
 def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
@@ -17,8 +18,10 @@ def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
 
     Returns:
         Scalar in [0, 2] in fp32: 0 for maps of one direction.  A map of zeros has no direction:
-        its distance is 1, whatever the other one is.
+        it is at 1 from any other, and at 0 from another one of zeros.
     """
-    wide = torch.promote_types(clean.dtype, torch.float32)
-    first, second = (features.to(wide).flatten(1) for features in (clean, distorted))
-    return (1 - functional.cosine_similarity(first, second, dim=1)).mean()
+    return per_image(_gap, clean, distorted).mean()
+
+
+def _gap(clean: Tensor, distorted: Tensor) -> Tensor:
+    return direction_gap(clean, distorted, range(1, clean.ndim))

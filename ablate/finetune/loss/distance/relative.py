@@ -21,7 +21,8 @@ def relative_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar >= 0 in fp32: 0 for equal maps, 1 where a distorted map is all zeros.
+        Scalar >= 0 in fp32: 0 for equal maps, 1 where a distorted map is all zeros.  Against a
+        clean map of all zeros it is the squared error over eps, which is large.
     """
     error = squared_error(clean, distorted)
     return (error / (squared_norm(clean) + EPSILON)).mean()

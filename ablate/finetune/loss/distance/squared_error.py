@@ -1,15 +1,12 @@
 """Squared Euclidean distance of two feature maps, image by image: what `relative` and `mse` share.
 
-Written as one autograd function because it runs on every tap in every step.  Two fp32 copies of a
-bf16 map and their difference would cost more time in fresh memory than in arithmetic, so a CPU
-goes through the batch in blocks that stay in its cache, and the backward pass takes the
-difference anew instead of keeping it.
+Written as one autograd function, with its derivative by hand, because it is the default and runs
+on every tap in every step (see `blocks` for why in pieces).  The backward pass takes the difference
+anew instead of keeping it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ablate.distortion.shapes import FeatureMap, PerImage
-
-CPU_BLOCK_ELEMENTS = 2**18  # 1 MiB of fp32
+from ablate.finetune.loss.distance.blocks import image_blocks
+from ablate.finetune.loss.precision import wide_dtype
 
 
 def squared_error(clean: FeatureMap, distorted: FeatureMap) -> PerImage:
@@ -38,7 +35,7 @@ def squared_error(clean: FeatureMap, distorted: FeatureMap) -> PerImage:
 def squared_norm(features: FeatureMap) -> PerImage:
     """Sum over each image's map of its squares, without gradient; fp32, or fp64 for fp64 maps."""
     axes = tuple(range(1, features.ndim))
-    norm: Tensor = torch.linalg.vector_norm(features.detach(), dim=axes, dtype=_wide(features))
+    norm: Tensor = torch.linalg.vector_norm(features.detach(), dim=axes, dtype=wide_dtype(features))
     return norm.square()
 
 
@@ -47,8 +44,8 @@ class _SquaredError(torch.autograd.Function):
     def forward(ctx: Any, clean: Tensor, distorted: Tensor) -> Tensor:
         ctx.save_for_backward(clean, distorted)
         axes = tuple(range(1, clean.ndim))
-        value = torch.empty(len(clean), dtype=_wide(clean), device=clean.device)
-        for rows in _blocks(clean):
+        value = torch.empty(len(clean), dtype=wide_dtype(clean), device=clean.device)
+        for rows in image_blocks(clean):
             difference = _difference(distorted[rows], clean[rows])
             torch.linalg.vector_norm(difference, dim=axes, out=value[rows])
         return value.square_()
@@ -60,23 +57,11 @@ class _SquaredError(torch.autograd.Function):
         slope = (2 * grad).view(-1, *[1] * (clean.ndim - 1))
         wanted_clean, wanted_distorted = ctx.needs_input_grad
         to_distorted = torch.empty_like(distorted)
-        for rows in _blocks(clean):
+        for rows in image_blocks(clean):
             to_distorted[rows] = _difference(distorted[rows], clean[rows]).mul_(slope[rows])
         to_clean = -to_distorted if wanted_clean else None
         return to_clean, to_distorted if wanted_distorted else None
 
 
 def _difference(distorted: Tensor, clean: Tensor) -> Tensor:
-    return distorted.to(_wide(distorted), copy=True).sub_(clean)
-
-
-def _wide(features: Tensor) -> torch.dtype:
-    return torch.promote_types(features.dtype, torch.float32)
-
-
-def _blocks(features: Tensor) -> Iterator[slice]:
-    count = len(features)
-    size = math.prod(features.shape[1:])
-    step = max(1, CPU_BLOCK_ELEMENTS // max(1, size)) if features.device.type == "cpu" else count
-    for start in range(0, count, max(1, step)):
-        yield slice(start, start + step)
+    return distorted.to(wide_dtype(distorted), copy=True).sub_(clean)

@@ -1,0 +1,36 @@
+"""Gamma: every value raised to a power, which darkens or lightens the mid-tones.
+
+Source: the power law of displays [S]; not among the corruptions of the benchmarks.  Black and white
+stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ablate.distortion.kind import Distortion, keep_at_zero
+from ablate.distortion.random import draw_sign
+from ablate.distortion.shapes import Images, PerImage, Strengths
+
+GAMMA = 3.0
+"""The power at strength 1, or one over it: mid-grey becomes 0.125 or 0.79."""
+
+
+def gamma(images: Images, strength: Strengths, sign: PerImage) -> Images:
+    """The images to the power `GAMMA ** (strength * sign)`.
+
+    Args:
+        images: in [0, 1].
+        strength: in [0, 1], one per image.
+        sign: 1 darker, -1 lighter, one per image.
+    """
+    wide = torch.promote_types(images.dtype, torch.float32)
+    power = torch.exp(math.log(GAMMA) * strength * sign).to(wide)[:, None, None, None]
+    # Two fast functions in place of pow, which is slower on a CPU; log2(0) is -inf, and back to 0.
+    raised = images.to(wide).log2().mul_(power).exp2_()
+    return keep_at_zero(raised, images, strength)
+
+
+DISTORTION = Distortion("gamma", draw_sign, gamma)

@@ -1,0 +1,58 @@
+"""Hue: all colours turned about the grey axis, by the same angle either way.
+
+Source: the hue of YIQ (NTSC), whose chroma plane is turned [S].  Differs from HSV's hue: grey and
+the luma stay as they are, and the turn is one linear map without the seams of HSV.  Images of one
+channel stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ablate.distortion.kind import Distortion
+from ablate.distortion.random import draw_sign
+from ablate.distortion.shapes import Images, PerImage, Strengths
+
+TURN = 1 / 3
+"""Share of a full turn at strength 1: red becomes green, or blue."""
+
+TO_YIQ = (
+    (0.299, 0.587, 0.114),
+    (0.595716, -0.274453, -0.321263),
+    (0.211456, -0.522591, 0.311135),
+)
+
+
+def hue(images: Images, strength: Strengths, sign: PerImage) -> Images:
+    """The images' colours turned by `TURN * strength * sign` of a full turn, clamped to [0, 1].
+
+    Args:
+        images: in [0, 1], RGB or of one channel.
+        strength: in [0, 1], one per image.
+        sign: 1 from red towards green, -1 towards blue, one per image.
+    """
+    if images.shape[1] == 1:
+        return images.clone()
+    wide = torch.promote_types(images.dtype, torch.float32)
+    turns = _turns((2 * math.pi * TURN * strength * sign).to(wide))
+    with torch.autocast(images.device.type, enabled=False):
+        turned = turns @ images.to(wide).flatten(2)
+    return turned.view(images.shape).clamp_(0, 1).to(images.dtype)
+
+
+def _turns(angle: PerImage) -> Tensor:
+    to_yiq = torch.tensor(TO_YIQ, dtype=torch.float64)
+    # Chroma's two axes turned by a right angle; and what takes a colour to minus its chroma.
+    across, away = (
+        (to_yiq.inverse() @ torch.tensor(plane, dtype=torch.float64) @ to_yiq).to(angle)
+        for plane in ([[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, 0], [0, -1, 0], [0, 0, -1]])
+    )
+    sine, versine = angle.sin()[:, None, None], (1 - angle.cos())[:, None, None]
+    # The identity plus what turns, so that no turn is no change to the last bit.
+    return torch.eye(3).to(angle) + sine * across + versine * away
+
+
+DISTORTION = Distortion("hue", draw_sign, hue)

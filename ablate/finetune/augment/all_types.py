@@ -1,0 +1,80 @@
+"""A copy of each image for every distortion type; the mix weighs the copies.
+
+Source: reading (c) of combined augmentations (CA) [O]: K types are K + 1 forward passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ablate.distortion.kind import check_images
+from ablate.distortion.shapes import Images
+from ablate.errors import ParameterError
+from ablate.finetune.augment.augmentation import Augmentation
+from ablate.finetune.augment.draws import draw_clean, draw_strengths, rows_where
+from ablate.finetune.augment.mixture import Mixture, mixture_of, names_of
+from ablate.study.settings import AugmentSettings
+
+
+def distort_by_all(
+    images: Images, seed: int, mixture: Mixture, clean_fraction: float = 0.0
+) -> tuple[Images, ...]:
+    """One copy of the batch for each type, in the mixture's order.
+
+    An image's copies share the uniform number of their strength, so that the copy of a type has
+    the pixels that `per_sample` makes where it draws that type.
+
+    Args:
+        images: in [0, 1].
+        seed: of this batch.
+        mixture: the types; their ratios are not read.
+        clean_fraction: probability that an image is left as it is, in [0, 1): drawn for each
+            type apart, else an image would be clean in all of its copies at once.
+    """
+    uniform = draw_strengths(images, seed)
+    copies = []
+    for kind in mixture:
+        clean = draw_clean(len(images), clean_fraction, seed, kind.name)
+        rows, copy = rows_where(~clean, images.device), images.clone()
+        if len(rows):
+            draws = kind.draw(images, seed)
+            copy[rows] = kind.distort(images[rows], uniform[rows], draws[rows])
+        copies.append(copy)
+    return tuple(copies)
+
+
+@dataclass(frozen=True)
+class AllTypes:
+    """See `distort_by_all`; a copy counts by its type's ratio."""
+
+    mixture: Mixture
+    clean_fraction: float = 0.0
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return names_of(self.mixture)
+
+    @property
+    def copy_weights(self) -> tuple[float, ...]:
+        return tuple(kind.ratio for kind in self.mixture)
+
+    def copies(self, images: Tensor, *, seed: int) -> tuple[Images, ...]:
+        """See `Augmentation.copies`."""
+        check_images("augment", images)
+        return distort_by_all(images, seed, self.mixture, self.clean_fraction)
+
+
+def build_method(settings: AugmentSettings) -> Augmentation:
+    """A copy per type.
+
+    Raises:
+        ParameterError: if more copies are asked for.
+    """
+    if settings.copies > 1:
+        raise ParameterError(
+            "augment.copies: must be 1 with method all, which makes a copy per type, got "
+            f"{settings.copies}. Remove it."
+        )
+    return AllTypes(mixture_of(settings), settings.clean_fraction)

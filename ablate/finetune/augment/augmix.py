@@ -1,0 +1,109 @@
+"""AugMix: chains of simple operators, mixed with each other and with the clean image.
+
+Source: Hendrycks et al. 2020, arXiv:1912.02781, sec. 3; written anew for whole batches on the
+device.  Differs: see the operators.  Its Jensen-Shannon term is `loss.st` with two copies.
+Not to be confused with `composed`, which applies this project's distortions, one chain an image.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ablate.distortion import FAMILIES
+from ablate.distortion.random import make_generator
+from ablate.distortion.shapes import Images
+from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
+from ablate.finetune.augment.dirichlet import draw_shares
+from ablate.finetune.augment.draws import draw_clean
+from ablate.finetune.augment.operators import DISJOINT, OPERATORS, OVERLAPS
+from ablate.finetune.augment.operators.apply import apply_operators
+from ablate.study.seeds import derive_seed
+from ablate.study.settings import AugmentSettings, AugMixSettings
+
+DRAWN_DEPTH = 3
+"""The longest chain where the depth is drawn."""
+
+LEAST_LEVEL = 0.01
+"""The lowest level that is drawn, where the severity is not below it; 1 is the highest."""
+
+
+class Chains(NamedTuple):
+    """Operators of every chain of every image; on the CPU."""
+
+    operators: Int64[Tensor, "steps chain_images"]
+    levels: Float[Tensor, "steps chain_images"]
+    signs: Float[Tensor, "steps chain_images"]
+
+
+def augmix(
+    images: Images, seed: int, settings: AugMixSettings, clean_fraction: float = 0.0
+) -> Images:
+    """Each image as (1 - m) * image + m * sum_k w_k * chain_k(image).
+
+    w is drawn from Dirichlet(`dirichlet`) and m from Beta(`beta`, `beta`), both for each image.
+    It is computed in fp32 (fp64 for fp64 images) whatever autocast says.
+
+    Args:
+        images: in [0, 1].
+        seed: of this copy.
+        settings: chains, their depth, severity, operators and concentrations.
+        clean_fraction: probability that an image is left as it is, in [0, 1).
+    """
+    batch, device = len(images), images.device
+    wide = images.to(torch.promote_types(images.dtype, torch.float32))
+    chains = draw_chains(batch, settings, seed)
+    shares = draw_shares(batch, settings.chains, settings.dirichlet, derive_seed(seed, "chains"))
+    mixed = draw_shares(batch, 2, settings.beta, derive_seed(seed, "mixed"))[:, 0]
+    mixed = mixed.masked_fill(draw_clean(batch, clean_fraction, seed), 0)
+    shares, mixed = (part.to(device, wide.dtype) for part in (shares, mixed))
+    levels, signs = (part.to(device, wide.dtype) for part in chains[1:])
+    with torch.autocast(device.type, enabled=False):
+        # All chains are one batch, chain by chain: fewer, larger passes.
+        ends = wide.repeat(settings.chains, 1, 1, 1)
+        for step, operators in enumerate(chains.operators):
+            ends = apply_operators(ends, operators, levels[step], signs[step])
+        mixture = torch.zeros_like(wide)
+        parts = ends.view(settings.chains, *wide.shape)
+        for end, share in zip(parts, shares.unbind(1), strict=True):
+            mixture.addcmul_(end, share[:, None, None, None])
+        result = torch.lerp(wide, mixture, mixed[:, None, None, None]).clamp_(0, 1)
+    return torch.empty_like(images).copy_(result)
+
+
+def draw_chains(batch: int, settings: AugMixSettings, seed: int) -> Chains:
+    """What each chain of each image does; a chain's draws are the same for any number of chains.
+
+    Returns:
+        One column for each chain and image, chain by chain.  `operators`: -1 past a chain's end.
+        `levels`: uniform from `LEAST_LEVEL` to a tenth of the severity.  `signs`: 1 or -1.
+    """
+    names = DISJOINT if settings.operators == "disjoint" else OPERATORS
+    steps, high = settings.depth or DRAWN_DEPTH, settings.severity / 10
+    low = min(LEAST_LEVEL, high)
+    parts = []
+    for chain in range(settings.chains):
+        generator = make_generator(derive_seed(seed, "chain", chain), "cpu")
+        depth, which, level, coin = torch.rand(4, steps, batch, generator=generator)
+        operators = (which * len(names)).long()
+        if not settings.depth:
+            ended = torch.arange(steps)[:, None] > (depth[0] * steps).floor()
+            operators.masked_fill_(ended, -1)
+        parts.append(Chains(operators, low + (high - low) * level, (coin < 0.5) * 2.0 - 1))
+    return Chains(*(torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)))
+
+
+def seen_types(settings: AugMixSettings) -> tuple[str, ...]:
+    """The distortion types that the operators show to the network, in the order of `FAMILIES`."""
+    shown = OVERLAPS.values() if settings.operators == "all" else ()
+    return tuple(kind for kinds in FAMILIES.values() for kind in kinds if kind in shown)
+
+
+def build_method(settings: AugmentSettings) -> Augmentation:
+    """`settings.copies` copies, each by `augmix`; the keys of the distortions are not read."""
+    make = partial(augmix, settings=settings.augmix, clean_fraction=settings.clean_fraction)
+    return IndependentCopies(seen_types(settings.augmix), settings.copies, make)

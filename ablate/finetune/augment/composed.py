@@ -1,0 +1,85 @@
+"""Several distortion types in sequence on one image.
+
+Source: reading (d) of combined augmentations (CA) [O].  Not to be confused with AugMix, whose
+chains are mixed and whose operators are others.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from ablate.distortion.shapes import Images
+from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
+from ablate.finetune.augment.draws import draw_clean, draw_on_cpu, draw_strengths, rows_where
+from ablate.finetune.augment.mixture import Mixture, mixture_of, names_of
+from ablate.study.settings import AugmentSettings
+
+
+def distort_in_sequence(
+    images: Images, seed: int, mixture: Mixture, depth: int, clean_fraction: float = 0.0
+) -> Images:
+    """Each image distorted by 1 to `depth` distinct types in turn, each at its own strength.
+
+    Args:
+        images: in [0, 1].
+        seed: of this copy.
+        mixture: the types; see `draw_sequences` for what their ratios mean.
+        depth: the most types on an image, at least 1; above the number of types it is that.
+        clean_fraction: probability that an image is left as it is, in [0, 1).
+    """
+    sequences = draw_sequences(len(images), mixture, depth, seed)
+    sequences.masked_fill_(draw_clean(len(images), clean_fraction, seed)[:, None], -1)
+    drawn = {
+        number: (draw_strengths(images, seed, kind.name), kind.draw(images, seed))
+        for number, kind in enumerate(mixture)
+        if (sequences == number).any()
+    }
+    copy = images.clone()
+    for step in sequences.unbind(1):
+        for number, (uniform, draws) in drawn.items():
+            rows = rows_where(step == number, images.device)
+            if len(rows):
+                copy[rows] = mixture[number].distort(copy[rows], uniform[rows], draws[rows])
+    return copy
+
+
+def draw_sequences(
+    batch: int, mixture: Mixture, depth: int, seed: int
+) -> Int64[Tensor, "batch steps"]:
+    """Numbers of the types for each image in their order, then -1; on the CPU.
+
+    How many is uniform in 1 to `depth`.  Which ones is drawn without replacement: each next one
+    by the ratios of those that are left, as in successive draws from an urn.  It is drawn as a
+    race: type k of an image arrives after an exponential time of rate ratio_k, and the first ones
+    are taken.  Their order on the image is then drawn anew, uniformly over all orders, since in
+    the race the frequent types come first.
+    """
+    steps = min(depth, len(mixture))
+    number = 1 + (draw_on_cpu(batch, seed, "depth") * steps).long()
+    arrivals = torch.stack(
+        [
+            -torch.log1p(-draw_on_cpu(batch, seed, "race", kind.name)) / kind.ratio
+            for kind in mixture
+        ],
+        dim=1,
+    )
+    turns = torch.stack([draw_on_cpu(batch, seed, "turn", kind.name) for kind in mixture], dim=1)
+    taken = arrivals.argsort(1).argsort(1) < number[:, None]
+    sequences = turns.masked_fill_(~taken, 2.0).argsort(1)[:, :steps]
+    return sequences.masked_fill_(torch.arange(steps) >= number[:, None], -1)
+
+
+def build_method(settings: AugmentSettings) -> Augmentation:
+    """`settings.copies` copies, each by `distort_in_sequence`."""
+    mixture = mixture_of(settings)
+    make = partial(
+        distort_in_sequence,
+        mixture=mixture,
+        depth=settings.depth,
+        clean_fraction=settings.clean_fraction,
+    )
+    return IndependentCopies(names_of(mixture), settings.copies, make)

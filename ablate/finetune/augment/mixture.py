@@ -1,0 +1,136 @@
+"""The distortion types that are drawn from: how often each, and how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ablate.distortion import FAMILIES, load
+from ablate.distortion.kind import Distortion
+from ablate.distortion.random import make_generator
+from ablate.distortion.shapes import Images, PerImage
+from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.augment.ratios import type_ratios
+from ablate.study.seeds import derive_seed
+from ablate.study.settings import AugmentSettings
+
+Limits = float | Sequence[float]
+"""Strengths of a type: the highest, or the lowest and the highest."""
+
+
+@dataclass(frozen=True)
+class MixedType:
+    """One distortion type of a mixture.
+
+    Attributes:
+        distortion: what it does.
+        ratio: how often it is drawn, above 0; those of a mixture sum to 1.
+        low, high: its strengths are uniform in [low, high], within [0, 1].
+    """
+
+    distortion: Distortion
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def name(self) -> str:
+        return self.distortion.name
+
+    def draw(self, images: Images, seed: int) -> Tensor:
+        """Its randomness for the whole batch, on the device, whatever else is in the mixture."""
+        generator = make_generator(derive_seed(seed, self.name), images.device)
+        return self.distortion.draw(images.shape, generator)
+
+    def distort(self, images: Images, uniform: PerImage, draws: Tensor) -> Images:
+        """Images distorted.
+
+        Args:
+            images: some of a batch.
+            uniform: in [0, 1), one per image; sets its strength.
+            draws: their rows of `draw`.
+        """
+        strength = uniform * (self.high - self.low) + self.low
+        return self.distortion.apply(images, strength, draws)
+
+
+Mixture = tuple[MixedType, ...]
+"""At least one type, in the order of `FAMILIES`."""
+
+
+def build_mixture(
+    families: Sequence[str],
+    mix: Mapping[str, float] | None = None,
+    strength: float = 1.0,
+    *,
+    types: Sequence[str] | None = None,
+    strengths: Mapping[str, Limits] | None = None,
+) -> Mixture:
+    """The types with a ratio above 0, each with its strengths.
+
+    Args:
+        families, mix, types: see `type_ratios`.
+        strength: the highest strength of a type that `strengths` leaves out, in (0, 1]; the
+            lowest is 0.
+        strengths: by type, the highest strength in (0, 1], or the lowest and the highest.  A
+            type that is not drawn is passed over: a search chooses types trial by trial.
+
+    Raises:
+        ParameterError: as `type_ratios`, if a strength is out of its range, or if `strengths`
+            names no type.
+    """
+    if not 0 < strength <= 1:
+        raise ParameterError(
+            f"augment.strength: must be above 0 and at most 1, got {strength:g}. "
+            "1 is the strongest distortion."
+        )
+    ratios = type_ratios(families, mix, types)
+    limits = {name: _read_limits(name, given) for name, given in (strengths or {}).items()}
+    _check_types(limits)
+    return tuple(
+        MixedType(load(name), ratio, *limits.get(name, (0.0, strength)))
+        for name, ratio in ratios.items()
+    )
+
+
+def mixture_of(settings: AugmentSettings) -> Mixture:
+    """The mixture that a study's settings describe; see `build_mixture`."""
+    return build_mixture(
+        settings.families,
+        settings.mix,
+        settings.strength,
+        types=settings.types,
+        strengths=settings.strengths,
+    )
+
+
+def names_of(mixture: Mixture) -> tuple[str, ...]:
+    """The types of a mixture, in its order."""
+    return tuple(kind.name for kind in mixture)
+
+
+def _read_limits(name: str, given: Limits) -> tuple[float, float]:
+    limits = (0.0, given) if isinstance(given, int | float) else tuple(given)
+    if len(limits) != 2 or not 0 <= limits[0] <= limits[1] <= 1 or limits[1] == 0:
+        raise ParameterError(
+            f"augment.strengths.{name}: must be the highest strength, above 0 and at most 1, or "
+            f"the lowest and the highest, got {_show(given)}. "
+            "Write 0.5 or [0.2, 0.5]."
+        )
+    return float(limits[0]), float(limits[1])
+
+
+def _show(given: Limits) -> str:
+    return f"{given:g}" if isinstance(given, int | float) else str(list(given))
+
+
+def _check_types(strengths: Mapping[str, object]) -> None:
+    known = [kind for kinds in FAMILIES.values() for kind in kinds]
+    for name in strengths:
+        if name not in known:
+            raise ParameterError(
+                f"augment.strengths: must name types of distortion, got {name!r}. "
+                f"{did_you_mean(name, known)}"
+            )

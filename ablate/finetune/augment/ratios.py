@@ -1,0 +1,103 @@
+"""How often each distortion type is drawn: a mix over families, or over single types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ablate.distortion import CORE, FAMILIES
+from ablate.errors import ParameterError, did_you_mean
+
+
+def type_ratios(
+    families: Sequence[str],
+    mix: Mapping[str, float] | None,
+    types: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """How often each distortion type is drawn.
+
+    Args:
+        families: the families to draw from; their order does not matter.
+        mix: ratio by family, or by type where `types` is given, >= 0, scaled to sum 1; one that it
+            leaves out has ratio 0, and so must one that is not drawn from.  None: all the same.
+        types: single types to draw from instead of whole families, which are then not read.
+
+    Returns:
+        Type -> ratio above 0, summing to 1, in the order of `FAMILIES`.  The `CORE` types of a
+        family share its ratio equally.
+
+    Raises:
+        ParameterError: if a family or type is unknown or repeated, there is none, a ratio is
+            negative or not finite, all are 0, or one that is not drawn from has one above 0.
+    """
+    if types is not None:
+        parts = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}
+        return _shared_ratios("type", types, mix, parts)
+    return _shared_ratios("family", families, mix, CORE)
+
+
+def _shared_ratios(
+    what: str,
+    chosen: Sequence[str],
+    mix: Mapping[str, float] | None,
+    parts: Mapping[str, tuple[str, ...]],
+) -> dict[str, float]:
+    _check_chosen(what, chosen, tuple(parts))
+    ratios = dict.fromkeys(chosen, 1.0) if mix is None else dict(mix)
+    _check_mix(what, ratios, chosen, tuple(parts))
+    total = sum(ratios.values())
+    return {
+        kind: ratios[name] / total / len(kinds)
+        for name, kinds in parts.items()
+        if ratios.get(name)
+        for kind in kinds
+    }
+
+
+_PLURAL = {"family": "families", "type": "types"}
+
+
+def _check_chosen(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
+    many = _PLURAL[what]
+    if not chosen:
+        raise ParameterError(
+            f"augment.{many}: needs at least one {what}, got none. Known: {', '.join(known)}."
+        )
+    for number, name in enumerate(chosen):
+        if name not in known:
+            raise ParameterError(
+                f"augment.{many}: must be {many} of distortion, got {name!r}. "
+                f"{did_you_mean(name, known)}"
+            )
+        if name in chosen[:number]:
+            raise ParameterError(
+                f"augment.{many}: a {what} may stand once, got {name} twice. "
+                "Raise its ratio in augment.mix."
+            )
+
+
+def _check_mix(
+    what: str, mix: Mapping[str, float], chosen: Sequence[str], known: Sequence[str]
+) -> None:
+    many = _PLURAL[what]
+    for name, ratio in mix.items():
+        if name not in known:
+            raise ParameterError(
+                f"augment.mix: must name {many} of distortion, got {name!r}. "
+                f"{did_you_mean(name, known)}"
+            )
+        if not (math.isfinite(ratio) and ratio >= 0):
+            raise ParameterError(
+                f"augment.mix.{name}: must be finite and at least 0, got {ratio:g}. "
+                f"0 leaves the {what} out."
+            )
+        if ratio and name not in chosen:
+            raise ParameterError(
+                f"augment.mix.{name}: must be 0 for a {what} outside augment.{many}, "
+                f"got {ratio:g}. Add {name} to augment.{many}."
+            )
+    if not any(mix.values()):
+        raise ParameterError(
+            f"augment.mix: one ratio must be above 0, got {dict(mix)}. "
+            "Leave mix out for equal ratios."
+        )

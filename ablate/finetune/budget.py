@@ -1,0 +1,54 @@
+"""How long a finetuning is, in the unit that its budget names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ablate.study.settings import BudgetSettings
+
+DEFAULT_EPOCHS = 4
+"""Of a budget that names no unit."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget for one objective and data set.
+
+    Attributes:
+        epoch_steps: steps in a pass over the training images.
+        steps: of the whole training; None where the clock ends it.
+        seconds: of training; None where the steps end it.
+    """
+
+    epoch_steps: int
+    steps: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, settings: BudgetSettings, *, epoch_steps: int, step_images: int) -> Budget:
+        """The budget in steps.
+
+        Args:
+            settings: one of epochs, images and seconds; none is `DEFAULT_EPOCHS`.
+            epoch_steps: steps in a pass over the training images.
+            step_images: images that go through the student in a step, copies included; a budget
+                in images is rounded to whole steps, at least one.
+        """
+        if settings.seconds is not None:
+            return cls(epoch_steps, None, settings.seconds)
+        if settings.images is not None:
+            return cls(epoch_steps, max(1, round(settings.images / step_images)), None)
+        return cls(epoch_steps, epoch_steps * (settings.epochs or DEFAULT_EPOCHS), None)
+
+    @property
+    def epochs(self) -> int | None:
+        """Passes over the training images, the last maybe in part; None where the clock ends it."""
+        return None if self.steps is None else -(-self.steps // self.epoch_steps)
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """How much of it is spent after so many steps and seconds, in [0, 1]."""
+        spent = seconds / self.seconds if self.seconds is not None else steps / (self.steps or 1)
+        return min(1.0, spent)
+
+    def is_spent(self, steps: int, seconds: float) -> bool:
+        return self.progress(steps, seconds) >= 1

@@ -1,0 +1,102 @@
+"""Decoded images in the cache: written once, memory-mapped by every process after."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from ablate.finetune.cache import locked, publish_folder
+from ablate.finetune.data.dataset import Split, digest_images
+from ablate.finetune.data.decode import Decoder
+from ablate.finetune.data.listing import Listing
+
+_VERSION = 2
+"""Counts the ways in which images were decoded and stored; part of the cache's key."""
+
+_CHUNK = 64
+
+
+class Pixels(NamedTuple):
+    """Images that are yet to be stored.
+
+    Attributes:
+        labels: int64 `[n]`.
+        chunks: uint8 `[k, channel, image_size, image_size]`, n images in all, in order.
+    """
+
+    labels: np.ndarray
+    chunks: Iterable[np.ndarray]
+
+
+def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels]) -> Split:
+    """The images that `read` gives, from the cache where they are there.
+
+    Args:
+        cache: folder that holds `data/`.
+        made_from: everything that decides the bytes; its `repr` makes the key.
+        read: called where the cache has none; an error leaves nothing behind.
+
+    Raises:
+        UsageError: if the cache cannot be written.
+    """
+    key = hashlib.sha256(repr((_VERSION, made_from)).encode()).hexdigest()[:32]
+    entry = cache / "data" / key
+    if not entry.is_dir():
+        with locked(entry):
+            if not entry.is_dir():
+                with publish_folder(entry) as temporary:
+                    _write(read(), temporary)
+    # Copy on write: torch wants an array that can be written, and nothing writes it.
+    images = np.load(entry / "images.npy", mmap_mode="c")
+    labels = np.load(entry / "labels.npy")
+    digest = (entry / "digest").read_text()
+    return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
+
+
+def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: Path) -> Split:
+    """The images of a listing, decoded once and again after any file's name, size or time changed.
+
+    Raises:
+        DataError: if one cannot be read, or, without `resize`, not all have one size.
+        UsageError: if the cache cannot be written.
+    """
+
+    def read() -> Pixels:
+        labels = np.array([label for _, label, _, _ in listing.files], dtype=np.int64)
+        return Pixels(labels, _decode(Decoder.of(listing, image_size, resize)))
+
+    return stored_split(cache, (image_size, resize, listing.classes, listing.files), read)
+
+
+def _decode(decoder: Decoder) -> Iterable[np.ndarray]:
+    def decode(start: int) -> np.ndarray:
+        rows = range(start, min(start + _CHUNK, len(decoder.names)))
+        return np.stack([decoder(row) for row in rows])
+
+    # Threads, since decoding leaves the interpreter's lock; chunks, since an image is small.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(decode, range(0, len(decoder.names), _CHUNK))
+
+
+def _write(pixels: Pixels, folder: Path) -> None:
+    images: np.memmap | None = None
+    start = 0
+    for chunk in pixels.chunks:
+        if images is None:
+            shape = (len(pixels.labels), *chunk.shape[1:])
+            images = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        images[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    assert images is not None
+    assert start == len(images)
+    images.flush()
+    np.save(folder / "labels.npy", pixels.labels)
+    (folder / "digest").write_text(digest_images(images, pixels.labels))

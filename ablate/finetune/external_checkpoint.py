@@ -1,0 +1,205 @@
+"""Weights from elsewhere for a baseline, from a file that is never run as code, or fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import pickletools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ablate.errors import DataError
+from ablate.finetune import published_weights
+from ablate.study.settings import ModelSettings
+
+_WHERE = "baseline.checkpoint"
+_NESTED = ("state_dict", "model_state_dict", "model")
+# Keys that a checkpoint may lack: the settings and torch fill them.
+_OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
+# Where a state dict's own classes are.
+_HARMLESS = ("torch", "collections", "numpy")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """Where weights come from.
+
+    Attributes:
+        identity: of their content: part of the baseline's key.
+        path: the file, where it is one.
+    """
+
+    identity: str
+    path: Path | None = None
+
+
+def find_checkpoint(
+    model_settings: ModelSettings, checkpoint: str, base: Path | None = None
+) -> CheckpointSource:
+    """What `baseline.checkpoint` names; nothing is loaded or fetched.
+
+    Args:
+        model_settings: of the network that the weights are for.
+        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
+        base: folder that a relative path starts from.
+
+    Raises:
+        DataError: if the file is missing, or there are no such weights of this network.
+        MissingDependencyError: if they are timm's, which is not installed.
+    """
+    source, _, weights = checkpoint.partition(":")
+    if source == "torchvision":
+        url = published_weights.torchvision_weights(model_settings, weights).url
+        return CheckpointSource(f"torchvision:{url}")
+    if checkpoint == "timm:pretrained":
+        config = published_weights.timm_weights(model_settings)
+        return CheckpointSource(f"timm:{config.architecture}.{config.tag}")
+    path = (base or Path()) / Path(checkpoint).expanduser()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{_WHERE}: must be a file that can be read, torchvision:WEIGHTS or timm:pretrained, "
+            f"got {checkpoint!r} ({path.absolute()}: {error.strerror}). Give its path from the "
+            "study file's folder."
+        ) from error
+    return CheckpointSource(f"sha256:{digest}", path)
+
+
+def load_external(
+    model: nn.Module, model_settings: ModelSettings, checkpoint: str, base: Path | None = None
+) -> None:
+    """Load weights from elsewhere into a network, which must have all of them and no others.
+
+    A file is a .safetensors file, or a state dict that torch saved; the latter may be inside a
+    dict under "state_dict", "model_state_dict" or "model", and its keys may begin with "module.".
+    It is read with `weights_only=True`: what would run code is refused.  Where the weights carry
+    a normalisation (`normalize.mean`), as exported ones do, it goes before the settings'.
+
+    Args:
+        model: on the CPU; changed in place.
+        model_settings: that it was built from.
+        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
+        base: folder that a relative path starts from.
+
+    Raises:
+        DataError: if the weights are missing, damaged, of another network, cannot be fetched, or
+            would run code.
+        MissingDependencyError: if they are timm's, which is not installed.
+    """
+    path = find_checkpoint(model_settings, checkpoint, base).path
+    if path is not None:
+        found = _read(path, checkpoint)
+    elif checkpoint.startswith("torchvision:"):
+        weights = checkpoint.partition(":")[2]
+        found = published_weights.fetch_torchvision(model_settings, weights)
+    else:
+        found = published_weights.fetch_timm(model_settings)
+    _check_keys(model, found, model_settings.name, checkpoint)
+    model.load_state_dict(found, strict=False)
+
+
+def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, ValueError, KeyError) as error:
+        raise _unreadable(checkpoint, error) from error
+    except pickle.UnpicklingError as error:
+        told = re.search(r"GLOBAL (\S+)", str(error))
+        code = told[1] if told else _find_code(path)
+        if not code:
+            raise _unreadable(checkpoint, error) from error
+        raise DataError(
+            f"{_WHERE}: must hold tensors alone, got {checkpoint!r}, a pickle that would run "
+            f"{code}; nothing of it was run. Save model.state_dict(), or a .safetensors file."
+        ) from error
+    except RuntimeError as error:
+        raise _unreadable(checkpoint, error) from error
+    return _unwrap(found, checkpoint)
+
+
+def _find_code(path: Path) -> str:
+    """The first name that a bare pickle would import and torch does not know; read, not run."""
+    strings = ["", ""]
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "STACK_GLOBAL" and not strings[-2].startswith(_HARMLESS):
+                return ".".join(strings[-2:])
+            if isinstance(argument, str):
+                strings.append(argument)
+    except ValueError:
+        pass
+    return ""
+
+
+def _unreadable(checkpoint: str, error: Exception) -> DataError:
+    # What torch says before it is advice to load the file without this guard.
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+    first = " ".join(text.splitlines()[0].split())
+    return DataError(
+        f"{_WHERE}: must be a whole .safetensors file or state dict, got {checkpoint!r} ({first}). "
+        "Copy or save it again."
+    )
+
+
+def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
+    for key in _NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    if not isinstance(found, Mapping):
+        kind = type(found).__name__
+    else:
+        kind = next(
+            (
+                f"{key!r}: {type(value).__name__}"
+                for key, value in found.items()
+                if not isinstance(value, Tensor)
+            ),
+            "" if found else "an empty dict",
+        )
+    if kind:
+        raise DataError(
+            f"{_WHERE}: must be a state dict, key -> tensor, got {checkpoint!r} with {kind}. "
+            "Save model.state_dict()."
+        )
+    state = dict(found)
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _check_keys(model: nn.Module, found: Mapping[str, Tensor], name: str, checkpoint: str) -> None:
+    own = model.state_dict()
+    missing = [key for key in own if key not in found and not _OPTIONAL.fullmatch(key)]
+    unexpected = [key for key in found if key not in own]
+    reshaped = [
+        f"{key} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
+        for key, tensor in own.items()
+        if key in found and found[key].shape != tensor.shape
+    ]
+    listed = [("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)]
+    problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in listed if keys]
+    if problems:
+        raise DataError(
+            f"{_WHERE}: must hold the weights of {name}, got {checkpoint!r} with keys "
+            f"{', '.join(problems)}. Name its network in model.name; its classes must be the "
+            "data set's."
+        )
+
+
+def _shorten(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more

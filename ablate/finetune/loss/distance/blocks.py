@@ -1,0 +1,109 @@
+"""Work on feature maps in fp32, in pieces that stay in a CPU's cache.
+
+Feature maps are the largest tensors of a step.  Their fp32 copies, and those of every operation of
+a formula, would cost more in fresh memory than in arithmetic, so a CPU takes a few images (or a few
+columns of all images) at a time and the backward pass computes anew instead of keeping.  A GPU
+takes all at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ablate.distortion.shapes import FeatureMap, PerImage
+from ablate.finetune.loss.precision import widen, without_autocast
+
+CPU_BLOCK_ELEMENTS = 2**18  # 1 MiB of fp32
+
+Formula = Callable[[Tensor, Tensor], Tensor]
+"""(Clean maps, distorted maps) of some images, in fp32 or fp64 -> one number an image."""
+
+
+def per_image(formula: Formula, clean: FeatureMap, distorted: FeatureMap) -> PerImage:
+    """A formula's number for each image, computed a few images at a time.
+
+    Args:
+        formula: differentiable, and of an image's own two maps alone.
+        clean, distorted: feature maps of one shape.  A gradient flows into each unless the
+            caller detaches it; not a second derivative.
+
+    Returns:
+        One number per image, in fp32 (in fp64 for fp64 maps), whatever autocast says.
+    """
+    value: Tensor = _PerImage.apply(formula, clean, distorted)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _PerImage(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, formula: Formula, clean: Tensor, distorted: Tensor) -> Tensor:
+        ctx.save_for_backward(clean, distorted)
+        ctx.formula = formula
+        with without_autocast(clean):
+            parts = [
+                formula(widen(clean[rows]), widen(distorted[rows])) for rows in image_blocks(clean)
+            ]
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        branches = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        grads = [
+            torch.empty_like(maps) if want else None
+            for maps, want in zip(branches, wanted, strict=True)
+        ]
+        for rows in image_blocks(branches[0]):
+            leaves = [
+                widen(maps[rows].detach()).requires_grad_(want)
+                for maps, want in zip(branches, wanted, strict=True)
+            ]
+            with torch.enable_grad(), without_autocast(leaves[0]):
+                value = ctx.formula(*leaves)
+            moving = [leaf for leaf in leaves if leaf.requires_grad]
+            found = iter(torch.autograd.grad(value, moving, slope[rows]))
+            for grad in grads:
+                if grad is not None:
+                    grad[rows] = next(found)
+        return None, grads[0], grads[1]
+
+
+def image_blocks(features: Tensor) -> Iterator[slice]:
+    """Rows that are worked on at once."""
+    yield from _steps(len(features), math.prod(features.shape[1:]), features.device)
+
+
+def column_blocks(rows: Tensor) -> Iterator[slice]:
+    """Columns of a [batch, values] matrix that are worked on at once."""
+    yield from _steps(rows.shape[1], len(rows), rows.device)
+
+
+def _steps(count: int, size: int, device: torch.device) -> Iterator[slice]:
+    whole = CPU_BLOCK_ELEMENTS // max(1, size) if device.type == "cpu" else count
+    step = max(1, whole)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
+
+
+def memory_order(features: Tensor) -> tuple[int, ...]:
+    """The axes after the first, from the one with the longest stride to that with the shortest."""
+    strides = features.stride()
+    return tuple(sorted(range(1, features.ndim), key=lambda axis: -strides[axis]))
+
+
+def as_rows(features: Tensor, order: tuple[int, ...]) -> Tensor:
+    """One row an image, its values in the given order of axes: no copy in `memory_order`."""
+    return features.permute(0, *order).flatten(1)
+
+
+def from_rows(rows: Tensor, features: Tensor, order: tuple[int, ...]) -> Tensor:
+    """What `as_rows` took apart, in the shape of `features`."""
+    inside = rows.view(len(rows), *(features.shape[axis] for axis in order))
+    return inside.permute(0, *(1 + order.index(axis) for axis in range(1, features.ndim)))

@@ -1,0 +1,28 @@
+"""Mean absolute difference of two feature maps.  It can be lowered by shrinking the activations.
+
+Source: [S].  It weighs a few large differences less than `mse` does.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ablate.distortion.shapes import FeatureMap, Scalar
+from ablate.finetune.loss.distance.blocks import per_image
+
+
+def l1_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
+    """Mean of |clean - distorted| over all values and images.
+
+    Args:
+        clean: first axis the image.
+        distorted: of the same shape.
+
+    Returns:
+        Scalar >= 0 in fp32, in units of the activations.
+    """
+    return per_image(_difference, clean, distorted).mean()
+
+
+def _difference(clean: Tensor, distorted: Tensor) -> Tensor:
+    return (clean - distorted).abs().mean(tuple(range(1, clean.ndim)))

@@ -1,0 +1,37 @@
+"""Cross-entropy of two predictions: the form of stability training.
+
+Source: [S] Zheng et al. 2016, arXiv:1604.04326, sec. 3.2.  Differs: the mean over several copies.
+Not to be confused with `kl`, which is this less the entropy of the anchor's prediction: the two
+have one gradient where the anchor is held, and not where it learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.nn import functional
+
+from ablate.distortion.shapes import Logits, Scalar
+from ablate.finetune.loss.precision import widen
+
+
+def cross_entropy_form(
+    anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[float]
+) -> Scalar:
+    """-sum_j p_j(anchor) log p_j(copy), averaged over images and, by their weight, copies.
+
+    Args:
+        anchor: unnormalised.  A gradient flows into it unless the caller detaches it.
+        copies: of the same images, one or more.
+        copy_weights: one a copy.
+
+    Returns:
+        Scalar in fp32, in nats, at least the mean entropy of the anchor's prediction: where all
+        predictions are the same it is that entropy and not 0.
+    """
+    target = functional.softmax(widen(anchor), dim=1)
+    first, *others = (
+        weight * -(target * functional.log_softmax(widen(copy), dim=1)).sum(1).mean()
+        for copy, weight in zip(copies, copy_weights, strict=True)
+    )
+    return sum(others, start=first)

@@ -1,0 +1,39 @@
+"""Kullback-Leibler divergence of the copies' predictions from the anchor's.
+
+Source: [S] the regulariser of TRADES, Zhang et al. 2019, arXiv:1901.08573.  Differs: the second
+image is an augmented copy and not an adversarial one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.nn import functional
+
+from ablate.distortion.shapes import Logits, Scalar
+from ablate.finetune.loss.precision import widen
+
+
+def kl_form(anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[float]) -> Scalar:
+    """KL(p(anchor) || p(copy)), averaged over images and, by their weight, copies.
+
+    Args:
+        anchor: unnormalised.  A gradient flows into it unless the caller detaches it.
+        copies: of the same images, one or more.
+        copy_weights: one a copy.
+
+    Returns:
+        Scalar >= 0 in fp32, in nats: 0 where the predictions are the same.
+    """
+    target = functional.log_softmax(widen(anchor), dim=1)
+    first, *others = (
+        weight
+        * functional.kl_div(
+            functional.log_softmax(widen(copy), dim=1),
+            target,
+            reduction="batchmean",
+            log_target=True,
+        )
+        for copy, weight in zip(copies, copy_weights, strict=True)
+    )
+    return sum(others, start=first)

@@ -1,0 +1,96 @@
+"""What the commands that run a study, or print a result, show; heavy imports inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from ablate.ledger.record import StudyRecord
+    from ablate.report.live import Display
+
+
+def run_and_show(
+    run: Callable[[Display], StudyRecord], study: str, folder: Path, as_json: bool
+) -> None:
+    """Run with a display, then the front, where its picture is, and the exit code."""
+    from rich.console import Console
+
+    from ablate.analysis.pareto import pareto_info
+    from ablate.report.live import make_display
+    from ablate.report.tables import front_rows, front_table
+    from ablate.search.drive import Terminated
+
+    # With --json, standard output is for the JSON alone.
+    display = make_display(Console(stderr=as_json), folder.name)
+    try:
+        record = run(display)
+    except (KeyboardInterrupt, Terminated) as stop:
+        display.close()
+        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder)}", err=True)
+        raise click.exceptions.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+    finally:
+        display.close()
+    info = pareto_info(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = write_pareto(record, folder / "pareto.html")
+    print_result(front_rows(info) if as_json else front_table(info))
+    if not as_json:
+        click.echo(f"figure: {written}")
+    if not _is_good(record):
+        raise click.exceptions.Exit(1)
+
+
+def _how_to_go_on(study: str, folder: Path) -> str:
+    from ablate.ledger.ledger import Ledger
+    from ablate.lifecycle import shown_folder
+    from ablate.locate import locate
+
+    try:
+        place = locate(str(folder) if folder.is_dir() else study)
+        begun = Ledger.exists(place.url, place.name)
+    except AblateError:  # the stop keeps its own exit code, whatever the storage says now
+        begun = True
+    if begun:
+        return f"go on with: ablate resume {shown_folder(folder)}"
+    return "no trial was begun yet: launch it again"
+
+
+def _is_good(record: StudyRecord) -> bool:
+    failed = record.count("FAIL") / max(1, len(record.rows))
+    if record.complete and failed <= record.study.run.max_failed_fraction:
+        return True
+    click.echo(
+        f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
+        f"`ablate trials ... --state fail`",
+        err=True,
+    )
+    return False
+
+
+def write_pareto(record: StudyRecord, file: Path) -> Path:
+    from ablate.analysis.pareto import pareto_info
+    from ablate.report.figures.pareto import plot_pareto
+    from ablate.report.write import write_figure
+
+    write_figure(plot_pareto(pareto_info(record)), file)
+    return file
+
+
+def print_result(what: Any) -> None:
+    """A table for a person, or plain data as JSON."""
+    if isinstance(what, list):
+        click.echo(json.dumps(what, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no width of its own
+    console.print(what)

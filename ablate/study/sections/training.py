@@ -1,0 +1,111 @@
+"""Sections `baseline` and `finetune`: how networks are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ablate.study.sections.base import Count, Positive, Seed, Settings, Weight
+
+
+class TrainingSettings(Settings):
+    """An optimiser, a schedule of its learning rate, and what steadies them."""
+
+    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Clean images a step.")
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="`sgd`: with Nesterov momentum; `adamw`: betas 0.9 and 0.999."
+    )
+    learning_rate: Positive = Field(0.01, description="The highest of the schedule.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of `sgd`.")
+    weight_decay: Weight = Field(5e-4, description="Of matrices and filters, not of norms, biases.")
+    schedule: Literal["cosine", "one_cycle", "constant"] = Field(
+        "cosine",
+        description="`cosine`: falls to 0; `one_cycle`: rises over 30 % of the budget from a 25th, "
+        "then falls to 0; `constant`.",
+    )
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Share of the budget over which the learning rate first rises from 0; not "
+        "with `one_cycle`.",
+    )
+    gradient_clipping: Positive | None = Field(
+        None, description="Highest norm of the whole gradient; none: not clipped."
+    )
+    accumulation_steps: Count = Field(
+        1, description="Parts in which a batch goes through the network, to save memory."
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Decay a step of an average of the weights, which is then what is scored; "
+        "none: the weights themselves.",
+    )
+    seed: Seed = Field(0, description="Seed of the weights, the order of images and all draws.")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> TrainingSettings:
+        if self.schedule == "one_cycle" and self.warmup_fraction:
+            raise ValueError(
+                f"one_cycle has its own warm-up, got warmup_fraction {self.warmup_fraction:g}. "
+                "Remove warmup_fraction."
+            )
+        return self
+
+
+class BaselineSettings(TrainingSettings):
+    """The network that is finetuned: trained here, or read from a checkpoint."""
+
+    epochs: Count = 10
+    learning_rate: Positive = Field(0.1, description="The highest of the schedule.")
+    checkpoint: str | None = Field(
+        None,
+        description="Weights to start from instead of training: a .safetensors file or a state "
+        "dict, relative to the study file, or `torchvision:WEIGHTS` or `timm:pretrained`.",
+    )
+    saw_validation: bool | None = Field(
+        None,
+        description="Whether the checkpoint was trained on the validation images; must be said "
+        "of every checkpoint.",
+    )
+
+    @model_validator(mode="after")
+    def _said(self) -> BaselineSettings:
+        if self.checkpoint is not None and self.saw_validation is None:
+            raise ValueError(
+                f"a checkpoint needs saw_validation, got none with {self.checkpoint}. Write "
+                "saw_validation: false if it was not trained on the validation images, else true."
+            )
+        if self.checkpoint is None and self.saw_validation is not None:
+            raise ValueError(
+                "saw_validation is of a checkpoint, got it without one. Remove it: the baseline "
+                "that is trained here never sees the validation images."
+            )
+        return self
+
+
+class BudgetSettings(Settings):
+    """How long a finetuning is: one of three."""
+
+    epochs: Count | None = Field(None, description="Passes over the training images; 4 by default.")
+    images: Count | None = Field(
+        None, description="Images through the student, copies included: equal for every loss."
+    )
+    seconds: Positive | None = Field(
+        None, description="Of training; what is reached in it depends on the machine."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> BudgetSettings:
+        given = [name for name in ("epochs", "images", "seconds") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"takes one unit, got {' and '.join(given)}. Keep one.")
+        return self
+
+
+class FinetuneSettings(TrainingSettings):
+    budget: BudgetSettings = BudgetSettings()
+    batch_norm: Literal["joint", "separate", "frozen"] = Field(
+        "joint",
+        description="`joint`: clean images and copies in one batch; `separate`: a batch each; "
+        "`frozen`: by the baseline's statistics.",
+    )

@@ -1,0 +1,147 @@
+"""Defocus, motion and zoom blur against scipy and against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ablate.distortion.convolution import convolve_by_tap, convolve_by_wave
+from ablate.distortion.defocus_blur import defocus_blur
+from ablate.distortion.motion_blur import motion_blur
+from ablate.distortion.zoom_blur import zoom_blur
+
+NOTHING = torch.empty(1, 0)
+
+
+def random_images(height: int, width: int, batch: int = 1, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(batch, channels, height, width, generator=generator, dtype=torch.float64)
+
+
+def point(side: int) -> Tensor:
+    image = torch.zeros(1, 1, side, side, dtype=torch.float64)
+    image[0, 0, side // 2, side // 2] = 1
+    return image
+
+
+def strengths(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("taps", [(3, 3), (5, 1), (11, 7), (17, 17)])
+def test_both_ways_to_convolve_are_scipys(taps: tuple[int, int]) -> None:
+    images = random_images(17, 23, batch=2)
+    generator = torch.Generator().manual_seed(1)
+    kernels = torch.rand(2, *taps, generator=generator, dtype=torch.float64)
+    kernels = kernels / kernels.sum((1, 2), keepdim=True)
+    by_tap, by_wave = convolve_by_tap(images, kernels), convolve_by_wave(images, kernels)
+    for row in range(2):
+        symmetric = (kernels[row] + kernels[row].flip(0, 1)).numpy() / 2
+        for channel in range(3):
+            expected = torch.from_numpy(
+                ndimage.convolve(images[row, channel].numpy(), symmetric, mode="reflect")
+            )
+            torch.testing.assert_close(by_tap[row, channel], expected, rtol=0, atol=1e-12)
+            torch.testing.assert_close(by_wave[row, channel], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("side", "strength"), [(32, 1.0), (32, 0.5), (96, 1.0), (224, 0.3)])
+def test_defocus_blur_is_a_disk(side: int, strength: float) -> None:
+    images = random_images(side, side + 5, channels=1)
+    blurred = defocus_blur(images, strengths(strength), NOTHING)
+    radius = 3 / 32 * side * strength
+    reach = math.ceil(radius) + 1
+    down, across = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = np.clip(radius + 1 - np.hypot(down, across), 0, 1)
+    expected = ndimage.convolve(images[0, 0].numpy(), disk / disk.sum(), mode="reflect")
+    torch.testing.assert_close(blurred[0, 0], torch.from_numpy(expected), rtol=0, atol=1e-9)
+
+
+def test_defocus_blur_by_hand() -> None:
+    # A radius of half a pixel: 1 in the middle, 0.5 at 4 sides, 1.5 - root 2 at 4 corners.
+    blurred = defocus_blur(point(32), strengths(1 / 6), NOTHING)[0, 0, 15:18, 15:18]
+    corner = 1.5 - math.sqrt(2)
+    expected = torch.tensor([[corner, 0.5, corner], [0.5, 1, 0.5], [corner, 0.5, corner]])
+    torch.testing.assert_close(blurred, expected.double() / (3 + 4 * corner))
+
+
+def test_motion_blur_by_hand() -> None:
+    # A level line of 10 pixels: an even share for each of 9 pixels, half of it at both ends.
+    level = motion_blur(point(32), strengths(1.0), strengths(0.0))[0, 0]
+    expected = torch.zeros(32, dtype=torch.float64)
+    expected[12:21] = 0.1
+    expected[[11, 21]] = 0.05
+    torch.testing.assert_close(level[16], expected, rtol=0, atol=1e-12)
+    assert level.sum().item() == pytest.approx(1)
+    upright = motion_blur(point(32), strengths(1.0), strengths(math.pi / 2))[0, 0]
+    torch.testing.assert_close(upright, level.mT, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 80)])
+@pytest.mark.parametrize(("strength", "angle"), [(1.0, 0.6), (0.4, 2.5), (0.7, math.pi / 4)])
+def test_motion_blur_is_the_mean_of_scipys_shifts(
+    height: int, width: int, strength: float, angle: float
+) -> None:
+    images = random_images(height, width, channels=1)
+    blurred = motion_blur(images, strengths(strength), strengths(angle))
+    longest = 5 / 16 * min(height, width)
+    half = math.ceil(longest)
+    places = (np.arange(-half, half) + 0.5) / half * longest / 2 * strength
+    shifted = [
+        ndimage.shift(
+            images[0, 0].numpy(),
+            (place * math.sin(angle), place * math.cos(angle)),
+            order=1,
+            mode="reflect",
+        )
+        for place in places
+    ]
+    torch.testing.assert_close(
+        blurred[0, 0], torch.from_numpy(np.mean(shifted, axis=0)), rtol=0, atol=1e-9
+    )
+
+
+def test_motion_blur_follows_each_images_line() -> None:
+    points = point(33).expand(3, 1, 33, 33)
+    blurred = motion_blur(points, strengths(1.0, 1.0, 0.5), strengths(0.0, 1.5708, 0.0))
+    rows, columns = blurred[:, 0].sum(2), blurred[:, 0].sum(1)
+    place = torch.arange(33, dtype=torch.float64) - 16
+    spread = [(rows @ place.square()).sqrt(), (columns @ place.square()).sqrt()]
+    long, short = 5 / 16 * 33 / math.sqrt(12), 5 / 32 * 33 / math.sqrt(12)
+    torch.testing.assert_close(spread[0], strengths(0, long, 0), rtol=0.03, atol=0.03)
+    torch.testing.assert_close(spread[1], strengths(long, 0, short), rtol=0.03, atol=0.03)
+
+
+def test_zoom_blur_of_a_ramp_by_hand() -> None:
+    # A zoom by z makes a ramp 1 / z as steep; at 32 pixels there are 8, by equal factors.
+    ramp = torch.linspace(0, 1, 32, dtype=torch.float64).expand(1, 1, 32, 32)
+    for strength in (0.4, 1.0):
+        blurred = zoom_blur(ramp, strengths(strength), NOTHING)
+        slope = np.mean([(1 + 0.5 * strength) ** (-frame / 7) for frame in range(8)])
+        torch.testing.assert_close(blurred, 0.5 + (ramp - 0.5) * slope, rtol=0, atol=1e-9)
+
+
+def test_zoom_blur_is_near_the_mean_of_scipys_zooms() -> None:
+    coarse = random_images(5, 5, channels=1)[0, 0].numpy()
+    image = np.clip(ndimage.zoom(coarse, 64 / 5, order=3), 0, 1)
+    blurred = zoom_blur(torch.from_numpy(image)[None, None], strengths(1.0), NOTHING)[0, 0]
+    down, across = np.mgrid[0:64, 0:64] - 31.5
+    zooms = 1.5 ** (np.arange(16) / 15)
+    frames = [
+        ndimage.map_coordinates(image, (down / zoom + 31.5, across / zoom + 31.5), order=1)
+        for zoom in zooms
+    ]
+    torch.testing.assert_close(
+        blurred, torch.from_numpy(np.mean(frames, axis=0)), rtol=0, atol=0.005
+    )
+
+
+@pytest.mark.parametrize("blur", [defocus_blur, zoom_blur])
+def test_a_constant_stays(blur: object) -> None:
+    flat = torch.full((1, 3, 40, 56), 0.7)
+    torch.testing.assert_close(blur(flat, torch.ones(1), NOTHING), flat)  # type: ignore[operator]

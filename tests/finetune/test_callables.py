@@ -1,0 +1,118 @@
+"""What a study names as `package.module:callable`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import ParameterError
+from ablate.finetune.callables import import_callable
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a module beside the study and gives its name."""
+
+    def make(name: str, text: str) -> str:
+        file = tmp_path / f"{name.replace('.', '/')}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return name
+
+    return make
+
+
+def message(spec: str, base: Path | None = None) -> str:
+    with pytest.raises(ParameterError) as error:
+        import_callable("model.name", spec, base)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_an_installed_module() -> None:
+    assert import_callable("model.name", "pathlib:Path", None) is Path
+    assert import_callable("model.name", "pathlib:Path.cwd", None)() == Path.cwd()
+
+
+def test_a_module_beside_the_study(write: Write, tmp_path: Path) -> None:
+    write("beside_one", "def make():\n    return 'made'\n")
+    path = list(sys.path)
+    assert import_callable("model.name", "beside_one:make", tmp_path)() == "made"
+    assert sys.path == path
+    assert import_callable("model.name", "beside_one:make", None)() == "made"
+
+
+def test_a_package_beside_the_study(write: Write, tmp_path: Path) -> None:
+    write("beside_package.inner", "from .other import make\n")
+    write("beside_package.other", "def make():\n    return 'inner'\n")
+    assert import_callable("model.name", "beside_package.inner:make", tmp_path)() == "inner"
+
+
+def test_two_studies_may_have_a_module_of_one_name(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "namesake.py").write_text(f"def make():\n    return {folder!r}\n")
+    for folder in ("one", "other", "one"):
+        assert import_callable("model.name", "namesake:make", tmp_path / folder)() == folder
+
+
+def test_what_is_installed_goes_first(write: Write, tmp_path: Path) -> None:
+    write("statistics", "def mean(values):\n    return 'beside'\n")
+    assert import_callable("model.name", "statistics:mean", tmp_path)([1, 3]) == 2
+
+
+@pytest.mark.parametrize("spec", ["nets", "nets:", ":make", "a b:make", "nets:make it", "a..b:c"])
+def test_another_form(spec: str) -> None:
+    assert message(spec) == (
+        f"model.name: must be package.module:callable, got {spec!r}. "
+        "Write the module, a colon and the callable's name."
+    )
+
+
+def test_no_such_module(tmp_path: Path) -> None:
+    assert message("nowhere.nets:make") == (
+        "model.name: must name a module that can be imported, got 'nowhere.nets:make' and no "
+        "module nowhere. Install it."
+    )
+    assert message("nowhere.nets:make", tmp_path) == (
+        "model.name: must name a module that can be imported, got 'nowhere.nets:make' and no "
+        f"module nowhere. Install it or put nowhere/nets.py into {tmp_path}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("import nowhere_at_all\n", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("def make(:\n", "SyntaxError: invalid syntax (broken_one.py, line 1)"),
+    ],
+)
+def test_an_import_that_fails(write: Write, tmp_path: Path, text: str, got: str) -> None:
+    write("broken_one", text)
+    assert message("broken_one:make", tmp_path) == (
+        f"model.name: broken_one must be importable, got {got}. "
+        "Mend it: python -c 'import broken_one'."
+    )
+
+
+def test_no_such_callable(write: Write, tmp_path: Path) -> None:
+    write("beside_two", "def make_net():\n    pass\n")
+    assert message("beside_two:make_nets", tmp_path) == (
+        "model.name: beside_two must have make_nets, got a module without it "
+        f"({tmp_path / 'beside_two.py'}). Did you mean make_net?"
+    )
+
+
+def test_what_cannot_be_called(write: Write, tmp_path: Path) -> None:
+    write("beside_three", "width = 3\n")
+    assert message("beside_three:width", tmp_path) == (
+        "model.name: beside_three:width must be callable, got int. Name a function or a class."
+    )

@@ -1,0 +1,318 @@
+"""Published data sets, as small files in the real formats, read and fetched by torchvision.
+
+The files' md5 are part of torchvision's classes, so the tests give the readers subclasses that
+hold the md5 of the small files; the code that checks, fetches and reads is torchvision's own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import pickle
+import shutil
+import struct
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.io
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
+
+from ablate.errors import DataError, UsageError
+from ablate.finetune.data.cifar10 import published_cifar
+from ablate.finetune.data.dataset import Source
+from ablate.finetune.data.fashion_mnist import published_fashion
+from ablate.finetune.data.load import load_dataset
+from ablate.finetune.data.published import Published, read_published
+from ablate.finetune.data.svhn import published_svhn
+from ablate.study.settings import DatasetSettings, ValidationSettings
+
+RANDOM = np.random.default_rng(0)
+COUNTS = {"train": 30, "test": 10}
+IDX = {"train": "train", "test": "t10k"}
+
+
+class Small(NamedTuple):
+    """A data set of 30 and 10 images.
+
+    Attributes:
+        published: what the reader is given.
+        folder: with its files as they lie when they are there.
+        images: by part, uint8 `[n, channel, height, width]`.
+        labels: by part.
+        site: folder with the files as they lie on a server.
+    """
+
+    published: Published
+    folder: Path
+    images: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    site: Path
+
+
+def md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
+def make_parts(shape: tuple[int, ...], classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    images = {
+        part: RANDOM.integers(256, size=(count, *shape), dtype=np.uint8)
+        for part, count in COUNTS.items()
+    }
+    return images, {part: np.arange(count) % classes for part, count in COUNTS.items()}
+
+
+def write_cifar(base: Any, root: Path, address: str) -> Small:
+    fine = base is CIFAR100
+    images, labels = make_parts((3, 32, 32), 100 if fine else 10)
+    folder, site = root / "folder", root / "site"
+    inner = folder / base.base_folder
+    inner.mkdir(parents=True)
+    site.mkdir()
+    lists = {}
+    for part, files in (("train", base.train_list), ("test", base.test_list)):
+        rows = np.array_split(np.arange(COUNTS[part]), len(files))
+        for (file, _), chosen in zip(files, rows, strict=True):
+            entry = {
+                "data": images[part][chosen].reshape(len(chosen), -1),
+                "fine_labels" if fine else "labels": labels[part][chosen].tolist(),
+            }
+            (inner / file).write_bytes(pickle.dumps(entry))
+        lists[f"{part}_list"] = [[file, md5(inner / file)] for file, _ in files]
+    names = [f"class {label}" for label in range(100 if fine else 10)]
+    meta = inner / base.meta["filename"]
+    meta.write_bytes(pickle.dumps({base.meta["key"]: names}))
+    with tarfile.open(site / base.filename, "w:gz") as archive:
+        archive.add(inner, base.base_folder)
+    small = type(
+        base.__name__,
+        (base,),
+        {
+            **lists,
+            "meta": {**base.meta, "md5": md5(meta)},
+            "url": f"{address}/{base.filename}",
+            "tgz_md5": md5(site / base.filename),
+        },
+    )
+    published = published_cifar("cifar100" if fine else "cifar10", small)
+    return Small(published, folder, images, labels, site)
+
+
+def write_svhn(root: Path, address: str) -> Small:
+    images, labels = make_parts((3, 32, 32), 10)
+    folder, site = root / "folder", root / "site"
+    site.mkdir()
+    for part in COUNTS:
+        digits = np.where(labels[part] == 0, 10, labels[part])[:, None].astype(np.uint8)
+        pixels = images[part].transpose(2, 3, 1, 0)
+        scipy.io.savemat(site / f"{part}_32x32.mat", {"X": pixels, "y": digits})
+    shutil.copytree(site, folder)
+    files = {
+        part: [f"{address}/{part}_32x32.mat", f"{part}_32x32.mat", md5(site / f"{part}_32x32.mat")]
+        for part in COUNTS
+    }
+    return Small(
+        published_svhn(type("SVHN", (SVHN,), {"split_list": files})), folder, images, labels, site
+    )
+
+
+def write_fashion(root: Path, address: str) -> Small:
+    images, labels = make_parts((1, 28, 28), 10)
+    folder, site = root / "folder", root / "site"
+    raw = folder / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    site.mkdir()
+    resources = []
+    for part, name in IDX.items():
+        for kind, values in (("images-idx3", images[part][:, 0]), ("labels-idx1", labels[part])):
+            head = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+            data = head + values.astype(np.uint8).tobytes()
+            (raw / f"{name}-{kind}-ubyte").write_bytes(data)
+            zipped = site / f"{name}-{kind}-ubyte.gz"
+            zipped.write_bytes(gzip.compress(data))
+            resources.append((zipped.name, md5(zipped)))
+    small = type(
+        "FashionMNIST", (FashionMNIST,), {"resources": resources, "mirrors": [f"{address}/"]}
+    )
+    return Small(published_fashion(small), folder, images, labels, site)
+
+
+WRITERS = {
+    "cifar10": partial(write_cifar, CIFAR10),
+    "cifar100": partial(write_cifar, CIFAR100),
+    "svhn": write_svhn,
+    "fashion_mnist": write_fashion,
+}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(params=WRITERS)
+def small(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Small]:
+    """Each data set, on disk and on a server of this machine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = partial(_Quiet, directory=str(tmp_path / "site"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield WRITERS[request.param](tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def read(small: Small, folder: Path, image_size: int | None = None, **settings: object) -> Source:
+    side = small.images["train"].shape[-1]
+    chosen = DatasetSettings.model_validate(
+        {"name": small.published.name, "path": str(folder), **settings}
+    )
+    cache = folder.parent / "cache"
+    return read_published(small.published, chosen, Path(), cache, image_size or side)
+
+
+def check(source: Source, small: Small) -> None:
+    for part, split in (("train", source.train.resident()), ("test", source.test())):
+        expected = np.broadcast_to(small.images[part], split.images.shape)
+        assert np.array_equal(split.images.numpy(), expected)
+        assert split.labels.tolist() == small.labels[part].tolist()
+
+
+def test_pixels_labels_and_classes(small: Small) -> None:
+    source = read(small, small.folder)
+    check(source, small)
+    assert len(source.classes) == (100 if small.published.name == "cifar100" else 10)
+    assert read(small, small.folder, 40).train.images.shape == (30, 3, 40, 40)
+
+
+def test_what_was_decoded_is_read_from_the_cache(small: Small) -> None:
+    first = read(small, small.folder)
+    entries = {
+        entry: entry.stat().st_mtime_ns for entry in (small.folder.parent / "cache").rglob("*.npy")
+    }
+    again = read(small, small.folder)
+    assert again.train.digest == first.train.digest
+    assert {entry: entry.stat().st_mtime_ns for entry in entries} == entries
+
+
+def test_files_are_fetched_and_stay(small: Small) -> None:
+    folder = small.folder.parent / "own/new"
+    check(read(small, folder, download=True), small)
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert files - {f"{small.published.name}.lock"} == set(small.published.layouts[0])
+    shutil.rmtree(small.site)
+    check(read(small, folder, download=True), small)
+
+
+def test_a_download_that_breaks_leaves_nothing(small: Small) -> None:
+    last = sorted(small.site.iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:-10])
+    folder = small.folder.parent / "new"
+    with pytest.raises(DataError) as error:
+        read(small, folder, download=True)
+    name = small.published.name
+    assert str(error.value).startswith(f"dataset.download: {name} must be fetched, got ")
+    assert str(error.value).endswith(
+        f". Check the network and the disk, or put its files in {folder}."
+    )
+    assert "\n" not in str(error.value)
+    assert {file.name for file in folder.iterdir()} <= {f"{name}.lock"}
+
+
+def test_nothing_is_fetched_where_no_network_answers(small: Small) -> None:
+    shutil.rmtree(small.site)
+    with pytest.raises(DataError, match=r"must be fetched, got .*404"):
+        read(small, small.folder.parent / "new", download=True)
+
+
+def test_files_that_are_not_there(small: Small) -> None:
+    gone = small.published.layouts[0][1]
+    (small.folder / gone).unlink()
+    with pytest.raises(DataError) as error:
+        read(small, small.folder)
+    assert str(error.value) == (
+        f"dataset.path: {small.published.name} must be in {small.folder}, got no {gone}. "
+        "Set dataset.download: true, or point dataset.path at it."
+    )
+
+
+def test_other_files_than_were_published(small: Small) -> None:
+    if small.published.name == "fashion_mnist":
+        return  # has no md5 where it lies: test_what_is_no_idx_file
+    file = small.folder / small.published.layouts[0][-1]
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(DataError) as error:
+        read(small, small.folder).test()
+    assert str(error.value) == (
+        f"dataset.path: {small.published.name} must be the files that were published, got others "
+        f"in {small.folder}. Remove them and set dataset.download: true."
+    )
+
+
+def test_a_folder_that_cannot_be_written(small: Small) -> None:
+    (small.folder.parent / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="must be in a folder that can be written"):
+        read(small, small.folder.parent / "file/new", download=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
+)
+def test_the_inner_folder_may_be_named(tmp_path: Path, name: str, folder: str) -> None:
+    settings = DatasetSettings(name=name, path=f"data/{folder}")
+    with pytest.raises(DataError, match=rf"must be in {tmp_path}/data, got no {folder}/"):
+        load_dataset(settings, tmp_path, tmp_path / "cache")
+
+
+def test_without_a_path_the_cache_is_looked_in(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load_dataset(DatasetSettings(name="svhn"), Path(), tmp_path / "cache")
+    assert str(error.value) == (
+        f"dataset.path: svhn must be in {tmp_path}/cache/torchvision, got no train_32x32.mat. "
+        "Set dataset.download: true, or point dataset.path at it."
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_fashion_mnist_straight_in_its_folder(tmp_path: Path, zipped: bool) -> None:
+    """As Debian's dataset-fashion-mnist has it."""
+    small = write_fashion(tmp_path, "")
+    source = small.site if zipped else small.folder / "FashionMNIST/raw"
+    settings = DatasetSettings(
+        name="fashion_mnist", path=str(source), validation=ValidationSettings(fraction=0.4)
+    )
+    data = load_dataset(settings, Path(), tmp_path / "cache")
+    assert data.train.images.shape[1:] == (3, 32, 32)
+    assert data.classes[1] == "Trouser"
+    check(read(small, source), small)
+
+
+def test_what_is_no_idx_file(tmp_path: Path) -> None:
+    small = write_fashion(tmp_path, "")
+    images = small.site / "train-images-idx3-ubyte.gz"
+    whole = gzip.decompress(images.read_bytes())
+    rule = f"{images}: must be an IDX file of bytes in 3 dimensions, got "
+    for data, got in (
+        (gzip.compress(b"\0\0\x08\x01" + whole[4:]), "one that begins with 00000801"),
+        (gzip.compress(b""), "one that begins with nothing"),
+        (gzip.compress(whole[:-1]), "23519 values for 23520"),
+        (whole, "Not a gzipped file (b'\\x00\\x00')"),
+        (gzip.compress(whole)[:-20], "Compressed file ended before the end-of-stream marker"),
+    ):
+        images.write_bytes(data)
+        with pytest.raises(DataError) as error:
+            read(small, small.site)
+        assert str(error.value).startswith(f"{rule}{got}")
+        assert str(error.value).endswith(". Fetch it anew.")

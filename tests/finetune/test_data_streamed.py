@@ -1,0 +1,181 @@
+"""Training images that are decoded anew: the same bytes whoever decodes them."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ablate.errors import DataError, InfrastructureError
+from ablate.finetune.data.dataset import Dataset
+from ablate.finetune.data.decode import draw_crop
+from ablate.finetune.data.load import load_dataset
+from ablate.study.settings import DatasetSettings, ValidationSettings
+
+ORDER = torch.tensor([7, 2, 11, 3, 0, 9, 5, 1, 14, 8, 4])
+PASSES = ((ORDER, 0), (ORDER, 1), (ORDER.flip(0), 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`{train,test}/{cat,dog}/*.png`, 10 and 2 of each, of many sizes."""
+    root = tmp_path_factory.mktemp("streamed")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 2)):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                shape = (20 + 3 * number, 26 - number, 3)
+                pixels = random.integers(256, size=shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+    return root
+
+
+def load(folder: Path, cache: Path, **settings: object) -> Dataset:
+    chosen = DatasetSettings.model_validate(
+        {
+            "name": "image_folder",
+            "path": str(folder),
+            "loading": "streamed",
+            "loading_workers": 0,
+            "resize": 18,
+            "validation": ValidationSettings(fraction=0.2),
+            **settings,
+        }
+    )
+    return load_dataset(chosen, Path(), cache, image_size=16)
+
+
+def passes(data: Dataset) -> Iterator[str]:
+    """A digest of each of three passes."""
+    placed = data.train.place("cpu")
+    for order, seed in PASSES:
+        digest = hashlib.sha256()
+        for images, labels in placed.batches(order, 4, seed=seed):
+            assert images.shape == (4, 3, 16, 16)
+            digest.update(images.numpy().tobytes())
+            digest.update(labels.numpy().tobytes())
+        yield digest.hexdigest()
+
+
+def test_workers_show_in_nothing_and_end_with_the_object(folder: Path, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    alone = list(passes(load(folder, tmp_path, crop_scale=0.3)))
+    assert len(set(alone)) == 3
+    data = load(folder, tmp_path, crop_scale=0.3, loading_workers=2)
+    assert list(passes(data)) == alone
+    placed = data.train.place("cpu")
+    assert not multiprocessing.active_children()
+    # A pass that is left early, then a whole one.
+    next(placed.batches(ORDER, 2, seed=5))
+    assert len(multiprocessing.active_children()) == 2
+    whole = [images for images, _ in placed.batches(ORDER, 4, seed=0)]
+    digest = hashlib.sha256()
+    for images, start in zip(whole, (0, 4), strict=True):
+        digest.update(images.numpy().tobytes())
+        digest.update(data.train.labels[ORDER[start : start + 4]].numpy().tobytes())
+    assert digest.hexdigest() == alone[0]
+    del placed
+    assert not multiprocessing.active_children()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_crops_they_are_what_a_resident_split_holds(folder: Path, tmp_path: Path) -> None:
+    streamed = load(folder, tmp_path)
+    resident = load(folder, tmp_path, loading="resident")
+    assert len(streamed.train) == len(resident.train) == 16
+    assert streamed.train.labels.tolist() == resident.train.labels.tolist()
+    pairs = [(data.train.place("cpu").batches(ORDER, 5, seed=3)) for data in (streamed, resident)]
+    for one, other in zip(*pairs, strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+    assert torch.equal(streamed.validation.images, resident.validation.images)
+    assert torch.equal(streamed.validation.labels, resident.validation.labels)
+    assert streamed.test().digest == resident.test().digest
+    assert (streamed.mean, streamed.std) == (resident.mean, resident.std)
+
+
+def test_whole_batches_only(folder: Path, tmp_path: Path) -> None:
+    for loading in ("resident", "streamed"):
+        placed = load(folder, tmp_path, loading=loading).train.place("cpu")
+        assert [len(labels) for _, labels in placed.batches(ORDER, 4, seed=0)] == [4, 4]
+        assert list(placed.batches(ORDER, 12, seed=0)) == []
+
+
+def test_digest_follows_names_sizes_and_the_way_to_pixels(folder: Path, tmp_path: Path) -> None:
+    first = load(folder, tmp_path)
+    assert load(folder, tmp_path, loading_workers=2).digest == first.digest
+    others = [
+        load(folder, tmp_path, crop_scale=0.5),
+        load(folder, tmp_path, resize=20),
+        load(folder, tmp_path, validation=ValidationSettings(fraction=0.3)),
+    ]
+    digests = {first.train.digest, *(data.train.digest for data in others)}
+    assert len(digests) == 4
+
+
+def test_a_crop_is_a_part_of_its_image(folder: Path) -> None:
+    boxes = [draw_crop(60, 40, 0.2, seed) for seed in range(300)]
+    assert draw_crop(60, 40, 0.2, 7) == boxes[7]
+    assert len(set(boxes)) > 290
+    shares = []
+    for left, top, right, bottom in boxes:
+        assert 0 <= left < right <= 60
+        assert 0 <= top < bottom <= 40
+        assert 0.7 < (right - left) / (bottom - top) < 1.43
+        shares.append((right - left) * (bottom - top) / 2400)
+    assert min(shares) > 0.19
+    assert min(shares) < 0.25
+    assert max(shares) > 0.7
+
+
+def test_a_crop_that_fits_nowhere_is_the_middle() -> None:
+    assert draw_crop(100, 10, 1.0, 0) == (43, 0, 56, 10)
+    assert draw_crop(10, 100, 1.0, 0) == (0, 43, 10, 56)
+    assert draw_crop(1, 1, 1.0, 0) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named(folder: Path, tmp_path: Path, workers: int) -> None:
+    data = load(folder, tmp_path, loading_workers=workers)
+    placed = data.train.place("cpu")
+    name, *_ = data.train.listing.files[11]
+    file = folder / "train" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    try:
+        with pytest.raises(DataError) as error:
+            list(placed.batches(ORDER, 3, seed=0))
+    finally:
+        file.write_bytes(whole)
+    assert str(error.value).startswith(f"{file}: must be a readable image, got ")
+    assert "\n" not in str(error.value)
+    assert len(list(placed.batches(ORDER, 3, seed=0))) == 3
+
+
+def test_mixed_sizes_without_resize(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load(folder, tmp_path, resize=None)
+    message = str(error.value).replace(str(folder), "")
+    assert message.startswith("/train: must have images of one size, got ")
+    assert message.endswith(" Set dataset.resize: 18, or make them one size.")
+
+
+def test_a_worker_that_died_is_no_fault_of_the_data(folder: Path, tmp_path: Path) -> None:
+    placed = load(folder, tmp_path, loading_workers=1).train.place("cpu")
+    next(placed.batches(ORDER, 2, seed=0))
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(InfrastructureError) as error:
+        list(placed.batches(ORDER, 2, seed=0))
+    message = str(error.value)
+    assert message.startswith("dataset.loading_workers: each must stay alive, got 'DataLoader ")
+    assert message.endswith("'. Lower it or free memory, and resume.")

@@ -1,0 +1,208 @@
+"""Values of the shipped distances by hand, and what sets each apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ablate.finetune.loss.distance import DISTANCES, load_distance, min_images
+from ablate.finetune.loss.distance.cka import gram_matrix
+from ablate.finetune.loss.distance.invariance import scatter
+from ablate.finetune.loss.distance.squared_error import squared_error, squared_norm
+
+# Two images of two features: (1, 2) and (1, 1); (3, 4) and (-1, 1).
+FLAT = ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 1.0], [-1.0, 1.0]])
+ANGLE = (1 - 3 / 10**0.5 + 1 - 1 / 50**0.5) / 2
+BY_HAND_FLAT = {
+    "relative": (1 / 5 + 25 / 25) / 2,
+    "mse": (1 / 2 + 25 / 2) / 2,
+    "l1": (1 / 2 + 7 / 2) / 2,
+    "cosine": ANGLE,
+    "cosine_per_position": ANGLE,
+    "unit": 2 * ANGLE,
+    # Features are positions: (1, 4) and (1, 1); (9, 16) and (1, 1), each scaled to length 1.
+    "attention": (1 - 5 / 34**0.5 + 1 - 25 / 674**0.5) / 2,
+    "pooled": (1 / 2 + 25 / 2) / 2,
+    "cka": 0.0,  # any two pairs of images lie to each other alike
+    # The four maps lie about (1, 2) at 0, 8, 1 and 5: 13 / (2 * 14 / 3).
+    "invariance": 39 / 28,
+}
+
+# One image, two channels (rows), two positions (columns).
+PLACED = ([[[3.0, 0.0], [4.0, 1.0]]], [[[1.0, 4.0], [0.0, 3.0]]])
+BY_HAND_PLACED = {
+    "relative": (4 + 16 + 16 + 4) / 26,
+    "mse": 40 / 4,
+    "l1": 12 / 4,
+    "cosine": 1 - 6 / 26,
+    # (3, 4) and (1, 0); (0, 1) and (4, 3).
+    "cosine_per_position": (0.4 + 0.4) / 2,
+    "unit": 0.8,
+    # (25, 1) and (1, 25), over their length.
+    "attention": 24**2 / 626,
+    # (1.5, 2.5) and (2.5, 1.5)
+    "pooled": 1.0,
+}
+
+AGAINST_ZEROS = {  # ones and zeros: two images of three features
+    "relative": 1.0,
+    "mse": 1.0,
+    "l1": 1.0,
+    "cosine": 1.0,
+    "cosine_per_position": 1.0,
+    "unit": 1.0,
+    "attention": 1 / 3,
+    "pooled": 1.0,
+    "cka": 0.0,  # neither varies in the batch
+    "invariance": 1.5,
+}
+
+SCALE_FREE = {
+    "relative": True,
+    "mse": False,
+    "l1": False,
+    "cosine": True,
+    "cosine_per_position": True,
+    "unit": True,
+    "attention": True,
+    "pooled": False,
+    "cka": True,
+    "invariance": True,
+}
+
+
+def make_maps(*shape: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randn(shape or (6, 4, 3, 3), generator=generator)
+    return clean, clean + 0.5 * torch.randn(clean.shape, generator=generator)
+
+
+def test_every_shipped_distance_has_its_values_here() -> None:
+    for table in (BY_HAND_FLAT, AGAINST_ZEROS, SCALE_FREE):
+        assert set(table) == set(DISTANCES)
+    assert set(BY_HAND_PLACED) == {name for name in DISTANCES if min_images(name) == 1}
+    assert {name for name in DISTANCES if min_images(name) == 2} == {"cka", "invariance"}
+
+
+@pytest.mark.parametrize("name", BY_HAND_FLAT)
+def test_of_maps_without_positions(name: str) -> None:
+    value = load_distance(name)(*map(torch.tensor, FLAT)).item()
+    assert value == pytest.approx(BY_HAND_FLAT[name], rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", BY_HAND_PLACED)
+def test_of_maps_with_positions(name: str) -> None:
+    value = load_distance(name)(*map(torch.tensor, PLACED)).item()
+    assert value == pytest.approx(BY_HAND_PLACED[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", AGAINST_ZEROS)
+def test_of_zeros(name: str) -> None:
+    zeros, ones = torch.zeros(2, 3), torch.ones(2, 3)
+    distance = load_distance(name)
+    assert distance(zeros, zeros).item() == 0
+    assert distance(ones, zeros).item() == pytest.approx(AGAINST_ZEROS[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SCALE_FREE)
+def test_both_scaled_alike(name: str) -> None:
+    clean, distorted = make_maps()
+    distance = load_distance(name)
+    near, far = distance(clean, distorted).item(), distance(3 * clean, 3 * distorted).item()
+    assert (far == pytest.approx(near, rel=1e-4)) == SCALE_FREE[name]
+    if not SCALE_FREE[name]:
+        assert distance(clean / 10, distorted / 10).item() < near / 9
+
+
+@pytest.mark.parametrize("name", ["relative", "mse", "l1", "cosine", "cka", "invariance"])
+def test_whole_maps_do_not_know_positions(name: str) -> None:
+    clean, distorted = make_maps()
+    distance = load_distance(name)
+    flat = distance(clean.flatten(1), distorted.flatten(1))
+    torch.testing.assert_close(distance(clean, distorted), flat)
+
+
+SAME_FOR = {
+    "moved inside the image": ("pooled", lambda maps: maps.roll(1, dims=3)),
+    "channels in another order": ("attention", lambda maps: maps.flip(1)),
+    "brighter in one position": ("cosine_per_position", lambda maps: maps * torch.rand(3, 3)),
+    "longer as a whole": ("cosine", lambda maps: 7 * maps),
+    "features in another order": ("cka", lambda maps: maps.flip(1) + 5),
+}
+
+
+@pytest.mark.parametrize("change", SAME_FOR)
+def test_what_a_distance_does_not_see(change: str) -> None:
+    name, apply = SAME_FOR[change]
+    clean, _ = make_maps()
+    changed: Tensor = apply(clean)
+    assert load_distance(name)(clean, changed).item() == pytest.approx(0, abs=1e-6)
+    assert load_distance("mse")(clean, changed).item() > 0.01
+
+
+def test_cka_by_hand() -> None:
+    clean = torch.tensor([[-1.0], [0.0], [1.0]])
+    distance = load_distance("cka")
+    for other, expected in (([1.0, -2.0, 1.0], 1.0), ([-1.0, -1.0, 2.0], 1 - 9 / 12)):
+        # A constant in every image is not seen.
+        distorted = torch.tensor(other)[:, None] + 100
+        assert distance(clean, distorted).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_cka_keeps_its_digits_where_means_are_large() -> None:
+    clean, distorted = (maps + 1000 for maps in make_maps(8, 16, 4, 4))
+    exact = load_distance("cka")(clean.double(), distorted.double()).item()
+    assert load_distance("cka")(clean, distorted).item() == pytest.approx(exact, rel=1e-3)
+
+
+def test_invariance_is_that_of_all_pairs() -> None:
+    clean, distorted = make_maps()
+    points = torch.cat([clean, distorted]).flatten(1).double()
+    squares = torch.cdist(points, points).square()
+    everyone = squares.sum() / (len(points) * (len(points) - 1))
+    own = squares.diagonal(len(clean)).mean()
+    value = load_distance("invariance")(clean, distorted).item()
+    assert value == pytest.approx((own / everyone).item(), rel=1e-5)
+
+
+def test_invariance_falls_when_images_part() -> None:
+    clean, distorted = make_maps()
+    apart = torch.arange(6.0).view(6, 1, 1, 1)
+    distance = load_distance("invariance")
+    assert distance(clean + apart, distorted + apart) < distance(clean, distorted)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        squared_error,
+        scatter,
+        lambda clean, distorted: gram_matrix(clean) @ gram_matrix(distorted),
+        load_distance("cosine_per_position"),
+    ],
+    ids=["squared_error", "scatter", "gram_matrix", "per_image"],
+)
+def test_derivatives_by_hand(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    clean, distorted = (maps.double().requires_grad_() for maps in make_maps(3, 2, 3, 2))
+    assert torch.autograd.gradcheck(function, (clean, distorted))
+    assert torch.autograd.gradcheck(function, (clean.detach(), distorted))
+    assert torch.autograd.gradcheck(function, (clean, distorted.detach()))
+
+
+def test_squared_error_in_blocks_is_that_of_the_whole() -> None:
+    clean, distorted = make_maps(7, 64, 40, 40)  # 102,400 values an image: two images a block
+    expected = (clean - distorted).double().square().sum((1, 2, 3)).float()
+    torch.testing.assert_close(squared_error(clean, distorted), expected)
+    wide = make_maps(2, 64, 80, 80)  # an image larger than a block
+    expected = (wide[0] - wide[1]).double().square().sum((1, 2, 3)).float()
+    torch.testing.assert_close(squared_error(*wide), expected, rtol=2e-5, atol=0)
+
+
+def test_squared_norm_carries_no_gradient() -> None:
+    clean = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    norm = squared_norm(clean)
+    assert norm.item() == pytest.approx(25)
+    assert not norm.requires_grad

@@ -1,0 +1,285 @@
+"""Weights from elsewhere: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import ResNet18_Weights, resnet18
+
+from ablate.errors import DataError, MissingDependencyError
+from ablate.finetune.checkpoint import export_weights
+from ablate.finetune.external_checkpoint import find_checkpoint, load_external
+from ablate.finetune.model.build import build_model
+from ablate.study.settings import ModelSettings
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+OWN = ModelSettings(name="resnet8")
+RESNET18 = ModelSettings(name="torchvision:resnet18")
+
+
+def build(
+    settings: ModelSettings = OWN, classes: int = 5, seed: int = 0, mean: tuple[float, ...] = MEAN
+) -> torch.nn.Module:
+    return build_model(settings, classes, mean, STD, seed)
+
+
+def refusal(
+    checkpoint: str, base: Path | None = None, settings: ModelSettings = OWN, classes: int = 5
+) -> str:
+    model = build(settings, classes)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(DataError) as error:
+        load_external(model, settings, checkpoint, base)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("form", ["safetensors", "plain", "state_dict", "model", "data_parallel"])
+def test_weights_are_read_as_they_were_written(tmp_path: Path, form: str) -> None:
+    trained = build(seed=1)
+    state = trained.state_dict()
+    if form == "safetensors":
+        export_weights(trained, tmp_path / "weights.safetensors")
+    else:
+        written: dict[str, Any] = {
+            "plain": state,
+            "state_dict": {"epoch": 3, "state_dict": state},
+            "model": {"model": state, "optimizer": {"lr": 0.1}},
+            "data_parallel": {
+                "model_state_dict": {f"module.{key}": value for key, value in state.items()}
+            },
+        }[form]
+        torch.save(written, tmp_path / "weights.pt")
+    model = build()
+    load_external(model, OWN, next(tmp_path.iterdir()).name, tmp_path)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key])
+
+
+def test_a_normalisation_in_the_file_goes_before_the_settings(tmp_path: Path) -> None:
+    trained = build(seed=1, mean=(0.1, 0.2, 0.3))
+    export_weights(trained, tmp_path / "whole.safetensors")
+    bare = {
+        key: value.contiguous()
+        for key, value in trained.state_dict().items()
+        if not key.startswith("normalize") and "num_batches" not in key
+    }
+    save_file(bare, tmp_path / "bare.safetensors")
+    for name, mean in (("whole", (0.1, 0.2, 0.3)), ("bare", MEAN)):
+        model = build()
+        load_external(model, OWN, f"{name}.safetensors", tmp_path)
+        assert torch.equal(model.state_dict()["normalize.mean"].flatten(), torch.tensor(mean))
+
+
+def test_a_file_of_torchvisions_own_network(tmp_path: Path) -> None:
+    original = resnet18(weights=None, num_classes=5)
+    torch.save(original.state_dict(), tmp_path / "weights.pth")
+    model = build(RESNET18)
+    load_external(model, RESNET18, str(tmp_path / "weights.pth"))
+    assert torch.equal(model.state_dict()["fc.weight"], original.fc.weight)
+
+
+def test_the_identity_follows_the_content_and_not_the_path(tmp_path: Path) -> None:
+    export_weights(build(seed=1), tmp_path / "one.safetensors")
+    export_weights(build(seed=1), tmp_path / "same.safetensors")
+    export_weights(build(seed=2), tmp_path / "other.safetensors")
+    one, same, other = (
+        find_checkpoint(OWN, f"{name}.safetensors", tmp_path).identity
+        for name in ("one", "same", "other")
+    )
+    assert one == same != other
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert refusal("none.pt", tmp_path) == (
+        "baseline.checkpoint: must be a file that can be read, torchvision:WEIGHTS or "
+        f"timm:pretrained, got 'none.pt' ({tmp_path / 'none.pt'}: No such file or directory). "
+        "Give its path from the study file's folder."
+    )
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])
+@pytest.mark.parametrize("kept", [0.9, 0.01, 0])
+def test_a_truncated_file(tmp_path: Path, name: str, kept: float) -> None:
+    path = tmp_path / name
+    if path.suffix == ".pt":
+        torch.save(build().state_dict(), path)
+    else:
+        export_weights(build(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    text = refusal(name, tmp_path)
+    assert text.startswith(
+        f"baseline.checkpoint: must be a whole .safetensors file or state dict, got '{name}' ("
+    )
+    assert text.endswith("). Copy or save it again.")
+
+
+class _Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [None, 2, 4])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, protocol: int | None) -> None:
+    """Saved by torch, or pickled with that protocol."""
+    harm = tmp_path / "harm"
+    path = tmp_path / "weights.pt"
+    content = {"extra": _Malicious(harm), **build().state_dict()}
+    if protocol is None:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol))
+    assert refusal("weights.pt", tmp_path) == (
+        "baseline.checkpoint: must hold tensors alone, got 'weights.pt', a pickle that would run "
+        f"{os.mkdir.__module__}.mkdir; nothing of it was run. Save model.state_dict(), or a "
+        ".safetensors file."
+    )
+    assert not harm.exists()
+    if protocol is None:
+        torch.load(path, weights_only=False)
+    else:
+        pickle.loads(path.read_bytes())
+    assert harm.exists(), "it would have run"
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_pickled_state_dict_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(pickle.dumps(build().state_dict()))
+    text = refusal("weights.pt", tmp_path)
+    assert text.startswith("baseline.checkpoint: must be a whole .safetensors file or state dict")
+    assert "arbitrary code" not in text, "torch's own advice is to load it unguarded"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ([1, 2], "list"),
+        ({}, "an empty dict"),
+        ({"epoch": 3, "stem.0.weight": torch.zeros(1)}, "'epoch': int"),
+        (torch.zeros(2), "Tensor"),
+    ],
+)
+def test_what_is_no_state_dict(tmp_path: Path, content: Any, kind: str) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    assert refusal("weights.pt", tmp_path) == (
+        "baseline.checkpoint: must be a state dict, key -> tensor, got 'weights.pt' with "
+        f"{kind}. Save model.state_dict()."
+    )
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    state = build().state_dict()
+    state["extra.weight"] = state.pop("stem.0.weight")
+    state["classifier.bias"] = torch.zeros(9)
+    torch.save(state, tmp_path / "weights.pt")
+    assert refusal("weights.pt", tmp_path) == (
+        "baseline.checkpoint: must hold the weights of resnet8, got 'weights.pt' with keys 1 "
+        "missing (stem.0.weight), 1 unexpected (extra.weight), 1 of another shape (classifier.bias "
+        "(9,) for (5,)). Name its network in model.name; its classes must be the data set's."
+    )
+
+
+def test_no_more_than_three_keys_of_a_kind_are_named(tmp_path: Path) -> None:
+    export_weights(build(ModelSettings(name="resnet20")), tmp_path / "weights.safetensors")
+    text = refusal("weights.safetensors", tmp_path)
+    assert "with keys 72 unexpected (stage" in text
+    assert " and 69 more). Name its network" in text
+
+
+def test_other_classes(tmp_path: Path) -> None:
+    export_weights(build(classes=7), tmp_path / "weights.safetensors")
+    assert refusal("weights.safetensors", tmp_path) == (
+        "baseline.checkpoint: must hold the weights of resnet8, got 'weights.safetensors' with "
+        "keys 2 of another shape (classifier.weight (7, 64) for (5, 64), classifier.bias (7,) for "
+        "(5,)). Name its network in model.name; its classes must be the data set's."
+    )
+
+
+def test_torchvisions_weights_by_name_come_from_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch finds a file of the right name and does not fetch it again."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub/checkpoints" / ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    original = resnet18(weights=None)
+    torch.save(original.state_dict(), file)
+    model = build(RESNET18, 1000)
+    for name in ("DEFAULT", "IMAGENET1K_V1"):
+        load_external(model, RESNET18, f"torchvision:{name}")
+        assert torch.equal(model.state_dict()["fc.weight"], original.fc.weight)
+    one, same = (
+        find_checkpoint(RESNET18, f"torchvision:{name}") for name in ("DEFAULT", "IMAGENET1K_V1")
+    )
+    assert one == same
+    assert "fc.weight (1000, 512) for (5, 512)" in refusal("torchvision:DEFAULT", None, RESNET18)
+
+
+def test_torchvisions_weights_without_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert refusal("torchvision:DEFAULT", None, RESNET18) == (
+        "baseline.checkpoint: cannot fetch torchvision:DEFAULT, got URLError: <urlopen error "
+        "[Errno 111] Connection refused>. Download "
+        f"{ResNet18_Weights.DEFAULT.url} elsewhere and set baseline.checkpoint: FILE."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "checkpoint", "message"),
+    [
+        (
+            RESNET18,
+            "torchvision:IMAGENET1K_V3",
+            "must be weights that torchvision has for resnet18, got 'torchvision:IMAGENET1K_V3'. "
+            "Did you mean torchvision:IMAGENET1K_V1?",
+        ),
+        (
+            OWN,
+            "torchvision:DEFAULT",
+            "torchvision:DEFAULT needs model.name: torchvision:NAME, got 'resnet8'. "
+            "Name that network, or give a file.",
+        ),
+        (
+            RESNET18,
+            "timm:pretrained",
+            "timm:pretrained needs model.name: timm:NAME, got 'torchvision:resnet18'. "
+            "Name that network, or give a file.",
+        ),
+    ],
+)
+def test_weights_that_are_not_of_the_network(
+    settings: ModelSettings, checkpoint: str, message: str
+) -> None:
+    assert refusal(checkpoint, None, settings) == f"baseline.checkpoint: {message}"
+
+
+def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ModelSettings(name="timm:convnext_atto_rms")
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("timm")
+    assert refusal("timm:pretrained", None, settings) == (
+        "baseline.checkpoint: must be weights that timm has, got 'timm:pretrained' for "
+        "convnext_atto_rms, of which it has none. Set baseline.checkpoint: FILE, or leave it out."
+    )
+    known = find_checkpoint(ModelSettings(name="timm:resnet18"), "timm:pretrained")
+    assert known.identity == "timm:resnet18.a1_in1k"
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingDependencyError, match="needs timm, which is not installed"):
+        find_checkpoint(settings, "timm:pretrained")

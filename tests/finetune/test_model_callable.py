@@ -1,0 +1,178 @@
+"""A network of the user's own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablate.errors import ParameterError
+from ablate.finetune.model.build import LayerInfo, build_model, describe_layers, own_image_size
+from ablate.finetune.model.callable import code_digest
+from ablate.finetune.model.taps import FeatureTaps
+from ablate.study.settings import ModelSettings
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Linear(4, classes)
+        self.taps = {"deep": "block"}
+
+    def forward(self, images):
+        return self.head(self.block(images).mean((2, 3)))
+
+def plain(classes):
+    return nn.Sequential(nn.Conv2d(3, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def text(classes):
+    return "a network"
+
+def fails(classes):
+    raise RuntimeError("no\\nluck")
+
+def takes_nothing():
+    return Net(3)
+
+def one_too_many(classes):
+    return Net(classes + 1)
+
+class Pair(Net):
+    def forward(self, images):
+        return super().forward(images), images
+
+class OwnDevice(Net):
+    def forward(self, images):
+        return super().forward(images + torch.zeros(1).to("cpu"))
+
+def listed(classes):
+    net = Net(classes)
+    net.taps = ["block"]
+    return net
+
+def wrong_path(classes):
+    net = Net(classes)
+    net.taps = {"deep": "block", "deeper": "block.7"}
+    return net
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "own_nets.py").write_text(NET)
+    return tmp_path
+
+
+@pytest.fixture
+def build(base: Path) -> Callable[..., torch.nn.Module]:
+    def made(name: str, seed: int = 0) -> torch.nn.Module:
+        settings = ModelSettings(name=f"own_nets:{name}")
+        return build_model(settings, 5, MEAN, STD, seed, base=base)
+
+    return made
+
+
+Build = Callable[..., torch.nn.Module]
+
+
+@pytest.mark.parametrize("name", ["Net", "plain"])
+def test_it_takes_images_of_0_to_1(build: Build, name: str) -> None:
+    """The data set's statistics, since nobody says what the network was made for."""
+    model = build(name)
+    images = torch.rand(2, 3, 8, 8)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    torch.testing.assert_close(model(images), model.forward((images - mean) / std))
+    assert not [key for key in model.state_dict() if "image" in key]
+    copied = copy.deepcopy(model)
+    assert torch.equal(copied(images), model(images))
+    if name == "plain":
+        assert torch.equal(pickle.loads(pickle.dumps(model))(images), model(images))
+
+
+def test_weights_follow_the_seed(build: Build) -> None:
+    one, same, other = (next(build("Net", seed).parameters()) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_its_taps_are_aliases(build: Build, base: Path) -> None:
+    with FeatureTaps(build("Net"), ["deep"], "before") as taps:
+        build("Net")
+    settings = ModelSettings(name="own_nets:Net")
+    assert taps.features == {}
+    assert describe_layers(settings, base=base) == [LayerInfo("deep", "block", (4, 32, 32))]
+    assert own_image_size(settings) is None
+
+
+def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
+    settings = ModelSettings(name="own_nets:OwnDevice")
+    assert describe_layers(settings, 8, base=base) == [LayerInfo("deep", "block", (4, 8, 8))]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "text",
+            "own_nets:text must return a torch.nn.Module, got str. "
+            "Return the network, made anew at each call.",
+        ),
+        (
+            "fails",
+            "own_nets:fails must return a network when called with classes=5, "
+            "got RuntimeError: no luck. Mend it.",
+        ),
+        (
+            "takes_nothing",
+            "own_nets:takes_nothing must return a network when called with classes=5, got "
+            "TypeError: takes_nothing() got an unexpected keyword argument 'classes'. Mend it.",
+        ),
+        (
+            "listed",
+            "the attribute taps of own_nets:listed must be a dict of name -> module path of the "
+            "network, got list. Take paths from named_modules().",
+        ),
+        (
+            "wrong_path",
+            "the attribute taps of own_nets:wrong_path must be a dict of name -> module path of "
+            "the network, got 'deeper': 'block.7'. Take paths from named_modules().",
+        ),
+    ],
+)
+def test_what_is_no_network(build: Build, name: str, message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        build(name)
+    assert str(error.value) == f"model.name: {message}"
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "got"),
+    [
+        ("one_too_many", True, "shape (2, 6) in training mode"),
+        ("Pair", False, "tuple in eval mode"),
+    ],
+)
+def test_what_comes_out_must_be_logits(build: Build, name: str, training: bool, got: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        build(name).train(training)(torch.rand(2, 3, 8, 8))
+    assert str(error.value) == (
+        f"model.name: own_nets:{name} must return logits of shape (images, classes) = (2, 5) as "
+        f"one tensor, got {got}. Return them alone, or name another network."
+    )
+
+
+def test_its_code_is_told_apart(base: Path) -> None:
+    one = code_digest("own_nets:Net", base)
+    assert one == code_digest("own_nets:plain", base)
+    (base / "own_nets.py").write_text(NET + "\n")
+    assert code_digest("own_nets:Net", base) != one
+    assert code_digest("builtins:len", base) == ""

@@ -1,0 +1,113 @@
+"""Networks of timm, which is an extra."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+
+from ablate.errors import MissingDependencyError, ParameterError
+from ablate.finetune.model.build import (
+    build_model,
+    build_skeleton,
+    describe_layers,
+    own_image_size,
+    own_statistics,
+)
+from ablate.finetune.model.taps import FeatureTaps, layer_names
+from ablate.study.settings import ModelSettings
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+
+
+@pytest.fixture
+def _timm() -> None:
+    """CI must not skip what an extra is needed for."""
+    if os.environ.get("CI") == "true":
+        import_module("timm")
+    pytest.importorskip("timm")
+
+
+def settings(name: str) -> ModelSettings:
+    return ModelSettings(name=f"timm:{name}")
+
+
+@pytest.mark.usefixtures("_timm")
+@pytest.mark.parametrize(
+    ("name", "taps"),
+    [
+        ("resnet18", ["stem", "stage1", "stage2", "stage3", "stage4"]),
+        ("convnext_atto", ["stage1", "stage2", "stage3", "stage4"]),
+        ("efficientnet_b0", ["stage1", "stage2", "stage3", "stage4", "stage5"]),
+        ("mobilenetv3_small_050", ["stem", "stage1", "stage2", "stage3", "stage4"]),
+        ("densenet121", ["stem", "stage1", "stage2", "stage3", "stage4"]),
+    ],
+)
+def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
+    names = layer_names(build_skeleton(settings(name)))
+    assert list(names.taps) == taps
+    assert set(names.taps.values()) <= set(names.modules)
+    assert [layer.name for layer in describe_layers(settings(name), 64)] == taps
+
+
+@pytest.mark.usefixtures("_timm")
+def test_it_is_built_by_seed_and_tapped() -> None:
+    one, same, other = (
+        build_model(settings("resnet10t"), 5, MEAN, STD, seed) for seed in (1, 1, 2)
+    )
+    for key, weight in one.state_dict().items():
+        assert torch.equal(weight, same.state_dict()[key])
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+    images = torch.rand(2, 3, 32, 32)
+    with FeatureTaps(one, ["stem", "stage4"], "before") as before:
+        assert one(images).shape == (2, 5)
+    with FeatureTaps(one, ["stem", "stage4"]) as after:
+        one(images)
+    assert before.features["stem"].min() < 0
+    for layer, features in after.features.items():
+        torch.testing.assert_close(before.features[layer].relu(), features)
+
+
+@pytest.mark.usefixtures("_timm")
+def test_size_and_statistics_are_its_own() -> None:
+    assert own_image_size(settings("inception_v3")) == 299
+    assert own_statistics(settings("vit_tiny_patch16_224")) == ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.usefixtures("_timm")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "resnet18x",
+            "model.name: must be a network of timm, got 'timm:resnet18x'. "
+            "Did you mean timm:resnet18?",
+        ),
+        (
+            "resnet18.a1_in2k",
+            "model.name: must name weights that timm has for resnet18, got "
+            "'timm:resnet18.a1_in2k'. Did you mean a1_in1k?",
+        ),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(name: str, message: str) -> None:
+    for call in (
+        lambda: build_model(settings(name), 5, MEAN, STD, 0),
+        lambda: own_image_size(settings(name)),
+    ):
+        with pytest.raises(ParameterError) as error:
+            call()
+        assert str(error.value) == message
+
+
+def test_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingDependencyError) as error:
+        build_model(settings("resnet18"), 5, MEAN, STD, 0)
+    assert str(error.value) == (
+        "model.name: 'timm:resnet18' needs timm, which is not installed. "
+        "Run pip install 'ablate[timm]'."
+    )

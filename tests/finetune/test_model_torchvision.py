@@ -1,0 +1,204 @@
+"""Networks of torchvision: a table that needs no torch, and the networks themselves."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torchvision.models import get_model
+
+from ablate.errors import ParameterError
+from ablate.finetune.model import is_external, taps_of
+from ablate.finetune.model.build import (
+    LayerInfo,
+    build_model,
+    build_skeleton,
+    check_image_size,
+    describe_layers,
+    own_image_size,
+)
+from ablate.finetune.model.inspect import inspect_layers, torchvision_names
+from ablate.finetune.model.normalization import IMAGENET
+from ablate.finetune.model.taps import FeatureTaps
+from ablate.study.settings import ModelSettings
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+FAMILIES = ("resnet18", "efficientnet_b0", "convnext_tiny", "mobilenet_v2", "mobilenet_v3_small")
+NAMED = [name for name in torchvision_names() if taps_of(name)]
+AUXILIARY = ("torchvision:googlenet", "torchvision:inception_v3")
+
+
+def settings(name: str, **others: str) -> ModelSettings:
+    return ModelSettings.model_validate({"name": f"torchvision:{name}", **others})
+
+
+def build(name: str, seed: int = 0, **others: str) -> torch.nn.Module:
+    return build_model(settings(name, **others), 7, MEAN, STD, seed)
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_table_has_every_network_of_the_families() -> None:
+    assert len(NAMED) == 28
+    assert all(is_external(name) for name in NAMED)
+    assert taps_of("torchvision:resnet80") is not None, "its name alone is read"
+    assert taps_of("torchvision:vit_b_16") is None
+    assert taps_of("timm:resnet18") is None
+    assert taps_of("nets:resnet18") is None
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_table_is_what_the_network_has(name: str) -> None:
+    names = inspect_layers(name)
+    assert tuple(names.taps) == taps_of(name)
+    places = [names.modules.index(path) for path in names.taps.values()]
+    assert places == sorted(places)
+
+
+def test_each_stage_ends_where_the_next_one_shrinks_the_map() -> None:
+    layers = describe_layers(settings("mobilenet_v3_small"), 64)
+    assert [(layer.name, layer.shape[1]) for layer in layers] == [
+        ("stem", 32),
+        ("stage1", 16),
+        ("stage2", 8),
+        ("stage3", 4),
+        ("stage4", 2),
+    ]
+
+
+def test_forward_taps_gradient_and_copies(name: str) -> None:
+    """One pass in training mode, since each family's smallest network is still large."""
+    model = build(name)
+    taps = taps_of(f"torchvision:{name}")
+    assert taps is not None
+    images = torch.rand(2, 3, 64, 64)
+    with FeatureTaps(model, taps) as reading:
+        assert model(images).shape == (2, 7)
+        assert list(reading.features) == list(taps)
+        assert all(features.ndim == 4 for features in reading.features.values())
+        sum(features.square().mean() for features in reading.features.values()).backward()  # type: ignore[union-attr]
+    first = next(model.parameters())
+    assert first.grad is not None
+    assert first.grad.abs().max() > 0
+    model.eval()
+    with torch.inference_mode():
+        logits = model(images)
+        assert torch.equal(copy.deepcopy(model)(images), logits)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(images), logits)
+
+
+def test_keys_and_paths_are_the_original_networks(name: str) -> None:
+    with torch.device("meta"):
+        original = get_model(name, weights=None, num_classes=10)
+    model = build_skeleton(settings(name))
+    assert list(model.state_dict()) == list(original.state_dict())
+    assert [path for path, _ in model.named_modules()] == [
+        path for path, _ in original.named_modules()
+    ]
+
+
+def test_weights_follow_the_seed() -> None:
+    one, same, other = (build("mobilenet_v3_small", seed) for seed in (1, 1, 2))
+    for key, weight in one.state_dict().items():
+        assert torch.equal(weight, same.state_dict()[key])
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("choice", "mean", "std"),
+    [
+        ("auto", *IMAGENET),
+        ("imagenet", *IMAGENET),
+        ("dataset", MEAN, STD),
+        ("none", (0.0,) * 3, (1.0,) * 3),
+    ],
+)
+def test_images_are_normalised_inside(
+    choice: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    model = build("resnet18", normalization=choice).eval()
+    original = get_model("resnet18", weights=None, num_classes=7).eval()
+    original.load_state_dict(model.state_dict())
+    images = torch.rand(1, 3, 32, 32)
+    shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), original((images - shift) / scale))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet50", 224), ("efficientnet_b1", 240), ("efficientnet_v2_s", 384), ("vit_h_14", 224)],
+)
+def test_its_own_image_size(name: str, size: int) -> None:
+    assert own_image_size(settings(name)) == size
+
+
+def test_without_aliases_the_outermost_modules_are_described() -> None:
+    assert describe_layers(settings("squeezenet1_1"), 64) == [
+        LayerInfo("features", "features", (512, 3, 3)),
+        LayerInfo("classifier", "classifier", (10, 1, 1)),
+    ]
+
+
+def test_a_network_that_cannot_be_built_without_memory_is_described_all_the_same() -> None:
+    """RegNet reads its widths from a tensor while it is built."""
+    assert describe_layers(settings("regnet_y_400mf"), 32)[0] == LayerInfo(
+        "stem", "stem", (32, 16, 16)
+    )
+
+
+def test_a_size_that_the_network_does_not_take() -> None:
+    for call in (
+        lambda: describe_layers(settings("vit_b_16"), 32),
+        lambda: check_image_size(build_skeleton(settings("vit_b_16")), "torchvision:vit_b_16", 32),
+    ):
+        with pytest.raises(ParameterError) as error:
+            call()
+        assert str(error.value) == (
+            "dataset.image_size: torchvision:vit_b_16 must take images of 32 x 32, got "
+            "AssertionError: Wrong image height! Expected 224 but got 32. Leave it out for the "
+            "network's own size."
+        )
+
+
+def test_looking_at_the_size_leaves_the_network_as_it_was() -> None:
+    model = build("mobilenet_v3_small")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    check_image_size(model, "torchvision:mobilenet_v3_small", 32)
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("call", [build, lambda name: own_image_size(settings(name))])
+def test_unknown_network_suggests_the_nearest(call: object) -> None:
+    with pytest.raises(ParameterError) as error:
+        call("resnet19")  # type: ignore[operator]
+    assert str(error.value) == (
+        "model.name: must be a classification network of torchvision, got 'torchvision:resnet19'. "
+        "Did you mean torchvision:resnet18?"
+    )
+
+
+@pytest.mark.parametrize("full", AUXILIARY)
+def test_auxiliary_logits_are_refused(full: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        build(full.partition(":")[2])
+    assert str(error.value) == (
+        f"model.name: must be a network that returns logits alone while it trains, got {full!r}, "
+        "which adds auxiliary logits. Name another network, or a callable that builds it with "
+        "aux_logits=False."
+    )
+
+
+def test_images_of_one_channel() -> None:
+    with pytest.raises(ParameterError) as error:
+        build_model(settings("resnet18", normalization="dataset"), 7, (0.5,), (0.2,), 0)
+    assert str(error.value) == (
+        "model: torchvision:resnet18 with normalization dataset needs images of 3 channels, "
+        "got 1. Take normalization: dataset and a network that has as many."
+    )

@@ -1,0 +1,380 @@
+"""Budgets, batch norm, teachers, averages, accumulation: what the loop can be told."""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ablate.errors import ParameterError
+from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.data.dataset import Split
+from ablate.finetune.environment import resolve_environment
+from ablate.finetune.gradient_scale import balance_gradients
+from ablate.finetune.loop import Finetuning
+from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.memory import OutOfMemoryError, explained_memory
+from ablate.finetune.model.build import build_model
+from ablate.finetune.model.taps import layer_names
+from ablate.study.settings import (
+    AugmentSettings,
+    BudgetSettings,
+    DatasetSettings,
+    LossSettings,
+    ModelSettings,
+    TrainingSettings,
+)
+
+SPLIT_SIZE, BATCH = 40, 16
+"""Two steps an epoch."""
+
+
+def make_split() -> Split:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(SPLIT_SIZE) % 4
+    noise = torch.randint(80, (SPLIT_SIZE, 3, 8, 8), generator=generator)
+    return Split((noise + 50 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, "made here")
+
+
+def make_run(
+    loss: dict[str, Any] | None = None,
+    *,
+    budget: dict[str, Any] | None = None,
+    augment: dict[str, Any] | None = None,
+    model: nn.Module | None = None,
+    compile_mode: Any = False,
+    batch_norm: Any = "joint",
+    **settings: Any,
+) -> Finetuning:
+    environment = resolve_environment("fp32", threads=1, device="cpu", compile_mode=compile_mode)
+    environment.apply()
+    model = model or build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0)
+    return Finetuning(
+        model,
+        make_split(),
+        TrainingSettings.model_validate({"batch_size": BATCH, **settings}),
+        budget=BudgetSettings.model_validate(budget or {"epochs": 3}),
+        loss=build_loss(LossSettings.model_validate(loss or {}), layer_names(model)),
+        augment=build_augmentation(AugmentSettings.model_validate(augment or {})),
+        dataset_settings=DatasetSettings(name="digits"),
+        environment=environment,
+        batch_norm=batch_norm,
+    )
+
+
+def bits(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def finish(run: Finetuning) -> dict[str, torch.Tensor]:
+    while not run.done:
+        run.run_epoch()
+    return bits(run.model)
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+# Budgets
+
+
+@pytest.mark.parametrize(
+    ("terms", "augment", "per_image"),
+    [("clean", {}, 1), ("da", {}, 1), ("clean+fma", {}, 2), ("clean+st", {"copies": 3}, 4)],
+)
+def test_a_budget_of_images_is_what_goes_through_the_student(
+    terms: str, augment: dict[str, Any], per_image: int
+) -> None:
+    run = make_run({"terms": terms}, budget={"images": 240}, augment=augment)
+    finish(run)
+    steps = round(240 / (BATCH * per_image))
+    assert run.student_images == steps * BATCH * per_image
+    assert run.epoch == math.ceil(steps / 2)
+
+
+def test_a_budget_in_the_middle_of_an_epoch_ends_there() -> None:
+    run = make_run({"terms": "clean"}, budget={"images": 3 * BATCH})
+    reports = [run.run_epoch(), run.run_epoch()]
+    assert [report.images for report in reports] == [2 * BATCH, BATCH]
+    assert run.done
+
+
+def test_a_budget_of_seconds_ends_by_the_clock() -> None:
+    run = make_run({"terms": "clean"}, budget={"seconds": 0.5})
+    assert run.run_epoch().epochs is None
+    finish(run)
+    assert 0.5 <= run.train_seconds < 5
+    assert run.epoch > 1
+
+
+def test_without_a_unit_it_is_four_epochs() -> None:
+    run = make_run({"terms": "clean"}, budget={"epochs": None})
+    finish(run)
+    assert run.epoch == 4
+
+
+def test_a_small_budget_is_one_step() -> None:
+    run = make_run({"terms": "clean+fma"}, budget={"images": 1})
+    finish(run)
+    assert run.student_images == 2 * BATCH
+
+
+# What is said of a run: resumed is uninterrupted, whatever it keeps
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "adamw": {"optimizer": "adamw", "learning_rate": 1e-3},
+    "one_cycle": {"schedule": "one_cycle"},
+    "warm-up": {"schedule": "constant", "warmup_fraction": 0.3},
+    "clipping": {"gradient_clipping": 0.1},
+    "average": {"ema_decay": 0.8},
+    "accumulation": {"accumulation_steps": 3},
+    "separate": {"batch_norm": "separate"},
+    "frozen": {"batch_norm": "frozen"},
+    "pretrained": {"loss": {"fma": {"anchor": "pretrained"}}},
+    "ema": {"loss": {"fma": {"anchor": "ema"}}},
+    "two teachers": {
+        "loss": {
+            "terms": "clean+st+fma",
+            "st": {"anchor": "pretrained"},
+            "fma": {"anchor": "ema", "activation": "before"},
+        }
+    },
+    "gradient": {"loss": {"fma": {"scale": "gradient", "weight": 0.5}}},
+    "js": {"loss": {"terms": "clean+st", "st": {"form": "js"}}, "augment": {"copies": 2}},
+    "all": {"augment": {"method": "all"}},
+    "augmix": {"augment": {"method": "augmix"}},
+    "images": {"budget": {"images": 100}},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resumed_is_uninterrupted(variant: str) -> None:
+    options = VARIANTS[variant]
+    whole = make_run(**options)
+    expected = finish(whole)
+    run = make_run(**options)
+    run.run_epoch()
+    later = make_run(**options)
+    later.load_state(through_a_file(run.state()))
+    assert same(finish(later), expected)
+    assert later.student_images == whole.student_images
+    assert later.teacher_images == whole.teacher_images
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_another_run(variant: str) -> None:
+    assert not same(finish(make_run(**VARIANTS[variant])), finish(make_run()))
+
+
+# Batch norm
+
+
+def record_sizes(run: Finetuning) -> list[int]:
+    sizes: list[int] = []
+    run._student.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "expected"), [("joint", [48]), ("separate", [16] * 3), ("frozen", [48])]
+)
+def test_who_shares_a_batch(batch_norm: str, expected: list[int]) -> None:
+    run = make_run({"terms": "clean+st"}, augment={"copies": 2}, batch_norm=batch_norm)
+    sizes = record_sizes(run)
+    run.run_epoch()
+    assert sizes == expected * 2
+
+
+def test_frozen_statistics_stay_and_the_rest_learns() -> None:
+    run = make_run(batch_norm="frozen")
+    before = bits(run.model)
+    finish(run)
+    after = bits(run.model)
+    statistics = [name for name in after if "running" in name or "tracked" in name]
+    assert statistics
+    for name in after:
+        fixed = name in statistics or name.startswith("normalize")
+        assert torch.equal(before[name], after[name]) == fixed, name
+
+
+def test_frozen_needs_batch_norm() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    with pytest.raises(ParameterError) as error:
+        make_run({"terms": "clean"}, model=model, batch_norm="frozen")
+    assert str(error.value) == (
+        "finetune.batch_norm: frozen needs a network with batch norm, got Sequential, which has "
+        "none. Write joint, which means nothing to it."
+    )
+
+
+# Teachers and averages
+
+
+def test_the_pretrained_teacher_stays_what_it_was() -> None:
+    run = make_run({"fma": {"anchor": "pretrained"}}, learning_rate=0.1)
+    before = bits(run._student)
+    finish(run)
+    assert same(bits(run._teachers["pretrained"]), before)
+    assert run.teacher_images == 3 * 2 * BATCH
+    assert run.student_images == 2 * run.teacher_images
+
+
+def test_a_teacher_takes_the_clean_branch_s_place() -> None:
+    run = make_run({"terms": "fma", "fma": {"anchor": "ema"}})
+    sizes = record_sizes(run)
+    run.run_epoch()
+    assert sizes == [16, 16]
+    assert run.student_images == run.teacher_images == 32
+
+
+def follow(run: Finetuning, average: Callable[[], nn.Module], decay: float) -> None:
+    """Check an average against its definition, after each epoch of one step."""
+    name = "classifier.weight"
+    expected = run._student.state_dict()[name].clone()
+    for _ in range(3):
+        weights: list[torch.Tensor] = []
+        handle = run._optimizer.register_step_post_hook(
+            lambda *_, seen=weights: seen.append(run._student.state_dict()[name].clone())
+        )
+        run.run_epoch()
+        handle.remove()
+        for one in weights:
+            expected = decay * expected + (1 - decay) * one
+        torch.testing.assert_close(average().state_dict()[name], expected)
+
+
+def test_the_ema_teacher_is_an_average() -> None:
+    run = make_run({"fma": {"anchor": "ema"}, "teacher_decay": 0.7}, learning_rate=0.005)
+    follow(run, lambda: run._teachers["ema"].module, 0.7)
+
+
+def test_the_average_of_the_weights_is_the_model() -> None:
+    run = make_run(ema_decay=0.6, learning_rate=0.1)
+    follow(run, lambda: run.model, 0.6)
+    assert not same(bits(run.model), bits(run._student))
+
+
+# Optimisation
+
+
+def test_accumulation_is_the_same_gradient_without_batch_norm() -> None:
+    def train(parts: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+        return finish(make_run({"terms": "clean+da"}, model=model, accumulation_steps=parts))
+
+    whole = train(1)
+    for parts in (2, 5, 99):
+        for name, tensor in train(parts).items():
+            torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_bounds_the_step() -> None:
+    run = make_run(gradient_clipping=1e-3, momentum=0.0, weight_decay=0.0, learning_rate=1.0)
+    before = [parameter.detach().clone() for parameter in run._student.parameters()]
+    run.run_epoch()
+    moved = [(p - q).norm() for p, q in zip(run._student.parameters(), before, strict=True)]
+    assert 0 < torch.stack(moved).norm() <= 2e-3 * 1.001
+
+
+@pytest.mark.parametrize("terms", ["clean+fma", "clean+st+fma"])
+def test_a_weight_as_a_ratio_of_gradients(terms: str) -> None:
+    """The factor gives the term the gradient norm of the others together."""
+    run = make_run({"terms": terms, "st": {"weight": 3.0}, "fma": {"scale": "gradient"}})
+    split = make_split()
+    images = split.images[:BATCH].float() / 255
+    copies = build_augmentation(AugmentSettings()).copies(images, seed=1)
+    views = run._forward(images, copies, (1.0,), split.labels[:BATCH])
+    factors = balance_gradients(run._loss, views, run._student)
+    values = run._loss.values(views)
+    others = sum(values[name] * (3.0 if name == "st" else 1.0) for name in values if name != "fma")
+
+    def norm(value: torch.Tensor) -> float:
+        parameters = list(run._student.parameters())
+        grads = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        return math.sqrt(sum(float(grad.square().sum()) for grad in grads if grad is not None))
+
+    assert norm(factors["fma"] * values["fma"]) == pytest.approx(norm(others), rel=1e-4)
+
+
+def test_a_ratio_needs_another_term() -> None:
+    with pytest.raises(ParameterError) as error:
+        make_run({"terms": "fma", "fma": {"scale": "gradient"}}).run_epoch()
+    assert "Add a term with a weight above 0, or write scale: value." in str(error.value)
+
+
+def test_an_objective_that_compares_images_needs_two() -> None:
+    with pytest.raises(ParameterError) as error:
+        make_run({"fma": {"distance": "cka"}}, accumulation_steps=16)
+    assert str(error.value) == (
+        "finetune.batch_size: this objective compares images of a batch and needs 2 at once, "
+        "got 1. Raise it, or lower accumulation_steps."
+    )
+
+
+COMPILED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_training_options import make_run
+
+for mode in (False, "default"):
+    run = make_run({"terms": "clean+st+fma"}, compile_mode=mode)
+    print(run.run_epoch().train_loss, run.run_epoch().train_loss)
+"""
+
+
+def test_compiled_is_close_to_not_compiled() -> None:
+    """In a process of its own: what checks shapes here cannot be compiled."""
+    command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    plain, compiled = ([float(loss) for loss in line.split()] for line in done.stdout.splitlines())
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+    ],
+    ids=["python", "gpu", "cpu"],
+)
+def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
+    with pytest.raises(OutOfMemoryError) as caught, explained_memory(128, 256):
+        raise error
+    assert str(caught.value) == (
+        "finetune.batch_size: a step must fit into memory, got out of memory with batch size 128, "
+        "256 images at once. Raise finetune.accumulation_steps, or lower finetune.batch_size or "
+        "dataset.image_size."
+    )
+
+
+def test_memory_that_really_is_not_there() -> None:
+    with pytest.raises(OutOfMemoryError), explained_memory(1, 1):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), explained_memory(1, 1):
+        raise RuntimeError("shapes differ")
