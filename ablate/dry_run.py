@@ -12,7 +12,7 @@ from ablate.finetune.environment import resolve_environment
 from ablate.lifecycle import RunOptions, make_executor
 from ablate.locate import place_of_file
 from ablate.robustness.estimate import TrialEstimate, estimate_trial
-from ablate.robustness.trial import Workbench
+from ablate.robustness.workbench import Workbench
 
 
 @dataclass(frozen=True)

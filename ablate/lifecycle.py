@@ -30,7 +30,7 @@ from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
 if TYPE_CHECKING:
-    from ablate.robustness.trial import Prepared
+    from ablate.robustness.workbench import Prepared
 
 ExecutorName = Literal["ray", "inline"]
 

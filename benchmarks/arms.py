@@ -22,7 +22,8 @@ import torch
 
 from ablate.finetune.cache import cache_folder
 from ablate.locate import place_of_file
-from ablate.robustness.trial import TrialRun, Workbench
+from ablate.robustness.trial import TrialRun
+from ablate.robustness.workbench import Workbench
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study

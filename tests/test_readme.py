@@ -9,7 +9,10 @@ import pytest
 
 import ablate
 from ablate.cli import main
+from ablate.finetune.checkpoint import export_weights
+from ablate.finetune.model.build import build_model
 from ablate.locate import place_of_file
+from ablate.study.settings import ModelSettings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -45,11 +48,40 @@ def test_the_python_of_the_readme_runs(work: Path, write_study: object) -> None:
 
 
 def test_the_study_of_the_readme_is_right(tmp_path: Path) -> None:
-    (study,) = blocks("yaml")
+    study, _ = blocks("yaml")
     (tmp_path / "my_study.yaml").write_text(study)
     place = place_of_file(tmp_path / "my_study.yaml")
     assert place.study is not None
     assert place.study.search.trials == 32
+
+
+DATA = """
+import numpy as np
+
+
+def load(image_size, path):
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = random.integers(0, 200, (60, 3, image_size, image_size), dtype=np.uint8)
+    images[labels == 0, :, :, : image_size // 2] += 50
+    return {"train": (images, labels), "test": (images, labels), "classes": ["lit", "dark"]}
+"""
+
+
+def test_data_and_network_of_the_readme_run(work: Path) -> None:
+    _, block = blocks("yaml")
+    (work / "own.yaml").write_text(f"version: 1\nname: own\n{block}")
+    (work / "my_data.py").write_text(DATA)
+    network = build_model(ModelSettings(name="torchvision:resnet18"), 2, (0.5,) * 3, (0.5,) * 3, 0)
+    export_weights(network, work / "resnet18.safetensors")
+    small = ["finetune.budget.images=48", "finetune.batch_size=12", "search.trials=1"]
+    record = ablate.launch(work / "own.yaml", [*small, "dataset.image_size=32"], executor="inline")
+    (row,) = record.rows
+    assert row.scores is not None, row.failure
+    assert row.scores.student_images == 48
+    assert row.scores.teacher_images == 24
+    assert set(row.scores.seen_types) == {"gaussian_noise", "motion_blur", "jpeg"}
+    assert len(row.scores.accuracies) == 16
 
 
 def test_files_ship() -> None:

@@ -15,7 +15,7 @@ from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model.build import build_model
 from ablate.finetune.model.taps import layer_names
 from ablate.robustness.score import predict_classes
-from ablate.robustness.trial import Workbench
+from ablate.robustness.workbench import Workbench
 from ablate.study.settings import BudgetSettings
 
 _STEPS = 3

@@ -1,216 +1,26 @@
-"""A trial as a worker runs it: a study's values and seeds become scores.
-
-The workbench holds what trials share (data, baseline, corrupted images) and stays in a worker
-between them; nothing that a trial changes is in it, so a kept worker gives the bits of a new one.
-"""
+"""A trial as a worker runs it: a study's values and seeds become scores."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
 from ablate.finetune.augment.build import build_augmentation
-from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.checkpoint import (
     SavedState,
     export_weights,
     load_checkpoint,
     save_checkpoint,
 )
-from ablate.finetune.data.dataset import Dataset, TrainingImages
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.split import take_fraction
-from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
-from ablate.finetune.flops import ImageFlops, count_flops
 from ablate.finetune.loop import EpochReport, Finetuning
-from ablate.finetune.loss.objective import RobustLoss, build_loss
-from ablate.finetune.model.build import own_image_size
+from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model.taps import layer_names
-from ablate.robustness.evaluation_set import EvaluationSet, obtain_evaluation_set
-from ablate.robustness.score import score
-from ablate.robustness.suites import suite_families
+from ablate.robustness.workbench import Workbench
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
-from ablate.study.settings import Study
-
-_IMAGE_SIZE = 32
-"""Side in pixels where neither the study nor the network says one."""
-
-_KEPT = 4
-"""Workbenches that a process keeps: more than one only where a space reaches into the data, the
-model or the baseline."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What stands before the first trial.
-
-    Attributes:
-        data_digest: of the training images before the split.
-        baseline_sha256: of the baseline's weights.
-        baseline_scores: on the validation split.
-        environment: where it was made; the trials must run in the same.
-    """
-
-    data_digest: str
-    baseline_sha256: str
-    baseline_scores: Scores
-    environment: Environment
-
-
-class Workbench:
-    """Data, baseline and corrupted images of a study, each made when it is first asked for.
-
-    Args:
-        study: whose sections `dataset`, `model`, `baseline` and `robustness` say what is made.
-        base: folder that the study's relative paths start from.
-        cache: folder that is shared with other studies and processes.
-        environment: where networks are trained and scored.
-    """
-
-    _kept: ClassVar[OrderedDict[tuple[str, Path, Path], Workbench]] = OrderedDict()
-
-    def __init__(self, study: Study, base: Path, cache: Path, environment: Environment) -> None:
-        self.study = study
-        self.base = base
-        self.cache = cache
-        self.environment = environment
-        self.families = suite_families(study.robustness.suite)
-
-    @classmethod
-    def get(cls, study: Study, base: Path, cache: Path, *, fresh: bool = False) -> Workbench:
-        """The workbench that this process keeps for the study, or a new one.
-
-        Args:
-            fresh: make a new one, since the data on the disk may have changed.
-
-        Its environment is what the study's `run` section asks of this machine; with
-        `gpus_per_trial: 0` it is the CPU, whatever there is.
-        """
-        key = (study.model_dump_json(), base, cache)
-        kept = None if fresh else cls._kept.pop(key, None)
-        if kept is None:
-            run = study.run
-            device: DeviceKind | None = "cpu" if run.gpus_per_trial == 0 else None
-            environment = resolve_environment(
-                run.precision,
-                threads=run.cpus_per_trial,
-                device=device,
-                compile_mode=run.compile,
-            )
-            kept = cls(study, base, cache, environment)
-        cls._kept[key] = kept
-        while len(cls._kept) > _KEPT:
-            cls._kept.popitem(last=False)
-        return kept
-
-    def fitting(self, study: Study) -> Workbench:
-        """This workbench, or the one for the data, model and baseline that `study` names."""
-        sections = ("model", "baseline", "robustness")
-        update: dict[str, Any] = {section: getattr(study, section) for section in sections}
-        # Finetuning on fewer images changes nothing that is shared.
-        fraction = self.study.dataset.train_fraction
-        update["dataset"] = study.dataset.model_copy(update={"train_fraction": fraction})
-        if all(value == getattr(self.study, section) for section, value in update.items()):
-            return self
-        other = self.study.model_copy(update=update)
-        return Workbench.get(other, self.base, self.cache)
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        dataset = self.study.dataset
-        size = dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
-        return load_dataset(dataset, self.base, self.cache, image_size=size)
-
-    @cached_property
-    def baseline(self) -> Baseline:
-        return obtain_baseline(
-            self.dataset,
-            self.study.dataset,
-            self.study.model,
-            self.study.baseline,
-            environment=self.environment,
-            cache=self.cache,
-            base=self.base,
-        )
-
-    @cached_property
-    def image_flops(self) -> ImageFlops:
-        """Operations that an image costs the network."""
-        _, channels, height, width = self.dataset.validation.images.shape
-        return count_flops(self.build_baseline(), (channels, height, width))
-
-    @cached_property
-    def evaluation_set(self) -> EvaluationSet:
-        robustness = self.study.robustness
-        return obtain_evaluation_set(
-            self.dataset.validation,
-            [kind for kinds in self.families.values() for kind in kinds],
-            robustness.severities,
-            robustness.seed,
-            self.cache,
-        )
-
-    def build_baseline(self) -> nn.Module:
-        """A new network with the baseline's weights, on the CPU."""
-        return load_baseline(self.baseline, self.dataset, self.study.model, base=self.base)
-
-    def finetuning_images(self, study: Study, loss: RobustLoss) -> TrainingImages:
-        """The images that a trial is finetuned on.
-
-        Those without labels, where there are some and the objective reads none; so the plain
-        finetune, which does, has the training images.
-        """
-        dataset = self.dataset
-        if dataset.unlabeled is not None and not loss.needs_labels:
-            return dataset.unlabeled
-        fraction = study.dataset.train_fraction
-        if fraction == 1:
-            return dataset.train
-        seed = study.dataset.validation.seed
-        return take_fraction(dataset.train, fraction, seed, dataset.classes)
-
-    def prepare(self) -> Prepared:
-        """Make, or find in the cache, everything that the trials share.
-
-        Raises:
-            DataError: if the data set is missing or inconsistent.
-            UsageError: if the cache cannot be written.
-        """
-        self.environment.apply()
-        return Prepared(
-            data_digest=self.dataset.digest,
-            baseline_sha256=self.baseline.sha256,
-            baseline_scores=self.score(
-                self.build_baseline(), train_seconds=self.baseline.train_seconds
-            ),
-            environment=self.environment,
-        )
-
-    def score(self, model: nn.Module, **finetuning: Any) -> Scores:
-        """Scores of a network on the validation split.
-
-        Args:
-            model: on any device; it is moved to the environment's.
-            finetuning: the fields of `Scores` that say how it was trained.
-        """
-        clean_accuracy, accuracies = score(
-            model, self.dataset.validation, self.evaluation_set, self.environment
-        )
-        return Scores(
-            split="val",
-            n_images=len(self.dataset.validation),
-            clean_accuracy=clean_accuracy,
-            accuracies=accuracies,
-            families=self.families,
-            **finetuning,
-        )
 
 
 class TrialRun:

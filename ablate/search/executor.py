@@ -11,7 +11,7 @@ from ablate.search.worker import Worker
 from ablate.study.settings import RunSettings
 
 if TYPE_CHECKING:
-    from ablate.robustness.trial import Prepared
+    from ablate.robustness.workbench import Prepared
 
 
 class Executor(Protocol):

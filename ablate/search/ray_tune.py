@@ -39,7 +39,7 @@ from ray.tune.stopper import Stopper
 
 if TYPE_CHECKING:
     from ablate.ledger.row import Row
-    from ablate.robustness.trial import Prepared
+    from ablate.robustness.workbench import Prepared
 
 _WAIT_SECONDS = 0.2
 """How long a hook waits for a row before it lets Tune do something else."""

@@ -14,7 +14,8 @@ from ablate.search.dispatcher import checkpoint_folder
 from ablate.search.task import Job, Report
 
 if TYPE_CHECKING:
-    from ablate.robustness.trial import Prepared, TrialRun, Workbench
+    from ablate.robustness.trial import TrialRun
+    from ablate.robustness.workbench import Prepared, Workbench
 
 
 class Worker:
@@ -86,7 +87,7 @@ class Worker:
         return run
 
     def _workbench(self, *, fresh: bool = False) -> Workbench:
-        from ablate.robustness.trial import Workbench
+        from ablate.robustness.workbench import Workbench
 
         job = self.job
         return Workbench.get(job.study, Path(job.base), Path(job.cache), fresh=fresh)

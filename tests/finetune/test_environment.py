@@ -76,3 +76,12 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         "device: must be there, got cuda, and torch sees no GPU. "
         "Use cpu, or install a torch built for this GPU's driver."
     )
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(ResourceError) as error:
+        resolve_environment("fp16", threads=1, device="cpu")
+    assert str(error.value) == (
+        "run.precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32, or auto, which takes what "
+        "the hardware has."
+    )

@@ -59,6 +59,9 @@ def listed(classes):
     net.taps = ["block"]
     return net
 
+def lazy(classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(classes))
+
 def wrong_path(classes):
     net = Net(classes)
     net.taps = {"deep": "block", "deeper": "block.7"}
@@ -135,6 +138,11 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
             "takes_nothing",
             "own_nets:takes_nothing must return a network when called with classes=5, got "
             "TypeError: takes_nothing() got an unexpected keyword argument 'classes'. Mend it.",
+        ),
+        (
+            "lazy",
+            "own_nets:lazy must return a network whose weights have their shapes, got 1.weight of "
+            "a lazy layer. Give that layer its input size.",
         ),
         (
             "listed",

@@ -13,10 +13,11 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from ablate.distortion import CORE
-from ablate.errors import ParameterError
-from ablate.finetune.checkpoint import CheckpointError
-from ablate.robustness.trial import TrialRun, Workbench
+from ablate.distortion import CORE, FAMILIES
+from ablate.errors import DataError, ParameterError
+from ablate.finetune.checkpoint import CheckpointError, export_weights
+from ablate.robustness.trial import TrialRun
+from ablate.robustness.workbench import Workbench
 from ablate.study.params import PLAIN
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
@@ -267,3 +268,45 @@ def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
     assert scores.student_images == 2 * 2 * 64
     plain = run_whole(bench, dict(PLAIN))
     assert plain.student_images == 2 * 64 * (len(bench.dataset.train) // 64)
+
+
+def test_a_checkpoint_is_the_baseline(bench: Workbench, tmp_path: Path, cache: Path) -> None:
+    run_whole(bench)
+    export_weights(bench.build_baseline(), tmp_path / "mine.safetensors")
+    baseline = {"checkpoint": "mine.safetensors", "saw_validation": True}
+    study = Study.model_validate({**STUDY.model_dump(mode="json"), "baseline": baseline})
+    other = Workbench.get(study, tmp_path, cache)
+    assert other.prepare().baseline_scores.accuracies == bench.prepare().baseline_scores.accuracies
+    assert study.marks == ("validation seen by the baseline",)
+    assert untimed(run_whole(other)) == untimed(run_whole(bench))
+    (tmp_path / "mine.safetensors").unlink()
+    with pytest.raises(DataError, match=r"mine\.safetensors"):
+        Workbench.get(study, tmp_path, cache, fresh=True).prepare()
+
+
+def test_the_suite_of_all_families(bench: Workbench, cache: Path) -> None:
+    study = STUDY.with_values({"robustness.suite": "families_all", "robustness.severities": [5]})
+    scores = run_whole(Workbench.get(study, Path(), cache))
+    assert set(scores.accuracies) == {kind for kinds in FAMILIES.values() for kind in kinds}
+    unseen = [kind for kind in scores.accuracies if kind not in CORE["noise"]]
+    expected = sum(scores.type_accuracy(kind) for kind in unseen) / len(unseen)
+    assert scores.robust_accuracy_unseen == pytest.approx(expected)
+
+
+def test_types_that_are_not_scored_are_seen_all_the_same(bench: Workbench) -> None:
+    scores = run_whole(bench, {**VALUES, "augment.types": ["shot_noise", "gaussian_blur"]})
+    assert scores.seen_types == ("shot_noise", "gaussian_blur")
+    assert scores.robust_accuracy_seen == scores.type_accuracy("gaussian_blur")
+
+
+def test_a_layer_that_cannot_be_read_is_said_before_the_first_trial(cache: Path) -> None:
+    loss = {"fma": {"layers": ["stage1.0.relu", "stage1.0.shortcut", "normalize"]}}
+    data = {
+        **STUDY.model_dump(mode="json"),
+        "loss": {**loss, "fma": {**loss["fma"], "activation": "before"}},
+    }
+    study = Study.model_validate(data)
+    with pytest.raises(ParameterError, match="must end in an activation to be read before it"):
+        Workbench.get(study, Path(), cache).prepare()
+    searching = study.model_copy(update={"space": {"loss.fma.layers": {"subset": ["stem"]}}})
+    Workbench.get(searching, Path(), cache).prepare()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -37,43 +35,26 @@ def split_validation(
     return train, validation
 
 
-def take_fraction(
-    images: TrainingImages, fraction: float, seed: int, classes: Sequence[str] = ()
-) -> TrainingImages:
+def take_fraction(images: TrainingImages, fraction: float, seed: int) -> TrainingImages:
     """The same share of every class; with one seed, a smaller share is inside a larger one.
 
     Args:
         images: with labels or without; images without are one class.
-        fraction: above 0, up to 1, rounded to whole images of each class; 1 gives `images`.
+        fraction: above 0, up to 1, rounded to whole images, at least one, of each class; 1 gives
+            `images`.
         seed: the same seed draws the same images.
-        classes: names for the message, in the order of the labels; none: the labels.
-
-    Raises:
-        DataError: if a class would be left without an image.
     """
     if fraction == 1:
         return images
-    labels = images.labels
-    _, chosen = split_stratified(labels, fraction, derive_seed(seed, "train_fraction"))
-    left = set(labels[chosen].tolist())
-    for label in np.unique(labels.numpy()).tolist():
-        if label not in left:
-            name = repr(classes[label]) if 0 <= label < len(classes) else f"class {label}"
-            raise DataError(
-                f"dataset.train_fraction: must leave each class an image, got {fraction:g} with "
-                f"{int((labels == label).sum())} images of {name}. Raise it, or add images."
-            )
-    return images.take(chosen)
+    seed = derive_seed(seed, "train_fraction")
+    return images.take(split_stratified(images.labels, fraction, seed)[1])
 
 
 def sample_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:
     """Indices of about `count` images, at least one of each class; all where there are fewer."""
     if len(labels) <= count:
         return torch.arange(len(labels))
-    _, chosen = split_stratified(labels, count / len(labels), seed)
-    missing = set(np.unique(labels.numpy()).tolist()) - set(labels[chosen].tolist())
-    firsts = [int((labels == label).nonzero()[0]) for label in sorted(missing)]
-    return torch.cat([chosen, torch.tensor(firsts, dtype=torch.int64)]).sort().values
+    return split_stratified(labels, count / len(labels), seed)[1]
 
 
 def split_stratified(
@@ -83,8 +64,9 @@ def split_stratified(
 
     Args:
         labels: int64 `[n]`.
-        fraction: share of each class in the second part, rounded to whole images; with one seed,
-            the second part of a smaller share is inside that of a larger one.
+        fraction: share of each class in the second part, rounded to whole images, at
+            least one; with one seed, the second part of a smaller share is inside that of a
+            larger one.
         seed: the same seed gives the same split.
 
     Returns:
@@ -96,5 +78,5 @@ def split_stratified(
     second = np.zeros(len(classes), dtype=bool)
     for label in np.unique(classes):
         members = random.permutation(np.flatnonzero(classes == label))
-        second[members[: round(fraction * len(members))]] = True
+        second[members[: max(1, round(fraction * len(members)))]] = True
     return torch.from_numpy(np.flatnonzero(~second)), torch.from_numpy(np.flatnonzero(second))

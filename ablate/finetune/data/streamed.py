@@ -7,6 +7,7 @@ of workers nor their speed shows in a result.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -92,7 +93,9 @@ class StreamedSplit:
             DataError: if the first file cannot be read.
         """
         decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
-        return PlacedStream(decoder, self.labels, device, self.workers)
+        # More than there are cores would only wait for each other; what comes out is the same.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return PlacedStream(decoder, self.labels, device, min(self.workers, cores or 1))
 
 
 class PlacedStream:

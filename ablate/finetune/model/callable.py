@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ablate.errors import ParameterError
 from ablate.finetune.callables import import_callable
@@ -42,6 +43,12 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
         raise ParameterError(
             f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. "
             "Return the network, made anew at each call."
+        )
+    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
+    if lazy:
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a network whose weights have their shapes, got "
+            f"{lazy[0]} of a lazy layer. Give that layer its input size."
         )
     _check_taps(spec, model)
     return model

@@ -47,7 +47,9 @@ class DatasetSettings(Settings):
         "decoded and cropped anew each epoch, by worker processes.",
     )
     loading_workers: Annotated[int, Field(ge=0)] = Field(
-        2, description="Processes that decode streamed images; 0: none but the trial's own."
+        2,
+        description="Processes that decode streamed images, at most one a core; 0: none but the "
+        "trial's own.",
     )
     crop_scale: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,

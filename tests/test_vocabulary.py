@@ -1,0 +1,97 @@
+"""Names that only a network, or torch, knows: looked up where a study asks for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import StudyFileError
+from ablate.locate import place_of_file
+
+Write = Callable[..., Path]
+RESNET = "torchvision:resnet18"
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(StudyFileError) as error:
+        place_of_file(file)
+    return str(error.value).partition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        ("resnet8", ["stem", "stage2.0.conv1"]),
+        (RESNET, ["stage4", "layer2.1.bn1"]),
+        ("timm:resnet18", ["stage4", "layer2.1.bn1"]),
+    ],
+)
+def test_taps_and_module_paths_are_layers(
+    write_study: Write, model: str, layers: list[str]
+) -> None:
+    file = write_study(model={"name": model}, loss={"fma": {"layers": layers}}, space={})
+    assert place_of_file(file).study is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "message"),
+    [
+        ("resnet8", "stage22", "unknown layer, got 'stage22'. Did you mean stage2?"),
+        (
+            "resnet8",
+            "stage2.0.conv7",
+            "unknown layer, got 'stage2.0.conv7'. Did you mean stage2.0.",
+        ),
+        (RESNET, "layer2.1.bn9", "unknown layer, got 'layer2.1.bn9'. Did you mean layer2.1.bn"),
+    ],
+)
+def test_a_layer_that_does_not_exist_has_a_nearest(
+    write_study: Write, model: str, layer: str, message: str
+) -> None:
+    file = write_study(model={"name": model}, loss={"fma": {"layers": [layer]}}, space={})
+    assert refusal(file).startswith(f"loss.fma.layers[0]: {message}")
+
+
+def test_a_network_of_torchvision_has_a_nearest(write_study: Write) -> None:
+    file = write_study(model={"name": "torchvision:resnet5"})
+    assert refusal(file) == (
+        "model.name: unknown model, got 'torchvision:resnet5'. Did you mean torchvision:resnet50?"
+    )
+
+
+def test_the_taps_of_a_network_of_the_user_s_own_are_searched(write_study: Write) -> None:
+    file = write_study(model={"name": "my_net:make"}, space={"loss.fma.layers": {"subset": "taps"}})
+    (file.parent / "my_net.py").write_text(
+        "from torch import nn\n\n\n"
+        "def make(classes):\n"
+        "    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)]\n"
+        "    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)\n"
+        "    net.taps = {'early': '0', 'late': '1'}\n"
+        "    return net\n"
+    )
+    study = place_of_file(file).study
+    assert study is not None
+    file.write_text(file.read_text().replace("taps", "[early, lat]"))
+    assert "loss.fma.layers: unknown layer, got 'lat'. Did you mean late?" in refusal(file)
+
+
+def test_named_taps_load_no_torch(write_study: Write) -> None:
+    file = write_study(
+        model={"name": RESNET},
+        loss={"fma": {"layers": ["stage1"]}},
+        space={"loss.fma.layers": {"subset": "taps"}},
+    )
+    code = (
+        "import sys; from pathlib import Path; from ablate.locate import place_of_file\n"
+        f"place_of_file(Path({str(file)!r})); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Whether torchvision has such a network, it alone knows.
+    assert done.stdout.strip() == "True"
+    file.write_text(file.read_text().replace(RESNET, "resnet20"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
