@@ -214,6 +214,9 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
     space = ledger.space
     sections = study_fingerprint(head.study, space, prepared.data_digest)
     different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
+    other_weights = prepared.baseline_sha256 != head.baseline_sha256
+    if other_weights and head.study.baseline.checkpoint is not None:
+        different.append("weights in baseline.checkpoint")
     if different:
         raise FingerprintError(
             f"study {head.study.name}: what it depends on must be as it was begun, got other "
@@ -226,7 +229,7 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         for key in ("device", "precision", "compile", "threads", "torch")
         if begun[key] != now[key]
     ]
-    if prepared.baseline_sha256 != head.baseline_sha256:
+    if other_weights:
         changes.append("the baseline's weights came out with other bits")
     if changes and not accept:
         raise FingerprintError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from ablate.study.document import show
-from ablate.study.keys import leaves
+from ablate.study.keys import leaves, value_at
 from ablate.study.settings import Study
 
 # A key in neither tuple is noted when it changes, and nothing more.
@@ -23,7 +23,15 @@ SECTIONS = (
     "robustness",
     "space",
 )
-_NOT_IN_SECTIONS = ("dataset.path",)
+# Where data and weights lie, and how they get here: their content is compared instead.
+_NOT_IN_SECTIONS = (
+    "dataset.path",
+    "dataset.download",
+    "dataset.loading_workers",
+    "dataset.unlabeled",
+    "dataset.validation.path",
+    "baseline.checkpoint",
+)
 
 
 class Resolved(Protocol):
@@ -46,8 +54,8 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
     """
     data = study.model_dump(mode="json")
     for key in _NOT_IN_SECTIONS:
-        section, _, name = key.partition(".")
-        del data[section][name]
+        *above, name = key.split(".")
+        del value_at(data, ".".join(above))[name]
     resolved = space.to_json()
     resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
     parts = {section: data[section] for section in SECTIONS} | {

@@ -61,6 +61,9 @@ def test_what_a_score_depends_on_changes_its_section_alone(
     "override",
     [
         "dataset.path=elsewhere",
+        "dataset.download=true",
+        "dataset.loading_workers=7",
+        "dataset.validation.path=held",
         "name=other",
         "question=why",
         "search.trials=99",
