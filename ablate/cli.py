@@ -94,6 +94,8 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
         f"parameters searched, objectives "
         f"{', '.join(objective.metric for objective in study.objectives)}"
     )
+    if not space.keys and study.search.trials > 1:
+        click.echo(f"{file}: note: nothing is searched, so all trials are equal: search.trials: 1")
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.environment import resolve_environment
+from ablate.finetune.model import is_external
 from ablate.lifecycle import RunOptions, make_executor
 from ablate.locate import place_of_file
 from ablate.robustness.estimate import TrialEstimate, estimate_trial
@@ -61,6 +62,9 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
         compile_mode=study.run.compile,
     )
     bench = Workbench(study, file.absolute().parent, cache_folder(), environment)
+    checkpoint = study.baseline.checkpoint
+    if checkpoint is not None and not is_external(checkpoint):
+        bench.build_baseline()  # a file that cannot be used is said now; nothing is fetched
     trial = estimate_trial(bench)
     each = trial.train_seconds + trial.score_seconds
     rows = study.search.trials + 1

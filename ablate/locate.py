@@ -25,8 +25,9 @@ from ablate.ledger.url import (
     variables_in,
     without_password,
 )
+from ablate.robustness.suites import suite_families
 from ablate.study.read import read_study
-from ablate.study.scores import COSTS
+from ablate.study.scores import COSTS, metric_names
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
@@ -105,9 +106,15 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
 
 
 def _check_objectives(study: Study, file: Path) -> None:
-    """A cost has one direction, and no baseline to take a reference point from."""
+    """A metric is one of the suite; a cost has one direction, and no baseline to refer to."""
     rules = []
+    scored = metric_names(suite_families(study.robustness.suite), study.robustness.severities)
     for objective in study.objectives:
+        if objective.metric not in scored:
+            rules.append(
+                f"objectives: must be scored by robustness.suite {study.robustness.suite}, got "
+                f"{objective.metric}. Write suite: families_all, or take another metric."
+            )
         if objective.metric in COSTS:
             if objective.direction == "maximize":
                 rules.append(

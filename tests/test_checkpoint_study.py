@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.errors import FingerprintError
+from ablate.dry_run import dry_run
+from ablate.errors import DataError, FingerprintError
 from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.model.build import build_model
 from ablate.study.settings import ModelSettings
@@ -34,3 +35,10 @@ def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path
     file = write("weights.safetensors")
     with pytest.raises(FingerprintError, match=r"got other weights in baseline\.checkpoint"):
         ablate.resume(file, add=1, executor="inline")
+
+
+def test_a_dry_run_says_what_is_wrong_with_a_file(write_study: Write, work: Path) -> None:
+    baseline = {"checkpoint": "nowhere.pt", "saw_validation": False}
+    file = write_study("outside", baseline=baseline, search={"trials": 1})
+    with pytest.raises(DataError, match=r"nowhere\.pt"):
+        dry_run(file, (), executor="inline")

@@ -95,3 +95,22 @@ def test_named_taps_load_no_torch(write_study: Write) -> None:
     file.write_text(file.read_text().replace(RESNET, "resnet20"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_objective_must_be_scored_by_the_suite(write_study: Write) -> None:
+    metrics = [{"metric": "val_accuracy.jpeg"}, {"metric": "val_clean_accuracy"}]
+    file = write_study(objectives=metrics)
+    assert refusal(file) == (
+        "objectives: must be scored by robustness.suite families, got val_accuracy.jpeg. Write "
+        "suite: families_all, or take another metric."
+    )
+    file = write_study(objectives=metrics, robustness={"suite": "families_all"})
+    assert place_of_file(file).study is not None
+
+
+def test_check_says_that_nothing_is_searched(
+    write_study: Write, ablate: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = ablate("check", write_study(space={}))
+    assert done.returncode == 0
+    assert "note: nothing is searched, so all trials are equal" in done.stdout

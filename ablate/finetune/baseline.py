@@ -110,6 +110,7 @@ def obtain_baseline(
             "precision": environment.precision,
             "threads": environment.threads,
             "torch": environment.torch,
+            **({"compile": environment.compile} if environment.compile else {}),
         }
     else:
         # Its weights may carry the data's statistics, and are read, not trained.

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.data.shown import show_name
 
 _LOCK = threading.RLock()
 # Top package -> the folder that it was imported from, of those that were found beside a study.
@@ -46,8 +47,8 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
             names = [one for one in dir(found) if not one.startswith("_")]
             file = getattr(module, "__file__", None) or name
             raise ParameterError(
-                f"{where}: {name} must have {attribute}, got a module without it ({file}). "
-                f"{did_you_mean(part, names)}"
+                f"{where}: {name} must have {attribute}, got a module without it "
+                f"({show_name(file)}). {did_you_mean(part, names)}"
             )
         found = getattr(found, part)
     if not callable(found):
@@ -65,7 +66,9 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if name == missing or name.startswith(f"{missing}."):
-                place = f" or put {name.replace('.', '/')}.py into {base}" if base else ""
+                place = (
+                    f" or put {name.replace('.', '/')}.py into {show_name(base)}" if base else ""
+                )
                 raise ParameterError(
                     f"{where}: must name a module that can be imported, got {spec!r} and no "
                     f"module {missing}. Install it{place}."

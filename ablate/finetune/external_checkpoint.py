@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablate.errors import DataError
 from ablate.finetune import published_weights
+from ablate.finetune.data.shown import show_name
 from ablate.study.settings import ModelSettings
 
 _WHERE = "baseline.checkpoint"
@@ -26,6 +26,7 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
 # Where a state dict's own classes are.
 _HARMLESS = ("torch", "collections", "numpy")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SHOWN = 3
 
 
@@ -70,8 +71,8 @@ def find_checkpoint(
     except OSError as error:
         raise DataError(
             f"{_WHERE}: must be a file that can be read, torchvision:WEIGHTS or timm:pretrained, "
-            f"got {checkpoint!r} ({path.absolute()}: {error.strerror}). Give its path from the "
-            "study file's folder."
+            f"got {checkpoint!r} ({show_name(path.absolute())}: {error.strerror}). "
+            "Give its path from the study file's folder."
         ) from error
     return CheckpointSource(f"sha256:{digest}", path)
 
@@ -93,8 +94,8 @@ def load_external(
         base: folder that a relative path starts from.
 
     Raises:
-        DataError: if the weights are missing, damaged, of another network, cannot be fetched, or
-            would run code.
+        DataError: if the weights are missing, damaged, of another network, not finite floating
+            point where the network's are, cannot be fetched, or would run code.
         MissingDependencyError: if they are timm's, which is not installed.
     """
     path = find_checkpoint(model_settings, checkpoint, base).path
@@ -105,7 +106,10 @@ def load_external(
         found = published_weights.fetch_torchvision(model_settings, weights)
     else:
         found = published_weights.fetch_timm(model_settings)
-    _check_keys(model, found, model_settings.name, checkpoint)
+    own = model.state_dict()
+    _check_storage(found, checkpoint)
+    _check_keys(own, found, model_settings.name, checkpoint)
+    _check_values(own, found, checkpoint)
     model.load_state_dict(found, strict=False)
 
 
@@ -114,8 +118,6 @@ def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, EOFError, ValueError, KeyError) as error:
-        raise _unreadable(checkpoint, error) from error
     except pickle.UnpicklingError as error:
         told = re.search(r"GLOBAL (\S+)", str(error))
         code = told[1] if told else _find_code(path)
@@ -123,9 +125,11 @@ def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
             raise _unreadable(checkpoint, error) from error
         raise DataError(
             f"{_WHERE}: must hold tensors alone, got {checkpoint!r}, a pickle that would run "
-            f"{code}; nothing of it was run. Save model.state_dict(), or a .safetensors file."
+            f"{show_name(code)}; nothing of it was run. Save model.state_dict(), or a "
+            ".safetensors file."
         ) from error
-    except RuntimeError as error:
+    except Exception as error:
+        # Damage can make torch fail anywhere: an IndexError, a RuntimeError, a TypeError.
         raise _unreadable(checkpoint, error) from error
     return _unwrap(found, checkpoint)
 
@@ -139,7 +143,8 @@ def _find_code(path: Path) -> str:
                 return ".".join(strings[-2:])
             if isinstance(argument, str):
                 strings.append(argument)
-    except ValueError:
+    except Exception:
+        # A damaged pickle: what it imports after this is never reached.
         pass
     return ""
 
@@ -147,7 +152,7 @@ def _find_code(path: Path) -> str:
 def _unreadable(checkpoint: str, error: Exception) -> DataError:
     # What torch says before it is advice to load the file without this guard.
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
-    first = " ".join(text.splitlines()[0].split())
+    first = show_name(" ".join(text.splitlines()[0].split()))
     return DataError(
         f"{_WHERE}: must be a whole .safetensors file or state dict, got {checkpoint!r} ({first}). "
         "Copy or save it again."
@@ -165,8 +170,10 @@ def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
         kind = next(
             (
                 f"{key!r}: {type(value).__name__}"
+                if isinstance(key, str)
+                else f"a key that is no text: {type(key).__name__}"
                 for key, value in found.items()
-                if not isinstance(value, Tensor)
+                if not isinstance(key, str) or not isinstance(value, Tensor)
             ),
             "" if found else "an empty dict",
         )
@@ -181,16 +188,54 @@ def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
     return state
 
 
-def _check_keys(model: nn.Module, found: Mapping[str, Tensor], name: str, checkpoint: str) -> None:
-    own = model.state_dict()
+def _check_storage(found: Mapping[str, Tensor], checkpoint: str) -> None:
+    """Before shapes are compared, since a nested tensor has none."""
+    for key, tensor in found.items():
+        if tensor.is_meta:
+            raise _wrong_values(checkpoint, key, "without values (device meta)")
+        if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
+            kind = "nested" if tensor.is_nested else f"{tensor.layout}, {tensor.dtype}"
+            raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
+
+
+def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], checkpoint: str) -> None:
+    for key, tensor in found.items():
+        mine = own[key]
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if mine.is_floating_point() and tensor.dtype not in _FLOATS:
+            raise _wrong_values(checkpoint, key, f"of {dtype}")
+        if tensor.is_complex() and not mine.is_complex():
+            raise _wrong_values(checkpoint, key, f"of {dtype}")
+        # As the network will hold them: a float64 can be more than a float32 can.
+        held = tensor.to(mine.dtype) if mine.is_floating_point() else tensor
+        wrong = int((~held.isfinite()).sum())
+        # A mask of a network may hold infinity, in the network as in the file.
+        if wrong and bool(mine.isfinite().all()):
+            raise _wrong_values(checkpoint, key, f"not finite in {wrong} of {held.numel()} values")
+
+
+def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
+    return DataError(
+        f"{_WHERE}: must hold dense, finite, floating-point weights, got {checkpoint!r} with "
+        f"{show_name(key)} {got}. Save model.state_dict() of the trained network in float32."
+    )
+
+
+def _check_keys(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, checkpoint: str
+) -> None:
     missing = [key for key in own if key not in found and not _OPTIONAL.fullmatch(key)]
     unexpected = [key for key in found if key not in own]
     reshaped = [
-        f"{key} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
+        f"{show_name(key)} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
         for key, tensor in own.items()
         if key in found and found[key].shape != tensor.shape
     ]
-    listed = [("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)]
+    listed = [
+        ("missing", missing),
+        ("unexpected", [*map(show_name, unexpected)]),
+        ("of another shape", reshaped),
+    ]
     problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in listed if keys]
     if problems:
         raise DataError(

@@ -19,16 +19,17 @@ from torch import nn
 
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import AblateError, ParameterError
+from ablate.errors import AblateError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.averaging import average_weights
 from ablate.finetune.budget import Budget
 from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.environment import Environment
+from ablate.finetune.failures import explained_failures
 from ablate.finetune.forward import BatchNormMode, Forward
 from ablate.finetune.gradient_scale import balance_gradients
 from ablate.finetune.loss.objective import RobustLoss
-from ablate.finetune.memory import explained_memory
+from ablate.finetune.network_draws import own_generators, seed_generators
 from ablate.finetune.optimizer import build_optimizer
 from ablate.finetune.schedule import learning_rate
 from ablate.finetune.shift import flip_images, shift_images
@@ -116,7 +117,7 @@ class Finetuning:
         self._environment = environment
         self._batch_size = min(settings.batch_size, len(train))
         self._parts = min(settings.accumulation_steps, self._batch_size)
-        _check_batch(loss, self._batch_size // self._parts)
+        loss.check_batch(self._batch_size // self._parts)
         self._teachers = self._make_teachers()
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
@@ -152,17 +153,21 @@ class Finetuning:
         Raises:
             NotFiniteError: if the loss of a step is NaN or infinite; found within 50 steps.
             OutOfMemoryError: naming the batch size.
+            ParameterError: if batch norm has a single value to work on.
         """
         began = time.perf_counter()
         self._forward.prepare()
         losses: list[float] = []
         unread: list[torch.Tensor] = []
         steps = self._epoch_steps
-        with explained_memory(self._batch_size, self._batch_size * self._views // self._parts):
+        device = self._environment.device
+        at_once = self._batch_size * self._views // self._parts
+        with explained_failures(self._batch_size, at_once), own_generators(device):
             for step, (images, labels) in enumerate(self._batches(steps)):
                 elapsed = self.train_seconds + time.perf_counter() - began
                 if step and self.budget.is_spent(self._steps + step, elapsed):
                     break
+                seed_generators(self._seed("network", step), device)
                 unread.append(self._step(step, images, labels, elapsed))
                 if len(unread) == _CHECKED_STEPS:
                     losses += self._read(unread, first_step=len(losses))
@@ -300,14 +305,6 @@ class Finetuning:
 
     def _generator(self, purpose: str, step: int) -> torch.Generator:
         return make_generator(self._seed(purpose, step), self._environment.device)
-
-
-def _check_batch(loss: RobustLoss, images: int) -> None:
-    if images < loss.min_images:
-        raise ParameterError(
-            f"finetune.batch_size: this objective compares images of a batch and needs "
-            f"{loss.min_images} at once, got {images}. Raise it, or lower accumulation_steps."
-        )
 
 
 def _backward(loss: Scalar) -> None:

@@ -15,7 +15,7 @@ RISE_FRACTION = 0.3
 """Share of the budget over which one cycle rises."""
 
 FIRST_DIVISOR = 25.0
-"""One cycle begins at the highest rate over this."""
+"""One cycle, or a warm-up, begins at the highest rate over this: no step is without a rate."""
 
 LAST_DIVISOR = 1e4
 """One cycle ends at its first rate over this."""
@@ -29,16 +29,17 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
         progress: share of the budget that is spent, in [0, 1).  At 1 a cosine is 0.
 
     Returns:
-        Between 0 and `settings.learning_rate`.  With a warm-up it first rises from 0 as a line,
-        and a cosine spans what is left.
+        Between 0 and `settings.learning_rate`.  With a warm-up it first rises from a 25th as a
+        line, and a cosine spans what is left; one cycle has its own.
     """
     highest, warmup = settings.learning_rate, settings.warmup_fraction
-    if progress < warmup:
-        return highest * progress / warmup
-    if settings.schedule == "constant":
-        return highest
     if settings.schedule == "one_cycle":
         return _one_cycle(highest, progress)
+    if progress < warmup:
+        first = highest / FIRST_DIVISOR
+        return first + (highest - first) * progress / warmup
+    if settings.schedule == "constant":
+        return highest
     return _cosine(highest, 0.0, (progress - warmup) / (1 - warmup))
 
 

@@ -12,7 +12,8 @@ from ablate.finetune.augment.build import build_augmentation
 from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.build import build_model
+from ablate.finetune.model import is_external
+from ablate.finetune.model.build import build_model, check_image_size
 from ablate.finetune.model.taps import layer_names
 from ablate.robustness.score import predict_classes
 from ablate.robustness.workbench import Workbench
@@ -47,12 +48,16 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
 
     Raises:
         DataError: if the data set is missing or inconsistent.
+        ParameterError: if the network cannot be built, or trained on images of this size.
     """
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
     model = build_model(
         study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
     )
+    if is_external(study.model.name):
+        _, channels, _, side = dataset.validation.images.shape
+        check_image_size(model, study.model.name, side, channels)
     loss = build_loss(study.loss, layer_names(model))
     train = bench.finetuning_images(study, loss)
     batch = min(study.finetune.batch_size, len(train))

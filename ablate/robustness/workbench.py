@@ -27,7 +27,7 @@ from ablate.finetune.model.taps import FeatureTaps, layer_names
 from ablate.robustness.evaluation_set import EvaluationSet, obtain_evaluation_set
 from ablate.robustness.score import score
 from ablate.robustness.suites import suite_families
-from ablate.study.checks import searched
+from ablate.study.checks import candidates, searched
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
@@ -159,25 +159,23 @@ class Workbench:
         Those without labels, where there are some and the objective reads none; so the plain
         finetune, which does, has the training images.
         """
-        dataset = self.dataset
-        if dataset.unlabeled is not None and not loss.needs_labels:
-            return dataset.unlabeled
-        fraction = study.dataset.train_fraction
-        if fraction == 1:
-            return dataset.train
-        return take_fraction(dataset.train, fraction, study.dataset.validation.seed)
+        train, unlabeled = self.dataset.train, self.dataset.unlabeled
+        images = train if unlabeled is None or loss.needs_labels else unlabeled
+        settings = study.dataset
+        return take_fraction(images, settings.train_fraction, settings.validation.seed)
 
     def prepare(self) -> Prepared:
         """Make, or find in the cache, everything that the trials share.
 
         Raises:
             DataError: if the data set is missing or inconsistent.
-            ParameterError: if a layer that the study fixes cannot be read.
+            ParameterError: if a layer that a trial may read cannot be read.
             UsageError: if the cache cannot be written.
         """
         self.environment.apply()
         model = self.build_baseline()
         self._check_layers(model)
+        self._check_batch(model)
         return Prepared(
             data_digest=self.dataset.digest,
             baseline_sha256=self.baseline.sha256,
@@ -186,20 +184,37 @@ class Workbench:
         )
 
     def _check_layers(self, model: nn.Module) -> None:
-        """Read the layers that the study fixes once, so that a wrong one does not fail each trial.
+        """Read every layer that a trial may read, so that a wrong one does not fail each trial.
 
         Raises:
             ParameterError: naming the layer.
         """
-        loss = self.study.loss
-        fixed = "loss.fma.layers" not in searched(self.study.space)
-        if "fma" not in loss.term_names or not fixed:
+        loss, space = self.study.loss, self.study.space
+        if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
             return
-        layers = build_loss(loss, layer_names(model)).layers
+        taps = tuple(layer_names(model).taps)
+        fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
+        found = candidates(space, "loss.fma.layers", fixed)
+        layers = dict.fromkeys(
+            one for name in found for one in (taps if name == "taps" else [name])
+        )
         images = self.dataset.validation.images[:2].float() / 255
-        with FeatureTaps(model.eval(), layers, loss.fma.activation) as taps, torch.no_grad():
-            model(images)
-            taps.split(1)
+        for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
+            with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
+                model(images)
+                reading.split(1)
+
+    def _check_batch(self, model: nn.Module) -> None:
+        """Refuse an objective that no batch of the study can serve, where no trial changes it.
+
+        Raises:
+            ParameterError: if a distance compares more images than there are at once.
+        """
+        study = self.study
+        if any(key.startswith(("loss.", "finetune.")) for key in searched(study.space)):
+            return
+        parts = study.finetune.accumulation_steps
+        build_loss(study.loss, layer_names(model)).check_batch(study.finetune.batch_size // parts)
 
     def score(self, model: nn.Module, **finetuning: Any) -> Scores:
         """Scores of a network on the validation split.

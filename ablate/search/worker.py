@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from ablate.errors import InfrastructureError, ParameterError, UsageError
 from ablate.ledger.record import Failure
 from ablate.ledger.row import Row
@@ -109,5 +111,8 @@ def _kind(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):  # its text has a line for each key
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

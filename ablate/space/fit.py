@@ -15,7 +15,7 @@ from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
-from ablate.study.keys import OPEN, plain_values, value_at
+from ablate.study.keys import BY_NAME, OPEN, plain_values, value_at
 from ablate.study.names import KnownNames, name_rules
 from ablate.study.settings import Study
 from ablate.study.translate import findings
@@ -158,7 +158,8 @@ def check_related(
         elif items is None and isinstance(fixed[items_key], list):
             for name in dict.fromkeys(name for mapping in mappings for name in mapping):
                 # One that does not exist at all is said already.
-                if name not in fixed[items_key] and name in names.get(items_key, (name,)):
+                exists = any(name in names.get(kind, (name,)) for kind in BY_NAME[key])
+                if name not in fixed[items_key] and exists:
                     rule = f"must be one of {items_key} {show(fixed[items_key])}, got {show(name)}"
                     fix = did_you_mean(name, fixed[items_key])
                     document.refuse(at, f"{rule}. {fix}", name=key)

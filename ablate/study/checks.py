@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ablate.errors import did_you_mean
@@ -80,9 +80,27 @@ def _mix(study: Study) -> Rules:
 
 def _copies(study: Study) -> Rules:
     augment = study.augment
-    if augment.method == "all" and augment.copies > 1:
+    is_searched = {"augment.method", "augment.copies"} & searched(study.space)
+    if augment.method == "all" and augment.copies > 1 and not is_searched:
         rule = f"must be 1 with method all, which makes a copy per type, got {augment.copies}"
         yield ("augment", "copies"), f"{rule}. Remove it."
+
+
+def _warmup(study: Study) -> Rules:
+    for section in ("baseline", "finetune"):
+        settings = getattr(study, section)
+        keys = {f"{section}.schedule", f"{section}.warmup_fraction"} & searched(study.space)
+        if settings.schedule == "one_cycle" and settings.warmup_fraction and not keys:
+            rule = f"one_cycle has its own warm-up, got {settings.warmup_fraction:g}"
+            yield (section, "warmup_fraction"), f"{rule}. Remove it."
+
+
+def _gradient_scale(study: Study) -> Rules:
+    loss = study.loss
+    keys = {"loss.terms", "loss.fma.scale"} & searched(study.space)
+    if loss.fma.scale == "gradient" and loss.term_names == ("fma",) and not keys:
+        rule = "gradient is a ratio to the other terms, got fma alone"
+        yield ("loss", "fma", "scale"), f"{rule}. Add a term, or write scale: value."
 
 
 def _crops(study: Study) -> Rules:
@@ -130,6 +148,32 @@ def searched(space: Any) -> set[str]:
     return set(space).union(*(searched(entries) for entries in inner))
 
 
+def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
+    """The names that a key may have: of its choice or subset in a space, else its own.
+
+    Args:
+        space: as it is written, inline.
+        key: whose values are names, or lists of names.
+        fixed: its value in the study.
+    """
+    if not isinstance(space, dict):
+        return list(fixed)
+    for name, entry in space.items():
+        if name == key and isinstance(entry, dict):
+            return list(_names_in(entry.get("subset", entry.get("choice", list(fixed)))))
+        if isinstance(entry, dict) and key in searched(entry.get("parameters")):
+            return candidates(entry["parameters"], key, fixed)
+    return list(fixed)
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names_in(item)
+
+
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("objectives",), _distinct_objectives),
     (("objectives", "robustness.severities"), _evaluated_severities),
@@ -141,6 +185,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("dataset.crop_scale", "dataset.loading"), _crops),
+    (("baseline", "finetune"), _warmup),
+    (("loss.terms", "loss.fma.scale"), _gradient_scale),
     (("dataset.unlabeled", "loss.terms"), _labels),
     (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
 )

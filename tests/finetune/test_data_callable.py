@@ -43,6 +43,18 @@ def asked(image_size: int, path: Path | None) -> object:
     raise ValueError(f"asked for {image_size}\nand {path}")
 
 
+def quits(image_size: int, path: Path | None) -> object:
+    raise SystemExit(4)
+
+
+def fails_later() -> object:
+    raise RuntimeError("late\nboom")
+
+
+def quits_later() -> object:
+    raise SystemExit(5)
+
+
 def narrow() -> object:
     return GIVEN
 
@@ -162,6 +174,32 @@ def test_a_callable_that_raises(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"got TypeError: narrow\(\) got an unexpected keyword"):
         load(tmp_path, "narrow")
+
+
+def test_a_callable_that_ends_the_process(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load(tmp_path, "quits")
+    assert str(error.value) == (
+        f"dataset.name: {__name__}:quits must give a data set when called with image_size and "
+        "path, got SystemExit: 4. Correct it."
+    )
+
+
+@pytest.mark.parametrize("key", ["train", "test", "validation"])
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [(fails_later, "RuntimeError: late boom"), (quits_later, "SystemExit: 5")],
+)
+def test_a_part_that_raises_when_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, function: object, got: str
+) -> None:
+    monkeypatch.setitem(GIVEN, key, function)
+    with pytest.raises(DataError) as error:
+        load(tmp_path).test()
+    assert str(error.value) == (
+        f"dataset.name: {__name__}:given must give {key} when that is called, got {got}. "
+        "Correct it."
+    )
 
 
 def test_a_callable_that_cannot_be_imported(tmp_path: Path) -> None:

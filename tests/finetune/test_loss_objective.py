@@ -93,7 +93,7 @@ def test_it_says_how_it_is_to_be_run() -> None:
     fma = {"activation": "before", "scale": "gradient", "distance": "cka"}
     other = build(terms="clean+fma", fma=fma, teacher_decay=0.5)
     assert (other.activation, other.gradient_scaled) == ("before", ("fma",))
-    assert (other.min_images, other.teacher_decay) == (2, 0.5)
+    assert (other.min_images, other.teacher_decay) == (3, 0.5)
 
 
 def test_layers_are_those_with_a_weight_first_to_last() -> None:

@@ -216,10 +216,10 @@ BAD_MODULES = [
     *(
         (
             lambda name=name: FMALoss(name)(*[{"stem": torch.ones(1, 2)}] * 2),
-            f"loss.fma.distance: {name} compares the images of a batch and needs 2, got 1. "
+            f"loss.fma.distance: {name} compares the images of a batch and needs {least}, got 1. "
             "Raise the batch size or choose another distance.",
         )
-        for name in ("cka", "invariance")
+        for name, least in (("cka", 3), ("invariance", 2))
     ),
 ]
 

@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from ablate.errors import ParameterError
-from ablate.finetune.model.build import LayerInfo, build_model, describe_layers, own_image_size
+from ablate.finetune.model.build import (
+    LayerInfo,
+    build_model,
+    check_image_size,
+    describe_layers,
+    own_image_size,
+)
 from ablate.finetune.model.callable import code_digest
 from ablate.finetune.model.taps import FeatureTaps
 from ablate.study.settings import ModelSettings
@@ -58,6 +64,52 @@ def listed(classes):
     net = Net(classes)
     net.taps = ["block"]
     return net
+
+def quits(classes):
+    raise SystemExit(3)
+
+class QuitsLater(Net):
+    def forward(self, images):
+        raise SystemExit(4)
+
+class Deep(Net):
+    def forward(self, images):
+        if self.training:
+            raise RuntimeError("boom\\nsecond line")
+        return super().forward(images)
+
+class PairInTraining(Net):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, images) if self.training else logits
+
+class Detached(Net):
+    def forward(self, images):
+        return super().forward(images).detach()
+
+class NoParameter(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, images):
+        return images.flatten(1)[:, :self.classes]
+
+def frozen(classes):
+    return Net(classes).requires_grad_(False)
+
+class Counting(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.norm = nn.BatchNorm2d(3)
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("passes", torch.zeros(()), persistent=False)
+
+    def forward(self, images):
+        if self.training:
+            self.seen += len(images)
+            self.passes = self.passes + 1
+        return super().forward(nn.functional.dropout(self.norm(images), 0.5, self.training))
 
 def lazy(classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(classes))
@@ -135,6 +187,11 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
             "got RuntimeError: no luck. Mend it.",
         ),
         (
+            "quits",
+            "own_nets:quits must return a network when called with classes=5, "
+            "got SystemExit: 3. Mend it.",
+        ),
+        (
             "takes_nothing",
             "own_nets:takes_nothing must return a network when called with classes=5, got "
             "TypeError: takes_nothing() got an unexpected keyword argument 'classes'. Mend it.",
@@ -176,6 +233,65 @@ def test_what_comes_out_must_be_logits(build: Build, name: str, training: bool, 
         f"model.name: own_nets:{name} must return logits of shape (images, classes) = (2, 5) as "
         f"one tensor, got {got}. Return them alone, or name another network."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Deep",
+            "model.name: own_nets:Deep must run in training mode on 2 images of 8 x 8, got "
+            "RuntimeError: boom second line. Mend it, or name another network.",
+        ),
+        (
+            "PairInTraining",
+            "model.name: own_nets:PairInTraining must return logits of shape (images, classes) = "
+            "(2, 5) as one tensor, got tuple in training mode. Return them alone, or name another "
+            "network.",
+        ),
+        (
+            "Detached",
+            "model.name: own_nets:Detached must return logits that a gradient flows from, got "
+            "ones without in training mode. Leave out detach() and no_grad().",
+        ),
+        (
+            "NoParameter",
+            "model.name: own_nets:NoParameter must have weights to train, got NoParameter without "
+            "a parameter that takes a gradient. Give it some, or name another network.",
+        ),
+        (
+            "frozen",
+            "model.name: own_nets:frozen must have weights to train, got Net without a parameter "
+            "that takes a gradient. Give it some, or name another network.",
+        ),
+        (
+            "QuitsLater",
+            "dataset.image_size: own_nets:QuitsLater must take images of 8 x 8, got SystemExit: 4. "
+            "Leave it out for the network's own size.",
+        ),
+    ],
+)
+def test_what_cannot_be_trained(build: Build, name: str, message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        check_image_size(build(name), f"own_nets:{name}", 8)
+    assert str(error.value) == message
+
+
+def test_the_look_in_training_mode_changes_nothing(build: Build) -> None:
+    model = build("Counting").eval()
+    before = {key: value.clone() for key, value in model.named_buffers()}
+    random = torch.get_rng_state()
+    check_image_size(model, "own_nets:Counting", 8)
+    after = dict(model.named_buffers())
+    assert after.keys() == before.keys()
+    assert len(after) > 5
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not any(module.training for module in model.modules())
+    assert all(weight.grad is None for weight in model.parameters())
+    model.train()(torch.zeros(2, 3, 8, 8))
+    assert model.seen == 2
+    assert model.passes == 1
 
 
 def test_its_code_is_told_apart(base: Path) -> None:

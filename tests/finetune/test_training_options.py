@@ -18,10 +18,10 @@ from ablate.errors import ParameterError
 from ablate.finetune.augment.build import build_augmentation
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.environment import resolve_environment
+from ablate.finetune.failures import OutOfMemoryError, explained_failures
 from ablate.finetune.gradient_scale import balance_gradients
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.memory import OutOfMemoryError, explained_memory
 from ablate.finetune.model.build import build_model
 from ablate.finetune.model.taps import layer_names
 from ablate.study.settings import (
@@ -324,7 +324,7 @@ def test_an_objective_that_compares_images_needs_two() -> None:
     with pytest.raises(ParameterError) as error:
         make_run({"fma": {"distance": "cka"}}, accumulation_steps=16)
     assert str(error.value) == (
-        "finetune.batch_size: this objective compares images of a batch and needs 2 at once, "
+        "finetune.batch_size: this objective compares images of a batch and needs 3 at once, "
         "got 1. Raise it, or lower accumulation_steps."
     )
 
@@ -361,7 +361,7 @@ def test_compiled_is_close_to_not_compiled() -> None:
     ids=["python", "gpu", "cpu"],
 )
 def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
-    with pytest.raises(OutOfMemoryError) as caught, explained_memory(128, 256):
+    with pytest.raises(OutOfMemoryError) as caught, explained_failures(128, 256):
         raise error
     assert str(caught.value) == (
         "finetune.batch_size: a step must fit into memory, got out of memory with batch size 128, "
@@ -371,10 +371,46 @@ def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
 
 
 def test_memory_that_really_is_not_there() -> None:
-    with pytest.raises(OutOfMemoryError), explained_memory(1, 1):
+    with pytest.raises(OutOfMemoryError), explained_failures(1, 1):
         torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explained_memory(1, 1):
+    with pytest.raises(RuntimeError, match="shapes"), explained_failures(1, 1):
         raise RuntimeError("shapes differ")
+
+
+def test_batch_norm_needs_more_than_one_value() -> None:
+    network = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 4)
+    )
+    with pytest.raises(ParameterError) as error:
+        make_run({"terms": "clean"}, model=network, batch_size=1).run_epoch()
+    assert str(error.value) == (
+        "finetune.batch_size: batch norm needs more than one value a channel, got 1 of images this "
+        "small. Raise it, lower finetune.accumulation_steps, or write finetune.batch_norm: frozen."
+    )
+
+
+def make_dropout() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 4))
+
+
+def test_dropout_too_is_drawn_from_the_seed() -> None:
+    def run() -> Finetuning:
+        return make_run({"terms": "clean+da"}, model=make_dropout())
+
+    torch.manual_seed(1)
+    whole = run()
+    expected = finish(whole)
+    begun = run()
+    begun.run_epoch()
+    torch.rand(3)
+    later = run()
+    before = torch.random.get_rng_state()
+    later.load_state(through_a_file(begun.state()))
+    assert same(finish(later), expected)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    other = make_run({"terms": "clean+da"}, model=make_dropout(), seed=5)
+    assert not same(finish(other), expected)

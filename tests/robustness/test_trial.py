@@ -310,3 +310,22 @@ def test_a_layer_that_cannot_be_read_is_said_before_the_first_trial(cache: Path)
         Workbench.get(study, Path(), cache).prepare()
     searching = study.model_copy(update={"space": {"loss.fma.layers": {"subset": ["stem"]}}})
     Workbench.get(searching, Path(), cache).prepare()
+
+
+def test_layers_that_are_searched_are_read_too(cache: Path) -> None:
+    layers = {"loss.fma.layers": {"subset": ["stem", "stage1.0.conv1"]}}
+    before = {"loss.fma.activation": {"choice": ["after", "before"]}}
+    block = {"when": {"loss.terms": {"contains": "fma"}}, "parameters": {**layers, **before}}
+    for space, is_right in ((layers, True), ({**layers, **before}, False), ({"b": block}, False)):
+        study = STUDY.model_copy(update={"space": space})
+        if is_right:
+            Workbench.get(study, Path(), cache).prepare()
+            continue
+        with pytest.raises(ParameterError, match=r"stage1\.0\.conv1 must end in an activation"):
+            Workbench.get(study, Path(), cache).prepare()
+
+
+def test_a_batch_too_small_for_the_objective_is_said_at_once(cache: Path) -> None:
+    values = {"loss.fma.distance": "cka", "finetune.batch_size": 2}
+    with pytest.raises(ParameterError, match="needs 3 at once, got 2"):
+        Workbench.get(STUDY.with_values(values), Path(), cache).prepare()

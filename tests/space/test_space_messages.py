@@ -415,8 +415,9 @@ def test_a_strength_of_one_type_is_searched(
             "1:33: augment.strengths.hue: must be above 0, got 0. Raise it.",
         ),
         (
-            "augment.mix: {simplex: [hue, blurr]}",
-            "1:24: augment.mix: unknown family or type, got 'blurr'. Did you mean blur?",
+            "augment.mix: {simplex: [hue, blur]}",
+            "1:24: augment.mix: must be one of augment.families ['noise', 'blur', 'photometric'], "
+            "got 'hue'. Known: noise, blur, photometric.",
         ),
     ],
 )
@@ -424,3 +425,14 @@ def test_types_and_their_strengths_are_checked(
     problems: Problems, space: str, message: str
 ) -> None:
     assert problems(space)[0] == message
+
+
+def test_a_mix_of_families_is_none_of_types(problems: Problems) -> None:
+    said = problems(
+        "augment.families: {subset: [noise, blur]}\naugment.mix: {simplex: augment.families}",
+        "augment: {types: [hue, jpeg]}\n",
+    )
+    assert said[0] == (
+        "2:24: augment.mix: must be one of augment.types ['hue', 'jpeg'], got 'blur'. "
+        "Known: hue, jpeg."
+    )

@@ -203,12 +203,17 @@ Problems = Callable[..., list[str]]
         ),
         (
             "finetune: {schedule: one_cycle, warmup_fraction: 0.1}",
-            "5:11: finetune: one_cycle has its own warm-up, got warmup_fraction 0.1. Remove "
-            "warmup_fraction.",
+            "5:50: finetune.warmup_fraction: one_cycle has its own warm-up, got 0.1. Remove it.",
+        ),
+        (
+            "loss: {terms: fma, fma: {scale: gradient}}",
+            "5:33: loss.fma.scale: gradient is a ratio to the other terms, got fma alone. Add a "
+            "term, or write scale: value.",
         ),
         (
             "finetune: {budget: {epochs: 1, images: 5}}",
-            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one.",
+            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one, "
+            "as budget: {images: 9000}.",
         ),
         (
             "baseline: {checkpoint: w.pt}",

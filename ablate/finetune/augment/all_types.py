@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ablate.distortion.kind import check_images
 from ablate.distortion.shapes import Images
-from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.augment.draws import draw_clean, draw_strengths, rows_where
 from ablate.finetune.augment.mixture import Mixture, mixture_of, names_of
@@ -67,14 +66,5 @@ class AllTypes:
 
 
 def build_method(settings: AugmentSettings) -> Augmentation:
-    """A copy per type.
-
-    Raises:
-        ParameterError: if more copies are asked for.
-    """
-    if settings.copies > 1:
-        raise ParameterError(
-            "augment.copies: must be 1 with method all, which makes a copy per type, got "
-            f"{settings.copies}. Remove it."
-        )
+    """A copy per type; `copies` is passed over, since a search over methods may set it."""
     return AllTypes(mixture_of(settings), settings.clean_fraction)

@@ -54,6 +54,7 @@ def _shared_ratios(
     }
 
 
+_NAMES = {*FAMILIES, *(kind for kinds in FAMILIES.values() for kind in kinds)}
 _PLURAL = {"family": "families", "type": "types"}
 
 
@@ -81,7 +82,8 @@ def _check_mix(
 ) -> None:
     many = _PLURAL[what]
     for name, ratio in mix.items():
-        if name not in known:
+        # A mix over families at 0 may stay where types are drawn, and the other way round.
+        if name not in known and not (ratio == 0 and name in _NAMES):
             raise ParameterError(
                 f"augment.mix: must name {many} of distortion, got {name!r}. "
                 f"{did_you_mean(name, known)}"

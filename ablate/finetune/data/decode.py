@@ -13,8 +13,10 @@ from PIL import Image, ImageOps
 
 from ablate.errors import DataError
 from ablate.finetune.data.listing import Listing
+from ablate.finetune.data.shown import show_name
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ASPECTS = (3 / 4, 4 / 3)
 _TRIES = 10
 
@@ -74,9 +76,9 @@ class Decoder:
         image = _open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
             raise DataError(
-                f"{self.root}: must have images of one size, got {_show(self.first[1])} "
-                f"({self.first[0]}) and {_show(image.size)} ({name}). Set dataset.resize: "
-                f"{round(self.image_size * 8 / 7)}, or make them one size."
+                f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
+                f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}). "
+                f"Set dataset.resize: {round(self.image_size * 8 / 7)}, or make them one size."
             )
         if seed is not None and self.crop_scale is not None:
             box = draw_crop(*image.size, self.crop_scale, seed)
@@ -153,7 +155,7 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
 def _open_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            return file.convert("RGB")
+            return _to_8_bits(file, path).convert("RGB")
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -167,7 +169,32 @@ def _read_size(path: Path) -> tuple[int, int]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: must be a readable image, got {error}. Replace or remove it.")
+    text = " ".join(str(error).split())
+    return DataError(
+        f"{show_name(path)}: must be a readable image, got {text}. Replace or remove it."
+    )
+
+
+def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """A grey image of 16 bits as 8, since PIL's own conversion cuts all above 255 to white.
+
+    Other images as they are. Files of 32 bits say nothing of their range: up to 255 it is taken
+    for that of 8 bits, else for that of 16.
+    """
+    if image.mode not in _DEEP and image.mode != "I":
+        return image
+    values = np.asarray(image).astype(np.int64)
+    # PIL gives 16-bit PGM in mode I, and older releases of it 16-bit PNG.
+    deep = image.mode in _DEEP or image.format in ("PNG", "PPM")
+    highest = int(values.max())
+    if not deep and highest <= 255:
+        return image
+    if highest > 65535:
+        raise DataError(
+            f"{show_name(path)}: must be an image of 8 or 16 bits, got a value of {highest}. "
+            "Save it so."
+        )
+    return Image.fromarray(((values.clip(0) + 128) // 257).astype(np.uint8))
 
 
 def _resize(image: Image.Image, side: int, box: Box) -> Image.Image:

@@ -18,6 +18,7 @@ from torchvision.datasets import FashionMNIST
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Source
 from ablate.finetune.data.published import Arrays, Published, find_files, read_published
+from ablate.finetune.data.shown import show_name
 from ablate.study.settings import DatasetSettings
 
 _FILES = (
@@ -88,6 +89,6 @@ def _read_arrays(folder: Path, part: str) -> Arrays:
 
 def _no_idx(file: Path, dimensions: int, got: str) -> DataError:
     return DataError(
-        f"{file}: must be an IDX file of bytes in {dimensions} dimensions, got {got}. "
+        f"{show_name(file)}: must be an IDX file of bytes in {dimensions} dimensions, got {got}. "
         "Fetch it anew."
     )

@@ -37,18 +37,19 @@ def read(settings: DatasetSettings, base: Path, _cache: Path, image_size: int) -
     path = None if settings.path is None else Path(os.path.normpath(base / settings.path))
     try:
         found = make(image_size=image_size, path=path)
-    except Exception as error:
-        raise DataError(
-            f"dataset.name: {name} must give a data set when called with image_size and path, "
-            f"got {type(error).__name__}: {' '.join(str(error).split())}. Correct it."
-        ) from error
+    except (Exception, SystemExit) as error:
+        rule = "a data set when called with image_size and path"
+        raise _wrong(name, rule, _text(error)) from error
     values = _as_mapping(name, found)
     classes = _check_classes(name, values["classes"])
 
     def part(key: str) -> Split:
         value = values[key]
         if callable(value):
-            value = value()
+            try:
+                value = value()
+            except (Exception, SystemExit) as error:
+                raise _wrong(name, f"{key} when that is called", _text(error)) from error
         images, labels = _check_pair(name, key, value, classes)
         pixels = np.concatenate(list(resize_chunks(images, image_size, settings.resize)))
         return Split(
@@ -126,6 +127,10 @@ def _kind(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return type(value).__name__
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _wrong(name: str, expected: str, got: str) -> DataError:

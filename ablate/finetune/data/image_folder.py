@@ -8,6 +8,7 @@ from pathlib import Path
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Source, TrainingImages
 from ablate.finetune.data.listing import Listing, list_classes
+from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.stored import decoded_split
 from ablate.finetune.data.streamed import StreamedSplit
 from ablate.study.settings import DatasetSettings
@@ -36,7 +37,9 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
     has_test = (folder / "test").is_dir()
     held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
     test = _list_part(folder, held_out)
-    _check_classes(f"{folder}: train/ and {held_out}/ must have the same classes", train, test)
+    _check_classes(
+        f"{show_name(folder)}: train/ and {held_out}/ must have the same classes", train, test
+    )
     validation = _list_validation(settings, base, folder, train, has_test=has_test)
 
     def decode(listing: Listing) -> TrainingImages:
@@ -75,7 +78,7 @@ def _list_part(folder: Path, part: str) -> Listing:
     if not root.is_dir():
         missing = f"no {part}/" if folder.is_dir() else "no such folder"
         raise DataError(
-            f"{folder}: must have {_TREES}, got {missing}. "
+            f"{show_name(folder)}: must have {_TREES}, got {missing}. "
             "Correct dataset.path; it starts from the study file's folder."
         )
     return list_classes(root)
@@ -88,7 +91,7 @@ def _list_validation(
         root = Path(os.path.normpath(base / settings.validation.path))
         if not root.is_dir():
             raise DataError(
-                f"{root}: must have CLASS/*, got no such folder. "
+                f"{show_name(root)}: must have CLASS/*, got no such folder. "
                 "Correct dataset.validation.path; it starts from the study file's folder."
             )
     elif has_test and (folder / "val").is_dir():
@@ -96,7 +99,8 @@ def _list_validation(
     else:
         return None
     found = list_classes(root)
-    _check_classes(f"{root}: must have the classes of {folder / 'train'}", train, found)
+    rule = f"{show_name(root)}: must have the classes of {show_name(folder / 'train')}"
+    _check_classes(rule, train, found)
     return found
 
 
@@ -104,5 +108,6 @@ def _check_classes(rule: str, one: Listing, other: Listing) -> None:
     if one.classes != other.classes:
         odd = sorted(set(one.classes) ^ set(other.classes))
         raise DataError(
-            f"{rule}, got {', '.join(odd)} in only one of them. Add or remove their folders."
+            f"{rule}, got {', '.join(map(show_name, odd))} in only one of them. "
+            "Add or remove their folders."
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.errors import DataError
+from ablate.finetune.data.shown import show_name
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 """Files with another ending are not looked at."""
@@ -42,14 +43,16 @@ def list_classes(root: Path) -> Listing:
         names = (entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
         classes = tuple(sorted(names))
     if not classes:
-        raise DataError(f"{root}: must have one folder for each class, got none. Add the images.")
+        raise DataError(
+            f"{show_name(root)}: must have one folder for each class, got none. Add the images."
+        )
     files: list[FileEntry] = []
     for label, name in enumerate(classes):
         images = _list_images(root, name, label)
         if not images:
             raise DataError(
-                f"{root / name}: must have at least one image ({', '.join(sorted(ENDINGS))}), "
-                "got none. Add some, or remove the folder."
+                f"{show_name(root / name)}: must have at least one image "
+                f"({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
             )
         files += images
     return Listing(root, classes, tuple(files))
@@ -68,7 +71,7 @@ def list_tree(root: Path) -> Listing:
     if not files:
         got = "none" if root.is_dir() else "no such folder"
         raise DataError(
-            f"{root}: must have images without labels, at any depth, got {got}. "
+            f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
             "Correct dataset.unlabeled; it starts from the study file's folder."
         )
     return Listing(root, (), tuple(sorted(files)))
@@ -91,5 +94,6 @@ def _stat(file: Path) -> os.stat_result:
         return file.stat()
     except FileNotFoundError as error:
         raise DataError(
-            f"{file}: must be an image, got a link that leads nowhere. Mend or remove it."
+            f"{show_name(file)}: must be an image, got a link that leads nowhere. "
+            "Mend or remove it."
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from ablate.errors import DataError, did_you_mean
 from ablate.finetune.data import DATASETS
 from ablate.finetune.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
+from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.split import sample_stratified, split_validation
 from ablate.finetune.data.unlabeled import read_unlabeled
 from ablate.study.settings import DatasetSettings
@@ -42,7 +43,7 @@ def load_dataset(
     if len(source.classes) < 2:
         raise DataError(
             f"dataset.name: {settings.name} must have at least two classes, got only "
-            f"{', '.join(source.classes) or 'none'}. Add the images of another."
+            f"{', '.join(map(show_name, source.classes)) or 'none'}. Add the images of another."
         )
     digests = [source.train.digest]
     if source.validation is None:

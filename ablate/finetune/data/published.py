@@ -23,6 +23,7 @@ from ablate.errors import DataError
 from ablate.finetune.cache import locked, publish_file
 from ablate.finetune.data.dataset import Source, Split
 from ablate.finetune.data.resize import resize_chunks
+from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.stored import Pixels, stored_split
 from ablate.study.settings import DatasetSettings
 
@@ -103,7 +104,7 @@ def obtain_files(published: Published, folder: Path, *, download: bool) -> list[
     if found is None:
         missing = next(file for file in published.layouts[0] if not (folder / file).is_file())
         raise DataError(
-            f"dataset.path: {published.name} must be in {folder}, got no {missing}. "
+            f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}. "
             "Set dataset.download: true, or point dataset.path at it."
         )
     return found
@@ -127,7 +128,7 @@ def _fetch(published: Published, folder: Path) -> None:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"dataset.download: {published.name} must be fetched, got {reason}. "
-                f"Check the network and the disk, or put its files in {folder}."
+                f"Check the network and the disk, or put its files in {show_name(folder)}."
             ) from error
         for file in published.layouts[0]:
             # With its mode: what is published begins as a file that only its owner may read.
@@ -144,5 +145,5 @@ def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> 
     except RuntimeError as error:
         raise DataError(
             f"dataset.path: {published.name} must be the files that were published, got others "
-            f"in {folder}. Remove them and set dataset.download: true."
+            f"in {show_name(folder)}. Remove them and set dataset.download: true."
         ) from error

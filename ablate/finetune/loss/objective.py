@@ -55,6 +55,21 @@ class RobustLoss:
         self.gradient_scaled = tuple(term.name for term in self.terms if term.scale == "gradient")
         self.min_images = max(term.min_images for term in self.terms)
 
+    def check_batch(self, images: int) -> None:
+        """Refuse a batch with fewer images than some term compares.
+
+        Args:
+            images: that go through the network at once, without their copies.
+
+        Raises:
+            ParameterError: if they are too few.
+        """
+        if images < self.min_images:
+            raise ParameterError(
+                f"finetune.batch_size: this objective compares images of a batch and needs "
+                f"{self.min_images} at once, got {images}. Raise it, or lower accumulation_steps."
+            )
+
     def values(self, views: Views) -> dict[str, Scalar]:
         """Name of each term -> its value over the batch, unweighted, in fp32, with its gradient."""
         return {term.name: term.value(views) for term in self.terms}

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.model import MODELS, SOURCES, adapter, callable, is_external
@@ -164,28 +165,62 @@ def describe_layers(
 
 
 def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
-    """Show a network one black image, to see whether it takes the size.
+    """Show a network black images, to see whether it takes the size and can be trained.
 
     Args:
-        model: is left as it was.
+        model: is left as it was, its buffers and torch's random state too.
         name: as `model.name` names it.
-        side, channels: of the image; in pixels.
+        side: of the images, in pixels; channels: how many they have.
 
     Raises:
-        ParameterError: if it does not, or does not return the logits as one tensor.
+        ParameterError: if it does not take the size, does not return the logits as one tensor,
+            has no weights to train, or fails in training mode.
     """
+    _show_image(model, name, side, channels)
+    weight = next((one for one in model.parameters() if one.requires_grad), None)
+    if weight is None:
+        raise ParameterError(
+            f"model.name: {name} must have weights to train, got {type(model).__name__} without a "
+            "parameter that takes a gradient. Give it some, or name another network."
+        )
+    images = torch.zeros(2, channels, side, side, device=weight.device)
+    # Batch norm counts into copies.
+    buffers = {path: buffer.clone() for path, buffer in model.named_buffers()}
+    generators = [weight.device] if weight.is_cuda else []
+    try:
+        with kept_mode(model), torch.enable_grad(), torch.random.fork_rng(devices=generators):
+            logits = functional_call(model.train(), buffers, (images,))
+    except ParameterError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ParameterError(
+            f"model.name: {name} must run in training mode on 2 images of {side} x {side}, got "
+            f"{_text(error)}. Mend it, or name another network."
+        ) from error
+    if not logits.requires_grad:
+        raise ParameterError(
+            f"model.name: {name} must return logits that a gradient flows from, got ones without "
+            "in training mode. Leave out detach() and no_grad()."
+        )
+
+
+def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
+    """One, in eval mode."""
     weight = next(model.parameters(), torch.empty(0))
     try:
         with kept_mode(model), torch.inference_mode():
             model.eval()(torch.zeros(1, channels, side, side, device=weight.device))
     except ParameterError:
         raise
-    except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip("!.")
+    except (Exception, SystemExit) as error:
         raise ParameterError(
-            f"dataset.image_size: {name} must take images of {side} x {side}, got {text}. "
+            f"dataset.image_size: {name} must take images of {side} x {side}, got {_text(error)}. "
             "Leave it out for the network's own size."
         ) from error
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip("!.")
 
 
 def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
@@ -201,7 +236,7 @@ def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
 
     for alias, path in paths.items():
         model.get_submodule(path).register_forward_hook(note(alias))
-    check_image_size(model, name, side)
+    _show_image(model, name, side, 3)
     return [LayerInfo(one, path, shapes[one]) for one, path in paths.items() if one in shapes]
 
 

@@ -33,7 +33,7 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
     make = import_callable(_WHERE, spec, base)
     try:
         model = make(classes=classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise ParameterError(
             f"{_WHERE}: {spec} must return a network when called with classes={classes}, "

@@ -26,8 +26,8 @@ class TrainingSettings(Settings):
     )
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="Share of the budget over which the learning rate first rises from 0; not "
-        "with `one_cycle`.",
+        description="Share of the budget over which the learning rate first rises from a 25th; "
+        "`one_cycle` has its own.",
     )
     gradient_clipping: Positive | None = Field(
         None, description="Highest norm of the whole gradient; none: not clipped."
@@ -41,15 +41,6 @@ class TrainingSettings(Settings):
         "none: the weights themselves.",
     )
     seed: Seed = Field(0, description="Seed of the weights, the order of images and all draws.")
-
-    @model_validator(mode="after")
-    def _one_warmup(self) -> TrainingSettings:
-        if self.schedule == "one_cycle" and self.warmup_fraction:
-            raise ValueError(
-                f"one_cycle has its own warm-up, got warmup_fraction {self.warmup_fraction:g}. "
-                "Remove warmup_fraction."
-            )
-        return self
 
 
 class BaselineSettings(TrainingSettings):
@@ -86,7 +77,9 @@ class BaselineSettings(TrainingSettings):
 class BudgetSettings(Settings):
     """How long a finetuning is: one of three."""
 
-    epochs: Count | None = Field(None, description="Passes over the training images; 4 by default.")
+    epochs: Count | None = Field(
+        None, description="Passes over the training images in whole batches; 4 by default."
+    )
     images: Count | None = Field(
         None, description="Images through the student, copies included: equal for every loss."
     )
@@ -98,7 +91,9 @@ class BudgetSettings(Settings):
     def _one(self) -> BudgetSettings:
         given = [name for name in ("epochs", "images", "seconds") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"takes one unit, got {' and '.join(given)}. Keep one.")
+            raise ValueError(
+                f"takes one unit, got {' and '.join(given)}. Keep one, as budget: {{images: 9000}}."
+            )
         return self
 
 

@@ -19,15 +19,15 @@ from ablate.finetune.loss.distance.blocks import as_rows, column_blocks, from_ro
 from ablate.finetune.loss.distance.direction import direction_gap
 from ablate.finetune.loss.precision import wide_dtype, without_autocast
 
-MIN_IMAGES = 2
-"""One image lies to no other."""
+MIN_IMAGES = 3
+"""Two centred images are each other's opposite: any two maps of them are alike."""
 
 
 def cka_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """1 - <K, K'> / (||K|| ||K'||), K the products of all pairs of images' centred features.
 
     Args:
-        clean: first axis the image, at least 2; all other axes are features.
+        clean: first axis the image, at least 3; all other axes are features.
         distorted: of the same shape.
 
     Returns:

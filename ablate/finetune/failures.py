@@ -1,4 +1,4 @@
-"""Out of memory, said in the words of a study."""
+"""What torch raises in a step, said in the words of a study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, ParameterError
 
 
 class OutOfMemoryError(AblateError):
@@ -15,8 +15,8 @@ class OutOfMemoryError(AblateError):
 
 
 @contextmanager
-def explained_memory(batch_size: int, pass_images: int) -> Iterator[None]:
-    """Turn what torch raises when memory ends into one line.
+def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
+    """Turn what torch raises for want of memory, or of values to normalise, into one line.
 
     Args:
         batch_size: clean images a step.
@@ -24,9 +24,18 @@ def explained_memory(batch_size: int, pass_images: int) -> Iterator[None]:
 
     Raises:
         OutOfMemoryError: saying what to lower.
+        ParameterError: if batch norm has one value a channel.
     """
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ParameterError(
+            f"finetune.batch_size: batch norm needs more than one value a channel, got "
+            f"{batch_size} of images this small. Raise it, lower finetune.accumulation_steps, or "
+            "write finetune.batch_norm: frozen."
+        ) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise

@@ -1,0 +1,15 @@
+"""Names of files, folders and classes as a message shows them: on one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def show_name(name: str | Path) -> str:
+    """A name as it is, or quoted and escaped where a character of it cannot be printed.
+
+    A line break would make two lines of the message, and the bytes of a name that is not UTF-8
+    cannot be written to a terminal.
+    """
+    text = str(name)
+    return text if text.isprintable() else repr(text)

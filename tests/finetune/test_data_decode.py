@@ -1,0 +1,226 @@
+"""Files with more than 8 bits, and names that do not fit on a line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablate.errors import DataError
+from ablate.finetune.callables import import_callable
+from ablate.finetune.data.decode import decode_image
+from ablate.finetune.data.load import load_dataset
+from ablate.finetune.data.shown import show_name
+from ablate.study.settings import DatasetSettings, ValidationSettings
+
+DEEP = np.random.default_rng(0).integers(65536, size=(6, 6)).astype(np.uint16)
+DEEP[0, :2] = 0, 65535
+
+
+def bytes_of(file: Path) -> np.ndarray:
+    pixels = decode_image(file, 6)
+    assert (pixels == pixels[0]).all(), "grey"
+    return pixels[0]
+
+
+def save_pgm(file: Path, values: np.ndarray) -> None:
+    height, width = values.shape
+    file.write_bytes(f"P5 {width} {height} 65535\n".encode() + values.astype(">u2").tobytes())
+
+
+def save_big_endian_tiff(file: Path, values: np.ndarray) -> None:
+    Image.frombytes("I;16B", values.shape[::-1], values.astype(">u2").tobytes()).save(file)
+
+
+def save(file: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "mode"),
+    [
+        ("image.png", save, "I;16"),
+        ("image.tif", save, "I;16"),
+        ("image_b.tif", save_big_endian_tiff, "I;16B"),
+        ("image.pgm", save_pgm, "I"),
+        ("image_32.tif", lambda file, values: save(file, values.astype(np.int32)), "I"),
+    ],
+)
+@pytest.mark.parametrize("highest", [65535, 5000])
+def test_16_bits_become_8(
+    tmp_path: Path, name: str, write: Callable[[Path, np.ndarray], None], mode: str, highest: int
+) -> None:
+    values = np.minimum(DEEP, highest)
+    write(tmp_path / name, values)
+    with Image.open(tmp_path / name) as file:
+        assert file.mode == mode
+    expected = np.rint(values / 257).astype(np.uint8)
+    assert np.array_equal(bytes_of(tmp_path / name), expected)
+
+
+def test_16_bit_files_that_are_dark(tmp_path: Path) -> None:
+    """Their format says 16 bits, whatever the values."""
+    dark = DEEP % 200
+    save(tmp_path / "image.png", dark)
+    save_pgm(tmp_path / "image.pgm", dark)
+    assert bytes_of(tmp_path / "image.png").max() == 1
+    assert bytes_of(tmp_path / "image.pgm").max() == 1
+
+
+def test_32_bits_of_8_bit_values_are_those(tmp_path: Path) -> None:
+    values = (DEEP % 256).astype(np.int32)
+    save(tmp_path / "image.tif", values)
+    assert np.array_equal(bytes_of(tmp_path / "image.tif"), values)
+
+
+def test_more_than_16_bits(tmp_path: Path) -> None:
+    file = tmp_path / "image.tif"
+    save(file, DEEP.astype(np.int32) * 2)
+    with pytest.raises(DataError) as error:
+        decode_image(file, 6)
+    assert str(error.value) == (
+        f"{file}: must be an image of 8 or 16 bits, got a value of 131070. Save it so."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat", "cat"),
+        ("Käse und Brot.png", "Käse und Brot.png"),
+        (Path("two\nlines/x.png"), r"'two\nlines/x.png'"),
+        ("\x1b[31mred", r"'\x1b[31mred'"),
+        (os.fsdecode(b"no\xffutf8"), r"'no\udcffutf8'"),
+    ],
+)
+def test_names_stay_on_one_line(name: str | Path, shown: str) -> None:
+    assert show_name(name) == shown
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """`two\\nlines/{train,test}/{cat,d\\nog}/i\\nj.png`."""
+    root = tmp_path / "two\nlines"
+    for split in ("train", "test"):
+        for name in ("cat", "d\nog"):
+            place = root / split / name
+            place.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8)).save(place / f"i\nj{number}.png")
+    return root
+
+
+def _unreadable(root: Path) -> None:
+    (root / "train/d\nog/i\nj2.png").write_bytes(b"no image")
+
+
+def _sizes(root: Path) -> None:
+    Image.new("RGB", (9, 8)).save(root / "train/d\nog/i\nj2.png")
+
+
+def _empty_class(root: Path) -> None:
+    (root / "train/d\nog/x\ny").mkdir()
+    for file in (root / "train/d\nog").glob("*.png"):
+        file.unlink()
+
+
+def _other_classes(root: Path) -> None:
+    shutil.rmtree(root / "test/d\nog")
+
+
+def _one_class(root: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(root / split / "cat")
+
+
+def _no_classes(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (root / "train").mkdir()
+
+
+def _dead_link(root: Path) -> None:
+    (root / "train/cat/i\nk.png").symlink_to(root / "gone")
+
+
+def _few(root: Path) -> None:
+    for file in list((root / "train/d\nog").glob("*.png"))[1:]:
+        file.unlink()
+
+
+HARMS: dict[Callable[[Path], object], str] = {
+    _unreadable: r"two\nlines/train/d\nog/i\nj2.png': must be a readable image, got ",
+    _sizes: r"two\nlines/train': must have images of one size, got 8x8 ('cat/i\nj0.png') and 9x8 "
+    r"('d\nog/i\nj2.png'). Set",
+    _empty_class: r"two\nlines/train/d\nog': must have at least one image (",
+    _other_classes: r"two\nlines': train/ and test/ must have the same classes, got 'd\nog' in",
+    _one_class: r"must have at least two classes, got only 'd\nog'. Add",
+    _no_classes: r"two\nlines/train': must have one folder for each class, got none. Add",
+    _dead_link: r"two\nlines/train/cat/i\nk.png': must be an image, got a link that leads nowhere",
+    _few: r"with 1 images of 'd\nog', none for training",
+    shutil.rmtree: r"two\nlines': must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no",
+}
+
+
+def refused(root: Path, **settings: object) -> str:
+    values = {
+        "name": "image_folder",
+        "path": "two\nlines",
+        "validation": ValidationSettings(fraction=0.5),
+        **settings,
+    }
+    with pytest.raises(DataError) as error:
+        load_dataset(
+            DatasetSettings.model_validate(values), root.parent, root.parent / "cache", image_size=8
+        )
+    text = str(error.value)
+    assert text.isprintable()
+    return text
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_a_message_about_a_name_with_a_line_break(
+    odd: Path, harm: Callable[[Path], object]
+) -> None:
+    harm(odd)
+    assert HARMS[harm] in refused(odd)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"validation": ValidationSettings(path="no\nne")},
+            r"no\nne': must have CLASS/*, got no such folder.",
+        ),
+        ({"unlabeled": "no\nne"}, r"no\nne': must have images without labels, at any depth, got"),
+        ({"name": "cifar10"}, r"cifar10 must be in '"),
+        ({"name": "fashion_mnist"}, r"fashion_mnist must be in '"),
+    ],
+)
+def test_a_setting_with_a_line_break(odd: Path, settings: dict[str, object], message: str) -> None:
+    assert message in refused(odd, **settings)
+
+
+def test_an_idx_file_in_a_folder_with_a_line_break(odd: Path) -> None:
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (odd / f"{part}-{kind}-ubyte").write_bytes(b"none")
+    text = refused(odd, name="fashion_mnist")
+    assert r"two\nlines/train-images-idx3-ubyte': must be an IDX file of bytes in 3 dim" in text
+
+
+def test_a_callable_in_a_folder_with_a_line_break(odd: Path) -> None:
+    (odd / "odd_place.py").write_text("def make():\n    pass\n")
+    for spec, message in (
+        ("odd_place:nothing", r"two\nlines/odd_place.py'). "),
+        ("nowhere_odd:make", r"put nowhere_odd.py into '"),
+    ):
+        with pytest.raises(ValueError, match="must") as error:
+            import_callable("model.name", spec, odd)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)

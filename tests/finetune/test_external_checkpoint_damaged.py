@@ -1,0 +1,146 @@
+"""Weights from elsewhere: files with damage, and tensors that no network can be given."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ablate.errors import DataError
+from ablate.finetune.external_checkpoint import find_checkpoint, load_external
+from ablate.finetune.model.build import build_model
+from ablate.study.settings import ModelSettings
+
+OWN = ModelSettings(name="resnet8")
+FIRST = "normalize.mean"
+
+
+def build() -> nn.Module:
+    return build_model(OWN, 5, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), 0)
+
+
+def refusal(path: Path, model: nn.Module | None = None) -> str:
+    model = model or build()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(DataError) as error:
+        load_external(model, OWN, path.name, path.parent)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    text = str(error.value)
+    assert text.isprintable(), "one line"
+    return text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {1: torch.zeros(1)},
+        {**build().state_dict(), 2: torch.zeros(1)},
+        {"state_dict": {0: torch.zeros(2)}},
+        {"model": {**build().state_dict(), 2: torch.zeros(1)}},
+    ],
+    ids=["bare", "mixed", "nested", "nested and mixed"],
+)
+def test_keys_that_are_no_text(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    assert refusal(tmp_path / "weights.pt") == (
+        "baseline.checkpoint: must be a state dict, key -> tensor, got 'weights.pt' with a key "
+        "that is no text: int. Save model.state_dict()."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_what_makes_torch_fail_with_an_index_error(tmp_path: Path) -> None:
+    """BINPUT of an empty stack: read as a pickle, it is no error that torch makes itself."""
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"\x80\x02q\x00.")
+    with pytest.raises(IndexError):
+        torch.load(path, weights_only=True)
+    assert refusal(path) == (
+        "baseline.checkpoint: must be a whole .safetensors file or state dict, got 'weights.pt' "
+        "(list index out of range). Copy or save it again."
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bytes_that_are_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    draw = random.Random(0)
+    torch.save(build().state_dict(), path)
+    whole = path.read_bytes()
+    model = build()
+    refused = 0
+    for number in range(120):
+        damaged = bytearray(whole[: draw.randrange(1, 2000)])
+        if number % 2:
+            damaged = bytearray(b"\x80\x02" + draw.randbytes(1000))
+        damaged[draw.randrange(len(damaged))] ^= draw.randrange(1, 256)
+        path.write_bytes(damaged)
+        refusal(path, model)
+        refused += 1
+    assert refused == 120
+
+
+def _of(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    return {key: change(value) for key, value in build().state_dict().items()}
+
+
+def _spoiled(value: float, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    state = build().state_dict()
+    state["classifier.bias"] = torch.tensor([0, 1, value, 3, value], dtype=dtype)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "got"),
+    [
+        (_of(lambda one: one.to_sparse()), f"{FIRST} stored as sparse_coo, float32"),
+        (_of(lambda one: one.to("meta")), f"{FIRST} without values (device meta)"),
+        (_of(lambda one: one.to(torch.complex64)), f"{FIRST} of complex64"),
+        (_of(lambda one: one.to(torch.int8)), f"{FIRST} of int8"),
+        (_of(lambda one: one.to(torch.bool)), f"{FIRST} of bool"),
+        (_of(lambda one: one * float("nan")), f"{FIRST} not finite in 3 of 3 values"),
+        (_spoiled(float("nan")), "classifier.bias not finite in 2 of 5 values"),
+        (_spoiled(float("-inf")), "classifier.bias not finite in 2 of 5 values"),
+        (_spoiled(1e300, torch.float64), "classifier.bias not finite in 2 of 5 values"),
+    ],
+)
+def test_tensors_that_are_no_weights(tmp_path: Path, state: dict[str, Tensor], got: str) -> None:
+    torch.save(state, tmp_path / "weights.pt")
+    assert refusal(tmp_path / "weights.pt") == (
+        "baseline.checkpoint: must hold dense, finite, floating-point weights, got 'weights.pt' "
+        f"with {got}. Save model.state_dict() of the trained network in float32."
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_precision_is_taken(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = _of(lambda one: one.to(dtype) if one.is_floating_point() else one.to(torch.int32))
+    torch.save(state, tmp_path / "weights.pt")
+    model = build()
+    load_external(model, OWN, "weights.pt", tmp_path)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key].to(value.dtype))
+
+
+def test_a_mask_of_infinities_that_the_network_has_too(tmp_path: Path) -> None:
+    model = build()
+    model.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    load_external(model, OWN, "weights.pt", tmp_path)
+
+
+def test_a_key_with_a_line_break(tmp_path: Path) -> None:
+    torch.save({**build().state_dict(), "two\nlines": torch.zeros(1)}, tmp_path / "weights.pt")
+    assert "with keys 1 unexpected ('two\\nlines'). Name" in refusal(tmp_path / "weights.pt")
+
+
+def test_a_missing_file_in_a_folder_with_a_line_break(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        find_checkpoint(OWN, "none.pt", tmp_path / "two\nlines")
+    assert "two\\nlines/none.pt': No such file or directory)." in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,91 @@
+"""What a trial will cost, and the networks that cannot be trained at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import ParameterError
+from ablate.finetune.environment import Environment
+from ablate.robustness.estimate import estimate_trial
+from ablate.robustness.workbench import Workbench
+from ablate.study.settings import Study
+
+NETS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, channels=3):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 3)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, images):
+        return self.head(self.conv(images).mean((2, 3)))
+
+class Deep(Net):
+    def forward(self, images):
+        if self.training:
+            raise RuntimeError("boom\\nsecond line")
+        return super().forward(images)
+
+def grey(classes):
+    return Net(classes, channels=1)
+"""
+
+
+def bench(folder: Path, environment: Environment, model: str, image_size: int = 16) -> Workbench:
+    (folder / "estimated_nets.py").write_text(NETS)
+    study = Study.model_validate(
+        {
+            "version": 1,
+            "name": "estimate",
+            "dataset": {"name": "digits", "image_size": image_size},
+            "model": {"name": model},
+            "loss": {"terms": "clean"},
+            "robustness": {"severities": [1]},
+            "finetune": {"batch_size": 4, "budget": {"epochs": 2}},
+        }
+    )
+    return Workbench(study, folder, folder / "cache", environment)
+
+
+def test_a_trial_of_a_network_from_elsewhere(tmp_path: Path, environment: Environment) -> None:
+    found = estimate_trial(bench(tmp_path, environment, "estimated_nets:Net"))
+    assert found.train_images > found.validation_images > 0
+    assert found.train_seconds > found.step_seconds > 0
+    assert found.state_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "start", "end"),
+    [
+        (
+            "torchvision:squeezenet1_1",
+            "dataset.image_size: torchvision:squeezenet1_1 must take images of 8 x 8, got "
+            "RuntimeError: ",
+            " Leave it out for the network's own size.",
+        ),
+        (
+            "estimated_nets:grey",
+            "dataset.image_size: estimated_nets:grey must take images of 8 x 8, got RuntimeError: "
+            "Given groups=1, weight of size [4, 1, 3, 3]",
+            " Leave it out for the network's own size.",
+        ),
+        (
+            "estimated_nets:Deep",
+            "model.name: estimated_nets:Deep must run in training mode on 2 images of 8 x 8, got ",
+            "RuntimeError: boom second line. Mend it, or name another network.",
+        ),
+    ],
+)
+def test_a_network_that_these_images_do_not_fit(
+    tmp_path: Path, environment: Environment, model: str, start: str, end: str
+) -> None:
+    with pytest.raises(ParameterError) as error:
+        estimate_trial(bench(tmp_path, environment, model, 8))
+    text = str(error.value)
+    assert text.startswith(start)
+    assert text.endswith(end)
+    assert "\n" not in text

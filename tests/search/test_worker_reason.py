@@ -1,0 +1,26 @@
+"""Why a trial failed is one line."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from ablate.search.worker import _reason
+from ablate.study.settings import BudgetSettings
+
+
+def test_values_that_a_section_refuses() -> None:
+    with pytest.raises(ValidationError) as error:
+        BudgetSettings.model_validate({"epochs": 0})
+    assert _reason(error.value) == "epochs: Input should be greater than or equal to 1, got 0"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("shapes\nand more"), "RuntimeError: shapes"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_anything_else(error: Exception, reason: str) -> None:
+    assert _reason(error) == reason
