@@ -234,6 +234,8 @@ def test_torchvisions_weights_without_network(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    # What was fetched before has kept the proxies of its own time.
+    monkeypatch.setattr("urllib.request._opener", None)
     assert refusal("torchvision:DEFAULT", None, RESNET18) == (
         "baseline.checkpoint: cannot fetch torchvision:DEFAULT, got URLError: <urlopen error "
         "[Errno 111] Connection refused>. Download "
