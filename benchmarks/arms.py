@@ -82,8 +82,8 @@ def main() -> None:
     prepared = Workbench.get(study, STUDY.parent, cache_folder()).prepare()
     environment = prepared.environment
     print(
-        f"{study.model.name}, CIFAR-10 (JPEG copies) from {len(ARMS)} arms, "
-        f"{options.images} images each, lr {options.learning_rate}, {environment.precision}, "
+        f"{study.model.name}, {options.data.name}, {len(ARMS)} arms of "
+        f"{options.images} images, lr {options.learning_rate}, {environment.precision}, "
         f"{environment.threads} thread each; {platform.python_version()}, torch {torch.__version__}"
     )
     families = list(prepared.baseline_scores.families)

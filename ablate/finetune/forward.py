@@ -51,7 +51,7 @@ class Forward:
         self._student = model
         if environment.compile:
             self._student = torch.compile(model, mode=environment.compile)  # type: ignore[assignment]
-        self._taps(model)
+        self._taps(model)  # a layer that does not exist is said now, not in the first step
         self.prepare()
 
     @property
@@ -80,40 +80,26 @@ class Forward:
             copy_weights: how much each counts.
             labels: of the images.
         """
-        teachers = {anchor: self._teach(anchor, images) for anchor in self._teachers}
+        with torch.no_grad():
+            teachers = {
+                anchor: self._views(teacher, [images])[0]
+                for anchor, teacher in self._teachers.items()
+            }
         batches = [images, *copies] if self.reads_clean else list(copies)
-        views = self._separately(batches) if self._is_separate else self._together(batches)
+        groups = [[batch] for batch in batches] if self._batch_norm == "separate" else [batches]
+        views = [view for group in groups for view in self._views(self._student, group)]
         clean = views.pop(0) if self.reads_clean else None
         return Views(labels, clean, tuple(views), tuple(copy_weights), teachers)
 
-    @property
-    def _is_separate(self) -> bool:
-        return self._batch_norm == "separate"
-
-    def _together(self, batches: Sequence[Images]) -> list[View]:
-        with self._taps(self._model) as taps:
-            logits = self._run(self._student, torch.cat(list(batches)))
+    def _views(self, model: nn.Module, batches: Sequence[Images]) -> list[View]:
+        """What a network makes of some batches, sent through it as one."""
+        images = torch.cat(list(batches)).contiguous(memory_format=torch.channels_last)
+        read = self._model if model is self._student else model  # not what wraps it compiled
+        with self._taps(read) as taps:
+            with self._environment.autocast():
+                logits: torch.Tensor = model(images)
             parts = split_copies(logits, len(batches))
             return [View(*both) for both in zip(parts, taps.split(len(batches)), strict=True)]
 
-    def _separately(self, batches: Sequence[Images]) -> list[View]:
-        views = []
-        for batch in batches:
-            with self._taps(self._model) as taps:
-                logits = self._run(self._student, batch)
-                views.append(View(logits, *taps.split(1)))
-        return views
-
-    def _teach(self, anchor: str, images: Images) -> View:
-        teacher = self._teachers[anchor]
-        with torch.no_grad(), self._taps(teacher) as taps:
-            logits = self._run(teacher, images)
-            return View(logits, *taps.split(1))
-
     def _taps(self, model: nn.Module) -> FeatureTaps:
         return FeatureTaps(model, self._loss.layers, self._loss.activation)
-
-    def _run(self, model: nn.Module, images: Images) -> torch.Tensor:
-        with self._environment.autocast():
-            logits: torch.Tensor = model(images.contiguous(memory_format=torch.channels_last))
-        return logits
