@@ -106,6 +106,11 @@ class LeaseError(InfrastructureError):
     """Another driver is running the study."""
 
 
+def error_text(error: BaseException) -> str:
+    """Kind and message of somebody else's error, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 _SHOWN = 16
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.distortion import FAMILIES
+from ablate.finetune.callables import is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.model import MODELS, taps_of
@@ -41,7 +42,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         if not metric.endswith(("_seen", "_unseen"))
     ]
     return {
-        "dataset.name": OpenNames(lambda: DATASETS, _is_path),
+        "dataset.name": OpenNames(lambda: DATASETS, is_callable_name),
         "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
@@ -74,14 +75,8 @@ def _layers(model: str | None, base: Path | None) -> Sequence[str]:
     return OpenNames(listed, lambda name: name in modules(), modules)
 
 
-def _is_path(name: str) -> bool:
-    """Whether a name is that of a callable, `package.module:callable`."""
-    module, colon, function = name.partition(":")
-    return bool(module and colon and function)
-
-
 def _is_model(name: str) -> bool:
-    return _is_path(name) and (
+    return is_callable_name(name) and (
         not name.startswith("torchvision:") or name in _torchvision_like(name)
     )
 

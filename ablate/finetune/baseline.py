@@ -53,15 +53,12 @@ class Baseline:
         sha256: of that file.
         key: of everything that it was made from.
         train_seconds: wall time of its training, when it was trained; 0 for a checkpoint.
-        saw_validation: whether the network was trained on the validation images, as the study
-            says of a checkpoint; None for a baseline that was trained here, which was not.
     """
 
     path: Path
     sha256: str
     key: str
     train_seconds: float = field(compare=False)
-    saw_validation: bool | None = None
 
 
 def obtain_baseline(
@@ -122,9 +119,8 @@ def obtain_baseline(
     text = json.dumps(made_from, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     entry = cache / "baselines" / key
-    said = baseline_settings.saw_validation
     with locked(entry):
-        found = _find(entry, key, said)
+        found = _find(entry, key)
         if found is not None:
             return found
         reports: list[EpochReport] = []
@@ -146,7 +142,7 @@ def obtain_baseline(
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
             (temporary / _RECORD).write_text(json.dumps(record, indent=1))
-        return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve), said)
+        return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve))
 
 
 def train_baseline(
@@ -225,7 +221,7 @@ def _is_users(model_settings: ModelSettings) -> bool:
     return is_external(name) and name.partition(":")[0] not in SOURCES
 
 
-def _find(entry: Path, key: str, saw_validation: bool | None) -> Baseline | None:
+def _find(entry: Path, key: str) -> Baseline | None:
     """What the cache holds, where its weights are those that were written."""
     try:
         record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
@@ -234,7 +230,7 @@ def _find(entry: Path, key: str, saw_validation: bool | None) -> Baseline | None
         return None
     if sha256 != record["sha256"]:
         return None
-    return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]), saw_validation)
+    return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]))
 
 
 def _seconds(curve: list[dict[str, Any]]) -> float:

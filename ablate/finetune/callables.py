@@ -11,12 +11,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.finetune.data.shown import show_name
 
 _LOCK = threading.RLock()
 # Top package -> the folder that it was imported from, of those that were found beside a study.
 _FOUND_IN: dict[str, Path] = {}
+
+
+def is_callable_name(name: str) -> bool:
+    """Whether a name has the form `package.module:callable`."""
+    module, colon, function = name.partition(":")
+    return bool(module and colon and function)
 
 
 def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., Any]:
@@ -79,7 +85,7 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
 
 
 def _failed(where: str, name: str, error: BaseException) -> ParameterError:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = error_text(error)
     return ParameterError(
         f"{where}: {name} must be importable, got {text}. Mend it: python -c 'import {name}'."
     )

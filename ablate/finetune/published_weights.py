@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ablate.errors import DataError, did_you_mean
+from ablate.errors import DataError, did_you_mean, error_text
 from ablate.study.settings import ModelSettings
 
 _WHERE = "baseline.checkpoint"
@@ -105,7 +105,7 @@ def _not_of(model_settings: ModelSettings, checkpoint: str, wanted: str) -> Data
 
 
 def _not_fetched(checkpoint: str, url: str, error: Exception) -> DataError:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = error_text(error)
     return DataError(
         f"{_WHERE}: cannot fetch {checkpoint}, got {text}. Download {url} elsewhere and set "
         "baseline.checkpoint: FILE."

@@ -74,7 +74,7 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if key == "loss.terms" and isinstance(value, str):
         yield from (((), rule) for rule in _term_rules(value, names.get(key)))
         return
-    if value == _WORDS.get(key, value) and key in _WORDS:
+    if key in _WORDS and value == _WORDS[key]:
         return
     if key in BY_NAME:
         entries = value if isinstance(value, dict) else {}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ablate.errors import DataError
 from ablate.finetune.callables import import_callable
-from ablate.finetune.data.decode import decode_image
+from ablate.finetune.data.decode import fit_image, open_rgb
 from ablate.finetune.data.load import load_dataset
 from ablate.finetune.data.shown import show_name
 from ablate.study.settings import DatasetSettings, ValidationSettings
@@ -23,7 +23,7 @@ DEEP[0, :2] = 0, 65535
 
 
 def bytes_of(file: Path) -> np.ndarray:
-    pixels = decode_image(file, 6)
+    pixels = fit_image(open_rgb(file), 6, None)
     assert (pixels == pixels[0]).all(), "grey"
     return pixels[0]
 
@@ -82,7 +82,7 @@ def test_more_than_16_bits(tmp_path: Path) -> None:
     file = tmp_path / "image.tif"
     save(file, DEEP.astype(np.int32) * 2)
     with pytest.raises(DataError) as error:
-        decode_image(file, 6)
+        fit_image(open_rgb(file), 6, None)
     assert str(error.value) == (
         f"{file}: must be an image of 8 or 16 bits, got a value of 131070. Save it so."
     )

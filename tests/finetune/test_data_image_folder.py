@@ -12,7 +12,7 @@ from PIL import Image
 
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.data.decode import decode_image
+from ablate.finetune.data.decode import fit_image, open_rgb
 from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
@@ -118,7 +118,7 @@ def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
     wide = Image.new("RGB", (60, 20), "blue")
     wide.paste("red", (20, 0, 40, 20))
     wide.save(folder / "wide.png")
-    pixels = decode_image(folder / "wide.png", 10)
+    pixels = fit_image(open_rgb(folder / "wide.png"), 10, None)
     assert pixels.shape == (3, 10, 10)
     assert (pixels[0, :, 1:-1] == 255).all()
     assert (pixels[2, :, 1:-1] == 0).all()
@@ -128,7 +128,7 @@ def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
 def test_every_mode_becomes_rgb(folder: Path, mode: str) -> None:
     file = folder / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.new(mode, (12, 12)).save(file)
-    assert decode_image(file, 12).shape == (3, 12, 12)
+    assert fit_image(open_rgb(file), 12, None).shape == (3, 12, 12)
 
 
 def test_no_path(folder: Path) -> None:
@@ -271,11 +271,11 @@ def test_a_resize_fits_the_shorter_side_and_cuts_the_middle(folder: Path) -> Non
     tall = Image.new("RGB", (20, 60), "blue")
     tall.paste("red", (5, 25, 15, 35))
     tall.save(folder / "tall.png")
-    pixels = decode_image(folder / "tall.png", 10, resize=20)
+    pixels = fit_image(open_rgb(folder / "tall.png"), 10, 20)
     assert pixels.shape == (3, 10, 10)
     assert (pixels[0] == 255).all()
     assert (pixels[2] == 0).all()
-    half = decode_image(folder / "tall.png", 8, resize=10)
+    half = fit_image(open_rgb(folder / "tall.png"), 8, 10)
     assert (half[0, 2:6, 2:6] == 255).all()
     assert (half[2, 0] == 255).all()
 

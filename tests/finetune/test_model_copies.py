@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 from ablate.errors import ParameterError
-from ablate.finetune.model.copies import split_copies, split_halves
+from ablate.finetune.model.copies import split_copies
 
 
 @pytest.mark.parametrize("used", ["first", "second", "both"])
 def test_split_has_the_gradient_of_chunk_in_the_maps_own_memory_format(used: str) -> None:
     batch = torch.rand(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
 
-    def gradient(split: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    def gradient(split: Callable[[Tensor], tuple[Tensor, ...]]) -> Tensor:
         moving = batch.clone().requires_grad_()
         first, second = split(moving)
         value = (first**2).sum() * (used != "second") + (second**3).sum() * (used != "first")
         return torch.autograd.grad(value, moving)[0]
 
     def one_half(moving: Tensor) -> Tensor:
-        return (split_halves(moving)[used == "second"] ** 2).sum()
+        return (split_copies(moving, 2)[used == "second"] ** 2).sum()
 
-    own = gradient(split_halves)
+    own = gradient(lambda moving: split_copies(moving, 2))
     torch.testing.assert_close(own, gradient(lambda moving: moving.chunk(2)))
     assert own.is_contiguous(memory_format=torch.channels_last)
     alone = batch.clone().requires_grad_()
@@ -38,7 +38,7 @@ def test_split_has_the_gradient_of_chunk_in_the_maps_own_memory_format(used: str
 
 def test_an_odd_batch_has_no_halves() -> None:
     with pytest.raises(ParameterError) as caught:
-        split_halves(torch.rand(3, 2))
+        split_copies(torch.rand(3, 2), 2)
     assert str(caught.value) == (
         "split: a batch must fall into 2 equal parts, got 3 rows. "
         "Concatenate as many copies of every image."

@@ -73,7 +73,7 @@ class Decoder:
             DataError: if the file is not a whole image, or not of the first one's size.
         """
         name = os.fsdecode(self.names[row].item())
-        image = _open_rgb(Path(self.root, name))
+        image = open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
             raise DataError(
                 f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
@@ -84,18 +84,6 @@ class Decoder:
             box = draw_crop(*image.size, self.crop_scale, seed)
             return _to_bytes(_resize(image, self.image_size, box))
         return fit_image(image, self.image_size, self.resize)
-
-
-def decode_image(path: Path, image_size: int, resize: int | None = None) -> np.ndarray:
-    """One image file as RGB bytes; see `fit_image`.
-
-    Returns:
-        uint8 `[3, image_size, image_size]`.
-
-    Raises:
-        DataError: if it is not a whole image.
-    """
-    return fit_image(_open_rgb(path), image_size, resize)
 
 
 def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.ndarray:
@@ -152,7 +140,12 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
     return left, top, left + wide, top + tall
 
 
-def _open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: Path) -> Image.Image:
+    """One image file in RGB, of 8 bits a channel.
+
+    Raises:
+        DataError: if it is not a whole image.
+    """
     try:
         with Image.open(path) as file:
             return _to_8_bits(file, path).convert("RGB")

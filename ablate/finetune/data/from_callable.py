@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate.errors import DataError
+from ablate.errors import DataError, error_text
 from ablate.finetune.data.dataset import Source, Split, digest_images
 from ablate.finetune.data.resize import resize_chunks
 from ablate.study.settings import DatasetSettings
@@ -39,7 +39,7 @@ def read(settings: DatasetSettings, base: Path, _cache: Path, image_size: int) -
         found = make(image_size=image_size, path=path)
     except (Exception, SystemExit) as error:
         rule = "a data set when called with image_size and path"
-        raise _wrong(name, rule, _text(error)) from error
+        raise _wrong(name, rule, error_text(error)) from error
     values = _as_mapping(name, found)
     classes = _check_classes(name, values["classes"])
 
@@ -49,7 +49,7 @@ def read(settings: DatasetSettings, base: Path, _cache: Path, image_size: int) -
             try:
                 value = value()
             except (Exception, SystemExit) as error:
-                raise _wrong(name, f"{key} when that is called", _text(error)) from error
+                raise _wrong(name, f"{key} when that is called", error_text(error)) from error
         images, labels = _check_pair(name, key, value, classes)
         pixels = np.concatenate(list(resize_chunks(images, image_size, settings.resize)))
         return Split(
@@ -127,10 +127,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return type(value).__name__
-
-
-def _text(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _wrong(name: str, expected: str, got: str) -> DataError:

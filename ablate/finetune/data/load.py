@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ablate.errors import DataError, did_you_mean
+from ablate.finetune.callables import is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
 from ablate.finetune.data.shown import show_name
@@ -37,7 +38,7 @@ def load_dataset(
         UsageError: if the cache cannot be written.
     """
     _check_settings(settings, image_size)
-    reader = "from_callable" if _is_callable(settings.name) else settings.name
+    reader = "from_callable" if is_callable_name(settings.name) else settings.name
     read = import_module(f"ablate.finetune.data.{reader}").read
     source: Source = read(settings, base, cache, image_size)
     if len(source.classes) < 2:
@@ -71,7 +72,7 @@ def load_dataset(
 
 def _check_settings(settings: DatasetSettings, image_size: int) -> None:
     name = settings.name
-    if name not in DATASETS and not _is_callable(name):
+    if name not in DATASETS and not is_callable_name(name):
         raise DataError(
             f"dataset.name: must be a known data set, got {name!r}. {did_you_mean(name, DATASETS)}"
         )
@@ -96,11 +97,6 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
             f"dataset.crop_scale: needs images that are decoded anew each epoch, got "
             f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
         )
-
-
-def _is_callable(name: str) -> bool:
-    module, colon, function = name.partition(":")
-    return bool(module and colon and function)
 
 
 def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.finetune.model import MODELS, SOURCES, adapter, callable, is_external
 from ablate.finetune.model.modes import kept_mode
 from ablate.finetune.model.normalization import Statistics, choose_statistics
@@ -220,7 +220,7 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
 
 
 def _text(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip("!.")
+    return error_text(error).rstrip("!.")
 
 
 def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ablate.errors import ParameterError
+from ablate.errors import ParameterError, error_text
 from ablate.finetune.callables import import_callable
 
 _WHERE = "model.name"
@@ -34,7 +34,7 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
     try:
         model = make(classes=classes)
     except (Exception, SystemExit) as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = error_text(error)
         raise ParameterError(
             f"{_WHERE}: {spec} must return a network when called with classes={classes}, "
             f"got {text}. Mend it."

@@ -35,16 +35,6 @@ def split_copies(batch: Tensor, n: int) -> tuple[Tensor, ...]:
     return parts
 
 
-def split_halves(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second half of a batch: `split_copies(batch, 2)`.
-
-    Raises:
-        ParameterError: if the batch has an odd number of rows.
-    """
-    first, second = split_copies(batch, 2)
-    return first, second
-
-
 class _Parts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, batch: Tensor, n: int) -> tuple[Tensor, ...]:

@@ -67,15 +67,20 @@ class ResNet(nn.Module):
         self.stage3 = _build_stage(_WIDTHS[1], _WIDTHS[2], blocks, stride=2)
         self.classifier = nn.Linear(_WIDTHS[2], classes)
         self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialize_convolutions(self)
 
     def forward(self, images: Images) -> Logits:
         x = self.stem(self.normalize(images))
         x = self.stage3(self.stage2(self.stage1(x)))
         logits: torch.Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
+
+
+def initialize_convolutions(model: nn.Module) -> None:
+    """He initialisation for the gradient's way, as in arXiv:1502.01852."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _build_stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:

@@ -14,9 +14,9 @@ from torch.utils.hooks import RemovableHandle
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.model.activations import is_activation
-from ablate.finetune.model.copies import split_copies, split_halves
+from ablate.finetune.model.copies import split_copies
 
-__all__ = ["FeatureTaps", "LayerNames", "layer_names", "split_copies", "split_halves"]
+__all__ = ["FeatureTaps", "LayerNames", "layer_names", "split_copies"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import nn
 
 from ablate.distortion.shapes import Images, Logits
 from ablate.finetune.model.normalization import Normalize
+from ablate.finetune.model.resnet import initialize_convolutions
 
 _WIDTHS = (16, 32, 64)
 
@@ -78,9 +79,7 @@ class WideResNet(nn.Module):
         self.relu = nn.ReLU()
         self.classifier = nn.Linear(three, classes)
         self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialize_convolutions(self)
 
     def forward(self, images: Images) -> Logits:
         x = self.stem(self.normalize(images))
