@@ -6,6 +6,8 @@ likely as brighter.
 
 from __future__ import annotations
 
+import torch
+
 from ablate.distortion.kind import Distortion
 from ablate.distortion.random import draw_sign
 from ablate.distortion.shapes import Images, PerImage, Strengths
@@ -22,8 +24,8 @@ def brightness(images: Images, strength: Strengths, sign: PerImage) -> Images:
         strength: in [0, 1], one per image.
         sign: 1 brighter, -1 darker, one per image.
     """
-    shift = (SHIFT * strength * sign)[:, None, None, None]
-    return (images + shift).clamp_(0, 1).to(images.dtype)
+    change = (strength * sign).view(-1, 1, 1, 1)
+    return torch.add(images, change, alpha=SHIFT).clamp_(0, 1).to(images.dtype)
 
 
 DISTORTION = Distortion("brightness", draw_sign, brightness)

@@ -38,7 +38,8 @@ def defocus_blur(images: Images, strength: Strengths, _draws: Tensor) -> Images:
     step = torch.arange(-reach, reach + 1, device=images.device)
     distance = (step[:, None].square() + step.square()).to(wide).sqrt_()
     disks = (radius + 1 - distance).clamp_(0, 1)
-    return keep_at_zero(convolve(images, disks, diagonal=False), images, strength)
+    blurred = convolve(images, disks, diagonal=False).clamp_(0, 1)
+    return keep_at_zero(blurred, images, strength)
 
 
 DISTORTION = Distortion("defocus_blur", draw_nothing, defocus_blur)

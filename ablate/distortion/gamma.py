@@ -27,10 +27,11 @@ def gamma(images: Images, strength: Strengths, sign: PerImage) -> Images:
         sign: 1 darker, -1 lighter, one per image.
     """
     wide = torch.promote_types(images.dtype, torch.float32)
-    power = torch.exp(math.log(GAMMA) * strength * sign).div(math.log(2))
+    power = (math.log(GAMMA) * strength * sign).exp_().div_(math.log(2))
     # In place of pow, which takes twice as long on a CPU.  log1p is its fast logarithm: near 0 it
-    # is off by 6e-8 over the value, far less than a byte shows.  log(0) is -inf, and back to 0.
-    raised = (images.to(wide) - 1).log1p_().mul_(power.to(wide)[:, None, None, None]).exp2_()
+    # is off by 6e-8 over the value, far less than a byte shows.  log(0) is -inf, and back to 0;
+    # no logarithm is above 0, so that no power needs a clamp.
+    raised = (images.to(wide) - 1).log1p_().mul_(power.to(wide).view(-1, 1, 1, 1)).exp2_()
     return keep_at_zero(raised, images, strength)
 
 

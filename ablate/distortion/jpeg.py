@@ -9,6 +9,7 @@ change; colours and output are not rounded to bytes.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -68,14 +69,13 @@ def jpeg(images: Images, strength: Strengths, _draws: Tensor) -> Images:
         if channels == 1:
             planes = _round_coefficients(planes, SCALE * strength)
         else:
-            to_ycc = torch.tensor(TO_YCC, dtype=torch.float64)
             there, back = (
-                matrix.to(planes).expand(batch, 3, 3) for matrix in (to_ycc, to_ycc.inverse())
+                matrix.expand(batch, 3, 3) for matrix in _ycc_matrices(wide, images.device)
             )
             coded = (there @ planes.flatten(2)).view(planes.shape)
             decoded = _round_coefficients(coded, SCALE * strength)
             planes = (back @ decoded.flatten(2)).view(planes.shape)
-    compressed = planes[:, :, :height, :width].add_(MIDDLE)
+    compressed = planes[:, :, :height, :width].add_(MIDDLE).clamp_(0, 1)
     return keep_at_zero(compressed, images, strength)
 
 
@@ -83,21 +83,36 @@ def _round_coefficients(planes: Images, scale: PerImage) -> Images:
     batch, channels, height, width = planes.shape
     down, across = height // BLOCK, width // BLOCK
     blocks = planes.view(batch, channels, down, BLOCK, across, BLOCK).transpose(3, 4)
-    dct = _dct_matrix(planes)
-    tables = torch.tensor((LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE)[:channels]).to(planes)
-    steps = tables.view(channels, 1, -1) * (scale.to(planes) / 255)[:, None, None, None]
+    dct = _dct_matrix(planes.dtype, planes.device)
+    tables = _tables(planes.dtype, planes.device)[:channels]
+    steps = tables * (scale.to(planes) / 255)[:, None, None, None]
     coefficients = blocks.reshape(batch, channels, down * across, BLOCK**2) @ dct
     rounded = coefficients.div_(steps.clamp_min_(FINEST)).round_().mul_(steps)
     decoded = (rounded @ dct.mT).view(batch, channels, down, across, BLOCK, BLOCK)
     return decoded.transpose(3, 4).reshape(planes.shape)
 
 
-def _dct_matrix(like: Tensor) -> Tensor:
+@cache
+def _ycc_matrices(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """From RGB to YCbCr, and back."""
+    to_ycc = torch.tensor(TO_YCC, dtype=torch.float64)
+    return to_ycc.to(device, dtype), to_ycc.inverse().to(device, dtype)
+
+
+@cache
+def _tables(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`[channel, 1, coefficient]`, of luma first."""
+    tables = torch.tensor((LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE), dtype=dtype, device=device)
+    return tables.view(3, 1, -1)
+
+
+@cache
+def _dct_matrix(dtype: torch.dtype, device: torch.device) -> Tensor:
     """`[pixel, coefficient]` of an 8 x 8 block in one: the cosine transform is orthonormal."""
     position = torch.arange(BLOCK, dtype=torch.float64)
     waves = torch.cos(math.pi / BLOCK * (position[:, None] + 0.5) * position) / 2
     waves[:, 0] /= math.sqrt(2)
-    return torch.kron(waves, waves).to(like)
+    return torch.kron(waves, waves).to(device, dtype)
 
 
 DISTORTION = Distortion("jpeg", draw_nothing, jpeg)

@@ -62,19 +62,19 @@ def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Imag
     For types whose arithmetic at strength 0 is the identity only to rounding.
 
     Args:
-        distorted: finite, in fp32 or wider; clamped to [0, 1] and written over.
+        distorted: in [0, 1], in fp32 or wider; written over.
         images: the originals.
         strength: in [0, 1], one per image.
 
     Returns:
         `distorted` in the dtype of the images.
     """
-    if strength.device.type == "cpu" and bool((strength > 0).all()):
-        return distorted.clamp_(0, 1).to(images.dtype)
+    if strength.device.type == "cpu" and bool(strength.all()):
+        return distorted.to(images.dtype)
     kept = (strength == 0).to(distorted.dtype)[:, None, None, None]
     # lerp is exact at 0 and at 1, and with one number per image it is three times faster than
     # where on a CPU.
-    return distorted.clamp_(0, 1).lerp_(images.to(distorted.dtype), kept).to(images.dtype)
+    return distorted.lerp_(images.to(distorted.dtype), kept).to(images.dtype)
 
 
 def check_images(where: str, images: Tensor) -> None:

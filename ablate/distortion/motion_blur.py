@@ -45,7 +45,7 @@ def motion_blur(images: Images, strength: Strengths, angle: PerImage) -> Images:
     )
     with torch.autocast(images.device.type, enabled=False):
         half_lines = down.mT @ across
-    return keep_at_zero(convolve(images, half_lines), images, strength)
+    return keep_at_zero(convolve(images, half_lines).clamp_(0, 1), images, strength)
 
 
 def _share_out(places_pixels: Places, reach: int) -> Tensor:

@@ -32,7 +32,7 @@ def shot_noise(images: Images, strength: Strengths, bits: Bits) -> Images:
     wide = torch.promote_types(images.dtype, torch.float32)
     photons = (PHOTONS / strength.clamp_min(WEAKEST).square()).to(wide)[:, None, None, None]
     noisy = poisson_quantile(images * photons, bits).div_(photons)
-    return keep_at_zero(noisy, images, strength)
+    return keep_at_zero(noisy.clamp_(0, 1), images, strength)
 
 
 def poisson_quantile(mean: Images, bits: Bits) -> Images:
