@@ -10,6 +10,7 @@
     │   ├── FingerprintError        2   what is resumed is not what was begun
     │   ├── ResourceError           2   CPUs or GPUs are asked for that are not there
     │   └── MissingDependencyError  2   an optional package or program is not installed
+    ├── NotFiniteError              1   a training has diverged
     └── InfrastructureError         3   storage, cluster or disk failed; the study can be resumed
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
@@ -90,6 +91,10 @@ class ResourceError(UsageError):
 
 class MissingDependencyError(UsageError):
     """An optional package or program is needed and not installed."""
+
+
+class NotFiniteError(AblateError):
+    """A loss, an output or a score is NaN or infinite: the training has diverged."""
 
 
 class InfrastructureError(AblateError):

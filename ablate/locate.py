@@ -107,8 +107,16 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
 
 def _check_objectives(study: Study, file: Path) -> None:
     """A metric is one of the suite; a cost has one direction, and no baseline to refer to."""
+    if study.trainable is not None:
+        return  # its metrics are its own
     rules = []
     scored = metric_names(suite_families(study.robustness.suite), study.robustness.severities)
+    pruner = study.search.pruner
+    if pruner is not None and pruner.metric not in scored:
+        rules.append(
+            f"search.pruner.metric: must be scored by robustness.suite {study.robustness.suite}, "
+            f"got {pruner.metric}. Write suite: families_all, or take another metric."
+        )
     for objective in study.objectives:
         if objective.metric not in scored:
             rules.append(

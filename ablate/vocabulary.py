@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.distortion import FAMILIES
-from ablate.finetune.callables import is_callable_name
+from ablate.errors import ParameterError
+from ablate.finetune.callables import import_callable, is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.model import MODELS, taps_of
 from ablate.robustness.suites import SUITES, suite_families
 from ablate.space import SAMPLERS
-from ablate.study.names import OpenNames
+from ablate.study.names import ImportedNames, OpenNames
 from ablate.study.scores import metric_names
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
 
     Args:
         model: decides which layers there are; none or unknown: no layers.
-        base: folder of the study file, where a network of the user's own may stand.
+        base: folder of the study file, where a network or a training loop of the user's own may
+            stand; a study that names one has it imported.
     """
     metrics = [
         metric
@@ -51,9 +53,19 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         "objectives.metric": tuple(dict.fromkeys(metrics)),
+        "search.pruner.metric": tuple(dict.fromkeys(metrics)),
+        "trainable": ImportedNames(lambda name: _trainable_refusal(name, base)),
         "robustness.suite": SUITES,
         "search.sampler": SAMPLERS,
     }
+
+
+def _trainable_refusal(name: str, base: Path | None) -> str | None:
+    try:
+        import_callable("trainable", name, base)
+    except ParameterError as error:
+        return str(error).removeprefix("trainable: ")
+    return None
 
 
 def _layers(model: str | None, base: Path | None) -> Sequence[str]:

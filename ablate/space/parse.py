@@ -15,7 +15,14 @@ from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
-from ablate.study.keys import SEARCHABLE, all_keys, is_searchable, plain_values, searchable
+from ablate.study.keys import (
+    SEARCHABLE,
+    all_keys,
+    is_own_key,
+    is_searchable,
+    plain_values,
+    searchable,
+)
 from ablate.study.names import KnownNames
 from ablate.study.settings import Study
 
@@ -48,7 +55,7 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
         The space of the parameters that are right.
     """
     before = len(document.problems)
-    entries = _Entries(document)
+    entries = _Entries(document, own_keys=study.trainable is not None)
     found = entries.read(path, ())
     fixed = plain_values(study)
     parsed = dict(_domains(document, found, fixed, names))
@@ -56,9 +63,10 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     places = {entry.key: entry.path for entry in found}
     conditions = {condition.key: None for entry in found for condition in entry.when}
     used = {key: fixed[key] for key in conditions if key in fixed and key not in places}
-    check_values(document, parameters, places, study, names)
     check_conditions(document, found, parsed, study, names)
-    check_related(document, parameters, places, study, names)
+    if study.trainable is None:
+        check_values(document, parameters, places, study, names)
+        check_related(document, parameters, places, study, names)
     ordered = in_order(document, parameters, places)
     return Space(tuple(ordered) if len(document.problems) == before else (), used)
 
@@ -76,8 +84,9 @@ class Entry:
 class _Entries:
     """Collects the parameters of a space, blocks opened."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, own_keys: bool) -> None:
         self._document = document
+        self._own_keys = own_keys
         self._seen: dict[str, Path] = {}
 
     def read(
@@ -117,14 +126,15 @@ class _Entries:
 
     def _is_parameter(self, key: str, at: Path) -> bool:
         document = self._document
-        if not is_searchable(key):
+        if not (is_own_key(key) if self._own_keys else is_searchable(key)):
             value = document.get(at)
             if isinstance(value, dict) and "when" in value and not value.keys() & DOMAINS.keys():
                 rule = f"needs a domain or, as a block, parameters, got {', '.join(value)}."
                 fix = "Add parameters: {KEY: DOMAIN}."
                 document.refuse(at, f"{rule} {fix}", name=key, key=True)
             else:
-                document.refuse(at, _not_searchable(key), name=key, key=True)
+                rule = _NOT_OWN if self._own_keys else _not_searchable(key)
+                document.refuse(at, rule, name=key, key=True)
             return False
         if key in self._seen:
             first = document.place(self._seen[key], key=True)
@@ -133,6 +143,9 @@ class _Entries:
             return False
         self._seen[key] = at
         return True
+
+
+_NOT_OWN = "must be words with dots between them, got another name. Write it as net.width."
 
 
 def _not_searchable(key: str) -> str:

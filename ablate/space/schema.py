@@ -13,10 +13,13 @@ _NAMES = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
 
 def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
-    """Definitions for a schema's `$defs`; `Space` is the whole.
+    """Definitions for a schema's `$defs`.
 
     Args:
         descriptions: of the study's keys, by dotted key.
+
+    Returns:
+        `Space` of a robustness finetuning, `OwnSpace` of a trainable, and what they refer to.
     """
     real, whole = {"type": "number"}, {"type": "integer"}
     domains = {
@@ -86,6 +89,16 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
                 rf"^{re.escape(key)}\.": {"$ref": "#/$defs/Domain"} for key in OPEN
             },
             "additionalProperties": {"$ref": "#/$defs/Block"},
+        },
+        "OwnSpace": {
+            "type": "object",
+            "description": "What a trainable is searched over: domains by names of its own.",
+            "additionalProperties": {
+                "anyOf": [
+                    {"$ref": "#/$defs/Domain"},
+                    {"type": "object", "required": ["when", "parameters"]},
+                ]
+            },
         },
     }
 

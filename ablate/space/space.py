@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,22 +145,45 @@ class Space:
             ParameterError: if a key is unknown, missing, or not active beside the other values,
                 or a value is outside its domain.
         """
+        return self._encode(values, whole=True)
+
+    def encode_partial(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Raw draws that mean these values, to be kept when a sampler draws the others.
+
+        Args:
+            values: by dotted key, of any parameters.  One whose condition reads a parameter that
+                is left out may come to be inactive, and is not used then.
+
+        Raises:
+            ParameterError: as `encode`, where nothing that is drawn could make it right; beginning
+                with the key of `values` that is wrong.
+        """
+        return self._encode(values, whole=False)
+
+    def _encode(self, values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
         for key in values:
             if key not in self.keys:
                 raise ParameterError(f"{key}: not in the space. {did_you_mean(key, self.keys)}")
-        raw, known = dict[str, Any](), dict[str, Any]()
+        raw, known, drawn = dict[str, Any](), dict[str, Any](), set[str]()
         for parameter in self.parameters:
             key = parameter.key
-            if not self._is_active(parameter, known):
+            if not self._may_be_active(parameter, known, drawn):
                 if key in values:
                     when = " and ".join(map(str, parameter.when)) or "what it reads is searched"
                     rule = f"is searched only when {when}, got {show(values[key])}"
                     raise ParameterError(f"{key}: {rule}. Leave it out.")
                 continue
-            if key not in values:
+            if key in values:
+                missing = [one for one in parameter.domain.requires if one in drawn]
+                if missing:
+                    rule = f"is a ratio of the items in {missing[0]}, got none beside it"
+                    raise ParameterError(f"{key}: {rule}. Give {missing[0]} too.")
+                raw |= parameter.domain.encode(key, values[key], known)
+                known[key] = parameter.domain.resolve(key, raw, known)
+            elif whole:
                 raise ParameterError(f"{key}: is required, got nothing. Give its value.")
-            raw |= parameter.domain.encode(key, values[key], known)
-            known[key] = parameter.domain.resolve(key, raw, known)
+            else:
+                drawn.add(key)
         return raw
 
     def to_json(self) -> dict[str, Any]:
@@ -175,7 +198,16 @@ class Space:
         return cls(tuple(map(Parameter.from_json, data["parameters"])), data["fixed"])
 
     def _is_active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
+        return self._may_be_active(parameter, values, ())
+
+    def _may_be_active(
+        self, parameter: Parameter, values: Mapping[str, Any], drawn: Container[str]
+    ) -> bool:
+        """Whether a parameter is active beside `values`, or may be once `drawn` has values too."""
         known = {**self.fixed, **values}
-        if any(key not in known for key in parameter.requires):
+        if any(key not in known and key not in drawn for key in parameter.requires):
             return False
-        return all(condition.holds(known[condition.key]) for condition in parameter.when)
+        return all(
+            condition.key in drawn or condition.holds(known[condition.key])
+            for condition in parameter.when
+        )

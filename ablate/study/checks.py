@@ -8,8 +8,11 @@ from typing import Any
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
 from ablate.study.settings import Study
+from ablate.study.trainable import check_trainable
 
 Rules = Iterator[tuple[Path, str]]
+
+_BUDGET = {"finetune.budget.epochs", "finetune.budget.images", "finetune.budget.seconds"}
 
 
 def check_study(document: Document, study: Study, refused: set[Path]) -> None:
@@ -20,6 +23,8 @@ def check_study(document: Document, study: Study, refused: set[Path]) -> None:
         study: the same, checked key by key; defaults stand where a key was refused.
         refused: paths that were refused already: a rule that reads one of them is passed over.
     """
+    if study.trainable is not None:
+        check_trainable(document)
     for keys, rule in _RULES:
         read = [tuple(key.split(".")) for key in keys]
         if any(path[: len(key)] == key[: len(path)] for key in read for path in refused):
@@ -37,13 +42,34 @@ def _distinct_objectives(study: Study) -> Rules:
 
 
 def _evaluated_severities(study: Study) -> Rules:
-    have = study.robustness.severities
-    for i, objective in enumerate(study.objectives):
-        severity = objective.metric.rpartition(".")[2]
+    have, pruner = study.robustness.severities, study.search.pruner
+    metrics: dict[Path, str] = {
+        ("objectives", i, "metric"): objective.metric
+        for i, objective in enumerate(study.objectives)
+    }
+    if pruner is not None:
+        metrics["search", "pruner", "metric"] = pruner.metric
+    for path, metric in metrics.items() if study.trainable is None else ():
+        severity = metric.rpartition(".")[2]
         if severity.isdigit() and int(severity) not in have:
             rule = f"its severity must be in robustness.severities {show(list(have))}"
             fix = f"Add {severity} there or take another metric."
-            yield ("objectives", i, "metric"), f"{rule}, got {show(objective.metric)}. {fix}"
+            yield path, f"{rule}, got {show(metric)}. {fix}"
+
+
+def _pruner(study: Study) -> Rules:
+    pruner, budget = study.search.pruner, study.finetune.budget
+    if pruner is None:
+        return
+    unit = next((unit for unit in ("images", "seconds") if getattr(budget, unit)), None)
+    if unit is not None:
+        rule = f"compares trials after whole epochs, got finetune.budget in {unit}"
+        yield ("search", "pruner"), f"{rule}. Remove it, or write budget: {{epochs: 4}}."
+    epochs = budget.in_epochs
+    is_searched = study.trainable is None and _BUDGET & searched(study.space)
+    if epochs is not None and pruner.min_epochs > epochs and not is_searched:
+        rule = f"must be at most finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
+        yield ("search", "pruner", "min_epochs"), f"{rule}. Lower it, or raise the budget."
 
 
 def _reference_point(study: Study) -> Rules:
@@ -176,7 +202,8 @@ def _names_in(value: Any) -> Iterator[str]:
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("objectives",), _distinct_objectives),
-    (("objectives", "robustness.severities"), _evaluated_severities),
+    (("objectives", "robustness.severities", "search.pruner"), _evaluated_severities),
+    (("search.pruner", "finetune.budget"), _pruner),
     (("objectives", "search.reference_point"), _reference_point),
     (("robustness.severities",), _distinct_severities),
     (("augment.families",), _distinct_families),

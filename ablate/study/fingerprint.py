@@ -11,8 +11,10 @@ from ablate.study.document import show
 from ablate.study.keys import leaves, value_at
 from ablate.study.settings import Study
 
+# Of these one is there: `trainable`, or the sections of a robustness finetuning.
 # A key in neither tuple is noted when it changes, and nothing more.
 SECTIONS = (
+    "trainable",
     "dataset",
     "model",
     "baseline",
@@ -23,6 +25,7 @@ SECTIONS = (
     "robustness",
     "space",
 )
+_OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "space")
 # Where data and weights lie, and how they get here: their content is compared instead.
 _NOT_IN_SECTIONS = (
     "dataset.path",
@@ -47,18 +50,24 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         study: the part that it names.  Its space is not read: `space` is, which has no blocks,
             no files and no order.
         space: resolved.
-        data_digest: of the images and labels, so that the path to them does not matter.
+        data_digest: of the images and labels, so that the path to them does not matter; empty
+            for a trainable, whose data are its own.
 
     Returns:
-        Section -> sha256 in hex; the sections of `SECTIONS`, and `data`.
+        Section -> sha256 in hex; the sections of `SECTIONS` that the study has, and `data`.
     """
     data = study.model_dump(mode="json")
+    sections = set(SECTIONS) - {"trainable"}
+    if study.trainable is not None:
+        sections = set(_OF_A_TRAINABLE)
+        finetune = study.finetune
+        data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")
         del value_at(data, ".".join(above))[name]
     resolved = space.to_json()
     resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
-    parts = {section: data[section] for section in SECTIONS} | {
+    parts = {section: data[section] for section in SECTIONS if section in sections} | {
         "space": resolved,
         "data": data_digest,
     }

@@ -52,8 +52,18 @@ def is_searchable(key: str) -> bool:
     return key in searchable() or key.rpartition(".")[0] in OPEN
 
 
+def is_own_key(key: str) -> bool:
+    """Whether a space of a trainable may search a key: dotted, of letters, digits and _."""
+    return all(part.isidentifier() for part in key.split("."))
+
+
 def plain_values(study: Study) -> dict[str, Any]:
-    """A study's values by dotted key, as plain data; what stands in a list is not a key here."""
+    """A study's values by dotted key, as plain data, for a space to refer to.
+
+    What stands in a list is not a key here; a trainable has none beside what it searches.
+    """
+    if study.trainable is not None:
+        return {}
     data = study.model_dump(mode="json")
     keys = (key for key in leaves() if not key.startswith(("objectives.", "space")))
     return {key: value_at(data, key) for key in keys}

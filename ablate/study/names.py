@@ -54,6 +54,18 @@ class OpenNames(Sequence[str]):
         return tuple(self._list())
 
 
+class ImportedNames(OpenNames):
+    """Names of what can be imported.
+
+    Args:
+        refusal: why a name cannot be, as `rule, got X. Fix.`; none where it can.
+    """
+
+    def __init__(self, refusal: Callable[[str], str | None]) -> None:
+        super().__init__(lambda: (), lambda name: refusal(name) is None)
+        self.refusal = refusal
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The fix for an unknown name, from all that there are."""
     others = known.others(name) if isinstance(known, OpenNames) else ()
@@ -74,6 +86,11 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if key == "loss.terms" and isinstance(value, str):
         yield from (((), rule) for rule in _term_rules(value, names.get(key)))
         return
+    known = names.get(key)
+    if isinstance(known, ImportedNames):
+        rule = known.refusal(value) if isinstance(value, str) else None
+        yield from [((), rule)] if rule else []
+        return
     if key in _WORDS and value == _WORDS[key]:
         return
     if key in BY_NAME:
@@ -86,9 +103,9 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
         return
     for path, name in found:
         if not any(name in names[kind] for kind in kinds):
-            known = [other for kind in kinds for other in names[kind]]
+            every = [other for kind in kinds for other in names[kind]]
             noun = " or ".join(_noun(kind) for kind in kinds)
-            fix = nearest(name, names[kinds[0]] if len(kinds) == 1 else known)
+            fix = nearest(name, names[kinds[0]] if len(kinds) == 1 else every)
             yield path, f"unknown {noun}, got {show(name)}. {fix}"
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.errors import Problem, StudyFileError
+from ablate.space.enqueue import check_enqueued
 from ablate.space.parse import check_space
+from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
@@ -34,6 +36,8 @@ _PLACEHOLDERS: dict[str, Any] = {
     "dataset.name": "",
     "model": {"name": ""},
     "model.name": "",
+    "trainable": "unnamed:unnamed",
+    "search.pruner.metric": "",
 }
 
 
@@ -147,10 +151,15 @@ def _check(document: Document, names: NamesFor) -> Study:
                 refused.add(finding.path)
         mended |= {_mend(data, finding.path) for finding in found}
     known = names(study.model.name)
+    if study.trainable is not None:  # its keys and metrics are its own
+        known = {key: known[key] for key in ("trainable", "search.sampler") if key in known}
     unknown = check_names(document, known, refused)
     check_study(document, study, mended | unknown)
-    if isinstance(document.get(("space",)), dict):
-        check_space(document, ("space",), study, known)
+    before = len(document.problems)
+    written = document.get(("space",))
+    space = check_space(document, ("space",), study, known) if isinstance(written, dict) else None
+    if len(document.problems) == before and not isinstance(written, str | int | float | list):
+        check_enqueued(document, space or Space(), study.search.enqueue)
     return study
 
 

@@ -11,6 +11,9 @@ from ablate.study.keys import BY_NAME, all_keys
 from ablate.study.names import KnownNames, OpenNames
 from ablate.study.settings import Study
 
+_METRICS = ("objectives.metric", "search.pruner.metric")
+"""Keys that name metrics: the suite's, or whatever a trainable reports."""
+
 
 def json_schema(names: KnownNames) -> dict[str, Any]:
     """The schema of a study file, draft 2020-12; `#/$defs/Space` is that of a space file.
@@ -23,7 +26,7 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ablate study"
     for key, known in names.items():
-        if isinstance(known, OpenNames):
+        if isinstance(known, OpenNames) or key in _METRICS:
             _suggest(_property(schema, key), list(known))
         elif known:
             _enumerate(_property(schema, key), key, list(known))
@@ -34,11 +37,31 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
             _branch(_property(schema, key), "object")["propertyNames"] = {"enum": known}
     descriptions = {key: _property(schema, key).get("description", "") for key in all_keys()}
     schema["$defs"] |= space_definitions(descriptions)
-    schema["properties"]["space"] = {
-        "description": descriptions["space"],
-        "anyOf": [{"$ref": "#/$defs/Space"}, {"type": "string"}],
-    }
+    _by_kind(schema, names, descriptions["space"])
     return schema
+
+
+def _by_kind(schema: dict[str, Any], names: KnownNames, about_space: str) -> None:
+    """Let a study with a trainable search keys and name metrics of its own."""
+    schema["required"] = ["version", "name"]
+    schema["properties"]["space"] = {"description": about_space}
+    metric = {"properties": {"metric": {"enum": list(names.get("objectives.metric", ()))}}}
+    if not metric["properties"]["metric"]["enum"]:
+        metric = {}
+    schema["if"] = {"required": ["trainable"]}
+    schema["then"] = {"required": ["objectives"], "properties": {"space": _space("OwnSpace")}}
+    schema["else"] = {
+        "required": ["dataset", "model"],
+        "properties": {
+            "space": _space("Space"),
+            "objectives": {"items": metric},
+            "search": {"properties": {"pruner": metric}},
+        },
+    }
+
+
+def _space(definition: str) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": f"#/$defs/{definition}"}, {"type": "string"}]}
 
 
 def _property(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -51,8 +74,9 @@ def _property(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference, that of a list's items too."""
+    """Follow a reference, that of a list's items and of what may be none too."""
     node = node.get("items", node)
+    node = next((branch for branch in node.get("anyOf", ()) if "$ref" in branch), node)
     reference = node.get("$ref")
     if reference is None:
         return node

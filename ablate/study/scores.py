@@ -93,6 +93,30 @@ class Scores:
         return cls(**data)
 
 
+@dataclass(frozen=True)
+class ReportedScores:
+    """What a training loop of the user's own reported last: numbers by name."""
+
+    values: Mapping[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """Every number by its name."""
+        return dict(self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reported": dict(self.values)}
+
+
+AnyScores = Scores | ReportedScores
+
+
+def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
+    """The scores that `to_json` wrote, of either kind."""
+    if "reported" in data:
+        return ReportedScores(dict(data["reported"]))
+    return Scores.from_json(dict(data))
+
+
 def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:
     """The names that an objective of a search may have, for a suite of these families."""
     accuracies = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from ablate.study.sections.augment import AugmentSettings, AugMixSettings
 from ablate.study.sections.base import Seed, Settings
@@ -19,6 +19,13 @@ from ablate.study.sections.loss import (
     FMASettings,
     LossSettings,
     STSettings,
+)
+from ablate.study.sections.run import RunSettings
+from ablate.study.sections.search import (
+    ObjectiveSettings,
+    PrunerSettings,
+    SearchBudgetSettings,
+    SearchSettings,
 )
 from ablate.study.sections.training import (
     BaselineSettings,
@@ -40,31 +47,17 @@ __all__ = [
     "LossSettings",
     "ModelSettings",
     "ObjectiveSettings",
+    "PrunerSettings",
     "RobustnessSettings",
     "RunSettings",
     "STSettings",
+    "SearchBudgetSettings",
     "SearchSettings",
     "Settings",
     "Study",
     "TrainingSettings",
     "ValidationSettings",
 ]
-
-
-class ObjectiveSettings(Settings):
-    metric: str
-    direction: Literal["maximize", "minimize"] = "maximize"
-
-
-class SearchSettings(Settings):
-    trials: Annotated[int, Field(ge=1)] = Field(16, description="Rows the finished study has.")
-    sampler: str = "tpe"
-    seed: Seed = Field(0, description="Each ask draws from this seed and the trial's number.")
-    reference_point: Annotated[tuple[float, ...], Field(strict=False)] | None = Field(
-        None,
-        description="Reference point of the hypervolume, one value an objective; none: the "
-        "baseline's clean accuracy - 0.10 and its robust accuracy.",
-    )
 
 
 class RobustnessSettings(Settings):
@@ -75,37 +68,6 @@ class RobustnessSettings(Settings):
     seed: Seed = Field(0, description="Seed of the corrupted evaluation sets.")
 
 
-class RunSettings(Settings):
-    """How it is run: only `precision`, `compile` and `cpus_per_trial` change a score's digits."""
-
-    parallel: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="Trials at once; `auto`: as many as the CPUs and GPUs carry."
-    )
-    cpus_per_trial: Annotated[int, Field(ge=1)] = Field(1, description="Also torch's threads.")
-    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Whole or a fraction below 1; `auto`: one where Ray sees any, else 0."
-    )
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        "auto", description="`auto`: bf16 where the hardware has it, else fp32."
-    )
-    compile: Literal[False, "default", "reduce-overhead"] = Field(
-        False, description="Mode of torch.compile for training steps; `false`: not compiled."
-    )
-    max_failures: Annotated[int, Field(ge=0)] = Field(
-        0, description="Retries of a trial that raised (none for a loss that is not finite)."
-    )
-    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="More failed rows than this and the command ends with 1."
-    )
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _whole_or_fraction(cls, gpus: float | str) -> float | str:
-        if isinstance(gpus, float) and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"must be whole above 1, got {gpus:g}. Write {int(gpus)}.")
-        return gpus
-
-
 DEFAULT_OBJECTIVES = (
     ObjectiveSettings(metric="val_clean_accuracy"),
     ObjectiveSettings(metric="val_robust_accuracy"),
@@ -113,7 +75,11 @@ DEFAULT_OBJECTIVES = (
 
 
 class Study(Settings):
-    """A study: one question, the data and model it is asked of, and how it is searched."""
+    """A study: one question, the data and model it is asked of, and how it is searched.
+
+    With a `trainable`, data and model are that function's own: the sections about them hold
+    placeholders that nothing reads.
+    """
 
     version: Literal[1]
     name: str = Field(
@@ -122,6 +88,11 @@ class Study(Settings):
         description="Also the name of its folder in runs/.",
     )
     question: str = ""
+    trainable: str | None = Field(
+        None,
+        description="Your own training loop, `package.module:function`, or `module:function` in a "
+        "file beside the study; in place of data set, model and robustness finetuning.",
+    )
     dataset: DatasetSettings
     model: ModelSettings
     baseline: BaselineSettings = BaselineSettings()
@@ -140,6 +111,13 @@ class Study(Settings):
     storage: str | None = Field(
         None, description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_data_of_a_trainable(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("trainable") is None:
+            return data
+        return {"dataset": {"name": "none"}, "model": {"name": "none"}, **data}
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ def space_validator(names: Names) -> Draft202012Validator:
         ("augment: {families: [nose]}", False),
         ("objectives: [{metric: nothing}]", False),
         ("search: {sampler: grid}", False),
+        ("search: {pruner: {metric: val_clean_accuracy}, budget: {gpu_hours: 1}}", True),
+        ("search: {pruner: {min_epochs: 2}}", False),
         ("baseline: {epochs: 0}", False),
         ("space: {loss.fma.weight: {flaot: [1, 2]}}", False),
         ("space: {loss.fma.wieght: {float: [1, 2]}}", False),
@@ -58,6 +60,24 @@ def space_validator(names: Names) -> Draft202012Validator:
 )
 def test_a_study(head: str, names: Names, added: str, is_right: bool) -> None:
     assert validator(names).is_valid(parse_yaml(head + added, "s").data) == is_right
+
+
+OWN = "version: 1\nname: a\ntrainable: m:f\nobjectives: [{metric: x}, {metric: y}]\n"
+
+
+@pytest.mark.parametrize(
+    ("study", "is_right"),
+    [
+        (OWN, True),
+        (OWN + "space: {net.width: {int: [1, 8]}}\nsearch: {pruner: {metric: x}}", True),
+        (OWN + "space: {b: {when: {k: a}, parameters: {lr: {float: [0, 1]}}}}", True),
+        (OWN + "space: {net.width: {itn: [1, 8]}}", False),
+        ("version: 1\nname: a\ntrainable: m:f\n", False),
+        ("version: 1\nname: a\n", False),
+    ],
+)
+def test_a_study_of_a_trainable(names: Names, study: str, is_right: bool) -> None:
+    assert validator(names).is_valid(parse_yaml(study, "s").data) == is_right
 
 
 @pytest.mark.parametrize(

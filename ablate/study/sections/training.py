@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from ablate.study.sections.base import Count, Positive, Seed, Settings, Weight
 
+DEFAULT_EPOCHS = 4
+"""Of a budget that names no unit."""
+
 
 class TrainingSettings(Settings):
     """An optimiser, a schedule of its learning rate, and what steadies them."""
@@ -86,6 +89,13 @@ class BudgetSettings(Settings):
     seconds: Positive | None = Field(
         None, description="Of training; what is reached in it depends on the machine."
     )
+
+    @property
+    def in_epochs(self) -> int | None:
+        """Epochs; None for a budget in another unit."""
+        if self.images is not None or self.seconds is not None:
+            return None
+        return self.epochs or DEFAULT_EPOCHS
 
     @model_validator(mode="after")
     def _one(self) -> BudgetSettings:

@@ -1,0 +1,115 @@
+"""Parameter sets that are tried first: partial, and inside the space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ablate.errors import ParameterError
+from ablate.space.space import Space
+
+STUDY = "search: {{enqueue: [{}]}}\n"
+SPACE = """
+loss.terms: {choice: [clean+da, clean+fma]}
+loss.fma.weight: {float: [0.01, 30], log: true, when: {loss.terms: {contains: fma}}}
+augment.families: {subset: [noise, blur, photometric]}
+augment.mix: {simplex: augment.families}
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "raw"),
+    [
+        ({}, {}),
+        ({"loss.terms": "clean+fma"}, {"loss.terms": "clean+fma"}),
+        # Whether it is used is decided by the terms that are drawn.
+        ({"loss.fma.weight": 2}, {"loss.fma.weight": 2.0}),
+        (
+            {"augment.families": ["blur"]},
+            {
+                "augment.families[noise]": False,
+                "augment.families[blur]": True,
+                "augment.families[photometric]": False,
+            },
+        ),
+    ],
+)
+def test_a_partial_set_is_drawn_raw(
+    make_space: Callable[..., Space], values: dict[str, object], raw: dict[str, object]
+) -> None:
+    assert make_space(SPACE).encode_partial(values) == raw
+
+
+def test_a_whole_set_is_as_encode_gives_it(whole: Space) -> None:
+    values = {
+        "loss.terms": "clean+fma",
+        "loss.fma.weight": 1.5,
+        "loss.fma.layers": ["stem", "stage2"],
+        "loss.fma.layer_weights": {"stem": 1, "stage2": 3},
+        "loss.fma.distance": "relative",
+        "loss.fma.anchor": "both",
+        "augment.families": ["noise", "blur"],
+        "augment.mix": {"noise": 1, "blur": 1},
+        "finetune.batch_size": 32,
+        "finetune.budget.epochs": 3,
+        "baseline.learning_rate": 0.1,
+    }
+    assert whole.encode_partial(values) == whole.encode(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss.fma.wieght": 1}, "loss.fma.wieght: not in the space. Did you mean loss.fma.weight"),
+        ({"loss.fma.weight": 99}, "loss.fma.weight: must be a number in [0.01, 30], got 99."),
+        (
+            {"loss.terms": "clean+da", "loss.fma.weight": 1},
+            "loss.fma.weight: is searched only when loss.terms contains 'fma', got 1. Leave it out",
+        ),
+        (
+            {"augment.mix": {"noise": 1}},
+            "augment.mix: is a ratio of the items in augment.families, got none beside it. Give "
+            "augment.families too.",
+        ),
+    ],
+)
+def test_what_cannot_be_tried_is_refused(
+    make_space: Callable[..., Space], values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ParameterError) as error:
+        make_space(SPACE).encode_partial(values)
+    assert str(error.value).startswith(message)
+
+
+def test_a_condition_below_one_that_cannot_hold(make_space: Callable[..., Space]) -> None:
+    nested = """
+loss.terms: {choice: [clean+da, clean+fma]}
+fma:
+  when: {loss.terms: {contains: fma}}
+  parameters:
+    loss.fma.distance: {choice: [relative, mse]}
+    loss.fma.anchor: {choice: [clean, both], when: {loss.fma.distance: relative}}
+"""
+    space = make_space(nested)
+    assert space.encode_partial({"loss.fma.anchor": "both"}) == {"loss.fma.anchor": "both"}
+    with pytest.raises(ParameterError, match=r"^loss\.fma\.anchor: is searched only when"):
+        space.encode_partial({"loss.fma.anchor": "both", "loss.terms": "clean+da"})
+
+
+def test_every_problem_is_said_where_it_stands(problems: Callable[..., list[str]]) -> None:
+    sets = "{loss.terms: x, augment.mxi: 1}, {loss.fma.weight: 31}"
+    assert problems(SPACE, STUDY.format(sets)) == [
+        "-1:31: search.enqueue[0].loss.terms: must be one of ['clean+da', 'clean+fma'], got "
+        "'x'. Take one.",
+        "-1:34: search.enqueue[0].augment.mxi: not in the space. Did you mean augment.mix?",
+        "-1:69: search.enqueue[1].loss.fma.weight: must be a number in [0.01, 30], got 31. Take "
+        "one inside.",
+    ]
+    assert problems(SPACE, STUDY.format("{loss.fma.weight: 3}")) == []
+
+
+def test_a_study_without_a_space_takes_no_values(problems: Callable[..., list[str]]) -> None:
+    assert problems("loss.st.weight: {float: [0, 1]}", STUDY.format("{loss.terms: clean}")) == [
+        "-1:19: search.enqueue[0].loss.terms: not in the space. Known: loss.st.weight."
+    ]

@@ -1,0 +1,194 @@
+"""A study of a training loop of the user's own: what it may say, and what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import StudyFileError
+from ablate.space.parse import parse_space
+from ablate.study.fingerprint import changed_keys, study_fingerprint
+from ablate.study.names import NamesFor
+from ablate.study.read import parse_study
+from ablate.study.settings import Study
+from ablate.vocabulary import names_for
+
+HEAD = "version: 1\nname: own\ntrainable: my_loop:train\n"
+OBJECTIVES = "objectives: [{metric: error, direction: minimize}, {metric: size}]\n"
+SPACE = "space: {lr: {float: [0.01, 1]}, net.depth: {int: [1, 4], when: {net.kind: deep}}, "
+SPACE += "net.kind: {choice: [deep, flat]}}\n"
+
+
+def read(text: str, *overrides: str, base: Path = Path()) -> Study:
+    return parse_study(text, "s.yaml", overrides, names=lambda _: {}, base=base)
+
+
+def test_data_and_model_are_not_needed_and_keys_are_free() -> None:
+    study = read(HEAD + OBJECTIVES + SPACE)
+    assert study.trainable == "my_loop:train"
+    assert [objective.metric for objective in study.objectives] == ["error", "size"]
+    space = parse_space(study, {})
+    assert space.keys == ("lr", "net.kind", "net.depth")
+    assert space.encode({"lr": 0.5, "net.kind": "deep", "net.depth": 2})
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+
+
+def refusal(text: str, names: NamesFor) -> str:
+    """What is said of a study that is wrong; empty where nothing is."""
+    try:
+        parse_study(text, "s.yaml", names=names, base=Path())
+    except StudyFileError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            "dataset: {name: digits}\n",
+            "5:1: dataset: means nothing with trainable, got {name: 'digits'}. Remove it, or "
+            "trainable.",
+        ),
+        ("model: {name: resnet8}\n", "5:1: model: means nothing with trainable"),
+        ("baseline: {epochs: 2}\n", "5:1: baseline: means nothing with trainable"),
+        ("loss: {terms: clean}\n", "5:1: loss: means nothing with trainable"),
+        ("augment: {depth: 2}\n", "5:1: augment: means nothing with trainable"),
+        ("robustness: {severities: [1]}\n", "5:1: robustness: means nothing with trainable"),
+        (
+            "finetune: {batch_size: 8}\n",
+            "5:12: finetune.batch_size: means nothing with trainable, got 8. Remove it: a "
+            "trainable reads budget.epochs and seed.",
+        ),
+        (
+            "finetune: {budget: {images: 9}}\n",
+            "5:21: finetune.budget.images: must be epochs with trainable, got images: 9. Write "
+            "budget: {epochs: 4}.",
+        ),
+        (
+            "space: {net width: {float: [0, 1]}}\n",
+            "5:9: net width: must be words with dots between them, got another name. Write it as "
+            "net.width.",
+        ),
+        (
+            "space: {a: {float: [0, 1], when: {finetune.seed: 0}}}\n",
+            "5:35: a: when names an unknown parameter, got 'finetune.seed'. Known: a.",
+        ),
+        (
+            "search: {pruner: {metric: anything, min_epochs: 5}}\n",
+            "5:49: search.pruner.min_epochs: must be at most finetune.budget.epochs (4), got 5. "
+            "Lower it, or raise the budget.",
+        ),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(added: str, message: str) -> None:
+    with pytest.raises(StudyFileError) as error:
+        read(HEAD + OBJECTIVES + added)
+    assert len(error.value.problems) == 1
+    assert str(error.value).startswith(f"s.yaml:{message}")
+
+
+def test_objectives_are_required() -> None:
+    with pytest.raises(StudyFileError) as error:
+        read(HEAD)
+    assert str(error.value) == (
+        "s.yaml:1:1: objectives: are required with trainable, got none. Name what its function "
+        "reports, as [{metric: accuracy}, {metric: seconds}]."
+    )
+
+
+def test_a_trainable_of_another_type_is_the_only_problem() -> None:
+    with pytest.raises(StudyFileError) as error:
+        read("version: 1\nname: a\ntrainable: 3\n" + OBJECTIVES)
+    assert str(error.value) == "s.yaml:3:12: trainable: must be text, got 3. Put it in quotes."
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a_loop:train", ""),
+        ("a_loop:trian", "a_loop must have trian, got a module without it"),
+        ("a_loop:LR", "a_loop:LR must be callable, got float. Name a function or a class."),
+        ("a_bad_loop:train", "a_bad_loop must be importable, got ZeroDivisionError: division by"),
+        ("no_loop_here:train", "must name a module that can be imported, got 'no_loop_here:train'"),
+        ("a_loop", "must be package.module:callable, got 'a_loop'."),
+    ],
+)
+def test_it_must_be_there(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "a_loop.py").write_text("LR = 0.1\ndef train(trial): pass\n")
+    (tmp_path / "a_bad_loop.py").write_text("1 / 0\n")
+    text = HEAD.replace("my_loop:train", name) + OBJECTIVES
+    said = refusal(text, partial(names_for, base=tmp_path))
+    assert said.startswith(f"s.yaml:3:12: trainable: {message}") if message else said == ""
+
+
+def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
+    def sections(*overrides: str) -> dict[str, str]:
+        study = read(HEAD + OBJECTIVES + SPACE, *overrides)
+        return study_fingerprint(study, parse_space(study, {}), "")
+
+    before = sections()
+    assert set(before) == {"trainable", "finetune", "objectives", "space", "data"}
+    assert sections("finetune.budget.epochs=4") == before  # the default, written out
+    for override, section in (
+        ("trainable=my_loop:other", "trainable"),
+        ("finetune.budget.epochs=5", "finetune"),
+        ("finetune.seed=5", "finetune"),
+        ("space.lr={float: [0.1, 1]}", "space"),
+    ):
+        after = sections(override)
+        assert {name for name in before if before[name] != after[name]} == {section}
+    old = read(HEAD + OBJECTIVES).model_dump(mode="json")
+    new = read(HEAD + OBJECTIVES, "trainable=my_loop:other").model_dump(mode="json")
+    assert changed_keys(old, new) == ["trainable: 'my_loop:train' -> 'my_loop:other'"]
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("{pruner: {metric: val_clean_accuracy, min_epochs: 4}}", ""),
+        (
+            "{pruner: {metric: val_clear_accuracy}}",
+            "5:27: search.pruner.metric: unknown metric, got 'val_clear_accuracy'. Did you mean "
+            "val_clean_accuracy?",
+        ),
+        (
+            "{pruner: {metric: val_accuracy.gaussian_noise.2}}",
+            "5:27: search.pruner.metric: its severity must be in robustness.severities [1, 3, 5]",
+        ),
+        (
+            "{pruner: {metric: val_clean_accuracy, min_epochs: 5}}",
+            "5:59: search.pruner.min_epochs: must be at most finetune.budget.epochs (4), got 5.",
+        ),
+        ("{pruner: {min_epochs: 1}}", "5:18: search.pruner.metric: is required, got nothing."),
+        (
+            "{pruner: {metric: val_clean_accuracy}}\nfinetune: {budget: {images: 5}}",
+            "5:18: search.pruner: compares trials after whole epochs, got finetune.budget in "
+            "images. Remove it, or write budget: {epochs: 4}.",
+        ),
+        (
+            "{trials: 3, budget: {trials: 4}}",
+            "5:9: search: trials and budget.trials are two spellings of one number, got 3 and 4. "
+            "Keep one.",
+        ),
+        ("{budget: {trials: 0}}", "5:27: search.budget.trials: must be at least 1, got 0."),
+    ],
+)
+def test_the_search_of_a_finetuning(
+    head: str, names: Mapping[str, Sequence[str]], search: str, message: str
+) -> None:
+    names = {**names, "search.pruner.metric": names["objectives.metric"]}
+    said = refusal(f"{head}search: {search}\n", lambda _: names)
+    assert said.startswith(f"s.yaml:{message}") if message else said == ""
+    assert "\n" not in said
+
+
+def test_trials_may_stand_in_the_budget() -> None:
+    study = read(HEAD + OBJECTIVES + "search: {budget: {trials: 7, gpu_hours: 2.0}}\n")
+    assert study.search.trials == 7
+    assert study.search.budget.gpu_hours == 2
+    assert study.search.budget.trials is None
+    assert read(HEAD + OBJECTIVES + "search: {trials: 7, budget: {trials: 7}}\n").search.trials == 7
