@@ -6,18 +6,16 @@ Shapes are checked while the tests run: jaxtyping's annotations through beartype
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
 from jaxtyping import install_import_hook
+from postgres_server import PostgresServer, postgres_programs
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
@@ -37,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip where a program is missing; in CI that is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must not skip what needs it")
@@ -140,52 +138,23 @@ def ablate() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """A PostgreSQL server of this session's own; gives its URL up to the database."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found and shutil.which("initdb") is None:
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this session's own."""
+    programs = postgres_programs()
+    if programs is None:
         missing("PostgreSQL (initdb)")
-    programs = found[-1].parent if found else Path(str(shutil.which("initdb"))).parent
-    # Not in pytest's own folder, which is closed to every user but this one.
-    folder = Path(tempfile.mkdtemp(prefix="ablate-postgres-"))
-    password = secrets.token_hex(8)
-    (folder / "password").write_text(password)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def as_server(command: str) -> None:
-        # PostgreSQL refuses to run as root.
-        line = ["su", "postgres", "-c", command] if os.geteuid() == 0 else ["sh", "-c", command]
-        subprocess.run(line, check=True, capture_output=True, text=True, cwd="/")
-
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        shutil.chown(folder / "password", "postgres")
-    data = folder / "data"
-    as_server(
-        f"{programs}/initdb -D {data} -U ablate -A scram-sha-256 --pwfile={folder}/password -E UTF8"
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    as_server(f'{programs}/pg_ctl -D {data} -l {folder}/log -w -o "{options}" start')
+    server = PostgresServer(programs)
     try:
-        yield f"postgresql+psycopg://ablate:{password}@127.0.0.1:{port}"
+        server.start()
+        yield server
     finally:
-        as_server(f"{programs}/pg_ctl -D {data} -m immediate stop")
-        shutil.rmtree(folder)
+        server.remove()
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> str:
+def postgres_url(postgres_server: PostgresServer) -> str:
     """A new database on the session's server."""
-    import sqlalchemy
-
-    name = f"test_{secrets.token_hex(4)}"
-    engine = sqlalchemy.create_engine(f"{postgres_server}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return f"{postgres_server}/{name}"
+    return postgres_server.new_database()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

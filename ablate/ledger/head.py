@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.study.settings import Study
 
-FORMAT = 1
+FORMAT = 2
 """Version of the ledger's attributes; a ledger of another one is refused."""
 
 
@@ -17,16 +17,18 @@ class Head:
     """What a study was begun with; written once.
 
     Attributes:
+        identity: random, of this study alone: its training states go below it.
         study: the study, with its space inline and `--set` applied.
         text: the study file as it was read.
         space: the resolved space (`Space.to_json`).
         base: absolute folder that relative paths of the study are relative to.
         fingerprint: digest by section of what a score depends on.
-        baseline_sha256: of the baseline's weights.
+        baseline_sha256: of the baseline's weights; empty where there is none.
         environment: what changes bits beside the fingerprint (device, precision, threads, torch).
-        reference_point: of the hypervolume.
+        reference_point: of the hypervolume; none where nothing gives one.
     """
 
+    identity: str
     study: Study
     text: str
     space: Mapping[str, Any]
@@ -34,7 +36,7 @@ class Head:
     fingerprint: Mapping[str, str]
     baseline_sha256: str
     environment: Mapping[str, Any]
-    reference_point: tuple[float, ...]
+    reference_point: tuple[float, ...] | None
 
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -44,5 +46,6 @@ class Head:
     def from_json(cls, data: Mapping[str, Any]) -> Head:
         fields = {key: value for key, value in data.items() if key != "format"}
         fields["study"] = Study.model_validate(fields["study"])
-        fields["reference_point"] = tuple(fields["reference_point"])
+        point = fields["reference_point"]
+        fields["reference_point"] = None if point is None else tuple(point)
         return cls(**fields)

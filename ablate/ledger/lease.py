@@ -20,10 +20,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
-from ablate.errors import LeaseError, StorageError
+from ablate.errors import AblateError, LeaseError, StorageError
 from ablate.ledger.storage import storage_errors
 from ablate.ledger.url import sqlite_file
 
@@ -68,8 +68,10 @@ class Lease:
         self._name = name
         self._token = uuid.uuid4().hex
         self._now = _NOW[engine.dialect.name]
+        self._renewed = time.monotonic()
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
+        self.last_sign: float | None = None
         file = sqlite_file(url)
         self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
 
@@ -78,6 +80,9 @@ class Lease:
 
         Args:
             takeover: take it even from a holder that may be alive.
+
+        Afterwards `last_sign` is when the holder before gave its last sign, in seconds since 1970;
+        none where it gave the lease back.
 
         Raises:
             LeaseError: if another driver holds it; the message says who, and since when.
@@ -101,7 +106,9 @@ class Lease:
             if self._lock is not None:
                 self._lock.acquire(timeout=0)
         except Timeout:
-            raise self._held(holder, since, age) from None
+            # A holder that is suspended keeps its lock; what it writes later the fence refuses.
+            if not takeover and age < TERM_SECONDS:
+                raise self._held(holder, since, age) from None
         with storage_errors(self._url), self._engine.begin() as connection:
             taken = connection.execute(
                 text(
@@ -120,6 +127,35 @@ class Lease:
             self._unlock()
             _, holder, since, age = self._read()
             raise self._held(holder, since, age)
+        self._renewed = time.monotonic()
+        self.last_sign = None if seen is None else time.time() - age
+
+    def fence(self, connection: Connection) -> None:
+        """Prove, and renew, the lease as part of a transaction: none that lost it writes.
+
+        Raises:
+            LeaseError: if another driver took it.
+        """
+        ours = connection.execute(
+            text(
+                f"UPDATE ablate_lease SET renewed = {self._now} "
+                "WHERE study_id = :id AND token = :token"
+            ),
+            {"id": self._study_id, "token": self._token},
+        )
+        if ours.rowcount != 1:
+            raise LeaseError(
+                f"study {self._name}: the lease on it was lost: another driver took it over. "
+                "Nothing more is written here; see ablate status."
+            )
+
+    def renewed(self, begun: float) -> None:
+        """A fenced transaction that began at this moment (monotonic) has been committed."""
+        self._renewed = max(self._renewed, begun)
+
+    def seconds_left(self) -> float:
+        """Until the term is over and another driver may take the study; below 0 afterwards."""
+        return TERM_SECONDS - (time.monotonic() - self._renewed)
 
     def holder(self) -> str | None:
         """Who drives the study, in words; none where nobody does or it is proven dead."""
@@ -131,8 +167,8 @@ class Lease:
             return None
         return _in_words(holder)
 
-    def keep(self, on_lost: Callable[[], None]) -> None:
-        """Renew in the background; `on_lost` is called once if the lease is no longer ours."""
+    def keep(self, on_lost: Callable[[AblateError], None]) -> None:
+        """Renew in the background; `on_lost` is called once, with why, if it cannot be held."""
         self._thread = threading.Thread(
             target=self._renew_until_released, args=(on_lost,), name="ablate-lease", daemon=True
         )
@@ -153,22 +189,27 @@ class Lease:
             pass  # the storage is away: the lease ends with its term or with this process
         self._unlock()
 
-    def _renew_until_released(self, on_lost: Callable[[], None]) -> None:
-        renewed = time.monotonic()
+    def _renew_until_released(self, on_lost: Callable[[AblateError], None]) -> None:
         while not self._released.wait(TERM_SECONDS / 6):
+            begun = time.monotonic()
             try:
                 with self._engine.begin() as connection:
-                    ours = connection.execute(
-                        text(f"UPDATE ablate_lease SET renewed = {self._now} WHERE token = :token"),
-                        {"token": self._token},
-                    ).rowcount
-            except SQLAlchemyError:
-                ours = time.monotonic() - renewed < TERM_SECONDS
-            else:
-                renewed = time.monotonic()
-            if not ours:
-                on_lost()
+                    self.fence(connection)
+                self.renewed(begun)
+            except LeaseError as error:
+                on_lost(error)
                 return
+            except SQLAlchemyError as error:
+                if self.seconds_left() <= 0:
+                    on_lost(self._away(error))
+                    return
+
+    def _away(self, error: SQLAlchemyError) -> StorageError:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return StorageError(
+            f"study {self._name}: its lease must be renewed within {TERM_SECONDS} s, got no answer "
+            f"from the storage ({reason}). Bring it back, then ablate resume."
+        )
 
     def _read(self) -> tuple[str | None, dict[str, Any], float, float]:
         with storage_errors(self._url), self._engine.connect() as connection:

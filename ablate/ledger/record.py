@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from ablate.study.scores import Scores
+from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -17,7 +17,7 @@ TERMINAL: tuple[State, ...] = ("COMPLETE", "PRUNED", "FAIL")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed: `kind` is "raised", "not_finite" or "out_of_memory"."""
+    """Why a trial failed: `kind` is "raised", "not_finite", "out_of_memory" or "lost"."""
 
     kind: str
     reason: str
@@ -34,6 +34,94 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A trial beside the others at one epoch, and what was decided: final once it is recorded.
+
+    Attributes:
+        sequence: of the study's decisions, from 1, in the order in which they were made.
+    """
+
+    epoch: int
+    value: float
+    stop: bool
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One time that a row was run.
+
+    Attributes:
+        attempt: from 1.
+        started: seconds since 1970, of the driver's clock; ended: none while it runs.
+        end: how it ended: "complete", "pruned", "fail", "raised" (and tried again), "lost" (by the
+            infrastructure), "left" (its driver ended); none while it runs.
+        reason: of a raise or loss.
+        host, pid, gpus: where; empty before its first word.
+        first_epoch: epochs done before it, of the checkpoint that it went on from.
+        epochs: epochs done at its last word.
+        peak_memory_bytes: the most that was resident; of the process, which may be an older
+            trial's; peak_gpu_bytes: the most that torch allocated on the GPU.
+    """
+
+    attempt: int
+    started: float
+    ended: float | None = None
+    end: str | None = None
+    reason: str = ""
+    host: str = ""
+    pid: int = 0
+    gpus: tuple[str, ...] = ()
+    first_epoch: int = 0
+    epochs: int = 0
+    peak_memory_bytes: int = 0
+    peak_gpu_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One time that the study was driven.
+
+    Attributes:
+        started, ended: seconds since 1970; an `ended` that no driver wrote is its last sign.
+        end: "finished", "stopped", "failed"; none: it runs, or was killed.
+        gpus_per_trial, parallel: as they were resolved; checkpoints: where training states went.
+        provenance: git commit, whether files were changed, versions of packages.
+    """
+
+    started: float
+    host: str
+    pid: int
+    ended: float | None = None
+    end: str | None = None
+    parallel: int = 1
+    gpus_per_trial: float = 0.0
+    checkpoints: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that is begun: what a worker needs to run it.
+
+    Attributes:
+        number: from 0; none for the plain finetune, which is a reference and no row.
+        attempt: from 1.
+        params: resolved, by dotted key.
+        checkpoints: the durable ones, newest last.
+        failures: attempts that raised; lost: attempts that the infrastructure lost.
+    """
+
+    number: int | None
+    attempt: int
+    params: Mapping[str, Any]
+    seeds: Seeds
+    checkpoints: tuple[Checkpoint, ...] = ()
+    failures: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True)
 class RowRecord:
     """One row of a study.
 
@@ -44,6 +132,10 @@ class RowRecord:
         params: resolved, by dotted key.
         values: one number an objective, only where state is COMPLETE.
         curve: one entry an epoch, each with `epoch`, `train_loss`, `seconds`.
+        attempts: every one, the last one last.
+        rungs: where a pruner compared it, in order.
+        enqueued: whether (some of) its parameters were given, not drawn.
+        started, finished: aware, in UTC.
     """
 
     number: int
@@ -51,11 +143,14 @@ class RowRecord:
     attempt: int
     params: Mapping[str, Any]
     values: tuple[float, ...] | None = None
-    scores: Scores | None = None
+    scores: AnyScores | None = None
     failure: Failure | None = None
     seeds: Seeds | None = None
     curve: tuple[Mapping[str, Any], ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    enqueued: bool = False
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -73,6 +168,7 @@ class StudyRecord:
             budget), as far as they are scored.
         driver: which process drives it now; none where nobody does, and rows that are RUNNING
             wait for a resume.
+        drives: every one, the last one last.
     """
 
     name: str
@@ -85,6 +181,7 @@ class StudyRecord:
     references: Mapping[str, Scores]
     rows: tuple[RowRecord, ...]
     driver: str | None = None
+    drives: tuple[Drive, ...] = ()
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

@@ -1,15 +1,16 @@
-"""A row of the ledger: an Optuna trial and at most four attributes."""
+"""A row of the ledger: an Optuna trial and at most four attributes of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from ablate.ledger.record import Checkpoint, Failure, RowRecord, State
-from ablate.study.scores import Scores
+from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung, State
+from ablate.ledger.tables import ENQUEUED, Stored
+from ablate.study.scores import scores_from_json
 from ablate.study.seeds import Seeds
 
 STATES: Mapping[TrialState, State] = {
@@ -22,50 +23,142 @@ STATES: Mapping[TrialState, State] = {
 
 ROW, CURVE, SCORES, FAILURE = "ablate:row", "ablate:curve", "ablate:scores", "ablate:failure"
 
+KEPT_CHECKPOINTS = 2
+"""The newest, and one to fall back to."""
 
-@dataclass(frozen=True)
-class Row:
-    """A row that is begun: what a worker needs to run it.
+
+@dataclass
+class OpenRow:
+    """A running row as its driver has it: what is written is made from this alone.
 
     Attributes:
-        number: from 0; none for the plain finetune, which is a reference and no row.
-        attempt: from 1.
-        params: resolved, by dotted key.
-        checkpoints: the durable ones, newest last.
-        failures: attempts that raised; lost: attempts that the infrastructure lost.
+        curve: one entry an epoch.
+        attempts: every one; the last is under way.
     """
 
-    number: int | None
-    attempt: int
-    params: Mapping[str, Any]
-    seeds: Seeds
-    checkpoints: tuple[Checkpoint, ...] = ()
-    failures: int = 0
-    lost: int = 0
+    trial_id: int
+    row: Row
+    curve: list[Mapping[str, Any]] = field(default_factory=list)
+    rungs: list[Rung] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    enqueued: bool = False
+
+    @classmethod
+    def of(cls, stored: Stored) -> OpenRow:
+        """A row that another driver left, before it is begun again."""
+        data = stored.attributes.get(ROW, {})
+        curve = stored.attributes.get(CURVE, {})
+        row = Row(
+            number=stored.number,
+            attempt=data.get("attempt", 0),
+            params=data.get("params", {}),
+            seeds=Seeds.from_json(data["seeds"]) if data else Seeds(0, 0, 0),
+            checkpoints=_checkpoints(curve),
+            failures=data.get("failures", 0),
+            lost=data.get("lost", 0),
+        )
+        return cls(
+            stored.trial_id,
+            row,
+            list(curve.get("curve", [])),
+            _rungs(curve),
+            _attempts(stored),
+            bool(data.get("enqueued", False)),
+        )
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a pruner's recorded decision has stopped it."""
+        return any(rung.stop for rung in self.rungs)
+
+    def add_epoch(
+        self, entry: Mapping[str, Any], checkpoint: Checkpoint | None, rung: Rung | None
+    ) -> tuple[Checkpoint, ...]:
+        """Take up an epoch; what was there of it and after it is replaced.
+
+        Returns:
+            Checkpoints that are needed no more.
+        """
+        epoch = entry["epoch"]
+        self.curve = [point for point in self.curve if point["epoch"] < epoch]
+        self.curve.append(entry)
+        known = (*self.row.checkpoints, *([checkpoint] if checkpoint is not None else []))
+        self.row = replace(self.row, checkpoints=known[-KEPT_CHECKPOINTS:])
+        if rung is not None:
+            others = [one for one in self.rungs if one.epoch != rung.epoch]
+            self.rungs = sorted([*others, rung], key=lambda one: one.epoch)
+        return known[:-KEPT_CHECKPOINTS]
+
+    def update_attempt(self, **fields: Any) -> None:
+        """Say more of the attempt under way."""
+        self.attempts[-1] = replace(self.attempts[-1], **fields)
+
+    def row_attribute(self) -> dict[str, Any]:
+        row = self.row
+        data = {
+            "attempt": row.attempt,
+            "failures": row.failures,
+            "lost": row.lost,
+            "params": dict(row.params),
+            "seeds": row.seeds.to_json(),
+        }
+        return data | ({"enqueued": True} if self.enqueued else {})
+
+    def curve_attribute(self) -> dict[str, Any]:
+        return {
+            "curve": self.curve,
+            "checkpoints": [asdict(kept) for kept in self.row.checkpoints],
+            "rungs": [asdict(rung) for rung in self.rungs],
+            "attempts": [_without_defaults(attempt) for attempt in self.attempts],
+        }
 
 
-def durable_checkpoints(trial: FrozenTrial) -> tuple[Checkpoint, ...]:
-    """Training states of a row that are on disk, newest last."""
-    kept: Sequence[Mapping[str, Any]] = trial.user_attrs.get(CURVE, {}).get("checkpoints", [])
-    return tuple(Checkpoint(**data) for data in kept)
-
-
-def row_record(trial: FrozenTrial) -> RowRecord:
-    """An Optuna trial as a row of the ledger."""
-    row = trial.user_attrs.get(ROW, {})
-    scores, failure = trial.user_attrs.get(SCORES), trial.user_attrs.get(FAILURE)
-    complete = trial.state == TrialState.COMPLETE
+def row_record(stored: Stored) -> RowRecord:
+    """A row of the database as a row of the ledger."""
+    row, curve = stored.attributes.get(ROW, {}), stored.attributes.get(CURVE, {})
+    scores, failure = stored.attributes.get(SCORES), stored.attributes.get(FAILURE)
+    complete = stored.state == TrialState.COMPLETE
     return RowRecord(
-        number=trial.number,
-        state=STATES[trial.state],
+        number=stored.number,
+        state=STATES[stored.state],
         attempt=row.get("attempt", 0),
-        params=row.get("params", {}),
-        values=tuple(trial.values) if complete else None,
-        scores=Scores.from_json(scores) if complete and scores else None,
-        failure=Failure(**failure) if trial.state == TrialState.FAIL and failure else None,
+        params=row.get("params", {}) or stored.attributes.get(ENQUEUED, {}),
+        values=tuple(stored.values) if complete else None,
+        scores=scores_from_json(scores) if complete and scores else None,
+        failure=Failure(**failure) if stored.state == TrialState.FAIL and failure else None,
         seeds=Seeds.from_json(row["seeds"]) if "seeds" in row else None,
-        curve=tuple(trial.user_attrs.get(CURVE, {}).get("curve", [])),
-        checkpoints=durable_checkpoints(trial),
-        started=trial.datetime_start,
-        finished=trial.datetime_complete,
+        curve=tuple(curve.get("curve", [])),
+        checkpoints=_checkpoints(curve),
+        attempts=tuple(_attempts(stored)),
+        rungs=tuple(_rungs(curve)),
+        enqueued=bool(row.get("enqueued", False)) or ENQUEUED in stored.attributes,
+        started=stored.started,
+        finished=stored.finished,
     )
+
+
+def _checkpoints(curve: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
+    return tuple(Checkpoint(**data) for data in curve.get("checkpoints", []))
+
+
+def _rungs(curve: Mapping[str, Any]) -> list[Rung]:
+    return [Rung(**data) for data in curve.get("rungs", [])]
+
+
+def _attempts(stored: Stored) -> list[Attempt]:
+    """The attempts of a row; of one without a word yet only its beginning is known."""
+    kept = stored.attributes.get(CURVE, {}).get("attempts")
+    if kept is not None:
+        return [Attempt(**{**data, "gpus": tuple(data.get("gpus", ()))}) for data in kept]
+    if ROW not in stored.attributes or stored.started is None:
+        return []
+    return [Attempt(stored.attributes[ROW]["attempt"], stored.started.timestamp())]
+
+
+def _without_defaults(attempt: Attempt) -> dict[str, Any]:
+    plain = asdict(Attempt(0, 0.0))
+    return {
+        key: value
+        for key, value in asdict(attempt).items()
+        if key in ("attempt", "started") or value != plain[key]
+    }

@@ -71,7 +71,7 @@ def test_a_takeover_ends_the_first_drivers_hold(
     first, second, lost = make_lease(), make_lease(), threading.Event()
     first.acquire()
     first._unlock()
-    first.keep(lost.set)
+    first.keep(lambda error: lost.set())
     second.acquire(takeover=True)
     assert lost.wait(10)
     first.release()  # must not free what is no longer its own
@@ -85,7 +85,7 @@ def test_a_lease_that_is_kept_outlives_its_term(
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 1.5)
     first, lost = make_lease(), threading.Event()
     first.acquire()
-    first.keep(lost.set)
+    first.keep(lambda error: lost.set())
     assert not lost.wait(2.5)
     with pytest.raises(LeaseError):
         make_lease().acquire()

@@ -7,7 +7,8 @@ import json
 import optuna
 import pytest
 
-from ablate.errors import StudyExistsError, StudyNotFoundError
+from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError
+from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Checkpoint, Failure
@@ -46,6 +47,7 @@ def make_head(**keys: object) -> Head:
     )
     space = parse_space(study, names_for("resnet8"))
     return Head(
+        identity="0a1b2c3d",
         study=study,
         text="the file",
         space=space.to_json(),
@@ -62,21 +64,30 @@ def ledger(storage_url: str) -> Ledger:
     return Ledger.create(storage_url, make_head(), trials=3)
 
 
-def test_a_study_of_n_is_asked_n_times(ledger: Ledger) -> None:
-    rows = [ledger.ask() for _ in range(4)]
+@pytest.fixture
+def driving(ledger: Ledger) -> Driving:
+    return Driving(ledger)
+
+
+def driven_again(storage_url: str) -> Driving:
+    return Driving(Ledger.open(storage_url, "rows"))
+
+
+def test_a_study_of_n_is_asked_n_times(driving: Driving) -> None:
+    rows = [driving.ask() for _ in range(4)]
     assert [row.number for row in rows[:3] if row] == [0, 1, 2]
     assert rows[3] is None
 
 
-def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str) -> None:
-    row = ledger.ask()
+def test_what_is_read_back_is_what_was_written(driving: Driving, storage_url: str) -> None:
+    row = driving.ask()
     assert row is not None
     entry = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "images": 200}
-    ledger.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))
-    ledger.complete(0, make_scores(0.93, 0.61))
-    ledger.ask()
-    ledger.fail(1, Failure("raised", "ValueError: no", "Traceback ..."))
-    ledger.set_reference("baseline", make_scores(0.95, 0.4))
+    driving.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))
+    driving.complete(0, make_scores(0.93, 0.61))
+    driving.ask()
+    driving.fail(1, Failure("raised", "ValueError: no", "Traceback ..."))
+    driving.ledger.set_reference("baseline", make_scores(0.95, 0.4))
 
     record = Ledger.open(storage_url, "rows").read()
     first, second = record.rows
@@ -96,18 +107,19 @@ def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str)
     assert record.trials == 3
 
 
-def test_a_running_row_is_adopted_in_place(ledger: Ledger, storage_url: str) -> None:
-    row = ledger.ask()
+def test_a_running_row_is_adopted_in_place(driving: Driving, storage_url: str) -> None:
+    row = driving.ask()
     assert row is not None
     checkpoint = Checkpoint(1, "/x/epoch-1", "a" * 64)
-    ledger.record_epoch(0, {"epoch": 1, "train_loss": 0.5}, checkpoint)
+    driving.record_epoch(0, {"epoch": 1, "train_loss": 0.5}, checkpoint)
 
-    later = Ledger.open(storage_url, "rows")
-    (adopted,) = later.adopt()
+    later = driven_again(storage_url)
+    (adopted,), ended = later.adopt()
+    assert ended == []
     assert (adopted.number, adopted.attempt) == (0, 2)
     assert adopted.params == row.params
     assert adopted.checkpoints == (checkpoint,)
-    assert len(later.read().rows) == 1
+    assert len(later.ledger.read().rows) == 1
 
 
 def test_a_half_sampled_row_is_completed_in_place(ledger: Ledger, storage_url: str) -> None:
@@ -116,59 +128,96 @@ def test_a_half_sampled_row_is_completed_in_place(ledger: Ledger, storage_url: s
     trial.suggest_categorical("loss.terms", ["clean+da", "clean+fma"])
     kept = trial.params["loss.terms"]
 
-    (adopted,) = Ledger.open(storage_url, "rows").adopt()
+    (adopted,), _ = driven_again(storage_url).adopt()
     assert adopted.params["loss.terms"] == kept
     assert "augment.strength" in adopted.params
     assert adopted.attempt == 1
 
 
-def test_the_last_two_checkpoints_are_known(ledger: Ledger) -> None:
-    ledger.ask()
+def test_the_last_two_checkpoints_are_known(driving: Driving) -> None:
+    driving.ask()
+    outdated = []
     for epoch in (1, 2, 3):
         checkpoint = Checkpoint(epoch, f"/x/{epoch}", str(epoch) * 64)
-        ledger.record_epoch(0, {"epoch": epoch, "train_loss": 0.1}, checkpoint)
-    (row,) = ledger.read().rows
+        outdated += driving.record_epoch(0, {"epoch": epoch, "train_loss": 0.1}, checkpoint)
+    assert [old.uri for old in outdated] == ["/x/1"]
+    (row,) = driving.ledger.read().rows
     assert [kept.epoch for kept in row.checkpoints] == [2, 3]
     assert [entry["epoch"] for entry in row.curve] == [1, 2, 3]
 
 
-def test_an_epoch_trained_again_replaces_its_point(ledger: Ledger) -> None:
-    ledger.ask()
+def test_an_epoch_trained_again_replaces_its_point(driving: Driving) -> None:
+    driving.ask()
     for loss in (0.5, 0.4):
-        ledger.record_epoch(0, {"epoch": 1, "train_loss": loss}, None)
-    (row,) = ledger.read().rows
+        driving.record_epoch(0, {"epoch": 1, "train_loss": loss}, None)
+    (row,) = driving.ledger.read().rows
     assert row.curve == ({"epoch": 1, "train_loss": 0.4},)
 
 
 def test_an_objective_that_is_not_finite_fails_the_row(storage_url: str) -> None:
     metrics = ("val_clean_accuracy", "val_robust_accuracy_unseen")
     objectives = [{"metric": metric} for metric in metrics]
-    ledger = Ledger.create(storage_url, make_head(objectives=objectives), trials=1)
-    ledger.ask()
+    driving = Driving(Ledger.create(storage_url, make_head(objectives=objectives), trials=1))
+    driving.ask()
     seen = ("gaussian_noise", "gaussian_blur")
     scores = Scores("val", 9, 0.9, make_scores().accuracies, FAMILIES, seen)
-    row = ledger.complete(0, scores)
+    row = driving.complete(0, scores)
     assert row.state == "FAIL"
     assert row.failure is not None
     assert row.failure.kind == "not_finite"
     assert "val_robust_accuracy_unseen = nan" in row.failure.reason
 
 
-def test_waiting_rows_count_towards_n(ledger: Ledger, storage_url: str) -> None:
-    study = optuna.load_study(study_name="rows", storage=storage_url)
-    study.enqueue_trial({"loss.terms": "clean+da", "augment.strength": 0.25})
-    first = ledger.ask()
+def test_enqueued_rows_count_towards_n_and_come_first(ledger: Ledger, storage_url: str) -> None:
+    given = {"loss.terms": "clean+da", "augment.strength": 0.25}
+    assert Ledger.open(storage_url, "rows").enqueue(given) == 0
+    driving = Driving(ledger)
+    first = driving.ask()
     assert first is not None
-    assert first.params == {"loss.terms": "clean+da", "augment.strength": 0.25}
-    assert [ledger.ask() is not None for _ in range(3)] == [True, True, False]
+    assert first.params == given
+    assert [driving.ask() is not None for _ in range(3)] == [True, True, False]
+    assert [row.enqueued for row in ledger.read().rows] == [True, False, False]
+
+
+def test_a_row_enqueued_amid_a_run_is_taken_up(driving: Driving, storage_url: str) -> None:
+    first = driving.ask()
+    number = Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25})
+    assert number == 1
+    second, third = driving.ask(), driving.ask()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert second.params["augment.strength"] == 0.25
+    assert "loss.terms" in second.params  # what is left out is drawn
+    assert (first.number, second.number, third.number) == (0, 1, 2)
+    assert driving.ask() is None
+
+
+def test_a_row_enqueued_at_the_end_is_one_more(driving: Driving, storage_url: str) -> None:
+    while driving.ask():
+        pass
+    assert Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25}) == 3
+    last = driving.ask()
+    assert last is not None
+    assert last.number == 3
+    assert driving.ask() is None
+    assert driving.ledger.trials == 4
+
+
+def test_an_enqueued_value_outside_its_range_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(ParameterError, match=r"augment\.strength"):
+        ledger.enqueue({"augment.strength": 5.0})
+    with pytest.raises(ParameterError, match=r"augment\.strenght.*Did you mean augment\.strength"):
+        ledger.enqueue({"augment.strenght": 0.5})
+    assert ledger.read().rows == ()
 
 
 def test_the_same_asks_give_the_same_rows(storage_url: str, tmp_path: object) -> None:
     again = f"sqlite:///{tmp_path}/again.db"
     asked = []
     for url in (storage_url, again):
-        ledger = Ledger.create(url, make_head(), trials=3)
-        asked.append([row.params for row in iter(ledger.ask, None)])
+        driving = Driving(Ledger.create(url, make_head(), trials=3))
+        asked.append([row.params for row in iter(driving.ask, None)])
     assert asked[0] == asked[1]
     assert len({json.dumps(dict(params)) for params in asked[0]}) == 3
 

@@ -1,0 +1,347 @@
+"""The rows of a study in its driver's hands: asked for, begun, followed and ended.
+
+What a row is stands in the database; what is written next is made from the driver's own copy,
+and each step of a row is one transaction (`README.md` draws the states).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy.engine import Connection
+
+from ablate.ledger import tables
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.mirror import Mirror
+from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung
+from ablate.ledger.row import CURVE, FAILURE, ROW, SCORES, OpenRow, row_record
+from ablate.study.scores import AnyScores
+from ablate.study.seeds import Seeds
+
+
+class Driving:
+    """Rows in motion.  One thread uses it, while its lease is held.
+
+    Args:
+        ledger: held.
+        last_sign: of the driver before, in seconds since 1970: what it left running ended then.
+    """
+
+    def __init__(self, ledger: Ledger, last_sign: float | None = None) -> None:
+        self.ledger = ledger
+        self._last_sign = last_sign
+        self._open: dict[int, OpenRow] = {}
+        self._waiting: list[int] = []
+        self._trial_ids: dict[int, int] = {}
+        self._given: set[int] = set()
+        self._rungs: list[tuple[int, Rung]] = []
+        self._trials = ledger.trials
+        self._load()
+
+    @property
+    def asked(self) -> int:
+        """Rows that are there."""
+        return len(self._mirror)
+
+    def seeds(self) -> Seeds:
+        """Of every row of a search: one training seed, so that rows differ by their parameters."""
+        study = self.ledger.head.study
+        return Seeds(
+            split=study.dataset.validation.seed,
+            train=study.finetune.seed,
+            evaluation=study.robustness.seed,
+        )
+
+    # -- rows begin ------------------------------------------------------------------------
+
+    def adopt(self) -> tuple[list[Row], list[RowRecord]]:
+        """Begin again every row that was left running: same number, attempt + 1.
+
+        Returns:
+            The rows to run, and those that are ended: what stopped them was recorded already.
+        """
+        rows: list[Row] = []
+        ended: list[RowRecord] = []
+        for number, left in sorted(self._open.items()):
+            self._close_attempt(left, "left", at=self._left_at(left))
+            if left.is_stopped:
+                ended.append(self._end(number, TrialState.PRUNED))
+            elif not left.row.attempt:
+                rows.append(self._begin(number, left.trial_id))  # half-drawn
+            else:
+                rows.append(self._again(left))
+        return rows, ended
+
+    def ask(self) -> Row | None:
+        """The next row, drawn and begun: one that waits, else a new one; none where N are there."""
+        if not self._waiting and self.asked >= self._trials:
+            self._find_others()
+        if self._waiting:
+            number = self._waiting.pop(0)
+            return self._begin(number, self._trial_ids[number])
+        if self.asked >= self._trials:
+            return None
+        return self._begin(self.asked, None)
+
+    def begin_again(
+        self, row: Row, end: str, reason: str, *, failures: int = 0, lost: int = 0
+    ) -> Row:
+        """The same row for another attempt.
+
+        Args:
+            end: how the attempt ended: "raised" or "lost"; reason: why.
+            failures, lost: to be added to the row's own.
+        """
+        counted = replace(row, failures=row.failures + failures, lost=row.lost + lost)
+        if row.number is None:
+            return replace(counted, attempt=row.attempt + 1)
+        again = self._open[row.number]
+        again.row = replace(counted, checkpoints=again.row.checkpoints)
+        self._close_attempt(again, end, reason)
+        return self._again(again)
+
+    # -- rows go on ------------------------------------------------------------------------
+
+    def record_epoch(
+        self,
+        number: int,
+        entry: Mapping[str, Any],
+        checkpoint: Checkpoint | None = None,
+        rung: Rung | None = None,
+        place: Mapping[str, Any] | None = None,
+    ) -> tuple[Checkpoint, ...]:
+        """Keep one epoch of a row's curve, what is durable after it, and a pruner's decision.
+
+        Returns:
+            Checkpoints that are needed no more: newer ones are recorded.
+        """
+        row = self._open[number]
+        self._place(row, place)
+        outdated = row.add_epoch(entry, checkpoint, rung)
+        row.update_attempt(epochs=entry["epoch"])
+        self._write(row, {CURVE: row.curve_attribute()})
+        return outdated
+
+    def leave(self, number: int) -> None:
+        """The driver stops: the row stays running, and the next driver adopts it."""
+        row = self._open[number]
+        self._close_attempt(row, "left")
+        self._write(row, {CURVE: row.curve_attribute()})
+
+    # -- rows end --------------------------------------------------------------------------
+
+    def complete(
+        self,
+        number: int,
+        scores: AnyScores,
+        entry: Mapping[str, Any] | None = None,
+        place: Mapping[str, Any] | None = None,
+    ) -> RowRecord:
+        """End a row with its scores; one whose objective is not finite is failed instead."""
+        metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
+        values = [float(metrics[objective.metric]) for objective in objectives]
+        if not all(map(math.isfinite, values)):
+            named = ", ".join(
+                f"{objective.metric} = {value}"
+                for objective, value in zip(objectives, values, strict=True)
+            )
+            failure = Failure("not_finite", f"an objective is not finite: {named}")
+            return self.fail(number, failure, entry, place)
+        self._last_word(number, entry, place)
+        return self._end(number, TrialState.COMPLETE, values, {SCORES: scores.to_json()})
+
+    def prune(
+        self,
+        number: int,
+        entry: Mapping[str, Any],
+        rung: Rung,
+        place: Mapping[str, Any] | None = None,
+    ) -> RowRecord:
+        """End a row that a pruner has stopped: entry, decision and state are one transaction."""
+        self._last_word(number, entry, place, rung)
+        return self._end(number, TrialState.PRUNED)
+
+    def fail(
+        self,
+        number: int,
+        failure: Failure,
+        entry: Mapping[str, Any] | None = None,
+        place: Mapping[str, Any] | None = None,
+    ) -> RowRecord:
+        """End a row without scores, with its reason."""
+        self._last_word(number, entry, place)
+        return self._end(number, TrialState.FAIL, (), {FAILURE: asdict(failure)}, failure.reason)
+
+    def rungs(self) -> list[tuple[int, Rung]]:
+        """Every decision of the study's pruner, by row, in their order."""
+        return sorted(self._rungs, key=lambda one: one[1].sequence)
+
+    # -- within ----------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Fill the mirror, and the rows that run or wait, from the database."""
+        ledger = self.ledger
+
+        def everything(connection: Connection) -> tuple[Any, ...]:
+            return (
+                tables.read_rows(connection, ledger.study_id),
+                tables.read_draws(connection, ledger.study_id),
+                tables.study_attributes(connection, ledger.study_id, system=True),
+            )
+
+        rows, draws, attributes = ledger.store.read(everything)
+        of_sampler = {
+            key: value for key, value in attributes.items() if not key.startswith("study:")
+        }
+        self._mirror = Mirror(ledger.head.study, ledger.space, of_sampler)
+        none = tables.Draws()
+        self._mirror.fill(
+            (stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows
+        )
+        self._given = {
+            stored.number
+            for stored in rows
+            if tables.FIXED in draws.get(stored.trial_id, none).system
+        }
+        self._trial_ids = {stored.number: stored.trial_id for stored in rows}
+        self._rungs = [
+            (stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs
+        ]
+        known = set(self._open)
+        for stored in rows:
+            if stored.state == TrialState.RUNNING and stored.number not in known:
+                self._open[stored.number] = OpenRow.of(stored)
+        self._waiting = [stored.number for stored in rows if stored.state == TrialState.WAITING]
+        self._trials = max(self._trials, len(rows))
+
+    def _find_others(self) -> None:
+        """Take up rows that somebody has enqueued meanwhile."""
+        ledger = self.ledger
+        counts = ledger.store.read(lambda c: tables.count_rows(c, ledger.study_id))
+        if sum(counts.values()) != self.asked:
+            self._load()
+
+    def _begin(self, number: int, trial_id: int | None) -> Row:
+        """Draw a row and write it whole: it is running, or it is not there."""
+        ledger = self.ledger
+        params, draws = self._mirror.draw(number)
+        row = Row(number=number, attempt=1, params=params, seeds=self.seeds())
+        begun = OpenRow(trial_id or 0, row, enqueued=number in self._given)
+        begun.attempts = [Attempt(1, time.time())]
+        attributes = {ROW: begun.row_attribute()}
+        of_sampler = self._mirror.changed_attributes()
+
+        def write(connection: Connection) -> int | None:
+            there = tables.lock_rows(connection, ledger.study_id)
+            if trial_id is not None:
+                tables.start_row(connection, trial_id)
+                tables.set_draws(connection, trial_id, draws)
+                tables.set_attributes(connection, trial_id, attributes)
+                found: int | None = trial_id
+            elif there == number:
+                found = tables.insert_row(
+                    connection,
+                    ledger.study_id,
+                    number,
+                    state=TrialState.RUNNING,
+                    draws=draws,
+                    attributes=attributes,
+                )
+            else:
+                found = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
+                if found is None:
+                    return None  # somebody has enqueued a row with this number
+            tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)
+            return found
+
+        written = ledger.store.write(write)
+        if written is None:
+            self._load()
+            again = self.ask()
+            assert again is not None
+            return again
+        begun.trial_id = written
+        self._trial_ids[number] = written
+        self._open[number] = begun
+        return row
+
+    def _again(self, left: OpenRow) -> Row:
+        left.row = replace(left.row, attempt=left.row.attempt + 1)
+        left.attempts.append(Attempt(left.row.attempt, time.time()))
+        self._write(left, {ROW: left.row_attribute(), CURVE: left.curve_attribute()})
+        return left.row
+
+    def _last_word(
+        self,
+        number: int,
+        entry: Mapping[str, Any] | None,
+        place: Mapping[str, Any] | None,
+        rung: Rung | None = None,
+    ) -> None:
+        """Take up what a row's last report says beside how it ended."""
+        row = self._open[number]
+        self._place(row, place)
+        if entry is not None:
+            row.add_epoch(entry, None, rung)
+            row.update_attempt(epochs=entry["epoch"])
+
+    def _place(self, row: OpenRow, place: Mapping[str, Any] | None) -> None:
+        if not place:
+            return
+        said = {key: place[key] for key in _PLACE if key in place}
+        # A row that was asked ahead has waited for a worker; clocks of hosts may differ.
+        asked = row.attempts[-1].started
+        said["started"] = min(max(asked, place.get("started", asked)), time.time())
+        row.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
+
+    def _end(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] = (),
+        attributes: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> RowRecord:
+        row = self._open[number]
+        self._close_attempt(row, state.name.lower(), reason)
+        written = {CURVE: row.curve_attribute(), **(attributes or {})}
+
+        def write(connection: Connection) -> None:
+            tables.set_attributes(connection, row.trial_id, written)
+            tables.end_row(connection, row.trial_id, state, values)
+
+        self.ledger.store.write(write)
+        self._mirror.end(number, state, values)
+        del self._open[number]
+        ended = tables.Stored(
+            row.trial_id,
+            number,
+            state,
+            tables.moment(row.attempts[0].started),
+            tables.moment(row.attempts[-1].ended or time.time()),
+            list(values),
+            {ROW: row.row_attribute(), **written},
+        )
+        return row_record(ended)
+
+    def _close_attempt(
+        self, row: OpenRow, end: str, reason: str = "", at: float | None = None
+    ) -> None:
+        if row.attempts and row.attempts[-1].ended is None:
+            row.update_attempt(ended=at or time.time(), end=end, reason=reason)
+
+    def _left_at(self, row: OpenRow) -> float:
+        """When an attempt ended that nobody saw end: at its driver's last sign."""
+        started = row.attempts[-1].started if row.attempts else 0.0
+        return max(started, self._last_sign or 0.0)
+
+    def _write(self, row: OpenRow, attributes: Mapping[str, Any]) -> None:
+        self.ledger.store.write(lambda c: tables.set_attributes(c, row.trial_id, attributes))
+
+
+_PLACE = ("host", "pid", "first_epoch", "peak_memory_bytes", "peak_gpu_bytes")

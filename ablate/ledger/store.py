@@ -1,0 +1,143 @@
+"""Transactions on a study's database: all or nothing, fenced by the lease, patient in an outage.
+
+Every piece of work may be run twice: where the storage goes away amid a commit nobody knows
+whether it was made.  So what is written here says what is to be, not what is to be added.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from ablate.errors import StorageError
+from ablate.ledger.storage import storage_errors
+from ablate.ledger.url import masked
+
+T = TypeVar("T")
+
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a driver waits for a storage that is away.
+
+    Attributes:
+        seconds_left: until the lease's term is over, and another driver may take the study.
+        renewed: is told when a transaction that was committed, and so renewed the lease, began.
+        told: gets a line when the storage goes away, and when it is back.
+        stop: waiting ends at once where it is set.
+    """
+
+    seconds_left: Callable[[], float]
+    renewed: Callable[[float], None]
+    told: Callable[[str, str], None]
+    stop: threading.Event
+
+
+class Store:
+    """The database of one study.
+
+    Args:
+        url: of the storage, for messages.
+        engine: of the database.
+    """
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        self._url = url
+        self._engine = engine
+        self._fence: Callable[[Connection], None] | None = None
+        self._patience: Patience | None = None
+
+    def hold(self, fence: Callable[[Connection], None], patience: Patience) -> None:
+        """From here on every transaction proves that the lease is held, and outages are sat out.
+
+        Args:
+            fence: the first work of each transaction; raises where the lease is lost.
+        """
+        self._fence, self._patience = fence, patience
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work that writes nothing, on one snapshot.
+
+        Raises:
+            StorageError: if the storage cannot be reached.
+        """
+        with storage_errors(self._url):
+            engine = self._engine
+            if engine.dialect.name == "postgresql":
+                engine = engine.execution_options(isolation_level="REPEATABLE READ")
+            with engine.begin() as connection:
+                if engine.dialect.name == "sqlite":  # its driver begins none for a SELECT
+                    connection.exec_driver_sql("BEGIN")
+                return work(connection)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work as one transaction.
+
+        Where the lease is held and the storage is away, it is tried again until the lease's term
+        is over.
+
+        Raises:
+            StorageError: if the storage cannot be reached.
+            LeaseError: if another driver holds the study.
+        """
+        away: float | None = None
+        with storage_errors(self._url):
+            while True:
+                begun = time.monotonic()
+                try:
+                    with self._engine.begin() as connection:
+                        if self._fence is not None:
+                            self._fence(connection)
+                        result = work(connection)
+                except (DBAPIError, sqlite3.Error) as error:
+                    away = away or time.monotonic()
+                    self._wait(error, first=away)
+                else:
+                    if self._patience is not None:
+                        self._patience.renewed(begun)
+                    if away is not None and self._patience is not None:
+                        gone = time.monotonic() - away
+                        self._patience.told(
+                            "storage_back", f"the storage is back after {gone:.0f} s"
+                        )
+                    return result
+
+    def _wait(self, error: Exception, *, first: float) -> None:
+        patience = self._patience
+        if patience is None or not _is_outage(error) or patience.stop.is_set():
+            raise error
+        left = patience.seconds_left()
+        if left <= 0:
+            raise StorageError(
+                f"storage {masked(self._url)}: must be back within the lease's term, got nothing "
+                f"for {time.monotonic() - first:.0f} s ({_first_line(error)}). Bring it back, "
+                "then ablate resume: it goes on from the last epochs that are recorded."
+            ) from error
+        if time.monotonic() - first < _RETRY_SECONDS:
+            patience.told(
+                "storage_away",
+                f"the storage is away ({_first_line(error)}): trials go on, nothing new begins; "
+                f"given up in {left:.0f} s",
+            )
+        patience.stop.wait(min(_RETRY_SECONDS, left))
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the same work may succeed later: the server, the network or the disk is away."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,316 @@
+"""Optuna's tables, written and read row-wise: one transaction a step of a study.
+
+Optuna's own storage commits each parameter, attribute and state by itself, which costs ten times
+as much and leaves half-written rows where a driver dies.  The schema is Optuna's (it refuses a
+database of another version when it is opened), so every tool of Optuna's reads what is here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
+from optuna.trial import TrialState
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+_STUDIES: Table = models.StudyModel.__table__
+_DIRECTIONS: Table = models.StudyDirectionModel.__table__
+_STUDY_USER: Table = models.StudyUserAttributeModel.__table__
+_STUDY_SYSTEM: Table = models.StudySystemAttributeModel.__table__
+_TRIALS: Table = models.TrialModel.__table__
+_PARAMS: Table = models.TrialParamModel.__table__
+_VALUES: Table = models.TrialValueModel.__table__
+_TRIAL_USER: Table = models.TrialUserAttributeModel.__table__
+_TRIAL_SYSTEM: Table = models.TrialSystemAttributeModel.__table__
+
+FIXED = "fixed_params"
+"""Optuna's attribute of a row that was enqueued: raw draws by dimension."""
+
+ENQUEUED = "ablate:enqueued"
+
+
+@dataclass
+class Stored:
+    """A row as it is in the database."""
+
+    trial_id: int
+    number: int
+    state: TrialState
+    started: datetime | None
+    finished: datetime | None
+    values: list[float] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for a row, as Optuna stores it.
+
+    Attributes:
+        params: by dimension: the external value; distributions: the domain of each.
+        system: attributes that a sampler keeps on its trials.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    system: Mapping[str, Any] = field(default_factory=dict)
+
+
+# -- the study -----------------------------------------------------------------------------
+
+
+def insert_study(
+    connection: Connection,
+    name: str,
+    directions: Sequence[str],
+    metrics: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> int:
+    """A new study with its attributes; its id.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: if there is one of that name.
+    """
+    inserted = connection.execute(_STUDIES.insert().values(study_name=name))
+    study_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+    rows = [
+        {"study_id": study_id, "objective": place, "direction": StudyDirection[way.upper()]}
+        for place, way in enumerate(directions)
+    ]
+    connection.execute(_DIRECTIONS.insert(), rows)
+    # So that other tools on the same storage show the objectives by name.
+    set_study_attributes(connection, study_id, {_SYSTEM_ATTR_METRIC_NAMES: list(metrics)}, True)
+    set_study_attributes(connection, study_id, attributes)
+    return study_id
+
+
+def find_study(connection: Connection, name: str) -> int | None:
+    found = connection.execute(select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == name))
+    study_id: int | None = found.scalar_one_or_none()
+    return study_id
+
+
+def study_names(connection: Connection) -> list[str]:
+    return [str(name) for name in connection.execute(select(_STUDIES.c.study_name)).scalars()]
+
+
+def study_attributes(
+    connection: Connection, study_id: int, *, system: bool = False
+) -> dict[str, Any]:
+    table = _STUDY_SYSTEM if system else _STUDY_USER
+    query = select(table.c.key, table.c.value_json).where(table.c.study_id == study_id)
+    return {key: json.loads(value) for key, value in connection.execute(query)}
+
+
+def set_study_attributes(
+    connection: Connection, study_id: int, values: Mapping[str, Any], system: bool = False
+) -> None:
+    table = _STUDY_SYSTEM if system else _STUDY_USER
+    _upsert(connection, table, "study_id", study_id, values)
+
+
+# -- rows ----------------------------------------------------------------------------------
+
+
+def lock_rows(connection: Connection, study_id: int) -> int:
+    """Let nobody else append rows before the transaction ends; how many there are."""
+    connection.execute(
+        update(_STUDIES)
+        .where(_STUDIES.c.study_id == study_id)
+        .values(study_name=_STUDIES.c.study_name)
+    )
+    last = select(_TRIALS.c.number).where(_TRIALS.c.study_id == study_id)
+    number = connection.execute(last.order_by(_TRIALS.c.trial_id.desc()).limit(1)).scalar()
+    return 0 if number is None else int(number) + 1
+
+
+def count_rows(connection: Connection, study_id: int) -> dict[TrialState, int]:
+    query = select(_TRIALS.c.state, func.count()).where(_TRIALS.c.study_id == study_id)
+    found = connection.execute(query.group_by(_TRIALS.c.state))
+    return {row[0]: int(row[1]) for row in found}
+
+
+def insert_row(
+    connection: Connection,
+    study_id: int,
+    number: int,
+    *,
+    state: TrialState,
+    draws: Draws,
+    attributes: Mapping[str, Any],
+) -> int:
+    """A row with all that belongs to it; its id."""
+    started = _now() if state == TrialState.RUNNING else None
+    inserted = connection.execute(
+        _TRIALS.insert().values(
+            study_id=study_id, number=number, state=state, datetime_start=started
+        )
+    )
+    trial_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+    set_draws(connection, trial_id, draws)
+    set_attributes(connection, trial_id, attributes)
+    return trial_id
+
+
+def find_row(
+    connection: Connection, study_id: int, number: int, key: str, value: Any
+) -> int | None:
+    """The id of the row of this number, where its attribute `key` is `value`."""
+    query = (
+        select(_TRIALS.c.trial_id, _TRIAL_USER.c.value_json)
+        .join(_TRIAL_USER, _TRIAL_USER.c.trial_id == _TRIALS.c.trial_id)
+        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.number == number)
+        .where(_TRIAL_USER.c.key == key)
+    )
+    found = [row for row in connection.execute(query) if json.loads(row[1]) == value]
+    return int(found[0][0]) if found else None
+
+
+def start_row(connection: Connection, trial_id: int) -> None:
+    """A waiting row becomes a running one; any other stays as it is."""
+    connection.execute(
+        update(_TRIALS)
+        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.WAITING)
+        .values(state=TrialState.RUNNING, datetime_start=_now())
+    )
+
+
+def set_draws(connection: Connection, trial_id: int, draws: Draws) -> None:
+    """The parameters of a row that has none yet."""
+    if draws.params:
+        have = select(_PARAMS.c.param_name).where(_PARAMS.c.trial_id == trial_id)
+        there = set(connection.execute(have).scalars())
+        rows = [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": draws.distributions[name].to_internal_repr(value),
+                "distribution_json": distribution_to_json(draws.distributions[name]),
+            }
+            for name, value in draws.params.items()
+            if name not in there
+        ]
+        if rows:
+            connection.execute(_PARAMS.insert(), rows)
+    if draws.system:
+        _upsert(connection, _TRIAL_SYSTEM, "trial_id", trial_id, draws.system)
+
+
+def set_attributes(connection: Connection, trial_id: int, values: Mapping[str, Any]) -> None:
+    _upsert(connection, _TRIAL_USER, "trial_id", trial_id, values)
+
+
+def end_row(
+    connection: Connection, trial_id: int, state: TrialState, values: Sequence[float] = ()
+) -> None:
+    """Make a row terminal; one that is terminal already stays as it is."""
+    ended = connection.execute(
+        update(_TRIALS)
+        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
+        .values(state=state, datetime_complete=_now())
+    )
+    if ended.rowcount and values:
+        stored = map(models.TrialValueModel.value_to_stored_repr, values)
+        rows = [
+            {"trial_id": trial_id, "objective": place, "value": value, "value_type": kind}
+            for place, (value, kind) in enumerate(stored)
+        ]
+        connection.execute(_VALUES.insert(), rows)
+
+
+def read_rows(connection: Connection, study_id: int) -> list[Stored]:
+    """Every row, in order of number."""
+    columns = _TRIALS.c
+    query = select(
+        columns.trial_id,
+        columns.number,
+        columns.state,
+        columns.datetime_start,
+        columns.datetime_complete,
+    ).where(columns.study_id == study_id)
+    rows = {
+        row[0]: Stored(row[0], row[1], row[2], _aware(row[3]), _aware(row[4]))
+        for row in connection.execute(query.order_by(columns.number))
+    }
+    value = _VALUES.c
+    restore = models.TrialValueModel.stored_repr_to_value
+    for trial_id, stored, kind in connection.execute(
+        _of_study(
+            select(value.trial_id, value.value, value.value_type), _VALUES, study_id
+        ).order_by(value.trial_id, value.objective)
+    ):
+        rows[trial_id].values.append(restore(stored, kind))
+    attribute = _TRIAL_USER.c
+    query = select(attribute.trial_id, attribute.key, attribute.value_json)
+    for trial_id, key, text in connection.execute(_of_study(query, _TRIAL_USER, study_id)):
+        if trial_id in rows:
+            rows[trial_id].attributes[key] = json.loads(text)
+    return list(rows.values())
+
+
+def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
+    """What was drawn for each row, by its id."""
+    param, system = _PARAMS.c, _TRIAL_SYSTEM.c
+    domains: dict[str, BaseDistribution] = {}
+    found: dict[int, tuple[dict[str, Any], dict[str, BaseDistribution], dict[str, Any]]] = {}
+    query = select(param.trial_id, param.param_name, param.param_value, param.distribution_json)
+    for trial_id, name, value, text in connection.execute(
+        _of_study(query, _PARAMS, study_id).order_by(param.param_id)
+    ):
+        if text not in domains:
+            domains[text] = json_to_distribution(text)
+        params, distributions, _ = found.setdefault(trial_id, ({}, {}, {}))
+        params[name] = domains[text].to_external_repr(value)
+        distributions[name] = domains[text]
+    query = select(system.trial_id, system.key, system.value_json)
+    for trial_id, key, text in connection.execute(_of_study(query, _TRIAL_SYSTEM, study_id)):
+        found.setdefault(trial_id, ({}, {}, {}))[2][key] = json.loads(text)
+    return {trial_id: Draws(*parts) for trial_id, parts in found.items()}
+
+
+# -- within --------------------------------------------------------------------------------
+
+
+def _of_study(query: Any, table: Table, study_id: int) -> Any:
+    joined = query.join(_TRIALS, _TRIALS.c.trial_id == table.c.trial_id)
+    return joined.where(_TRIALS.c.study_id == study_id)
+
+
+def _upsert(
+    connection: Connection, table: Table, owner: str, owner_id: int, values: Mapping[str, Any]
+) -> None:
+    rows = [
+        {owner: owner_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in values.items()
+    ]
+    if not rows:
+        return
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=[owner, "key"], set_={"value_json": insert.excluded.value_json}
+        ),
+        rows,
+    )
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a moment, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)

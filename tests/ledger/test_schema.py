@@ -1,0 +1,38 @@
+"""A database that another version of Optuna or of ablate has written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy
+from test_ledger_rows import make_head
+
+from ablate.errors import StorageError, StudyNotFoundError
+from ablate.ledger.ledger import Ledger
+
+
+def change(url: str, statement: str, **values: object) -> None:
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text(statement), values)
+
+
+@pytest.mark.parametrize("version", ["v0.9.0.a", "v99.0.0.a"])
+def test_tables_of_another_optuna_are_refused(storage_url: str, version: str) -> None:
+    Ledger.create(storage_url, make_head(), trials=3)
+    change(storage_url, "UPDATE alembic_version SET version_num = :version", version=version)
+    with pytest.raises(StorageError, match=r"must have tables of this Optuna's version") as raised:
+        Ledger.open(storage_url, "rows")
+    message = str(raised.value)
+    assert "\n" not in message
+    password = sqlalchemy.make_url(storage_url).password
+    assert password is None or str(password) not in message
+
+
+def test_a_ledger_of_another_format_is_refused(storage_url: str) -> None:
+    Ledger.create(storage_url, make_head(), trials=3)
+    head = json.dumps({**make_head().to_json(), "format": 99})
+    statement = "UPDATE study_user_attributes SET value_json = :head WHERE key = 'ablate:head'"
+    change(storage_url, statement, head=head)
+    with pytest.raises(StudyNotFoundError, match=r"must be of ledger format 2, got 99\. Use the"):
+        Ledger.open(storage_url, "rows")
