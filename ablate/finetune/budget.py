@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ablate.study.sections.training import DEFAULT_EPOCHS
 from ablate.study.settings import BudgetSettings
-
-DEFAULT_EPOCHS = 4
-"""Of a budget that names no unit."""
 
 
 @dataclass(frozen=True)

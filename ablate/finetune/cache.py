@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from filelock import FileLock
 from ablate.errors import InfrastructureError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+AWAY = (
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN),
+    *(errno.ENETUNREACH, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED),
+)
+"""What the system says of a network file system that does not answer."""
 
 
 def cache_folder() -> Path:
@@ -67,10 +73,9 @@ def publish_file(path: Path, write: Callable[[Path], None]) -> None:
     """
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
+            temporary.touch(exist_ok=False)  # with the rights of any new file: others may read it
             write(temporary)
             _sync(temporary)
             temporary.replace(path)
@@ -124,6 +129,10 @@ def _writing(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise InfrastructureError(
                 f"{path}: must be written, got {reason!r}. Make room and resume."
+            ) from error
+        if error.errno in AWAY:
+            raise InfrastructureError(
+                f"{path}: must be reachable, got {reason!r}. Bring it back and resume."
             ) from error
         raise UsageError(
             f"{path}: must be in a folder that can be written, got {reason!r}. "

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,78 +12,44 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ablate.errors import InfrastructureError
 from ablate.finetune.cache import publish_file
+from ablate.finetune.durable import CheckpointError, SavedState, load_blob, save_blob
 
-KEPT = 2
-"""States that stay in a folder: the newest, and one to fall back to."""
-
-
-class CheckpointError(InfrastructureError):
-    """A training state is missing or is not what was written; fall back to the one before."""
-
-
-@dataclass(frozen=True)
-class SavedState:
-    """Where a training state is, and what it must be.
-
-    Attributes:
-        epoch: epochs done.
-        uri: absolute path.
-        sha256: of the file.
-    """
-
-    epoch: int
-    uri: str
-    sha256: str
+__all__ = [
+    "CheckpointError",
+    "SavedState",
+    "export_weights",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 
-def save_checkpoint(folder: Path, epoch: int, state: Mapping[str, Any]) -> SavedState:
+def save_checkpoint(folder: str | Path, epoch: int, state: Mapping[str, Any]) -> SavedState:
     """Write a state, flushed to the disk, and remove all but the last two of the folder.
 
     Args:
-        folder: of this trial and attempt alone; made if missing.
+        folder: path or fsspec URI, of this trial and attempt alone; made if missing.
         epoch: epochs done.
         state: tensors and plain Python data, as `torch.load(weights_only=True)` reads them.
 
     Raises:
         UsageError: if the folder cannot be written.
-        InfrastructureError: if the disk is full or broken.
+        InfrastructureError: if the disk is full or broken, or the file system does not answer.
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    content = buffer.getbuffer()
-    path = folder.absolute() / f"epoch-{epoch:06d}.pt"
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    publish_file(path, write)
-    for old in sorted(path.parent.glob("epoch-*.pt"))[:-KEPT]:
-        old.unlink(missing_ok=True)
-    return SavedState(epoch, str(path), hashlib.sha256(content).hexdigest())
+    return save_blob(str(folder), epoch, buffer.getvalue())
 
 
 def load_checkpoint(saved: SavedState) -> dict[str, Any]:
     """Read a state back, on the CPU.
 
     Raises:
-        CheckpointError: if the file is missing or its content is another one.
+        CheckpointError: if the state is missing or its content is another one.
+        InfrastructureError: if its file system does not answer.
     """
-    try:
-        content = Path(saved.uri).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{saved.uri}: the state of epoch {saved.epoch} must be readable, "
-            f"got {error.strerror!r}. Go on from the one before."
-        ) from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != saved.sha256:
-        raise CheckpointError(
-            f"{saved.uri}: sha256 must be {saved.sha256[:12]}, got {sha256[:12]}. "
-            "Go on from the one before."
-        )
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    content = io.BytesIO(load_blob(saved))
+    state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
     return state
 
 

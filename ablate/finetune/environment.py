@@ -105,6 +105,20 @@ def resolve_environment(
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)
 
 
+def limit_gpu_memory(fraction: float) -> None:
+    """Cap what this process may take of each GPU it sees, before it first uses one.
+
+    What goes beyond is an out-of-memory error of this process, and none of those beside it.
+
+    Args:
+        fraction: of the GPU's memory, above 0, at most 1.
+    """
+    import torch
+
+    for device in range(torch.cuda.device_count()):
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
 def _keep_freed_memory() -> None:
     """Let the C library keep what torch frees, where it is glibc.
 

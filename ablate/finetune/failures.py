@@ -42,7 +42,7 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
         raise OutOfMemoryError(
             f"finetune.batch_size: a step must fit into memory, got out of memory with batch size "
             f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, "
-            f"or lower finetune.batch_size or dataset.image_size."
+            f"lower finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
         ) from error
 
 

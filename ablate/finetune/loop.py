@@ -19,7 +19,7 @@ from torch import nn
 
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import AblateError
+from ablate.errors import NotFiniteError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.averaging import average_weights
 from ablate.finetune.budget import Budget
@@ -38,10 +38,6 @@ from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSetti
 
 _CHECKED_STEPS = 50
 """Steps between two looks at the loss, since each look makes a GPU wait."""
-
-
-class NotFiniteError(AblateError):
-    """A loss or an output is NaN or infinite: the training has diverged."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from ablate.distortion.shapes import ByteImages
+from ablate.errors import NotFiniteError
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.environment import Environment
-from ablate.finetune.loop import NotFiniteError
 from ablate.robustness.evaluation_set import EvaluationSet
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}

@@ -85,8 +85,8 @@ class TrialRun:
         """
         return self._finetuning.run_epoch()
 
-    def save(self, folder: Path) -> SavedState:
-        """Write the training state; `folder` is this trial's and attempt's alone.
+    def save(self, folder: str) -> SavedState:
+        """Write the training state; `folder` is a path or URI, this trial's and attempt's alone.
 
         Raises:
             UsageError: if the folder cannot be written.

@@ -30,11 +30,6 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert (state["epoch"], state["seconds"]) == (3, 1.5)
 
 
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
-    saved = [save_checkpoint(tmp_path, epoch, STATE) for epoch in (8, 9, 10, 11)]
-    assert sorted(tmp_path.iterdir()) == [Path(state.uri) for state in saved[-2:]]
-
-
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     saved = save_checkpoint(tmp_path, 3, STATE)
     path = Path(saved.uri)

@@ -8,10 +8,11 @@ import math
 import pytest
 import torch
 
+from ablate.errors import NotFiniteError
 from ablate.finetune.augment.combined import CombinedAugmentations
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.environment import resolve_environment
-from ablate.finetune.loop import EpochReport, Finetuning, NotFiniteError
+from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model.build import build_model
 from ablate.finetune.model.taps import layer_names

@@ -365,8 +365,8 @@ def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
         raise error
     assert str(caught.value) == (
         "finetune.batch_size: a step must fit into memory, got out of memory with batch size 128, "
-        "256 images at once. Raise finetune.accumulation_steps, or lower finetune.batch_size or "
-        "dataset.image_size."
+        "256 images at once. Raise finetune.accumulation_steps, lower finetune.batch_size or "
+        "dataset.image_size, or raise run.gpu_memory_fraction."
     )
 
 

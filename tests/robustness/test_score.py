@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.errors import NotFiniteError
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.environment import Environment
-from ablate.finetune.loop import NotFiniteError
 from ablate.finetune.model.build import build_model
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import predict_classes, score

@@ -115,7 +115,7 @@ def test_the_plain_finetune_sees_no_distortion(bench: Workbench) -> None:
 def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
     whole = TrialRun(bench, VALUES, SEEDS)
     whole.run_epoch()
-    saved = whole.save(tmp_path)
+    saved = whole.save(str(tmp_path))
     seconds = whole.finish().train_seconds
     whole.run_epoch()
     later = TrialRun(bench, VALUES, SEEDS)
@@ -130,7 +130,7 @@ def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
 def test_a_damaged_state_changes_nothing(bench: Workbench, tmp_path: Path) -> None:
     run = TrialRun(bench, VALUES, SEEDS)
     run.run_epoch()
-    saved = run.save(tmp_path)
+    saved = run.save(str(tmp_path))
     before = bits(run)
     with pytest.raises(CheckpointError):
         run.restore(replace(saved, sha256="0" * 64))

@@ -1,0 +1,280 @@
+"""Training states as bytes: on paths, and on file systems that fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import known_implementations
+
+from ablate.errors import InfrastructureError, MissingDependencyError, UsageError
+from ablate.finetune.durable import (
+    CheckpointError,
+    SavedState,
+    check_writable,
+    folder_bytes,
+    is_uri,
+    list_folder,
+    load_blob,
+    remove_folder,
+    remove_state,
+    save_blob,
+)
+from tests.conftest import missing
+
+CONTENT = bytes(range(256)) * 40
+
+
+class RenamingFileSystem(MemoryFileSystem):
+    """In memory, with a rename of its own, as sftp has; notes what was renamed."""
+
+    protocol = "renaming"
+    store: dict = {}  # noqa: RUF012
+    pseudo_dirs: list = [""]  # noqa: RUF012
+    renamed: list = []  # noqa: RUF012
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.removeprefix("renaming://").strip("/")
+
+    def mv(self, old: str, new: str) -> None:
+        self.renamed.append((old, new))
+        self.store[new] = self.store.pop(old)
+
+
+class BrokenFileSystem(MemoryFileSystem):
+    """In memory; raises on every write what its URI's first folder names."""
+
+    protocol = "broken"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.removeprefix("broken://").strip("/")
+
+    def pipe_file(
+        self, path: str, value: bytes, mode: str = "overwrite", **options: object
+    ) -> None:
+        if path.startswith("/torn"):
+            super().pipe_file(path, value[:-1], mode)
+            return
+        raise {"rights": PermissionError("Access Denied"), "away": TimeoutError("no answer")}[
+            path.split("/")[1]
+        ]
+
+    def cat_file(self, path: str, *_: object, **options: object) -> bytes:
+        raise TimeoutError("no answer")
+
+
+fsspec.register_implementation("renaming", RenamingFileSystem, clobber=True)
+fsspec.register_implementation("broken", BrokenFileSystem, clobber=True)
+
+
+@pytest.fixture(params=["path", "file", "memory", "renaming"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A folder that does not exist yet, on every kind of file system."""
+    name = f"{uuid4().hex}/00012/attempt-2"
+    roots = {"path": f"{tmp_path}/", "file": f"file://{tmp_path}/"}
+    folder = roots.get(request.param, f"{request.param}://") + name
+    yield folder
+    remove_folder(folder)
+
+
+def test_what_is_saved_comes_back(folder: str) -> None:
+    saved = save_blob(folder, 3, CONTENT)
+    assert (saved.epoch, saved.sha256) == (3, sha256(CONTENT).hexdigest())
+    assert load_blob(saved) == CONTENT
+    assert saved.uri == folder.removeprefix("file://") + "/epoch-000003.state"
+
+
+def test_nothing_is_removed_but_what_is_named(folder: str) -> None:
+    saved = [save_blob(folder, epoch, CONTENT) for epoch in (1, 2, 3)]
+    remove_state(saved[0].uri)
+    remove_state(saved[0].uri)  # gone already
+    assert sorted(list_folder(folder)) == ["epoch-000002.state", "epoch-000003.state"]
+    assert folder_bytes(folder) == 2 * len(CONTENT)
+
+
+def test_a_saved_epoch_is_replaced(folder: str) -> None:
+    save_blob(folder, 3, b"before")
+    assert load_blob(save_blob(folder, 3, b"after")) == b"after"
+    assert list_folder(folder) == ["epoch-000003.state"]
+
+
+def test_a_missing_state_is_a_checkpoint_error(folder: str) -> None:
+    saved = SavedState(4, f"{folder}/epoch-000004.state", "0" * 64)
+    with pytest.raises(CheckpointError) as error:
+        load_blob(saved)
+    assert str(error.value) == (
+        f"{saved.uri}: the state of epoch 4 must be readable, got 'No such file or directory'. "
+        "Go on from the one before."
+    )
+
+
+def test_a_state_where_nothing_of_its_kind_is_read_is_given_up() -> None:
+    with pytest.raises(CheckpointError) as error:
+        load_blob(SavedState(1, "s4://bucket/epoch-000001.state", "0" * 64))
+    assert str(error.value).startswith("s4://bucket/epoch-000001.state: must be a protocol that ")
+
+
+def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: str) -> None:
+    before, torn = save_blob(folder, 1, CONTENT), save_blob(folder, 2, CONTENT)
+    with fsspec.open(torn.uri, "wb") as file:
+        file.write(CONTENT[:1000])
+    with pytest.raises(CheckpointError) as error:
+        load_blob(torn)
+    assert str(error.value) == (
+        f"{torn.uri}: sha256 must be {torn.sha256[:12]}, got "
+        f"{sha256(CONTENT[:1000]).hexdigest()[:12]}. Go on from the one before."
+    )
+    assert load_blob(before) == CONTENT
+
+
+def test_a_folder_is_removed_and_may_be_missing(folder: str) -> None:
+    saved = save_blob(folder, 1, CONTENT)
+    remove_folder(folder)
+    assert (folder_bytes(folder), list_folder(folder)) == (0, [])
+    with pytest.raises(CheckpointError):
+        load_blob(saved)
+    remove_folder(folder)
+
+
+def test_a_good_folder_is_writable_and_left_empty(folder: str) -> None:
+    check_writable(folder)
+    assert list_folder(folder) == []
+
+
+def test_a_file_system_with_a_rename_never_shows_half_a_state() -> None:
+    folder = f"renaming://{uuid4().hex}"
+    RenamingFileSystem.renamed.clear()
+    save_blob(folder, 1, CONTENT)
+    ((old, new),) = RenamingFileSystem.renamed
+    assert new == f"/{folder.removeprefix('renaming://')}/epoch-000001.state"
+    assert old.startswith(new.replace("epoch", ".epoch") + ".")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://bucket/states", True),
+        ("file:///states", True),
+        ("simplecache::s3://bucket", True),
+        ("/states", False),
+        ("states/of:mine", False),
+        ("../states", False),
+        ("/a/b://c", False),
+    ],
+)
+def test_is_uri(text: str, expected: bool) -> None:
+    assert is_uri(text) is expected
+
+
+def refusal(folder: str, kind: type[Exception]) -> str:
+    """What is said before the first trial and at a save: the same kind of error, one line."""
+    with pytest.raises(kind) as saving:
+        save_blob(folder, 1, CONTENT)
+    with pytest.raises(kind) as error:
+        check_writable(folder)
+    assert type(saving.value) is type(error.value) is kind
+    assert "\n" not in f"{saving.value}{error.value}"
+    return str(error.value)
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    assert refusal("s4://bucket/states", UsageError) == (
+        "s4://bucket/states: must be a protocol that fsspec knows, got s4. "
+        "Write a path, or s3://, gs://, abfs://, sftp://, ..."
+    )
+
+
+def test_a_protocol_without_its_package_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(known_implementations, "nopackage", {"class": "no_such_fs.FileSystem"})
+    assert refusal("nopackage://bucket", MissingDependencyError) == (
+        "nopackage://bucket: needs a package for nopackage://, which is not installed. "
+        "pip install no_such_fs."
+    )
+
+
+def test_a_password_in_a_uri_is_refused_and_not_shown() -> None:
+    text = refusal("sftp://me:hunter2@host/states", UsageError)
+    assert text == (
+        "sftp://...: must hold no password, got one. "
+        "Give it in the environment or configuration file of the protocol's package."
+    )
+
+
+def test_chained_protocols_are_refused() -> None:
+    assert refusal("simplecache::memory://states", UsageError) == (
+        "simplecache::memory://states: must be of one protocol, got simplecache::memory. "
+        "Write memory://..."
+    )
+
+
+def test_missing_rights_at_a_uri_are_refused() -> None:
+    assert refusal("broken://rights", UsageError) == (
+        "broken://rights: must be there with the right to read and write, got "
+        "PermissionError: Access Denied. Check the bucket's name and the credentials."
+    )
+
+
+def test_a_uri_that_does_not_answer_is_the_infrastructures_fault() -> None:
+    assert refusal("broken://away", InfrastructureError) == (
+        "broken://away: must be reachable, got TimeoutError: no answer. Bring it back and resume."
+    )
+    with pytest.raises(InfrastructureError) as error:
+        load_blob(SavedState(1, "broken://away/epoch-000001.state", "0" * 64))
+    assert not isinstance(error.value, CheckpointError)  # it may be whole: not given up
+
+
+def test_what_arrives_shortened_is_not_durable() -> None:
+    with pytest.raises(InfrastructureError) as error:
+        save_blob("broken://torn", 1, CONTENT)
+    assert str(error.value) == (
+        "broken://torn/epoch-000001.state: must be 10240 bytes after writing, got 10239. "
+        "Check the storage and resume."
+    )
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    text = refusal(f"{tmp_path}/file/states", UsageError)
+    assert "must be in a folder that can be written, got " in text
+    assert text.endswith("Choose another folder or change its owner.")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        missing("the right to mount a tmpfs")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_costs_no_state_that_was_there(small_disk: Path) -> None:
+    folder = str(small_disk / "attempt-1")
+    saved = [save_blob(folder, epoch, CONTENT) for epoch in (1, 2)]
+    (small_disk / "filler").write_bytes(bytes(40_960))
+    with pytest.raises(InfrastructureError) as error:
+        save_blob(folder, 3, CONTENT)
+    assert str(error.value) == (
+        f"{folder}/epoch-000003.state: must be written, got 'No space left on device'. "
+        "Make room and resume."
+    )
+    assert [load_blob(state) for state in saved] == [CONTENT, CONTENT]
+    assert len(list_folder(folder)) == 2  # no temporary file takes the room that is left
+    (small_disk / "filler").unlink()
+    assert load_blob(save_blob(folder, 3, CONTENT)) == CONTENT

@@ -1,0 +1,157 @@
+"""Weights copied out of a run, and what a run has on disk."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import UsageError
+from ablate.export import checkpoint_bytes, export_weights_of
+from ablate.finetune.durable import save_blob
+from ablate.ledger.record import Failure, StudyRecord
+from ablate.search.task import checkpoint_folder, weights_file
+from ablate.study.scores import ReportedScores
+from tests.example_records import example_record, example_row, example_scores
+
+ROWS = (
+    example_row(0, (0.9, 0.6), scores=example_scores(0.9, 0.6)),
+    example_row(1, (0.8, 0.5), scores=example_scores(0.8, 0.5)),
+    example_row(2, None, state="FAIL", failure=Failure("raised", "ValueError: no images")),
+    example_row(3, None, state="RUNNING"),
+    example_row(4, (0.9, 0.6), scores=ReportedScores({"loss": 0.9})),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run's folder with the weights of the plain finetune and of trial 1."""
+    for number, content in ((None, b"plain"), (1, b"one")):
+        file = weights_file(tmp_path / "runs" / "example", number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return tmp_path / "runs" / "example"
+
+
+def refusal(
+    record: StudyRecord, folder: Path, number: int | None, output: str = "out.safetensors"
+) -> str:
+    """What is said; nothing is written."""
+    file = folder / output
+    with pytest.raises(UsageError) as error:
+        export_weights_of(record, folder, number, file)
+    assert not file.exists()
+    assert "\n" not in str(error.value)
+    return str(error.value).replace(str(folder), "RUN")
+
+
+def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "folder" / "one.safetensors"
+    assert export_weights_of(example_record(ROWS), folder, 1, output) == output
+    assert output.read_bytes() == b"one"
+    assert weights_file(folder, 1).exists()
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_plain_replaces_a_file_that_is_there(
+    folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("out.safetensors").write_bytes(b"older, and longer")
+    output = export_weights_of(example_record(ROWS), folder, None, Path("out.safetensors"))
+    assert output == work / "out.safetensors"
+    assert output.read_bytes() == b"plain"
+
+
+def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    output = export_weights_of(example_record(ROWS), folder, 1, tmp_path / "one.safetensors")
+    assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((tmp_path / "any").stat().st_mode)
+
+
+def test_a_number_that_is_not_there(folder: Path) -> None:
+    assert refusal(example_record(ROWS), folder, 5) == (
+        "trial 5: must be a trial of example, got a number that it has not. Its trials: 0 to 4."
+    )
+    assert refusal(example_record(ROWS[:1]), folder, -1).endswith("Its trials: 0 alone.")
+    assert refusal(example_record(), folder, 0).endswith("Its trials: none.")
+
+
+def test_a_trial_that_is_not_complete(folder: Path) -> None:
+    assert refusal(example_record(ROWS), folder, 2) == (
+        "trial 2: must be COMPLETE, got FAIL (ValueError: no images). "
+        "Only a complete trial has weights: name another."
+    )
+    assert "must be COMPLETE, got RUNNING. Only" in refusal(example_record(ROWS), folder, 3)
+
+
+def test_a_plain_finetune_that_is_not_finished(folder: Path) -> None:
+    record = example_record(ROWS, references={"baseline": example_scores(0.95, 0.6)})
+    assert refusal(record, folder, None) == (
+        "plain: must be finished, got example without the plain finetune's scores. "
+        "Resume the study, or name a trial by its number."
+    )
+
+
+def test_a_training_loop_of_the_studys_own_keeps_its_weights_itself(folder: Path) -> None:
+    assert refusal(example_record(ROWS), folder, 4) == (
+        "trial 4: must be a finetune of ablate's own, got a training loop of the study's. "
+        "Its weights are where that loop puts them."
+    )
+
+
+def test_weights_that_were_removed(folder: Path) -> None:
+    record = example_record(ROWS, run={"keep_checkpoints": 1})
+    assert refusal(record, folder, 0) == (
+        "trial 0: must have its weights, got them removed, since run.keep_checkpoints is 1. "
+        "`run.keep_checkpoints: all` keeps those of every trial to come."
+    )
+
+
+def test_weights_that_somebody_took(folder: Path) -> None:
+    record = example_record(ROWS, run={"keep_checkpoints": "all"})
+    assert refusal(record, folder, 0) == (
+        "trial 0: must have its weights in RUN/weights/00000.safetensors, got no such file. "
+        "Somebody moved or removed it: put it back."
+    )
+    weights_file(folder, None).unlink()
+    assert refusal(example_record(ROWS), folder, None).startswith("plain: must have its weights in")
+
+
+def test_weights_on_another_host(tmp_path: Path) -> None:
+    assert refusal(example_record(ROWS), tmp_path / "runs" / "example", 1) == (
+        "RUN/weights: must hold the weights of example, got no such folder. "
+        "Run the command on the host and in the folder that the study was launched in."
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "fix"),
+    [
+        ("out.pt", "got '.pt'. Write RUN/out.safetensors."),
+        ("out", "got 'no ending'. Write RUN/out.safetensors."),
+    ],
+)
+def test_another_ending_is_refused(folder: Path, output: str, fix: str) -> None:
+    assert refusal(example_record(ROWS), folder, 1, output) == (
+        f"RUN/{output}: must end in .safetensors, {fix}"
+    )
+
+
+def test_an_output_below_a_file_is_refused(folder: Path) -> None:
+    (folder / "file").touch()
+    text = refusal(example_record(ROWS), folder, 1, "../example/file/out.safetensors")
+    assert "must be in a folder that can be written, got " in text
+
+
+def test_bytes_on_disk(folder: Path) -> None:
+    for checkpoints in (str(folder / "checkpoints"), f"memory:/{folder}/states"):
+        assert checkpoint_bytes(folder, checkpoints) == (0, 8)
+        for epoch in (1, 2, 3):
+            save_blob(f"{checkpoint_folder(checkpoints, 3)}/attempt-1", epoch, bytes(1000))
+        assert checkpoint_bytes(folder, checkpoints) == (2000, 8)
+
+
+def test_bytes_that_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
+    assert checkpoint_bytes(tmp_path / "elsewhere", str(folder)) is None
+    assert checkpoint_bytes(folder, "nosuchprotocol://bucket") is None
