@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.api import launch, load_trials, plot_pareto, read, resume
+    from ablate.api import enqueue, launch, load_trials, plot_pareto, read, resume
     from ablate.errors import AblateError
     from ablate.finetune.augment.combined import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
     from ablate.finetune.model.taps import FeatureTaps
+    from ablate.search.trial.context import TrialContext
 
 _HOMES = {
     "AblateError": "ablate.errors",
@@ -23,6 +24,8 @@ _HOMES = {
     "FMALoss": "ablate.finetune.loss.fma",
     "FeatureTaps": "ablate.finetune.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",
+    "TrialContext": "ablate.search.trial.context",
+    "enqueue": "ablate.api",
     "launch": "ablate.api",
     "load_trials": "ablate.api",
     "plot_pareto": "ablate.api",
@@ -36,6 +39,8 @@ __all__ = [
     "FMALoss",
     "FeatureTaps",
     "StabilityLoss",
+    "TrialContext",
+    "enqueue",
     "launch",
     "load_trials",
     "plot_pareto",

@@ -6,15 +6,17 @@ or `#NAME` with ABLATE_STORAGE in the environment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.lifecycle import RunOptions, begin, check_same_study, go_on, shown_folder
+from ablate.lifecycle import begin, check_same_study, go_on, shown_folder
 from ablate.locate import Place, locate, place_of_file
+from ablate.running import RunOptions
+from ablate.study.settings import SearchBudgetSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +58,14 @@ def launch(
                 raise  # another driver has begun it meanwhile
     ledger = Ledger.open(place.url, place.name)
     check_same_study(ledger, place, run)
-    if _is_finished(ledger):
+    if _is_finished(ledger, place):
         return ledger.read()
     if not resume:
         raise StudyExistsError(
             f"study {place.name}: launch begins a study, got one that is begun and unfinished in "
             f"{place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or launch --resume."
         )
-    return go_on(ledger, place, run, ledger.trials)
+    return go_on(ledger, place, run, None)
 
 
 def resume(
@@ -86,7 +88,12 @@ def resume(
     ledger = _open(place)
     check_same_study(ledger, place, run)
     total = _total(ledger, trials, add)
-    if total == ledger.trials and _is_finished(ledger):
+    if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+        raise UsageError(
+            f"study {place.name}: a budget that is spent must be raised before more rows are asked "
+            f"for, got {ledger.spent}. Raise it in the study file, then ablate resume FILE."
+        )
+    if total in (None, ledger.trials) and _is_finished(ledger, place):
         return ledger.read()
     place.make_folder()
     return go_on(ledger, place, run, total)
@@ -95,6 +102,42 @@ def resume(
 def read(study: str | Path) -> StudyRecord:
     """A study and its rows, as frozen data, at this moment."""
     return _open(locate(str(study))).read()
+
+
+def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
+    """Append a row with these parameters: the next that is run; it counts towards N.
+
+    A driver that runs meanwhile takes it up; where nobody drives, `resume` does.
+
+    Args:
+        values: by dotted key, as the study's space has them; what is left out is drawn.
+
+    Returns:
+        The row's number.
+
+    Raises:
+        ParameterError: if a key is not searched, or a value is outside its range.
+        StudyNotFoundError: if there is no such study.
+    """
+    return _open(locate(str(study))).enqueue(values)
+
+
+def events(study: str | Path, trial: int | None = None) -> list[dict[str, Any]]:
+    """What happened in the runs of a study, oldest first (`ablate.search.events`).
+
+    Args:
+        trial: only what happened to this one.
+    """
+    from ablate.search.events import read_events
+
+    return read_events(locate(str(study)).folder, trial)
+
+
+def trial_output(study: str | Path, trial: int) -> list[tuple[Path, str]]:
+    """What the attempts of a trial printed: each one's file and its text."""
+    folder = locate(str(study)).folder / "logs" / f"{trial:05d}"
+    files = sorted(folder.glob("attempt-*.log"), key=lambda file: int(file.stem.split("-")[1]))
+    return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
 
 
 def load_trials(study: str | Path) -> pd.DataFrame:
@@ -121,8 +164,8 @@ def _open(place: Place) -> Ledger:
     return Ledger.open(place.url, place.name)
 
 
-def _total(ledger: Ledger, trials: int | None, add: int | None) -> int:
-    """N, as the options of a resume say it."""
+def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
+    """N, as the options of a resume say it; none where they say nothing."""
     if trials is not None and add is not None:
         raise UsageError("--trials and --add: one of them, got both. --trials is a new total.")
     there = sum(ledger.counts().values())
@@ -133,14 +176,22 @@ def _total(ledger: Ledger, trials: int | None, add: int | None) -> int:
         )
     if add is not None and add < 1:
         raise UsageError(f"--add: must be at least 1, got {add}.")
-    return trials if trials is not None else ledger.trials + (add or 0)
+    return ledger.trials + add if add is not None else trials
 
 
-def _is_finished(ledger: Ledger) -> bool:
+def _is_finished(ledger: Ledger, place: Place) -> bool:
     counts = ledger.counts()
+    there = sum(counts.values())
     terminal = sum(counts[state] for state in TERMINAL)
-    return (
-        terminal >= ledger.trials
-        and terminal == sum(counts.values())
-        and "plain" in ledger.references
-    )
+    if ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+        there -= counts["WAITING"]
+    elif there < ledger.trials:
+        return False
+    needs_plain = ledger.head.study.trainable is None
+    return terminal == there and ("plain" in ledger.references or not needs_plain)
+
+
+def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:
+    """The limits of the search: those that the user's file has now, else those in the ledger."""
+    study = place.study if place is not None and place.study is not None else ledger.head.study
+    return study.search.budget

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.errors import UsageError
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.environment import resolve_environment
 from ablate.finetune.model import is_external
-from ablate.lifecycle import RunOptions, make_executor
 from ablate.locate import place_of_file
 from ablate.robustness.estimate import TrialEstimate, estimate_trial
 from ablate.robustness.workbench import Workbench
+from ablate.running import RunOptions, make_executor
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
     place = place_of_file(file, overrides)
     study = place.study
     assert study is not None
+    if study.trainable is not None:
+        raise UsageError(
+            f"{file}: --dry-run estimates a finetuning, got trainable {study.trainable}, of which "
+            "nothing is known. Launch it with --set search.trials=1."
+        )
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial
     executor.close()

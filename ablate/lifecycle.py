@@ -6,67 +6,20 @@ Nothing is written to a study before its lease is held: a second driver is refus
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from ablate.errors import FingerprintError
-from ablate.finetune.cache import cache_folder
-from ablate.finetune.environment import Environment
 from ablate.ledger.head import Head
-from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.locate import Place
-from ablate.search.drive import drive, sigterm_as_exception
-from ablate.search.executor import Executor
-from ablate.search.progress import Progress, Silent
-from ablate.search.task import Job
+from ablate.running import RunOptions, drive_to_end, leased, prepare, running_on
+from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import changed_keys, noted_keys, study_fingerprint
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
-
-if TYPE_CHECKING:
-    from ablate.robustness.workbench import Prepared
-
-ExecutorName = Literal["ray", "inline"]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is carried out; nothing here changes a score.
-
-    Attributes:
-        executor: "ray", or "inline" for a for-loop in this process.
-        ray_address: of a running cluster; none starts Ray on this machine.
-        takeover: drive the study even where another driver seems to be alive.
-        accept_environment: go on although device, precision, threads or torch have changed.
-        progress: is told what happens.
-    """
-
-    executor: ExecutorName = "ray"
-    ray_address: str | None = None
-    takeover: bool = False
-    accept_environment: bool = False
-    progress: Progress = field(default_factory=Silent)
-
-
-def make_executor(run: RunOptions, study: Study, secret: Sequence[str] = ()) -> Executor:
-    """The executor that the options name; close it when done.
-
-    Args:
-        secret: variables of the environment that its processes must not inherit.
-    """
-    if run.executor == "inline":
-        from ablate.search.executor import InlineExecutor
-
-        return InlineExecutor(study.run)
-    from ablate.search.ray_tune import RayExecutor
-
-    return RayExecutor(study.run, run.ray_address, secret)
 
 
 def begin(place: Place, run: RunOptions) -> StudyRecord:
@@ -80,39 +33,44 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     study, base = _for_workers(place.study), place.file.absolute().parent
     space = parse_space(study, names_for(study.model.name, base))
     text = _without_password(place)
-    with _running(place, study, base, run) as (executor, job):
-        prepared = _prepare(executor, job, run)
+    identity = secrets.token_hex(4)
+    with running_on(place, study, base, identity, run) as running:
+        prepared = prepare(running, run)
         head = Head(
+            identity=identity,
             study=study,
             text=text,
             space=space.to_json(),
             base=str(base),
             fingerprint=study_fingerprint(study, space, prepared.data_digest),
             baseline_sha256=prepared.baseline_sha256,
-            environment=prepared.environment.to_json(),
+            environment=prepared.environment,
             reference_point=_reference_point(study, prepared),
         )
         ledger = Ledger.create(place.url, head, study.search.trials)
-        with _leased(ledger, run) as lease:
-            return _drive(ledger, lease, executor, job, prepared, run=run)
+        with leased(ledger, run) as lease:
+            return drive_to_end(ledger, lease, running, prepared, run)
 
 
-def go_on(ledger: Ledger, place: Place, run: RunOptions, total: int) -> StudyRecord:
-    """Run a study that is begun to its end, with `total` rows.
+def go_on(ledger: Ledger, place: Place, run: RunOptions, total: int | None) -> StudyRecord:
+    """Run a study that is begun to its end.
+
+    Args:
+        total: rows that it is to have; none: as many as before.
 
     Raises:
         LeaseError: if another driver holds it; nothing is changed then.
         FingerprintError: if data or environment have changed in a way that matters.
     """
-    with _leased(ledger, run) as lease:
+    with leased(ledger, run) as lease:
         _keep_changes(ledger, place, run)
         study, base = ledger.head.study, Path(ledger.head.base)
-        with _running(place, study, base, run) as (executor, job):
-            prepared = _prepare(executor, job, run)
+        with running_on(place, study, base, ledger.head.identity, run) as running:
+            prepared = prepare(running, run)
             _check_same_environment(ledger, prepared, accept=run.accept_environment)
-            if total != ledger.trials:
+            if total is not None:
                 ledger.set_trials(total)
-            return _drive(ledger, lease, executor, job, prepared, run=run)
+            return drive_to_end(ledger, lease, running, prepared, run)
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
@@ -136,60 +94,6 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
 def shown_folder(folder: Path) -> str:
     """A run folder as a person types it."""
     return os.path.relpath(folder)
-
-
-@contextmanager
-def _leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
-    lease = ledger.lease()
-    lease.acquire(takeover=run.takeover)
-    try:
-        yield lease
-    finally:
-        lease.release()
-
-
-@contextmanager
-def _running(
-    place: Place, study: Study, base: Path, run: RunOptions
-) -> Iterator[tuple[Executor, Job]]:
-    """An executor and what it runs; SIGTERM is an exception from here on."""
-    with sigterm_as_exception():
-        run.progress.phase("starting the workers")
-        executor = make_executor(run, study, place.secret)
-        try:
-            resolved = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
-            job = Job(
-                study=study.model_copy(update={"run": resolved}),
-                base=str(base),
-                cache=str(cache_folder()),
-                folder=str(place.folder),
-            )
-            with sigterm_as_exception():  # Ray has put its own handler in between
-                yield executor, job
-        finally:
-            executor.close()
-
-
-def _prepare(executor: Executor, job: Job, run: RunOptions) -> Prepared:
-    run.progress.phase("preparing data, baseline and evaluation set")
-    return executor.prepare(job)
-
-
-def _drive(
-    ledger: Ledger,
-    lease: Lease,
-    executor: Executor,
-    job: Job,
-    prepared: Prepared,
-    *,
-    run: RunOptions,
-) -> StudyRecord:
-    if "baseline" not in ledger.references:
-        ledger.set_reference("baseline", prepared.baseline_scores)
-    run.progress.totals(ledger.read())
-    drive(ledger, lease, executor, job, run.progress)
-    lease.release()  # so that what is read says that nobody drives it any more
-    return ledger.read()
 
 
 def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
@@ -222,28 +126,29 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
             f"study {head.study.name}: what it depends on must be as it was begun, got other "
             f"{', '.join(different)}. Put it back, or launch under another name."
         )
-    now = prepared.environment.to_json()
-    begun = Environment.from_json(dict(head.environment)).to_json()
+    begun, now = head.environment, prepared.environment
     changes = [
-        f"{key}: {begun[key]} -> {now[key]}"
+        f"{key}: {begun.get(key)} -> {now.get(key)}"
         for key in ("device", "precision", "compile", "threads", "torch")
-        if begun[key] != now[key]
+        if begun.get(key) != now.get(key)
     ]
+    if begun.get("code") != now.get("code"):
+        changes.append(f"the code of {head.study.trainable} is another")
     if other_weights:
         changes.append("the baseline's weights came out with other bits")
     if changes and not accept:
         raise FingerprintError(
             f"study {head.study.name}: the environment must be as it was begun, got "
-            f"{'; '.join(changes)}. Scores may differ in the last digits: go back, or add "
+            f"{'; '.join(changes)}. Scores may differ from those that are there: go back, or add "
             "--accept-environment."
         )
     if changes:
         ledger.log({"accepted_environment": changes})
 
 
-def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...]:
+def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:
     """The file's, else the baseline's own values with 10 points of clean accuracy to lose."""
-    if study.search.reference_point is not None:
+    if study.search.reference_point is not None or prepared.baseline_scores is None:
         return study.search.reference_point
     baseline = prepared.baseline_scores.metrics()
     given_up = {"val_clean_accuracy": 0.10}

@@ -290,22 +290,6 @@ def test_a_project_that_moved_goes_on(
     assert len(record.complete) == 2
 
 
-def test_a_study_that_was_cut_off_while_it_was_begun_is_begun_again(
-    write_study: Write, work: Path
-) -> None:
-    import optuna
-
-    (work / "runs" / "torn").mkdir(parents=True)
-    study = optuna.create_study(
-        study_name="torn",
-        storage=f"sqlite:///{work}/runs/torn/study.db",
-        directions=["maximize", "maximize"],
-    )
-    study.set_user_attr("ablate:progress", {"trials": 1})
-    file = write_study("torn", search={"trials": 1})
-    assert len(ablate.launch(file, executor="inline").complete) == 1
-
-
 def test_a_training_seed_may_be_searched(write_study: Write) -> None:
     space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
     file = write_study("seeds", space=space, search={"trials": 5, "sampler": "random"})

@@ -1,68 +1,88 @@
-"""Rows out to the executor, reports back in: the one thread that touches the ledger.
+"""Rows out to the executor, reports back in: the one thread that writes to the ledger.
 
-An executor takes rows and hands in what its workers say.  Neither waits for the storage: reports
-are queued, and applied in order before the next row is asked for, so that a sampler sees every
-result that came before.
+An executor takes rows and hands in what its workers say.  Neither waits for the storage: what is
+handed in is queued, and applied in order before the next row is asked for, so that a sampler sees
+every result that came before.  What a worker has to know at once, whether to stop, is decided in
+memory.
 """
 
 from __future__ import annotations
 
 import queue
-import shutil
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from ablate.errors import AblateError, InfrastructureError, LeaseError
-from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Checkpoint, Failure
-from ablate.ledger.row import Row
-from ablate.search.progress import Progress
+from ablate.errors import AblateError, InfrastructureError, LeaseError, StorageError
+from ablate.ledger.driving import Driving
+from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
+from ablate.search.asha import Asha
+from ablate.search.losses import Losses
+from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
 from ablate.study.params import PLAIN
-from ablate.study.scores import Scores
+from ablate.study.scores import AnyScores, scores_from_json
 
 FINISHED: Literal["finished"] = "finished"
 
-_LOST_CAP = 5
-_LOST_IN_A_ROW = 3
+
+@dataclass
+class _Out:
+    """A row that is out.
+
+    Attributes:
+        began: when it was handed out, by the monotonic clock.
+        epoch: the last that was heard of.
+        ended: its last word has been heard: its worker has to stop.
+    """
+
+    row: Row
+    began: float = field(default_factory=time.monotonic)
+    epoch: int = 0
+    ended: bool = False
 
 
 class Dispatcher:
     """Drives one study to its N rows.
 
     Args:
-        ledger: the study; nobody else may write to it.
-        checkpoints: folder of the training states; a row's is emptied once the row is terminal.
-        progress: is told what happens.
+        driving: the study's rows; nobody else may write to them.
     """
 
-    def __init__(self, ledger: Ledger, checkpoints: Path, progress: Progress) -> None:
-        self._ledger = ledger
-        self._checkpoints = checkpoints
-        self._progress = progress
+    def __init__(self, driving: Driving, around: Surroundings) -> None:
+        self._driving = driving
+        self._study = driving.ledger.head.study
+        self._around = around
+        pruner = self._study.search.pruner
+        self._asha = (
+            Asha(pruner, self._study.objectives, driving.rungs()) if pruner is not None else None
+        )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._again: deque[Row] = deque()
-        self._out: dict[int | None, Row] = {}
+        self._out: dict[int | None, _Out] = {}
         self._ready: deque[Row] = deque()
         self._changed = threading.Condition()
-        self._asking = False
+        self._question: object | None = None
         self._finished = False
         self._closed = False
-        self._lost_in_a_row = 0
+        self._draining: set[int | None] | None = None
+        self._grace: threading.Timer | None = None
+        self._losses = Losses()
+        self.drained = False
         self.error: AblateError | None = None
         self._thread = threading.Thread(target=self._serve, name="ablate-ledger", daemon=True)
         self._inbox.put(self._begin)
         self._thread.start()
 
-    # -- for the executor: any thread, never blocking on the storage -------------------------
+    # -- for the executor: any thread, never waiting for the storage -------------------------
 
     @property
     def stopping(self) -> bool:
-        """True once nothing more will be handed out because of an error."""
-        return self.error is not None
+        """True once every worker has to end: after an error, or when the study is drained."""
+        return self.error is not None or self.drained
 
     def take(self, timeout: float | None) -> Row | Literal["finished"] | None:
         """The next row to run.
@@ -71,40 +91,83 @@ class Dispatcher:
             timeout: seconds to wait for one; none: until there is one.
 
         Returns:
-            A row; `FINISHED` where all rows are terminal (or `error` is set); none where there
-            is nothing to hand out now.
+            A row; `FINISHED` where all rows are terminal (or nothing more is to begin); none
+            where there is nothing to hand out now.
         """
         with self._changed:
-            if not self._asking and not self._ready:
-                self._asking = True
-                self._inbox.put(self._offer)
-            self._changed.wait_for(lambda: self._ready or self._finished or self.error, timeout)
-            if self._finished or self.error:
+            if self._question is None and not self._ready and not self._ending:
+                question = self._question = object()
+                self._inbox.put(lambda: self._answer(question))
+            self._changed.wait_for(lambda: self._ready or self._ending, timeout)
+            if self._ending:
                 return FINISHED
             return self._ready.popleft() if self._ready else None
 
+    @property
+    def _ending(self) -> bool:
+        return self._finished or self.stopping or self._draining is not None
+
     def report(self, row: Row, report: Report) -> None:
-        """What the worker of `row` said."""
-        self._inbox.put(lambda: self._apply(row, report))
+        """What the worker of `row` said; a report that is handed in twice counts once."""
+        with self._changed:
+            out = self._out.get(row.number)
+            if out is None or out.row.attempt != row.attempt or out.ended:
+                return  # a word from an attempt that was given up
+            rung = None
+            if report.entry is not None:
+                epoch = int(report.entry["epoch"])
+                if epoch <= out.epoch and not report.done:
+                    return
+                out.epoch = epoch
+                if self._asha and report.rung is not None and row.number is not None:
+                    rung = self._asha.decide(row.number, epoch, report.rung)
+            out.ended = report.done or (rung is not None and rung.stop)
+            leave = self._draining is not None and not out.ended
+            out.ended |= leave
+        self._inbox.put(lambda: self._apply(out, report, rung, leave=leave))
+
+    def is_stopped(self, row: Row) -> bool:
+        """Whether the worker of `row` has to end its attempt now."""
+        out = self._out.get(row.number)
+        return self.stopping or out is None or out.row.attempt != row.attempt or out.ended
 
     def lose(self, row: Row, reason: str) -> None:
         """The infrastructure lost the attempt: a worker or node died."""
-        self._inbox.put(lambda: self._lose(row, reason))
+        out = self._out.get(row.number)
+        if out is not None and out.row.attempt == row.attempt and not out.ended:
+            out.ended = True
+            self._inbox.put(lambda: self._lose(out, reason, None))
 
     def fail(self, error: AblateError) -> None:
-        """Stop handing out rows, for a reason from outside the ledger."""
+        """Stop everything, for a reason from outside the ledger; the first one stays."""
         with self._changed:
             self.error = self.error or error
             self._changed.notify_all()
 
-    def lease_lost(self) -> None:
-        """Another driver took the study over: nothing may be written any more."""
-        self.fail(LeaseError("the lease on this study was lost: another driver took it over"))
+    def drain(self, reason: str) -> None:
+        """Begin nothing more, and let the epochs under way end, within the grace."""
+        around = self._around
+        with self._changed:
+            if self._draining is not None or self._finished or self.stopping:
+                return
+            # Of rows that wait for a worker, the youngest, nothing is to come.
+            oldest = sorted(self._out.values(), key=lambda out: out.began)[: around.parallel]
+            self._draining = {out.row.number for out in oldest}
+            self.drained = not self._draining
+            self._changed.notify_all()
+        self._grace = threading.Timer(around.grace_seconds, self._end_drain)
+        self._grace.daemon = True
+        self._grace.start()
+        around.note(
+            "drain", f"{reason}: the epochs under way may end, {around.grace_seconds:g} s at most"
+        )
 
     def close(self) -> None:
         """Write what was handed in, and end; a second call does nothing."""
         if not self._closed:
             self._closed = True
+            if self._grace is not None:
+                self._grace.cancel()
             self._inbox.put(self._end)
             self._thread.join()
 
@@ -113,8 +176,8 @@ class Dispatcher:
     def _serve(self) -> None:
         while True:
             apply = self._inbox.get()
-            if isinstance(self.error, LeaseError) and apply != self._end:
-                continue
+            if isinstance(self.error, LeaseError | StorageError) and apply != self._end:
+                continue  # nothing may, or can, be written any more
             try:
                 apply()
             except _End:
@@ -125,98 +188,161 @@ class Dispatcher:
                 self.fail(InfrastructureError(f"the ledger: {type(error).__name__}: {error}"))
                 self.error.__cause__ = error  # type: ignore[union-attr]
 
-    def _end(self) -> None:
-        raise _End
-
     def _begin(self) -> None:
-        if "plain" not in self._ledger.references:
-            seeds = self._ledger.seeds()
+        if self._study.trainable is None and "plain" not in self._driving.ledger.references:
+            seeds = self._driving.seeds()
             self._again.append(Row(number=None, attempt=1, params=PLAIN, seeds=seeds))
-        self._again.extend(self._ledger.adopt())
+        rows, ended = self._driving.adopt()
+        self._again.extend(rows)
+        self._losses.adopt(rows)
+        for record in ended:
+            self._around.ended(record)
+
+    def _answer(self, question: object) -> None:
+        if question is self._question:  # else the end of a row has answered it already
+            self._offer()
 
     def _offer(self) -> None:
-        if self.error or not self._asking:
-            return  # the end of a row has answered the question before it came up
-        row = self._again.popleft() if self._again else self._ledger.ask()
+        if self.error or self._question is None:
+            return
+        row, asked = self._next()
         with self._changed:
             if row is not None:
-                self._asking = False
+                self._question = None
                 self._ready.append(row)
-                self._out[row.number] = row
+                self._out[row.number] = _Out(row)
+                self._around.spending.begin(row.number)
             elif not self._out:
                 self._finished = True
             # Where rows are out, the question stands: the end of one of them answers it.
             self._changed.notify_all()
         if row is not None:
-            self._progress.started(row.number)
+            self._around.log("asked" if asked else "begun", row)
+            self._around.progress.started(row.number)
 
-    def _apply(self, row: Row, report: Report) -> None:
-        if self._out.get(row.number) != row:
-            return  # a word from an attempt that was given up
-        if report.entry is not None:
-            checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
-            if row.number is not None:
-                self._ledger.record_epoch(row.number, report.entry, checkpoint)
-            entry = report.entry
-            self._progress.epoch(row.number, entry["epoch"], entry["epochs"], entry["train_loss"])
+    def _next(self) -> tuple[Row | None, bool]:
+        """The next row to hand out, and whether it is a new one."""
+        if self._again:
+            return self._again.popleft(), False
+        spent = self._around.spending.spent()
+        if spent is None:
+            return self._driving.ask(), True
+        if self._driving.ledger.spent is None:
+            self._driving.ledger.set_spent(spent)
+            self._around.note("spent", f"{spent}: no further trial begins")
+        return None, False
+
+    def _apply(self, out: _Out, report: Report, rung: Rung | None, *, leave: bool) -> None:
+        row = out.row
+        if self._out.get(row.number) is not out:
+            return
+        if report.place and report.place.get("note"):
+            self._around.log("note", row, text=report.place["note"])
         if report.lost is not None:
-            self._lose(row, report.lost)
-        elif report.failure is not None:
-            self._lost_in_a_row = 0
-            self._fail_attempt(row, Failure(**report.failure))
+            self._lose(out, report.lost, report.place)
+            return
+        self._losses.progress(row.number, epoch=report.entry is not None)
+        if report.entry is not None:
+            self._around.epoch(row, report.entry, rung)
+        if report.failure is not None:
+            self._fail_attempt(row, Failure(**report.failure), report)
         elif report.scores is not None:
-            self._lost_in_a_row = 0
-            self._end_row(row, Scores.from_json(dict(report.scores)))
+            self._complete(row, scores_from_json(report.scores), report)
+        elif report.entry is not None:
+            self._record(row, report, rung)
+        if leave:  # a drain: it stays running in the ledger
+            if row.number is not None:
+                self._driving.leave(row.number)
+            self._around.log("left", row)
+            self._release(row.number)
 
-    def _fail_attempt(self, row: Row, failure: Failure) -> None:
-        retries = self._ledger.head.study.run.max_failures
+    def _record(self, row: Row, report: Report, rung: Rung | None) -> None:
+        entry, place = report.entry, report.place
+        assert entry is not None
+        if row.number is None:
+            return
+        if rung is not None and rung.stop:
+            self._end_row(self._driving.prune(row.number, entry, rung, place))
+            return
+        checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
+        for old in self._driving.record_epoch(row.number, entry, checkpoint, rung, place):
+            self._around.janitor.remove_state(old.uri)
+
+    def _complete(self, row: Row, scores: AnyScores, report: Report) -> None:
+        if row.number is None:
+            self._driving.ledger.set_reference("plain", scores)
+            self._around.log("complete", row)
+            self._around.progress.totals(self._driving.ledger.read())
+            self._around.janitor.remove_states(None)
+            self._release(None)
+            return
+        self._end_row(self._driving.complete(row.number, scores, report.entry, report.place))
+
+    def _fail_attempt(self, row: Row, failure: Failure, report: Report) -> None:
+        retries = self._study.run.max_failures
         if failure.kind != "not_finite" and row.failures < retries:
-            self._retry(self._ledger.begin_again(row, failures=row.failures + 1))
+            self._around.log("raised", row, reason=failure.reason)
+            self._retry(self._driving.begin_again(row, "raised", failure.reason, failures=1))
         elif row.number is None:
             raise InfrastructureError(
                 f"the plain finetune must end with scores, got: {failure.reason}. "
                 "It has no searched part: look at dataset, model, baseline and finetune."
             )
         else:
-            self._end_row(row, failure)
+            self._end_row(self._driving.fail(row.number, failure, report.entry, report.place))
 
-    def _end_row(self, row: Row, end: Scores | Failure) -> None:
-        if row.number is None:
-            assert isinstance(end, Scores)
-            self._ledger.set_reference("plain", end)
-            self._progress.totals(self._ledger.read())
-        elif isinstance(end, Scores):
-            self._progress.finished(self._ledger.complete(row.number, end))
-        else:
-            self._progress.finished(self._ledger.fail(row.number, end))
-        shutil.rmtree(checkpoint_folder(self._checkpoints, row.number), ignore_errors=True)
-        self._release(row)
+    def _end_row(self, record: RowRecord) -> None:
+        self._around.ended(record)
+        self._release(record.number)
 
-    def _lose(self, row: Row, reason: str) -> None:
-        if self._out.get(row.number) != row:
+    def _lose(self, out: _Out, reason: str, place: Any) -> None:
+        row = out.row
+        if self._out.get(row.number) is not out:
             return
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row >= _LOST_IN_A_ROW or row.lost >= _LOST_CAP:
+        self._around.log("lost", row, reason=reason, host=(place or {}).get("host", ""))
+        verdict, lost = self._losses.add(row, out.began, died=place is None), row.lost + 1
+        if verdict == "stop":
             raise InfrastructureError(
-                f"trial {row.number}: an attempt was lost {row.lost + 1} times, "
-                f"{self._lost_in_a_row} in a row over all trials; the last time: {reason}. "
+                f"trial {row.number}: an attempt was lost {lost} times, {self._losses.in_a_row} "
+                f"in a row over all trials; the last time: {reason}. "
                 "Nothing is lost: look at memory and nodes, then ablate resume."
             )
-        self._retry(self._ledger.begin_again(row, lost=row.lost + 1))
+        if verdict == "fail" and row.number is not None:
+            died = f"its process died {lost} times; the last time: {reason}"
+            self._end_row(self._driving.fail(row.number, Failure("lost", died)))
+        else:
+            self._retry(self._driving.begin_again(row, "lost", reason, lost=1))
 
     def _retry(self, row: Row) -> None:
         self._again.append(row)
-        self._release(row)
+        self._release(row.number)
 
-    def _release(self, row: Row) -> None:
-        del self._out[row.number]
-        self._offer()
+    def _release(self, number: int | None) -> None:
+        self._around.spending.end(number)
+        with self._changed:
+            del self._out[number]
+        if self._draining is None:
+            self._offer()
+            return
+        self._draining.discard(number)
+        if not self._draining:
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        with self._changed:
+            self.drained = not self._finished
+            self._changed.notify_all()
+
+    def _end(self) -> None:
+        if not isinstance(self.error, LeaseError | StorageError):
+            for number in [number for number in self._out if number is not None]:
+                try:
+                    self._driving.leave(number)
+                except AblateError as error:
+                    self.fail(error)
+                    break
+        raise _End
 
 
 class _End(Exception):  # noqa: N818 (no error: the thread's last call)
     pass
-
-
-def checkpoint_folder(checkpoints: Path, number: int | None) -> Path:
-    """Where the training states of a row go."""
-    return checkpoints / ("plain" if number is None else f"{number:05d}")

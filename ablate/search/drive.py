@@ -1,62 +1,148 @@
-"""Drive a study to its end: dispatcher and executor put together."""
+"""Drive a study to its end: dispatcher and executor put together, and how a signal ends it."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
+from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
-from ablate.ledger.ledger import Ledger
+from ablate.ledger.store import Patience
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.executor import Executor
-from ablate.search.progress import Progress
+from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+_LATE_SECONDS = 3
+"""After the grace, what an executor gets to end its workers in."""
 
 
 class Terminated(BaseException):
-    """SIGTERM came: the study is left as it is, ready to be resumed."""
+    """SIGTERM or SIGUSR1 came: the study is left as it is, ready to be resumed.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
 
 
-def drive(ledger: Ledger, lease: Lease, executor: Executor, job: Job, progress: Progress) -> None:
+class Stops:
+    """What SIGINT, SIGTERM and SIGUSR1 (which Slurm sends ahead of its limit) do to a run.
+
+    Before a study is driven they end it at once, as exceptions.  While it is driven the first one
+    drains it: epochs under way may end, within the grace.  The second one ends it at once.
+    """
+
+    def __init__(self) -> None:
+        self._dispatcher: Dispatcher | None = None
+        self._grace_seconds = 0.0
+        self._first: int | None = None
+        self._last: int | None = None
+        self._at_once = threading.Event()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen; in the main thread alone, as signals are.  May be entered again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on) for number in _SIGNALS}
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            if self._last in (None, signal.SIGINT):
+                raise
+            raise Terminated(self._last) from stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def draining(
+        self, dispatcher: Dispatcher, grace_seconds: float, at_once: threading.Event
+    ) -> Iterator[None]:
+        """From here on the first signal drains.
+
+        Args:
+            at_once: is set when nothing may be waited for any more, the storage neither.
+        """
+        self._dispatcher, self._grace_seconds = dispatcher, grace_seconds
+        self._at_once = at_once
+        try:
+            yield
+        finally:
+            self._dispatcher = None
+
+    def exception(self) -> BaseException:
+        """What a drained run ends with."""
+        first = self._first or signal.SIGTERM
+        return KeyboardInterrupt() if first == signal.SIGINT else Terminated(first)
+
+    def _on(self, number: int, _frame: FrameType | None) -> None:
+        dispatcher = self._dispatcher
+        if self._first is not None:
+            self._at_once.set()
+        if dispatcher is None or self._first is not None:
+            self._last = number
+            raise KeyboardInterrupt  # the only one that Ray's own waiting lets through
+        self._first = number
+        # A handler runs amid anything: what takes locks is done by a thread of its own.
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        threading.Thread(target=dispatcher.drain, args=(name,), daemon=True).start()
+        late = threading.Timer(self._grace_seconds + _LATE_SECONDS, self._again, [number])
+        late.daemon = True
+        late.start()
+
+    def _again(self, number: int) -> None:
+        self._at_once.set()
+        if self._dispatcher is not None:
+            os.kill(os.getpid(), number)
+
+
+def drive(
+    driving: Driving,
+    lease: Lease,
+    executor: Executor,
+    job: Job,
+    around: Surroundings,
+    *,
+    stops: Stops,
+) -> None:
     """Run rows until N are terminal.
 
     Args:
         lease: of the study, held; it is kept alive meanwhile.
 
-    Ctrl-C and SIGTERM end it within seconds: what the workers reported is written, the rows that
-    were running stay so in the ledger, and the next drive adopts them.
+    A first signal drains it, a second one ends it at once: what the workers reported is written,
+    the rows that were running stay so in the ledger, and the next drive adopts them.
 
     Raises:
         LeaseError: if another driver took the study over meanwhile.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed.
         KeyboardInterrupt, Terminated: as they come.
     """
-    dispatcher = Dispatcher(ledger, Path(job.folder) / "checkpoints", progress)
-    lease.keep(dispatcher.lease_lost)
+    at_once = threading.Event()
+    driving.ledger.hold(lease, Patience(lease.seconds_left, lease.renewed, around.note, at_once))
+    dispatcher = Dispatcher(driving, around)
+    lease.keep(dispatcher.fail)
     try:
-        executor.run(job, dispatcher)
+        with stops.draining(dispatcher, around.grace_seconds, at_once):
+            executor.run(job, dispatcher)
+    except BaseException:
+        at_once.set()
+        raise
     finally:
         dispatcher.close()
     if dispatcher.error is not None:
         raise dispatcher.error
-
-
-@contextmanager
-def sigterm_as_exception() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM comes; in the main thread alone, as signals are."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if dispatcher.drained:
+        raise stops.exception()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ablate.errors import ResourceError
 from ablate.search.dispatcher import FINISHED, Dispatcher
-from ablate.search.task import Job
+from ablate.search.task import Job, Prepared
 from ablate.search.worker import Worker
 from ablate.study.settings import RunSettings
-
-if TYPE_CHECKING:
-    from ablate.robustness.workbench import Prepared
 
 
 class Executor(Protocol):
@@ -40,10 +37,13 @@ class InlineExecutor:
 
     parallel = 1
 
-    def __init__(self, settings: RunSettings) -> None:
-        import torch
+    def __init__(self, settings: RunSettings, *, loads_torch: bool = True) -> None:
+        """Without `loads_torch`, for a trainable that may not need it, `auto` is no GPU."""
+        there = float(settings.gpus_per_trial != "auto")
+        if loads_torch:
+            import torch
 
-        there = float(torch.cuda.is_available())
+            there = float(torch.cuda.is_available())
         asked = settings.gpus_per_trial
         if asked != "auto" and asked > 0 and not there:
             raise ResourceError(
@@ -57,13 +57,13 @@ class InlineExecutor:
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         worker = Worker(job)
-        while (row := dispatcher.take(None)) is not None and row != FINISHED:
-            worker.begin(row)
-            while not dispatcher.stopping:
-                report = worker.step()
-                dispatcher.report(row, report)
-                if report.done:
-                    break
+        try:
+            while (row := dispatcher.take(None)) is not None and row != FINISHED:
+                worker.begin(row)
+                while not dispatcher.is_stopped(row):
+                    dispatcher.report(row, worker.step())
+        finally:
+            worker.close()
 
     def close(self) -> None:
         pass

@@ -9,19 +9,28 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from ablate.errors import InfrastructureError, ResourceError
-from ablate.search.dispatcher import FINISHED, Dispatcher
-from ablate.search.task import Job, Report, row_from_text, row_to_text
+from ablate.errors import AblateError, InfrastructureError, error_text
+from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
+from ablate.search.cluster.head_watch import HeadWatch
+from ablate.search.cluster.nodes import (
+    Agreed,
+    agree,
+    forget,
+    join,
+    keep_weights,
+    prepare_alone,
+)
+from ablate.search.cluster.tasks import fitting_nodes, remaining_nodes
+from ablate.search.dispatcher import Dispatcher
+from ablate.search.task import Job, Prepared, Report, row_from_text, weights_file
 from ablate.search.worker import Worker
 from ablate.study.settings import RunSettings
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Tune reads these when it is imported or run; each turns off a second keeper of the truth.
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
@@ -34,98 +43,82 @@ os.environ.update(
 
 import ray
 from ray import tune
-from ray.tune.search import Searcher
-from ray.tune.stopper import Stopper
 
-if TYPE_CHECKING:
-    from ablate.ledger.row import Row
-    from ablate.robustness.workbench import Prepared
-
-_WAIT_SECONDS = 0.2
-"""How long a hook waits for a row before it lets Tune do something else."""
-
-_KNOCK_SECONDS = 10
-
-_OBJECT_STORE_BYTES = 100 * 2**20
-"""Rows and reports are a few kilobytes; data goes through files that are memory-mapped."""
+from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
 
 
-class LedgerSearcher(Searcher):  # type: ignore[misc]
-    """Hands Tune the dispatcher's rows and the dispatcher Tune's results; keeps nothing itself."""
+class Shared:
+    """What all workers of a run get, sent once; Tune copies it into each trial's config."""
 
-    def __init__(self, dispatcher: Dispatcher, most: int) -> None:
-        """`most` rows are out at once, those that wait for a worker included."""
-        super().__init__()
-        self._dispatcher = dispatcher
-        self._most = most
-        self._rows: dict[str, Row] = {}
+    def __init__(self, job: Job, agreed: Agreed | None) -> None:
+        self._reference = ray.put((job.to_text(), agreed))
 
-    def suggest(self, trial_id: str) -> Any:
-        if len(self._rows) >= self._most:
-            return None
-        row = self._dispatcher.take(_WAIT_SECONDS)
-        if row == FINISHED:
-            return Searcher.FINISHED
-        if row is None:
-            return None
-        self._rows[trial_id] = row
-        return {"row": row_to_text(row)}
+    def get(self) -> tuple[Job, Agreed | None]:
+        text, agreed = ray.get(self._reference)
+        return Job.from_text(text), agreed
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._dispatcher.report(self._rows[trial_id], Report.from_text(result["report"]))
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Shared:
+        return self
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        row = self._rows.pop(trial_id)
-        if error or not result or "report" not in result:
-            self._dispatcher.lose(row, "its process ended without a word")
-        else:
-            self._dispatcher.report(row, Report.from_text(result["report"]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # whatever pickles a searcher gets nothing of the ledger
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing to save: the ledger is the only truth."""
-
-    def save(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("the ledger is the only truth about a study")
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("the ledger is the only truth about a study")
+    def __repr__(self) -> str:
+        return "shared"
 
 
 class RowTrainable(tune.Trainable):  # type: ignore[misc]
     """One step is one epoch; the actor is kept from row to row, with its data and caches."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._worker = Worker(Job.from_text(config["job"]))
-        self._worker.begin(row_from_text(config["row"]))
+        show_devices()
+        self._job, self._agreed = config["shared"].get()
+        self._worker = Worker(self._job)
+        self._apart = False
+        self._refused = ""
+        if self._agreed is not None:
+            try:
+                self._apart = join(self._job, self._agreed)
+            except AblateError as error:
+                self._refused = str(error)
+        self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._worker.begin(row_from_text(new_config["row"]))
+        self._begin(new_config)
         return True
 
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._row = row_from_text(config["row"])
+        self._worker.begin(self._row)
+
     def step(self) -> dict[str, Any]:
-        report = self._worker.step()
+        report = Report(lost=self._refused) if self._refused else self._worker.step()
+        if self._apart and report.scores is not None:
+            report = self._hand_over(report)
         return {"report": report.to_text(), "done": report.done}
 
+    def _hand_over(self, report: Report) -> Report:
+        """The weights go to the run's folder before anybody hears that the row is complete."""
+        assert self._agreed is not None
+        file = weights_file(Path(self._job.folder), self._row.number)
+        if file.exists():
+            try:
+                keep_weights(self._agreed, file)
+            except AblateError as error:
+                return Report(lost=str(error))
+        return report
 
-class _Stop(Stopper):  # type: ignore[misc]
-    """Ends the run where the dispatcher cannot go on."""
+    def cleanup(self) -> None:
+        self._worker.close()
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def get_auto_filled_metrics(self, *_given: Any, **_named: Any) -> dict[str, Any]:
+        return {}  # Tune's own would send the config back with each epoch
 
-    def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
-        return False
 
-    def stop_all(self) -> bool:
-        return self._dispatcher.stopping
+def show_devices() -> None:
+    """Show this worker the devices that Ray gave it, and none where Ray gave none.
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    Ray itself leaves every device in sight of a worker without one.
+    """
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 class RayExecutor:
@@ -137,6 +130,7 @@ class RayExecutor:
         secret: variables of the environment that Ray's processes must not inherit.
 
     Raises:
+        UsageError: if the address cannot drive a study.
         ResourceError: if a trial asks for more than any node has.
         InfrastructureError: if the cluster does not answer.
     """
@@ -145,131 +139,76 @@ class RayExecutor:
         self, settings: RunSettings, address: str | None = None, secret: Sequence[str] = ()
     ) -> None:
         self._started = not ray.is_initialized()
-        cpus = settings.cpus_per_trial
+        self._alone = address is None
+        self._agreed: Agreed | None = None
         if self._started:
-            with _without(secret):
-                _connect(address, settings)
+            connect(address, settings, secret)
         try:
-            self.gpus_per_trial = _gpus_per_trial(settings)
-            self.parallel = _parallel(settings, cpus, self.gpus_per_trial)
+            self.gpus_per_trial = resolve_gpus(settings)
+            self.parallel = resolve_parallel(settings, self.gpus_per_trial)
         except BaseException:
             self.close()
             raise
-        self._resources = {"cpu": cpus, "gpu": self.gpus_per_trial}
+        self._resources = {"cpu": settings.cpus_per_trial, "gpu": self.gpus_per_trial}
 
     def prepare(self, job: Job) -> Prepared:
-        # A process of its own that ends with the task: what torch took is given back.
-        task = ray.remote(
-            num_cpus=self._resources["cpu"], num_gpus=self._resources["gpu"], max_calls=1
-        )(_prepare)
-        try:
-            prepared: Prepared = ray.get(task.remote(job.to_text()))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        except ray.exceptions.RayError as error:
-            raise InfrastructureError(f"preparing data and baseline failed: {error}") from error
-        return prepared
+        """Compare the nodes of a cluster, and prepare where the trials will run.
+
+        Raises:
+            UsageError, DataError, FingerprintError: if a node differs, naming it.
+            InfrastructureError: if a node is lost meanwhile.
+        """
+        cpus, gpus = self._resources["cpu"], self._resources["gpu"]
+        nodes = fitting_nodes(cpus, gpus)
+        if self._alone and len(nodes) == 1:
+            return prepare_alone(job, nodes[0], cpus, gpus)
+        while self._agreed is None:
+            try:
+                self._agreed = agree(job, nodes, cpus, gpus)
+            except InfrastructureError:
+                left = remaining_nodes(nodes)
+                if not left or left == nodes:
+                    raise
+                nodes = left  # one of them had died, and Ray knows it by now
+        self._job = job
+        return self._agreed.prepared
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         # A row asked ahead is there when a worker comes free, and keeps that worker alive; a
         # study of one worker asks none, so that its sampler sees every result.
         ahead = 0 if self.parallel == 1 else max(1, self.parallel // 8)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, ahead))
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.parallel + ahead)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        capacity = Capacity(job.study.run.cpus_per_trial, self.gpus_per_trial, self.parallel)
+        searcher = LedgerSearcher(dispatcher, capacity, ahead)
         with tempfile.TemporaryDirectory(prefix="ablate-tune-") as folder:
-            tune.run(
-                tune.with_resources(RowTrainable, self._resources),
-                config={"job": job.to_text()},
-                search_alg=LedgerSearcher(dispatcher, self.parallel + ahead),
-                num_samples=-1,
-                reuse_actors=True,
-                max_failures=0,
-                raise_on_failed_trial=False,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
-                stop=_Stop(dispatcher),
-                storage_path=folder,
-                name="run",
-                verbose=0,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            )
+            try:
+                with HeadWatch(dispatcher):
+                    tune.run(
+                        tune.with_resources(RowTrainable, self._resources),
+                        config={"shared": Shared(job, self._agreed)},
+                        search_alg=searcher,
+                        scheduler=FirstComeScheduler(searcher),
+                        stop=ReportStopper(searcher),
+                        callbacks=[Watch(searcher)],
+                        num_samples=-1,
+                        reuse_actors=True,
+                        max_failures=0,
+                        raise_on_failed_trial=False,
+                        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
+                        storage_path=folder,
+                        name="run",
+                        verbose=0,
+                        trial_name_creator=lambda trial: trial.trial_id,
+                        trial_dirname_creator=lambda trial: trial.trial_id,
+                    )
+            except Over:
+                pass
+            except (tune.TuneError, ray.exceptions.RayError, ConnectionError) as error:
+                dispatcher.fail(InfrastructureError(f"Ray: {error_text(error)[:300]}"))
 
     def close(self) -> None:
+        if self._agreed is not None:
+            forget(self._job, self._agreed)
         if self._started:
             ray.shutdown()
-
-
-def _prepare(job: str) -> Prepared:
-    return Worker(Job.from_text(job)).prepare()
-
-
-def _connect(address: str | None, settings: RunSettings) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        cpus = os.cpu_count() or 1
-        if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
-            cpus = settings.cpus_per_trial * settings.parallel
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
-        return
-    try:
-        _knock(address)
-        ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InfrastructureError(
-            f"--ray-address {address}: a Ray cluster must answer there, got: {reason}. "
-            "Start one with `ray start --head`, or leave the option out."
-        ) from error
-
-
-def _knock(address: str) -> None:
-    """Fail within seconds where nobody listens: Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
-
-
-@contextmanager
-def _without(variables: Sequence[str]) -> Iterator[None]:
-    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
-
-
-def _gpus_per_trial(settings: RunSettings) -> float:
-    there = max((node.get("GPU", 0.0) for node in _alive()), default=0.0)
-    asked = settings.gpus_per_trial
-    if asked == "auto":
-        return 1.0 if there else 0.0
-    if asked > there:
-        raise ResourceError(
-            f"run.gpus_per_trial: must be at most what Ray sees, got {asked:g} where Ray sees "
-            f"{there:g} GPUs on a node. Set it to 0, or run where there are GPUs (`ablate doctor`)."
-        )
-    return asked
-
-
-def _alive() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _parallel(settings: RunSettings, cpus: int, gpus: float) -> int:
-    there = ray.cluster_resources()
-    most = max((node.get("CPU", 0) for node in _alive()), default=0)
-    if cpus > most:
-        raise ResourceError(
-            f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "
-            f"{most:g} CPUs. Lower it."
-        )
-    fitting = int(there["CPU"] // cpus)
-    if gpus:
-        fitting = min(fitting, int(there["GPU"] / gpus + 1e-9))
-    return fitting if settings.parallel == "auto" else min(settings.parallel, fitting)

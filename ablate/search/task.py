@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from ablate.ledger.record import Checkpoint
-from ablate.ledger.row import Row
+from ablate.ledger.record import Checkpoint, Row
+from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -21,13 +22,15 @@ class Job:
         study: without its storage; `run.gpus_per_trial` is a number.
         base: absolute folder that the study's relative paths start from.
         cache: absolute folder of data, baselines and evaluation sets.
-        folder: absolute folder of the run: checkpoints and weights go below it.
+        folder: absolute folder of the run: weights and logs go below it.
+        checkpoints: absolute path or fsspec URI of the training states.
     """
 
     study: Study
     base: str
     cache: str
     folder: str
+    checkpoints: str
 
     def to_text(self) -> str:
         return json.dumps({**vars(self), "study": self.study.model_dump(mode="json")})
@@ -37,6 +40,24 @@ class Job:
         data = json.loads(text)
         data["study"] = Study.model_validate(data["study"])
         return cls(**data)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stands before the first trial.
+
+    Attributes:
+        data_digest: of the training images before the split; empty for a trainable, as is
+        baseline_sha256: of the baseline's weights.
+        baseline_scores: on the validation split; none for a trainable.
+        environment: what the bits of a score depend on: `Environment.to_json()`; for a trainable
+            `python`, its version, and `code`, the sha256 of the trainable's source.
+    """
+
+    data_digest: str
+    baseline_sha256: str
+    baseline_scores: Scores | None
+    environment: Mapping[str, Any]
 
 
 def row_to_text(row: Row) -> str:
@@ -55,19 +76,28 @@ def row_from_text(text: str) -> Row:
 class Report:
     """What a worker says after an epoch, and at the end.
 
-    Exactly one of `scores`, `failure` and `lost` is there at the end, none before it.
+    Exactly one of `scores`, `failure` and `lost` is there at the end, none before it; a report
+    without any of these and without an entry only says where the attempt runs.
 
     Attributes:
-        entry: the epoch's point of the curve: `epoch`, `train_loss`, `seconds`, `images`.
+        entry: the epoch's point of the curve: `epoch`, `epochs` (the budget), `seconds`, and of a
+            finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
         checkpoint: what is durable after it.
+        rung: the pruner's metric as it stands, after an epoch that trials are compared at.
         lost: why the attempt cannot go on here, though the trial did nothing wrong.
+        place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch` (of
+            the checkpoint that it went on from, 0: from the beginning), `peak_memory_bytes`,
+            `peak_gpu_bytes`, and `note` (such as why a checkpoint could not be used), which one
+            report of an attempt has.
     """
 
     entry: Mapping[str, Any] | None = None
     checkpoint: Mapping[str, Any] | None = None
     scores: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
+    rung: Mapping[str, float] | None = None
     lost: str | None = None
+    place: Mapping[str, Any] | None = None
 
     @property
     def done(self) -> bool:
@@ -79,3 +109,22 @@ class Report:
     @classmethod
     def from_text(cls, text: str) -> Report:
         return cls(**json.loads(text))
+
+
+def checkpoint_folder(checkpoints: str, number: int | None) -> str:
+    """Path or URI of a row's training states, with one folder an attempt below it."""
+    return f"{checkpoints.rstrip('/')}/{_row_name(number)}"
+
+
+def log_file(folder: Path, number: int | None, attempt: int) -> Path:
+    """Where what an attempt of a row prints goes, below the run's folder."""
+    return folder / "logs" / _row_name(number) / f"attempt-{attempt}.log"
+
+
+def weights_file(folder: Path, number: int | None) -> Path:
+    """Where the finetuned weights of a row are, below the run's folder."""
+    return folder / "weights" / f"{_row_name(number)}.safetensors"
+
+
+def _row_name(number: int | None) -> str:
+    return "plain" if number is None else f"{number:05d}"

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+import time
 import traceback
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ablate.errors import InfrastructureError, ParameterError, UsageError
-from ablate.ledger.record import Failure
-from ablate.ledger.row import Row
-from ablate.search.dispatcher import checkpoint_folder
-from ablate.search.task import Job, Report
+from ablate.errors import (
+    AblateError,
+    InfrastructureError,
+    NotFiniteError,
+    ParameterError,
+    UsageError,
+)
+from ablate.finetune.durable import CheckpointError, SavedState
+from ablate.ledger.record import Checkpoint, Failure, Row
+from ablate.search.asha import is_rung
+from ablate.search.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
+from ablate.search.trial.function import (
+    FunctionRaised,
+    FunctionTrial,
+    LoopThread,
+    Trainable,
+    load_trainable,
+    trainable_digest,
+)
+from ablate.search.trial.output import TrialOutput
+from ablate.search.trial.place import current_place, reset_gpu_peak
+from ablate.search.trial.robustness import RobustnessTrial
+from ablate.search.trial.trial import Trial
 
 if TYPE_CHECKING:
-    from ablate.robustness.trial import TrialRun
-    from ablate.robustness.workbench import Prepared, Workbench
+    from ablate.robustness.workbench import Workbench
 
 
 class Worker:
@@ -30,89 +51,206 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._row: Row | None = None
-        self._run: TrialRun | None = None
+        self._trial: Trial | None = None
+        self._function: Trainable | None = None
+        self._thread: LoopThread | None = None
+        self._output = TrialOutput()
+        self._is_limited = False
+        self._started = 0.0
+        self._first_epoch = 0
+        self._note = ""
+        self._stuck = ""
 
     def prepare(self) -> Prepared:
-        """Make data, baseline and evaluation set, or find them in the cache."""
-        return self._workbench(fresh=True).prepare()
+        """Make data, baseline and evaluation set, or find them in the cache.
+
+        Of a study with a trainable, import that alone.
+        """
+        study, base = self.job.study, Path(self.job.base)
+        if study.trainable is not None:
+            code = trainable_digest(study.trainable, base)
+            return Prepared("", "", None, {"python": platform.python_version(), "code": code})
+        prepared = self._workbench(fresh=True).prepare()
+        return Prepared(
+            prepared.data_digest,
+            prepared.baseline_sha256,
+            prepared.baseline_scores,
+            prepared.environment.to_json(),
+        )
 
     def begin(self, row: Row) -> None:
-        """Take up a row; nothing that can fail happens before the first step."""
-        self._row, self._run = row, None
+        """Take up a row, giving up the one before; what can fail comes with the first step."""
+        self._give_up()
+        self._row = row
+        self._started = time.time()
+        self._first_epoch, self._note = 0, ""
+        self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
+        reset_gpu_peak()
 
     def step(self) -> Report:
         """Run one epoch of the row, and score it after the last."""
         assert self._row is not None
+        with self._output:
+            report = self._guarded_step(self._row)
+            if report.done:
+                self._give_up()
+        place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
+        place |= {"first_epoch": self._first_epoch, "started": self._started}
+        if self._note:
+            place["note"], self._note = self._note, ""
+        return replace(report, place=place)
+
+    def close(self) -> None:
+        """Give up the row that is under way, if any; call it when there are no more."""
+        self._give_up()
+        if self._thread is not None:
+            self._thread.end()
+            self._thread = None
+
+    def _give_up(self) -> None:
+        if self._trial is not None:
+            self._stuck = self._trial.close()
+            if self._stuck:
+                self._thread = None  # what will not end keeps it
+            self._trial = None
+        self._output.end()
+
+    def _guarded_step(self, row: Row) -> Report:
         try:
-            return self._step(self._row)
+            return self._step(row)
+        except FunctionRaised as error:
+            return _failed(error.__cause__ or error)
         except ParameterError as error:
-            return self._failed(error)
+            return _failed(error)
         except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's
-            self._run = None
             return Report(lost=str(error))
         except Exception as error:
-            return self._failed(error)
-
-    def _failed(self, error: Exception) -> Report:
-        self._run = None
-        failure = Failure(_kind(error), _reason(error), traceback.format_exc())
-        return Report(failure=asdict(failure))
+            return _failed(error)
 
     def _step(self, row: Row) -> Report:
-        if self._run is None:
-            self._run = self._start(row)
-        from ablate.finetune.checkpoint import export_weights
+        if self._stuck:
+            reason, self._stuck = self._stuck, ""
+            return Report(lost=reason)
+        if self._trial is None:
+            self._trial = self._begun(row)
+        trial = self._trial
+        entry = None if trial.done else trial.run_epoch()
+        if trial.done:
+            return Report(entry, scores=trial.finish().to_json())
+        assert entry is not None
+        if row.number is None:
+            return Report(entry)  # the plain finetune begins again where it is stopped
+        folder = checkpoint_folder(self.job.checkpoints, row.number)
+        saved = trial.save(f"{folder}/attempt-{row.attempt}")
+        checkpoint = None if saved is None else asdict(saved)
+        return Report(entry, checkpoint, rung=self._rung(row, trial))
 
-        run, entry = self._run, None
-        if not run.done:
-            entry = asdict(run.run_epoch())
-        if not run.done:
-            folder = checkpoint_folder(Path(self.job.folder) / "checkpoints", row.number)
-            checkpoint = asdict(run.save(folder / f"attempt-{row.attempt}"))
-            return Report(entry, checkpoint)
-        scores = run.finish()
-        export_weights(run.model, weights_file(Path(self.job.folder), row.number))
-        self._run = None
-        return Report(entry, scores=scores.to_json())
+    def _rung(self, row: Row, trial: Trial) -> Mapping[str, float] | None:
+        pruner = self.job.study.search.pruner
+        if pruner is None or row.number is None or not is_rung(pruner, trial.epoch):
+            return None
+        metrics = trial.interim()
+        if pruner.metric not in metrics:
+            names = ", ".join(metrics) or "none"
+            raise ParameterError(
+                f"search.pruner.metric: must be scored after epoch {trial.epoch}, got {names} "
+                f"without {pruner.metric}. Report it at each rung, or name another metric."
+            )
+        return {pruner.metric: metrics[pruner.metric]}
 
-    def _start(self, row: Row) -> TrialRun:
-        from ablate.finetune.checkpoint import CheckpointError, SavedState
-        from ablate.robustness.trial import TrialRun
-
-        run = TrialRun(self._workbench(), dict(row.params), row.seeds)
+    def _begun(self, row: Row) -> Trial:
+        """The row's trial, at its last checkpoint that can be used, else at the beginning."""
+        trial = self._made(row)
+        reasons = []
         for kept in reversed(row.checkpoints):
             try:
-                run.restore(SavedState(kept.epoch, kept.uri, kept.sha256))
+                trial.restore(_saved(kept))
                 break
-            except CheckpointError:
-                continue  # torn or gone: the one before it, else the beginning
-        return run
+            except CheckpointError as error:
+                reasons.append(f"epoch {kept.epoch} ({error})")
+        self._first_epoch = trial.epoch
+        if reasons:
+            start = f"epoch {trial.epoch}" if trial.epoch else "the beginning"
+            self._note = f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
+        return trial
+
+    def _made(self, row: Row) -> Trial:
+        study, base = self.job.study, Path(self.job.base)
+        if study.trainable is None:
+            from ablate.robustness.trial import TrialRun
+
+            run = TrialRun(self._workbench(), dict(row.params), row.seeds)
+            return RobustnessTrial(run, weights_file(Path(self.job.folder), row.number))
+        if self._function is None:
+            self._function = load_trainable(study.trainable, base)
+            if "torch" in sys.modules:
+                self._limit_gpu_memory()
+        if self._thread is None:
+            self._thread = LoopThread()
+        assert row.number is not None
+        epochs = study.finetune.budget.in_epochs
+        assert epochs is not None
+        return FunctionTrial(
+            study.trainable,
+            self._function,
+            self._thread,
+            params=row.params,
+            seeds=row.seeds,
+            number=row.number,
+            attempt=row.attempt,
+            epochs=epochs,
+            objectives=[objective.metric for objective in study.objectives],
+        )
 
     def _workbench(self, *, fresh: bool = False) -> Workbench:
         from ablate.robustness.workbench import Workbench
 
+        self._limit_gpu_memory()
         job = self.job
         return Workbench.get(job.study, Path(job.base), Path(job.cache), fresh=fresh)
 
+    def _limit_gpu_memory(self) -> None:
+        run = self.job.study.run
+        if self._is_limited or run.gpu_memory_fraction is None or run.gpus_per_trial == 0:
+            return
+        from ablate.finetune.environment import limit_gpu_memory
 
-def weights_file(folder: Path, number: int | None) -> Path:
-    """Where the finetuned weights of a row are exported to."""
-    name = "plain" if number is None else f"{number:05d}"
-    return folder / "weights" / f"{name}.safetensors"
+        limit_gpu_memory(run.gpu_memory_fraction)
+        self._is_limited = True
 
 
-def _kind(error: Exception) -> str:
-    from ablate.finetune.loop import NotFiniteError
+def _saved(kept: Checkpoint) -> SavedState:
+    return SavedState(kept.epoch, kept.uri, kept.sha256)
 
+
+def _failed(error: BaseException) -> Report:
+    try:
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    except Exception:  # its own text cannot be made
+        text = ""
+    return Report(failure=asdict(Failure(_kind(error), _reason(error), text)))
+
+
+def _kind(error: BaseException) -> Any:
     if isinstance(error, NotFiniteError):
         return "not_finite"
     name = type(error).__name__
     return "out_of_memory" if name in ("OutOfMemoryError", "MemoryError") else "raised"
 
 
-def _reason(error: Exception) -> str:
+_REASON_CHARACTERS, _TRACEBACK_CHARACTERS = 1_000, 20_000
+_TOO_LARGE = "Lower finetune.batch_size, or raise run.gpu_memory_fraction."
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, ValidationError):  # its text has a line for each key
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    try:
+        text = str(error).strip()[:_REASON_CHARACTERS]
+    except Exception:
+        text = ""
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
+        return f"{reason.rstrip('.')}. {_TOO_LARGE}"
+    return reason

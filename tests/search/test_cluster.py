@@ -1,7 +1,12 @@
-"""A cluster of two nodes that is there already: real raylets on this machine."""
+"""A cluster that is there already, one that is not, and one that does not take everybody in."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +15,14 @@ import ray
 from ray.cluster_utils import Cluster
 
 import ablate
-from ablate.errors import InfrastructureError
+from ablate.errors import InfrastructureError, UsageError
+from ablate.search import cluster as cluster_module
+from ablate.search.cluster.connect import check_answer
+
+TOKEN = "a" * 32
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     ray.shutdown()
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -30,12 +39,147 @@ def test_a_study_runs_on_a_cluster_and_leaves_it_there(
     file = write_study("clustered", search={"trials": 3, "sampler": "random"})
     record = ablate.launch(file, ray_address=cluster.address)
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+    assert {row.attempts[-1].host for row in record.rows} == {socket.gethostname()}
     assert not ray.is_initialized()
+    assert not list(Path("runs/clustered").glob(".ablate-probe*"))
     ray.init(address=cluster.address, log_to_driver=False)
     assert ray.cluster_resources()["CPU"] == 2
-
-
-def test_a_cluster_that_is_not_there(write_study: Callable[..., Path]) -> None:
     ray.shutdown()
-    with pytest.raises(InfrastructureError, match=r"--ray-address 127\.0\.0\.1:1: a Ray cluster"):
-        ablate.launch(write_study("nowhere"), ray_address="127.0.0.1:1")
+
+
+LOOP = """
+import time
+from pathlib import Path
+
+def slow(context):
+    state = context.checkpoint / "epoch" if context.checkpoint else None
+    done = int(state.read_text()) if state else 0
+    for epoch in range(done + 1, context.epochs + 1):
+        time.sleep(0.4)
+        (context.checkpoint_folder / "epoch").write_text(str(epoch))
+        context.report(epoch, {"x": context.params["x"], "epoch": float(epoch)})
+"""
+
+
+def test_the_trials_of_a_lost_node_go_on_elsewhere(work: Path, cluster: Cluster) -> None:
+    (work / "loop.py").write_text(LOOP)
+    (work / "lost.yaml").write_text(
+        """
+version: 1
+name: lost
+trainable: loop:slow
+finetune: {budget: {epochs: 8}}
+space: {x: {float: [0.0, 1.0]}}
+objectives: [{metric: x}, {metric: epoch}]
+search: {trials: 3, sampler: random}
+"""
+    )
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+
+    class Killer(ablate_progress()):  # type: ignore[misc]
+        killed: int | None = None
+
+        def epoch(self, number: int | None, epoch: int, epochs: int | None, loss: float) -> None:
+            # Three trials on three nodes: all are under way once the third has ended two epochs.
+            if number == 2 and epoch == 2 and self.killed is None:
+                self.killed = number
+                cluster.remove_node(node, allow_graceful=False)
+
+    killer = Killer()
+    record = ablate.launch(work / "lost.yaml", ray_address=cluster.address, progress=killer)
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+    assert sorted(row.attempt for row in record.rows) == [1, 1, 2]
+    lost = next(row for row in record.rows if row.attempt == 2)
+    first, second = lost.attempts
+    assert first.end == "lost"
+    assert first.reason
+    assert second.first_epoch >= first.epochs >= 1, "every epoch that was heard of is durable"
+    for row in record.rows:
+        assert [entry["epoch"] for entry in row.curve] == list(range(1, 9))
+        assert row.values == (row.params["x"], 8.0)
+
+
+def ablate_progress() -> type:
+    from ablate.search.progress import Silent
+
+    return Silent
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "said"),
+    [
+        (
+            "127.0.0.1:1",
+            InfrastructureError,
+            r"a Ray cluster must answer there, got: Connection re",
+        ),
+        ("nonsense", UsageError, r"nonsense: must be auto or HOST:PORT, got neither"),
+        ("ray://127.0.0.1:10001", UsageError, r"got a URL\. Ray's client \(ray://\) cannot run"),
+    ],
+)
+def test_an_address_where_no_cluster_can_be(
+    write_study: Callable[..., Path], address: str, kind: type[Exception], said: str
+) -> None:
+    ray.shutdown()
+    with pytest.raises(kind, match=rf"^--ray-address .*{said}"):
+        ablate.launch(write_study("nowhere"), ray_address=address)
+
+
+def test_what_listens_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        begun = time.monotonic()
+        with pytest.raises(InfrastructureError, match=r"got no answer in 2 s\. Check that token"):
+            check_answer(f"127.0.0.1:{port}")
+    assert time.monotonic() - begun < 6
+
+
+@pytest.fixture(scope="module")
+def guarded_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A head that wants a token, started as a user starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    environment = {**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"}
+    program = Path(sys.executable).with_name("ray")
+    arguments = ["--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    process = subprocess.Popen(
+        [program, "start", *arguments],
+        env={**environment, "RAY_AUTH_TOKEN": TOKEN},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert any("Ray runtime started" in line for line in process.stdout)
+    yield f"127.0.0.1:{port}"
+    process.terminate()
+    process.communicate()
+
+
+def test_a_token_that_is_right_wrong_or_missing(
+    guarded_head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    for token, said in (
+        (None, "there is none here"),
+        ("b" * 32, "the one here is missing or anot"),
+    ):
+        if token is not None:
+            monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        begun = time.monotonic()
+        with pytest.raises(InfrastructureError) as caught:
+            check_answer(guarded_head)
+        assert time.monotonic() - begun < 10
+        assert f"the cluster's token must be given, and {said}" in str(caught.value)
+        assert "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    check_answer(guarded_head)

@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import InfrastructureError, LeaseError
+from ablate.keep import Keeper
+from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, RowRecord
-from ablate.ledger.row import Row
-from ablate.search.dispatcher import FINISHED, Dispatcher, checkpoint_folder
+from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.search.dispatcher import FINISHED, Dispatcher
+from ablate.search.events import EventLog, read_events
+from ablate.search.janitor import Janitor
 from ablate.search.progress import Silent
-from ablate.search.task import Report
+from ablate.search.spending import Spending
+from ablate.search.surroundings import Surroundings
+from ablate.search.task import Report, checkpoint_folder
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
@@ -29,6 +34,10 @@ RAISED = Report(failure=asdict(Failure("raised", "ValueError: no", "Traceback"))
 DIVERGED = Report(failure=asdict(Failure("not_finite", "the loss is nan")))
 
 
+def epoch(number: int, **more: object) -> Report:
+    return Report(entry={"epoch": number, "train_loss": 0.1, "seconds": 1.0}, **more)  # type: ignore[arg-type]
+
+
 class Watcher(Silent):
     def __init__(self) -> None:
         self.ended: list[RowRecord] = []
@@ -39,7 +48,7 @@ class Watcher(Silent):
 
 @pytest.fixture
 def make_ledger(tmp_path: Path) -> Callable[..., Ledger]:
-    def make(trials: int = 2, **run: object) -> Ledger:
+    def make(trials: int = 2, search: object = None, **run: object) -> Ledger:
         study = Study.model_validate(
             {
                 "version": 1,
@@ -48,11 +57,12 @@ def make_ledger(tmp_path: Path) -> Callable[..., Ledger]:
                 "model": {"name": "resnet8"},
                 "space": {"augment.strength": {"float": [0.2, 1.0]}},
                 "run": run,
+                "search": search or {},
             }
         )
         space = parse_space(study, names_for("resnet8"))
         fingerprint = study_fingerprint(study, space, "digest")
-        head = Head(study, "", space.to_json(), "/", fingerprint, "b", {}, (0.8, 0.4))
+        head = Head("0a1b2c3d", study, "", space.to_json(), "/", fingerprint, "b", {}, (0.8, 0.4))
         return Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials)
 
     return make
@@ -62,8 +72,19 @@ def make_ledger(tmp_path: Path) -> Callable[..., Ledger]:
 def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
     made: list[Dispatcher] = []
 
-    def start(ledger: Ledger, watcher: Watcher | None = None) -> Dispatcher:
-        made.append(Dispatcher(ledger, tmp_path / "checkpoints", watcher or Watcher()))
+    def start(
+        ledger: Ledger, watcher: Watcher | None = None, *, grace_seconds: float = 30.0
+    ) -> Dispatcher:
+        around = Surroundings(
+            progress=watcher or Watcher(),
+            events=EventLog(tmp_path),
+            janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),
+            keep=Keeper(["maximize", "maximize"], "all"),
+            spending=Spending(ledger.read(), 1.0),
+            parallel=1,
+            grace_seconds=grace_seconds,
+        )
+        made.append(Dispatcher(Driving(ledger), around))
         return made[-1]
 
     yield start
@@ -169,17 +190,54 @@ def test_a_lost_worker_never_fails_its_row(make_ledger: Make, dispatch: Start) -
 
 
 def test_three_losses_in_a_row_stop_the_study(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1)
+    ledger = make_ledger(trials=3)
     dispatcher = dispatch(ledger)
     dispatcher.report(take(dispatcher), DONE)
     for _ in range(3):
-        dispatcher.lose(take(dispatcher), "the node is gone")
+        lost = Report(lost="no space left", place={"host": "here"})
+        dispatcher.report(take(dispatcher), lost)
     assert dispatcher.take(10) == FINISHED
     assert dispatcher.stopping
     assert isinstance(dispatcher.error, InfrastructureError)
     assert "3 in a row" in str(dispatcher.error)
-    assert "the node is gone" in str(dispatcher.error)
+    assert "no space left" in str(dispatcher.error)
     assert ledger.read().rows[0].state == "RUNNING"
+
+
+def test_a_row_that_dies_wherever_it_runs_fails_where_others_go_on(
+    make_ledger: Make, dispatch: Start
+) -> None:
+    ledger = make_ledger(trials=2)
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    poison, other = take(dispatcher), take(dispatcher)
+    dispatcher.report(other, epoch(1))
+    for attempt in range(6):
+        assert (poison.number, poison.attempt) == (0, attempt + 1)
+        dispatcher.lose(poison, "killed")
+        if attempt < 5:
+            poison = take(dispatcher)
+    dispatcher.report(other, DONE)
+    assert dispatcher.take(10) == FINISHED
+    failed, complete = ledger.read().rows
+    assert failed.failure == Failure("lost", "its process died 6 times; the last time: killed")
+    assert complete.state == "COMPLETE"
+
+
+def test_a_row_that_dies_alone_stops_the_study_once(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1)
+    first = dispatch(ledger)
+    first.report(take(first), DONE)
+    while isinstance(row := first.take(10), Row):
+        first.lose(row, "killed")
+    assert isinstance(first.error, InfrastructureError)
+    first.close()
+    assert ledger.read().rows[0].state == "RUNNING"
+    second = dispatch(ledger)
+    while isinstance(row := second.take(10), Row):
+        second.lose(row, "killed")
+    assert second.error is None
+    assert ledger.read().rows[0].state == "FAIL"
 
 
 def test_a_plain_finetune_that_fails_stops_the_study(make_ledger: Make, dispatch: Start) -> None:
@@ -194,7 +252,7 @@ def test_nothing_is_written_once_the_lease_is_lost(make_ledger: Make, dispatch: 
     dispatcher = dispatch(ledger)
     dispatcher.report(take(dispatcher), DONE)
     row = take(dispatcher)
-    dispatcher.lease_lost()
+    dispatcher.fail(LeaseError("the lease is lost"))
     dispatcher.report(row, DONE)
     dispatcher.close()
     assert isinstance(dispatcher.error, LeaseError)
@@ -227,10 +285,127 @@ def test_the_training_states_of_an_ended_row_are_removed(
     dispatcher = dispatch(make_ledger(trials=1))
     dispatcher.report(take(dispatcher), DONE)
     row = take(dispatcher)
-    folder = checkpoint_folder(tmp_path / "checkpoints", row.number)
+    folder = Path(checkpoint_folder(str(tmp_path / "checkpoints"), row.number))
     folder.mkdir(parents=True)
     dispatcher.report(row, DONE)
     deadline = time.monotonic() + 10
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not folder.exists()
+
+
+def test_a_report_that_is_handed_in_twice_counts_once(make_ledger: Make, dispatch: Start) -> None:
+    ledger, watcher = make_ledger(trials=1), Watcher()
+    dispatcher = dispatch(ledger, watcher)
+    dispatcher.report(take(dispatcher), DONE)
+    row = take(dispatcher)
+    for report in (epoch(1), epoch(1), DONE, DONE):
+        dispatcher.report(row, report)
+    assert dispatcher.take(10) == FINISHED
+    assert [ended.number for ended in watcher.ended] == [0]
+    assert len(ledger.read().rows[0].curve) == 1
+
+
+def test_what_a_node_takes_with_it_is_one_loss(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=4)
+    dispatcher = dispatch(ledger)
+    rows = [take(dispatcher) for _ in range(5)]
+    for row in rows:
+        dispatcher.lose(row, "its node is gone")
+    again = [take(dispatcher) for _ in rows]
+    assert [row.attempt for row in again] == [2] * 5
+    assert dispatcher.error is None
+
+
+def test_a_drain_keeps_the_epochs_under_way(
+    make_ledger: Make, dispatch: Start, tmp_path: Path
+) -> None:
+    ledger = make_ledger(trials=3)
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    row = take(dispatcher)
+    dispatcher.drain("SIGTERM")
+    assert dispatcher.take(1) == FINISHED
+    assert not dispatcher.stopping
+    dispatcher.report(row, epoch(1))
+    assert dispatcher.is_stopped(row)
+    deadline = time.monotonic() + 10
+    while not dispatcher.drained and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert dispatcher.stopping
+    assert dispatcher.error is None
+    dispatcher.close()
+    (left,) = ledger.read().rows
+    assert (left.state, len(left.curve), left.attempts[0].end) == ("RUNNING", 1, "left")
+    assert [event["event"] for event in read_events(tmp_path)][-3:] == ["drain", "epoch", "left"]
+
+
+def test_a_drain_ends_with_its_grace(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=3)
+    dispatcher = dispatch(ledger, grace_seconds=0.3)
+    dispatcher.report(take(dispatcher), DONE)
+    take(dispatcher)
+    dispatcher.drain("SIGTERM")
+    deadline = time.monotonic() + 10
+    while not dispatcher.stopping and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert dispatcher.drained
+    dispatcher.close()
+    assert ledger.read().rows[0].attempts[0].end == "left"
+
+
+def test_a_pruner_stops_what_is_behind(make_ledger: Make, dispatch: Start) -> None:
+    metric = "val_robust_accuracy"
+    pruner = {"metric": metric, "min_epochs": 1, "reduction_factor": 2}
+    ledger = make_ledger(trials=3, search={"pruner": pruner})
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    stopped = []
+    for value in (0.5, 0.4, 0.6):
+        row = take(dispatcher)
+        dispatcher.report(row, epoch(1, rung={metric: value}))
+        stopped.append(dispatcher.is_stopped(row))
+        if not stopped[-1]:
+            dispatcher.report(row, DONE)
+    assert stopped == [False, True, False]
+    assert dispatcher.take(10) == FINISHED
+    rows = ledger.read().rows
+    assert [row.state for row in rows] == ["COMPLETE", "PRUNED", "COMPLETE"]
+    assert [(rung.value, rung.stop) for row in rows for rung in row.rungs] == [
+        (0.5, False),
+        (0.4, True),
+        (0.6, False),
+    ]
+    assert [row.rungs[0].sequence for row in rows] == [1, 2, 3]
+
+
+def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=50, search={"budget": {"seconds": 0.5}})
+    dispatcher = dispatch(ledger)
+    count = 0
+    while isinstance(row := dispatcher.take(10), Row):
+        time.sleep(0.05)
+        dispatcher.report(row, DONE)
+        count += 1
+    assert 2 < count < 50
+    record = ledger.read()
+    assert [row.state for row in record.rows] == ["COMPLETE"] * (count - 1)
+    assert ledger.spent == "search.budget.seconds: 0.5 are spent"
+
+
+def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:
+    metric = "val_robust_accuracy"
+    pruner = {"metric": metric, "min_epochs": 1, "reduction_factor": 2}
+    ledger = make_ledger(trials=2, search={"pruner": pruner})
+    first = dispatch(ledger)
+    first.report(take(first), DONE)
+    early, late = take(first), take(first)
+    first.report(early, epoch(1, rung={metric: 0.1}))
+    first.report(late, epoch(1, rung={metric: 0.9}))
+    first.close()
+    second = dispatch(ledger)
+    again = take(second)
+    second.report(again, epoch(1, rung={metric: 0.1}))
+    assert not second.is_stopped(again)
+    second.close()
+    assert [(rung.stop, rung.sequence) for rung in ledger.read().rows[0].rungs] == [(False, 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from ablate.search.worker import _reason
+from ablate.search.worker import _kind, _reason
 from ablate.study.settings import BudgetSettings
 
 
@@ -24,3 +24,14 @@ def test_values_that_a_section_refuses() -> None:
 )
 def test_anything_else(error: Exception, reason: str) -> None:
     assert _reason(error) == reason
+
+
+def test_memory_that_ran_out_says_what_to_change() -> None:
+    import torch
+
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
+    assert _kind(error) == "out_of_memory"
+    assert _reason(error) == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB. Lower finetune.batch_size, "
+        "or raise run.gpu_memory_fraction."
+    )

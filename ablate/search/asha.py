@@ -1,0 +1,79 @@
+"""Asynchronous successive halving: stops trials that are behind others at the same epoch.
+
+Source: Li et al. 2020, arXiv:1810.05934, in its stopping form: nobody waits for a rung to fill.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+
+from ablate.ledger.record import Rung
+from ablate.study.scores import COSTS
+from ablate.study.settings import ObjectiveSettings, PrunerSettings
+
+
+def is_rung(settings: PrunerSettings, epoch: int) -> bool:
+    """Whether trials are compared after this epoch: min_epochs times a power of the factor."""
+    rung = settings.min_epochs
+    while rung < epoch:
+        rung *= settings.reduction_factor
+    return rung == epoch
+
+
+class Asha:
+    """Decides at each rung whether a trial goes on.
+
+    At a rung with n values, the trial's own included, it goes on where it is among the best
+    n / reduction_factor (rounded up), or where n is below reduction_factor.  What was decided
+    stays, whatever comes later.  May be used from any thread; decides in memory, at once.
+
+    Args:
+        settings: of the study's pruner.
+        objectives: of the study: a metric that is one of them has its direction.
+        recorded: decisions that are in the ledger, by row.
+    """
+
+    def __init__(
+        self,
+        settings: PrunerSettings,
+        objectives: Iterable[ObjectiveSettings],
+        recorded: Iterable[tuple[int, Rung]],
+    ) -> None:
+        self._settings = settings
+        ways = {objective.metric: objective.direction for objective in objectives}
+        default = "minimize" if settings.metric in COSTS else "maximize"
+        self._sign = 1.0 if ways.get(settings.metric, default) == "maximize" else -1.0
+        self._lock = threading.Lock()
+        self._values: dict[int, dict[int, float]] = {}
+        self._sequence = 0
+        self._decided: dict[tuple[int, int], Rung] = {}
+        for number, rung in recorded:
+            self._decided[number, rung.epoch] = rung
+            self._values.setdefault(rung.epoch, {})[number] = self._signed(rung.value)
+            self._sequence = max(self._sequence, rung.sequence)
+
+    def decide(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Rung | None:
+        """Put a trial beside the others of its rung; none where the epoch is no rung.
+
+        A metric that is missing or not a number is the worst.
+        """
+        if not is_rung(self._settings, epoch):
+            return None
+        value = float(metrics.get(self._settings.metric, math.nan))
+        factor = self._settings.reduction_factor
+        with self._lock:
+            if (number, epoch) in self._decided:  # a row that has begun before this rung again
+                return self._decided[number, epoch]
+            values = self._values.setdefault(epoch, {})
+            values[number] = self._signed(value)
+            better = sum(other > values[number] for other in values.values())
+            count = len(values)
+            stop = count >= factor and better >= math.ceil(count / factor)
+            self._sequence += 1
+            rung = self._decided[number, epoch] = Rung(epoch, value, stop, self._sequence)
+            return rung
+
+    def _signed(self, value: float) -> float:
+        return -math.inf if math.isnan(value) else self._sign * value

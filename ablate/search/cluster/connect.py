@@ -1,0 +1,295 @@
+"""Ray itself: started on this machine, or a cluster that is there and must answer in time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Any
+
+from ablate.errors import AblateError, InfrastructureError, ResourceError, UsageError
+from ablate.study.settings import RunSettings
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray._private import services, utils
+
+KNOCK_SECONDS = 10
+CONNECT_SECONDS = 30
+_LOOK_SECONDS = 2
+
+_OTHER_TOKEN = "InvalidAuthToken"
+
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Rows and reports are a few kilobytes; data goes through files that are memory-mapped."""
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+# What connects is a process of its own: where token or version are wrong, Ray's C++ side tries for
+# minutes or ends the process, and neither can be undone in the driver.
+_TRY = """
+import json, logging, sys
+try:
+    import ray
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+except BaseException as error:
+    print(json.dumps({"kind": type(error).__name__, "text": str(error)}), flush=True)
+else:
+    print(json.dumps({}), flush=True)
+"""
+
+
+def connect(address: str | None, settings: RunSettings, secret: Sequence[str] = ()) -> None:
+    """Start Ray here, or connect to a cluster.
+
+    Args:
+        address: "auto" or "HOST:PORT"; none starts Ray on this machine.
+        settings: of the study: a Ray that is started has as many CPUs as its trials ask for.
+        secret: variables of the environment that Ray's processes must not inherit.
+
+    Raises:
+        UsageError: if the address is of a kind that cannot drive a study.
+        InfrastructureError: if no cluster answers there within `CONNECT_SECONDS`, or it refuses.
+    """
+    with _without(secret):
+        if address is None:
+            _start(settings)
+        else:
+            check_answer(address)
+            with _handlers_kept():
+                ray.init(address=address, **_QUIET)
+
+
+def check_answer(address: str) -> None:
+    """Find out within `CONNECT_SECONDS` whether a cluster takes this machine in.
+
+    Raises:
+        UsageError, InfrastructureError: as `connect`.
+    """
+    if "://" in address:
+        raise UsageError(
+            f"--ray-address {address}: must be auto or HOST:PORT, got a URL. Ray's client "
+            "(ray://) cannot run Ray Tune's driver: run the command on a node of the cluster, "
+            "with --ray-address auto."
+        )
+    if address != "auto":
+        _knock(address)
+    said, complaint = _try(address)
+    if _OTHER_TOKEN in complaint:
+        raise _wrong_token(address, "the one here is missing or another's")
+    if said is None:
+        raise InfrastructureError(
+            f"--ray-address {address}: a Ray cluster must take this machine in, got no answer in "
+            f"{CONNECT_SECONDS} s. Check that token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and versions "
+            "of ray and python are the head's, and that no firewall is between (ray status)."
+        )
+    lines = said.strip().splitlines()
+    last = complaint.strip().splitlines()[-1:] or ["the connecting process ended without a word"]
+    answer = json.loads(lines[-1]) if lines else {"kind": "", "text": last[0]}
+    if answer:
+        raise _refusal(address, answer["kind"], answer["text"])
+
+
+def _try(address: str) -> tuple[str | None, str]:
+    """Connect in a process of its own.
+
+    Returns:
+        (what it said, none where it did not end in time; what Ray's C++ side complained of).
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TRY, address], stdout=out, stderr=errors, text=True
+        )
+        end = time.monotonic() + CONNECT_SECONDS
+        try:
+            while process.poll() is None and time.monotonic() < end:
+                time.sleep(0.1)
+                if _OTHER_TOKEN in _read(errors):  # Ray would ask for 20 s
+                    break
+            return (_read(out) if process.poll() is not None else None), _read(errors)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def _knock(address: str) -> None:
+    """Fail within seconds where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(
+            f"--ray-address {address}: must be auto or HOST:PORT, got neither. "
+            "Ray's own port is 6379 unless `ray start --head --port` said another."
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InfrastructureError(
+            f"--ray-address {address}: a Ray cluster must answer there, got: {reason} (tried for "
+            f"up to {KNOCK_SECONDS} s). Start one with `ray start --head`, or leave the option out."
+        ) from error
+
+
+def _refusal(address: str, kind: str, text: str) -> AblateError:
+    """One line for what Ray says in many."""
+    line = " ".join(text.split())
+    if kind == "AuthenticationError":
+        return _wrong_token(address, "there is none here")
+    if "ersion mismatch" in line:
+        return InfrastructureError(
+            f"--ray-address {address}: ray and python must be the cluster's, got: {line[:300]}. "
+            "Install the same versions here and there."
+        )
+    first = next((one.strip() for one in text.splitlines() if one.strip()), kind)
+    return InfrastructureError(
+        f"--ray-address {address}: a Ray cluster must answer there, got: {first[:300]}. "
+        "Start one with `ray start --head` and run this on one of its nodes, or leave the "
+        "option out."
+    )
+
+
+def _wrong_token(address: str, what: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"--ray-address {address}: the cluster's token must be given, and {what}. Print it on the "
+        "head with `ray get-auth-token`, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
+        "RAY_AUTH_TOKEN_PATH, a file; without either it is read from ~/.ray/auth_token)."
+    )
+
+
+def _start(settings: RunSettings) -> None:
+    cpus = os.cpu_count() or 1
+    if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
+        cpus = settings.cpus_per_trial * settings.parallel
+    with _in_groups_of_their_own(), _handlers_kept():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **_QUIET,
+        )
+
+
+@contextmanager
+def _in_groups_of_their_own() -> Iterator[None]:
+    """Keep from Ray's processes the signals that a terminal or batch system sends to a group.
+
+    The driver gets them, and drains; without Ray it could not.  Ray's processes end with it.
+    """
+    popen = services.ConsolePopen
+    services.ConsolePopen = partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep Ray from putting a handler of its own in the place of the driver's."""
+    set_handler = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+
+
+@contextmanager
+def _without(variables: Sequence[str]) -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def resolve_gpus(settings: RunSettings) -> float:
+    """GPUs of a trial: what is asked for, or one where Ray sees any.
+
+    Raises:
+        ResourceError: if no node has as many.
+    """
+    there = max((node.get("GPU", 0.0) for node in _alive()), default=0.0)
+    asked = settings.gpus_per_trial
+    if asked == "auto":
+        return 1.0 if there else 0.0
+    if asked > there:
+        raise ResourceError(
+            f"run.gpus_per_trial: must be at most what Ray sees, got {asked:g} where Ray sees "
+            f"{there:g} GPUs on a node. Set it to 0, or run where there are GPUs (`ablate doctor`)."
+        )
+    return asked
+
+
+def resolve_parallel(settings: RunSettings, gpus: float) -> int:
+    """Trials at once: as many as the nodes carry, each on one node, or fewer if asked for.
+
+    Raises:
+        ResourceError: if no node carries one.
+    """
+    cpus, nodes = settings.cpus_per_trial, _alive()
+    most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    if cpus > most:
+        raise ResourceError(
+            f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "
+            f"{most:g} CPUs. Lower it."
+        )
+    fitting = sum(_carries(node, cpus, gpus) for node in nodes)
+    if not fitting:
+        raise ResourceError(
+            f"run.cpus_per_trial: CPUs and GPUs of a trial must fit on one node, got {cpus} and "
+            f"{gpus:g}. Lower cpus_per_trial or gpus_per_trial."
+        )
+    return fitting if settings.parallel == "auto" else min(settings.parallel, fitting)
+
+
+class Capacity:
+    """Trials that the nodes carry now: fewer than at first where one has been lost.
+
+    Without it new rows would go to the workers that are left, ahead of those that lost theirs.
+
+    Args:
+        most: the answer where every node is there.
+    """
+
+    def __init__(self, cpus: int, gpus: float, most: int) -> None:
+        self._trial = (cpus, gpus)
+        self._most = most
+        self._looked = time.monotonic()
+        self._found = most
+
+    def __call__(self) -> int:
+        """What was found at most two seconds ago; one at least."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._found = sum(_carries(node, *self._trial) for node in _alive())
+        return max(1, min(self._most, self._found))
+
+
+def _carries(node: dict[str, float], cpus: int, gpus: float) -> int:
+    """Trials that a node carries; a fraction of a GPU is never split over two."""
+    by_cpu = int(node.get("CPU", 0.0) // cpus)
+    if not gpus:
+        return by_cpu
+    there = int(node.get("GPU", 0.0))
+    by_gpu = there * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus)
+    return min(by_cpu, by_gpu)
+
+
+def _alive() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

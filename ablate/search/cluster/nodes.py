@@ -1,0 +1,255 @@
+"""The nodes of a cluster, compared before the first trial: versions, data, baseline, folders.
+
+A row's score must not depend on the node that ran it.  So a node that differs is refused by name,
+the baseline is trained on one node and handed to the others, and a node that comes later is
+compared by the first worker that starts on it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from ablate.errors import (
+    AblateError,
+    DataError,
+    FingerprintError,
+    ResourceError,
+    UsageError,
+)
+from ablate.search.cluster import paths
+from ablate.search.cluster.baseline import BaselineFiles, read_baseline, receive_baseline
+from ablate.search.cluster.tasks import LOOK_SECONDS, Node, answer, named, submit, this_node
+from ablate.search.cluster.versions import (
+    compare_versions,
+    look_at_packages,
+    refuse_other_environment,
+    refuse_other_versions,
+)
+from ablate.search.task import Job, Prepared
+from ablate.search.worker import Worker
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What the nodes agree on, for the workers of one run.
+
+    Attributes:
+        versions: of python and packages, by name.
+        prepared: what the first node prepared.
+        baseline: a reference to its `BaselineFiles`; none where the study has no baseline.
+        nodes: ids of the nodes that were compared.
+        apart: ids of those that do not see the run's folder: weights go through Ray there.
+        driver: id of the driver's node.
+        token: of the probe in the folder of the checkpoints.
+    """
+
+    versions: Mapping[str, str]
+    prepared: Prepared
+    baseline: ray.ObjectRef | None
+    nodes: frozenset[str]
+    apart: frozenset[str]
+    driver: str
+    token: str
+
+
+def agree(job: Job, nodes: Sequence[Node], cpus: float, gpus: float) -> Agreed:
+    """Compare the nodes, and prepare each.
+
+    Args:
+        job: with `gpus_per_trial` resolved.
+        nodes: at least one; the first makes what the others are handed.
+        cpus, gpus: of a trial: a node prepares with what a trial has.
+
+    Raises:
+        UsageError: if a node differs or does not see the checkpoints' folder, naming it.
+        DataError: if a node has other data or none.
+        InfrastructureError: if a node is lost meanwhile.
+    """
+    versions = compare_versions(nodes, torch=job.study.trainable is None)
+    token = secrets.token_hex(8)
+    apart = _check_folders(job, nodes, token)
+    first, *others = nodes
+    started = submit(first, _prepare_first, job.to_text(), cpus=cpus, gpus=gpus)
+    prepared, files = answer(first, started)
+    baseline = None if files is None else ray.put(files)
+    waiting = [
+        (
+            node,
+            submit(node, prepare_like, job.to_text(), prepared, [baseline], cpus=cpus, gpus=gpus),
+        )
+        for node in others
+    ]
+    for node, reference in waiting:
+        answer(node, reference)
+    ids = frozenset(node.id for node in nodes)
+    return Agreed(versions, prepared, baseline, ids, apart, this_node().id, token)
+
+
+def forget(job: Job, agreed: Agreed) -> None:
+    """Take the probes of a run away."""
+    for folder in {job.folder, job.checkpoints}:
+        paths.take_token(folder, agreed.token)
+
+
+def join(job: Job, agreed: Agreed) -> bool:
+    """Compare the node that this worker runs on, where nobody has yet.
+
+    Returns:
+        Whether the node is apart from the run's folder.
+
+    Raises:
+        AblateError: if it differs, naming the node.
+    """
+    node = this_node()
+    if node.id in agreed.nodes:
+        return node.id in agreed.apart
+    refuse_other_versions(node, agreed.versions, look_at_packages()(list(agreed.versions)))
+    if wrong := paths.see_token(job.checkpoints, agreed.token, node.id, write=False):
+        raise _unseen(node, job.checkpoints, wrong)
+    try:
+        prepare_like(job.to_text(), agreed.prepared, [agreed.baseline])
+    except AblateError as error:
+        raise named(node, error) from error
+    return bool(paths.see_token(job.folder, agreed.token, node.id, write=False))
+
+
+def prepare_alone(job: Job, node: Node, cpus: float, gpus: float) -> Prepared:
+    """Prepare on the one node there is.
+
+    Raises:
+        AblateError: as preparing does.
+        InfrastructureError: if its process is lost.
+    """
+    prepared: Prepared = answer(
+        node, submit(node, _prepare, job.to_text(), cpus=cpus, gpus=gpus), by_name=False
+    )
+    return prepared
+
+
+def _prepare(job_text: str) -> Prepared:
+    job = Job.from_text(job_text)
+    _check_gpu(job)
+    return Worker(job).prepare()
+
+
+def prepare_like(
+    job_text: str, prepared: Prepared, baseline: Sequence[ray.ObjectRef | None]
+) -> None:
+    """Prepare this node as the first was, and compare.
+
+    Args:
+        prepared: what the first node made.
+        baseline: one reference, or none; in a list, so that Ray hands on the reference itself.
+
+    Raises:
+        DataError, FingerprintError, UsageError: what differs.
+    """
+    job = Job.from_text(job_text)
+    _check_gpu(job)
+    if baseline[0] is not None:
+        refuse_other_environment(prepared.environment, _workbench(job).environment.to_json())
+        files: BaselineFiles = ray.get(baseline[0])
+        receive_baseline(Path(job.cache), files)
+    here = Worker(job).prepare()
+    refuse_other_environment(prepared.environment, here.environment)
+    if here.data_digest != prepared.data_digest:
+        raise DataError(
+            f"dataset: the data must be those of the other nodes, got others ({_data(job)}). "
+            "Copy the same data there, or put them on a path that all nodes share."
+        )
+    if here.baseline_sha256 != prepared.baseline_sha256:
+        raise FingerprintError(
+            "baseline: the weights must be those of the other nodes, got others. "
+            "Put the same checkpoint there."
+        )
+
+
+def keep_weights(agreed: Agreed, file: Path) -> None:
+    """Move a file of finetuned weights from this node to the same path at the driver's.
+
+    Raises:
+        InfrastructureError: if it cannot be written there.
+    """
+    driver = Node(agreed.driver, "of the driver")
+    answer(driver, submit(driver, _write, str(file), file.read_bytes()))
+    file.unlink()
+
+
+def _write(file: str, content: bytes) -> None:
+    from ablate.finetune.cache import publish_file
+
+    publish_file(Path(file), lambda temporary: _put(temporary, content))
+
+
+def _put(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+
+def _prepare_first(job_text: str) -> tuple[Prepared, BaselineFiles | None]:
+    job = Job.from_text(job_text)
+    prepared = _prepare(job_text)
+    if job.study.trainable is not None:
+        return prepared, None
+    return prepared, read_baseline(_workbench(job).baseline.path.parent)
+
+
+def _workbench(job: Job) -> Any:
+    from ablate.robustness.workbench import Workbench
+
+    return Workbench.get(job.study, Path(job.base), Path(job.cache))
+
+
+def _check_gpu(job: Job) -> None:
+    """Refuse a GPU that Ray gives and torch does not see: the CPU would do the work."""
+    study = job.study
+    if study.trainable is None and study.run.gpus_per_trial:
+        environment = _workbench(job).environment
+        if environment.device == "cpu":
+            raise ResourceError(
+                f"run.gpus_per_trial: needs a torch that sees the GPU, got torch "
+                f"{environment.torch} that sees none where Ray gives {study.run.gpus_per_trial:g}. "
+                "Install torch for the GPU's driver, or set run.gpus_per_trial: 0."
+            )
+
+
+def _check_folders(job: Job, nodes: Sequence[Node], token: str) -> frozenset[str]:
+    """Ids of the nodes that do not see the run's folder.
+
+    Raises:
+        UsageError: if a node does not see the folder of the checkpoints.
+    """
+    apart = set()
+    folders = dict.fromkeys((job.checkpoints, job.folder))
+    for folder in folders:
+        paths.put_token(folder, token)
+    for folder in folders:
+        waiting = [(node, submit(node, paths.see_token, folder, token, node.id)) for node in nodes]
+        for node, reference in waiting:
+            wrong = answer(node, reference, LOOK_SECONDS)
+            if not wrong and not paths.answered(folder, token, node.id):
+                wrong = "what the node wrote does not come here"
+            if wrong and folder == job.checkpoints:
+                for one in folders:
+                    paths.take_token(one, token)
+                raise _unseen(node, folder, wrong)
+            if wrong:
+                apart.add(node.id)
+    return frozenset(apart)
+
+
+def _unseen(node: Node, folder: str, wrong: str) -> UsageError:
+    return UsageError(
+        f"run.checkpoints: every node must see {folder}, got node {node.name}: {wrong}. Run the "
+        "command in a folder that all nodes share, or set run.checkpoints: s3://BUCKET/FOLDER."
+    )
+
+
+def _data(job: Job) -> str:
+    dataset = job.study.dataset
+    return dataset.name if dataset.path is None else str(Path(job.base) / dataset.path)

@@ -1,0 +1,111 @@
+"""What a trial prints goes to a file of its attempt too, beside wherever it goes anyway.
+
+`sys.stdout` and `sys.stderr` are stood in for while a trial works; so are `warnings` and most of
+`logging`, which write to them.  A file that cannot be written is no failure.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MOST_BYTES = 1_000_000
+"""That an attempt's file takes."""
+
+_DRIVER = "ablate-"
+"""The driver's own threads, whose words are no trial's; with the inline executor they are here."""
+
+
+class TrialOutput:
+    """The file of one attempt after the other; a block of `with` is the trial's work."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: BinaryIO | None = None
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def begin(self, path: Path) -> None:
+        """From now on to this file, which is made with its folder at the first word."""
+        self.end()
+        self._path = path
+
+    def end(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._path = None
+            self._close()
+
+    def __enter__(self) -> None:
+        for stream in _STREAMS:
+            stream.record(self)
+
+    def __exit__(self, *_error: object) -> None:
+        for stream in _STREAMS:
+            stream.release()
+
+    def write(self, text: str) -> None:
+        """Add to the file, as far as it may grow."""
+        with self._lock, suppress(OSError):
+            if self._path is None or threading.current_thread().name.startswith(_DRIVER):
+                return
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("wb", buffering=0)
+                self._bytes = 0
+            content = text.encode(errors="replace")
+            if self._bytes > MOST_BYTES:
+                return
+            self._file.write(content[: MOST_BYTES - self._bytes])
+            self._bytes += len(content)
+            if self._bytes > MOST_BYTES:
+                self._file.write(b"\n... more than 1 MB: left out from here on\n")
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+class _Stream:
+    """Stands in for `sys.stdout` or `sys.stderr`; whoever keeps it writes on to what is there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._under: Any = None
+        self._output: TrialOutput | None = None
+
+    def record(self, output: TrialOutput) -> None:
+        if self._output is None:
+            self._under = getattr(sys, self._name)
+            setattr(sys, self._name, self)
+        self._output = output
+
+    def release(self) -> None:
+        self._output = None
+        if getattr(sys, self._name) is self:
+            setattr(sys, self._name, self._under)
+
+    def write(self, text: str) -> int:
+        if self._output is not None:
+            self._output.write(text)
+        self._there().write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._there(), name)
+
+    def _there(self) -> Any:
+        current = getattr(sys, self._name)
+        return self._under if current is self else current
+
+
+_STREAMS = (_Stream("stdout"), _Stream("stderr"))

@@ -1,0 +1,226 @@
+"""What Ray Tune asks and tells: hooks over a dispatcher that keep nothing of a study, raise
+nothing, and wait for nothing but the next row.
+
+An exception in a hook would make Tune report a finished trial as failed: it goes to the dispatcher
+instead, which ends the drive.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from ablate.errors import InfrastructureError, error_text
+from ablate.search.dispatcher import FINISHED, Dispatcher
+from ablate.search.task import Report, row_to_text
+
+if TYPE_CHECKING:
+    from ablate.ledger.record import Row
+
+_WAIT_SECONDS = 0.05
+"""How long Tune waits for a row before it does something else."""
+
+_IDLE_WAIT_SECONDS = 1.0
+"""The same where no row is out: Tune itself would sleep for a second then."""
+
+
+class Over(Exception):  # noqa: N818 (no error: the way out of Tune)
+    """Every row that Tune had has ended.
+
+    Raised out of `tune.run`, which would else write the states of all its trials for a resume
+    that never comes, and read them back: about 15 seconds for 10,000 rows.
+    """
+
+
+def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes a hook give `otherwise` where it raised, and tell the dispatcher."""
+
+    def wrap(hook: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(hook)
+        def guarded(self: Any, *given: Any, **named: Any) -> Any:
+            try:
+                return hook(self, *given, **named)
+            except Exception as error:
+                self.dispatcher.fail(
+                    InfrastructureError(
+                        f"Ray Tune's hook {hook.__name__}: {error_text(error)}. "
+                        "Nothing is lost: ablate resume."
+                    )
+                )
+                return otherwise
+
+        return guarded
+
+    return wrap
+
+
+class LedgerSearcher(Searcher):  # type: ignore[misc]
+    """Hands Tune the dispatcher's rows and the dispatcher Tune's results.
+
+    Args:
+        dispatcher: of the drive.
+        capacity: gives the rows that can be run at once.
+        ahead: rows that are out beside them, waiting for a worker.
+
+    Attributes:
+        over: nothing more is to come, and nothing is out.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, capacity: Callable[[], int], ahead: int) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self._capacity = capacity
+        self._ahead = ahead
+        self._rows: dict[str, Row] = {}
+        self._losses: dict[str, str] = {}
+        self._finished = False
+
+    @property
+    def over(self) -> bool:
+        return self.dispatcher.stopping or (self._finished and not self._rows)
+
+    @_guarded()
+    def suggest(self, trial_id: str) -> Any:
+        if len(self._rows) >= self._capacity() + self._ahead:
+            return None
+        row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
+        if row == FINISHED:
+            self._finished = True
+            return Searcher.FINISHED
+        if row is None:
+            return None
+        self._rows[trial_id] = row
+        return {"row": row_to_text(row)}
+
+    @_guarded(otherwise=True)
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Hand a result to the dispatcher; gives whether its trial has to stop."""
+        row = self._rows[trial_id]
+        self.dispatcher.report(row, Report.from_text(result["report"]))
+        return self.dispatcher.is_stopped(row)
+
+    def note_loss(self, trial_id: str, reason: str) -> None:
+        """Why a trial is lost; Tune tells its searcher a moment later that it is."""
+        self._losses[trial_id] = reason
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: the stopper has heard it, which Tune asks before."""
+
+    @_guarded()
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        row = self._rows.pop(trial_id, None)
+        reason = self._losses.pop(trial_id, "its process ended without a word")
+        # Of a trial that ended by itself, or was stopped, the stopper has heard the last result.
+        if row is not None and (error or not result or "report" not in result):
+            self.dispatcher.lose(row, reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # whatever pickles a searcher gets nothing of the ledger
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the ledger is the only truth."""
+
+    def save(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("the ledger is the only truth about a study")
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("the ledger is the only truth about a study")
+
+
+class ReportStopper(Stopper):  # type: ignore[misc]
+    """Hears every result, and stops what the dispatcher wants stopped.
+
+    Tune asks its stopper about a result before anything else, and skips the searcher's
+    `on_trial_result` where the answer is to stop.  So it is here that reports go to the
+    dispatcher, which decides in memory: the answer knows the result that it is about.
+    """
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self._searcher.hear(trial_id, result))
+
+    def stop_all(self) -> bool:
+        return self._searcher.dispatcher.stopping
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Leaves the order to Tune's own queue, and notes why a trial was lost."""
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        super().__init__()
+        self.dispatcher = searcher.dispatcher
+        self._searcher = searcher
+
+    def choose_trial_to_run(self, _controller: Any) -> None:
+        """None: Tune's own looks through every trial there was, at each step."""
+
+    @_guarded()
+    def on_trial_error(self, _controller: Any, trial: Any) -> None:
+        self._searcher.note_loss(trial.trial_id, _reason(Path(trial.error_file).read_text()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Keeps Tune small and brings it to its end.
+
+    Made where the process's signal handlers are as they have to stay.
+    """
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        self.dispatcher = searcher.dispatcher
+        self._searcher = searcher
+        self._drain = signal.getsignal(signal.SIGUSR1)
+
+    @_guarded()
+    def setup(self, **_info: Any) -> None:
+        # Tune has put its own handler there, without asking, which would end the run at once.
+        if self._drain is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._drain)
+
+    def on_step_end(self, **_info: Any) -> None:
+        if self._searcher.over:
+            raise Over
+
+    @_guarded()
+    def on_trial_complete(self, trial: Any, **_info: Any) -> None:
+        _shrink(trial)
+
+    @_guarded()
+    def on_trial_error(self, trial: Any, **_info: Any) -> None:
+        _shrink(trial)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _shrink(trial: Any) -> None:
+    """Take from a trial that has ended what only reports of Tune's read: Tune keeps every trial."""
+    trial.config, trial.evaluated_params, trial.experiment_tag = {}, {}, ""
+    trial.run_metadata.last_result = {}
+    trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
+
+
+def _reason(text: str) -> str:
+    """One line of what Tune wrote about an error: a traceback's last, else all that is said."""
+    lines = [line for line in text.splitlines()[1:] if line.strip()]
+    if any("Traceback" in line for line in lines):
+        return lines[-1].strip()[:300]
+    return " ".join(line.strip() for line in lines if not line.startswith("\t"))[:300]

@@ -1,0 +1,111 @@
+"""What ended rows leave on disk, removed beside the work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate.finetune.durable import list_folder, save_blob
+from ablate.search.janitor import Janitor
+from ablate.search.task import checkpoint_folder, weights_file
+
+
+def write_states(checkpoints: str, *numbers: int | None) -> None:
+    for number in numbers:
+        save_blob(f"{checkpoint_folder(checkpoints, number)}/attempt-1", 1, b"state")
+
+
+@pytest.fixture(params=["path", "memory"])
+def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "path":
+        return str(tmp_path / "checkpoints")
+    return f"memory:/{tmp_path}/checkpoints"
+
+
+def test_states_of_ended_rows_go(tmp_path: Path, checkpoints: str) -> None:
+    write_states(checkpoints, None, 3, 12, 123_456)
+    janitor = Janitor(tmp_path, checkpoints)
+    for number in (None, 3, 123_456, 99):
+        janitor.remove_states(number)
+    janitor.close()
+    assert list_folder(checkpoints) == ["00012"]
+
+
+def test_what_a_killed_driver_left_goes_and_nothing_else(tmp_path: Path, checkpoints: str) -> None:
+    write_states(checkpoints, None, 1, 2, 3, 123_456)
+    save_blob(f"{checkpoints}/somebody-elses", 1, b"file")
+    janitor = Janitor(tmp_path, checkpoints)
+    janitor.remove_states_except({2, 123_456})
+    janitor.close()
+    assert sorted(list_folder(checkpoints)) == ["00002", "123456", "somebody-elses"]
+
+
+def test_the_plain_finetunes_states_stay_while_it_runs(tmp_path: Path, checkpoints: str) -> None:
+    write_states(checkpoints, None, 1)
+    janitor = Janitor(tmp_path, checkpoints)
+    janitor.remove_states_except([None])
+    janitor.close()
+    assert list_folder(checkpoints) == ["plain"]
+
+
+def test_weights_that_are_not_kept_go(tmp_path: Path) -> None:
+    for number in (None, 0, 1, 2):
+        file = weights_file(tmp_path, number)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"weights")
+    janitor = Janitor(tmp_path, str(tmp_path / "checkpoints"))
+    janitor.remove_weights([0, 2, 7])
+    janitor.remove_weights([])
+    janitor.close()
+    left = sorted(file.name for file in (tmp_path / "weights").iterdir())
+    assert left == ["00001.safetensors", "plain.safetensors"]
+
+
+def test_a_study_without_weights_or_states_is_no_trouble(tmp_path: Path) -> None:
+    janitor = Janitor(tmp_path / "none", "nosuchprotocol://bucket")
+    janitor.remove_weights([1])
+    janitor.remove_states(1)
+    janitor.remove_states_except([])
+    file = weights_file(tmp_path / "none", 2)
+    file.parent.mkdir(parents=True)
+    file.touch()
+    janitor.remove_weights([2])  # the thread is still there
+    janitor.close()
+    assert not file.exists()
+
+
+def test_many_ask_at_once_and_nobody_waits(tmp_path: Path) -> None:
+    checkpoints = str(tmp_path / "checkpoints")
+    write_states(checkpoints, *range(200))
+    janitor = Janitor(tmp_path, checkpoints)
+    held = threading.Event()  # stands for a file system that hangs
+    janitor._work.put(held.wait)  # type: ignore[arg-type]
+    began = time.monotonic()
+
+    def ask(first: int) -> None:
+        for number in range(first, 200, 8):
+            janitor.remove_states(number)
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 1
+    assert len(list_folder(checkpoints)) == 200
+    held.set()
+    janitor.close()
+    assert list_folder(checkpoints) == []
+
+
+def test_closing_is_bounded(tmp_path: Path) -> None:
+    janitor = Janitor(tmp_path, str(tmp_path / "checkpoints"))
+    held = threading.Event()
+    janitor._work.put(held.wait)  # type: ignore[arg-type]
+    began = time.monotonic()
+    janitor.close(timeout_seconds=0.2)
+    assert 0.2 <= time.monotonic() - began < 2
+    held.set()

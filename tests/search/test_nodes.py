@@ -1,0 +1,303 @@
+"""Nodes of a real cluster, compared before the first trial.
+
+One node has mounts of its own, so that it really does not see a folder of the driver's; others
+have packages of other versions in front of the right ones.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from ablate.errors import (
+    DataError,
+    FingerprintError,
+    InfrastructureError,
+    MissingDependencyError,
+    UsageError,
+)
+from ablate.search.cluster import nodes, paths
+from ablate.search.cluster.baseline import read_baseline, receive_baseline
+from ablate.search.cluster.nodes import agree, join, keep_weights
+from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
+from ablate.search.task import Job
+from ablate.study.settings import Study
+from tests.conftest import missing
+
+DATA_MODULE = """
+import os
+import numpy as np
+
+def of_this_node(image_size, path):
+    if "NO_DATA" in os.environ:
+        raise FileNotFoundError("/data/digits is not there")
+    random = np.random.default_rng(int(os.environ.get("OTHER_DATA", 0)))
+    images = random.integers(0, 255, (60, 3, 16, 16), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    return {"train": (images, labels), "test": (images, labels), "classes": ["a", "b", "c"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    ray.shutdown()
+    # Ray's workers search the folder that the driver was started in first.
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("started"))
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    ray.init(address=made.address, log_to_driver=False)
+    os.chdir(before)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of this module: `cache`, `run` and `apart` are others on the node with mounts."""
+    root = tmp_path_factory.mktemp("places")
+    found = {name: root / name for name in ("cache", "run", "apart", "shared", "base")}
+    for folder in found.values():
+        folder.mkdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def apart_node(cluster: Cluster, places: dict[str, Path]) -> Iterator[Node]:
+    """A node that has file systems of its own where the driver has `cache`, `run` and `apart`."""
+    mounts = " && ".join(f"mount -t tmpfs none {places[one]}" for one in ("cache", "run", "apart"))
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(
+            ["unshare", "-m", "sh", "-c", mounts], check=False, capture_output=True
+        ).returncode
+    ):
+        missing("the right to mount (unshare -m)")
+    before = {node["NodeID"] for node in ray.nodes()}
+    program = Path(sys.executable).with_name("ray")
+    start = f"exec {program} start --address={cluster.address} --num-cpus=1 --block"
+    process = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", f"{mounts} && {start}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(300):
+            new = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in before]
+            if new:
+                break
+            time.sleep(0.1)
+        yield next(node for node in fitting_nodes(1, 0) if node.id == new[0]["NodeID"])
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def other_node(cluster: Cluster, **env: str) -> Iterator[Node]:
+    """A node whose processes have these variables."""
+    made = cluster.add_node(num_cpus=1, env_vars=env)
+    try:
+        yield next(node for node in fitting_nodes(1, 0) if node.id == made.node_id)
+    finally:
+        cluster.remove_node(made, allow_graceful=False)
+
+
+@pytest.fixture
+def make_job(places: dict[str, Path], image_folder: Path) -> Callable[..., Job]:
+    def make(dataset: dict[str, Any] | None = None, **paths: object) -> Job:
+        folder_of_images = {"name": "image_folder", "path": str(image_folder), "image_size": 16}
+        study = Study.model_validate(
+            {
+                "version": 1,
+                "name": "compared",
+                "dataset": {**(dataset or folder_of_images), "validation": {"fraction": 0.2}},
+                "model": {"name": "resnet8"},
+                "baseline": {"epochs": 1, "batch_size": 24},
+                "robustness": {"severities": [3]},
+                "run": {"gpus_per_trial": 0},
+            }
+        )
+        given = {"cache": places["cache"], "folder": places["run"], "base": places["base"]}
+        given |= {"checkpoints": places["shared"], **paths}
+        return Job(study=study, **{name: str(path) for name, path in given.items()})
+
+    return make
+
+
+def on(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
+    return answer(node, submit(node, function, *arguments), by_name=False)
+
+
+def own() -> Node:
+    return fitting_nodes(1, 0)[0]
+
+
+def test_the_baseline_is_trained_once_and_handed_over(
+    make_job: Callable[..., Job], apart_node: Node, places: dict[str, Path]
+) -> None:
+    job = make_job()
+
+    def entries(cache: str) -> dict[str, bytes]:
+        return {
+            str(file.relative_to(cache)): file.read_bytes()
+            for file in sorted(Path(cache, "baselines").rglob("*.*"))
+            if file.suffix != ".lock"
+        }
+
+    agreed = agree(job, [own(), apart_node], 1, 0)
+    here, there = entries(job.cache), on(apart_node, entries, job.cache)
+    assert len(here) == 2  # weights, and the record with the wall time of each epoch
+    assert there == here
+    assert agreed.apart == {apart_node.id}
+
+    def make_weights(folder: str) -> None:
+        file = Path(folder) / "weights" / "00003.safetensors"
+        file.parent.mkdir()
+        file.write_bytes(b"tensors")
+        keep_weights(agreed, file)
+        assert not file.exists()
+
+    on(apart_node, make_weights, job.folder)
+    assert (places["run"] / "weights" / "00003.safetensors").read_bytes() == b"tensors"
+
+    nodes.forget(job, agreed)
+    assert [file.name for file in places["shared"].iterdir()] == []
+    assert [file.name for file in places["run"].iterdir()] == ["weights"]
+
+
+def test_checkpoints_that_a_node_does_not_see(
+    make_job: Callable[..., Job], apart_node: Node, places: dict[str, Path]
+) -> None:
+    for folder in (str(places["apart"]), f"file://{places['apart']}"):
+        with pytest.raises(UsageError) as caught:
+            agree(make_job(checkpoints=folder), [own(), apart_node], 1, 0)
+        assert str(caught.value) == (
+            f"run.checkpoints: every node must see {folder}, got node {apart_node.name}: what the "
+            "driver wrote is not there. Run the command in a folder that all nodes share, or set "
+            "run.checkpoints: s3://BUCKET/FOLDER."
+        )
+        assert list(places["apart"].iterdir()) == []
+
+
+def test_checkpoints_in_memory_are_seen_by_no_other_node(
+    make_job: Callable[..., Job], cluster: Cluster
+) -> None:
+    with pytest.raises(UsageError, match=r"every node must see memory://states, got node "):
+        agree(make_job(checkpoints="memory://states"), [own(), own()], 1, 0)
+
+
+def test_other_versions_are_named(
+    cluster: Cluster, make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    for name, version in (("torch", "0.1"), ("ray", "1.0")):
+        metadata = tmp_path / f"{name}-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    said = (
+        r"^node \S+ \([\d.]+\): packages must be the driver's, got torch 0\.1 \(here \d\S+\); "
+        r"ray 1\.0 \(here \d\S+\)\. Install the same there, or take the node out of the cluster\.$"
+    )
+    with other_node(cluster, PYTHONPATH=path) as other, pytest.raises(UsageError, match=said):
+        agree(make_job(), [own(), other], 1, 0)
+
+
+def test_a_node_without_ablate_is_named(
+    cluster: Cluster, make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    package = tmp_path / "ablate" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("raise ImportError('broken here')\n")
+    said = r"got ablate one that cannot be imported \(ImportError: broken here\) \(here \d"
+    with (
+        other_node(cluster, PYTHONPATH=str(tmp_path)) as other,
+        pytest.raises(UsageError, match=said),
+    ):
+        agree(make_job(), [own(), other], 1, 0)
+
+
+@pytest.fixture
+def own_data(places: dict[str, Path]) -> dict[str, Any]:
+    (places["base"] / "node_data.py").write_text(DATA_MODULE)
+    return {"name": "node_data:of_this_node", "image_size": 16}
+
+
+def test_other_data_are_refused_at_launch_and_later(
+    cluster: Cluster,
+    make_job: Callable[..., Job],
+    own_data: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    job = make_job(own_data, cache=tmp_path / "cache")
+    said = "the data must be those of the other nodes, got others"
+    with other_node(cluster, OTHER_DATA="1", ABLATE_CACHE=str(tmp_path / "other")) as other:
+        with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
+            agree(job, [own(), other], 1, 0)
+        agreed = agree(job, [own()], 1, 0)
+        with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
+            on(other, join, job, agreed)
+
+
+def test_missing_data_are_said_with_their_node(
+    cluster: Cluster, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
+) -> None:
+    job = make_job(own_data, cache=tmp_path / "cache")
+    with (
+        other_node(cluster, NO_DATA="1") as other,
+        pytest.raises(UsageError, match=r"node \S+ \(\S+\): .*/data/digits is not there"),
+    ):
+        agree(job, [own(), other], 1, 0)
+
+
+def test_a_node_that_comes_later_is_handed_the_baseline(
+    make_job: Callable[..., Job], apart_node: Node, places: dict[str, Path], tmp_path: Path
+) -> None:
+    job = make_job(cache=places["apart"] / "cache")
+    agreed = agree(job, [own()], 1, 0)
+    assert on(apart_node, join, job, agreed) is True  # it is apart from the run's folder
+    # Once more: what is there already stays.
+    assert on(apart_node, join, job, agreed) is True
+
+
+def test_a_baseline_of_other_bits_is_not_overwritten(tmp_path: Path) -> None:
+    entry = tmp_path / "there" / "baselines" / "key"
+    entry.mkdir(parents=True)
+    (entry / "weights.safetensors").write_bytes(b"one")
+    handed = read_baseline(entry)
+    (entry / "weights.safetensors").write_bytes(b"another")
+    with pytest.raises(FingerprintError, match=r"key: the baseline must be the one that the first"):
+        receive_baseline(tmp_path / "there", handed)
+    assert (entry / "weights.safetensors").read_bytes() == b"another"
+    receive_baseline(tmp_path / "here", handed)
+    assert read_baseline(tmp_path / "here" / "baselines" / "key") == handed
+
+
+def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., Job]) -> None:
+    gone = Node("0" * 56, "gone (192.0.2.9)")
+    with pytest.raises(InfrastructureError, match=r"^node gone \(192\.0\.2\.9\): must answer, got"):
+        agree(make_job(), [own(), gone], 1, 0)
+
+
+def test_a_protocol_that_is_unknown_or_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.checkpoints: must be a folder or an fsspec URI"):
+        paths.put_token("nonsense://states", "token")
+    with pytest.raises(MissingDependencyError, match=r"gs://states needs a package of fsspec's"):
+        paths.put_token("gs://states", "token")
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(InfrastructureError, match=r"must be a folder that can be written"):
+        paths.put_token(str(file), secrets.token_hex(4))

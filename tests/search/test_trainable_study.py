@@ -1,0 +1,107 @@
+"""A study of a training loop of the user's own, from its file to its ledger."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import ablate
+from ablate.errors import FingerprintError, StudyFileError
+from ablate.search.task import log_file
+
+WriteOwn = Callable[..., Path]
+LOOP = """
+def train(trial):
+    weight, target = 0.0, 3.0
+    for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
+        weight += trial.params["lr"] * (target - weight)
+        print("trained", epoch)
+        trial.report(epoch, {"error": abs(target - weight), "size": weight})
+"""
+
+
+@pytest.fixture
+def write_own(work: Path) -> WriteOwn:
+    """Writes a study of a loop and the loop beside it."""
+
+    def write(name: str, loop: str = LOOP, **keys: Any) -> Path:
+        (work / f"loop_{name}.py").write_text(loop)
+        study = {
+            "version": 1,
+            "name": name,
+            "trainable": f"loop_{name}:train",
+            "finetune": {"budget": {"epochs": 3}},
+            "space": {"lr": {"float": [0.01, 1.0], "log": True}},
+            "objectives": [{"metric": "error", "direction": "minimize"}, {"metric": "size"}],
+            "search": {"trials": 4, "sampler": "random", "enqueue": [{"lr": 0.5}]},
+        }
+        file = work / f"{name}.yaml"
+        file.write_text(yaml.safe_dump({**study, **keys}, sort_keys=False))
+        return file
+
+    return write
+
+
+def test_it_runs_to_its_end(write_own: WriteOwn, work: Path) -> None:
+    record = ablate.launch(write_own("ends"), executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 4
+    assert record.rows[0].params == {"lr": 0.5}
+    assert record.rows[0].enqueued
+    for row in record.rows:
+        rate = row.params["lr"]
+        assert row.values == pytest.approx((3 * (1 - rate) ** 3, 3 - 3 * (1 - rate) ** 3))
+        assert [entry["epoch"] for entry in row.curve] == [1, 2, 3]
+        assert row.attempts[-1].host
+    assert record.references == {}
+    text = log_file(work / "runs" / "ends", 2, 1).read_text()
+    assert text == "trained 1\ntrained 2\ntrained 3\n"
+
+
+def test_neither_the_driver_nor_the_worker_loads_torch(write_own: WriteOwn) -> None:
+    file = write_own("light")
+    code = (
+        "import sys, ablate\n"
+        f"ablate.launch({str(file)!r}, executor='inline')\n"
+        "print('LOADED', 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=file.parent
+    )
+    assert done.stdout.rpartition("LOADED")[2].strip() == "False"
+
+
+def test_a_bad_loop_fails_its_row_and_no_other(write_own: WriteOwn) -> None:
+    loop = LOOP.replace("    weight, ", "    if trial.number == 1: return\n    weight, ")
+    record = ablate.launch(write_own("bad", loop), executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    failure = record.rows[1].failure
+    assert failure is not None
+    assert failure.reason == (
+        "ParameterError: loop_bad:train: must report an epoch at least, got a function that "
+        "returned without. Call context.report(epoch, scores)."
+    )
+
+
+def test_a_loop_that_is_not_there_is_refused_by_line(write_own: WriteOwn) -> None:
+    file = write_own("gone", trainable="loop_gone:trian")
+    with pytest.raises(StudyFileError, match=r"gone\.yaml:3:12: trainable: loop_gone must have"):
+        ablate.launch(file, executor="inline")
+
+
+def test_changed_code_is_said_on_resume(write_own: WriteOwn) -> None:
+    file = write_own("edited")
+    ablate.launch(file, executor="inline")
+    (file.parent / "loop_edited.py").write_text(LOOP.replace("3.0", "4.0"))
+    with pytest.raises(FingerprintError, match=r"must be as it was begun, got code: .* -> "):
+        ablate.resume(file, executor="inline", add=1)
+    record = ablate.resume(file, executor="inline", add=1, accept_environment=True)
+    assert len(record.rows) == 5
+    values = record.rows[-1].values
+    assert values is not None
+    assert sum(values) == pytest.approx(4)

@@ -1,0 +1,430 @@
+"""A training loop of the user's own in a worker: turns, ends, checkpoints, and every bad loop."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.ledger.record import Checkpoint, Row
+from ablate.search.task import Job, Report, log_file
+from ablate.search.trial import function
+from ablate.search.worker import Worker
+from ablate.study.seeds import Seeds
+from ablate.study.settings import Study
+
+SEEDS = Seeds(split=1, train=2, evaluation=3)
+Start = Callable[..., Worker]
+Run = Callable[..., list[Report]]
+
+LOOP = """
+def train(trial):
+    total = 0
+    if trial.checkpoint is not None:
+        total = int((trial.checkpoint / "deep" / "total").read_text())
+    for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
+        total = total * 31 + epoch + trial.seed
+        (trial.checkpoint_folder / "deep").mkdir(exist_ok=True)
+        (trial.checkpoint_folder / "deep" / "total").write_text(str(total))
+        trial.report(epoch, {"a": total, "b": trial.params["net.width"], "train_loss": 1 / epoch})
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Starts a worker for the function `train` of a module's text."""
+    workers: list[Worker] = []
+    module = f"loop_{abs(hash(request.node.nodeid))}"
+
+    def of(code: str, *, epochs: int = 3, **sections: Any) -> Worker:
+        (tmp_path / f"{module}.py").write_text(code)
+        study = Study.model_validate(
+            {
+                "version": 1,
+                "name": "own",
+                "trainable": f"{module}:train",
+                "finetune": {"budget": {"epochs": epochs}},
+                "objectives": [{"metric": "a"}, {"metric": "b"}],
+                **sections,
+            }
+        )
+        folders = (str(tmp_path / name) for name in ("cache", "run", "checkpoints"))
+        worker = Worker(Job(study, str(tmp_path), *folders))
+        workers.append(worker)
+        return worker
+
+    yield of
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """Runs one row of a module's text to its end."""
+
+    def of(code: str, *, checkpoints: tuple[Checkpoint, ...] = (), **given: Any) -> list[Report]:
+        worker = start(code, **given)
+        worker.begin(row(checkpoints=checkpoints))
+        return to_end(worker)
+
+    return of
+
+
+def row(number: int = 12, attempt: int = 1, checkpoints: tuple[Checkpoint, ...] = ()) -> Row:
+    return Row(number, attempt, {"net.width": 4}, SEEDS, checkpoints)
+
+
+def to_end(worker: Worker) -> list[Report]:
+    reports = [worker.step()]
+    while not reports[-1].done:
+        reports.append(worker.step())
+    return reports
+
+
+def test_a_report_an_epoch_and_the_last_scores(run: Run) -> None:
+    reports = run(LOOP)
+    entries = [report.entry for report in reports]
+    assert [entry["epoch"] for entry in entries if entry] == [1, 2, 3]
+    assert [entry["train_loss"] for entry in entries if entry] == [1, 1 / 2, 1 / 3]
+    assert reports[-1].scores == {"reported": {"a": 3012, "b": 4, "train_loss": 1 / 3}}
+    assert [report.scores for report in reports[:-1]] == [None, None]
+    assert Report.from_text(reports[-1].to_text()) == reports[-1]
+
+
+def test_no_epoch_begins_before_the_one_before_was_handed_over(start: Start) -> None:
+    code = "BEGUN = []\n" + LOOP.replace("total = total * 31", "BEGUN.append(epoch)\n        total")
+    worker = start(code)
+    worker.begin(row())
+    worker.step()
+    assert worker.job.study.trainable is not None
+    begun = sys.modules[worker.job.study.trainable.partition(":")[0]].BEGUN
+    assert begun == [1]
+    worker.step()
+    assert begun == [1, 2]
+
+
+@pytest.mark.parametrize("durable", [1, 2])
+def test_a_resumed_loop_gives_the_bits_of_one_that_was_not_stopped(
+    start: Start, durable: int
+) -> None:
+    worker = start(LOOP)
+    worker.begin(row())
+    whole = to_end(worker)
+    kept = tuple(Checkpoint(**r.checkpoint) for r in whole[:durable] if r.checkpoint)
+    worker.begin(row(attempt=2, checkpoints=kept))
+    resumed = to_end(worker)
+    assert [r.entry["epoch"] for r in resumed if r.entry] == list(range(durable + 1, 4))
+    assert resumed[-1].scores == whole[-1].scores
+    assert resumed[0].place is not None
+    assert resumed[0].place["first_epoch"] == durable
+    again = [r.checkpoint["sha256"] for r in resumed if r.checkpoint]
+    assert again == [r.checkpoint["sha256"] for r in whole[durable:] if r.checkpoint]
+
+
+def test_a_torn_checkpoint_falls_back_and_is_said_once(start: Start) -> None:
+    worker = start(LOOP)
+    worker.begin(row())
+    whole = to_end(worker)
+    kept = tuple(Checkpoint(**r.checkpoint) for r in whole if r.checkpoint)
+    Path(kept[-1].uri).write_bytes(b"torn")
+    worker.begin(row(attempt=2, checkpoints=kept))
+    resumed = to_end(worker)
+    places = [report.place for report in resumed if report.place]
+    assert places[0]["first_epoch"] == 1
+    assert places[0]["note"].startswith("went on from epoch 1: no checkpoint of epoch 2 (")
+    assert "note" not in places[1]
+    assert resumed[-1].scores == whole[-1].scores
+    for checkpoint in kept:
+        Path(checkpoint.uri).unlink(missing_ok=True)
+    worker.begin(row(attempt=3, checkpoints=kept))
+    first = worker.step()
+    assert first.entry is not None
+    assert first.entry["epoch"] == 1
+    assert first.place is not None
+    assert "went on from the beginning" in first.place["note"]
+
+
+def test_without_files_nothing_is_saved(run: Run, tmp_path: Path) -> None:
+    reports = run("def train(t):\n  for e in range(3): t.report(e + 1, {'a': 1, 'b': 2})\n")
+    assert [report.checkpoint for report in reports] == [None] * 3
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_loop_may_end_early_and_be_resumed_after_its_last_epoch(start: Start) -> None:
+    code = LOOP.replace("trial.epochs + 1", "3")
+    worker = start(code)
+    worker.begin(row())
+    whole = to_end(worker)
+    assert [report.entry is None for report in whole] == [False, False, True]
+    assert whole[1].checkpoint is not None
+    worker.begin(row(attempt=2, checkpoints=(Checkpoint(**whole[1].checkpoint),)))
+    assert worker.step().scores == whole[-1].scores
+
+
+BAD = {
+    "report(1, {'a': 1}); t.report(3, {'a': 1, 'b': 1})": (
+        "epochs must be reported in order, got 3 where 2 follows. Call report(epoch, scores) once "
+        "an epoch."
+    ),
+    "report(1, {'a': 1}); t.report(1, {'a': 1})": "got 1 where 2 follows",
+    "report(0, {'a': 1})": "got 0 where 1 follows",
+    "report('one', {'a': 1})": "got 'one' where 1 follows",
+    "report(1.0, {'a': 1})": "got 1 where 1 follows",
+    "params": "must report an epoch at least, got a function that returned without. Call "
+    "context.report(epoch, scores).",
+    "report(1, {'a': 1})": "the last report must have every objective, got a without b. Report b "
+    "with the last epoch.",
+    "report(1, {})": "got none without a",
+    "report(1, {'a': 'high', 'b': 1})": "scores must be numbers, got a: 'high'. Make it one by "
+    "float().",
+    "report(1, {'a': True, 'b': 1})": "got a: true",
+    "report(1, {'a': [1, 2], 'b': 1})": "got a: [1, 2]",
+    "report(1, {'a': None, 'b': 1})": "got a: nothing",
+    "report(1, {3: 1})": "names of scores must be text, got 3. Put it in quotes.",
+    "report(1, [1])": "scores must be numbers by name, got [1]. Write report(epoch, "
+    "{'accuracy': 0.9}).",
+    "report(1, {'a': 1, 'b': 1}); t.report(2, {'a': 1, 'b': 1}); t.report(3, {'a': 1, 'b': 1}); "
+    "t.report(4, {'a': 1, 'b': 1})": (
+        "must report at most context.epochs (3) epochs, got 4. Return after the last one."
+    ),
+}
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_a_bad_loop_is_a_failure_with_its_reason(run: Run, call: str) -> None:
+    last = run(f"def train(t): t.{call}\n")[-1]
+    assert last.failure is not None
+    assert last.failure["kind"] == "raised"
+    assert BAD[call] in last.failure["reason"]
+    assert "\n" not in last.failure["reason"]
+    assert last.scores is None
+
+
+def test_a_loop_that_swallows_the_error_fails_all_the_same(run: Run) -> None:
+    code = (
+        "def train(t):\n"
+        "  for e in (1, 3):\n"
+        "    try: t.report(e, {'a': 1, 'b': 1})\n"
+        "    except Exception: pass\n"
+    )
+    last = run(code)[-1]
+    assert last.failure is not None
+    assert "got 3 where 2 follows" in last.failure["reason"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_an_objective_that_is_not_finite(run: Run, value: str) -> None:
+    reports = run(f"def train(t): t.report(1, {{'a': float('{value}'), 'b': 1}})\n")
+    assert len(reports) == 1
+    assert reports[0].failure is not None
+    assert reports[0].failure["kind"] == "not_finite"
+    assert f"an objective must be finite, got a {value} in epoch 1" in reports[0].failure["reason"]
+
+
+def test_an_extra_score_is_kept(run: Run) -> None:
+    last = run("def train(t): t.report(1, {'a': 1, 'b': 2, 'c': 3})\n", epochs=1)[-1]
+    assert last.scores == {"reported": {"a": 1.0, "b": 2.0, "c": 3.0}}
+
+
+def test_scores_of_numpy_and_torch_are_numbers(run: Run) -> None:
+    code = (
+        "import numpy, torch\n"
+        "def train(t): t.report(numpy.int64(1), {'a': numpy.float32(1), 'b': torch.tensor([2])})\n"
+    )
+    last = run(code, epochs=1)[-1]
+    assert last.scores == {"reported": {"a": 1.0, "b": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "reason"),
+    [
+        ("ValueError('no such\\nthing')", "raised", "ValueError: no such"),
+        ("SystemExit(3)", "raised", "SystemExit: 3"),
+        ("MemoryError()", "out_of_memory", "MemoryError. Lower finetune.batch_size, or raise run."),
+        ("__import__('ablate.errors').errors.StorageError('x')", "raised", "StorageError: x"),
+    ],
+)
+def test_what_the_function_raises_is_the_trial_s_own(
+    run: Run, raised: str, kind: str, reason: str
+) -> None:
+    last = run(f"def train(t):\n    raise {raised}\n")[-1]
+    assert last.failure is not None
+    assert last.failure["kind"] == kind
+    assert last.failure["reason"].startswith(reason)
+    assert "in train" in last.failure["traceback"]
+
+
+def test_a_full_disk_is_no_fault_of_the_trial(run: Run) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    code = "def train(t):\n    with open('/dev/full', 'w') as file: file.write('x')\n"
+    last = run(code)[-1]
+    assert last.failure is None
+    assert last.lost is not None
+    assert "the disk must take what the function writes, got 'No space left" in last.lost
+
+
+def test_a_row_that_is_replaced_ends_inside_report(start: Start) -> None:
+    code = (
+        "ENDS = []\n"
+        "def train(t):\n"
+        "    (t.checkpoint_folder / 'x').write_text('')\n"
+        "    try:\n"
+        "        for e in range(t.epochs): t.report(e + 1, {'a': 1, 'b': 1})\n"
+        "    except Exception: ENDS.append('caught')\n"
+        "    finally: ENDS.append((t.number, t.checkpoint_folder))\n"
+    )
+    worker = start(code)
+    worker.begin(row(1))
+    worker.step()
+    worker.begin(row(2))
+    assert len(to_end(worker)) == 3
+    assert worker.job.study.trainable is not None
+    ends = sys.modules[worker.job.study.trainable.partition(":")[0]].ENDS
+    assert [number for number, _ in ends] == [1, 2]
+    assert not any(folder.exists() for _, folder in ends)
+
+
+def test_a_loop_that_will_not_end_loses_one_attempt(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function, "STOP_SECONDS", 0.2)
+    code = (
+        "import threading\n"
+        "LET_GO = threading.Event()\n"
+        "def train(t):\n"
+        "    try: t.report(1, {'a': 1, 'b': 1})\n"
+        "    except BaseException: LET_GO.wait()\n"
+    )
+    worker = start(code)
+    worker.begin(row(1))
+    worker.step()
+    worker.begin(row(2))
+    lost = worker.step()
+    assert lost.lost is not None
+    assert "must end when report raises, got a loop that still ran 0.2 seconds" in lost.lost
+    worker.begin(row(2, attempt=2))
+    assert worker.step().entry is not None  # in a thread of its own
+    assert worker.job.study.trainable is not None
+    sys.modules[worker.job.study.trainable.partition(":")[0]].LET_GO.set()
+
+
+def test_one_thread_serves_all_rows_and_ends_with_the_worker(start: Start) -> None:
+    older = set(threading.enumerate())
+
+    def trials() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one.name == "trial" and one not in older]
+
+    worker = start("def train(t): t.report(1, {'a': 1, 'b': 1})\n", epochs=1)
+    for number in range(20):
+        worker.begin(row(number))
+        assert worker.step().scores is not None
+    assert len(trials()) == 1
+    worker.begin(row(20))
+    worker.close()
+    for thread in trials():
+        thread.join(timeout=5)
+    assert trials() == []
+
+
+def test_metrics_at_the_rungs_of_a_pruner(run: Run) -> None:
+    pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
+    code = "def train(t):\n  for e in range(t.epochs): t.report(e + 1, {'a': e + 1, 'b': 1})\n"
+    reports = run(code, epochs=4, search={"pruner": pruner})
+    # Not at the budget itself: there are scores.
+    assert [report.rung for report in reports] == [{"a": 1.0}, {"a": 2.0}, None, None]
+    pruner["metric"] = "speed"
+    last = run(code, epochs=4, search={"pruner": pruner})[-1]
+    assert last.failure is not None
+    assert "must be scored after epoch 1, got a, b without speed" in last.failure["reason"]
+
+
+def test_where_it_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    code = "def train(t): t.report(1, {'a': 1, 'b': 1})\n"
+    place = run(code, epochs=1)[-1].place
+    assert place is not None
+    assert place["host"] == os.uname().nodename
+    assert place["pid"] == os.getpid()
+    assert place["gpus"] == ["3", "5"]
+    assert place["first_epoch"] == 0
+    assert place["peak_memory_bytes"] > 10 * 2**20
+    place = run(code, epochs=1, run={"gpus_per_trial": 0})[-1].place
+    assert place is not None
+    assert place["gpus"] == []
+
+
+def test_what_it_prints_is_kept(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import logging, sys\n"
+        "LOG = logging.getLogger('own'); LOG.propagate = False\n"
+        "def train(t):\n"
+        "    if not LOG.handlers: LOG.addHandler(logging.StreamHandler())\n"
+        "    print('to stdout'); print('to stderr', file=sys.stderr)\n"
+        "    t.report(1, {'a': 1, 'b': 1}); LOG.warning('logged by %d', t.number)\n"
+    )
+    stdout = sys.stdout
+    worker = start(code, epochs=1)
+    for number in (3, 4):
+        worker.begin(row(number))
+        worker.step()
+        assert sys.stdout is stdout
+        text = log_file(tmp_path / "run", number, 1).read_text()
+        assert text == f"to stdout\nto stderr\nlogged by {number}\n"
+    said = capsys.readouterr()
+    assert said.out == "to stdout\n" * 2
+    assert said.err == "to stderr\nlogged by 3\nto stderr\nlogged by 4\n"
+
+
+def test_what_it_prints_is_bounded(run: Run, tmp_path: Path) -> None:
+    code = "def train(t): print('x' * 999_999); t.report(1, {'a': 1, 'b': 1}); print('y' * 9)\n"
+    run(code, epochs=1)
+    text = log_file(tmp_path / "run", 12, 1).read_text()
+    assert len(text) < 1_000_100
+    assert text[999_990:] == "x" * 9 + "\n" + "\n... more than 1 MB: left out from here on\n"
+
+
+def test_a_log_that_cannot_be_written_is_no_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file in the way")
+    last = run("def train(t): print('x'); t.report(1, {'a': 1, 'b': 1})\n", epochs=1)[-1]
+    assert last.scores is not None
+
+
+def test_code_that_is_edited_is_run_as_it_is_now(start: Start, tmp_path: Path) -> None:
+    code = "def train(t): t.report(1, {'a': 1, 'b': 1})\n"
+    worker = start(code, epochs=1)
+    before = worker.prepare()
+    worker.begin(row())
+    assert worker.step().scores == {"reported": {"a": 1.0, "b": 1.0}}
+    worker = start(code.replace("'b': 1", "'b': 22"), epochs=1)
+    after = worker.prepare()
+    worker.begin(row())
+    assert worker.step().scores == {"reported": {"a": 1.0, "b": 22.0}}
+    assert before.environment["code"] != after.environment["code"]
+    assert before.environment["python"] == after.environment["python"]
+    assert (before.data_digest, before.baseline_sha256, before.baseline_scores) == ("", "", None)
+
+
+def test_rows_leave_nothing_behind(start: Start) -> None:
+    code = (
+        "import weakref\n"
+        "SEEN = weakref.WeakSet()\n"
+        "def train(t):\n"
+        "    SEEN.add(t); t.report(1, {'a': 1, 'b': 1})\n"
+        "    if t.number == 3: raise ValueError\n"
+    )
+    worker = start(code, epochs=1)
+    for number in range(5):
+        worker.begin(row(number))
+        worker.step()
+    gc.collect()
+    assert worker.job.study.trainable is not None
+    assert len(sys.modules[worker.job.study.trainable.partition(":")[0]].SEEN) == 0

@@ -1,0 +1,148 @@
+"""Hooks of Ray Tune raise nothing, and hand on in the right order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ablate.errors import AblateError, InfrastructureError
+from ablate.ledger.record import Row
+from ablate.search.dispatcher import FINISHED
+from ablate.search.task import Report, row_from_text
+from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
+from ablate.study.seeds import Seeds
+
+ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
+DONE = {"report": Report(scores={"reported": {"x": 1.0}}).to_text(), "done": True}
+EPOCH = {"report": Report(entry={"epoch": 1}).to_text(), "done": False}
+
+
+class Told:
+    """A dispatcher that keeps what it is told."""
+
+    def __init__(self, *rows: Row | str | None) -> None:
+        self.rows = list(rows)
+        self.said: list[Any] = []
+        self.stop = False
+        self.stopping = False
+        self.failed: AblateError | None = None
+
+    def take(self, timeout: float) -> Any:
+        self.said.append(("take", timeout))
+        return self.rows.pop(0)
+
+    def report(self, row: Row, report: Report) -> None:
+        self.said.append(("report", row.number, report.done))
+
+    def is_stopped(self, row: Row) -> bool:
+        self.said.append(("is_stopped", row.number))
+        return self.stop
+
+    def lose(self, row: Row, reason: str) -> None:
+        self.said.append(("lose", row.number, reason))
+
+    def fail(self, error: AblateError) -> None:
+        self.failed = error
+
+
+def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
+    told = Told(*rows)
+    return told, LedgerSearcher(told, lambda: 2, 0)  # type: ignore[arg-type]
+
+
+def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:
+    told, searcher = hooks(ROW)
+    stopper = ReportStopper(searcher)
+    config = searcher.suggest("a")
+    assert row_from_text(config["row"]) == ROW
+    told.said.clear()
+    assert stopper("a", EPOCH) is False
+    told.stop = True
+    assert stopper("a", EPOCH) is True
+    searcher.on_trial_complete("a", result=EPOCH)
+    assert told.said == [("report", 3, False), ("is_stopped", 3)] * 2
+
+
+def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> None:
+    told, searcher = hooks(ROW, ROW, ROW)
+    for trial in ("a", "b"):
+        searcher.suggest(trial)
+    told.said.clear()
+    searcher.on_trial_complete("a", result=DONE)
+    assert told.said == []
+    error_file = tmp_path / "error.txt"
+    error_file.write_text(
+        "Failure # 1 (occurred at 2026-11-24)\nThe actor died unexpectedly before finishing this "
+        "task.\n\tclass_name: RowTrainable\n\tpid: 7\nThe actor is dead because its node has died."
+    )
+    trial = SimpleNamespace(trial_id="b", error_file=str(error_file))
+    FirstComeScheduler(searcher).on_trial_error(None, trial)
+    searcher.on_trial_complete("b", error=True)
+    searcher.suggest("c")
+    searcher.on_trial_complete("c", error=True)
+    assert [entry for entry in told.said if entry[0] == "lose"] == [
+        (
+            "lose",
+            3,
+            "The actor died unexpectedly before finishing this task. "
+            "The actor is dead because its node has died.",
+        ),
+        ("lose", 3, "its process ended without a word"),
+    ]
+
+
+def test_no_more_is_asked_than_may_be_out_and_waits_are_short() -> None:
+    told, searcher = hooks(ROW, None, ROW)
+    assert searcher.suggest("a") is not None
+    assert searcher.suggest("b") is None
+    assert searcher.suggest("c") is not None
+    assert searcher.suggest("d") is None
+    assert told.said == [("take", 1.0), ("take", 0.05), ("take", 0.05)]
+
+
+def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
+    told, searcher = hooks(ROW, FINISHED)
+    watch = Watch(searcher)
+    searcher.suggest("a")
+    assert searcher.suggest("b") == LedgerSearcher.FINISHED
+    watch.on_step_end()
+    searcher.on_trial_complete("a", result=DONE)
+    with pytest.raises(Over):
+        watch.on_step_end()
+    told, searcher = hooks(ROW)
+    searcher.suggest("a")
+    told.stopping = True
+    assert ReportStopper(searcher).stop_all() is True
+    with pytest.raises(Over):
+        Watch(searcher).on_step_end()
+
+
+def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
+    told, searcher = hooks(ROW)
+    searcher.suggest("a")
+    assert ReportStopper(searcher)("a", {"report": "no JSON"}) is True
+    assert isinstance(told.failed, InfrastructureError)
+    assert str(told.failed).startswith("Ray Tune's hook hear: JSONDecodeError: ")
+    told, searcher = hooks()
+    assert searcher.suggest("a") is None
+    assert str(told.failed) == (
+        "Ray Tune's hook suggest: IndexError: pop from empty list. Nothing is lost: ablate resume."
+    )
+    told, searcher = hooks()
+    FirstComeScheduler(searcher).on_trial_error(None, SimpleNamespace(trial_id="a"))
+    assert told.failed is not None
+
+
+def test_a_trial_that_has_ended_is_kept_small() -> None:
+    _told, searcher = hooks()
+    run = SimpleNamespace(last_result=DONE, metric_analysis={"x": 1}, metric_n_steps={"x": 1})
+    trial = SimpleNamespace(config={"row": "..."}, evaluated_params=1, experiment_tag="1")
+    trial.run_metadata = run
+    Watch(searcher).on_trial_complete(trial=trial, iteration=1, trials=[])
+    assert json.dumps([trial.config, trial.evaluated_params, vars(run)]) == (
+        '[{}, {}, {"last_result": {}, "metric_analysis": {}, "metric_n_steps": {}}]'
+    )

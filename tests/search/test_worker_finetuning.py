@@ -1,0 +1,127 @@
+"""A robustness finetuning in a worker: rungs, resume, what is prepared and where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.ledger.record import Checkpoint, Row
+from ablate.search.task import Job, Report, weights_file
+from ablate.search.worker import Worker
+from ablate.study.seeds import Seeds
+from ablate.study.settings import Study
+
+STUDY = Study.model_validate(
+    {
+        "version": 1,
+        "name": "tiny",
+        "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.5}},
+        "model": {"name": "resnet8"},
+        "baseline": {"epochs": 1},
+        "finetune": {"budget": {"epochs": 3}},
+        "robustness": {"severities": [3]},
+        "run": {"precision": "fp32", "gpus_per_trial": 0},
+    }
+)
+PRUNER = {"metric": "val_robust_accuracy", "min_epochs": 1, "reduction_factor": 2}
+ROW = Row(7, 1, {"loss.terms": "clean+da"}, Seeds(split=0, train=0, evaluation=0))
+
+
+def worker_of(study: Study, cache: Path, folder: Path) -> Worker:
+    job = Job(study, str(folder), str(cache), str(folder / "run"), str(folder / "states"))
+    return Worker(job)
+
+
+def to_end(worker: Worker, row: Row) -> list[Report]:
+    worker.begin(row)
+    reports = [worker.step()]
+    while not reports[-1].done:
+        reports.append(worker.step())
+    return reports
+
+
+def untimed(scores: Any) -> dict[str, Any]:
+    return {name: value for name, value in scores.items() if name != "train_seconds"}
+
+
+def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> None:
+    plain = to_end(worker_of(STUDY, session_cache, tmp_path / "a"), ROW)
+    assert [report.rung for report in plain] == [None] * 3
+    weights = weights_file(tmp_path / "a" / "run", 7).read_bytes()
+
+    pruned = Study.model_validate({**STUDY.model_dump(mode="json"), "search": {"pruner": PRUNER}})
+    worker = worker_of(pruned, session_cache, tmp_path / "b")
+    whole = to_end(worker, ROW)
+    assert [report.rung is None for report in whole] == [False, False, True]
+    assert whole[0].rung is not None
+    assert set(whole[0].rung) == {"val_robust_accuracy"}
+    assert 0 < whole[0].rung["val_robust_accuracy"] < 1
+    assert untimed(whole[-1].scores) == untimed(plain[-1].scores)
+
+    kept = tuple(Checkpoint(**report.checkpoint) for report in whole if report.checkpoint)
+    Path(kept[-1].uri).write_bytes(b"torn")
+    resumed = to_end(worker, replace(ROW, attempt=2, checkpoints=kept))
+    assert [report.entry["epoch"] for report in resumed if report.entry] == [2, 3]
+    assert resumed[0].place is not None
+    assert resumed[0].place["first_epoch"] == 1
+    assert resumed[0].place["gpus"] == []
+    assert "went on from epoch 1: no checkpoint of epoch 2" in resumed[0].place["note"]
+    assert untimed(resumed[-1].scores) == untimed(plain[-1].scores)
+    assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
+
+
+def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path) -> None:
+    pruned = Study.model_validate({**STUDY.model_dump(mode="json"), "search": {"pruner": PRUNER}})
+    row = replace(ROW, number=None, params={"loss.terms": "clean"})
+    reports = to_end(worker_of(pruned, session_cache, tmp_path), row)
+    assert [report.rung for report in reports] == [None] * 3
+    assert (tmp_path / "states" / "plain" / "attempt-1").is_dir()
+
+
+def test_what_is_prepared_is_plain_data(session_cache: Path, tmp_path: Path) -> None:
+    prepared = worker_of(STUDY, session_cache, tmp_path).prepare()
+    assert prepared.baseline_scores is not None
+    assert prepared.baseline_scores.n_images > 0
+    assert len(prepared.baseline_sha256) == 64
+    assert prepared.environment["device"] == "cpu"
+    assert prepared.environment["threads"] == 1
+
+
+def test_states_that_cannot_be_written_lose_the_attempt(
+    session_cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "states").write_text("a file in the way")
+    last = to_end(worker_of(STUDY, session_cache, tmp_path), ROW)[-1]
+    assert last.failure is None
+    assert last.lost is not None
+    assert "states" in last.lost
+    assert "\n" not in last.lost
+
+
+@pytest.mark.gpu
+def test_a_share_of_the_gpu_is_all_that_a_trial_gets(tmp_path: Path) -> None:
+    code = (
+        "import torch\n"
+        "def train(t):\n"
+        "    total = torch.cuda.get_device_properties(0).total_memory\n"
+        "    torch.empty(total // 4, dtype=torch.uint8, device='cuda')\n"
+    )
+    (tmp_path / "loop_share.py").write_text(code)
+    study = Study.model_validate(
+        {
+            "version": 1,
+            "name": "share",
+            "trainable": "loop_share:train",
+            "objectives": [{"metric": "a"}, {"metric": "b"}],
+            "run": {"gpus_per_trial": 1, "gpu_memory_fraction": 0.1},
+        }
+    )
+    failure = to_end(worker_of(study, tmp_path, tmp_path), ROW)[-1].failure
+    assert failure is not None
+    assert failure["kind"] == "out_of_memory"
+    assert failure["reason"].endswith(
+        "Lower finetune.batch_size, or raise run.gpu_memory_fraction."
+    )
