@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from ablate import cli_study
+from ablate.cli_options import json_option, study_argument
 from ablate.errors import AblateError
-from ablate.show import print_result, run_and_show, write_pareto
+from ablate.show import print_result, run_and_show
 
 
 class _Commands(click.Group):
@@ -24,16 +26,6 @@ class _Commands(click.Group):
                 raise
             click.echo(f"ablate: {error}", err=True)
             context.exit(error.exit_code)
-
-
-def _study(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("study", metavar="STUDY")(function)
-
-
-def _as_json(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
-        function
-    )
 
 
 def _run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +65,8 @@ def main(debug: bool) -> None:
     STUDY is a study file, a run folder (runs/NAME), URL#NAME, or #NAME with ABLATE_STORAGE set.
 
     Exit codes: 0 done; 1 no complete trial, or too many failed; 2 wrong use or a wrong study
-    file; 3 infrastructure, the study can be resumed; 130 Ctrl-C, 143 SIGTERM.
+    file; 3 infrastructure, the study can be resumed; 130 Ctrl-C, 143 SIGTERM,
+    138 SIGUSR1.
     """
 
 
@@ -91,7 +84,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     space = parse_space(study, names_for(study.model.name, file.parent))
     click.echo(
         f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
-        f"parameters searched, objectives "
+        f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
         f"{', '.join(objective.metric for objective in study.objectives)}"
     )
     if not space.keys and study.search.trials > 1:
@@ -125,7 +118,7 @@ def schema() -> None:
     "--dry-run", is_flag=True, help="Train on one real batch; say runs, time and disk; run nothing."
 )
 @_run_options
-@_as_json
+@json_option
 def launch(
     file: Path,
     overrides: tuple[str, ...],
@@ -153,16 +146,17 @@ def launch(
         lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
         str(file),
         place_of_file(file, overrides).folder,
-        as_json,
+        as_json=as_json,
+        options=options,
     )
 
 
 @main.command()
-@_study
+@study_argument
 @click.option("--trials", type=int, metavar="N", help="A new total of rows.")
 @click.option("--add", type=int, metavar="K", help="K rows more than before.")
 @_run_options
-@_as_json
+@json_option
 def resume(study: str, trials: int | None, add: int | None, as_json: bool, **options: Any) -> None:
     """Finish a study that was begun: the rows left running first, then the missing ones."""
     from ablate import api
@@ -172,45 +166,15 @@ def resume(study: str, trials: int | None, add: int | None, as_json: bool, **opt
         lambda display: api.resume(study, trials=trials, add=add, progress=display, **options),
         study,
         locate(study).folder,
-        as_json,
+        as_json=as_json,
+        options=options,
     )
-
-
-@main.command()
-@_study
-@_as_json
-def status(study: str, as_json: bool) -> None:
-    """Counts by state, best points, hypervolume, rate, time left."""
-    from ablate import api
-    from ablate.analysis.summary import status_info
-    from ablate.report.tables import status_rows, status_table
-
-    info = status_info(api.read(study))
-    print_result(status_rows(info) if as_json else status_table(info))
-
-
-@main.command()
-@_study
-@click.option("--state", metavar="STATE", help="Only complete, running, waiting, fail or pruned.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only where a column is so.")
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
-@_as_json
-def trials(
-    study: str, state: str | None, where: tuple[str, ...], sort: str | None, as_json: bool
-) -> None:
-    """The rows of a study, with parameters and scores."""
-    from ablate import api
-    from ablate.analysis.select import select_trials
-    from ablate.report.tables import trials_rows, trials_table
-
-    record = select_trials(api.read(study), state=state, where=where, sort=sort)
-    print_result(trials_rows(record) if as_json else trials_table(record))
 
 
 @main.command()
 @click.argument("model")
 @click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of images.")
-@_as_json
+@json_option
 def layers(model: str, image_size: int | None, as_json: bool) -> None:
     """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps.
 
@@ -226,36 +190,7 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
 
 
 @main.command()
-@_study
-@click.option("--figure", default="pareto", show_default=True, metavar="NAME", help="Which one.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=".html, or .png, .svg, .pdf with the extra `images`.  Without it: runs/NAME/FIGURE.html.",
-)
-def plot(study: str, figure: str, output: Path | None) -> None:
-    """Draw a figure of a study."""
-    from ablate import api
-    from ablate.errors import ParameterError, did_you_mean
-    from ablate.locate import locate
-    from ablate.report.figures import FIGURES
-
-    if figure not in FIGURES:
-        raise ParameterError(
-            f"--figure: must be a known figure, got {figure}. {did_you_mean(figure, FIGURES)}"
-        )
-    record = api.read(study)
-    if output is None:
-        folder = locate(study).folder
-        folder.mkdir(parents=True, exist_ok=True)
-        output = folder / f"{figure}.html"
-    click.echo(write_pareto(record, output))
-
-
-@main.command()
-@_as_json
+@json_option
 def doctor(as_json: bool) -> None:
     """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it."""
     from ablate.doctor import examine
@@ -264,8 +199,13 @@ def doctor(as_json: bool) -> None:
     for finding in examine():
         findings.append(finding)
         if not as_json:
-            click.echo(f"{finding.state:6}  {finding.what}: {finding.found}")
+            fix = f"; {finding.fix}" if finding.fix else ""
+            click.echo(f"{finding.state:6}  {finding.what}: {finding.found}{fix}")
     if as_json:
         print_result([finding.to_json() for finding in findings])
     if any(finding.state == "broken" for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+for _command in cli_study.COMMANDS:
+    main.add_command(_command)

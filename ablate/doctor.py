@@ -40,11 +40,13 @@ def examine() -> Iterator[Finding]:
     for look, what in (
         (_torch, "torch"),
         (_ray, "ray"),
+        (_cluster_token, "cluster token"),
         (_cache, "cache"),
         (_sqlite, "SQLite"),
         (_storage, "ABLATE_STORAGE"),
         (_postgres, "PostgreSQL"),
         (_images, "images"),
+        (_dashboard, "dashboard"),
     ):
         yield _guarded(what, look)
 
@@ -105,6 +107,30 @@ def _ray() -> Finding:
         executor.close()
 
 
+def _cluster_token() -> Finding:
+    """What `ray start` and --ray-address would authenticate with."""
+    what, mode = "cluster token", os.environ.get("RAY_AUTH_MODE")
+    if mode == "disabled":
+        return Finding(
+            what,
+            "absent",
+            "RAY_AUTH_MODE=disabled: whoever reaches a cluster's ports can run code on it",
+            "export RAY_AUTH_MODE=token",
+        )
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Finding(what, "ok", "RAY_AUTH_TOKEN")
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    if file.is_file():
+        return Finding(what, "ok", str(file))
+    return Finding(
+        what,
+        "broken" if named else "absent",
+        f"no {file}; only a cluster needs one",
+        "ray get-auth-token --generate, and the same file on every node",
+    )
+
+
 def _cache() -> Finding:
     from ablate.finetune.cache import cache_folder
 
@@ -151,3 +177,9 @@ def _images() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         write_figure(Figure(), Path(folder) / "figure.png")
     return Finding("images", "ok", f"PNG, SVG and PDF by kaleido {_version('kaleido')}")
+
+
+def _dashboard() -> Finding:
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        return Finding("dashboard", "absent", "no package", "pip install 'ablate[dashboard]'")
+    return Finding("dashboard", "ok", f"optuna-dashboard {_version('optuna-dashboard')}")

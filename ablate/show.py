@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 
 
 def run_and_show(
-    run: Callable[[Display], StudyRecord], study: str, folder: Path, as_json: bool
+    run: Callable[[Display], StudyRecord],
+    study: str,
+    folder: Path,
+    *,
+    as_json: bool,
+    options: Mapping[str, Any],
 ) -> None:
-    """Run with a display, then the front, where its picture is, and the exit code."""
+    """Run with a display, then the front, where its picture is, and the exit code.
+
+    Args:
+        options: of the command line, which say where it runs.
+    """
     from rich.console import Console
 
     from ablate.analysis.pareto import pareto_info
@@ -33,8 +42,9 @@ def run_and_show(
         record = run(display)
     except (KeyboardInterrupt, Terminated) as stop:
         display.close()
-        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder)}", err=True)
-        raise click.exceptions.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder, options)}", err=True)
+        signal = stop.signal if isinstance(stop, Terminated) else 2
+        raise click.exceptions.Exit(128 + signal) from None
     finally:
         display.close()
     info = pareto_info(record)
@@ -47,7 +57,7 @@ def run_and_show(
         raise click.exceptions.Exit(1)
 
 
-def _how_to_go_on(study: str, folder: Path) -> str:
+def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     from ablate.ledger.ledger import Ledger
     from ablate.lifecycle import shown_folder
     from ablate.locate import locate
@@ -58,7 +68,15 @@ def _how_to_go_on(study: str, folder: Path) -> str:
     except AblateError:  # the stop keeps its own exit code, whatever the storage says now
         begun = True
     if begun:
-        return f"go on with: ablate resume {shown_folder(folder)}"
+        where = "".join(
+            f" {name} {options[key]}"
+            for name, key, usual in (
+                ("--executor", "executor", "ray"),
+                ("--ray-address", "ray_address", None),
+            )
+            if options[key] != usual
+        )
+        return f"go on with: ablate resume {shown_folder(folder)}{where}"
     return "no trial was begun yet: launch it again"
 
 
@@ -81,6 +99,17 @@ def write_pareto(record: StudyRecord, file: Path) -> Path:
 
     write_figure(plot_pareto(pareto_info(record)), file)
     return file
+
+
+def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
+    """Bytes of training states and of weights; None where they cannot be reached from here.
+
+    Args:
+        folder: of the run.
+    """
+    from ablate.export import checkpoint_bytes
+
+    return checkpoint_bytes(folder, record.drives[-1].checkpoints) if record.drives else None
 
 
 def print_result(what: Any) -> None:

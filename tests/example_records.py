@@ -6,8 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ablate.ledger.record import Failure, RowRecord, State, StudyRecord
-from ablate.study.scores import Scores
+from ablate.ledger.record import (
+    Attempt,
+    Checkpoint,
+    Drive,
+    Failure,
+    RowRecord,
+    Rung,
+    State,
+    StudyRecord,
+)
+from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import Study
 
 FAMILIES = {"noise": ("gaussian_noise", "impulse_noise"), "blur": ("gaussian_blur",)}
@@ -36,23 +45,36 @@ def example_row(
     state: State = "COMPLETE",
     params: Mapping[str, Any] | None = None,
     failure: Failure | None = None,
-    scores: Scores | None = None,
+    scores: AnyScores | None = None,
     seconds: float = 10.0,
-    attempt: int = 1,
+    attempts: Sequence[Attempt] | None = None,
     curve: Sequence[Mapping[str, Any]] = (),
+    checkpoints: Sequence[Checkpoint] = (),
+    rungs: Sequence[Rung] = (),
+    enqueued: bool = False,
 ) -> RowRecord:
-    """A row that starts 5 seconds after the one before it and runs for `seconds`."""
+    """A row that starts 5 seconds after the one before it and runs for `seconds`, in one attempt
+    unless others are given; one that is RUNNING has an attempt without an end."""
     started = BEGAN + timedelta(seconds=5 * number)
     ended = state in ("COMPLETE", "PRUNED", "FAIL")
+    if attempts is None:
+        moment = started.timestamp()
+        end = state.lower() if ended else None
+        only = Attempt(1, moment, moment + seconds if ended else None, end)
+        attempts = [] if state == "WAITING" else [only]
     return RowRecord(
         number=number,
         state=state,
-        attempt=attempt,
+        attempt=len(attempts),
         params={"loss.terms": "clean+fma"} if params is None else params,
         values=None if values is None else tuple(values),
         scores=scores,
         failure=failure,
         curve=tuple(curve),
+        checkpoints=tuple(checkpoints),
+        attempts=tuple(attempts),
+        rungs=tuple(rungs),
+        enqueued=enqueued,
         started=None if state == "WAITING" else started,
         finished=started + timedelta(seconds=seconds) if ended else None,
     )
@@ -65,17 +87,18 @@ def example_record(
     trials: int = 16,
     reference_point: tuple[float, ...] | None = (0.85, 0.6),
     references: Mapping[str, Scores] | None = None,
-    environment: Mapping[str, Any] | None = None,
+    drives: Sequence[Drive] = (),
+    driver: str | None = None,
     **settings: Any,
 ) -> StudyRecord:
     """A study on digits; the baseline scores 95 % clean and 60 % robust."""
+    own = {"dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
     study = Study.model_validate(
         {
             "version": 1,
             "name": "example",
             "question": "Which term buys more?",
-            "dataset": {"name": "digits"},
-            "model": {"name": "resnet8"},
+            **({} if "trainable" in settings else own),
             "objectives": [
                 {"metric": metric, "direction": direction} for metric, direction in objectives
             ],
@@ -88,9 +111,11 @@ def example_record(
         storage="sqlite:///runs/example/study.db",
         study=study,
         fingerprint="abc123",
-        environment=environment or {"device": "cpu"},
+        environment={"device": "cpu"},
         trials=trials,
         reference_point=reference_point,
         references=baseline if references is None else references,
         rows=tuple(rows),
+        driver=driver,
+        drives=tuple(drives),
     )

@@ -118,6 +118,39 @@ def test_plot_refuses_what_it_cannot_draw(done: Path, ablate: Run) -> None:
     assert "the folder must exist, got nowhere" in result.stderr
 
 
+def test_trials_by_conditions_and_columns(done: Path, ablate: Run) -> None:
+    rows = json.loads(
+        ablate(
+            *("trials", done, "--state", "done", "--where", "robust>=0", "--where", "trial<1"),
+            *("--columns", "trial,clean,attempts,worked_seconds", "--json"),
+        ).stdout
+    )
+    assert [list(row) for row in rows] == [
+        ["number", "val_clean_accuracy", "attempt", "worked_seconds"]
+    ]
+    assert rows[0]["attempt"] == 1
+    assert rows[0]["worked_seconds"] > 0
+    result = ablate("trials", done, "--where", "robst>1")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "ablate: where: must be a column of the trials, got robst. Did you mean hosts?\n"
+    )
+
+
+def test_weights_are_exported(done: Path, ablate: Run, work: Path) -> None:
+    from safetensors import safe_open
+
+    result = ablate("export", done, "--trial", "1", "-o", "best.safetensors")
+    assert (result.returncode, result.stderr) == (0, "")
+    with safe_open(work / "best.safetensors", "np") as weights:
+        assert len(list(weights.keys())) > 10
+    result = ablate("export", "runs/done", "--trial", "plain", "-o", "plain.safetensors", "--json")
+    (said,) = json.loads(result.stdout)
+    assert said == {"number": None, "file": str(work / "plain.safetensors")}
+    (status,) = json.loads(ablate("status", done, "--json").stdout)
+    assert status["weight_bytes"] >= 2 * (work / "best.safetensors").stat().st_size
+
+
 def test_layers_lists_the_taps(ablate: Run) -> None:
     rows = json.loads(ablate("layers", "resnet20", "--json").stdout)
     assert [row["name"] for row in rows] == ["stem", "stage1", "stage2", "stage3"]
@@ -175,6 +208,8 @@ def test_doctor_tries_what_it_names(ablate: Run, work: Path) -> None:
     findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
     assert findings["ray"]["state"] == "ok"
     assert findings["SQLite"]["state"] == "ok"
+    assert findings["dashboard"]["state"] == "ok"
+    assert findings["cluster token"]["state"] in ("ok", "absent")
     assert "CPUs" in findings["ray"]["found"]
     assert result.returncode == 0
 
@@ -183,9 +218,11 @@ def test_doctor_says_what_is_broken(
     ablate: Run, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ABLATE_STORAGE", "postgresql+psycopg://u:s3cret@127.0.0.1:1/d")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     result = ablate("doctor")
     assert result.returncode == 1
     assert (
         "broken  ABLATE_STORAGE: storage postgresql+psycopg://u:***@127.0.0.1:1/d" in result.stdout
     )
     assert "s3cret" not in result.stdout
+    assert "; export RAY_AUTH_MODE=token" in result.stdout

@@ -1,4 +1,4 @@
-"""A row of a study as one flat record, by column name."""
+"""The rows of a study as flat records, by column name."""
 
 from __future__ import annotations
 
@@ -6,39 +6,68 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ablate.ledger.record import RowRecord
+from ablate.analysis.accounting import TrialAccount, trial_accounts
+from ablate.analysis.metrics import short_metric
+from ablate.errors import ParameterError, did_you_mean
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
-TRAILING = ("failure_kind", "failure_reason", "started", "finished", "duration_seconds")
+TRAILING = (
+    *("failure_kind", "failure_reason", "enqueued"),
+    *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
+    *("hosts", "started", "finished", "duration_seconds"),
+)
 PARAM = "param."
+_ALIASES = {"trial": "number", "attempts": "attempt"}
 
 
-def flat_row(row: RowRecord, objectives: Sequence[ObjectiveSettings]) -> dict[str, Any]:
-    """One row, flat: what `trials_frame`, a sort and `--json` name its parts by.
+def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
+    """The rows, flat and in the record's order: what a frame, a sort and `--json` name parts by.
 
-    Columns, in this order: number, state, attempt; every metric (an objective's is the row's
-    value, where it is complete); `param.<dotted key>`; failure_kind, failure_reason, started,
-    finished (aware, UTC), duration_seconds. What a row does not have is left out, apart from
-    number, state and attempt.
+    Columns, in this order: number, state, attempt (how often it was begun); every metric (an
+    objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
+    failure_reason; enqueued; worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
+    peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
+    UTC), duration_seconds.  What a row does not have is left out, apart from number, state,
+    attempt and enqueued; so is a peak that is not known.
     """
-    flat: dict[str, Any] = {"number": row.number, "state": row.state, "attempt": row.attempt}
-    if row.scores is not None:
-        flat |= row.scores.metrics()
+    objectives = record.study.objectives
+    return [
+        _flat_row(row, objectives, account)
+        for row, account in zip(record.rows, trial_accounts(record), strict=True)
+    ]
+
+
+def _flat_row(
+    row: RowRecord, objectives: Sequence[ObjectiveSettings], account: TrialAccount
+) -> dict[str, Any]:
+    flat: dict[str, Any] = dict(row.scores.metrics()) if row.scores is not None else {}
     if row.values is not None:
         flat |= {
             objective.metric: value for objective, value in zip(objectives, row.values, strict=True)
         }
+    flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
     for key, value in row.params.items():
         flat |= flat_param(PARAM + key, value)
     if row.failure is not None:
         flat |= {"failure_kind": row.failure.kind, "failure_reason": row.failure.reason}
+    flat["enqueued"] = row.enqueued
+    if account.attempts:
+        flat["worked_seconds"] = account.worked_seconds
+        flat["lost_seconds"] = account.lost_seconds
+        flat["gpu_hours"] = account.gpu_hours
+    known = {
+        "peak_memory_bytes": account.peak_memory_bytes,
+        "peak_gpu_bytes": account.peak_gpu_bytes,
+        "hosts": "+".join(account.hosts),
+    }
+    flat |= {name: value for name, value in known.items() if value}
     for name, moment in (("started", row.started), ("finished", row.finished)):
         if moment is not None:
             flat[name] = as_utc(moment)
-    seconds = duration_seconds(row)
-    if seconds is not None:
-        flat["duration_seconds"] = seconds
+    if row.started is not None and row.finished is not None:
+        flat["duration_seconds"] = (as_utc(row.finished) - as_utc(row.started)).total_seconds()
     return flat
 
 
@@ -49,22 +78,6 @@ def flat_param(key: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return {key: "+".join(str(part) for part in value)}
     return {key: value}
-
-
-def duration_seconds(row: RowRecord) -> float | None:
-    """From the row's first start to its end, pauses included; None before it has ended."""
-    if row.started is None or row.finished is None:
-        return None
-    return (as_utc(row.finished) - as_utc(row.started)).total_seconds()
-
-
-def worked_seconds(row: RowRecord) -> float | None:
-    """How long the row was at work: its duration, or the sum of its epochs where it was taken up
-    again after a pause; None before it has ended."""
-    duration = duration_seconds(row)
-    if duration is None or row.attempt <= 1:
-        return duration
-    return min(duration, sum(float(entry.get("seconds", 0)) for entry in row.curve))
 
 
 def as_utc(moment: datetime) -> datetime:
@@ -82,3 +95,34 @@ def column_order(
     others = [name for name in found if name not in fixed and not name.startswith(PARAM)]
     params = sorted(name for name in found if name.startswith(PARAM))
     return [*LEADING, *dict.fromkeys(metrics), *others, *params, *TRAILING]
+
+
+def find_column(name: str, columns: Sequence[str], option: str) -> str:
+    """The column that a person means.
+
+    Args:
+        name: of a column; or of a parameter without `param.`, whole or as its last parts, if no
+            other ends so; or a heading of the table of trials: trial, attempts, clean, robust.
+        columns: there are.
+        option: for the message.
+
+    Raises:
+        ParameterError: if there is none, or several parameters end so.
+    """
+    for column in (name, PARAM + name, _ALIASES.get(name, name)):
+        if column in columns:
+            return column
+    short = [column for column in columns if name and short_metric(column) == name]
+    ending = [column for column in columns if name and column.endswith(f".{name}")]
+    ending = [column for column in ending if column.startswith(PARAM)]
+    if len(short) == 1 or len(ending) == 1:
+        return (short or ending)[0]
+    if ending:
+        raise ParameterError(
+            f"{option}: must be one column, got {name}, which is the end of {', '.join(ending)}. "
+            "Write more of it."
+        )
+    raise ParameterError(
+        f"{option}: must be a column of the trials, got {name or 'nothing'}. "
+        f"{did_you_mean(name, columns)}"
+    )

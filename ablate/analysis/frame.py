@@ -6,11 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.analysis.columns import PARAM, TRAILING, column_order, flat_row
+from ablate.analysis.columns import PARAM, column_order, flat_rows
 from ablate.analysis.select import STATES
 from ablate.ledger.record import StudyRecord
 
-_TEXT = ("failure_kind", "failure_reason")
+_TYPES = {
+    "number": "int64",
+    "attempt": "int64",
+    "failure_kind": "string",
+    "failure_reason": "string",
+    "enqueued": "boolean",
+    "peak_memory_bytes": "Int64",
+    "peak_gpu_bytes": "Int64",
+    "hosts": "string",
+}
 _MOMENTS = ("started", "finished")
 
 
@@ -26,16 +35,20 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
             value; missing where a condition left the parameter out. A subset is its parts joined
             by +; a mix has one float64 column a part, as `param.augment.mix.noise`.
         failure_kind, failure_reason: text, missing unless the state is FAIL.
+        enqueued: boolean, whether (some of) its parameters were given, not drawn.
+        worked_seconds, lost_seconds, gpu_hours: float64 (`ablate.analysis.accounting`), NaN
+            before the first attempt.
+        peak_memory_bytes, peak_gpu_bytes: Int64, missing where not known.
+        hosts: text, joined by +.
         started, finished: UTC, missing before the moment.
-        duration_seconds: float64, NaN before the end.
+        duration_seconds: float64, NaN before the end; pauses included.
 
     A study without rows gives a frame without rows, with every column but the scores' and the
     parameters'.
     """
-    objectives = record.study.objectives
-    rows = [flat_row(row, objectives) for row in record.rows]
+    rows = flat_rows(record)
     return pd.DataFrame(
-        {name: _column(name, rows) for name in column_order(rows, objectives)},
+        {name: _column(name, rows) for name in column_order(rows, record.study.objectives)},
         index=pd.RangeIndex(len(rows)),
     )
 
@@ -44,13 +57,10 @@ def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
     values = [row.get(name) for row in rows]
     if name == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))
-    if name in ("number", "attempt"):
-        return pd.Series(values, dtype="int64")
     if name in _MOMENTS:
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
-    if name.startswith(PARAM) or name in _TEXT:
-        return pd.Series(values, dtype=_param_dtype(values) if name not in TRAILING else "string")
-    return pd.Series(values, dtype="float64")
+    dtype = _param_dtype(values) if name.startswith(PARAM) else _TYPES.get(name, "float64")
+    return pd.Series(values, dtype=dtype)
 
 
 def _param_dtype(values: list[Any]) -> Any:

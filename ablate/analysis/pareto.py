@@ -11,7 +11,7 @@ from ablate.analysis.dominance import nondominated
 from ablate.analysis.hypervolume import hypervolume
 from ablate.analysis.metrics import is_accuracy, metric_split
 from ablate.ledger.record import StudyRecord
-from ablate.study.scores import Scores
+from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -22,14 +22,15 @@ class ParetoPoint:
     Attributes:
         values: one an objective; NaN where it is not a number, and then never on the front.
         params: resolved, by dotted key.
-        scores: none where the trial's own training reported only the objectives.
-        loss_terms: as written, such as "clean+fma"; the study's where it is not searched.
+        scores: of the finetuned network, or whatever a training loop of the user's own reported.
+        loss_terms: as written, such as "clean+fma"; the study's where it is not searched; empty
+            in a study with a training loop of the user's own.
     """
 
     number: int
     values: tuple[float, ...]
     params: Mapping[str, Any]
-    scores: Scores | None
+    scores: AnyScores | None
     loss_terms: str
     on_front: bool
 
@@ -39,24 +40,26 @@ class ParetoInfo:
     """What a search has found: complete trials only, all at the full budget.
 
     Attributes:
-        study, question, dataset, model, fingerprint: of the study.
+        study, question, fingerprint: of the study.
+        subject: what is trained: data set and model, or the function that trains.
         trials: N, the rows that the finished study has.
         points: by number; empty before the first trial is complete. Equal points are all on the
             front or all off it.
         references: "baseline" and "plain", as far as they are scored, one value an objective. The
             baseline has NaN for whatever is no accuracy: it was not finetuned.
-        reference_point: of the hypervolume; None before the baseline is scored.
+        reference_point: of the hypervolume; None before the baseline is scored, and where a study
+            without a baseline gives none.
         hypervolume: of the points; None without a reference point, 0 without a point.
-        split: "validation" or "test", of the first objective that has one.
-        n_images: images in that split; None before anything is scored.
+        split: "validation" or "test", of the first objective that has one; None where a training
+            loop of the user's own names its metrics freely.
+        n_images: images in that split; None before anything is scored, and for such a loop.
         seed: of the finetuning, one for all trials.
         marks: what has to be said beside the numbers.
     """
 
     study: str
     question: str
-    dataset: str
-    model: str
+    subject: str
     fingerprint: str
     objectives: tuple[ObjectiveSettings, ...]
     trials: int
@@ -64,7 +67,7 @@ class ParetoInfo:
     references: Mapping[str, tuple[float, ...]]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
-    split: str
+    split: str | None
     n_images: int | None
     seed: int
     marks: tuple[str, ...]
@@ -102,6 +105,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     """
     study = record.study
     objectives = study.objectives
+    own_loop = study.trainable is not None
     rows = [row for row in record.complete if row.values is not None]
     values = [row.values for row in rows if row.values is not None]
     points = tuple(
@@ -110,20 +114,20 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             values=of_row,
             params=row.params,
             scores=row.scores,
-            loss_terms=str(row.params.get("loss.terms", study.loss.terms)),
+            loss_terms="" if own_loop else str(row.params.get("loss.terms", study.loss.terms)),
             on_front=bool(on_front),
         )
         for row, of_row, on_front in zip(
             rows, values, nondominated(values, objectives), strict=True
         )
     )
-    scored = [*record.references.values(), *(row.scores for row in rows if row.scores)]
+    scored = [*record.references.values(), *(row.scores for row in rows)]
+    images = (scores.n_images for scores in scored if isinstance(scores, Scores))
     splits = (metric_split(objective.metric) for objective in objectives)
     return ParetoInfo(
         study=record.name,
         question=study.question,
-        dataset=study.dataset.name,
-        model=study.model.name,
+        subject=study.trainable or f"{study.dataset.name}, {study.model.name}",
         fingerprint=record.fingerprint,
         objectives=objectives,
         trials=record.trials,
@@ -134,8 +138,8 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         },
         reference_point=record.reference_point,
         hypervolume=hypervolume(values, objectives, record.reference_point),
-        split=next((split for split in splits if split), "validation"),
-        n_images=scored[0].n_images if scored else None,
+        split=next((split for split in splits if split), None if own_loop else "validation"),
+        n_images=next(images, None),
         seed=study.finetune.seed,
         marks=study.marks,
     )

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from ablate.analysis.columns import PARAM, column_order, flat_row
+from ablate.analysis.columns import column_order, find_column, flat_rows
+from ablate.analysis.condition import parse_condition
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, State, StudyRecord
 
 STATES: tuple[str, ...] = get_args(State)
+_SPOKEN = {"DONE": "COMPLETE", "FAILED": "FAIL"}
 
 
 def select_trials(
@@ -23,64 +25,44 @@ def select_trials(
 ) -> StudyRecord:
     """The record with only the rows asked for.
 
-    A column is one of `trials_frame`'s; a parameter's may be named without `param.`.
+    A column is one of `trials_frame`'s; a parameter's may be named without `param.`, or as the
+    table of trials shows it (`ablate.analysis.columns.find_column`).
 
     Args:
-        state: keep rows in this state, in any case.
-        where: keep rows for which each of these `COLUMN=VALUE` holds; numbers are compared as
-            numbers, anything else as text.
+        state: keep rows in this state, in any case; `done` and `failed` are COMPLETE and FAIL.
+        where: keep rows for which each of these conditions holds (`ablate.analysis.condition`).
         sort: a column, smallest first, or `-COLUMN`, largest first; none: by number. Rows
             without a value there, or with NaN, come last in either order; equal ones stay in
             order of number.
 
     Raises:
-        ParameterError: if a state or column is unknown or a `where` has no `=`.
+        ParameterError: if a state or column is unknown or a condition cannot be read.
     """
-    if state is not None and state.upper() not in STATES:
-        raise ParameterError(
-            f"state: must be a trial state, got {state}. {did_you_mean(state.upper(), STATES)}"
-        )
-    objectives = record.study.objectives
-    flat = {row.number: flat_row(row, objectives) for row in record.rows}
-    columns = column_order(list(flat.values()), objectives)
-    wanted = [_condition(text, columns) for text in where]
+    wanted_state = _state(state)
+    flat = {row["number"]: row for row in flat_rows(record)}
+    columns = column_order(list(flat.values()), record.study.objectives)
+    wanted = [parse_condition(text, columns) for text in where]
     kept = [
         row
         for row in sorted(record.rows, key=lambda row: row.number)
-        if (state is None or row.state == state.upper())
-        and all(_equals(flat[row.number].get(column), value) for column, value in wanted)
+        if wanted_state in (None, row.state)
+        and all(condition.holds(flat[row.number]) for condition in wanted)
     ]
     if sort is not None:
-        kept = _sorted(kept, flat, _column(sort.removeprefix("-"), columns, "sort"), sort[0] == "-")
+        column = find_column(sort.removeprefix("-"), columns, "sort")
+        kept = _sorted(kept, flat, column, sort[0] == "-")
     return replace(record, rows=tuple(kept))
 
 
-def _condition(text: str, columns: Sequence[str]) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
+def _state(name: str | None) -> str | None:
+    if name is None:
+        return None
+    state = _SPOKEN.get(name.upper(), name.upper())
+    if state not in STATES:
         raise ParameterError(
-            f"where: must be COLUMN=VALUE, got {text}. Write it as state=COMPLETE."
+            f"state: must be a trial state, got {name}. {did_you_mean(name.upper(), STATES)}"
         )
-    return _column(name, columns, "where"), value
-
-
-def _column(name: str, columns: Sequence[str], option: str) -> str:
-    for column in (name, PARAM + name):
-        if column in columns:
-            return column
-    raise ParameterError(
-        f"{option}: must be a column of the trials, got {name or 'nothing'}. "
-        f"{did_you_mean(name, columns)}"
-    )
-
-
-def _equals(value: Any, text: str) -> bool:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return math.isclose(value, float(text), rel_tol=1e-9)
-        except ValueError:
-            return False
-    return value is not None and str(value) == text
+    return state
 
 
 def _sorted(

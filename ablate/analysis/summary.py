@@ -9,7 +9,7 @@ from typing import get_args
 
 import numpy as np
 
-from ablate.analysis.columns import as_utc, duration_seconds, worked_seconds
+from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.dominance import as_table
 from ablate.analysis.hypervolume import hypervolume
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord
@@ -37,6 +37,16 @@ class FailureGroup:
 
 
 @dataclass(frozen=True)
+class Spending:
+    """What a study has spent, and what `search.budget` allows; a limit of None: it says none."""
+
+    gpu_hours: float
+    gpu_hours_limit: float | None
+    seconds: float
+    seconds_limit: float | None
+
+
+@dataclass(frozen=True)
 class StatusInfo:
     """Where a study stands.
 
@@ -44,15 +54,17 @@ class StatusInfo:
         trials: N, the rows that the finished study has.
         counts: by state, every state; rows that are not made yet are in none.
         best: one an objective, in their order; fewer before the first complete trial.
-        hypervolume: None before the baseline is scored.
-        rows_per_minute: ended trials over the time in which at least one of them ran, so that a
-            pause between two runs does not count; trials that were taken up again after a pause
-            are left out. None before the first end.
+        hypervolume: None before the baseline is scored, and where no reference point is given.
+        rows_per_minute: ended trials over the time in which at least one attempt was at work, so
+            that a pause between two drives does not count. None before the first end.
         seconds_left: of what is not terminal, at that pace; None before the first end, 0 at the
             end.
-        gpu_hours: of the ended trials; 0 on CPUs.
+        account: what it has cost; spending: the same beside its budget.
+        checkpoint_bytes, weight_bytes: on disk; None where the run folder is elsewhere.
         failures: most frequent first.
         driver: which process drives it; none where nobody does.
+        commit: of the code that last drove it, None where that was in no repository; dirty:
+            whether files were changed since.
         marks: what has to be said beside the numbers.
     """
 
@@ -67,9 +79,14 @@ class StatusInfo:
     reference_point: tuple[float, ...] | None
     rows_per_minute: float | None
     seconds_left: float | None
-    gpu_hours: float
+    account: StudyAccount
+    spending: Spending
+    checkpoint_bytes: int | None
+    weight_bytes: int | None
     failures: tuple[FailureGroup, ...]
     driver: str | None
+    commit: str | None
+    dirty: bool
     marks: tuple[str, ...]
 
     @property
@@ -77,8 +94,12 @@ class StatusInfo:
         return sum(self.counts[state] for state in TERMINAL)
 
 
-def status_info(record: StudyRecord) -> StatusInfo:
+def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = None) -> StatusInfo:
     """Where the study stood when the record was read.
+
+    Args:
+        now: that moment, in seconds since 1970.
+        disk: bytes of training states and of weights on disk; None: the folder is elsewhere.
 
     Raises:
         ParameterError: if the record's reference point has another number of values than there
@@ -86,11 +107,13 @@ def status_info(record: StudyRecord) -> StatusInfo:
     """
     objectives = record.study.objectives
     counts = Counter(row.state for row in record.rows)
-    ended = [row for row in record.rows if row.state in TERMINAL]
-    timed = [row for row in ended if row.attempt <= 1 and duration_seconds(row) is not None]
-    busy = busy_seconds(timed)
-    left = max(0, record.trials - len(ended))
-    rate = 60 * len(timed) / busy if busy > 0 else None
+    ended = sum(counts[state] for state in TERMINAL)
+    left = max(0, record.trials - ended)
+    account = study_account(record, now)
+    busy = account.busy_seconds
+    rate = 60 * ended / busy if ended and busy > 0 else None
+    budget = record.study.search.budget
+    git = (record.drives[-1].provenance.get("git") if record.drives else None) or {}
     return StatusInfo(
         study=record.name,
         storage=record.storage,
@@ -103,9 +126,16 @@ def status_info(record: StudyRecord) -> StatusInfo:
         reference_point=record.reference_point,
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
-        gpu_hours=_gpus_per_trial(record) * sum(worked_seconds(row) or 0 for row in ended) / 3600,
+        account=account,
+        spending=Spending(
+            account.gpu_hours, budget.gpu_hours, account.driving_seconds, budget.seconds
+        ),
+        checkpoint_bytes=None if disk is None else disk[0],
+        weight_bytes=None if disk is None else disk[1],
         failures=failure_groups(record.rows),
         driver=record.driver,
+        commit=git.get("commit"),
+        dirty=bool(git.get("dirty")),
         marks=record.study.marks,
     )
 
@@ -144,24 +174,3 @@ def failure_groups(rows: Sequence[RowRecord]) -> tuple[FailureGroup, ...]:
             numbers.setdefault((kind, reason), []).append(row.number)
     groups = [FailureGroup(kind, reason, tuple(of)) for (kind, reason), of in numbers.items()]
     return tuple(sorted(groups, key=lambda group: (-len(group.numbers), group.numbers[0])))
-
-
-def busy_seconds(rows: Sequence[RowRecord]) -> float:
-    """Time in which at least one of these rows ran: their spans' union, in seconds."""
-    spans = sorted(
-        (as_utc(row.started).timestamp(), as_utc(row.finished).timestamp())
-        for row in rows
-        if row.started is not None and row.finished is not None
-    )
-    total, reached = 0.0, -np.inf
-    for start, end in spans:
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return float(total)
-
-
-def _gpus_per_trial(record: StudyRecord) -> float:
-    gpus = record.study.run.gpus_per_trial
-    if gpus == "auto":
-        return 1.0 if str(record.environment.get("device", "")).startswith("cuda") else 0.0
-    return gpus

@@ -201,7 +201,8 @@ def _end_text(row: RowRecord, standing: Standing) -> str:
     if row.failure is not None:
         return f"failed: {row.failure.kind}: {row.failure.reason}"
     if row.values is None:
-        return row.state.lower()
+        epoch = f" after epoch {row.rungs[-1].epoch}" if row.rungs else ""
+        return row.state.lower() + epoch
     values = ", ".join(
         f"{metric_label(objective.metric).lower()} {metric_text(objective.metric, value)}"
         for objective, value in zip(standing.objectives, row.values, strict=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from ablate.analysis.metrics import SPLITS, is_accuracy
+from ablate.analysis.metrics import is_accuracy
 
 MISSING = "-"
 _COSTS = {
@@ -27,19 +27,19 @@ _KINDS = {
 
 def metric_label(metric: str) -> str:
     """ "Robust accuracy" for `val_robust_accuracy`; a metric nobody knows keeps its name."""
-    split, _, rest = metric.partition("_")
-    if split not in SPLITS:
+    if not is_accuracy(metric):
         return _COSTS.get(metric, metric)
+    rest = metric.partition("_")[2]
     if rest.startswith("accuracy."):
         return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
-    return _KINDS.get(rest, metric)
+    return _KINDS[rest]
 
 
 def metric_text(metric: str, value: float) -> str:
-    """ "96.4" for an accuracy (percent), three digits for anything else, "-" for NaN."""
+    """ "96.4" for an accuracy (percent), four digits for anything else, "-" for NaN."""
     if math.isnan(value):
         return MISSING
-    return f"{100 * value:.1f}" if is_accuracy(metric) else f"{value:.3g}"
+    return f"{100 * value:.1f}" if is_accuracy(metric) else f"{value:.4g}"
 
 
 def gain_text(metric: str, gain: float) -> str:
@@ -64,6 +64,22 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bytes_text(count: int) -> str:
+    """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def numbers_text(numbers: Sequence[int], shown: int = 12) -> str:
+    """ "3, 5, 8", of many the first and how many more."""
+    text = ", ".join(str(number) for number in numbers[:shown])
+    return text + (f" and {len(numbers) - shown} more" if len(numbers) > shown else "")
 
 
 def param_text(value: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import fmean
 
-from ablate.analysis.columns import worked_seconds
+from ablate.analysis.accounting import worked_seconds
+from ablate.analysis.dominance import nondominated
 from ablate.analysis.hypervolume import hypervolume
 from ablate.analysis.summary import Best, best_values, complete_values
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
@@ -38,23 +38,29 @@ class Standing:
         self.best: tuple[Best, ...] = ()
         self._reference_point: tuple[float, ...] | None = None
         self._hypervolume: float | None = None
-        self._rows: dict[int, RowRecord] = {}
+        self._states: dict[int, str] = {}
+        self._seconds = 0.0
+        self._front: list[tuple[float, ...]] = []
         self._started: dict[int | None, float] = {}
         self._widest = 1
 
     @property
     def ended(self) -> int:
-        return len(self._rows)
+        return len(self._states)
 
     def reset(self, record: StudyRecord) -> None:
         """Take up what the ledger holds; what is running stays, the plain finetune if unscored."""
         self.trials = record.trials
         self.objectives = record.study.objectives
         self._reference_point = record.reference_point
-        self._rows = {row.number: row for row in record.rows if row.state in TERMINAL}
+        ended = [row for row in record.rows if row.state in TERMINAL]
+        self._states = {row.number: row.state.lower() for row in ended}
+        self._seconds = sum(map(worked_seconds, ended))
+        self.best = best_values(ended, self.objectives)
+        self._front = self._nondominated(complete_values(ended))
+        self._measure()
         if "plain" in record.references:
             self._stop(None)
-        self._count()
 
     def start(self, number: int | None, moment: float) -> None:
         """A trial began; `moment` in seconds, of any clock that only goes on."""
@@ -66,13 +72,23 @@ class Standing:
         self.running[number] = epoch
 
     def finish(self, row: RowRecord) -> None:
+        """A trial has ended; what that costs here does not grow with the trials before it."""
         self._stop(row.number)
-        self._rows[row.number] = row
-        self._count()
+        if row.number in self._states:
+            return
+        self._states[row.number] = row.state.lower()
+        self._seconds += worked_seconds(row)
+        if row.state != "COMPLETE" or row.values is None:
+            return
+        self.best = self._better(row)
+        front = self._nondominated([*self._front, row.values])
+        if front != self._front:
+            self._front = front
+            self._measure()
 
     def counts(self) -> dict[str, int]:
         """Trials by state, in words; those at zero are left out."""
-        ended = Counter(row.state.lower() for row in self._rows.values())
+        ended = Counter(self._states.values())
         running = sum(number is not None for number in self.running)
         waiting = max(0, self.trials - self.ended - running)
         counts = {**ended, "running": running, "waiting": waiting}
@@ -84,12 +100,12 @@ class Standing:
         Args:
             moment: now, by the clock that `start` was told.
         """
-        times = [worked_seconds(row) for row in self._rows.values()]
-        known = [seconds for seconds in times if seconds is not None]
-        if not known:
+        if not self.ended:
             return None
         elapsed = [moment - self._started[number] for number in self.running if number is not None]
-        return time_left(fmean(known), self.trials - self.ended, elapsed, self._widest)
+        return time_left(
+            self._seconds / self.ended, self.trials - self.ended, elapsed, self._widest
+        )
 
     def hypervolume_text(self) -> str | None:
         """With its reference point; None before the baseline is scored."""
@@ -103,12 +119,24 @@ class Standing:
         self.running.pop(number, None)
         self._started.pop(number, None)
 
-    def _count(self) -> None:
-        rows = [self._rows[number] for number in sorted(self._rows)]
-        self.best = best_values(rows, self.objectives)
-        self._hypervolume = hypervolume(
-            complete_values(rows), self.objectives, self._reference_point
-        )
+    def _better(self, row: RowRecord) -> tuple[Best, ...]:
+        """The best values, with this row beside them; of equal ones that of the least number."""
+        directions = {objective.metric: objective.direction for objective in self.objectives}
+        found: dict[str, Best] = {best.metric: best for best in self.best}
+        for new in best_values([row], self.objectives):
+            old = found.get(new.metric)
+            sign = 1 if directions[new.metric] == "maximize" else -1
+            if old is None or (sign * new.value, -new.number) > (sign * old.value, -old.number):
+                found[new.metric] = new
+        return tuple(found[metric] for metric in directions if metric in found)
+
+    def _nondominated(self, values: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        distinct = list(dict.fromkeys(values))
+        on_front = nondominated(distinct, self.objectives)
+        return [point for point, keep in zip(distinct, on_front, strict=True) if keep]
+
+    def _measure(self) -> None:
+        self._hypervolume = hypervolume(self._front, self.objectives, self._reference_point)
 
 
 def time_left(mean_seconds: float, rows: int, elapsed_seconds: list[float], parallel: int) -> float:

@@ -23,6 +23,7 @@ _STYLES = {
     frozenset({"da", "st", "fma"}): ("#F0E442", "cross"),
 }
 _OTHER = ("#767676", "x")
+_OWN_LOOP = ("#0072B2", "circle")
 
 INK = "#1A1A1A"
 FAINT_INK = "#6B6B6B"
@@ -45,8 +46,11 @@ def terms_style(loss_terms: str) -> TermsStyle:
     """The style of a set of loss terms.
 
     Args:
-        loss_terms: joined by +, in any order; a set that holds a term unknown here is grey.
+        loss_terms: joined by +, in any order; a set that holds a term unknown here is grey; empty
+            where a training loop of the user's own knows none, and then all trials look alike.
     """
+    if not loss_terms:
+        return TermsStyle("Trials", *_OWN_LOOP)
     terms = frozenset(loss_terms.split("+"))
     known = [term for term in TERMS if term in terms]
     label = "+".join([*known, *sorted(terms - set(TERMS))])

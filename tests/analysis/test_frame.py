@@ -12,10 +12,13 @@ from example_records import TWO, example_record, example_row, example_scores
 from ablate.analysis.columns import as_utc
 from ablate.analysis.frame import trials_frame
 from ablate.ledger.record import Failure
+from ablate.study.scores import ReportedScores
 
 FIXED = [
     "number", "state", "attempt", *TWO,
-    "failure_kind", "failure_reason", "started", "finished", "duration_seconds",
+    "failure_kind", "failure_reason", "enqueued",
+    "worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes", "hosts",
+    "started", "finished", "duration_seconds",
 ]  # fmt: skip
 
 
@@ -56,7 +59,7 @@ def test_rows_and_types() -> None:
                     failure=Failure("not_finite", "loss is NaN in epoch 2"),
                     seconds=4,
                 ),
-                example_row(2, None, state="WAITING", params={}, attempt=0),
+                example_row(2, None, state="WAITING", params={}, enqueued=True),
             ]
         )
     )
@@ -79,6 +82,12 @@ def test_rows_and_types() -> None:
     assert frame["failure_reason"].tolist()[1] == "loss is NaN in epoch 2"
     assert pd.isna(frame["failure_kind"][0])
     assert frame["duration_seconds"].tolist()[:2] == [10.0, 4.0]
+    assert frame["enqueued"].tolist() == [False, False, True]
+    assert frame["worked_seconds"].tolist()[:2] == [10.0, 4.0]
+    assert frame["lost_seconds"].tolist()[:2] == [0.0, 4.0]
+    assert math.isnan(frame["worked_seconds"][2])
+    assert frame["peak_memory_bytes"].dtype == "Int64"
+    assert pd.isna(frame["peak_memory_bytes"][0])
     assert pd.isna(frame["started"][2])
     assert frame["finished"][0] == pd.Timestamp("2026-03-01T12:00:10Z")
     assert list(frame.columns)[:5] == ["number", "state", "attempt", *TWO]
@@ -97,6 +106,21 @@ def test_the_objective_is_the_rows_value() -> None:
     objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
     frame = trials_frame(example_record([row], objectives=objectives))
     assert frame["train_seconds"].tolist() == [12.0]
+
+
+def test_a_loop_of_the_users_own_may_name_its_metrics_as_it_likes() -> None:
+    scores = ReportedScores({"loss": 0.25, "state": 3.0, "latency": 12.0})
+    objectives = [("loss", "minimize"), ("latency", "minimize")]
+    record = example_record(
+        [example_row(0, (0.25, 12.0), scores=scores, params={"lr": 0.1})],
+        objectives=objectives,
+        trainable="my_loop:train",
+    )
+    frame = trials_frame(record)
+    assert frame["loss"].tolist() == [0.25]
+    assert frame["param.lr"].tolist() == [0.1]
+    # A name that the row itself needs stays the row's.
+    assert frame["state"].tolist() == ["COMPLETE"]
 
 
 def test_a_naive_moment_is_local() -> None:

@@ -11,6 +11,7 @@ from example_records import example_record, example_row, example_scores
 
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure
+from ablate.study.scores import ReportedScores
 
 
 def test_a_front() -> None:
@@ -32,7 +33,7 @@ def test_a_front() -> None:
     assert info.points[1].loss_terms == "clean+st"
     assert info.hypervolume == pytest.approx(0.09 * 0.1 + 0.05 * 0.2 - 0.05 * 0.1)
     assert (info.split, info.n_images, info.trials, info.seed) == ("validation", 359, 16, 0)
-    assert (info.study, info.dataset, info.model) == ("example", "digits", "resnet8")
+    assert (info.study, info.subject) == ("example", "digits, resnet8")
     assert info.references["baseline"] == pytest.approx((0.95, 0.60))
     assert info.references["plain"] == pytest.approx((0.96, 0.61))
     assert info.gains((0.94, 0.70)) == pytest.approx((-0.01, 0.10))
@@ -101,6 +102,29 @@ def test_a_lower_value_of_a_minimised_accuracy_is_a_gain() -> None:
         objectives=[("val_clean_accuracy", "minimize"), ("val_robust_accuracy", "maximize")]
     )
     assert pareto_info(record).gains((0.90, 0.60)) == pytest.approx((0.05, 0.0))
+
+
+def test_free_metrics_of_a_loop_of_the_users_own() -> None:
+    rows = [
+        example_row(
+            0, (0.5, 90.0), scores=ReportedScores({"loss": 0.5, "accuracy": 90.0}), params={}
+        ),
+        example_row(
+            1, (0.7, 80.0), scores=ReportedScores({"loss": 0.7, "accuracy": 80.0}), params={}
+        ),
+    ]
+    record = example_record(
+        rows,
+        objectives=[("loss", "minimize"), ("accuracy", "maximize")],
+        references={},
+        reference_point=None,
+        trainable="my_loop:train",
+    )
+    info = pareto_info(record)
+    assert [point.number for point in info.front] == [0]
+    assert (info.hypervolume, info.split, info.n_images) == (None, None, None)
+    assert (info.subject, info.points[0].loss_terms) == ("my_loop:train", "")
+    assert all(math.isnan(gain) for gain in info.gains((0.5, 90.0)))
 
 
 def test_a_hundred_thousand_rows_take_less_than_two_seconds() -> None:

@@ -32,6 +32,8 @@ def test_by_number_where_nothing_is_asked() -> None:
 
 def test_state() -> None:
     assert numbers(state="fail") == [1]
+    assert numbers(state="failed") == [1]
+    assert numbers(state="done") == [0, 2, 3, 4]
     assert numbers(state="PRUNED") == []
 
 
@@ -41,6 +43,45 @@ def test_where() -> None:
     assert numbers(where=["augment.strength=0.50"]) == [3]
     assert numbers(where=["augment.strength=low"]) == []
     assert numbers(where=["failure_kind=raised"], state="fail") == [1]
+
+
+def test_where_in_an_order_and_where_not() -> None:
+    assert numbers(where=["augment.strength>0.5"]) == [0]
+    assert numbers(where=["augment.strength>=0.5"]) == [0, 3]
+    assert numbers(where=["augment.strength < 0.5"]) == [4]
+    assert numbers(where=["augment.strength<=0.5", "number!=3"]) == [4]
+    # What has no value there, or NaN, is unlike any value and in no order to it.
+    assert numbers(where=["augment.strength!=0.5"]) == [0, 1, 2, 4]
+    assert numbers(where=["val_clean_accuracy>=0"]) == [0, 3, 4]
+    assert numbers(where=["val_clean_accuracy<=1"]) == [0, 3, 4]
+    assert numbers(where=["loss.terms!=clean+fma"]) == [1, 3, 4]
+
+
+def test_where_on_states_truths_and_moments() -> None:
+    assert numbers(where=["state=fail"]) == [1]
+    assert numbers(where=["enqueued=true"]) == []
+    assert numbers(where=["enqueued=FALSE"]) == [0, 1, 2, 3, 4]
+    assert numbers(where=["started>2026-03-01T12:00:14+00:00"]) == [3, 4]
+    assert numbers(where=["started=2026-03-01T12:00:05+00:00"]) == [1]
+
+
+def test_columns_by_the_names_of_the_table() -> None:
+    assert numbers(sort="-robust") == [3, 2, 0, 4, 1]
+    assert numbers(where=["strength>=0.5"]) == [0, 3]
+    assert numbers(where=["trial<=1"]) == [0, 1]
+    assert numbers(where=["attempts=1", "clean=0.94"]) == [0, 4]
+
+
+def test_an_ending_of_several_parameters_is_refused() -> None:
+    row = example_row(0, (0.9, 0.7), params={"loss.fma.weight": 1.0, "loss.st.weight": 2.0})
+    record = example_record([row])
+    assert select_trials(record, where=["st.weight=2"]).rows == (row,)
+    with pytest.raises(ParameterError) as caught:
+        select_trials(record, sort="weight")
+    assert str(caught.value) == (
+        "sort: must be one column, got weight, which is the end of param.loss.fma.weight, "
+        "param.loss.st.weight. Write more of it."
+    )
 
 
 def test_sort_puts_what_has_no_number_last_in_both_orders() -> None:
@@ -71,7 +112,8 @@ def test_an_empty_study_can_be_sorted() -> None:
             {"sort": "-"},
             "sort: must be a column of the trials, got nothing. Known: number, state, attempt, "
             "val_clean_accuracy, val_robust_accuracy, param.augment.strength, param.loss.terms, "
-            "failure_kind, failure_reason, started, finished, duration_seconds.",
+            "failure_kind, failure_reason, enqueued, worked_seconds, lost_seconds, gpu_hours, "
+            "peak_memory_bytes, peak_gpu_bytes, hosts and 3 more.",
         ),
         (
             {"where": ["loss.term=clean"]},
@@ -79,7 +121,18 @@ def test_an_empty_study_can_be_sorted() -> None:
         ),
         (
             {"where": ["state"]},
-            "where: must be COLUMN=VALUE, got state. Write it as state=COMPLETE.",
+            "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got state. "
+            "Write it as state=COMPLETE.",
+        ),
+        (
+            {"where": ["number==3"]},
+            "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got number==3. "
+            "Write it as state=COMPLETE.",
+        ),
+        (
+            {"where": ["loss.terms>clean"]},
+            "where: > needs a number or a moment as 2026-03-01T12:00, got clean. "
+            "Text can be compared with = and !=.",
         ),
     ],
 )

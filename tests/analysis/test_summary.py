@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from example_records import example_record, example_row
+from example_records import BEGAN, example_record, example_row
 
-from ablate.analysis.summary import Best, FailureGroup, status_info
-from ablate.ledger.record import Failure
+from ablate.analysis.summary import Best, FailureGroup, Spending, status_info
+from ablate.ledger.record import Attempt, Drive, Failure
 
+NOW = BEGAN.timestamp() + 1000
 BOOM = Failure("raised", "boom")
 
 
@@ -26,7 +27,8 @@ def test_a_study_in_motion() -> None:
                 example_row(5, None, state="WAITING"),
             ],
             trials=10,
-        )
+        ),
+        NOW,
     )
     assert info.counts == {"WAITING": 1, "RUNNING": 1, "COMPLETE": 2, "PRUNED": 1, "FAIL": 1}
     assert info.terminal == 4
@@ -38,42 +40,57 @@ def test_a_study_in_motion() -> None:
     assert info.reference_point == (0.85, 0.6)
     assert info.rows_per_minute == pytest.approx(60 * 4 / 25)
     assert info.seconds_left == pytest.approx(6 * 25 / 4)
-    assert info.gpu_hours == 0
+    assert info.account.gpu_hours == 0
     assert info.failures == (FailureGroup("raised", "boom", (2,)),)
 
 
 def test_an_empty_study() -> None:
-    info = status_info(example_record(references={}, reference_point=None))
+    info = status_info(example_record(references={}, reference_point=None), NOW)
     assert sum(info.counts.values()) == 0
     assert (info.best, info.hypervolume, info.rows_per_minute) == ((), None, None)
-    assert (info.seconds_left, info.gpu_hours, info.failures) == (None, 0, ())
+    assert (info.seconds_left, info.account.worked_seconds, info.failures) == (None, 0, ())
+    assert (info.checkpoint_bytes, info.weight_bytes) == (None, None)
 
 
 def test_a_finished_study_has_no_time_left() -> None:
-    info = status_info(example_record([example_row(0, (0.9, 0.7))], trials=1))
+    info = status_info(example_record([example_row(0, (0.9, 0.7))], trials=1), NOW)
     assert info.seconds_left == 0
 
 
 def test_a_pause_does_not_slow_the_rate() -> None:
     # Numbers 0 and 100 start 500 s apart.
     rows = [example_row(number, (0.9, 0.7)) for number in (0, 100)]
-    assert status_info(example_record(rows)).rows_per_minute == pytest.approx(6)
+    assert status_info(example_record(rows), NOW).rows_per_minute == pytest.approx(6)
 
 
-def test_a_row_taken_up_again_counts_its_epochs_alone() -> None:
-    curve = [{"epoch": epoch, "train_loss": 1.0, "seconds": 4.0} for epoch in (1, 2)]
-    again = example_row(1, (0.9, 0.7), attempt=2, seconds=5000, curve=curve)
-    info = status_info(
-        example_record([example_row(0, (0.9, 0.7)), again], run={"gpus_per_trial": 0.5})
-    )
-    assert info.rows_per_minute == pytest.approx(6)
-    assert info.gpu_hours == pytest.approx(0.5 * (10 + 8) / 3600)
+def test_a_row_taken_up_again_counts_without_the_pause() -> None:
+    start = BEGAN.timestamp()
+    attempts = [
+        Attempt(1, start + 5, start + 9, "left"),
+        Attempt(2, start + 5000, start + 5006, "complete", first_epoch=1),
+    ]
+    rows = [example_row(0, (0.9, 0.7)), example_row(1, (0.9, 0.7), attempts=attempts)]
+    # Trial 0 from 0 to 10 s, trial 1 from 5 to 9 and for 6 s more.
+    assert status_info(example_record(rows), NOW).rows_per_minute == pytest.approx(60 * 2 / 16)
 
 
-def test_gpu_hours_of_auto_follow_the_device() -> None:
-    rows = [example_row(0, (0.9, 0.7), seconds=3600)]
-    assert status_info(example_record(rows, environment={"device": "cuda"})).gpu_hours == 1
-    assert status_info(example_record(rows, environment={"device": "cpu"})).gpu_hours == 0
+def test_the_budget_beside_what_is_spent() -> None:
+    start = BEGAN.timestamp()
+    drive = Drive(start, "here", 1, ended=start + 60, gpus_per_trial=2)
+    rows = [example_row(0, (0.9, 0.7), seconds=36)]
+    record = example_record(rows, drives=[drive], search={"budget": {"gpu_hours": 0.5}})
+    info = status_info(record, NOW)
+    assert info.spending == Spending(pytest.approx(0.02), 0.5, 60.0, None)
+    assert info.account.gpu_hours == info.spending.gpu_hours
+
+
+def test_the_code_that_drove_it_last() -> None:
+    clean, none = {"git": {"commit": "abc", "dirty": False}}, {"git": None}
+    drives = [Drive(float(at), "here", 1, provenance=kept) for at, kept in ((1, none), (2, clean))]
+    info = status_info(example_record(drives=drives), NOW)
+    assert (info.commit, info.dirty) == ("abc", False)
+    info = status_info(example_record(drives=drives[::-1]), NOW)
+    assert (info.commit, info.dirty) == (None, False)
 
 
 def test_ties_go_to_the_first_and_nan_is_never_best() -> None:
@@ -82,7 +99,7 @@ def test_ties_go_to_the_first_and_nan_is_never_best() -> None:
         example_row(1, (0.9, math.nan)),
         example_row(2, (0.9, math.nan)),
     ]
-    assert status_info(example_record(rows)).best == (Best("val_clean_accuracy", 0.9, 1),)
+    assert status_info(example_record(rows), NOW).best == (Best("val_clean_accuracy", 0.9, 1),)
 
 
 def test_the_best_of_a_minimised_objective_is_the_least() -> None:
@@ -90,7 +107,7 @@ def test_the_best_of_a_minimised_objective_is_the_least() -> None:
         [example_row(0, (30.0, 0.7)), example_row(1, (20.0, 0.6))],
         objectives=[("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")],
     )
-    assert status_info(record).best[0] == Best("train_seconds", 20.0, 1)
+    assert status_info(record, NOW).best[0] == Best("train_seconds", 20.0, 1)
 
 
 def test_failures_are_grouped_by_reason_the_most_frequent_first() -> None:
@@ -99,7 +116,7 @@ def test_failures_are_grouped_by_reason_the_most_frequent_first() -> None:
         example_row(number, None, state="FAIL", failure=failure)
         for number, failure in enumerate([BOOM, nan, nan, None])
     ]
-    assert status_info(example_record(rows)).failures == (
+    assert status_info(example_record(rows), NOW).failures == (
         FailureGroup("not_finite", "loss is NaN", (1, 2)),
         FailureGroup("raised", "boom", (0,)),
         FailureGroup("unknown", "no reason is recorded", (3,)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from example_records import example_record, example_row
+from example_records import BEGAN, example_record, example_row
 from rich.console import Console
 from rich.table import Table
 
@@ -13,14 +13,11 @@ from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.pareto import plot_pareto
-from ablate.report.tables import (
-    front_rows,
-    front_table,
-    status_rows,
-    status_table,
-    trials_table,
-)
+from ablate.report.status import status_rows, status_table
+from ablate.report.tables import front_rows, front_table
+from ablate.report.trials import trials_table
 
+NOW = BEGAN.timestamp()
 MARK = "validation seen by the baseline"
 
 
@@ -43,8 +40,8 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
     shown = [
         text(front_table(info)),
         text(trials_table(marked)),
-        text(status_table(status_info(marked))),
-        json.dumps(status_rows(status_info(marked))),
+        text(status_table(status_info(marked, NOW))),
+        json.dumps(status_rows(status_info(marked, NOW))),
         str(plot_pareto(info).layout.title.subtitle.text),
         *(json.dumps(row) for row in front_rows(info)),
     ]

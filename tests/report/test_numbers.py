@@ -36,7 +36,7 @@ def test_labels(metric: str, label: str) -> None:
 
 def test_an_accuracy_is_percent_and_anything_else_is_not() -> None:
     assert metric_text("val_clean_accuracy", 0.96379) == "96.4"
-    assert metric_text("train_seconds", 12.3456) == "12.3"
+    assert metric_text("train_seconds", 12.3456) == "12.35"
     assert metric_text("val_clean_accuracy", math.nan) == "-"
     assert reference_text(["val_clean_accuracy", "train_seconds"], (0.86, 60.0)) == "(86.0, 60)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
 from ablate.report.figures.window import axis_window
+from ablate.report.write import write_figure
+from ablate.study.scores import ReportedScores
 
 ROWS = [
     example_row(0, (0.94, 0.70), scores=example_scores(0.94, 0.70)),
@@ -206,3 +209,68 @@ def test_three_objectives_have_a_panel_a_pair() -> None:
     assert titles == {
         "Clean accuracy (validation)", "Robust accuracy (validation)", None,
     }  # fmt: skip
+
+
+def own_loop(metrics: dict[str, str], values: list[tuple[float, ...]]) -> StudyRecord:
+    """A study with a training loop of the user's own, which reports one number more."""
+    rows = [
+        example_row(
+            number,
+            row,
+            params={"lr": 0.1 * number},
+            scores=ReportedScores({**dict(zip(metrics, row, strict=True)), "<steps>": 12.0}),
+        )
+        for number, row in enumerate(values)
+    ]
+    return example_record(
+        rows,
+        objectives=list(metrics.items()),
+        references={},
+        reference_point=None,
+        question="",
+        trainable="my_loop:train",
+    )
+
+
+def test_free_metrics_are_plain_numbers() -> None:
+    metrics = {"accuracy": "maximize", "val_loss": "minimize"}
+    figure = draw(own_loop(metrics, [(90.5, 0.25), (80.0, 0.125), (70.0, 0.5)]))
+    assert figure.layout.xaxis.title.text == "accuracy"
+    assert figure.layout.yaxis.title.text == "val_loss"
+    assert figure.layout.xaxis.tickformat is None
+    dominated, front = traces(figure, "Trials")
+    assert (list(front.x), list(front.y)) == ([90.5, 80.0], [0.25, 0.125])
+    assert (front.name, list(dominated.customdata)) == ("Trials (3)", [2])
+    assert front.marker.symbol == "circle"
+    assert front.hovertext[0].split("<br>") == [
+        "<b>Trial 0</b>, on the front",
+        "accuracy: <b>90.5</b>",
+        "val_loss: <b>0.25</b>",
+        "",
+        "lr: 0",
+        "",
+        "&lt;steps&gt;: 12",
+    ]
+    facts = figure.layout.title.subtitle.text.replace("<br>", " · ")
+    assert facts == (
+        "3 of 16 trials complete · my_loop:train · single seed (0) · faint: dominated · "
+        "1 dominated trial outside the axes"
+    )
+
+
+def test_three_free_metrics_have_a_panel_a_pair() -> None:
+    metrics = {"loss": "minimize", "latency": "minimize", "energy": "minimize"}
+    figure = draw(own_loop(metrics, [(0.5, 3.0, 2e6), (0.25, 4.0, 3e6), (0.75, 2.0, 1e6)]))
+    assert len(traces(figure, "Front")) == 3
+    titles = {axis.title.text for axis in [*figure.select_xaxes(), *figure.select_yaxes()]}
+    assert titles == {"loss", "latency", "energy", None}
+
+
+@pytest.mark.browser
+def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -> None:
+    for count in (2, 3):
+        metrics = dict.fromkeys(("loss", "latency", "energy")[:count], "minimize")
+        values = [(0.5, 3.0, 2e6), (0.25, 4.0, 3e6), (0.75, 2.0, 1e6)]
+        image = tmp_path / f"{count}.png"
+        write_figure(draw(own_loop(metrics, [row[:count] for row in values])), image)
+        assert image.stat().st_size > 20_000

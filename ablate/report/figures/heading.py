@@ -28,7 +28,7 @@ def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
     """
     lines = textwrap.wrap(title, _TITLE_CHARACTERS)
     facts_lines = _lines(subtitle)
-    top = 1.3 * (len(lines) * (FONT_SIZE + 1) + len(facts_lines) * (FONT_SIZE - 2)) + 30
+    top = 1.3 * (len(lines) * (FONT_SIZE + 1) + len(facts_lines) * (FONT_SIZE - 2)) + 40
     return {
         "text": "<br>".join(f"<b>{plain_text(line)}</b>" for line in lines),
         "font": {"size": FONT_SIZE + 1},
@@ -47,11 +47,12 @@ def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
 
 def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
     """What the numbers stand on: n, data, split, seed, hypervolume with its reference."""
-    images = f", n = {info.n_images} images" if info.n_images is not None else ""
+    images = f"n = {info.n_images} images" if info.n_images is not None else None
+    basis = [info.split, images, f"single seed ({info.seed})"]
     said = [
         f"{len(info.points)} of {info.trials} trials complete",
-        f"{info.dataset}, {info.model}",
-        f"{info.split}{images}, single seed ({info.seed})",
+        info.subject,
+        ", ".join(part for part in basis if part),
     ]
     if info.hypervolume is not None and info.reference_point is not None:
         metrics = [objective.metric for objective in info.objectives]

@@ -11,7 +11,7 @@ from ablate.report.numbers import (
     param_text,
     plain_text,
 )
-from ablate.study.scores import COSTS, Scores
+from ablate.study.scores import COSTS, AnyScores, Scores
 
 
 def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
@@ -43,9 +43,16 @@ def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:
     return lines
 
 
-def _score_lines(info: ParetoInfo, scores: Scores) -> list[str]:
+def _score_lines(info: ParetoInfo, scores: AnyScores) -> list[str]:
     """Every score that is no objective: totals, then a line a type, severity by severity."""
     metrics = scores.metrics()
+    if not isinstance(scores, Scores):
+        objectives = {objective.metric for objective in info.objectives}
+        return [
+            f"{plain_text(name)}: {metric_text(name, value)}"
+            for name, value in metrics.items()
+            if name not in objectives
+        ]
     said = {*COSTS, *(objective.metric for objective in info.objectives)}
     lines = [
         f"{metric_label(name)}: {metric_text(name, metrics[name])}"

@@ -25,6 +25,7 @@ from ablate.report.style import (
     FAINT_INK,
     FONT_SIZE,
     INK,
+    TermsStyle,
     base_axis,
     base_layout,
     terms_style,
@@ -125,13 +126,13 @@ def _point_traces(info: ParetoInfo, x: int, y: int, in_legend: bool) -> list[Sca
     """Two traces a set of loss terms: the dominated trials, then over them those on the front."""
     from plotly.graph_objects import Scatter
 
-    by_label: dict[str, list[ParetoPoint]] = {}
+    by_style: dict[TermsStyle, list[ParetoPoint]] = {}
     for point in info.points:
-        by_label.setdefault(terms_style(point.loss_terms).label, []).append(point)
+        by_style.setdefault(terms_style(point.loss_terms), []).append(point)
     dominated: list[Scatter] = []
     front: list[Scatter] = []
-    for rank, (label, points) in enumerate(sorted(by_label.items())):
-        style = terms_style(label)
+    for rank, style in enumerate(sorted(by_style, key=lambda style: style.label)):
+        points = by_style[style]
         for on_front, traces in ((False, dominated), (True, front)):
             drawn = [point for point in points if point.on_front is on_front]
             if not drawn:
@@ -141,8 +142,8 @@ def _point_traces(info: ParetoInfo, x: int, y: int, in_legend: bool) -> list[Sca
                     x=[point.values[x] for point in drawn],
                     y=[point.values[y] for point in drawn],
                     mode="markers",
-                    name=f"{plain_text(label)} ({len(points)})",
-                    legendgroup=label,
+                    name=f"{plain_text(style.label)} ({len(points)})",
+                    legendgroup=style.label,
                     legendrank=3 + rank,
                     showlegend=in_legend
                     and (on_front or not any(point.on_front for point in points)),

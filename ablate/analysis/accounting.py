@@ -1,0 +1,203 @@
+"""What a study has cost: time at work, time lost, GPU hours, memory; per trial and in all.
+
+An attempt's time runs from its start to its end, waiting for data and scoring included.  Lost is
+what went into no result: in a trial that failed everything; in any other, of each attempt that was
+broken off, its time less that of the epochs that the trial went on from.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablate.ledger.record import TERMINAL, Attempt, Drive, RowRecord, StudyRecord
+
+_Spans = list[tuple[float, float]]
+"""Start and end of each attempt, in seconds since 1970."""
+
+BROKEN_OFF = ("raised", "lost", "left")
+"""How an attempt ends that does not end its trial."""
+
+
+@dataclass(frozen=True)
+class TrialAccount:
+    """What one trial has cost, over all its attempts.
+
+    Attributes:
+        worked_seconds: of every attempt; one without an end counts to its last epoch.
+        lost_seconds: of them, what went into no result.
+        gpu_hours: worked time by the GPUs that a trial had in the drive it ran in.
+        peak_memory_bytes, peak_gpu_bytes: the most of any attempt; 0: not known, or no GPU.
+        hosts: where it ran, in the order of the attempts, each once.
+    """
+
+    number: int
+    attempts: int
+    worked_seconds: float
+    lost_seconds: float
+    gpu_hours: float
+    peak_memory_bytes: int
+    peak_gpu_bytes: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyAccount:
+    """What a study has cost so far: its trials' sums, and what each of them has.
+
+    Attributes:
+        busy_seconds: time in which at least one trial was at work.
+        driving_seconds: time in which a driver ran, pauses left out.
+        peak_memory_bytes, peak_gpu_bytes: the most of any trial.
+        drives: how often it was driven.
+    """
+
+    worked_seconds: float
+    busy_seconds: float
+    lost_seconds: float
+    gpu_hours: float
+    driving_seconds: float
+    peak_memory_bytes: int
+    peak_gpu_bytes: int
+    drives: int
+    hosts: tuple[str, ...]
+    trials: tuple[TrialAccount, ...]
+
+
+def study_account(record: StudyRecord, now: float) -> StudyAccount:
+    """The account of a study and of each of its rows, in the record's order.
+
+    Args:
+        now: seconds since 1970, the end of a drive that is under way.
+    """
+    spans = [_spans(row) for row in record.rows]
+    trials = _trial_accounts(record, spans)
+    return StudyAccount(
+        worked_seconds=sum(trial.worked_seconds for trial in trials),
+        busy_seconds=_union([span for of_row in spans for span in of_row]),
+        lost_seconds=sum(trial.lost_seconds for trial in trials),
+        gpu_hours=sum(trial.gpu_hours for trial in trials),
+        driving_seconds=sum(_drive_seconds(record, spans, now)),
+        peak_memory_bytes=max((trial.peak_memory_bytes for trial in trials), default=0),
+        peak_gpu_bytes=max((trial.peak_gpu_bytes for trial in trials), default=0),
+        drives=len(record.drives),
+        hosts=tuple(dict.fromkeys(host for trial in trials for host in trial.hosts)),
+        trials=trials,
+    )
+
+
+def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
+    """What each row has cost, in the record's order."""
+    return _trial_accounts(record, [_spans(row) for row in record.rows])
+
+
+def worked_seconds(row: RowRecord) -> float:
+    """Time at work, over all attempts of a row."""
+    return _length(_spans(row))
+
+
+def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
+    """Of a row's time at work, what went into no result."""
+    if row.state == "FAIL":
+        return _length(spans)
+    lost = 0.0
+    went_on_from = _durable_epoch(row)
+    for attempt, (start, end) in zip(reversed(row.attempts), reversed(spans), strict=True):
+        if attempt.end in BROKEN_OFF:
+            kept = _epochs_seconds(row, attempt.first_epoch, went_on_from)
+            lost += max(0.0, end - start - kept)
+        went_on_from = min(went_on_from, attempt.first_epoch)
+    return lost
+
+
+def _union(spans: _Spans) -> float:
+    """Time that at least one of these spans covers."""
+    if not spans:
+        return 0.0
+    table = np.array(spans, dtype=np.float64)
+    starts, ends = table[np.argsort(table[:, 0])].T
+    ends = np.maximum.accumulate(ends)
+    reached = np.concatenate([starts[:1], ends[:-1]])
+    return float(np.maximum(0.0, ends - np.maximum(starts, reached)).sum())
+
+
+def _drive_seconds(record: StudyRecord, spans: Sequence[_Spans], now: float) -> Iterator[float]:
+    """How long each drive took.
+
+    A drive without an end runs until `now` if it is the last and somebody drives the study; else
+    it was killed, and ended with the last sign of an attempt before the next drive.
+    """
+    for index, drive in enumerate(record.drives):
+        is_last = index + 1 == len(record.drives)
+        ended = drive.ended
+        if ended is None and is_last and record.driver is not None:
+            ended = now
+        elif ended is None:
+            limit = now if is_last else record.drives[index + 1].started
+            signs = (moment for of_row in spans for span in of_row for moment in span)
+            ended = max((moment for moment in signs if moment <= limit), default=drive.started)
+        yield max(0.0, ended - drive.started)
+
+
+def _trial_accounts(record: StudyRecord, spans: Sequence[_Spans]) -> tuple[TrialAccount, ...]:
+    gpus_at = _GpusAt(record.drives)
+    return tuple(
+        _trial_account(row, of_row, gpus_at) for row, of_row in zip(record.rows, spans, strict=True)
+    )
+
+
+def _trial_account(row: RowRecord, spans: _Spans, gpus_at: _GpusAt) -> TrialAccount:
+    return TrialAccount(
+        number=row.number,
+        attempts=len(row.attempts),
+        worked_seconds=_length(spans),
+        lost_seconds=_lost_seconds(row, spans),
+        gpu_hours=sum((end - start) * gpus_at(start) for start, end in spans) / 3600,
+        peak_memory_bytes=max((one.peak_memory_bytes for one in row.attempts), default=0),
+        peak_gpu_bytes=max((one.peak_gpu_bytes for one in row.attempts), default=0),
+        hosts=tuple(dict.fromkeys(one.host for one in row.attempts if one.host)),
+    )
+
+
+class _GpusAt:
+    """GPUs that a trial had at a moment: those of the last drive begun until then."""
+
+    def __init__(self, drives: Sequence[Drive]) -> None:
+        self._drives = sorted(drives, key=lambda drive: drive.started)
+        self._starts = [drive.started for drive in self._drives]
+
+    def __call__(self, moment: float) -> float:
+        place = bisect_right(self._starts, moment) - 1
+        return self._drives[max(0, place)].gpus_per_trial if self._drives else 0.0
+
+
+def _spans(row: RowRecord) -> _Spans:
+    return [(attempt.started, _end(row, attempt)) for attempt in row.attempts]
+
+
+def _length(spans: _Spans) -> float:
+    return sum(end - start for start, end in spans)
+
+
+def _end(row: RowRecord, attempt: Attempt) -> float:
+    if attempt.ended is not None:
+        return max(attempt.started, attempt.ended)
+    return attempt.started + _epochs_seconds(row, attempt.first_epoch, attempt.epochs)
+
+
+def _epochs_seconds(row: RowRecord, after: int, until: int) -> float:
+    """Of the curve's epochs `after` < epoch <= `until`."""
+    return float(
+        sum(point.get("seconds", 0.0) for point in row.curve if after < point["epoch"] <= until)
+    )
+
+
+def _durable_epoch(row: RowRecord) -> int:
+    """The epoch that nothing takes away any more: the last one of a row that has ended."""
+    if row.state in TERMINAL:
+        return max((int(point["epoch"]) for point in row.curve), default=0)
+    went_on_from = row.attempts[-1].first_epoch if row.attempts else 0
+    return max([went_on_from, *(checkpoint.epoch for checkpoint in row.checkpoints)])

@@ -1,0 +1,184 @@
+"""What trials and studies have cost, by values: every way that an attempt can end."""
+
+from __future__ import annotations
+
+import pytest
+from example_records import BEGAN, example_record, example_row
+
+from ablate.analysis.accounting import study_account, trial_accounts, worked_seconds
+from ablate.ledger.record import Attempt, Checkpoint, Drive, Failure, RowRecord
+
+START = BEGAN.timestamp()
+
+
+def curve(epochs: int, seconds: float = 4.0) -> list[dict[str, float]]:
+    return [
+        {"epoch": epoch, "train_loss": 1.0, "seconds": seconds} for epoch in range(1, epochs + 1)
+    ]
+
+
+def attempt(
+    number: int,
+    start: float,
+    seconds: float | None,
+    end: str | None,
+    *,
+    first: int = 0,
+    last: int = 0,
+) -> Attempt:
+    ended = None if seconds is None else START + start + seconds
+    return Attempt(number, START + start, ended, end, first_epoch=first, epochs=last)
+
+
+def lost_seconds(row: RowRecord) -> float:
+    (account,) = trial_accounts(example_record([row]))
+    assert account.worked_seconds == worked_seconds(row)
+    return account.lost_seconds
+
+
+def complete(*attempts: Attempt, epochs: int) -> RowRecord:
+    return example_row(0, (0.9, 0.7), attempts=attempts, curve=curve(epochs))
+
+
+def test_an_attempt_that_went_through_lost_nothing() -> None:
+    row = complete(attempt(1, 0, 20, "complete", last=4), epochs=4)
+    assert (worked_seconds(row), lost_seconds(row)) == (20, 0)
+
+
+@pytest.mark.parametrize("end", ["raised", "lost", "left"])
+def test_what_was_not_gone_on_from_is_lost(end: str) -> None:
+    # Three epochs of 4 s in 15 s, of which the next attempt took up two.
+    first = attempt(1, 0, 15, end, last=3)
+    row = complete(first, attempt(2, 100, 12, "complete", first=2, last=4), epochs=4)
+    assert worked_seconds(row) == 27
+    assert lost_seconds(row) == 15 - 2 * 4
+
+
+def test_an_attempt_whose_epochs_all_go_for_nothing() -> None:
+    # The second went on from the first's epoch 2; its states were torn, and the third began again.
+    row = complete(
+        attempt(1, 0, 10, "lost", last=2),
+        attempt(2, 20, 10, "lost", first=2, last=4),
+        attempt(3, 40, 20, "complete", last=4),
+        epochs=4,
+    )
+    assert lost_seconds(row) == 20
+
+
+def test_an_attempt_that_fell_behind_the_one_before_counts_each_epoch_once() -> None:
+    row = complete(
+        attempt(1, 0, 14, "lost", last=3),
+        attempt(2, 20, 6, "lost", first=3, last=3),
+        attempt(3, 40, 14, "complete", first=2, last=4),
+        epochs=4,
+    )
+    # Of the first two epochs are kept, of the second none.
+    assert lost_seconds(row) == (14 - 8) + 6
+
+
+def test_a_failed_trial_is_lost_whole() -> None:
+    row = example_row(
+        0,
+        None,
+        state="FAIL",
+        failure=Failure("raised", "boom"),
+        attempts=[attempt(1, 0, 9, "raised"), attempt(2, 10, 7, "fail", last=1)],
+        curve=curve(1),
+    )
+    assert (worked_seconds(row), lost_seconds(row)) == (16, 16)
+
+
+def test_a_pruned_trial_has_lost_nothing() -> None:
+    row = example_row(0, None, state="PRUNED", attempts=[attempt(1, 0, 9, "pruned", last=2)])
+    assert (worked_seconds(row), lost_seconds(row)) == (9, 0)
+
+
+def test_an_attempt_without_an_end_counts_to_its_last_epoch() -> None:
+    running = attempt(2, 50, None, None, first=1, last=3)
+    row = example_row(
+        0, None, state="RUNNING", attempts=[attempt(1, 0, 6, "left", last=1), running],
+        curve=curve(3),
+    )  # fmt: skip
+    assert (worked_seconds(row), lost_seconds(row)) == (6 + 8, 2)
+
+
+def test_what_waits_for_a_resume_keeps_what_is_durable() -> None:
+    row = example_row(
+        0,
+        None,
+        state="RUNNING",
+        attempts=[attempt(1, 0, 15, "left", last=3)],
+        curve=curve(3),
+        checkpoints=[Checkpoint(1, "a", "0"), Checkpoint(2, "b", "0")],
+    )
+    assert lost_seconds(row) == 15 - 2 * 4
+
+
+def test_a_row_that_waits_has_cost_nothing() -> None:
+    (account,) = trial_accounts(example_record([example_row(0, None, state="WAITING")]))
+    assert (account.attempts, account.worked_seconds, account.lost_seconds) == (0, 0, 0)
+    assert (account.gpu_hours, account.hosts) == (0, ())
+
+
+def test_gpu_hours_are_of_the_drive_that_an_attempt_ran_in() -> None:
+    row = complete(attempt(1, 0, 3600, "left"), attempt(2, 9000, 7200, "complete"), epochs=0)
+    drives = [
+        Drive(START - 1, "a", 1, gpus_per_trial=0.5),
+        Drive(START + 8999, "b", 2, gpus_per_trial=2),
+    ]
+    (account,) = trial_accounts(example_record([row], drives=drives))
+    assert account.gpu_hours == pytest.approx(0.5 + 4)
+    (on_cpus,) = trial_accounts(example_record([row]))
+    assert on_cpus.gpu_hours == 0
+
+
+def test_peaks_and_hosts() -> None:
+    attempts = [
+        Attempt(1, START, START + 1, "lost", host="b", peak_memory_bytes=5, peak_gpu_bytes=9),
+        Attempt(2, START + 2, START + 3, "lost", host="a", peak_memory_bytes=7),
+        Attempt(3, START + 4, START + 5, "complete", host="b", peak_memory_bytes=6),
+    ]
+    (account,) = trial_accounts(example_record([example_row(0, (0.9, 0.7), attempts=attempts)]))
+    assert (account.peak_memory_bytes, account.peak_gpu_bytes) == (7, 9)
+    assert (account.hosts, account.attempts) == (("b", "a"), 3)
+
+
+def test_busy_is_the_union_of_all_attempts() -> None:
+    assert study_account(example_record(), START).busy_seconds == 0
+    rows = [
+        complete(attempt(1, 0, 100, "complete"), epochs=0),
+        complete(attempt(1, 10, 20, "complete"), epochs=0),
+        complete(attempt(1, 90, 20, "left"), attempt(2, 500, 5, "complete"), epochs=0),
+    ]
+    assert study_account(example_record(rows), START).busy_seconds == 110 + 5
+
+
+def test_a_study_is_the_sum_of_its_trials() -> None:
+    rows = [
+        complete(attempt(1, 0, 10, "lost"), attempt(2, 10, 20, "complete"), epochs=0),
+        example_row(1, None, state="FAIL", attempts=[attempt(1, 0, 5, "fail")]),
+    ]
+    drives = [Drive(START, "a", 1, ended=START + 40, gpus_per_trial=1)]
+    account = study_account(example_record(rows, drives=drives), now=START + 1000)
+    assert (account.worked_seconds, account.lost_seconds, account.busy_seconds) == (35, 15, 30)
+    assert account.gpu_hours == pytest.approx(35 / 3600)
+    assert (account.driving_seconds, account.drives) == (40, 1)
+    assert [trial.number for trial in account.trials] == [0, 1]
+
+
+def test_a_drive_without_an_end() -> None:
+    rows = [complete(attempt(1, 5, 25, "left"), attempt(2, 105, 10, "complete"), epochs=0)]
+    killed, last = Drive(START, "a", 1), Drive(START + 100, "b", 2)
+
+    def driven(*drives: Drive, driver: str | None) -> float:
+        return study_account(
+            example_record(rows, drives=drives, driver=driver), now=START + 140
+        ).driving_seconds
+
+    # Killed: until the last sign of its attempts; alive: until now.
+    assert driven(killed, last, driver="process 2 on b") == 30 + 40
+    assert driven(killed, last, driver=None) == 30 + 15
+    assert driven(Drive(START, "a", 1), driver=None) == 115
+    assert study_account(
+        example_record(drives=[killed]), now=START + 140
+    ).driving_seconds == 0  # fmt: skip

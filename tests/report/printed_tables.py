@@ -1,0 +1,44 @@
+"""Tables as they are printed, and a study to print."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from example_records import example_record, example_row, example_scores
+from rich.console import Console
+from rich.table import Table
+
+from ablate.ledger.record import Failure
+
+RECORD = example_record(
+    [
+        example_row(
+            0,
+            (0.94, 0.70),
+            scores=example_scores(0.94, 0.70),
+            params={
+                "loss.terms": "clean+fma",
+                "loss.fma.weight": 2.125,
+                "augment.mix": {"noise": 0.25, "blur": 0.75},
+            },
+        ),
+        example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", "loss.st.weight": 0.5}),
+        example_row(2, (0.90, 0.65)),
+        example_row(3, None, state="FAIL", failure=Failure("raised", "[boom] in step 3")),
+        example_row(4, None, state="RUNNING"),
+    ]
+)
+
+
+def lines(table: Table) -> list[str]:
+    """The printed lines, cells joined by one space."""
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table)
+    text = console.file.getvalue()
+    return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in text.split("\n")]
+
+
+def strict(rows: list) -> list:
+    """As JSON gives them back; fails on NaN."""
+    return json.loads(json.dumps(rows, allow_nan=False))

@@ -1,0 +1,77 @@
+"""The rows of a study as they are printed, and the same as data."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from example_records import BEGAN, example_record, example_row, example_scores
+from printed_tables import RECORD, lines, strict
+
+from ablate.errors import ParameterError
+from ablate.ledger.record import Attempt, Drive, Rung
+from ablate.report.trials import trials_rows, trials_table
+
+
+def test_trials() -> None:
+    printed = lines(trials_table(RECORD))
+    assert printed[0] == "example: 5 of 16 trials"
+    assert "trial state clean % robust % worked lost parameters, or why it failed" in printed
+    assert "1 complete 90.0 80.0 10 s 0 s st.weight 0.5; terms clean+st" in printed
+    assert "3 fail - - 10 s 10 s raised: [boom] in step 3" in printed
+    assert "4 running - - 0 s 0 s terms clean+fma" in printed
+    assert "accuracies in %, on the validation split" in printed
+
+
+def test_attempts_and_costs_stand_where_there_are_any() -> None:
+    start = BEGAN.timestamp()
+    attempts = [
+        Attempt(1, start, start + 600, "lost", peak_memory_bytes=1_234_000_000),
+        Attempt(2, start + 700, start + 4300, "complete", peak_gpu_bytes=9_000_000_000),
+    ]
+    row = example_row(0, (0.9, 0.7), attempts=attempts, params={})
+    drive = Drive(start, "here", 1, gpus_per_trial=0.5)
+    printed = lines(trials_table(example_record([row], drives=[drive])))
+    assert (
+        "trial state clean % robust % attempts worked lost gpu_hours peak_memory peak_gpu "
+        "parameters, or why it failed"
+    ) in printed
+    assert "0 complete 90.0 70.0 2 1 h 10 min 10 min 00 s 0.58 1.2 GB 9.0 GB" in printed
+
+
+def test_a_pruned_trial_says_where_it_was_stopped() -> None:
+    rungs = [Rung(1, 0.55, False, 1), Rung(3, 0.615, True, 4)]
+    pruner = {"metric": "val_robust_accuracy"}
+    row = example_row(0, None, state="PRUNED", rungs=rungs)
+    record = example_record([row], search={"pruner": pruner})
+    assert any(
+        "stopped after epoch 3 at 61.5" in line and line.startswith("0 pruned - -")
+        for line in lines(trials_table(record))
+    )
+
+
+def test_columns_are_chosen_by_the_names_of_the_table() -> None:
+    printed = lines(trials_table(RECORD, ["trial", "robust", "fma.weight", "failure_kind"]))
+    assert "trial robust % loss.fma.weight failure_kind" in printed
+    assert "0 70.0 2.125 -" in printed
+    assert "3 - - raised" in printed
+    rows = strict(trials_rows(RECORD, ["number", "fma.weight"]))
+    assert rows[:2] == [
+        {"number": 0, "param.loss.fma.weight": 2.125},
+        {"number": 1, "param.loss.fma.weight": None},
+    ]
+    with pytest.raises(ParameterError, match="columns: must be a column of the trials, got robst"):
+        trials_table(RECORD, ["robst"])
+
+
+def test_trials_as_data() -> None:
+    rows = strict(trials_rows(RECORD))
+    assert [row["number"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[0]["param.augment.mix.noise"] == 0.25
+    assert (rows[0]["worked_seconds"], rows[0]["lost_seconds"]) == (10.0, 0.0)
+    assert rows[3]["failure_reason"] == "[boom] in step 3"
+    assert rows[3]["finished"] == "2026-03-01T12:00:25+00:00"
+    assert "finished" not in rows[4]
+    assert "peak_memory_bytes" not in rows[0]
+    nan = example_record([example_row(0, (math.nan, 0.7), scores=example_scores(0.9, 0.7))])
+    assert strict(trials_rows(nan))[0]["val_clean_accuracy"] is None

@@ -1,0 +1,200 @@
+"""Adding to a study by hand, taking out of it, and reading its log: the commands themselves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import ParameterError, StudyFileError
+from ablate.handwork import parse_trial, parse_values
+from ablate.report.events import event_text
+from ablate.search.events import EventLog
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+LOOP = """
+def train(context):
+    rate = context.params["lr"]
+    print(f"training at {rate:g}")
+    if rate > 0.9:
+        raise ValueError("the rate is too high")
+    context.report(1, {"loss": 1 - rate, "latency": 10 * rate})
+"""
+STUDY = """
+version: 1
+name: own
+trainable: my_loop:train
+finetune: {budget: {epochs: 1}}
+objectives: [{metric: loss, direction: minimize}, {metric: latency, direction: minimize}]
+space:
+  lr: {float: [0.0, 1.0]}
+  width: {choice: [8, 16]}
+search: {trials: 2, sampler: random, enqueue: [{lr: 0.95}, {lr: 0.25, width: 8}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that has run: trial 0 has failed, trial 1 is complete."""
+    import ablate
+
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_loop.py").write_text(LOOP)
+    (folder / "own.yaml").write_text(STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        record = ablate.launch("own.yaml", executor="inline")
+    assert [row.state for row in record.rows] == ["FAIL", "COMPLETE"]
+    return folder
+
+
+@pytest.fixture
+def there(own: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(own)
+    return own
+
+
+def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
+    result = ablate("enqueue", "runs/own", "lr=0.5", "width=16")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "trial 2 waits: lr 0.5; width 16\n"
+    result = ablate("enqueue", "own.yaml", "lr=0.125", "--json")
+    assert json.loads(result.stdout) == [{"number": 3, "values": {"lr": 0.125}}]
+    waiting = json.loads(ablate("trials", "own.yaml", "--state", "waiting", "--json").stdout)
+    assert [row["number"] for row in waiting] == [2, 3]
+    result = ablate("resume", "runs/own", "--executor", "inline", "--json")
+    assert result.returncode == 0, result.stderr
+    selected = ablate(
+        *("trials", "own.yaml", "--where", "enqueued=true", "--where", "lr<0.9"),
+        *("--sort", "-loss", "--columns", "trial,lr,loss,latency", "--json"),
+    )
+    assert json.loads(selected.stdout) == [
+        {"number": 3, "param.lr": 0.125, "loss": 0.875, "latency": 1.25},
+        {"number": 1, "param.lr": 0.25, "loss": 0.75, "latency": 2.5},
+        {"number": 2, "param.lr": 0.5, "loss": 0.5, "latency": 5.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["lr=2"], "lr"),
+        (["rate=0.5"], "rate"),
+        (["width=9"], "width"),
+        (["lr"], "enqueue: must be key=value, got 'lr'. Write lr=VALUE."),
+        (["lr=0.5", "lr=0.6"], "enqueue lr: must be given once, got it again: 'lr=0.6'."),
+    ],
+)
+def test_what_cannot_be_enqueued_is_said_in_one_line(
+    values: list[str], message: str, there: Path, ablate: Run
+) -> None:
+    result = ablate("enqueue", "own.yaml", *values)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_log_of_a_study(there: Path, ablate: Run) -> None:
+    events = json.loads(ablate("logs", "own.yaml", "--json").stdout)
+    assert {"drive_started", "fail", "complete", "drive_ended"} <= {one["event"] for one in events}
+    printed = ablate("logs", "runs/own").stdout.splitlines()
+    assert len(printed) == len(events)
+    assert any("trial 1, attempt 1  complete" in line for line in printed)
+
+
+def test_the_log_of_a_trial_says_why_it_failed_and_what_it_printed(
+    there: Path, ablate: Run
+) -> None:
+    printed = ablate("logs", "own.yaml", "--trial", "0").stdout
+    assert "trial 1" not in printed
+    assert "ValueError: the rate is too high" in printed
+    assert 'raise ValueError("the rate is too high")' in printed
+    assert "runs/own/logs/00000/attempt-1.log:\n" in printed
+    assert "training at 0.95" in printed
+    result = ablate("logs", "own.yaml", "--trial", "99")
+    assert result.returncode == 2
+    assert "--trial: must be a trial of own, got 99. It has" in result.stderr
+
+
+def test_a_log_is_followed_until_ctrl_c(there: Path) -> None:
+    command = [sys.executable, "-m", "ablate", "logs", "runs/own", "--follow", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if json.loads(line)["event"] == "note":
+                    break
+                if json.loads(line)["event"] == "drive_ended":
+                    EventLog(there / "runs" / "own").write("note", text="written meanwhile")
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, error) == (0, b"")
+
+
+def test_what_cannot_be_exported_is_said(there: Path, ablate: Run) -> None:
+    result = ablate("export", "own.yaml", "--trial", "0", "-o", "weights.safetensors")
+    assert result.returncode == 2
+    assert result.stderr.startswith("ablate: ")
+    assert result.stderr.count("\n") == 1
+    result = ablate("export", "own.yaml", "--trial", "best", "-o", "weights.safetensors")
+    assert result.returncode == 2
+    assert "--trial: must be a trial's number or plain, got best." in result.stderr
+
+
+def test_status_counts_what_it_has_cost(there: Path, ablate: Run) -> None:
+    (status,) = json.loads(ablate("status", "runs/own", "--json").stdout)
+    assert status["counts"]["FAIL"] == 1
+    assert status["drives"] >= 1
+    assert 0 < status["lost_seconds"] < status["worked_seconds"] < status["driving_seconds"] + 1
+    assert status["peak_memory_bytes"] > 1e6
+    assert status["hypervolume"] is None
+    printed = ablate("status", "runs/own").stdout
+    assert len(printed.splitlines()) <= 25
+    assert "best latency" in printed
+
+
+def test_values_are_yaml() -> None:
+    given = parse_values(["augment.mix={noise: 1, blur: 3}", "loss.terms = clean+fma", "a=1e-3"])
+    assert given == {
+        "augment.mix": {"noise": 1, "blur": 3},
+        "loss.terms": "clean+fma",
+        "a": 0.001,
+    }
+    with pytest.raises(StudyFileError) as caught:
+        parse_values(["a={", "=3"])
+    assert len(caught.value.problems) == 2
+
+
+def test_a_trial_is_a_number_or_plain() -> None:
+    assert parse_trial("17") == 17
+    assert parse_trial("plain") is None
+    with pytest.raises(ParameterError):
+        parse_trial("-1")
+
+
+def test_an_event_in_a_line() -> None:
+    event = {
+        "time": 1772366405.25,
+        "event": "epoch",
+        "trial": 17,
+        "attempt": 2,
+        "host": "node7",
+        "epoch": 3,
+        "train_loss": 0.4125,
+        "note": None,
+    }
+    text = event_text(event)
+    assert text.endswith("  trial 17, attempt 2  epoch: epoch 3, train_loss 0.412  (node7)")
+    assert len(text.split("  ")[0]) == len("2026-03-01 12:00:05")
+    plain = {"time": 0, "event": "storage_back", "trial": None, "plain": True, "attempt": 1}
+    assert event_text(plain).endswith("  plain finetune, attempt 1  storage back")
+    of_driver = {"time": 0, "event": "note", "trial": None, "text": "two\nlines"}
+    assert event_text(of_driver).endswith("  note: text two lines")
