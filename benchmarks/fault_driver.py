@@ -1,0 +1,62 @@
+"""A driver of a study that kills itself at a named point: `python fault_driver.py POINT N ARGS...`
+
+POINT is a function of the driver with `before:` or `after:` in front, and N says at which call
+(from 1) it dies by SIGKILL.  ARGS are `ablate`'s own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+POINTS = {
+    "ask": ("ablate.ledger.driving", "Driving", "ask"),
+    "suggest": ("optuna.trial", "Trial", "suggest_float"),
+    "write_row": ("ablate.ledger.tables", None, "set_attributes"),
+    "hand_out": ("ablate.search.surroundings", "Surroundings", "log"),
+    "record_epoch": ("ablate.ledger.driving", "Driving", "record_epoch"),
+    "prune": ("ablate.ledger.driving", "Driving", "prune"),
+    "tell": ("ablate.ledger.driving", "Driving", "complete"),
+    "end_row": ("ablate.ledger.tables", None, "end_row"),
+    "create": ("ablate.ledger.tables", None, "insert_study"),
+}
+
+
+def arm(point: str, call: int) -> None:
+    """Let the process die at the n-th call of a point."""
+    when, _, name = point.partition(":")
+    module, owner, function = POINTS[name]
+    holder: Any = importlib.import_module(module)
+    if owner is not None:
+        holder = getattr(holder, owner)
+    setattr(holder, function, _dying(getattr(holder, function), when, call))
+
+
+def _dying(function: Callable[..., Any], when: str, call: int) -> Callable[..., Any]:
+    calls = 0
+
+    @functools.wraps(function)
+    def dying(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if when == "before" and calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*arguments, **keywords)
+        if when == "after" and calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return dying
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1], int(sys.argv[2]))
+    from ablate.cli import main
+
+    sys.argv = ["ablate", *sys.argv[3:]]
+    main()

@@ -1,0 +1,451 @@
+"""Kill, stop and starve a study, resume it, and count what came out.
+
+    python benchmarks/faults.py --rounds 10
+
+Each fault breaks a study of 6 trials of 3 epochs in one way, over a real Ray cluster and a real
+storage, and resumes it until it ends.  Afterwards: exactly N rows, all terminal; every epoch of a
+complete row once, in order; every value that of the row's own parameters and seed run without a
+stop; no attempt that began before what was durable.  A row of the table is one kind of fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+import fault_trial
+from postgres_server import PostgresServer, postgres_programs
+from ray.cluster_utils import Cluster
+
+import ablate
+from ablate.ledger.record import StudyRecord
+
+TRIALS, EPOCHS = 6, 3
+_TIMEOUT_SECONDS = 120
+_RESUMABLE = (3, 130, 143, -signal.SIGKILL)
+
+
+class Lab:
+    """One study in a folder of its own, over a cluster that outlives it."""
+
+    def __init__(self, folder: Path, address: str | None, storage: str | None = None) -> None:
+        self.folder = folder
+        self._address = address
+        self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        self._environment.pop("ABLATE_STORAGE", None)
+        self._storage = storage
+        if storage is not None:
+            self._environment["ABLATE_STORAGE"] = storage
+        self.durable: dict[int, int] = {}
+        self.epochs = EPOCHS
+        self.codes: list[int] = []
+
+    @property
+    def reference(self) -> str:
+        return f"{self._storage}#faulty" if self._storage else str(self.folder / "runs" / "faulty")
+
+    def write(self, *, epoch_seconds: float = 0.02, **keys: Any) -> None:
+        """The study file; keywords replace its sections."""
+        trial = (HERE / "fault_trial.py").read_text()
+        (self.folder / "fault_trial.py").write_text(
+            trial.replace("EPOCH_SECONDS = 0.02", f"EPOCH_SECONDS = {epoch_seconds}")
+        )
+        study = {
+            "version": 1,
+            "name": "faulty",
+            "trainable": "fault_trial:train",
+            "finetune": {"budget": {"epochs": EPOCHS}},
+            "space": {"x": {"float": [0.0, 1.0]}, "y": {"float": [0.01, 1.0], "log": True}},
+            "objectives": [{"metric": "a"}, {"metric": "b"}],
+            "search": {"trials": TRIALS, "sampler": "random"},
+            "run": {"parallel": 2, "grace_seconds": 5.0, **keys.pop("run", {})},
+            **keys,
+        }
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+
+    def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
+        """A driver in a process of its own; with a point it kills itself there."""
+        if not arguments:
+            arguments = ("launch", "study.yaml", "--resume")
+        address = self._address
+        where = ("--ray-address", address) if address else ("--executor", "inline")
+        program = [sys.executable, "-m", "ablate"]
+        if point is not None:
+            program = [sys.executable, str(HERE / "fault_driver.py"), point, str(call)]
+        return subprocess.Popen(
+            [*program, *arguments, *where],
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self, driver: Any) -> tuple[int, str]:
+        """Wait for a driver; its exit code and what it printed."""
+        try:
+            output, _ = driver.communicate(timeout=_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            output, _ = driver.communicate()
+            raise AssertionError(f"a driver did not end:\n{output}") from None
+        self.codes.append(driver.returncode)
+        return driver.returncode, output
+
+    def kill(self, driver: Any) -> None:
+        driver.send_signal(signal.SIGKILL)
+        self.end(driver)
+
+    def wait_for(self, what: Callable[[StudyRecord], bool], driver: Any) -> None:
+        """Until the study looks like this, or its driver has ended."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while time.monotonic() < deadline and driver.poll() is None:
+            with contextlib.suppress(ablate.AblateError):
+                if what(self.read()):
+                    return
+            time.sleep(0.05)
+
+    def read(self) -> StudyRecord:
+        return ablate.read(self.reference)
+
+    def look(self) -> None:
+        """Note what is durable now: nothing after it may begin before that."""
+        with contextlib.suppress(ablate.AblateError):
+            for row in self.read().rows:
+                if row.state == "RUNNING" and row.checkpoints:
+                    self.durable[row.number] = row.checkpoints[-1].epoch
+
+    def resume(self) -> None:
+        """Go on, with the line that a requeued job has, until the study ends."""
+        for _ in range(5):
+            self.look()
+            code, output = self.end(self.start())
+            if code == 0:
+                return
+            assert code in _RESUMABLE, f"exit code {code}:\n{output}"
+        raise AssertionError(f"not ended after five resumes:\n{output}")
+
+    def faults(self, trials: int = TRIALS) -> list[str]:
+        """What is wrong with the study as it ended."""
+        record, wrong = self.read(), []
+        if [row.number for row in record.rows] != list(range(trials)):
+            wrong.append(f"rows: {[row.number for row in record.rows]}")
+        for row in record.rows:
+            name = f"row {row.number}"
+            if row.state not in ("COMPLETE", "PRUNED"):
+                wrong.append(f"{name}: {row.state}")
+                continue
+            epochs = [entry["epoch"] for entry in row.curve]
+            last = row.rungs[-1].epoch if row.state == "PRUNED" else self.epochs
+            if epochs != list(range(1, last + 1)):
+                wrong.append(f"{name}: epochs {epochs}")
+            assert row.seeds is not None
+            alone = fault_trial.uninterrupted(row.params, row.seeds.train, self.epochs)
+            if row.state == "COMPLETE" and row.values != (alone["a"], alone["b"]):
+                wrong.append(f"{name}: {row.values} instead of {alone}")
+            if row.number in self.durable:
+                begun = row.attempts[-1].first_epoch
+                if begun < self.durable[row.number]:
+                    wrong.append(f"{name}: from {begun}, durable {self.durable[row.number]}")
+        return wrong
+
+
+# -- the faults ----------------------------------------------------------------------------
+
+
+def at_point(point: str, call: int, **keys: Any) -> Callable[[Lab], None]:
+    """The driver dies at a point of its own code."""
+
+    def fault(lab: Lab) -> None:
+        lab.write(**keys)
+        code, output = lab.end(lab.start(point=point, call=call))
+        assert code == -signal.SIGKILL, f"the driver was to die, got {code}:\n{output}"
+        lab.resume()
+
+    return fault
+
+
+def driver_at_random(lab: Lab) -> None:
+    """SIGKILL, twice, at any time."""
+    lab.write(epoch_seconds=0.1)
+    for _ in range(2):
+        driver = lab.start()
+        time.sleep(random.uniform(2.0, 5.0))
+        lab.look()
+        lab.kill(driver)
+    lab.resume()
+
+
+def driver_amid_an_epoch(lab: Lab) -> None:
+    """SIGKILL while epochs of a second are under way, after a first one is durable."""
+    lab.write(epoch_seconds=0.7)
+    driver = lab.start()
+    lab.wait_for(lambda record: any(row.checkpoints for row in record.rows), driver)
+    time.sleep(random.uniform(0.1, 0.6))
+    lab.look()
+    lab.kill(driver)
+    lab.resume()
+
+
+def told_to_stop(number: int) -> Callable[[Lab], None]:
+    """SIGTERM or SIGUSR1: the epochs under way are kept."""
+
+    def fault(lab: Lab) -> None:
+        lab.write(epoch_seconds=0.5)
+        driver = lab.start()
+        lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
+        driver.send_signal(number)
+        code, output = lab.end(driver)
+        assert code == 128 + number, f"exit code {code}:\n{output}"
+        lab.look()
+        lab.resume()
+
+    return fault
+
+
+def worker_killed(lab: Lab) -> None:
+    """SIGKILL of a worker in its second epoch."""
+    lab.write()
+    (lab.folder / "kill").write_text("2 1 2")
+    lab.resume()
+    assert lab.read().rows[2].attempts[0].end == "lost"
+
+
+def torn_checkpoint(lab: Lab) -> None:
+    """The newest state of every running row is cut in half: the one before it is used."""
+    lab.write(epoch_seconds=0.7)
+    driver = lab.start()
+    lab.wait_for(lambda record: any(len(row.checkpoints) > 1 for row in record.rows), driver)
+    lab.kill(driver)
+    for row in lab.read().rows:
+        if row.state == "RUNNING" and row.checkpoints:
+            path = Path(row.checkpoints[-1].uri)
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            lab.durable[row.number] = row.checkpoints[-1].epoch - 1
+    durable = dict(lab.durable)
+    lab.resume()
+    lab.durable = durable
+
+
+def two_drivers(lab: Lab) -> None:
+    """A second driver is refused, with who holds the study, and changes nothing."""
+    lab.write(epoch_seconds=0.5)
+    first = lab.start()
+    lab.wait_for(lambda record: bool(record.rows), first)
+    code, output = lab.end(lab.start())
+    assert code == 3, f"exit code {code}:\n{output}"
+    assert f"process {first.pid} on" in output, output
+    code, output = lab.end(first)
+    assert code == 0, output
+
+
+def full_disk(lab: Lab) -> None:
+    """ENOSPC where checkpoints go: the study stops, resumable, and no row fails."""
+    place = lab.folder / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    try:
+        (place / "filler").write_bytes(b"x" * 64 * 1024)
+        lab.write(run={"checkpoints": "small"})
+        code, output = lab.end(lab.start())
+        assert code == 3, f"exit code {code}:\n{output}"
+        (place / "filler").unlink()
+        lab.resume()
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def pruned_by_a_dying_driver(lab: Lab) -> None:
+    """SIGKILL between a stop decision and the tell: the row ends as pruned, once."""
+    pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
+    lab.write(search={"trials": TRIALS, "sampler": "random", "pruner": pruner})
+    lab.end(lab.start(point="before:prune", call=1))
+    lab.resume()
+    assert any(row.state == "PRUNED" for row in lab.read().rows)
+
+
+POINTS: dict[str, Callable[[Lab], None]] = {
+    "driver: amid the study's making": at_point("after:create", 1),
+    "driver: before an ask": at_point("before:ask", 3),
+    "driver: amid sampling": at_point("before:suggest", 6),
+    "driver: amid the writing of a row": at_point("after:write_row", 3),
+    "driver: after an ask": at_point("after:ask", 3),
+    "driver: before a row is handed out": at_point("before:hand_out", 2),
+    "driver: between checkpoint and ledger": at_point("before:record_epoch", 4),
+    "driver: after an epoch is recorded": at_point("after:record_epoch", 4),
+    "driver: before the tell": at_point("before:tell", 2),
+    "driver: amid the tell": at_point("after:end_row", 2),
+    "driver: after the tell": at_point("after:tell", 3),
+    "driver: between stop decision and tell": pruned_by_a_dying_driver,
+}
+OTHERS: dict[str, Callable[[Lab], None]] = {
+    "driver: amid epochs": driver_amid_an_epoch,
+    "driver: at random times": driver_at_random,
+    "driver: SIGTERM": told_to_stop(signal.SIGTERM),
+    "driver: SIGUSR1": told_to_stop(signal.SIGUSR1),
+    "worker: SIGKILL": worker_killed,
+    "checkpoint: torn": torn_checkpoint,
+    "checkpoint: no space left": full_disk,
+    "two drivers at once": two_drivers,
+}
+
+
+# -- with what they need -------------------------------------------------------------------
+
+
+@dataclass
+class Bench:
+    """A Ray cluster and a PostgreSQL server that stay from fault to fault."""
+
+    cluster: Cluster
+    server: PostgresServer | None
+    results: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def run(
+        self,
+        name: str,
+        fault: Callable[[Lab], None],
+        *,
+        storage: str = "sqlite",
+        inline: bool = False,
+    ) -> list[str]:
+        """One fault; what is wrong afterwards."""
+        address = None if inline else self.cluster.address
+        with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
+            url = self.server.new_database() if storage == "postgresql" and self.server else None
+            lab = Lab(Path(folder), address, url)
+            try:
+                fault(lab)
+                wrong = lab.faults()
+            except (AssertionError, ablate.AblateError) as error:
+                wrong = [str(error)]
+        kept = self.results.setdefault(name, Counter())
+        kept["runs"] += 1
+        kept["wrong"] += bool(wrong)
+        return wrong
+
+    def node_lost(self, lab: Lab) -> None:
+        """A Ray node with a running trial dies: its row goes on elsewhere."""
+        node = self.cluster.add_node(num_cpus=1)
+        self.cluster.wait_for_nodes()
+        lab.write(epoch_seconds=1.0, run={"parallel": 3})
+        driver = lab.start()
+        lab.wait_for(lambda record: sum(bool(row.checkpoints) for row in record.rows) > 2, driver)
+        self.cluster.remove_node(node, allow_graceful=False)
+        code, output = lab.end(driver)
+        assert code == 0, f"exit code {code}:\n{output}"
+        ends = [attempt.end for row in lab.read().rows for attempt in row.attempts]
+        assert "lost" in ends, ends
+
+    def server_away(self, seconds: float) -> Callable[[Lab], None]:
+        """PostgreSQL stops amid a study and comes back."""
+
+        def fault(lab: Lab) -> None:
+            assert self.server is not None
+            lab.write(epoch_seconds=0.5)
+            driver = lab.start()
+            lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
+            self.server.stop()
+            time.sleep(seconds)
+            self.server.start()
+            code, output = lab.end(driver)
+            assert code == 0, f"exit code {code}:\n{output}"
+            assert "the storage is away" in output, output
+            assert all(row.attempt == 1 for row in lab.read().rows)
+
+        return fault
+
+    def driver_behind(self, lab: Lab) -> None:
+        """SIGKILL of a driver that PostgreSQL keeps from writing, with workers epochs ahead."""
+        assert self.server is not None
+        lab.write(epoch_seconds=0.5, finetune={"budget": {"epochs": 12}})
+        lab.epochs = 12
+        driver = lab.start()
+        lab.wait_for(lambda record: any(row.checkpoints for row in record.rows), driver)
+        self.server.stop()
+        time.sleep(3.0)
+        lab.kill(driver)
+        self.server.start()
+        lab.resume()
+        assert lab.durable, "nothing was durable before the kill"
+
+
+@contextlib.contextmanager
+def bench() -> Iterator[Bench]:
+    """The cluster and the server, ended in the end."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    programs = postgres_programs()
+    server = PostgresServer(programs) if programs else None
+    arguments = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=arguments)
+    try:
+        if server is not None:
+            server.start()
+        yield Bench(cluster, server)
+    finally:
+        cluster.shutdown()
+        if server is not None:
+            server.remove()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", choices=["points", "others"], help="half of the faults")
+    parser.add_argument(
+        "--outage", type=float, default=60.0, help="seconds of PostgreSQL's absence"
+    )
+    options = parser.parse_args()
+    began = time.monotonic()
+    with bench() as tools:
+        others = {
+            **OTHERS,
+            "driver: SIGKILL while PostgreSQL is away": tools.driver_behind,
+            "node: killed": tools.node_lost,
+        }
+        for number in range(options.rounds):
+            random.seed(number)
+            faults = {
+                **(POINTS if options.only != "others" else {}),
+                **(others if options.only != "points" else {}),
+            }
+            if number % 5 == 0 and options.only != "points":
+                faults[f"PostgreSQL: away for {options.outage:g} s"] = tools.server_away(
+                    options.outage
+                )
+            for name, fault in faults.items():
+                # A point of the driver's code is the same whatever executor runs beside it.
+                inline = name in POINTS and (number % 2 == 1 or options.only == "points")
+                served = "PostgreSQL" in name or number % 4 in (1, 2)
+                storage = "postgresql" if served else "sqlite"
+                wrong = tools.run(name, fault, storage=storage, inline=inline)
+                print(f"{number:3d}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
+    print("\n| fault | runs | wrong |\n| --- | --- | --- |")
+    for name, counted in tools.results.items():
+        print(f"| {name} | {counted['runs']} | {counted['wrong']} |")
+    total = sum(counted["runs"] for counted in tools.results.values())
+    bad = sum(counted["wrong"] for counted in tools.results.values())
+    print(f"| **all** | **{total}** | **{bad}** |")
+    print(f"\n{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""What a trial costs beside its training: rows that cost nothing, against bare Ray Tune.
+
+    python benchmarks/overhead.py --rows 10000
+
+The peers are Ray Tune with its OptunaSearch, as its documentation shows it, with and without kept
+workers; ours is `ablate launch` on a trainable that does nothing.  Both: 4 parameters, 2
+objectives, the random sampler, SQLite, 2 CPUs, one run after the other in processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TRIAL = """\
+import time
+
+SECONDS = {seconds}
+
+
+def train(context):
+    for epoch in range(1, context.epochs + 1):
+        time.sleep(SECONDS)
+        context.report(epoch, {{"a": context.params["w"], "b": 1 - context.params["x"]}})
+"""
+
+
+def write_study(folder: Path, *, seconds: float = 0.0, epochs: int = 1, **keys: Any) -> Path:
+    """A study of a trainable that only sleeps."""
+    (folder / "idle.py").write_text(TRIAL.format(seconds=seconds))
+    study = {
+        "version": 1,
+        "name": "idle",
+        "trainable": "idle:train",
+        "finetune": {"budget": {"epochs": epochs}},
+        "space": {key: {"float": [0.0, 1.0]} for key in "wxyz"},
+        "objectives": [{"metric": "a"}, {"metric": "b"}],
+        **keys,
+    }
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(study))
+    return file
+
+
+# -- each in a process of its own -----------------------------------------------------------
+
+
+def ours(folder: Path, rows: int) -> dict[str, Any]:
+    """Rows a second of `ablate launch`: of all, and of parts of a long run."""
+    import ablate
+
+    file = write_study(folder, search={"trials": rows, "sampler": "random"}, run={"parallel": 2})
+    os.chdir(folder)
+    began = time.monotonic()
+    record = ablate.launch(file)
+    wall = time.monotonic() - began
+    ends = sorted(row.finished.timestamp() for row in record.rows if row.finished)
+    starts = min(row.attempts[0].started for row in record.rows)
+
+    def rate(first: int, last: int) -> float:
+        return (last - first) / (ends[last - 1] - ends[first])
+
+    # As the peers are timed: from the call to the last row, workers' start included; then without.
+    parts = {"rate": rows / wall, "steady": rows / (ends[-1] - starts), "wall": wall}
+    if rows >= 10_000:
+        parts |= {"rate_100_1000": rate(100, 1000), "rate_9000_10000": rate(9000, 10_000)}
+    return parts | {"peak_gb": _peak_gb()}
+
+
+def bare(folder: Path, rows: int, *, reuse_actors: bool) -> dict[str, Any]:
+    """Rows a second of Ray Tune with OptunaSearch."""
+    import logging
+
+    import optuna
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    class Idle(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self._config = config
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._config = new_config
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return {"a": self._config["w"], "b": 1 - self._config["x"], "done": True}
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
+    search = OptunaSearch(
+        metric=["a", "b"],
+        mode=["max", "max"],
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        storage=optuna.storages.RDBStorage(f"sqlite:///{folder}/bare.db"),
+        study_name="bare",
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(Idle, {"cpu": 1}),
+        param_space={key: tune.uniform(0.0, 1.0) for key in "wxyz"},
+        tune_config=tune.TuneConfig(search_alg=search, num_samples=rows, reuse_actors=reuse_actors),
+        run_config=tune.RunConfig(storage_path=str(folder / "bare"), verbose=0),
+    )
+    began = time.monotonic()
+    results = tuner.fit()
+    wall = time.monotonic() - began
+    assert len(results) == rows
+    ray.shutdown()
+    return {"rate": rows / wall, "wall": wall, "peak_gb": _peak_gb()}
+
+
+def asks(folder: Path, sampler: str) -> dict[str, Any]:
+    """Seconds to load the study for driving, and seconds an ask takes after that."""
+    from ablate.ledger.driving import Driving
+    from ablate.ledger.ledger import Ledger
+
+    ledger = Ledger.open(f"sqlite:///{folder}/runs/idle/study.db", "idle")
+    search = ledger.head.study.search.model_copy(update={"sampler": sampler})
+    study = ledger.head.study.model_copy(update={"search": search})
+    ledger.change_study(study, ledger.head.base, [])
+    ledger.set_trials(ledger.trials + 10)
+    began = time.monotonic()
+    driving = Driving(ledger)
+    loaded = time.monotonic() - began
+    times = []
+    for _ in range(10):
+        began = time.monotonic()
+        assert driving.ask() is not None
+        times.append(time.monotonic() - began)
+    return {"load": loaded, "ask": statistics.median(times), "most": max(times)}
+
+
+def busy(folder: Path) -> dict[str, Any]:
+    """Share of the time that 8 workers train, of trials of 5 epochs of a second."""
+    import ablate
+
+    file = write_study(
+        folder,
+        seconds=1.0,
+        epochs=5,
+        search={"trials": 32, "sampler": "tpe"},
+        run={"parallel": 8},
+    )
+    os.chdir(folder)
+    record = ablate.launch(file)
+    began = min(attempt.started for row in record.rows for attempt in row.attempts)
+    ended = max(attempt.ended or 0 for row in record.rows for attempt in row.attempts)
+    return {"busy": 32 * 5 / (8 * (ended - began)), "wall": ended - began}
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+# -- all of them ----------------------------------------------------------------------------
+
+
+def apart(what: str, *arguments: Any) -> dict[str, Any]:
+    """Run a part in a process of its own, on files only."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--part", what, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+    )
+    if done.returncode:
+        raise SystemExit(f"{what}: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{what} {arguments}: {json.dumps({k: round(v, 3) for k, v in result.items()})}")
+    return result
+
+
+def seconds_of(*command: str, folder: Path) -> float:
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "ablate", *command], cwd=folder, check=True, capture_output=True
+    )
+    return time.monotonic() - began
+
+
+def seconds_until_a_row(folder: Path) -> float:
+    """From the start of `ablate resume --add 1` to the beginning of its first row."""
+    began = time.time()
+    seconds_of("resume", "runs/idle", "--add", "1", folder=folder)
+    lines = (folder / "runs/idle/log.jsonl").read_text().splitlines()
+    asked = [event for event in map(json.loads, lines[-50:]) if event["event"] == "asked"]
+    return float(asked[-1]["time"]) - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000, help="of the long run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        what, folder, *rest = options.part
+        parts = {
+            "ours": lambda: ours(Path(folder), int(rest[0])),
+            "bare": lambda: bare(Path(folder), int(rest[0]), reuse_actors=False),
+            "reused": lambda: bare(Path(folder), int(rest[0]), reuse_actors=True),
+            "asks": lambda: asks(Path(folder), rest[0]),
+            "busy": lambda: busy(Path(folder)),
+        }
+        result = parts[what]()
+        print("\n" + json.dumps(result))
+        return
+    print(f"{os.cpu_count()} CPUs, Python {sys.version.split()[0]}")
+    ratios: dict[str, list[float]] = {"bare": [], "reused": []}
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as text:
+            rates = {}
+            for what, rows in (("bare", 30), ("reused", 30), ("ours", 600)):
+                folder = Path(text) / what
+                folder.mkdir()
+                rates[what] = apart(what, folder, rows)["rate"]
+            for peer, kept in ratios.items():
+                kept.append(rates["ours"] / rates[peer])
+    for peer, kept in ratios.items():
+        print(f"against {peer}: {statistics.median(kept):.1f} [{min(kept):.1f}, {max(kept):.1f}]")
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        long = apart("ours", folder, options.rows)
+        if "rate_9000_10000" in long:
+            print(f"flat: {long['rate_9000_10000'] / long['rate_100_1000']:.2f}")
+        print(f"status: {seconds_of('status', 'runs/idle', folder=folder):.2f} s")
+        print(f"resume until its first row: {seconds_until_a_row(folder):.2f} s")
+        for sampler in ("random", "tpe"):
+            copy = folder / f"copy-{sampler}"
+            shutil.copytree(folder / "runs", copy / "runs")
+            apart("asks", copy, sampler)
+    with tempfile.TemporaryDirectory() as text:
+        apart("busy", Path(text))
+
+
+if __name__ == "__main__":
+    main()
