@@ -48,11 +48,23 @@ def test_the_python_of_the_readme_runs(work: Path, write_study: object) -> None:
 
 
 def test_the_study_of_the_readme_is_right(tmp_path: Path) -> None:
-    study, _ = blocks("yaml")
+    study, *_ = blocks("yaml")
     (tmp_path / "my_study.yaml").write_text(study)
     place = place_of_file(tmp_path / "my_study.yaml")
     assert place.study is not None
     assert place.study.search.trials == 32
+
+
+def test_a_loop_of_ones_own_runs(work: Path) -> None:
+    (loop,) = [block for block in blocks("python") if "def train" in block]
+    (study,) = [block for block in blocks("yaml") if "trainable:" in block]
+    assert len(loop.splitlines()) <= 10
+    (work / "my_loop.py").write_text(loop)
+    (work / "own.yaml").write_text(study)
+    record = ablate.launch("own.yaml", executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 8
+    assert record.rows[0].params == {"lr": 0.5}
+    assert record.rows[0].values == (0.375, 2.625)  # 3 * 0.5**3 away after three steps
 
 
 DATA = """
@@ -69,7 +81,7 @@ def load(image_size, path):
 
 
 def test_data_and_network_of_the_readme_run(work: Path) -> None:
-    _, block = blocks("yaml")
+    (block,) = [block for block in blocks("yaml") if "my_data:load" in block]
     (work / "own.yaml").write_text(f"version: 1\nname: own\n{block}")
     (work / "my_data.py").write_text(DATA)
     network = build_model(ModelSettings(name="torchvision:resnet18"), 2, (0.5,) * 3, (0.5,) * 3, 0)
