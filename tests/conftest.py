@@ -10,11 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import yaml
 from jaxtyping import install_import_hook
+from needs import missing
 from postgres_server import PostgresServer, postgres_programs
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -33,13 +33,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
     config.hook.pytest_deselected(items=needs_gpu)
     items[:] = [item for item in items if not item.get_closest_marker("gpu")]
-
-
-def missing(what: str) -> NoReturn:
-    """Skip where a program is missing; in CI that is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is missing, and CI must not skip what needs it")
-    pytest.skip(f"{what} is missing")
 
 
 @pytest.fixture(scope="session")

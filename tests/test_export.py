@@ -149,7 +149,7 @@ def test_bytes_on_disk(folder: Path) -> None:
         assert checkpoint_bytes(folder, checkpoints) == (0, 8)
         for epoch in (1, 2, 3):
             save_blob(f"{checkpoint_folder(checkpoints, 3)}/attempt-1", epoch, bytes(1000))
-        assert checkpoint_bytes(folder, checkpoints) == (2000, 8)
+        assert checkpoint_bytes(folder, checkpoints) == (3000, 8)
 
 
 def test_bytes_that_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:

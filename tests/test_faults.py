@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from needs import missing
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import faults

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
+from needs import missing
 
 from ablate.errors import InfrastructureError, MissingDependencyError, UsageError
 from ablate.finetune.durable import (
@@ -27,7 +28,6 @@ from ablate.finetune.durable import (
     remove_state,
     save_blob,
 )
-from tests.conftest import missing
 
 CONTENT = bytes(range(256)) * 40
 

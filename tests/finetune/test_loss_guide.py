@@ -74,7 +74,12 @@ def checkout(tmp_path: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "ablate", ignore=ignored)
     (tmp_path / "tests/finetune").mkdir(parents=True)
-    for name in ("conftest.py", "postgres_server.py", "finetune/test_distance_contract.py"):
+    for name in (
+        "conftest.py",
+        "needs.py",
+        "postgres_server.py",
+        "finetune/test_distance_contract.py",
+    ):
         shutil.copy(TESTS.parent / name, tmp_path / "tests" / name)
     shutil.copy(TESTS / "test_loss_contract.py", tmp_path / "tests/finetune")
     return tmp_path

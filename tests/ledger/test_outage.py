@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import missing
+from needs import missing
 from postgres_server import PostgresServer, postgres_programs
 from test_ledger_rows import make_head, make_scores
 

@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 import ablate
 from ablate.errors import InfrastructureError, UsageError
-from ablate.search import cluster as cluster_module
+from ablate.search.cluster import connect as cluster_module
 from ablate.search.cluster.connect import check_answer
 
 TOKEN = "a" * 32

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import ray
+from needs import missing
 from ray.cluster_utils import Cluster
 
 from ablate.errors import (
@@ -34,7 +35,6 @@ from ablate.search.cluster.nodes import agree, join, keep_weights
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
 from ablate.search.task import Job
 from ablate.study.settings import Study
-from tests.conftest import missing
 
 DATA_MODULE = """
 import os

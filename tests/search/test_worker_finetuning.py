@@ -78,7 +78,8 @@ def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path)
     row = replace(ROW, number=None, params={"loss.terms": "clean"})
     reports = to_end(worker_of(pruned, session_cache, tmp_path), row)
     assert [report.rung for report in reports] == [None] * 3
-    assert (tmp_path / "states" / "plain" / "attempt-1").is_dir()
+    assert [report.checkpoint for report in reports] == [None] * 3
+    assert not (tmp_path / "states").exists()  # it begins again where it is stopped
 
 
 def test_what_is_prepared_is_plain_data(session_cache: Path, tmp_path: Path) -> None:
