@@ -122,6 +122,12 @@ class Lab:
                 if what(self.read()):
                     return
             time.sleep(0.05)
+        try:
+            self.read()
+        except ablate.AblateError:
+            driver.kill()
+            _, output = self.end(driver)
+            raise AssertionError(f"no study was begun:\n{output}") from None
 
     def read(self) -> StudyRecord:
         return ablate.read(self.reference)

@@ -24,7 +24,7 @@ import ray
 from ray._private import services, utils
 
 KNOCK_SECONDS = 10
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 60
 _LOOK_SECONDS = 2
 
 _OTHER_TOKEN = "InvalidAuthToken"
