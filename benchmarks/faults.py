@@ -366,7 +366,8 @@ class Bench:
 
         def fault(lab: Lab) -> None:
             assert self.server is not None
-            lab.write(epoch_seconds=0.5)
+            lab.write(epoch_seconds=0.5, finetune={"budget": {"epochs": 12}})
+            lab.epochs = 12
             driver = lab.start()
             lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
             self.server.stop()
