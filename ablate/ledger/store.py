@@ -65,19 +65,22 @@ class Store:
         self._fence, self._patience = fence, patience
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run work that writes nothing, on one snapshot.
+        """Run work that writes nothing, on one snapshot; an outage is sat out as for `write`.
 
         Raises:
             StorageError: if the storage cannot be reached.
         """
-        with storage_errors(self._url):
-            engine = self._engine
-            if engine.dialect.name == "postgresql":
-                engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        engine = self._engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+
+        def attempt() -> T:
             with engine.begin() as connection:
                 if engine.dialect.name == "sqlite":  # its driver begins none for a SELECT
                     connection.exec_driver_sql("BEGIN")
                 return work(connection)
+
+        return self._patiently(attempt)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run work as one transaction.
@@ -89,21 +92,29 @@ class Store:
             StorageError: if the storage cannot be reached.
             LeaseError: if another driver holds the study.
         """
+
+        def attempt() -> T:
+            begun = time.monotonic()
+            with self._engine.begin() as connection:
+                if self._fence is not None:
+                    self._fence(connection)
+                result = work(connection)
+            if self._patience is not None:
+                self._patience.renewed(begun)
+            return result
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
         away: float | None = None
         with storage_errors(self._url):
             while True:
-                begun = time.monotonic()
                 try:
-                    with self._engine.begin() as connection:
-                        if self._fence is not None:
-                            self._fence(connection)
-                        result = work(connection)
+                    result = attempt()
                 except (DBAPIError, sqlite3.Error) as error:
                     away = away or time.monotonic()
                     self._wait(error, first=away)
                 else:
-                    if self._patience is not None:
-                        self._patience.renewed(begun)
                     if away is not None and self._patience is not None:
                         gone = time.monotonic() - away
                         self._patience.told(

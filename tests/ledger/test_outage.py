@@ -81,6 +81,18 @@ def test_an_outage_within_the_term_is_sat_out(server: PostgresServer) -> None:
     driver.lease.release()
 
 
+def test_a_read_is_sat_out_too(server: PostgresServer) -> None:
+    """As when the last rows run, and the driver looks whether somebody has enqueued another."""
+    driver = Driver(server.new_database())
+    while driver.driving.ask():
+        pass
+    server.stop()
+    threading.Timer(1.5, server.start).start()
+    assert driver.driving.ask() is None
+    assert [event for event, _ in driver.told] == ["storage_away", "storage_back"]
+    driver.lease.release()
+
+
 def test_an_outage_beyond_the_term_ends_the_driver(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
