@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
 from ablate.errors import AblateError, LeaseError, StorageError
-from ablate.ledger.storage import storage_errors
+from ablate.ledger.storage import make_tables, storage_errors
 from ablate.ledger.url import sqlite_file
 
 TERM_SECONDS = 180
@@ -75,6 +75,20 @@ class Lease:
         file = sqlite_file(url)
         self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
 
+    def _make_row(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                text(
+                    "CREATE TABLE IF NOT EXISTS ablate_lease (study_id INTEGER PRIMARY KEY, "
+                    "token VARCHAR(32), holder TEXT, since DOUBLE PRECISION, "
+                    "renewed DOUBLE PRECISION)"
+                )
+            )
+            connection.execute(
+                text("INSERT INTO ablate_lease (study_id) VALUES (:id) ON CONFLICT DO NOTHING"),
+                {"id": self._study_id},
+            )
+
     def acquire(self, *, takeover: bool = False) -> None:
         """Take the lease.
 
@@ -87,18 +101,8 @@ class Lease:
         Raises:
             LeaseError: if another driver holds it; the message says who, and since when.
         """
-        with storage_errors(self._url), self._engine.begin() as connection:
-            connection.execute(
-                text(
-                    "CREATE TABLE IF NOT EXISTS ablate_lease (study_id INTEGER PRIMARY KEY, "
-                    "token VARCHAR(32), holder TEXT, since DOUBLE PRECISION, "
-                    "renewed DOUBLE PRECISION)"
-                )
-            )
-            connection.execute(
-                text("INSERT INTO ablate_lease (study_id) VALUES (:id) ON CONFLICT DO NOTHING"),
-                {"id": self._study_id},
-            )
+        with storage_errors(self._url):
+            make_tables(self._make_row)
         seen, holder, since, age = self._read()
         if seen is not None and not takeover and age < TERM_SECONDS and not is_proven_dead(holder):
             raise self._held(holder, since, age)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
@@ -20,7 +21,14 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from ablate.errors import MissingDependencyError, StorageError
 from ablate.ledger.url import masked, parse_url, sqlite_file
 
+T = TypeVar("T")
+
 _SQLITE_TIMEOUT_SECONDS = 60
+
+_TRIES = 50
+_PAUSE_SECONDS = 0.1
+_MADE_MEANWHILE = ("already exists", "unique", "duplicate key")
+"""What SQLite and PostgreSQL say of a table, type or row that another process has just made."""
 
 
 @contextmanager
@@ -71,11 +79,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
                 if parse_url(url).get_backend_name() == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             engine.dispose()
-            try:
-                storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
-            except (OperationalError, ProgrammingError, IntegrityError):
-                # Another process was making the tables at the same time: now they are there.
-                storage = RDBStorage(url, engine_kwargs=_engine_arguments(url))
+            storage = make_tables(lambda: RDBStorage(url, engine_kwargs=_engine_arguments(url)))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -87,6 +91,22 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
                 f"got others. {error}"
             ) from error
     return storage
+
+
+def make_tables(make: Callable[[], T]) -> T:
+    """Call what makes tables where they are missing, again while others make the same.
+
+    It looks for a table and then makes it, so of two processes that do so at once one fails at
+    whichever table they meet, and may fail again at the next one.
+    """
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if not any(word in str(error).lower() for word in _MADE_MEANWHILE):
+                raise
+        time.sleep(_PAUSE_SECONDS)
+    return make()
 
 
 def _engine_arguments(url: str) -> dict[str, Any]:
