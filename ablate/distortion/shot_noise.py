@@ -42,12 +42,21 @@ def poisson_quantile(mean: Images, bits: Bits) -> Images:
     expansion to the order of `mean ** -0.5`: one count off for under 0.7 % of the quantiles at a
     mean of 4, under 0.06 % at 50, and never by more than one.
     """
+    few = sum_counts(mean.clamp_max(FEW), bits)
+    return torch.where(mean <= FEW, few, expand_counts(mean, bits))
+
+
+def expand_counts(mean: Images, bits: Bits) -> Images:
+    """`poisson_quantile` above a mean of `FEW`; below it, some number."""
     # All in place: what a CPU spends here is mostly spent on new memory.
     normal = as_normal(bits)
     square, root = normal.square(), mean.clamp_min(FEW).sqrt_()
     expanded = normal.mul_(root.addcdiv_(square + 2, root, value=-1 / 72))
-    expanded.add_(mean).add_(square.add_(2), alpha=1 / 6).floor_()
-    few = mean.clamp_max(FEW)
+    return expanded.add_(mean).add_(square.add_(2), alpha=1 / 6).floor_()
+
+
+def sum_counts(few: Images, bits: Bits) -> Images:
+    """`poisson_quantile` for means up to `FEW`."""
     # P(count <= k) < quantile, both sides times e**mean, so that only powers have to be summed.
     goal = few.exp().mul_(as_uniform(bits))
     total, power, factorial = torch.ones_like(few), torch.ones_like(few), 1
@@ -58,8 +67,7 @@ def poisson_quantile(mean: Images, bits: Bits) -> Images:
         total.add_(power.mul_(few), alpha=1 / factorial)
         below.add_(torch.sub(total, goal, out=sign).sign_())
     # Signs and not comparisons, which are slower: of LAST + 1 signs the negative ones count.
-    counts = below.sub_(LAST + 1).div_(-2).floor_()
-    return torch.where(mean <= FEW, counts, expanded)
+    return below.sub_(LAST + 1).div_(-2).floor_()
 
 
 DISTORTION = Distortion("shot_noise", draw_bits, shot_noise)

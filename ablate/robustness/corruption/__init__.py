@@ -1,0 +1,56 @@
+"""The 19 common corruptions of CIFAR-10-C and ImageNet-C, on batches.
+
+This module is plain data: importing it loads no torch.  Source: Hendrycks and Dietterich 2019,
+arXiv:1903.12261.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from ablate.errors import ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    from ablate.robustness.corruption.kind import Corruption
+
+Scale = Literal["cifar", "imagenet"]
+"""Which table of parameters: that of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
+
+LARGEST_OF_CIFAR = 96
+"""Shorter side in pixels up to which the table of CIFAR-10-C is taken where none is named."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
+    "weather": ("snow", "frost", "fog", "brightness", "spatter"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
+}
+"""Family -> its corruptions, in the order of every table; a file each."""
+
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four that are kept out of the benchmark's mean, for validation."""
+
+CORRUPTIONS = tuple(name for names in FAMILIES.values() for name in names)
+
+BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
+"""The fifteen of the benchmark's mean."""
+
+APPROXIMATE_FROST = "frost: procedural texture, approximate"
+"""Said wherever `frost` is scored without photographs."""
+
+
+def load(name: str) -> Corruption:
+    """The corruption of that name.
+
+    Raises:
+        ParameterError: if there is none.
+    """
+    for family, names in FAMILIES.items():
+        if name in names:
+            module = import_module(f"ablate.robustness.corruption.{family}")
+            found: Corruption = module.CORRUPTIONS[name]
+            return found
+    raise ParameterError(
+        f"corruption: must be a known corruption, got {name!r}. {did_you_mean(name, CORRUPTIONS)}"
+    )

@@ -1,0 +1,165 @@
+"""What a corruption is: its tables of parameters, and what it does to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ablate.distortion.shapes import Images
+from ablate.errors import ParameterError
+from ablate.robustness.corruption import LARGEST_OF_CIFAR, Scale
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+
+Parameters = tuple[float, ...]
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+SMALLEST_SIDE = 8
+"""In pixels: below it there is nothing left to corrupt."""
+
+PART_PIXELS = 2**17
+"""A batch is corrupted in parts of this many pixels, in order: 128 images of 32 x 32, 2 of 224 x
+224.  On a CPU a part's new memory comes from the heap, a whole batch's anew from the system, which
+takes three times as long as the noise that is put into it."""
+
+ONE_PLANE_PART_PIXELS = 2**18
+"""The same where most of the work is on one plane per image, in many small steps."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_ROUNDING = 1e-3
+"""Added before bytes are cut: fp32 leaves 254.99998 of a value that is 255."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a corruption depends on beside its parameters.
+
+    Attributes:
+        scale: whose sizes hold: those of the code for CIFAR-10-C or for ImageNet-C.
+        frost: photographs of frost; none: a procedural texture stands for them.
+    """
+
+    scale: Scale
+    frost: FrostPhotographs | None = None
+
+
+Apply = Callable[[Images, Parameters, torch.Generator, Setting], Tensor]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One corruption.
+
+    Attributes:
+        name: as in `FAMILIES`.
+        tables: parameters by severity, 1 first, for both scales.
+        apply: (fp32 images in [0, 1], parameters, generator on their device, setting) -> the
+            images corrupted, fp32 of the same shape, not cut to bytes; what lies outside [0, 1]
+            is clamped by the caller.  It checks nothing and leaves its input as it was.
+        channelwise: whether it treats channels alone, so that one channel will do; else grey
+            images are expanded to three equal channels, and the luma of the result is taken.
+        part_pixels: of the parts that a batch is corrupted in; they are part of what the draws
+            are.
+    """
+
+    name: str
+    tables: Mapping[Scale, tuple[Parameters, ...]]
+    apply: Apply
+    channelwise: bool = False
+    part_pixels: int = PART_PIXELS
+
+    def __call__(
+        self,
+        images: Tensor,
+        severity: int,
+        generator: torch.Generator,
+        *,
+        scale: Scale | None = None,
+        frost: FrostPhotographs | None = None,
+    ) -> Tensor:
+        """Corrupt a batch.
+
+        Args:
+            images: uint8, or floating point in [0, 1]; `[batch, channel, height, width]` with 1
+                or 3 channels, sides of 8 pixels or more, square or not.
+            severity: from 1 to 5.
+            generator: on the images' device; the same state gives the same images on a CPU.
+            scale: whose table; None: "cifar" up to a shorter side of 96 pixels, else "imagenet".
+            frost: photographs for `frost`.
+
+        Returns:
+            New images of the same shape, dtype and device. Bytes are truncated as the benchmark's
+            are, not rounded; floats are not cut to bytes, except where the corruption itself is
+            made of bytes (JPEG, pixelate and the like).
+
+        Raises:
+            ParameterError: if shape, dtype, range or severity is another one.
+        """
+        check_batch(self.name, images)
+        if severity not in SEVERITIES or type(severity) is not int:
+            raise ParameterError(
+                f"{self.name}: severity must be a whole number from 1 to 5, got {severity!r}."
+            )
+        setting = Setting(scale or scale_of(images), frost)
+        corrupted = torch.empty_like(images, memory_format=torch.contiguous_format)
+        size = max(1, self.part_pixels // (images.shape[2] * images.shape[3]))
+        for start in range(0, len(images), size):
+            part = images[start : start + size].contiguous()
+            corrupted[start : start + size] = self._corrupt(part, severity, generator, setting)
+        return corrupted
+
+    def _corrupt(
+        self, images: Tensor, severity: int, generator: torch.Generator, setting: Setting
+    ) -> Tensor:
+        is_bytes = images.dtype == torch.uint8
+        floats = images.float().div_(255) if is_bytes else images.float()
+        expanded = floats
+        if images.shape[1] == 1 and not self.channelwise:
+            expanded = floats.expand(-1, 3, -1, -1).contiguous()
+        parameters = self.tables[setting.scale][severity - 1]
+        with torch.autocast(images.device.type, enabled=False):
+            corrupted = self.apply(expanded, parameters, generator, setting)
+        corrupted = corrupted.clamp_(0, 1) if is_bytes else corrupted.clamp(0, 1)
+        if expanded is not floats:
+            luma = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
+            corrupted = (corrupted * luma).sum(1, keepdim=True)
+        # By int16, which a CPU's vectors can do; straight to bytes takes five times as long.
+        return corrupted.mul_(255).add_(_ROUNDING).to(torch.int16) if is_bytes else corrupted
+
+
+def scale_of(images: Tensor) -> Scale:
+    """The table for images of this size."""
+    return "cifar" if min(images.shape[2:]) <= LARGEST_OF_CIFAR else "imagenet"
+
+
+def check_batch(where: str, images: Tensor) -> None:
+    """Refuse what is not a batch of images; floats are read for their range.
+
+    Raises:
+        ParameterError: naming `where`.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ParameterError(
+            f"{where}: images must be [batch, channel, height, width] with 1 or 3 channels, got "
+            f"shape {list(images.shape)}. Add or move the missing axis."
+        )
+    if min(images.shape[2:]) < SMALLEST_SIDE:
+        raise ParameterError(
+            f"{where}: images must have sides of {SMALLEST_SIDE} pixels or more, got "
+            f"{images.shape[2]} x {images.shape[3]}. Enlarge them first."
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ParameterError(
+            f"{where}: images must be uint8, or floating point in [0, 1], got {images.dtype}. "
+            "Convert them."
+        )
+    if images.is_floating_point() and images.numel():
+        low, high = (bound.item() for bound in images.aminmax())
+        if not (low >= 0 and high <= 1):  # NaN too
+            raise ParameterError(
+                f"{where}: floating point images must be in [0, 1], got {low:g} to {high:g}. "
+                "Divide bytes by 255, and corrupt before you normalise."
+            )

@@ -1,0 +1,225 @@
+"""The blur corruptions are what plain loops over scipy's functions give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ablate.distortion.random import make_generator
+from ablate.robustness.corruption import glass, load
+from ablate.robustness.corruption.glass import draw_sources
+from ablate.robustness.corruption.motion import motion_blur
+from ablate.robustness.corruption.zoom import LARGEST_OPERATOR, clipped_zoom
+
+SIZES = [(32, 32), (20, 28), (8, 9)]
+
+
+def make_planes(height: int, width: int, batch: int = 2) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=make_generator(0, "cpu"))
+
+
+def corrupt(name: str, images: Tensor, severity: int, scale: str) -> np.ndarray:
+    return load(name)(images, severity, make_generator(0, "cpu"), scale=scale).numpy()
+
+
+def plane_by_plane(images: Tensor, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    planes = images.double().numpy()
+    return np.stack([[work(plane) for plane in image] for image in planes])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("severity", range(1, 6))
+@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+def test_gaussian_blur_is_scipys(size: tuple[int, int], severity: int, scale: str) -> None:
+    images = make_planes(*size)
+    (sigma,) = load("gaussian_blur").tables[scale][severity - 1]
+    expected = plane_by_plane(
+        images, lambda plane: ndimage.gaussian_filter(plane, sigma, mode="nearest", truncate=4)
+    )
+    # Under 0.005 grey levels, which is what ends of the kernel that are left out weigh.
+    np.testing.assert_allclose(corrupt("gaussian_blur", images, severity, scale), expected, 0, 2e-5)
+
+
+def literal_disk(radius: float, alias_sigma: float) -> np.ndarray:
+    reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
+    disk = np.zeros((2 * reach + 1, 2 * reach + 1))
+    for y in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            disk[y + reach, x + reach] = x * x + y * y <= radius * radius
+    disk /= disk.sum()
+    middle = taps // 2
+    line = np.array([math.exp(-((tap - middle) ** 2) / 2 / alias_sigma**2) for tap in range(taps)])
+    kernel = np.outer(line, line) / line.sum() ** 2
+    return ndimage.correlate(disk, kernel, mode="mirror")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("severity", range(1, 6))
+@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+def test_defocus_blur_is_a_correlation(size: tuple[int, int], severity: int, scale: str) -> None:
+    images = make_planes(*size)
+    kernel = literal_disk(*load("defocus_blur").tables[scale][severity - 1])
+    expected = plane_by_plane(images, lambda plane: ndimage.correlate(plane, kernel, mode="mirror"))
+    np.testing.assert_allclose(corrupt("defocus_blur", images, severity, scale), expected, 0, 2e-6)
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3])
+def test_defocus_blurs_cifar_by_three_by_three_at_first(severity: int) -> None:
+    point = torch.zeros(1, 1, 16, 16)
+    point[0, 0, 8, 8] = 1
+    blurred = corrupt("defocus_blur", point, severity, "cifar")[0, 0]
+    assert {tuple(place) for place in np.argwhere(blurred > 1e-5)} == {
+        (y, x) for y in (7, 8, 9) for x in (7, 8, 9)
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "reach", "iterations"),
+    [((32, 32), 1, 1), ((16, 24), 1, 2), ((20, 28), 2, 3), ((40, 33), 3, 2), ((30, 25), 4, 2)],
+)
+def test_glass_visits_pixels_one_by_one(
+    size: tuple[int, int], reach: int, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+
+    def record(*arguments: object) -> Tensor:
+        offsets = draw(*arguments)
+        drawn.append(offsets.view(3, *size).numpy())
+        return offsets
+
+    draw = glass._draw_offsets
+    monkeypatch.setattr(glass, "_draw_offsets", record)
+    height, width = size
+    sources = draw_sources(
+        torch.Size((3, 1, *size)), reach, iterations, make_generator(0, "cpu")
+    ).numpy()
+    assert len(drawn) == iterations
+    for image in range(3):
+        literal = np.arange(height * width).reshape(size)
+        for offsets in drawn:
+            for y in range(height - reach, reach, -1):
+                for x in range(width - reach, reach, -1):
+                    place = y * width + x + offsets[image, y, x]
+                    literal[y, x] = literal[place // width, place % width]
+        np.testing.assert_array_equal(sources[image].reshape(size), literal)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 4])
+def test_glass_draws_every_offset_equally(reach: int) -> None:
+    shape = torch.Size((8, 3, 64, 64))
+    offsets = glass._draw_offsets(shape, reach, make_generator(0, "cpu")).view(8, 64, 64)
+    inside = offsets[:, reach + 1 : 65 - reach, reach + 1 : 65 - reach]
+    pairs = {y * 64 + x for y in range(-reach, reach) for x in range(-reach, reach)}
+    values, counts = inside.unique(return_counts=True)
+    assert set(values.tolist()) == pairs
+    n, share = inside.numel(), 1 / len(pairs)
+    bound = 5 * math.sqrt(share * (1 - share) / n) + share / 1000
+    assert (counts / n - share).abs().max() < bound
+    assert not offsets[:, : reach + 1].any()
+    assert not offsets[:, :, 65 - reach :].any()
+
+
+def test_glass_at_no_sigma_only_moves_bytes() -> None:
+    images = (make_planes(32, 32) * 255).to(torch.uint8)
+    shuffled = load("glass_blur")(images, 1, make_generator(0, "cpu"), scale="cifar")
+    assert torch.equal(shuffled[:, :, :2], images[:, :, :2])
+    moved = [images.roll((down, right), (2, 3)) for down in (0, 1) for right in (0, 1)]
+    inside = torch.stack([(shuffled == other).all(1) for other in moved]).any(0)[:, 2:, 2:]
+    assert inside.all()
+    assert not torch.equal(shuffled, images)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("radius", "sigma"), [(6.0, 1.0), (9.0, 2.5), (20.0, 15.0), (10.4, 3.0)])
+@pytest.mark.parametrize("least_angle", [-45.0, -135.0, 135.0])
+def test_motion_blur_is_a_sum_of_moved_images(
+    size: tuple[int, int], radius: float, sigma: float, least_angle: float
+) -> None:
+    images = make_planes(*size, batch=6)
+    angles = least_angle + 90 * torch.rand(6, generator=make_generator(1, "cpu"))
+    angles[0], angles[1] = least_angle, least_angle + 45
+    height, width = size
+    taps = 2 * math.ceil(radius) + 1
+    weights = [math.exp(-(tap**2) / (2 * sigma**2)) for tap in range(taps)]
+    expected = np.zeros(images.shape)
+    for image, (plane, angle) in enumerate(
+        zip(images.double().numpy(), angles.double().tolist(), strict=True)
+    ):
+        for tap, weight in enumerate(weights):
+            across = math.ceil(tap * math.cos(math.radians(angle)) - 0.5)
+            down = math.ceil(tap * math.sin(math.radians(angle)) - 0.5)
+            rows = np.clip(np.arange(height) + down, 0, height - 1)
+            columns = np.clip(np.arange(width) + across, 0, width - 1)
+            expected[image] += weight / sum(weights) * plane[:, rows][:, :, columns]
+    blurred = motion_blur(images, radius, sigma, angles).numpy() * 255
+    np.testing.assert_allclose(blurred, blurred.round(), 0, 1e-4)
+    np.testing.assert_allclose(blurred, expected * 255, 0, 0.501)
+
+
+def test_motion_blur_draws_angles_on_both_sides_of_the_horizontal() -> None:
+    point = torch.zeros(400, 1, 33, 33)
+    point[:, 0, 16, 16] = 1
+    blurred = load("motion_blur")(point, 5, make_generator(0, "cpu"), scale="cifar")
+    rows, columns = blurred.sum((1, 3)), blurred.sum((1, 2))
+    # The pixel is read from the side that its taps lie on: light moves to the left.
+    assert not columns[:, 17:].any()
+    above, below = rows[:, :16].sum(1), rows[:, 17:].sum(1)
+    share = (above > below).float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.1)
+    assert columns[:, :16].sum(1).min() > 0.5
+
+
+def literal_zoom(plane: np.ndarray, factor: float) -> np.ndarray:
+    height, width = plane.shape
+    high, wide = math.ceil(height / factor), math.ceil(width / factor)
+    top, left = (height - high) // 2, (width - wide) // 2
+    cropped = plane[top : top + high, left : left + wide]
+    zoomed = ndimage.zoom(cropped, (factor, factor), order=1)
+    top, left = (zoomed.shape[0] - height) // 2, (zoomed.shape[1] - width) // 2
+    return zoomed[top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("factor", [1.0, 1.01, 1.25, 1.75, 2.25, 4.5])
+def test_clipped_zoom_is_scipys(size: tuple[int, int], factor: float) -> None:
+    planes = make_planes(*size)
+    expected = plane_by_plane(planes, lambda plane: literal_zoom(plane, factor))
+    np.testing.assert_allclose(clipped_zoom(planes, factor).numpy(), expected, 0, 1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("severity", range(1, 6))
+@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+def test_zoom_blur_is_the_mean_of_its_frames(
+    size: tuple[int, int], severity: int, scale: str
+) -> None:
+    images = make_planes(*size)
+    factors = np.arange(1, *load("zoom_blur").tables[scale][severity - 1])
+    if scale == "cifar":
+        assert len(factors) == (7, 12, 16, 21, 26)[severity - 1]
+
+    def blur(plane: np.ndarray) -> np.ndarray:
+        frames = [plane, *(literal_zoom(plane, factor) for factor in factors)]
+        return np.mean(frames, axis=0)
+
+    expected = plane_by_plane(images, blur)
+    np.testing.assert_allclose(corrupt("zoom_blur", images, severity, scale), expected, 0, 1e-6)
+
+
+def test_zooms_of_large_images_take_no_operator() -> None:
+    images = make_planes(262, 300, batch=1)
+    assert images.shape[2] * images.shape[3] > LARGEST_OPERATOR
+    factors = np.arange(1, *load("zoom_blur").tables["imagenet"][4])
+
+    def mean(plane: np.ndarray) -> np.ndarray:
+        frames = [plane, *(literal_zoom(plane, factor) for factor in factors)]
+        return np.mean(frames, axis=0)
+
+    expected = plane_by_plane(images, mean)
+    np.testing.assert_allclose(corrupt("zoom_blur", images, 5, "imagenet"), expected, 0, 2e-5)

@@ -1,0 +1,155 @@
+"""The digital corruptions are what Pillow, scipy and the standard library give."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+
+from ablate.distortion.random import as_uniform, draw_bits, make_generator
+from ablate.robustness.corruption import load
+
+CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
+SIZES = [(32, 32), (27, 40)]
+
+
+def make_bytes(height: int, width: int, batch: int = 3) -> Tensor:
+    """Smooth noise with patches of one colour, of grey, white and black."""
+    generator = make_generator(0, "cpu")
+    coarse = torch.rand(batch, 3, 9, 9, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+    images += 0.05 * torch.randn(images.shape, generator=generator)
+    images[:, :, :3, :6] = images[:, :, :1, :1]
+    images[:, :, 3:5, :6] = images[:, :1, :1, :1]
+    images[:, :, 5:7, :3], images[:, :, 5:7, 3:6] = 0, 1
+    return (images.clamp(0, 1) * 255).to(torch.uint8)
+
+
+def corrupt(name: str, images: Tensor, severity: int, scale: str) -> np.ndarray:
+    corrupted = load(name)(images, severity, make_generator(0, "cpu"), scale=scale)
+    return corrupted.permute(0, 2, 3, 1).numpy()
+
+
+def by_pixel(images: Tensor) -> np.ndarray:
+    return images.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_pixelate_is_pillows(size: tuple[int, int], scale: str, severity: int) -> None:
+    images = make_bytes(*size)
+    (share,) = load("pixelate").tables[scale][severity - 1]
+    height, width = size
+    small = (int(width * share), int(height * share))
+    for image, corrupted in zip(
+        by_pixel(images), corrupt("pixelate", images, severity, scale), strict=True
+    ):
+        resized = Image.fromarray(image).resize(small, Image.Resampling.BOX)
+        expected = np.asarray(resized.resize((width, height), Image.Resampling.BOX))
+        np.testing.assert_array_equal(corrupted, expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_jpeg_is_the_codecs(size: tuple[int, int], scale: str, severity: int) -> None:
+    images = make_bytes(*size)
+    (quality,) = load("jpeg_compression").tables[scale][severity - 1]
+    for image, corrupted in zip(
+        by_pixel(images), corrupt("jpeg_compression", images, severity, scale), strict=True
+    ):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=int(quality))
+        expected = np.asarray(Image.open(file)).astype(int)
+        # Pillow may come with another build of libjpeg than torchvision.
+        assert (np.abs(corrupted - expected) <= 1).mean() >= 0.99
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_contrast_scales_the_distance_from_each_channels_mean(scale: str, severity: int) -> None:
+    images = torch.rand(4, 3, 12, 20, generator=make_generator(0, "cpu"))
+    (kept,) = load("contrast").tables[scale][severity - 1]
+    pixels = by_pixel(images).astype(np.float64)
+    means = pixels.mean((1, 2), keepdims=True)
+    expected = (pixels - means) * kept + means
+    np.testing.assert_allclose(corrupt("contrast", images, severity, scale), expected, 0, 1e-6)
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_saturate_is_hsvs(scale: str, severity: int) -> None:
+    images = make_bytes(16, 20).float() / 255
+    factor, summand = load("saturate").tables[scale][severity - 1]
+    pixels = by_pixel(images).astype(np.float64)
+    expected = np.empty_like(pixels)
+    for place in np.ndindex(pixels.shape[:3]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*pixels[place])
+        saturation = min(max(saturation * factor + summand, 0), 1)
+        expected[place] = colorsys.hsv_to_rgb(hue, saturation, value)
+    np.testing.assert_allclose(corrupt("saturate", images, severity, scale), expected, 0, 1e-5)
+
+
+def test_saturate_turns_grey_red() -> None:
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    red, green, blue = load("saturate")(grey, 5, make_generator(0, "cpu"))[0, :, 0, 0].tolist()
+    assert (red, green, blue) == pytest.approx((0.5, 0.4, 0.4))
+
+
+def literal_elastic(
+    image: np.ndarray, moved: np.ndarray, field: np.ndarray, alpha: float, sigma: float
+) -> np.ndarray:
+    """One image `[H, W, 3]` with the draws given: `[3, 2]` in pixels, and `[2, H, W]`."""
+    height, width = image.shape[:2]
+    centre, square = np.array([height, width]) // 2, min(height, width) // 3
+    before = np.array(
+        [centre + square, [centre[0] + square, centre[1] - square], centre - square], float
+    )
+    after = before + moved
+    # [x, y] before = [x, y, 1] after @ solution
+    solution = np.linalg.solve(np.column_stack([after, np.ones(3)]), before)
+    y, x = np.mgrid[:height, :width].astype(float)
+    read_x, read_y = np.moveaxis(np.stack([x, y, np.ones_like(x)], -1) @ solution, -1, 0)
+    warped = [
+        ndimage.map_coordinates(plane, [read_y, read_x], order=1, mode="mirror")
+        for plane in np.moveaxis(image, -1, 0)
+    ]
+    dx, dy = (
+        ndimage.gaussian_filter(plane, sigma, mode="reflect", truncate=3) * alpha for plane in field
+    )
+    moved_planes = [
+        ndimage.map_coordinates(plane, [y + dy, x + dx], order=1, mode="reflect")
+        for plane in warped
+    ]
+    return np.stack(moved_planes, -1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_elastic_is_a_map_and_a_field(size: tuple[int, int], scale: str, severity: int) -> None:
+    images = make_bytes(*size).float() / 255
+    shares = load("elastic_transform").tables[scale][severity - 1]
+    unit = min(size) * (244 / 224 if scale == "imagenet" else 1)
+    alpha, sigma, affine = (unit * share for share in shares)
+    generator = make_generator(0, "cpu")  # the draws again, in their order
+    moved = (torch.rand(3, 3, 2, generator=generator).double().numpy() * 2 - 1) * affine
+    field = np.zeros((3, 2, *size))
+    if alpha:
+        bits = draw_bits(torch.Size((3, 2, *size)), generator)
+        field = as_uniform(bits).double().numpy() * 2 - 1
+    corrupted = corrupt("elastic_transform", images, severity, scale)
+    for place, image in enumerate(by_pixel(images).astype(np.float64)):
+        expected = literal_elastic(image, moved[place], field[place], alpha, sigma)
+        np.testing.assert_allclose(corrupted[place], expected, 0, 2e-4)
+
+
+def test_elastic_at_the_weakest_is_affine() -> None:
+    """An affine map of a ramp is a ramp, but where the border mirrors it."""
+    ramp = torch.linspace(0, 1, 32).expand(4, 1, 32, 32)
+    warped = load("elastic_transform")(ramp, 1, make_generator(0, "cpu"))[:, 0, 10:22, 10:22]
+    for axis in (1, 2):
+        assert warped.diff(n=2, dim=axis).abs().max() < 1e-5
+    assert (warped - ramp[:, 0, 10:22, 10:22]).abs().amax((1, 2)).min() > 0.01

@@ -1,0 +1,97 @@
+"""The noise corruptions have the distributions that the benchmark's have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from ablate.distortion.random import draw_bits, make_generator
+from ablate.distortion.shot_noise import poisson_quantile
+from ablate.robustness.corruption import Scale, load
+
+CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
+
+
+def corrupt(name: str, images: Tensor, severity: int, scale: Scale, seed: int = 0) -> Tensor:
+    return load(name)(images, severity, make_generator(seed, "cpu"), scale=scale)
+
+
+def grey(value: float, batch: int = 16) -> Tensor:
+    return torch.full((batch, 3, 32, 32), value)
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_gaussian_noise_has_its_sigma(scale: Scale, severity: int) -> None:
+    (sigma,) = load("gaussian_noise").tables[scale][severity - 1]
+    change = corrupt("gaussian_noise", grey(0.5), severity, scale) - 0.5
+    # What is clamped at 0 and 1 is taken from the normal distribution as well.
+    clamped = (torch.randn(10**6, generator=make_generator(1, "cpu")) * sigma).clamp(-0.5, 0.5)
+    n = change.numel()
+    assert abs(change.mean().item()) < 5 * sigma / math.sqrt(n)
+    assert change.std().item() == pytest.approx(clamped.std().item(), rel=0.01)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5, 0.7])
+def test_speckle_noise_grows_with_the_value(value: float) -> None:
+    change = corrupt("speckle_noise", grey(value), 1, "cifar") - value
+    assert change.std().item() == pytest.approx(0.06 * value, rel=0.01)
+    assert abs(change.mean().item()) < 5 * 0.06 * value / math.sqrt(change.numel())
+
+
+def test_speckle_noise_leaves_black() -> None:
+    assert not corrupt("speckle_noise", grey(0.0), 5, "imagenet").any()
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+@pytest.mark.parametrize("value", [0.003, 0.1, 0.4])
+def test_shot_noise_counts_as_poisson_does(scale: Scale, severity: int, value: float) -> None:
+    (photons,) = load("shot_noise").tables[scale][severity - 1]
+    noisy = corrupt("shot_noise", grey(value), severity, scale)
+    counts = (noisy * photons).round()
+    assert torch.allclose(counts, noisy * photons, atol=1e-3)
+    kept = counts[counts < photons]  # a count above white is clamped
+    n, poisson = counts.numel(), stats.poisson(value * photons)
+    seen = np.arange(int(poisson.ppf(0.001)), int(min(poisson.ppf(0.999), photons - 1)) + 1)
+    shares = np.bincount(kept.int().flatten(), minlength=int(photons))[seen] / n
+    expected = poisson.pmf(seen)
+    # Five standard errors, and what the expansion may be off by.
+    bounds = 5 * np.sqrt(expected * (1 - expected) / n) + 0.004 * poisson.pmf(poisson.mean())
+    assert (np.abs(shares - expected) <= bounds).all()
+
+
+def test_shot_noise_is_the_distortions_quantile() -> None:
+    images = torch.rand(3, 1, 9, 11, generator=make_generator(1, "cpu")) ** 2  # many are few
+    bits = draw_bits(images.shape, make_generator(0, "cpu"))
+    expected = poisson_quantile(images * 50, bits) / 50
+    assert torch.allclose(corrupt("shot_noise", images, 5, "cifar"), expected.clamp(0, 1))
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_impulse_noise_hits_its_share_half_of_it_white(scale: Scale, severity: int) -> None:
+    (amount,) = load("impulse_noise").tables[scale][severity - 1]
+    noisy = corrupt("impulse_noise", grey(0.5), severity, scale)
+    n = noisy.numel()
+    for value in (0.0, 1.0):
+        share = (noisy == value).float().mean().item()
+        assert share == pytest.approx(amount / 2, abs=5 * math.sqrt(amount / 2 / n))
+    assert set(noisy.unique().tolist()) == {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"])
+def test_channels_and_images_have_noise_of_their_own(name: str) -> None:
+    change = corrupt(name, grey(0.4), 5, "imagenet") - 0.4
+    rows = torch.stack([change[0, 0], change[0, 1], change[1, 0]]).flatten(1)
+    correlation = torch.corrcoef(rows) - torch.eye(3)
+    assert correlation.abs().max() < 5 / math.sqrt(rows.shape[1])
+
+
+def test_bytes_are_cut_and_not_rounded() -> None:
+    images = torch.full((16, 3, 32, 32), 100, dtype=torch.uint8)
+    change = corrupt("gaussian_noise", images, 1, "cifar").float() - 100
+    error = 0.04 * 255 / math.sqrt(change.numel())
+    assert change.mean().item() == pytest.approx(-0.5, abs=5 * error)

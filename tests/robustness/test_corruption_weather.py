@@ -1,0 +1,331 @@
+"""Snow, frost, fog, brightness and spatter, against what they are said to be."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+
+import numpy as np
+import pytest
+import torch
+from reference.filters import chamfer_distance
+from scipy import ndimage
+
+from ablate.distortion.random import as_uniform, draw_bits
+from ablate.robustness.corruption.edges import canny, squared_distance
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
+from ablate.robustness.corruption.frost_plates import frost_plates
+from ablate.robustness.corruption.plasma import draw_plasma
+from ablate.robustness.corruption.spatter import mud, smooth_layer, water
+from ablate.robustness.corruption.weather import CORRUPTIONS
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(256, shape, generator=generator(seed), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("shape", [(0, 3, 32, 32), (1, 3, 8, 11), (3, 1, 20, 9), (2, 3, 100, 130)])
+def test_any_batch(name: str, shape: tuple[int, ...]) -> None:
+    images = noise(*shape)
+    before = images.clone()
+    for severity in (1, 3, 5):
+        corrupted = CORRUPTIONS[name](images, severity, generator())
+        assert corrupted.shape == images.shape
+        assert corrupted.dtype == torch.uint8
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_seeds(name: str) -> None:
+    images = noise(8, 3, 32, 32) // 2
+    corrupt = CORRUPTIONS[name]
+    for severity in (1, 5):
+        one = corrupt(images, severity, generator(0))
+        assert torch.equal(one, corrupt(images, severity, generator(0)))
+        assert torch.equal(one, corrupt(images, severity, generator(1))) == (name == "brightness")
+
+
+def test_brightness_raises_the_value_alone() -> None:
+    images = noise(1, 3, 16, 16)
+    images[0, :, 0, 0] = 0
+    images[0, :, 0, 1] = 128
+    for scale, table in CORRUPTIONS["brightness"].tables.items():
+        for severity, (added,) in enumerate(table, 1):
+            got = CORRUPTIONS["brightness"](images, severity, generator(), scale=scale)
+            for row in range(16):
+                for column in range(16):
+                    pixel = images[0, :, row, column].tolist()
+                    hue, saturation, value = colorsys.rgb_to_hsv(*(byte / 255 for byte in pixel))
+                    raised = colorsys.hsv_to_rgb(hue, saturation, min(value + added, 1))
+                    wanted = [math.floor(share * 255 + 1e-6) for share in raised]
+                    difference = np.abs(np.subtract(got[0, :, row, column].tolist(), wanted))
+                    assert difference.max() <= 1
+
+
+def test_fog_keeps_the_range() -> None:
+    white = torch.ones(4, 3, 32, 32)
+    density = CORRUPTIONS["fog"].tables["cifar"][2][0]
+    fogged = CORRUPTIONS["fog"](white, 3, generator())
+    assert fogged.amax((1, 2, 3)).numpy() == pytest.approx(1)
+    assert fogged.amin((1, 2, 3)).numpy() == pytest.approx(1 / (1 + density))
+    assert torch.equal(fogged[:, 0], fogged[:, 2])
+
+
+def test_fog_scales_with_each_image() -> None:
+    images = torch.ones(2, 3, 32, 32)
+    images[1] /= 2
+    density = CORRUPTIONS["fog"].tables["cifar"][0][0]
+    fogged = CORRUPTIONS["fog"](images, 1, generator())
+    assert fogged[1].amin() == pytest.approx(0.5 * 0.5 / (0.5 + density))
+
+
+@pytest.mark.parametrize("decay", [3.0, 1.75])
+def test_plasma_is_diamond_and_square(decay: float) -> None:
+    side, batch = 16, 3
+    got = draw_plasma(batch, side, decay, generator(5))
+    shape = torch.Size((side, side, batch, 1))
+    draws = as_uniform(draw_bits(shape, generator(5)))[..., 0] * 2 - 1
+    for image in range(batch):
+        noises = draws[:, :, image].double().numpy()
+        heights = np.zeros((side, side))
+        step, wibble = side, 100.0
+        while step >= 2:
+            half = step // 2
+            for square in (True, False):
+                offsets = [(half, half)] if square else [(0, half), (half, 0)]
+                reach = (
+                    [(half, half), (half, -half), (-half, half), (-half, -half)]
+                    if square
+                    else [(half, 0), (-half, 0), (0, half), (0, -half)]
+                )
+                for first, second in offsets:
+                    for row in range(first, side, step):
+                        for column in range(second, side, step):
+                            around = sum(
+                                heights[(row + down) % side, (column + across) % side]
+                                for down, across in reach
+                            )
+                            heights[row, column] = (
+                                around / 4 + wibble * wibble * noises[row, column]
+                            )
+            step //= 2
+            wibble /= decay
+        heights = (heights - heights.min()) / (heights.max() - heights.min())
+        assert got[image, 0].numpy() == pytest.approx(heights, abs=1e-5)
+
+
+def test_snow_falls_and_falls_turned() -> None:
+    black = torch.zeros(16, 3, 32, 32)
+    for severity in (1, 3, 5):
+        share = CORRUPTIONS["snow"].tables["cifar"][severity - 1][-1]
+        snowed = CORRUPTIONS["snow"](black, severity, generator())
+        assert torch.allclose(snowed, snowed.flip(2, 3))
+        assert snowed.min() >= (1 - share) * 0.5 - 1e-6  # the pallor of black
+        assert snowed.mean() > snowed.min() + 0.005  # and flakes
+        assert torch.equal(snowed[:, 0], snowed[:, 1])
+
+
+def test_snow_makes_pale_by_the_luma() -> None:
+    red = torch.zeros(1, 3, 32, 32)
+    red[:, 0] = 0.4
+    share = CORRUPTIONS["snow"].tables["cifar"][0][-1]
+    snowed = CORRUPTIONS["snow"](red, 1, generator(), scale="cifar")
+    pale = 0.4 * 0.299 * 1.5 + 0.5
+    least = snowed.amin((0, 2, 3)).tolist()
+    assert least == pytest.approx([share * 0.4 + (1 - share) * pale, *[(1 - share) * pale] * 2])
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Every pixel tells its place: row in red, column in green."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[..., 0] = np.arange(height)[:, None]
+    pixels[..., 1] = np.arange(width)
+    return pixels
+
+
+def frost_layer(
+    photographs: FrostPhotographs, scale: str, height: int, width: int, count: int = 64
+) -> np.ndarray:
+    """What is laid over black images, in levels."""
+    black = torch.zeros(count, 3, height, width)
+    weight = CORRUPTIONS["frost"].tables[scale][0][1]
+    frosted = CORRUPTIONS["frost"](black, 1, generator(), scale=scale, frost=photographs)
+    return (frosted / weight * 255).round().int().numpy()
+
+
+def test_frost_is_a_weighted_sum() -> None:
+    grey = of_photographs([np.full((300, 300, 3), 100, dtype=np.uint8)])
+    images = torch.full((2, 3, 32, 32), 0.5)
+    for scale, table in CORRUPTIONS["frost"].tables.items():
+        for severity, (weight, frost_weight) in enumerate(table, 1):
+            frosted = CORRUPTIONS["frost"](images, severity, generator(), scale=scale, frost=grey)
+            wanted = min(1, weight * 0.5 + frost_weight * 100 / 255)
+            assert frosted.numpy() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_frost_crops_photographs_as_they_are_for_imagenet() -> None:
+    layer = frost_layer(of_photographs([photograph(60, 90)]), "imagenet", 20, 30, count=600)
+    top, left = layer[:, 0, 0, 0], layer[:, 1, 0, 0]
+    assert (layer[:, 0] == top[:, None, None] + np.arange(20)[:, None]).all()
+    assert (layer[:, 1] == left[:, None, None] + np.arange(30)).all()
+    assert set(top) == set(range(40))
+    assert set(left) == set(range(60))
+
+
+def test_frost_crops_a_fifth_of_photographs_for_cifar() -> None:
+    layer = frost_layer(of_photographs([photograph(203, 248)]), "cifar", 32, 32)
+    top, left = layer[:, 0, 0, 0], layer[:, 1, 0, 0]
+    assert (layer[:, 0] == top[:, None, None] + 5 * np.arange(32)[:, None]).all()
+    assert (layer[:, 1] == left[:, None, None] + 5 * np.arange(32)).all()
+    assert set(top % 5) == {2}
+    assert top.max() == 2 + 5 * 8  # 41 rows remain, the last place is never taken
+
+
+def test_frost_enlarges_small_photographs() -> None:
+    for height, width in ((10, 12), (33, 10), (8, 50)):
+        layer = frost_layer(of_photographs([photograph(height, width)]), "imagenet", 33, 40)
+        assert layer.shape == (64, 3, 33, 40)
+        assert (np.diff(layer[:, 0].astype(int), axis=1) >= 0).all()
+
+
+def test_frost_draws_every_photograph_alike() -> None:
+    levels = [40, 80, 120, 160, 200]
+    plain = [np.full((200, 200, 3), level, dtype=np.uint8) for level in levels]
+    layer = frost_layer(of_photographs(plain), "cifar", 32, 32, count=2000)
+    found, counts = np.unique(layer, return_counts=True)
+    assert found.tolist() == levels
+    assert (counts / layer.size).tolist() == pytest.approx([0.2] * 5, abs=0.04)
+
+
+def test_plates_look_like_the_photographs() -> None:
+    """Means and deviations of five photographs of the benchmark, in fractions of 255."""
+    plates = frost_plates()
+    assert frost_plates() is plates
+    known = [
+        ((0.30, 0.58, 0.65), 0.08),
+        ((0.78, 0.80, 0.84), 0.085),
+        ((0.78, 0.80, 0.84), 0.085),
+        ((0.54, 0.60, 0.65), 0.114),
+        ((0.44, 0.48, 0.53), 0.17),
+    ]
+    for plate, (mean, deviation) in zip(plates.photographs, known, strict=True):
+        shares = plate.double() / 255
+        assert shares.mean((1, 2)).tolist() == pytest.approx(mean, abs=0.05)
+        assert shares.std((1, 2)).mean() == pytest.approx(deviation, abs=0.04)
+
+
+def literal_canny(plane: np.ndarray, low: int, high: int) -> np.ndarray:
+    """One plane, pixel by pixel, as Canny's steps are told."""
+    height, width = plane.shape
+    rows = np.pad(plane.astype(int), 1, mode="edge")
+    across = ndimage.correlate(rows, [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])[1:-1, 1:-1]
+    down = ndimage.correlate(rows, [[-1, -2, -1], [0, 0, 0], [1, 2, 1]])[1:-1, 1:-1]
+    gradient = abs(across) + abs(down)
+    around = np.pad(gradient, 1)
+    ridge = np.zeros((height, width), dtype=bool)
+    for y in range(height):
+        for x in range(width):
+            g, gx, gy = gradient[y, x], across[y, x], down[y, x]
+            near = around[y : y + 3, x : x + 3]
+            angle = math.degrees(math.atan2(abs(gy), abs(gx)))
+            if angle < 22.5:
+                thin = g > near[1, 0] and g >= near[1, 2]
+            elif angle > 67.5:
+                thin = g > near[0, 1] and g >= near[2, 1]
+            elif (gx < 0) != (gy < 0):
+                thin = g > near[0, 2] and g > near[2, 0]
+            else:
+                thin = g > near[0, 0] and g > near[2, 2]
+            ridge[y, x] = thin and g > low
+    groups, _ = ndimage.label(ridge, np.ones((3, 3)))
+    begun = np.unique(groups[ridge & (gradient > high)])
+    return ridge & np.isin(groups, begun)
+
+
+@pytest.fixture
+def drops() -> torch.Tensor:
+    """Layers as spatter cuts them: float `[height, width, batch]`, zero outside of the drops."""
+    layers = smooth_layer(torch.randn(24, 31, 6, generator=generator(3)), 1.0) * 0.3 + 0.65
+    layers[..., 5] = 0.0
+    return torch.where(layers < 0.69, 0.0, layers).clamp(0, 1)
+
+
+def test_canny_is_cannys(drops: torch.Tensor) -> None:
+    planes = (drops * 255).to(torch.int16)
+    planes[..., 4] = noise(24, 31)  # long weak ridges
+    for low, high in ((50, 150), (100, 900)):
+        edges = canny(planes, low, high).numpy()
+        for image in range(planes.shape[2]):
+            wanted = literal_canny(planes[..., image].numpy(), low, high)
+            assert (edges[..., image] == wanted).all()
+    assert not edges[..., 5].any()
+
+
+def test_distances_are_exact(drops: torch.Tensor) -> None:
+    edges = (drops > 0.75).to(torch.uint8)
+    edges[..., 3] = 0
+    edges[0, 0, 3] = 1
+    got = squared_distance(edges, 20).double().sqrt().numpy()
+    for image in range(5):
+        wanted = ndimage.distance_transform_edt(1 - edges[..., image].numpy())
+        assert got[..., image] == pytest.approx(wanted.clip(max=20))
+    assert (got[..., 5] == 20).all()
+
+
+def literal_water(plane: np.ndarray) -> np.ndarray:
+    """The light of one plane, step by step."""
+    depth = (plane * 255).astype(np.uint8)
+    far = chamfer_distance(literal_canny(depth, 50, 150), cut=20)
+    far = np.floor(ndimage.uniform_filter(far, 3, mode="mirror") + 1e-9).astype(int)
+    histogram = np.bincount(far.ravel(), minlength=256)
+    first = int(np.flatnonzero(histogram)[0])
+    if histogram[first] < far.size:
+        share = np.cumsum(histogram) - histogram[first]
+        far = np.rint(share * 255 / (far.size - histogram[first])).astype(int)[far]
+    lit = ndimage.correlate(far, [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], mode="mirror").clip(0, 255)
+    nine = ndimage.correlate(lit, np.ones((3, 3), int), mode="mirror")
+    light = depth * np.rint(nine / 9)
+    return light / max(light.max(), 1)
+
+
+def test_water_is_lit_along_its_edges(drops: torch.Tensor) -> None:
+    got = water(drops).numpy()
+    for image in range(drops.shape[2]):
+        assert got[..., image] == pytest.approx(literal_water(drops[..., image].numpy()), abs=2e-2)
+        close = np.isclose(got[..., image], literal_water(drops[..., image].numpy()), atol=1e-4)
+        assert close.mean() > 0.99
+    assert (got[..., :5].max((0, 1)) == 1).all()
+    assert (got[..., 5] == 0).all()  # no drops, no water
+
+
+def test_layers_are_smoothed_as_scikit_image_does() -> None:
+    layers = torch.randn(13, 17, 2, generator=generator(4))
+    for sigma in (0.1, 0.7, 4.0):
+        got = smooth_layer(layers, sigma).numpy()
+        for image in range(2):
+            wanted = ndimage.gaussian_filter(
+                layers[..., image].double().numpy(), sigma, mode="nearest", truncate=4
+            )
+            assert got[..., image] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_mud_is_clear_or_nearly_opaque(drops: torch.Tensor) -> None:
+    opacity = mud(drops, 0.69, 0.6)
+    assert ((opacity == 0) | (opacity >= 0.8)).all()
+    assert (opacity > 0).any()
+    black = torch.ones(4, 3, 32, 32)
+    stained = CORRUPTIONS["spatter"](black, 5, generator())
+    thick = stained[:, :, :, :].amin((0, 2, 3)).tolist()
+    assert thick == pytest.approx([63 / 255, 42 / 255, 20 / 255], abs=0.02)
+
+
+def test_water_is_turquoise() -> None:
+    black = torch.zeros(4, 3, 32, 32)
+    wet = CORRUPTIONS["spatter"](black, 1, generator())
+    assert wet.amax((0, 2, 3)).tolist() == pytest.approx([0.5 * c / 255 for c in (175, 238, 238)])
+    assert (wet == 0).float().mean() > 0.5
