@@ -117,6 +117,7 @@ def error_text(error: BaseException) -> str:
 
 
 _SHOWN = 16
+_SHORTEST_STEM = 3
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -127,6 +128,8 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
         known: what there is; may be empty.
     """
     nearest = get_close_matches(name, known, n=1, cutoff=0.6)
+    if not nearest and len(name) >= _SHORTEST_STEM:
+        nearest = [one for one in known if one.startswith(name)]
     if nearest:
         return f"Did you mean {nearest[0]}?"
     if not known:

@@ -25,7 +25,7 @@ from ablate.ledger.url import (
     variables_in,
     without_password,
 )
-from ablate.robustness.suites import suite_families
+from ablate.robustness.suites import find_suite
 from ablate.study.read import read_study
 from ablate.study.scores import COSTS, metric_names
 from ablate.study.settings import Study
@@ -110,18 +110,20 @@ def _check_objectives(study: Study, file: Path) -> None:
     if study.trainable is not None:
         return  # its metrics are its own
     rules = []
-    scored = metric_names(suite_families(study.robustness.suite), study.robustness.severities)
+    suite = find_suite(study.robustness.suite)
+    scored = metric_names(suite.families, study.robustness.severities)
+    fix = "Name a suite that has it, as families_all or all, or take another metric."
     pruner = study.search.pruner
     if pruner is not None and pruner.metric not in scored:
         rules.append(
-            f"search.pruner.metric: must be scored by robustness.suite {study.robustness.suite}, "
-            f"got {pruner.metric}. Write suite: families_all, or take another metric."
+            f"search.pruner.metric: must be scored by robustness.suite {suite.name}, "
+            f"got {pruner.metric}. {fix}"
         )
     for objective in study.objectives:
         if objective.metric not in scored:
             rules.append(
-                f"objectives: must be scored by robustness.suite {study.robustness.suite}, got "
-                f"{objective.metric}. Write suite: families_all, or take another metric."
+                f"objectives: must be scored by robustness.suite {suite.name}, got "
+                f"{objective.metric}. {fix}"
             )
         if objective.metric in COSTS:
             if objective.direction == "maximize":

@@ -17,7 +17,8 @@ from ablate.finetune.callables import import_callable, is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.model import MODELS, taps_of
-from ablate.robustness.suites import SUITES, suite_families
+from ablate.robustness.corruption import CORRUPTIONS
+from ablate.robustness.suites import SUITES, find_suite
 from ablate.space import SAMPLERS
 from ablate.study.names import ImportedNames, OpenNames
 from ablate.study.scores import metric_names
@@ -39,9 +40,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
     metrics = [
         metric
         for suite in SUITES
-        for metric in metric_names(suite_families(suite), SEVERITIES)
-        # NaN for a trial that has seen every type, or none: no objective.
-        if not metric.endswith(("_seen", "_unseen"))
+        for metric in metric_names(find_suite(suite).families, SEVERITIES)
     ]
     return {
         "dataset.name": OpenNames(lambda: DATASETS, is_callable_name),
@@ -56,6 +55,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "search.pruner.metric": tuple(dict.fromkeys(metrics)),
         "trainable": ImportedNames(lambda name: _trainable_refusal(name, base)),
         "robustness.suite": SUITES,
+        "robustness.corruptions": CORRUPTIONS,
         "search.sampler": SAMPLERS,
     }
 

@@ -11,6 +11,10 @@ import pytest
 
 from ablate.errors import StudyFileError
 from ablate.locate import place_of_file
+from ablate.robustness.corruption import CORRUPTIONS
+from ablate.robustness.suites import SUITES
+from ablate.study.schema import json_schema
+from ablate.vocabulary import names_for
 
 Write = Callable[..., Path]
 RESNET = "torchvision:resnet18"
@@ -104,11 +108,36 @@ def test_an_objective_must_be_scored_by_the_suite(write_study: Write) -> None:
     metrics = [{"metric": "val_accuracy.jpeg"}, {"metric": "val_clean_accuracy"}]
     file = write_study(objectives=metrics)
     assert refusal(file) == (
-        "objectives: must be scored by robustness.suite families, got val_accuracy.jpeg. Write "
-        "suite: families_all, or take another metric."
+        "objectives: must be scored by robustness.suite families, got val_accuracy.jpeg. Name a "
+        "suite that has it, as families_all or all, or take another metric."
     )
     file = write_study(objectives=metrics, robustness={"suite": "families_all"})
     assert place_of_file(file).study is not None
+
+
+def test_a_suite_may_be_a_list_of_corruptions(write_study: Write) -> None:
+    listed = {"suite": ["fog", "jpeg_compression"], "severities": [2]}
+    metrics = [{"metric": "val_accuracy.fog.2"}, {"metric": "val_accuracy.digital"}]
+    study = place_of_file(write_study(robustness=listed, objectives=metrics)).study
+    assert study is not None
+    assert study.robustness.suite == ("fog", "jpeg_compression")
+    # In words of its own: a list names corruptions, and text a suite.
+    wrong = {"suite": ["fog", "jpeg"]}
+    assert refusal(write_study(robustness=wrong)).startswith(
+        "robustness.suite[1]: unknown corruption, got 'jpeg'. Did you mean jpeg_compression?"
+    )
+    assert refusal(write_study(robustness={"suite": "fog"})).startswith(
+        "robustness.suite: unknown suite, got 'fog'. "
+    )
+    twice = {"suite": ["fog", "fog"]}
+    assert "got 'fog'" in refusal(write_study(robustness=twice))
+
+
+def test_the_schema_knows_suites_and_corruptions() -> None:
+    suite = json_schema(names_for(None))["$defs"]["RobustnessSettings"]["properties"]["suite"]
+    text, listed = suite["anyOf"]
+    assert text["enum"] == list(SUITES)
+    assert listed["items"]["enum"] == list(CORRUPTIONS)
 
 
 def test_check_says_that_nothing_is_searched(

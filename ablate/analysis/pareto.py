@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate.analysis.dominance import nondominated
 from ablate.analysis.hypervolume import hypervolume
+from ablate.analysis.marks import result_marks
 from ablate.analysis.metrics import is_accuracy, metric_split
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import AnyScores, Scores
@@ -53,6 +54,8 @@ class ParetoInfo:
         split: "validation" or "test", of the first objective that has one; None where a training
             loop of the user's own names its metrics freely.
         n_images: images in that split; None before anything is scored, and for such a loop.
+        n_corrupted: images in each corrupted copy of it; None as above.
+        mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
         seed: of the finetuning, one for all trials.
         marks: what has to be said beside the numbers.
     """
@@ -69,6 +72,8 @@ class ParetoInfo:
     hypervolume: float | None
     split: str | None
     n_images: int | None
+    n_corrupted: int | None
+    mean_over: str | None
     seed: int
     marks: tuple[str, ...]
 
@@ -122,7 +127,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         )
     )
     scored = [*record.references.values(), *(row.scores for row in rows)]
-    images = (scores.n_images for scores in scored if isinstance(scores, Scores))
+    first = next((scores for scores in scored if isinstance(scores, Scores)), None)
     splits = (metric_split(objective.metric) for objective in objectives)
     return ParetoInfo(
         study=record.name,
@@ -139,9 +144,11 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         reference_point=record.reference_point,
         hypervolume=hypervolume(values, objectives, record.reference_point),
         split=next((split for split in splits if split), None if own_loop else "validation"),
-        n_images=next(images, None),
+        n_images=first.n_images if first else None,
+        n_corrupted=(first.n_corrupted or first.n_images) if first else None,
+        mean_over=first.mean_over if first else None,
         seed=study.finetune.seed,
-        marks=study.marks,
+        marks=result_marks(record),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.dominance import as_table
 from ablate.analysis.hypervolume import hypervolume
+from ablate.analysis.marks import result_marks
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -136,7 +137,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         driver=record.driver,
         commit=git.get("commit"),
         dirty=bool(git.get("dirty")),
-        marks=record.study.marks,
+        marks=result_marks(record),
     )
 
 

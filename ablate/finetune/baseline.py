@@ -22,6 +22,7 @@ from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.environment import Environment
 from ablate.finetune.external_checkpoint import find_checkpoint, load_external
+from ablate.finetune.inventory import mark_used
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model import SOURCES, is_external
@@ -199,6 +200,7 @@ def load_baseline(
     statistics = dataset.mean, dataset.std
     model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
     weights: dict[str, torch.Tensor] = load_file(baseline.path)
+    mark_used(baseline.path.parent)
     model.load_state_dict(weights)
     return model
 
@@ -230,6 +232,7 @@ def _find(entry: Path, key: str) -> Baseline | None:
         return None
     if sha256 != record["sha256"]:
         return None
+    mark_used(entry)
     return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]))
 
 

@@ -10,7 +10,6 @@ import errno
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +49,7 @@ def locked(path: Path) -> Iterator[None]:
         UsageError: if its folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock")
         lock.acquire()
@@ -71,7 +70,7 @@ def publish_file(path: Path, write: Callable[[Path], None]) -> None:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
@@ -89,21 +88,25 @@ def publish_folder(path: Path) -> Iterator[Path]:
     """Fill a folder so that it is there whole or not at all.
 
     The block gets an empty temporary folder; where the block ends well, that folder takes the
-    place of `path`. Hold `locked(path)` around it where several processes may make the same.
+    place of `path`, whatever is there. Hold `locked(path)` around it where several processes may
+    make the same.
 
     Raises:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        temporary.mkdir()  # with the rights of any new folder: others may share the cache
         try:
             yield temporary
             for file in temporary.iterdir():
                 _sync(file)
             _sync(temporary)
-            if path.exists():
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+            elif path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
         finally:
@@ -120,7 +123,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn what the system says about `path` into one line."""
     try:
         yield

@@ -20,8 +20,9 @@ _COSTS = {
 _KINDS = {
     "clean_accuracy": "Clean accuracy",
     "robust_accuracy": "Robust accuracy",
-    "robust_accuracy_seen": "Robust accuracy, seen types",
-    "robust_accuracy_unseen": "Robust accuracy, unseen types",
+    "robust_accuracy_seen_type": "Robust accuracy, types trained on",
+    "robust_accuracy_seen_family": "Robust accuracy, other types of families trained on",
+    "robust_accuracy_unseen": "Robust accuracy, unseen families",
 }
 
 
@@ -54,6 +55,15 @@ def reference_text(metrics: Sequence[str], point: Sequence[float]) -> str:
     """ "(86.0, 65.1)": a reference point in the units of its metrics."""
     values = zip(metrics, point, strict=True)
     return f"({', '.join(metric_text(metric, value) for metric, value in values)})"
+
+
+def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
+    """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are; of None
+    nothing."""
+    if n_images is None:
+        return []
+    fewer = n_corrupted is not None and n_corrupted != n_images
+    return [f"n = {n_images} images" + f", {n_corrupted} of them corrupted" * fewer]
 
 
 def duration_text(seconds: float) -> str:

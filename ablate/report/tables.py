@@ -16,6 +16,7 @@ from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.cells import metric_heading, params_cell
 from ablate.report.numbers import (
+    count_texts,
     duration_text,
     gain_text,
     json_value,
@@ -138,14 +139,18 @@ def estimate_text(info: DryRun) -> str:
     )
 
 
+_MEANS = {"families": "mean over families of the mean over types", "types": "mean over types"}
+
+
 def _caption(info: ParetoInfo) -> str:
     metrics = [objective.metric for objective in info.objectives]
     caption = ""
     if any(map(is_accuracy, metrics)):
-        images = f", n = {info.n_images} images" if info.n_images is not None else ""
-        caption = f"{info.split} accuracy, %{images}"
-        if any("robust_accuracy" in metric for metric in metrics):
-            caption += ", robust = mean over families of the mean over types"
+        caption = ", ".join(
+            [f"{info.split} accuracy, %", *count_texts(info.n_images, info.n_corrupted)]
+        )
+        if any("robust_accuracy" in metric for metric in metrics) and info.mean_over is not None:
+            caption += f", robust = {_MEANS[info.mean_over]}"
         if "baseline" in info.references:
             caption += "; in brackets: gain over the baseline in points"
         caption += "; "

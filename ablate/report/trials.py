@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis.columns import column_order, find_column, flat_rows
+from ablate.analysis.marks import result_marks
 from ablate.analysis.metrics import is_accuracy, short_metric
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.cells import metric_unit, params_cell
@@ -42,7 +43,7 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
     there = column_order(flat, record.study.objectives)
     shown = [find_column(name, there, "columns") for name in columns]
     shown = shown or ["number", "state", *objectives, *_telling(flat)]
-    captions = [*record.study.marks]
+    captions = [*result_marks(record)]
     if any(map(is_accuracy, shown)):
         captions.insert(0, "accuracies in %, on the validation split")
     table = Table(

@@ -15,7 +15,7 @@ from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model import is_external
 from ablate.finetune.model.build import build_model, check_image_size
 from ablate.finetune.model.taps import layer_names
-from ablate.robustness.score import predict_classes
+from ablate.robustness.score import score_images
 from ablate.robustness.workbench import Workbench
 from ablate.study.settings import BudgetSettings
 
@@ -31,7 +31,7 @@ class TrialEstimate:
         step_seconds: one training step, copies and loss included.
         train_seconds: of the whole budget; score_seconds: of scoring after it.
         state_bytes: of a training state on disk.
-        evaluation_bytes: of the corrupted validation images, made once.
+        evaluation_bytes: of the corrupted validation images that are kept in the cache.
     """
 
     train_images: int
@@ -80,11 +80,12 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     run = begin(BudgetSettings(epochs=2), train.take(torch.arange(steps * batch)))
     run.run_epoch()  # the first steps also set up kernels
     step_seconds = run.run_epoch().seconds / steps
-    predict_classes(run.model, dataset.validation.images, environment)
+    score_images(run.model, dataset.validation, environment)
     began = time.perf_counter()
-    predict_classes(run.model, dataset.validation.images, environment)
+    score_images(run.model, dataset.validation, environment)
     pass_seconds = time.perf_counter() - began
-    copies = sum(map(len, bench.families.values())) * len(study.robustness.severities)
+    corrupted = bench.evaluation_set
+    images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
     state = io.BytesIO()
     torch.save(run.state(), state)
     return TrialEstimate(
@@ -92,7 +93,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
         validation_images=len(dataset.validation),
         step_seconds=step_seconds,
         train_seconds=whole.seconds or step_seconds * (whole.steps or 0),
-        score_seconds=pass_seconds * (1 + copies),
+        score_seconds=pass_seconds * (1 + images_scored / len(dataset.validation)),
         state_bytes=state.getbuffer().nbytes,
-        evaluation_bytes=copies * dataset.validation.images.numel(),
+        evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
     )

@@ -1,76 +1,195 @@
-"""Accuracies of a network, on the images as they are and on their corrupted copies."""
+"""What a network says of images as they are, and of their corrupted copies."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 import torch
 from torch import nn
 
-from ablate.distortion.shapes import ByteImages
+from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.environment import Environment
-from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.finetune.model.modes import kept_mode
+from ablate.robustness.corrupted import CorruptedImages
+from ablate.robustness.outcomes import Cell, Outcomes, SetOutcomes
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
 """By kind of device: on a CPU a larger batch takes more memory and is no faster."""
+_SMALL_SIDE = 32
+"""Side in pixels of the images that those sizes are for."""
+_SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
+
+_TOP = 5
+_SHOWN = 3
+
+DIVERGED = "The training has diverged: lower finetune.learning_rate."
 
 
-def score(
-    model: nn.Module, split: Split, evaluation_set: EvaluationSet, environment: Environment
-) -> tuple[float, dict[str, dict[str, float]]]:
-    """Clean accuracy, and accuracy by type and severity, as fractions.
+def score_images(
+    model: nn.Module,
+    split: Split,
+    environment: Environment,
+    *,
+    where: str = "score",
+    fix: str = DIVERGED,
+    batch_size: int | None = None,
+) -> Outcomes:
+    """What a network says of a split; arguments and errors as those of `score_set`."""
+    with _Reader(model, environment, where, fix, batch_size) as reader:
+        return reader.read(iter([split.images]), split.labels, 1)[0]
+
+
+def score_set(
+    model: nn.Module,
+    clean: Split | None,
+    corrupted: CorruptedImages,
+    environment: Environment,
+    *,
+    where: str = "score",
+    fix: str = DIVERGED,
+    batch_size: int | None = None,
+) -> SetOutcomes:
+    """What a network says of a split and of its corrupted copies.
 
     Args:
         model: takes images in [0, 1]; moved to the environment's device. It is scored in eval
-            mode and left in the mode it was in.
-        split: the images as they are.
-        evaluation_set: their corrupted copies, in the same order.
+            mode, and each of its modules is left in the mode it was in.
+        clean: the images as they are; None: they are not scored.
+        corrupted: their copies; the labels are its own.
         environment: device and precision; the largest logit is sought in fp32.
-
-    Returns:
-        (clean accuracy, type -> severity as text -> accuracy).
-
-    Raises:
-        NotFiniteError: if a logit is NaN or infinite.
-    """
-    clean = predict_classes(model, split.images, environment) == split.labels
-    corrupted = evaluation_set.images
-    n_types, n_severities, n = corrupted.shape[:3]
-    # One long row of images: the batches stay full however few images a severity has.
-    predicted = predict_classes(model, corrupted.flatten(0, 2), environment)
-    right = predicted.view(n_types, n_severities, n) == split.labels
-    accuracies = right.double().mean(dim=2).tolist()
-    by_type = {
-        kind: dict(zip(map(str, evaluation_set.severities), row, strict=True))
-        for kind, row in zip(evaluation_set.types, accuracies, strict=True)
-    }
-    return clean.double().mean().item(), by_type
-
-
-def predict_classes(model: nn.Module, images: ByteImages, environment: Environment) -> torch.Tensor:
-    """The most likely class of each image, the first one of equals.
-
-    Returns:
-        int64 `[n]`, on the CPU.
+        where, fix: of the message, where a logit is not finite.
+        batch_size: None: what suits the device and the images' size.
 
     Raises:
-        NotFiniteError: if a logit is NaN or infinite.
+        NotFiniteError: if a logit is NaN or infinite, naming the copies.
+        DataError: if an image cannot be read.
     """
-    was_training = model.training
-    model.to(environment.device).eval()
-    classes, finite = [], []
-    batch_size = _BATCH_SIZE[environment.device]
-    with torch.inference_mode(), environment.autocast():
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            floats = batch.to(environment.device).float() / 255
-            logits = model(floats.contiguous(memory_format=torch.channels_last)).float()
-            classes.append(logits.argmax(dim=1))
-            finite.append(logits.isfinite().all())
-    model.train(was_training)
-    if not torch.stack(finite).all():
+    cells = [
+        (kind, severity)
+        for kinds in corrupted.families.values()
+        for kind in kinds
+        for severity in corrupted.severities
+    ]
+    with _Reader(model, environment, where, fix, batch_size) as reader:
+        of_clean = None
+        if clean is not None:
+            of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
+        # One long row of images: the batches stay full however few images a copy has.
+        row = (block for cell in cells for block in corrupted.blocks(*cell))
+        found = reader.read(row, corrupted.labels, len(cells), cells)
+    return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
+
+
+class _Reader:
+    """Shows images to a network, batch by batch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        environment: Environment,
+        where: str,
+        fix: str,
+        batch_size: int | None,
+    ) -> None:
+        self._model = model
+        self._kept = kept_mode(model)
+        self._environment = environment
+        self._where, self._fix = where, fix
+        self._batch_size = batch_size
+
+    def __enter__(self) -> _Reader:
+        self._kept.__enter__()
+        self._model.to(self._environment.device).eval()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.__exit__(None, None, None)
+
+    def read(
+        self,
+        blocks: Iterator[ByteImages],
+        labels: Labels,
+        copies: int,
+        cells: Sequence[Cell] = (),
+    ) -> list[Outcomes]:
+        """What it says of `copies` rows of images, each with these labels.
+
+        Args:
+            cells: what the copies are, where they are corrupted.
+        """
+        n, device = len(labels), self._environment.device
+        every = labels.to(device).repeat(copies)
+        right, among, sure, finite = [], [], [], []
+        start = 0
+        with torch.inference_mode(), self._environment.autocast():
+            for batch in _batches(blocks, device, self._batch_size):
+                floats = batch.to(device).float() / 255
+                logits = self._model(floats.contiguous(memory_format=torch.channels_last)).float()
+                said = every[start : start + len(batch)]
+                start += len(batch)
+                highest, classes = logits.max(dim=1)
+                right.append(classes == said)
+                sure.append((highest - logits.logsumexp(dim=1)).exp())
+                finite.append(logits.isfinite().all(dim=1))
+                if logits.shape[1] > _TOP:
+                    among.append(_among_top(logits, said))
+        assert start == len(every)
+        self._check(_rows(finite, n), cells)
+        correct, top5, confidence = _rows(right, n), _rows(among, n), _rows(sure, n)
+        return [
+            Outcomes(correct[row], top5[row] if among else None, confidence[row])
+            for row in range(copies)
+        ]
+
+    def _check(self, finite: np.ndarray, cells: Sequence[Cell]) -> None:
+        if finite.all():
+            return
+        names = [f"{kind} {severity}" for kind, severity in cells] or ["the images as they are"]
+        bad = [name for name, row in zip(names, finite, strict=True) if not row.all()]
+        more = f" and {len(bad) - _SHOWN} more copies" if len(bad) > _SHOWN else ""
         raise NotFiniteError(
-            "score: every logit must be finite, got NaN or infinity. The training has diverged: "
-            "lower finetune.learning_rate."
+            f"{self._where}: every logit must be finite, got NaN or infinity on "
+            f"{', '.join(bad[:_SHOWN])}{more}. {self._fix}"
         )
-    return torch.cat(classes).cpu()
+
+
+def _among_top(logits: Logits, labels: Labels) -> torch.Tensor:
+    return (logits.topk(_TOP, dim=1).indices == labels[:, None]).any(dim=1)
+
+
+def _rows(parts: list[torch.Tensor], n: int) -> np.ndarray:
+    """Parts as `[copy, n]`; empty where there are none."""
+    joined = torch.cat(parts) if parts else torch.empty(0)
+    found: np.ndarray = joined.view(-1, n).cpu().numpy() if n else joined.cpu().numpy()
+    return found
+
+
+def _batches(
+    blocks: Iterable[ByteImages], device: str, batch_size: int | None
+) -> Iterator[ByteImages]:
+    """The same images in the same order, in full batches; the last one is the rest."""
+    waiting: list[ByteImages] = []
+    count = 0
+    for block in blocks:
+        size = batch_size or _size_for(block, device)
+        start = 0
+        while count + len(block) - start >= size:
+            stop = start + size - count
+            part = block[start:stop]
+            yield torch.cat([*waiting, part]) if waiting else part
+            waiting, count, start = [], 0, stop
+        if start < len(block):
+            waiting.append(block[start:])
+            count += len(block) - start
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def _size_for(images: ByteImages, device: str) -> int:
+    """Images of twice the side take four times the memory."""
+    share = (_SMALL_SIDE / math.sqrt(images.shape[2] * images.shape[3])) ** 2
+    return max(_SMALLEST_BATCH[device], int(_BATCH_SIZE[device] * min(1.0, share)))

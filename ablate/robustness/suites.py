@@ -1,29 +1,159 @@
-"""The corruption suites by name, as plain data: importing this loads no torch."""
+"""The suites that a network is scored on, as plain data: importing this loads no torch."""
 
 from __future__ import annotations
 
-from ablate.distortion import CORE, FAMILIES
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ablate import distortion
 from ablate.errors import ParameterError, did_you_mean
+from ablate.robustness import corruption
+from ablate.robustness.corruption import Scale
+from ablate.study.scores import Exposure
 
-SUITES = ("families", "families_all")
-"""What `robustness.suite` may name.
-
-`families` is the `CORE` types of noise, blur and photometric: six types, 18 distorted copies of a
-set at 3 severities.  `families_all` is every type of `FAMILIES`: 48 copies, most of them of types
-that a study which names families has not trained on.
-"""
-
-_FAMILIES = ("noise", "blur", "photometric")
+MeanOver = Literal["families", "types"]
 
 
-def suite_families(name: str) -> dict[str, tuple[str, ...]]:
-    """Family -> its types, in the order of every table.
+@dataclass(frozen=True)
+class Suite:
+    """What a network is scored on.
+
+    Attributes:
+        name: as `robustness.suite` has it; "custom" for a list.
+        families: family -> its types, in the order of every table.
+        made_by: "distortion": the training distortions at strength severity / 5; "corruption":
+            the benchmark's, by its tables.
+        mean_over: "types": the mean of all types, as the benchmark has it; "families": of the
+            families' means, so that a family of three types weighs as much as one of one.
+        scale: whose table of corruptions; None: that for the images' size.
+    """
+
+    name: str
+    families: Mapping[str, tuple[str, ...]]
+    made_by: Literal["distortion", "corruption"]
+    mean_over: MeanOver
+    scale: Scale | None = None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(kind for kinds in self.families.values() for kind in kinds)
+
+
+def _corruptions(name: str, chosen: Collection[str], scale: Scale | None = None) -> Suite:
+    families = {
+        family: tuple(kind for kind in kinds if kind in chosen)
+        for family, kinds in corruption.FAMILIES.items()
+    }
+    kept = {family: kinds for family, kinds in families.items() if kinds}
+    return Suite(name, kept, "corruption", "types", scale)
+
+
+_CORE = {family: distortion.CORE[family] for family in ("noise", "blur", "photometric")}
+_SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("families", _CORE, "distortion", "families"),
+        Suite("families_all", distortion.FAMILIES, "distortion", "families"),
+        _corruptions("cifar10c", corruption.BENCHMARK, "cifar"),
+        _corruptions("cifar10c_extra", corruption.EXTRA, "cifar"),
+        _corruptions("imagenetc", corruption.BENCHMARK, "imagenet"),
+        _corruptions("all", corruption.CORRUPTIONS),
+    )
+}
+
+SUITES = tuple(_SUITES)
+"""What `robustness.suite` may name; it may be a list of corruptions too."""
+
+# Corruption -> the training distortion that does the same; the others have its name, or none.
+_NAMESAKES = {"saturate": "saturation", "jpeg_compression": "jpeg"}
+# Corruption -> the family of training distortions that is nearest; the others have none.
+_RELATED = {
+    **dict.fromkeys(corruption.FAMILIES["noise"], "noise"),
+    **dict.fromkeys(corruption.FAMILIES["blur"], "blur"),
+    **dict.fromkeys(("brightness", "contrast", "saturate"), "photometric"),
+    **dict.fromkeys(("pixelate", "jpeg_compression"), "digital"),
+}
+
+
+def find_suite(name: str | Sequence[str]) -> Suite:
+    """The suite of that name, or of these corruptions.
 
     Raises:
-        ParameterError: if there is no suite of that name.
+        ParameterError: if there is no such suite or corruption, or a list is empty.
     """
+    if not isinstance(name, str):
+        for kind in name:
+            if kind not in corruption.CORRUPTIONS:
+                raise ParameterError(
+                    f"robustness.suite: a list must name corruptions, got {kind!r}. "
+                    f"{did_you_mean(kind, corruption.CORRUPTIONS)}"
+                )
+        if not name:
+            raise ParameterError(
+                "robustness.suite: a list must name at least one corruption, got none. "
+                "Add one, or name a suite."
+            )
+        return _corruptions("custom", name)
     if name not in SUITES:
-        raise ParameterError(
-            f"robustness.suite: must be a known suite, got {name!r}. {did_you_mean(name, SUITES)}"
-        )
-    return {family: CORE[family] for family in _FAMILIES} if name == "families" else dict(FAMILIES)
+        known = (*SUITES, *corruption.CORRUPTIONS)
+        fix = f"Write [{name}]." if name in corruption.CORRUPTIONS else did_you_mean(name, known)
+        raise ParameterError(f"robustness.suite: must be a known suite, got {name!r}. {fix}")
+    return _SUITES[name]
+
+
+def restrict(suite: Suite, types: Sequence[str]) -> Suite:
+    """The suite with these of its types alone, in its order.
+
+    Raises:
+        ParameterError: if there are none, or one is not of the suite.
+    """
+    if not types:
+        raise ParameterError("types: must name at least one type, got none. Leave it out for all.")
+    for kind in types:
+        if kind not in suite.types:
+            raise ParameterError(
+                f"types: must be of the suite {suite.name}, got {kind!r}. "
+                f"{did_you_mean(kind, suite.types)}"
+            )
+    families = {
+        family: tuple(kind for kind in kinds if kind in types)
+        for family, kinds in suite.families.items()
+    }
+    return replace(suite, families={family: kinds for family, kinds in families.items() if kinds})
+
+
+def approximations(suite: Suite, frost_images: object) -> tuple[str, ...]:
+    """What a suite can only approximate, to be said beside every score.
+
+    Args:
+        frost_images: photographs of frost, or their folder; None: there are none.
+    """
+    frosted = suite.made_by == "corruption" and "frost" in suite.types
+    return (corruption.APPROXIMATE_FROST,) if frosted and frost_images is None else ()
+
+
+def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposure]:
+    """What a network has seen of each type of a suite, by what it was finetuned on. [O]
+
+    Args:
+        trained_types: training distortions (`ablate.distortion.FAMILIES`).
+
+    Returns:
+        Type -> "seen_type" where it or its namesake was trained on; "seen_family" where another
+        type of its family was; else "unseen". Snow, frost, fog, spatter and elastic have no
+        relatives among the training distortions.
+    """
+    trained = set(trained_types)
+    trained_families = {
+        family for family, kinds in distortion.FAMILIES.items() if trained.intersection(kinds)
+    }
+    own = {kind: family for family, kinds in distortion.FAMILIES.items() for kind in kinds}
+    related: Mapping[str, str] = own if suite.made_by == "distortion" else _RELATED
+    found: dict[str, Exposure] = {}
+    for kind in suite.types:
+        if _NAMESAKES.get(kind, kind) in trained:
+            found[kind] = "seen_type"
+        else:
+            found[kind] = "seen_family" if related.get(kind) in trained_families else "unseen"
+    return found

@@ -15,8 +15,10 @@ from ablate.finetune.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from ablate.finetune.export_metadata import ExportMetadata
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.model.normalization import Statistics, carried_statistics
 from ablate.finetune.model.taps import layer_names
 from ablate.robustness.workbench import Workbench
 from ablate.study.scores import Scores
@@ -43,6 +45,7 @@ class TrialRun:
             "robustness.seed": seeds.evaluation,
         }
         study = workbench.study.with_values({**seeded, **values})
+        self._study = study
         self._bench = workbench.fitting(study)
         self._bench.environment.apply()
         model = self._bench.build_baseline()
@@ -102,14 +105,34 @@ class TrialRun:
         """
         self._finetuning.load_state(load_checkpoint(saved))
 
-    def export(self, path: Path) -> None:
-        """Write the weights as safetensors, whole or not at all.
+    def export(self, path: Path, number: int | None = None) -> None:
+        """Write the weights as safetensors, whole or not at all, with how they are to be used.
+
+        Args:
+            number: of the trial in its study; None: the plain finetune.
 
         Raises:
             UsageError: if the folder cannot be written.
             InfrastructureError: if the disk is full or broken.
         """
-        export_weights(self.model, path)
+        dataset, study = self._bench.dataset, self._study
+        channels, _, side = dataset.validation.images.shape[1:]
+        nothing = Statistics((0.0,) * channels, (1.0,) * channels)
+        mean, std = carried_statistics(self.model) or nothing
+        metadata = ExportMetadata(
+            model=study.model.name,
+            classes=dataset.classes,
+            mean=mean,
+            std=std,
+            image_size=side,
+            resize=study.dataset.resize,
+            dataset=study.dataset.name,
+            study=study.name,
+            trial=number,
+            loss_terms=study.loss.terms,
+            seen_types=tuple(self._seen_types),
+        )
+        export_weights(self.model, path, metadata)
 
     def finish(self) -> Scores:
         """Scores of the finetuned network on the validation split.

@@ -6,8 +6,11 @@ worker gives the bits of a new one.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,17 +19,18 @@ import torch
 from torch import nn
 
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
-from ablate.finetune.data.dataset import Dataset, TrainingImages
+from ablate.finetune.data.dataset import Dataset, Split, TrainingImages
 from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.split import take_fraction
+from ablate.finetune.data.split import draw_stratified, take_fraction
 from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
 from ablate.finetune.flops import ImageFlops, count_flops
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.model.build import own_image_size
 from ablate.finetune.model.taps import FeatureTaps, layer_names
-from ablate.robustness.evaluation_set import EvaluationSet, obtain_evaluation_set
-from ablate.robustness.score import score
-from ablate.robustness.suites import suite_families
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.score import score_set
+from ablate.robustness.suites import exposures, find_suite
 from ablate.study.checks import candidates, searched
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
@@ -44,7 +48,8 @@ class Prepared:
     """What stands before the first trial.
 
     Attributes:
-        data_digest: of the training images before the split.
+        data_digest: of the training images before the split, and of photographs of frost where
+            copies are made with them.
         baseline_sha256: of the baseline's weights.
         baseline_scores: on the validation split.
         environment: where it was made; the trials must run in the same.
@@ -73,7 +78,7 @@ class Workbench:
         self.base = base
         self.cache = cache
         self.environment = environment
-        self.families = suite_families(study.robustness.suite)
+        self.suite = find_suite(study.robustness.suite)
 
     @classmethod
     def get(cls, study: Study, base: Path, cache: Path, *, fresh: bool = False) -> Workbench:
@@ -139,15 +144,28 @@ class Workbench:
         return count_flops(self.build_baseline(), (channels, height, width))
 
     @cached_property
+    def frost(self) -> FrostPhotographs | None:
+        """The photographs that the study names, where its suite has frost in it."""
+        folder = self.study.robustness.frost_images
+        if folder is None or "frost" not in self.suite.types:
+            return None
+        return load_frost(Path(os.path.normpath(self.base / folder)))
+
+    @cached_property
     def evaluation_set(self) -> EvaluationSet:
-        robustness = self.study.robustness
-        return obtain_evaluation_set(
-            self.dataset.validation,
-            [kind for kinds in self.families.values() for kind in kinds],
-            robustness.severities,
-            robustness.seed,
-            self.cache,
+        robustness, split = self.study.robustness, self._corrupted_split()
+        made = EvaluationSet(
+            split, self.suite, robustness.severities, robustness.seed, self.cache, self.frost
         )
+        too_large = made.byte_count > robustness.stored_gb * 1e9
+        return replace(made, cache=None) if too_large else made
+
+    def _corrupted_split(self) -> Split:
+        """The images that are corrupted: those of the validation split, or so many of them."""
+        split, robustness = self.dataset.validation, self.study.robustness
+        if robustness.images is None or robustness.images >= len(split):
+            return split
+        return split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU."""
@@ -177,11 +195,17 @@ class Workbench:
         self._check_layers(model)
         self._check_batch(model)
         return Prepared(
-            data_digest=self.dataset.digest,
+            data_digest=self._digest(),
             baseline_sha256=self.baseline.sha256,
             baseline_scores=self.score(model, train_seconds=self.baseline.train_seconds),
             environment=self.environment,
         )
+
+    def _digest(self) -> str:
+        """Of the data set, and of the photographs that its copies are made with."""
+        if self.frost is None:
+            return self.dataset.digest
+        return hashlib.sha256(f"{self.dataset.digest} {self.frost.digest}".encode()).hexdigest()
 
     def _check_layers(self, model: nn.Module) -> None:
         """Read every layer that a trial may read, so that a wrong one does not fail each trial.
@@ -216,21 +240,31 @@ class Workbench:
         parts = study.finetune.accumulation_steps
         build_loss(study.loss, layer_names(model)).check_batch(study.finetune.batch_size // parts)
 
-    def score(self, model: nn.Module, **finetuning: Any) -> Scores:
+    def score(
+        self, model: nn.Module, *, seen_types: Sequence[str] = (), **finetuning: Any
+    ) -> Scores:
         """Scores of a network on the validation split.
 
         Args:
             model: on any device; it is moved to the environment's.
+            seen_types: training distortions that it was finetuned on.
             finetuning: the fields of `Scores` that say how it was trained.
         """
-        clean_accuracy, accuracies = score(
-            model, self.dataset.validation, self.evaluation_set, self.environment
-        )
+        evaluation_set = self.evaluation_set
+        found = score_set(model, self.dataset.validation, evaluation_set, self.environment)
+        assert found.clean is not None
+        accuracies: dict[str, dict[str, float]] = {kind: {} for kind in self.suite.types}
+        for (kind, severity), outcomes in found.cells.items():
+            accuracies[kind][str(severity)] = outcomes.accuracy
         return Scores(
             split="val",
             n_images=len(self.dataset.validation),
-            clean_accuracy=clean_accuracy,
+            n_corrupted=len(evaluation_set.labels),
+            clean_accuracy=found.clean.accuracy,
             accuracies=accuracies,
-            families=self.families,
+            families=self.suite.families,
+            seen_types=seen_types,
+            exposure=exposures(self.suite, seen_types),
+            mean_over=self.suite.mean_over,
             **finetuning,
         )

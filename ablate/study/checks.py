@@ -84,6 +84,11 @@ def _distinct_severities(study: Study) -> Rules:
     yield from _distinct(("robustness", "severities"), study.robustness.severities)
 
 
+def _distinct_corruptions(study: Study) -> Rules:
+    if not isinstance(study.robustness.suite, str):
+        yield from _distinct(("robustness", "suite"), study.robustness.suite)
+
+
 def _distinct_families(study: Study) -> Rules:
     yield from _distinct(("augment", "families"), study.augment.families)
 
@@ -206,6 +211,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("search.pruner", "finetune.budget"), _pruner),
     (("objectives", "search.reference_point"), _reference_point),
     (("robustness.severities",), _distinct_severities),
+    (("robustness.suite",), _distinct_corruptions),
     (("augment.families",), _distinct_families),
     (("loss.fma.layers",), _distinct_layers),
     (("augment.types",), _distinct_types),

@@ -34,6 +34,8 @@ _NOT_IN_SECTIONS = (
     "dataset.unlabeled",
     "dataset.validation.path",
     "baseline.checkpoint",
+    "robustness.frost_images",
+    "robustness.stored_gb",
 )
 
 

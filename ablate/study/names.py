@@ -17,6 +17,8 @@ KnownNames = Mapping[str, Sequence[str]]
 NamesFor = Callable[[str], KnownNames]
 
 _NOUNS = {"dataset.name": "data set", "model.name": "model", "augment.families": "family"}
+# A key whose list is of other names than its text is.
+LISTED = {"robustness.suite": "robustness.corruptions"}
 # What a key may say instead of a name.
 _WORDS = {"loss.fma.layers": "taps"}
 
@@ -86,6 +88,8 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if key == "loss.terms" and isinstance(value, str):
         yield from (((), rule) for rule in _term_rules(value, names.get(key)))
         return
+    if key in LISTED and isinstance(value, list | tuple):
+        key = LISTED[key]
     known = names.get(key)
     if isinstance(known, ImportedNames):
         rule = known.refusal(value) if isinstance(value, str) else None

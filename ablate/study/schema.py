@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.space.schema import space_definitions
 from ablate.study.keys import BY_NAME, all_keys
-from ablate.study.names import KnownNames, OpenNames
+from ablate.study.names import LISTED, KnownNames, OpenNames
 from ablate.study.settings import Study
 
 _METRICS = ("objectives.metric", "search.pruner.metric")
@@ -25,8 +25,14 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ablate study"
+    for key, listed in LISTED.items():
+        _branch(_property(schema, key), "array")["items"]["enum"] = list(names.get(listed, ()))
     for key, known in names.items():
-        if isinstance(known, OpenNames) or key in _METRICS:
+        if key in LISTED.values():
+            continue
+        if key in LISTED:
+            _branch(_property(schema, key), "string")["enum"] = list(known)
+        elif isinstance(known, OpenNames) or key in _METRICS:
             _suggest(_property(schema, key), list(known))
         elif known:
             _enumerate(_property(schema, key), key, list(known))

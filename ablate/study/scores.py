@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
+
+Exposure = Literal["seen_type", "seen_family", "unseen"]
+"""What a network has seen of a type in its finetuning: the type, others of its family, neither."""
+
+EXPOSURES: tuple[Exposure, ...] = ("seen_type", "seen_family", "unseen")
 
 COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 """What a finetuning took: metrics that are no accuracy, of which less is better."""
@@ -22,7 +27,10 @@ class Scores:
         clean_accuracy: on the images as they are.
         accuracies: type -> severity (as text, "1" to "5") -> accuracy.
         families: family -> its types, in the order of the suite.
-        seen_types: types that the network was finetuned on, scored or not.
+        seen_types: training distortions that the network was finetuned on, scored or not.
+        exposure: scored type -> what was seen of it; empty in studies of before there was one.
+        mean_over: what `robust_accuracy` is the mean of, "families" or "types".
+        n_corrupted: images in each corrupted copy; 0: all of the split.
         epochs: passes over the training images in this finetuning.
         student_images: images that went forward and backward through the network.
         train_seconds: wall time of the finetuning, without scoring.
@@ -41,6 +49,9 @@ class Scores:
     train_seconds: float = 0.0
     teacher_images: int = 0
     train_flops: int = 0
+    exposure: Mapping[str, Exposure] = field(default_factory=dict)
+    mean_over: Literal["families", "types"] = "families"
+    n_corrupted: int = 0
 
     def type_accuracy(self, kind: str) -> float:
         """Mean over the severities of one distortion type."""
@@ -52,18 +63,25 @@ class Scores:
 
     @property
     def robust_accuracy(self) -> float:
-        """Mean over families of the mean over their types, so that every family weighs the same."""
+        """Mean over types, or over families of the mean over their types: `mean_over`."""
+        if self.mean_over == "types":
+            return self._mean(list(self.accuracies))
         return fmean(self.family_accuracy(family) for family in self.families)
 
-    @property
-    def robust_accuracy_seen(self) -> float:
-        """Mean over the scored types that it was finetuned on; NaN where there is none."""
-        return self._mean([kind for kind in self.accuracies if kind in self.seen_types])
+    def exposed_accuracy(self, exposure: Exposure) -> float:
+        """Mean over the scored types of which this was seen; NaN where there is none."""
+        return self._mean([kind for kind in self.accuracies if self.exposure_of(kind) == exposure])
+
+    def exposure_of(self, kind: str) -> Exposure:
+        """What was seen of a scored type."""
+        unknown: Exposure = "seen_type" if kind in self.seen_types else "unseen"
+        return self.exposure.get(kind, unknown)
 
     @property
-    def robust_accuracy_unseen(self) -> float:
-        """Mean over the scored types that it was not finetuned on; NaN where there is none."""
-        return self._mean([kind for kind in self.accuracies if kind not in self.seen_types])
+    def overlaps(self) -> bool:
+        """Whether `robust_accuracy` has types in it that were trained on, so that it cannot be
+        compared with that of methods which hold them out."""
+        return any(self.exposure_of(kind) == "seen_type" for kind in self.accuracies)
 
     def _mean(self, kinds: Sequence[str]) -> float:
         return fmean(self.type_accuracy(kind) for kind in kinds) if kinds else math.nan
@@ -74,9 +92,9 @@ class Scores:
         named = {
             f"{split}_clean_accuracy": self.clean_accuracy,
             f"{split}_robust_accuracy": self.robust_accuracy,
-            f"{split}_robust_accuracy_seen": self.robust_accuracy_seen,
-            f"{split}_robust_accuracy_unseen": self.robust_accuracy_unseen,
         }
+        for exposure in EXPOSURES:
+            named[f"{split}_robust_accuracy_{exposure}"] = self.exposed_accuracy(exposure)
         for family in self.families:
             named[f"{split}_accuracy.{family}"] = self.family_accuracy(family)
         for kind, by_severity in self.accuracies.items():
@@ -118,10 +136,14 @@ def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
 
 
 def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:
-    """The names that an objective of a search may have, for a suite of these families."""
+    """The names that an objective of a search may have, for a suite of these families.
+
+    The means by exposure are left out: they are NaN for a trial that has seen every type, or none.
+    """
     accuracies = {
         kind: {str(severity): 0.0 for severity in severities}
         for kinds in families.values()
         for kind in kinds
     }
-    return list(Scores("val", 0, 0.0, accuracies, families).metrics())
+    names = Scores("val", 0, 0.0, accuracies, families).metrics()
+    return [name for name in names if not name.endswith(EXPOSURES)]

@@ -61,10 +61,27 @@ __all__ = [
 
 
 class RobustnessSettings(Settings):
-    suite: str = "families"
+    suite: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = Field(
+        "families", description="A suite, or a list of corruptions of the benchmark."
+    )
     severities: Annotated[
         tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1, strict=False)
     ] = (1, 3, 5)
+    images: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Images in each corrupted copy, of every class alike; None: all of the "
+        "validation split. Clean accuracy is that of all.",
+    )
+    frost_images: str | None = Field(
+        None,
+        description="Folder with photographs of frost; None: a procedural texture stands for "
+        "them, and every result says so.",
+    )
+    stored_gb: Annotated[float, Field(ge=0)] = Field(
+        4.0,
+        description="A set of corrupted copies up to this size is kept in the cache; a larger one "
+        "is made anew for each trial, with the same bytes.",
+    )
     seed: Seed = Field(0, description="Seed of the corrupted evaluation sets.")
 
 

@@ -9,6 +9,7 @@ import torch
 from ablate.errors import DataError
 from ablate.finetune.data.dataset import Source, Split, channel_statistics, digest_images
 from ablate.finetune.data.split import (
+    draw_stratified,
     sample_stratified,
     split_stratified,
     split_validation,
@@ -136,6 +137,26 @@ def test_a_fraction_of_images_without_labels() -> None:
 def test_a_fraction_leaves_every_class_an_image() -> None:
     split = make_split([0] * 100 + [1] * 20)
     assert sorted(take_fraction(split, 0.01, seed=0).labels.tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 10, 37, 59])
+def test_a_draw_has_so_many_images_of_all_classes_alike(count: int) -> None:
+    labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 30)[torch.randperm(60)]
+    rows = draw_stratified(labels, count, seed=0)
+    assert len(set(rows.tolist())) == len(rows) == count
+    assert rows.tolist() == sorted(rows.tolist())
+    found = torch.bincount(labels[rows], minlength=3)
+    for number, size in zip(found.tolist(), (10, 20, 30), strict=True):
+        assert abs(number - count * size / 60) < 1.5
+    assert torch.equal(rows, draw_stratified(labels, count, seed=0))
+    assert draw_stratified(labels, 60, seed=0).tolist() == list(range(60))
+
+
+def test_a_draw_follows_its_seed() -> None:
+    labels = torch.arange(1000) % 10
+    one, other = (draw_stratified(labels, 50, seed=seed) for seed in (0, 1))
+    assert not torch.equal(one, other)
+    assert torch.bincount(labels[one]).tolist() == [5] * 10
 
 
 def test_a_sample_has_every_class() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
-from example_records import BEGAN, example_record, example_row
+from example_records import BEGAN, example_record, example_row, example_scores
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,11 @@ from ablate.report.figures.pareto import plot_pareto
 from ablate.report.status import status_rows, status_table
 from ablate.report.tables import front_rows, front_table
 from ablate.report.trials import trials_table
+from ablate.robustness.corruption import APPROXIMATE_FROST
 
+OVERLAPPING = (
+    "types trained on are among the scored: not comparable with methods that hold them out"
+)
 NOW = BEGAN.timestamp()
 MARK = "validation seen by the baseline"
 
@@ -47,3 +52,32 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
     ]
     assert len(shown) == 8
     assert [MARK in one for one in shown] == [saw_validation] * 8
+
+
+@pytest.mark.parametrize(("trained_on", "marked"), [(("gaussian_noise",), True), ((), False)])
+def test_scores_over_types_that_were_trained_on_are_marked(
+    trained_on: tuple[str, ...], marked: bool
+) -> None:
+    scores = replace(example_scores(0.94, 0.7), seen_types=trained_on)
+    row = example_row(0, (0.94, 0.7), scores=scores)
+    info = pareto_info(example_record([row]))
+    assert (OVERLAPPING in info.marks) is marked
+    assert (OVERLAPPING in text(front_table(info))) is marked
+
+
+@pytest.mark.parametrize(("photographs", "marked"), [(None, True), ("photographs", False)])
+def test_frost_without_photographs_is_marked(photographs: str | None, marked: bool) -> None:
+    robustness = {"suite": "cifar10c", "frost_images": photographs}
+    info = pareto_info(example_record([example_row(0, (0.94, 0.7))], robustness=robustness))
+    assert (APPROXIMATE_FROST in info.marks) is marked
+
+
+def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images() -> None:
+    scores = example_scores(0.94, 0.7)
+    record = example_record([example_row(0, (0.94, 0.7), scores=scores)], references={})
+    shown = text(front_table(pareto_info(record)))
+    assert "n = 359 images, robust = mean over families of the mean over types" in shown
+    of_types = replace(scores, mean_over="types", n_corrupted=100)
+    record = example_record([example_row(0, (0.94, 0.7), scores=of_types)], references={})
+    shown = text(front_table(pareto_info(record)))
+    assert "n = 359 images, 100 of them corrupted, robust = mean over types" in shown

@@ -23,7 +23,7 @@ from ablate.report.numbers import (
     ("metric", "label"),
     [
         ("val_clean_accuracy", "Clean accuracy"),
-        ("test_robust_accuracy_unseen", "Robust accuracy, unseen types"),
+        ("test_robust_accuracy_unseen", "Robust accuracy, unseen families"),
         ("val_accuracy.noise", "Accuracy, noise"),
         ("val_accuracy.gaussian_noise.3", "Accuracy, gaussian_noise, severity 3"),
         ("train_seconds", "Training time (s)"),

@@ -94,10 +94,13 @@ def test_hover_has_every_parameter_and_score() -> None:
         "Clean accuracy: <b>94.0</b> (-1.0 against the baseline)",
         "Robust accuracy: <b>70.0</b> (+10.0 against the baseline)",
     ]
-    assert "Robust accuracy, unseen types: 80.0" in lines
+    assert "Robust accuracy, unseen families: 80.0" in lines
     assert "<b>noise: 60.0</b>" in lines
     assert "  gaussian_blur: 80.0 = mean of 85.0 / 80.0 / 75.0 (severity 1 / 3 / 5)" in lines
-    assert "  impulse_noise: 60.0 = mean of 65.0 / 60.0 / 55.0 (severity 1 / 3 / 5, seen)" in lines
+    assert (
+        "  impulse_noise: 60.0 = mean of 65.0 / 60.0 / 55.0 (severity 1 / 3 / 5, trained on)"
+        in lines
+    )
     assert "trained in 20 s" in lines
 
 
@@ -107,7 +110,8 @@ def test_title_and_facts() -> None:
     facts = layout.title.subtitle.text.replace("<br>", " · ")
     assert facts == (
         "3 of 16 trials complete · digits, resnet8 · validation, n = 359 images, single seed (0)"
-        " · hypervolume 0.014, reference point (85.0, 60.0) · faint: dominated"
+        " · hypervolume 0.014, reference point (85.0, 60.0) · types trained on are "
+        "among the scored: not comparable with methods that hold them out · faint: dominated"
     )
     assert layout.xaxis.title.text == "Clean accuracy (validation)"
     assert layout.xaxis.tickformat == ".3~%"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,92 +17,182 @@ from ablate import distortion
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 from ablate.finetune.data.dataset import Split, digest_images
-from ablate.robustness.evaluation_set import corrupt_images, obtain_evaluation_set
+from ablate.robustness import code_version as code_version_module
+from ablate.robustness import corruption
+from ablate.robustness.evaluation_set import EvaluationSet, block_size, corrupt_block
+from ablate.robustness.suites import Suite, find_suite
 from ablate.study.seeds import derive_seed
 
 TYPES = ("gaussian_noise", "contrast")
+SUITE = Suite(
+    "two", {"noise": TYPES[:1], "photometric": TYPES[1:]}, "distortion", mean_over="families"
+)
+
+
+def obtain(
+    split: Split,
+    severities: tuple[int, ...],
+    seed: int,
+    cache: Path | None,
+    suite: Suite = SUITE,
+) -> EvaluationSet:
+    return EvaluationSet(split, suite, severities, seed, cache)
+
+
+def read(made: EvaluationSet, kind: str, severity: int) -> torch.Tensor:
+    return torch.cat(list(made.blocks(kind, severity)))
+
+
+def read_all(made: EvaluationSet) -> torch.Tensor:
+    cells = [(kind, severity) for kind in made.suite.types for severity in made.severities]
+    return torch.stack([read(made, *cell) for cell in cells])
 
 
 def entries(cache: Path) -> list[Path]:
     return sorted((cache / "evaluation").glob("*/images.npy"))
 
 
-def test_axes_are_type_severity_and_image(tmp_path: Path, split: Split) -> None:
-    made = obtain_evaluation_set(split, TYPES, (1, 5), 0, tmp_path)
-    assert (made.types, made.severities) == (TYPES, (1, 5))
-    assert made.images.dtype == torch.uint8
-    assert made.images.shape == (2, 2, 20, 3, 8, 8)
-
-
 def test_each_cell_is_its_distortion_at_a_fifth_of_the_severity(
     tmp_path: Path, split: Split
 ) -> None:
-    made = obtain_evaluation_set(split, TYPES, (1, 3), 7, tmp_path)
-    for row, kind in enumerate(TYPES):
-        for column, severity in enumerate((1, 3)):
+    made = obtain(split, (1, 3), 7, tmp_path)
+    for kind in TYPES:
+        for severity in (1, 3):
             generator = make_generator(derive_seed(7, "evaluation", kind, severity, 0), "cpu")
             strength = torch.full((20,), severity / 5)
             floats = distortion.load(kind)(split.images.float() / 255, strength, generator)
-            expected = (floats * 255).round().byte()
-            assert torch.equal(made.images[row, column], expected)
+            assert torch.equal(read(made, kind, severity), (floats * 255).round().byte())
 
 
-def test_higher_severity_is_further_away(tmp_path: Path, split: Split) -> None:
-    made = obtain_evaluation_set(split, TYPES, (1, 3, 5), 0, tmp_path)
-    away = (made.images.float() - split.images.float()).abs().mean(dim=(2, 3, 4, 5))
-    assert (away.diff(dim=1) > 0).all()
+def test_a_corruption_goes_by_the_table_that_its_suite_names(split: Split) -> None:
+    small, large = (
+        Suite("one", {"digital": ("contrast",)}, "corruption", "types", scale)
+        for scale in ("cifar", "imagenet")
+    )
+    (weak,), (strong,) = (
+        obtain(split, (5,), 0, None, suite).blocks("contrast", 5) for suite in (small, large)
+    )
+    # Contrast of 0.15 and of 0.05.
+    weakly, strongly = (copy.float().std(dim=(2, 3)).mean().item() for copy in (weak, strong))
+    assert weakly == pytest.approx(3 * strongly, rel=0.2)  # bytes are cut
+
+
+@pytest.mark.parametrize("suite", [SUITE, find_suite(["gaussian_noise", "contrast"])])
+def test_what_is_made_when_read_has_the_bytes_of_what_is_kept(
+    tmp_path: Path, split: Split, suite: Suite
+) -> None:
+    kept, made = (obtain(split, (2, 4), 3, cache, suite) for cache in (tmp_path, None))
+    assert torch.equal(read_all(kept), read_all(made))
+    assert torch.equal(read_all(made), read_all(made))  # a second reading too
+    assert kept.identity == made.identity
+    assert len(entries(tmp_path)) == 4
 
 
 def test_the_second_time_it_is_read(tmp_path: Path, split: Split) -> None:
-    first = obtain_evaluation_set(split, TYPES, (1,), 0, tmp_path)
-    (file,) = entries(tmp_path)
-    written = file.stat().st_mtime_ns
-    again = obtain_evaluation_set(split, TYPES, (1,), 0, tmp_path)
-    assert torch.equal(again.images, first.images)
-    assert entries(tmp_path) == [file]
-    assert file.stat().st_mtime_ns == written
+    first = read_all(obtain(split, (1,), 0, tmp_path))
+    written = {file: file.stat().st_mtime_ns for file in entries(tmp_path)}
+    assert torch.equal(read_all(obtain(split, (1,), 0, tmp_path)), first)
+    assert {file: file.stat().st_mtime_ns for file in entries(tmp_path)} == written
 
 
-def test_what_changes_it_makes_another(tmp_path: Path, split: Split) -> None:
-    other = split.take(torch.arange(19))
-    obtain_evaluation_set(split, TYPES, (1,), 0, tmp_path)
-    obtain_evaluation_set(split, TYPES, (2,), 0, tmp_path)
-    obtain_evaluation_set(split, TYPES[:1], (1,), 0, tmp_path)
-    obtain_evaluation_set(split, TYPES, (1,), 1, tmp_path)
-    obtain_evaluation_set(other, TYPES, (1,), 0, tmp_path)
+def test_suites_share_the_cells_that_they_have_in_common(tmp_path: Path, split: Split) -> None:
+    read_all(obtain(split, (1, 2), 0, tmp_path, find_suite(["contrast", "pixelate"])))
+    read_all(obtain(split, (2, 3), 0, tmp_path, find_suite(["contrast"])))
     assert len(entries(tmp_path)) == 5
+
+
+def test_what_changes_a_cell_makes_another(tmp_path: Path, split: Split) -> None:
+    made = obtain(split, (1,), 0, tmp_path)
+    others = [
+        obtain(split, (2,), 0, tmp_path),
+        obtain(split, (1,), 1, tmp_path),
+        obtain(split.take(torch.arange(19)), (1,), 0, tmp_path),
+        obtain(split, (1,), 0, tmp_path, find_suite(["gaussian_noise"])),
+    ]
+    identities = {made.identity}
+    for number, other in enumerate([made, *others], start=1):
+        read(other, "gaussian_noise", other.severities[0])
+        identities.add(other.identity)
+        assert len(entries(tmp_path)) == number == len(identities)
+
+
+def test_a_changed_parameter_cannot_hit_an_old_entry(
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = find_suite(["contrast"])
+    before = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
+    known = corruption.load("contrast")
+    table = [*known.tables["cifar"]]
+    table[2] = (0.39,)
+    changed = dataclasses.replace(known, tables={**known.tables, "cifar": tuple(table)})
+    monkeypatch.setattr(corruption, "load", lambda name: changed)
+    after = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
+    assert not torch.equal(before, after)
+    assert len(entries(tmp_path)) == 2
+
+
+def test_changed_code_cannot_hit_an_old_entry(
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = obtain(split, (1,), 0, tmp_path)
+    read(made, "contrast", 1)
+    monkeypatch.setattr("ablate.robustness.evaluation_set.code_version", lambda: "another")
+    again = obtain(split, (1,), 0, tmp_path)
+    read(again, "contrast", 1)
+    assert len(entries(tmp_path)) == 2
+    assert again.identity != made.identity
+
+
+def test_an_entry_says_what_it_is(tmp_path: Path, split: Split) -> None:
+    made = obtain(split, (3,), 5, tmp_path, find_suite(["contrast"]))
+    read(made, "contrast", 3)
+    (file,) = entries(tmp_path)
+    about = json.loads((file.parent / "about.json").read_text())
+    assert about["set"] == made.identity
+    assert (about["type"], about["severity"], about["seed"]) == ("contrast", 3, 5)
+    assert (about["scale"], about["parameters"]) == ("cifar", [0.4])
 
 
 def test_draws_follow_the_seed(tmp_path: Path, split: Split) -> None:
     one, same, other = (
-        obtain_evaluation_set(split, TYPES[:1], (3,), seed, tmp_path / str(place)).images
+        read(obtain(split, (3,), seed, tmp_path / str(place)), "gaussian_noise", 3)
         for place, seed in enumerate((0, 0, 1))
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_every_chunk_and_severity_has_its_own_draws(tmp_path: Path) -> None:
+def test_every_block_and_severity_has_its_own_draws(tmp_path: Path) -> None:
     grey = torch.full((1024, 1, 8, 8), 128, dtype=torch.uint8)
     labels = torch.zeros(1024, dtype=torch.int64)
     split = Split(grey, labels, digest_images(grey.numpy(), labels.numpy()))
-    (images,) = obtain_evaluation_set(split, TYPES[:1], (1, 2), 0, tmp_path).images
+    images = read_all(obtain(split, (1, 2), 0, tmp_path))[:2]
     assert not torch.equal(images[0, :512], images[0, 512:])
     noise = images.float() - 128
     similarity = torch.corrcoef(noise.flatten(1))[0, 1]
     assert abs(similarity) < 0.05
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(8, 8, 512), (32, 32, 512), (64, 64, 128), (224, 224, 10)]
+)
+def test_blocks_of_large_images_are_small(height: int, width: int, size: int) -> None:
+    assert block_size(height, width) == size
+
+
+def test_an_image_of_any_size_has_a_block() -> None:
+    assert block_size(2000, 3000) == 1
+
+
 def test_a_damaged_entry_is_made_again(tmp_path: Path, split: Split) -> None:
-    first = obtain_evaluation_set(split, TYPES, (1,), 0, tmp_path).images.clone()
+    first = read(obtain(split, (1,), 0, tmp_path), "contrast", 1).clone()
     (file,) = entries(tmp_path)
     file.write_bytes(file.read_bytes()[:-100])
-    again = obtain_evaluation_set(split, TYPES, (1,), 0, tmp_path)
-    assert torch.equal(again.images, first)
+    assert torch.equal(read(obtain(split, (1,), 0, tmp_path), "contrast", 1), first)
 
 
 def _obtain(split: Split, cache: Path) -> None:
-    obtain_evaluation_set(split, TYPES, (1, 2, 3), 0, cache)
+    read_all(obtain(split, (1, 2, 3), 0, cache))
 
 
 def test_two_processes_make_it_once(tmp_path: Path, split: Split) -> None:
@@ -108,16 +203,66 @@ def test_two_processes_make_it_once(tmp_path: Path, split: Split) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    assert len(entries(tmp_path)) == 1
+    assert len(entries(tmp_path)) == 6
+    assert not list((tmp_path / "evaluation").glob(".*"))
 
 
-def test_bytes_are_rounded() -> None:
+def test_a_distortions_bytes_are_rounded_and_a_corruptions_cut() -> None:
     images = torch.full((1, 1, 8, 8), 100, dtype=torch.uint8)
-    corrupted = corrupt_images(images, "contrast", 5, seed=0)
+    images[..., :4] = 101
+    distorted, corrupted = (
+        corrupt_block(images, suite, "contrast", 1, seed=0, start=0)
+        for suite in (SUITE, find_suite(["contrast"]))
+    )
+    # About the mean of 100.5: 0.82 and 0.75 of half a level away.
+    assert distorted.unique().tolist() == [100, 101]
     assert corrupted.unique().tolist() == [100]
 
 
-def test_unknown_type(tmp_path: Path, split: Split) -> None:
+def test_an_unknown_type_leaves_nothing(tmp_path: Path, split: Split) -> None:
+    suite = dataclasses.replace(SUITE, families={"photometric": ("contrasts",)})
     with pytest.raises(ParameterError, match="Did you mean contrast"):
-        obtain_evaluation_set(split, ("contrasts",), (1,), 0, tmp_path)
+        read(obtain(split, (1,), 0, tmp_path, suite), "contrasts", 1)
     assert not entries(tmp_path)
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """In a process of its own that may write files of 1 MB: as on a disk that has no more."""
+    script = f"""
+import resource, signal, torch
+from pathlib import Path
+from ablate.errors import InfrastructureError, UsageError
+from ablate.finetune.data.dataset import Split
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.suites import find_suite
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+split = Split(torch.zeros(1000, 3, 32, 32, dtype=torch.uint8), torch.zeros(1000).long(), "zeros")
+made = EvaluationSet(split, find_suite(["contrast"]), (1,), 0, Path({str(tmp_path)!r}))
+try:
+    list(made.blocks("contrast", 1))
+except (InfrastructureError, UsageError) as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "File too large" in done.stdout
+    assert not entries(tmp_path)
+    assert not [left for left in (tmp_path / "evaluation").iterdir() if left.is_dir()]
+
+
+def test_an_entry_of_another_kind_is_made_again(tmp_path: Path, split: Split) -> None:
+    first = read(obtain(split, (1,), 0, tmp_path), "contrast", 1).clone()
+    (file,) = entries(tmp_path)
+    np.save(file, np.zeros(first.shape, dtype=np.float64))
+    assert torch.equal(read(obtain(split, (1,), 0, tmp_path), "contrast", 1), first)
+
+
+def test_the_code_and_libraries_of_pixels_are_in_the_key() -> None:
+    package = Path(code_version_module.__file__).parents[1]
+    patterns = code_version_module._SOURCES
+    named = {file.relative_to(package) for one in patterns for file in package.glob(one)}
+    for source in ("robustness/evaluation_set.py", "robustness/corruption/kind.py"):
+        assert Path(source) in named
+    assert len(named) > 40

@@ -1,51 +1,159 @@
-"""The corruption suites by name."""
+"""The suites by name, and what a network has seen of them."""
 
 from __future__ import annotations
 
 import pytest
 
-from ablate.distortion import FAMILIES
+from ablate import distortion
 from ablate.errors import ParameterError
-from ablate.robustness.suites import SUITES, suite_families
+from ablate.robustness import corruption
+from ablate.robustness.suites import (
+    SUITES,
+    Suite,
+    approximations,
+    exposures,
+    find_suite,
+    restrict,
+)
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_has_families_of_known_types(name: str) -> None:
-    families = suite_families(name)
-    assert families
-    for family, types in families.items():
+    suite = find_suite(name)
+    assert suite.name == name
+    of = distortion.FAMILIES if suite.made_by == "distortion" else corruption.FAMILIES
+    for family, types in suite.families.items():
         assert types
         assert len(set(types)) == len(types)
-        assert set(types) <= set(FAMILIES[family])
+        assert set(types) <= set(of[family])
 
 
 def test_families_is_what_published_figures_stand_on() -> None:
-    assert suite_families("families") == {
+    assert find_suite("families").families == {
         "noise": ("gaussian_noise", "impulse_noise"),
         "blur": ("gaussian_blur",),
         "photometric": ("brightness", "contrast", "saturation"),
     }
 
 
-def test_families_all_is_every_type() -> None:
-    assert suite_families("families_all") == FAMILIES
-    # The costs that the docstring of `SUITES` gives, at 3 severities.
-    counts = [sum(map(len, suite_families(name).values())) for name in SUITES]
-    assert [3 * count for count in counts] == [18, 48]
+def test_the_benchmarks_have_their_fifteen_and_four() -> None:
+    counts = {name: len(find_suite(name).types) for name in SUITES}
+    assert counts == {
+        "families": 6,
+        "families_all": 16,
+        "cifar10c": 15,
+        "cifar10c_extra": 4,
+        "imagenetc": 15,
+        "all": 19,
+    }
+    assert find_suite("cifar10c").families == {
+        "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+        "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+        "weather": ("snow", "frost", "fog", "brightness"),
+        "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    }
+    scales = {name: find_suite(name).scale for name in SUITES}
+    assert (scales["cifar10c"], scales["imagenetc"], scales["all"]) == ("cifar", "imagenet", None)
 
 
-@pytest.mark.parametrize("name", SUITES)
-def test_a_suite_is_a_copy(name: str) -> None:
-    suite_families(name).clear()
-    assert suite_families(name)
+def test_the_benchmarks_mean_is_over_types_and_ours_over_families() -> None:
+    assert find_suite("families_all").mean_over == "families"
+    assert {find_suite(name).mean_over for name in ("cifar10c", "imagenetc", "all")} == {"types"}
+
+
+def test_a_list_is_a_suite_in_the_order_of_every_table() -> None:
+    suite = find_suite(["fog", "shot_noise", "gaussian_noise"])
+    assert suite == Suite(
+        "custom",
+        {"noise": ("gaussian_noise", "shot_noise"), "weather": ("fog",)},
+        "corruption",
+        "types",
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("family", "families"), ("families-all", "families_all")]
+    ("name", "message"),
+    [
+        (
+            "family",
+            "robustness.suite: must be a known suite, got 'family'. Did you mean families?",
+        ),
+        ("cifar10-c", "robustness.suite: must be a known suite, got 'cifar10-c'. Did you mean "),
+        ("fog", "robustness.suite: must be a known suite, got 'fog'. Write [fog]."),
+        (
+            ["fogg"],
+            "robustness.suite: a list must name corruptions, got 'fogg'. Did you mean fog?",
+        ),
+        (
+            ["hue"],
+            "robustness.suite: a list must name corruptions, got 'hue'. Known: gaussian_noise",
+        ),
+        (
+            [],
+            "robustness.suite: a list must name at least one corruption, got none. Add one, or "
+            "name a suite.",
+        ),
+    ],
 )
-def test_unknown_suite_suggests_the_nearest(name: str, nearest: str) -> None:
+def test_an_unknown_suite_is_refused(name: str | list[str], message: str) -> None:
     with pytest.raises(ParameterError) as error:
-        suite_families(name)
-    assert str(error.value) == (
-        f"robustness.suite: must be a known suite, got {name!r}. Did you mean {nearest}?"
-    )
+        find_suite(name)
+    assert str(error.value).startswith(message)
+
+
+def test_what_was_seen_of_the_benchmark() -> None:
+    seen = exposures(find_suite("all"), ["gaussian_noise", "jpeg", "saturation"])
+    assert seen["gaussian_noise"] == "seen_type"
+    assert seen["jpeg_compression"] == "seen_type"  # under another name
+    assert seen["saturate"] == "seen_type"
+    assert seen["shot_noise"] == "seen_family"
+    assert seen["pixelate"] == "seen_family"
+    assert seen["brightness"] == seen["contrast"] == "seen_family"  # photometric, as saturation
+    unseen = {kind for kind, exposure in seen.items() if exposure == "unseen"}
+    assert unseen == {
+        *corruption.FAMILIES["blur"],
+        *("snow", "frost", "fog", "spatter", "elastic_transform"),
+    }
+
+
+def test_what_was_seen_of_the_training_distortions() -> None:
+    seen = exposures(find_suite("families"), ["gaussian_blur", "hue"])
+    assert seen == {
+        "gaussian_noise": "unseen",
+        "impulse_noise": "unseen",
+        "gaussian_blur": "seen_type",
+        "brightness": "seen_family",
+        "contrast": "seen_family",
+        "saturation": "seen_family",
+    }
+    assert set(exposures(find_suite("families"), ()).values()) == {"unseen"}
+
+
+def test_some_types_of_a_suite() -> None:
+    found = restrict(find_suite("cifar10c"), ["snow", "shot_noise", "fog"])
+    assert found.families == {"noise": ("shot_noise",), "weather": ("snow", "fog")}
+    assert (found.name, found.scale) == ("cifar10c", "cifar")
+    for types, message in (
+        (["spatter"], "types: must be of the suite cifar10c, got 'spatter'. "),
+        (["fogg"], "types: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
+        ([], "types: must name at least one type, got none. Leave it out for all."),
+    ):
+        with pytest.raises(ParameterError) as error:
+            restrict(find_suite("cifar10c"), types)
+        assert str(error.value).startswith(message)
+
+
+def test_frost_without_photographs_is_said() -> None:
+    assert approximations(find_suite("cifar10c"), None) == (corruption.APPROXIMATE_FROST,)
+    assert approximations(find_suite("cifar10c"), "photographs") == ()
+    assert approximations(find_suite("cifar10c_extra"), None) == ()
+    assert approximations(find_suite("families"), None) == ()
+
+
+def test_a_training_distortion_of_every_corruption_exists() -> None:
+    trained = [kind for kinds in distortion.FAMILIES.values() for kind in kinds]
+    seen = exposures(find_suite("all"), trained)
+    relatives = {kind for kind, exposure in seen.items() if exposure != "unseen"}
+    assert relatives == set(corruption.CORRUPTIONS) - {
+        *("snow", "frost", "fog", "spatter", "elastic_transform")
+    }

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import DataError, ParameterError
 from ablate.finetune.checkpoint import CheckpointError, export_weights
+from ablate.robustness.corruption import APPROXIMATE_FROST
 from ablate.robustness.trial import TrialRun
 from ablate.robustness.workbench import Workbench
 from ablate.study.params import PLAIN
@@ -288,15 +290,82 @@ def test_the_suite_of_all_families(bench: Workbench, cache: Path) -> None:
     study = STUDY.with_values({"robustness.suite": "families_all", "robustness.severities": [5]})
     scores = run_whole(Workbench.get(study, Path(), cache))
     assert set(scores.accuracies) == {kind for kinds in FAMILIES.values() for kind in kinds}
-    unseen = [kind for kind in scores.accuracies if kind not in CORE["noise"]]
-    expected = sum(scores.type_accuracy(kind) for kind in unseen) / len(unseen)
-    assert scores.robust_accuracy_unseen == pytest.approx(expected)
+    parts = {
+        "seen_type": list(CORE["noise"]),
+        "seen_family": [kind for kind in FAMILIES["noise"] if kind not in CORE["noise"]],
+        "unseen": [k for family, kinds in FAMILIES.items() if family != "noise" for k in kinds],
+    }
+    metrics = scores.metrics()
+    for exposure, kinds in parts.items():
+        expected = sum(scores.type_accuracy(kind) for kind in kinds) / len(kinds)
+        assert metrics[f"val_robust_accuracy_{exposure}"] == pytest.approx(expected)
+    assert scores.overlaps
+
+
+def test_the_benchmark_as_a_suite(bench: Workbench, cache: Path) -> None:
+    study = STUDY.with_values({"robustness.suite": ["gaussian_noise", "contrast", "pixelate"]})
+    scores = run_whole(Workbench.get(study, Path(), cache))
+    assert scores.families == {"noise": ("gaussian_noise",), "digital": ("contrast", "pixelate")}
+    # The mean over types, as the benchmark has it, and not over the two families.
+    means = [scores.type_accuracy(kind) for kind in scores.accuracies]
+    assert scores.robust_accuracy == pytest.approx(sum(means) / 3)
+    assert scores.exposure == {
+        "gaussian_noise": "seen_type",
+        "contrast": "unseen",
+        "pixelate": "unseen",
+    }
+
+
+def test_fewer_images_are_corrupted_and_all_are_scored_as_they_are(
+    bench: Workbench, cache: Path
+) -> None:
+    capped = Workbench.get(STUDY.with_values({"robustness.images": 50}), Path(), cache)
+    scores, of_all = capped.prepare().baseline_scores, bench.prepare().baseline_scores
+    assert (scores.n_images, scores.n_corrupted) == (of_all.n_images, 50)
+    assert scores.clean_accuracy == of_all.clean_accuracy
+    drawn = capped.evaluation_set.labels.bincount()
+    there = bench.dataset.validation.labels.bincount()
+    assert (drawn - 50 * there / there.sum()).abs().max() < 1.5
+    everything = Workbench.get(STUDY.with_values({"robustness.images": 10**6}), Path(), cache)
+    assert everything.prepare().baseline_scores.accuracies == of_all.accuracies
+
+
+def test_a_set_that_is_too_large_to_keep_gives_the_same_scores(
+    bench: Workbench, cache: Path
+) -> None:
+    kept = bench.evaluation_set.byte_count / 1e9
+    large = Workbench.get(STUDY.with_values({"robustness.stored_gb": kept * 0.99}), Path(), cache)
+    assert large.evaluation_set.cache is None
+    assert bench.evaluation_set.cache is not None
+    assert large.prepare().baseline_scores == bench.prepare().baseline_scores
+
+
+def test_photographs_of_frost_are_part_of_the_data(
+    cache: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    values = {"robustness.suite": ["frost"], "robustness.severities": [3]}
+    made = Workbench.get(STUDY.with_values(values), tmp_path, cache)
+    assert made.prepare().data_digest == bench.dataset.digest
+    (tmp_path / "photographs").mkdir()
+    Image.new("RGB", (250, 200), (180, 200, 220)).save(tmp_path / "photographs" / "one.png")
+    study = STUDY.with_values({**values, "robustness.frost_images": "photographs"})
+    photographed = Workbench.get(study, tmp_path, cache)
+    assert photographed.prepare().data_digest != bench.dataset.digest
+    assert photographed.evaluation_set.identity != made.evaluation_set.identity
+    assert (made.evaluation_set.marks, photographed.evaluation_set.marks) == (
+        (APPROXIMATE_FROST,),
+        (),
+    )
+    # A suite without frost reads no photograph.
+    other = STUDY.with_values({"robustness.frost_images": "nowhere"})
+    assert Workbench.get(other, tmp_path, cache).prepare().data_digest == bench.dataset.digest
 
 
 def test_types_that_are_not_scored_are_seen_all_the_same(bench: Workbench) -> None:
     scores = run_whole(bench, {**VALUES, "augment.types": ["shot_noise", "gaussian_blur"]})
     assert scores.seen_types == ("shot_noise", "gaussian_blur")
-    assert scores.robust_accuracy_seen == scores.type_accuracy("gaussian_blur")
+    assert scores.exposed_accuracy("seen_type") == scores.type_accuracy("gaussian_blur")
+    assert scores.exposure_of("gaussian_noise") == "seen_family"
 
 
 def test_a_layer_that_cannot_be_read_is_said_before_the_first_trial(cache: Path) -> None:

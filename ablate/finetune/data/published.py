@@ -74,7 +74,7 @@ def read_published(
 
         stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         made_from = (published.name, name, image_size, settings.resize, stats)
-        return stored_split(cache, made_from, read)
+        return stored_split(cache, made_from, read, what=f"{published.name}, {name}")
 
     classes = _checked(published, folder, lambda: published.read_classes(folder))
     return Source(classes=tuple(classes), train=part("train"), test=lambda: part("test"))

@@ -57,6 +57,31 @@ def sample_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:
     return split_stratified(labels, count / len(labels), seed)[1]
 
 
+def draw_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:
+    """Indices of `count` images, of every class alike as far as that goes; all where there are
+    fewer.
+
+    Args:
+        labels: int64 `[n]`.
+        count: at least 1. Below one a class, some classes have none.
+        seed: the same seed draws the same images.
+
+    Returns:
+        Ascending, int64.
+    """
+    if len(labels) <= count:
+        return torch.arange(len(labels))
+    random = np.random.RandomState(seed % 2**32)  # its stream is frozen for good
+    classes = labels.numpy()
+    order = random.permutation(len(classes))
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    sizes = np.unique(classes, return_counts=True)[1]
+    # Image i of a class of m stands at (i + u) / m on a line, of which every part then has the
+    # same share of each class.
+    places = np.concatenate([(np.arange(m) + random.random_sample()) / m for m in sizes])
+    return torch.from_numpy(np.sort(by_class[np.argsort(places, kind="stable")[:count]]))
+
+
 def split_stratified(
     labels: Labels, fraction: float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from ablate.finetune.cache import locked, publish_folder
 from ablate.finetune.data.dataset import Split, digest_images
 from ablate.finetune.data.decode import Decoder
 from ablate.finetune.data.listing import Listing
+from ablate.finetune.data.shown import show_name
+from ablate.finetune.inventory import ABOUT, mark_used
 
 _VERSION = 2
 """Counts the ways in which images were decoded and stored; part of the cache's key."""
@@ -36,29 +39,31 @@ class Pixels(NamedTuple):
     chunks: Iterable[np.ndarray]
 
 
-def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels]) -> Split:
+def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, what: str) -> Split:
     """The images that `read` gives, from the cache where they are there.
 
     Args:
         cache: folder that holds `data/`.
         made_from: everything that decides the bytes; its `repr` makes the key.
         read: called where the cache has none; an error leaves nothing behind.
+        what: what they are, for a list of the cache.
 
     Raises:
         UsageError: if the cache cannot be written.
     """
     key = hashlib.sha256(repr((_VERSION, made_from)).encode()).hexdigest()[:32]
     entry = cache / "data" / key
-    if not entry.is_dir():
+    split = _open(entry)
+    if split is None:
         with locked(entry):
-            if not entry.is_dir():
+            split = _open(entry)
+            if split is None:
                 with publish_folder(entry) as temporary:
                     _write(read(), temporary)
-    # Copy on write: torch wants an array that can be written, and nothing writes it.
-    images = np.load(entry / "images.npy", mmap_mode="c")
-    labels = np.load(entry / "labels.npy")
-    digest = (entry / "digest").read_text()
-    return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
+                    (temporary / ABOUT).write_text(json.dumps({"what": what}))
+                split = _open(entry)
+    assert split is not None  # nobody removes an entry whose lock is held
+    return split
 
 
 def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: Path) -> Split:
@@ -73,7 +78,20 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
         labels = np.array([label for _, label, _, _ in listing.files], dtype=np.int64)
         return Pixels(labels, _decode(Decoder.of(listing, image_size, resize)))
 
-    return stored_split(cache, (image_size, resize, listing.classes, listing.files), read)
+    made_from = (image_size, resize, listing.classes, listing.files)
+    return stored_split(cache, made_from, read, what=show_name(listing.root))
+
+
+def _open(entry: Path) -> Split | None:
+    try:
+        # Copy on write: torch wants an array that can be written, and nothing writes it.
+        images = np.load(entry / "images.npy", mmap_mode="c")
+        labels = np.load(entry / "labels.npy")
+        digest = (entry / "digest").read_text()
+    except FileNotFoundError:  # not there yet, or let go just now
+        return None
+    mark_used(entry)
+    return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
 
 
 def _decode(decoder: Decoder) -> Iterable[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.figures.window import Window
-from ablate.report.numbers import plain_text, reference_text
+from ablate.report.numbers import count_texts, plain_text, reference_text
 from ablate.report.style import FAINT_INK, FONT_SIZE
 
 _TITLE_CHARACTERS = 62
@@ -47,8 +47,11 @@ def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
 
 def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
     """What the numbers stand on: n, data, split, seed, hypervolume with its reference."""
-    images = f"n = {info.n_images} images" if info.n_images is not None else None
-    basis = [info.split, images, f"single seed ({info.seed})"]
+    basis = [
+        info.split,
+        *count_texts(info.n_images, info.n_corrupted),
+        f"single seed ({info.seed})",
+    ]
     said = [
         f"{len(info.points)} of {info.trials} trials complete",
         info.subject,

@@ -13,6 +13,8 @@ from ablate.report.numbers import (
 )
 from ablate.study.scores import COSTS, AnyScores, Scores
 
+_SEEN = {"seen_type": ", trained on", "seen_family": ", its family trained on", "unseen": ""}
+
 
 def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
     """A trial in lines of plotly's markup; whatever the study's author wrote is escaped."""
@@ -65,7 +67,7 @@ def _score_lines(info: ParetoInfo, scores: AnyScores) -> list[str]:
         for kind in kinds:
             by_severity = scores.accuracies[kind]
             each = " / ".join(f"{100 * accuracy:.1f}" for accuracy in by_severity.values())
-            seen = ", seen" if kind in scores.seen_types else ""
+            seen = _SEEN[scores.exposure_of(kind)]
             lines.append(
                 f"  {plain_text(kind)}: {100 * scores.type_accuracy(kind):.1f} = mean of {each} "
                 f"(severity {' / '.join(by_severity)}{seen})"

@@ -1,0 +1,22 @@
+"""What has to be said beside the numbers of a study, so that nobody takes them for others."""
+
+from __future__ import annotations
+
+from ablate.ledger.record import StudyRecord
+from ablate.robustness.suites import approximations, find_suite
+from ablate.study.scores import Scores
+
+OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
+
+
+def result_marks(record: StudyRecord) -> tuple[str, ...]:
+    """The marks of a study's results: of its baseline, its suite, and what was trained on."""
+    study = record.study
+    if study.trainable is not None:
+        return study.marks
+    suite = find_suite(study.robustness.suite)
+    marks = [*study.marks, *approximations(suite, study.robustness.frost_images)]
+    scored = (row.scores for row in record.rows)
+    if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
+        marks.append(OVERLAP)
+    return tuple(marks)
