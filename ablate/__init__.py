@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ablate.api import enqueue, launch, load_trials, plot_pareto, read, resume
     from ablate.errors import AblateError
+    from ablate.evaluating import evaluate
     from ablate.finetune.augment.combined import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
     from ablate.finetune.model.taps import FeatureTaps
+    from ablate.robustness.corrupt_images import corrupt
+    from ablate.robustness.evaluation_file import load_evaluation, write_evaluation
     from ablate.search.trial.context import TrialContext
 
 _HOMES = {
@@ -25,12 +28,16 @@ _HOMES = {
     "FeatureTaps": "ablate.finetune.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",
     "TrialContext": "ablate.search.trial.context",
+    "corrupt": "ablate.robustness.corrupt_images",
     "enqueue": "ablate.api",
+    "evaluate": "ablate.evaluating",
     "launch": "ablate.api",
+    "load_evaluation": "ablate.robustness.evaluation_file",
     "load_trials": "ablate.api",
     "plot_pareto": "ablate.api",
     "read": "ablate.api",
     "resume": "ablate.api",
+    "write_evaluation": "ablate.robustness.evaluation_file",
 }
 
 __all__ = [
@@ -40,12 +47,16 @@ __all__ = [
     "FeatureTaps",
     "StabilityLoss",
     "TrialContext",
+    "corrupt",
     "enqueue",
+    "evaluate",
     "launch",
+    "load_evaluation",
     "load_trials",
     "plot_pareto",
     "read",
     "resume",
+    "write_evaluation",
 ]
 
 

@@ -1,8 +1,9 @@
-"""Arguments and options that many commands have."""
+"""Arguments and options that many commands have, and the bar that some show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,3 +17,43 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
         function
     )
+
+
+def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any]:
+    """Callback of an option whose value is several ones between commas.
+
+    Args:
+        read: what each of them is.
+    """
+
+    def split(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        try:
+            return tuple(read(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            wanted = "whole numbers" if read is int else "numbers"
+            message = f"must be {wanted} between commas, got {value!r}."
+            raise click.BadParameter(message) from None
+
+    return split
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, nothing elsewhere.
+
+    Yields:
+        To be called with what is done now, how much is done, and how much there is.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield show

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,14 @@ def provenance(folder: Path) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "packages": versions(PACKAGES),
         "git": _git(folder),
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Package -> its version, of those that are installed."""
+    return {name: found for name in packages if (found := _version(name)) is not None}
 
 
 def _git(folder: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from ablate.cli import main
 from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.model.build import build_model
 from ablate.locate import place_of_file
+from ablate.robustness.evaluation import Evaluation
 from ablate.study.settings import ModelSettings
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,25 @@ def test_the_python_of_the_readme_runs(work: Path, write_study: object) -> None:
     scope: dict[str, object] = {}
     exec(block, scope)
     assert len(scope["frame"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_module_is_scored_and_images_are_corrupted(work: Path) -> None:
+    (block,) = [block for block in blocks("python") if "ablate.evaluate" in block]
+    scope: dict[str, object] = {}
+    exec(block, scope)
+    found = scope["found"]
+    assert isinstance(found, Evaluation)
+    assert sorted(found.suite.types) == ["contrast", "fog"]
+    assert scope["snowed"].shape == (4, 3, 32, 32)  # type: ignore[attr-defined]
+
+
+def test_the_options_that_the_readme_scores_with_exist() -> None:
+    (block,) = [block for block in blocks("sh") if "ablate evaluate" in block]
+    lines = [line.partition("#")[0].split() for line in block.splitlines()]
+    assert len(lines) > 4
+    for _, command, *words in lines:
+        known = {option for one in main.commands[command].params for option in one.opts}
+        assert {word for word in words if word.startswith("-")} <= known, command
 
 
 def test_the_study_of_the_readme_is_right(tmp_path: Path) -> None:

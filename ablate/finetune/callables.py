@@ -72,9 +72,9 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if name == missing or name.startswith(f"{missing}."):
-                place = (
-                    f" or put {name.replace('.', '/')}.py into {show_name(base)}" if base else ""
-                )
+                folder = "" if base is None else show_name(base)
+                folder = "this folder" if folder == "." else folder
+                place = f" or put {name.replace('.', '/')}.py into {folder}" if folder else ""
                 raise ParameterError(
                     f"{where}: must name a module that can be imported, got {spec!r} and no "
                     f"module {missing}. Install it{place}."

@@ -14,6 +14,7 @@ from torch import nn
 
 from ablate.finetune.cache import publish_file
 from ablate.finetune.durable import CheckpointError, SavedState, load_blob, save_blob
+from ablate.finetune.export_metadata import ExportMetadata
 
 __all__ = [
     "CheckpointError",
@@ -53,8 +54,11 @@ def load_checkpoint(saved: SavedState) -> dict[str, Any]:
     return state
 
 
-def export_weights(model: nn.Module, path: Path) -> None:
+def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
     """Write a network's parameters and buffers as safetensors, whole or not at all.
+
+    Args:
+        metadata: how they are to be used, for the file's header.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -63,6 +67,7 @@ def export_weights(model: nn.Module, path: Path) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
 
     def write(temporary: Path) -> None:
-        save_file(tensors, os.fspath(temporary))
+        header = None if metadata is None else metadata.to_header()
+        save_file(tensors, os.fspath(temporary), metadata=header)
 
     publish_file(path, write)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ablate.errors import DataError
 from ablate.finetune import published_weights
 from ablate.finetune.data.shown import show_name
+from ablate.finetune.ordered_checkpoint import match_by_order
 from ablate.study.settings import ModelSettings
 
 _WHERE = "baseline.checkpoint"
@@ -78,7 +79,12 @@ def find_checkpoint(
 
 
 def load_external(
-    model: nn.Module, model_settings: ModelSettings, checkpoint: str, base: Path | None = None
+    model: nn.Module,
+    model_settings: ModelSettings,
+    checkpoint: str,
+    base: Path | None = None,
+    *,
+    by_order: bool = False,
 ) -> None:
     """Load weights from elsewhere into a network, which must have all of them and no others.
 
@@ -92,6 +98,7 @@ def load_external(
         model_settings: that it was built from.
         checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
         base: folder that a relative path starts from.
+        by_order: match tensors by their order, not by their names; see `match_by_order`.
 
     Raises:
         DataError: if the weights are missing, damaged, of another network, not finite floating
@@ -108,6 +115,8 @@ def load_external(
         found = published_weights.fetch_timm(model_settings)
     own = model.state_dict()
     _check_storage(found, checkpoint)
+    if by_order:
+        found = match_by_order(own, found, model_settings.name, checkpoint)
     _check_keys(own, found, model_settings.name, checkpoint)
     _check_values(own, found, checkpoint)
     model.load_state_dict(found, strict=False)

@@ -180,7 +180,7 @@ class Worker:
             from ablate.robustness.trial import TrialRun
 
             run = TrialRun(self._workbench(), dict(row.params), row.seeds)
-            return RobustnessTrial(run, weights_file(Path(self.job.folder), row.number))
+            return RobustnessTrial(run, weights_file(Path(self.job.folder), row.number), row.number)
         if self._function is None:
             self._function = load_trainable(study.trainable, base)
             if "torch" in sys.modules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import time
 from pathlib import Path
 
@@ -73,6 +74,29 @@ def test_a_folder_that_fails_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stopped"):
         fill()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_takes_the_place_of_whatever_is_there(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link").symlink_to(elsewhere)
+    for path in (tmp_path / "file", tmp_path / "link"):
+        with publish_folder(path) as temporary:
+            (temporary / "one").write_text("one")
+        assert (path / "one").read_text() == "one"
+        assert not path.is_symlink()
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_shared_cache_can_be_read_by_others(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with publish_folder(tmp_path / "entry"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "entry").stat().st_mode & 0o777 == 0o750
 
 
 def _count_up(path: Path) -> None:

@@ -23,8 +23,18 @@ _NEEDED = ("train", "test", "classes")
 _IMAGES = "uint8 images [n, 3 or 1, height, width]"
 
 
-def read(settings: DatasetSettings, base: Path, _cache: Path, image_size: int) -> Source:
+def read(
+    settings: DatasetSettings,
+    base: Path,
+    _cache: Path,
+    image_size: int,
+    *,
+    keep_up_to: int = 0,
+) -> Source:
     """What the callable gives, at `image_size`.
+
+    Args:
+        keep_up_to: side in pixels up to which square images keep their size.
 
     Raises:
         ParameterError: if it cannot be imported.
@@ -51,7 +61,9 @@ def read(settings: DatasetSettings, base: Path, _cache: Path, image_size: int) -
             except (Exception, SystemExit) as error:
                 raise _wrong(name, f"{key} when that is called", error_text(error)) from error
         images, labels = _check_pair(name, key, value, classes)
-        pixels = np.concatenate(list(resize_chunks(images, image_size, settings.resize)))
+        height, width = images.shape[-2:]
+        side = width if height == width <= keep_up_to else image_size
+        pixels = np.concatenate(list(resize_chunks(images, side, settings.resize)))
         return Split(
             torch.from_numpy(pixels), torch.from_numpy(labels), digest_images(pixels, labels)
         )

@@ -58,6 +58,11 @@ def list_classes(root: Path) -> Listing:
     return Listing(root, classes, tuple(files))
 
 
+def list_flat(root: Path) -> Listing:
+    """The images in a folder itself, without labels; there may be none."""
+    return Listing(root, (), tuple(_list_images(root, ".", UNLABELED)))
+
+
 def list_tree(root: Path) -> Listing:
     """The images in a folder and the folders below it, at any depth, without labels.
 

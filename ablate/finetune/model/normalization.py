@@ -53,3 +53,18 @@ class Normalize(nn.Module):
 
     def forward(self, images: Images) -> Images:
         return (images - self.mean) / self.std
+
+
+def carried_statistics(model: nn.Module) -> Statistics | None:
+    """How a network that ablate built normalises its images; None where it does not do so."""
+    for module in model.modules():
+        if isinstance(module, Normalize):
+            return _statistics(module.mean, module.std)
+    mean, std = (getattr(model, name, None) for name in ("image_mean", "image_std"))
+    if isinstance(mean, torch.Tensor) and isinstance(std, torch.Tensor):
+        return _statistics(mean, std)
+    return None
+
+
+def _statistics(mean: torch.Tensor, std: torch.Tensor) -> Statistics:
+    return Statistics(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))

@@ -21,11 +21,13 @@ class RobustnessTrial:
     Args:
         run: the finetuning.
         weights: file that its weights are exported to.
+        number: of the trial; None: the plain finetune.
     """
 
-    def __init__(self, run: TrialRun, weights: Path) -> None:
+    def __init__(self, run: TrialRun, weights: Path, number: int | None) -> None:
         self._run = run
         self._weights = weights
+        self._number = number
 
     @property
     def done(self) -> bool:
@@ -50,7 +52,7 @@ class RobustnessTrial:
 
     def finish(self) -> Scores:
         scores = self._run.finish()
-        self._run.export(self._weights)
+        self._run.export(self._weights, self._number)
         return scores
 
     def close(self) -> str:

@@ -1,0 +1,314 @@
+"""A network's answers on a split and its corrupted copies, and every number that follows.
+
+Plain data: importing this loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ablate.errors import DataError
+from ablate.robustness.corruption import Scale
+from ablate.robustness.measures import (
+    Interval,
+    calibration_error,
+    class_accuracies,
+    mean_interval,
+    wilson_interval,
+)
+from ablate.robustness.outcomes import Cell, Outcomes, SetOutcomes
+from ablate.robustness.suites import MeanOver
+from ablate.study.scores import Exposure
+
+MadeBy = Literal["corruption", "distortion", "official files"]
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """Which network was evaluated.
+
+    Attributes:
+        name: as `model.name` takes it, or a file.
+        checkpoint: where its weights are from, as it was named; None: from memory.
+        identity: of the weights: `sha256:...` of their file, or the address they are published at;
+            of a network in memory, of its state dict.
+        parameters: how many numbers are trained.
+        image_size: side in pixels of what goes into it; None: the images' own.
+        mean, std: that images in [0, 1] are normalised by; None: it is said in the file itself.
+        training: what an export of a trial says of it: study, trial, loss terms, types seen.
+    """
+
+    name: str
+    checkpoint: str | None
+    identity: str
+    parameters: int
+    image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name, and what tells it from others of that name."""
+        if self.training:
+            trial = self.training["trial"]
+            told = "plain finetune" if trial is None else f"trial {trial}"
+            return f"{self.name} ({self.training['study']}, {told})"
+        if self.checkpoint is None:
+            return self.name
+        return f"{self.name} ({Path(self.checkpoint).name})"
+
+
+@dataclass(frozen=True)
+class EvaluatedData:
+    """Which images it was evaluated on.
+
+    Attributes:
+        name: of the data set, or the folder's.
+        split: "test" or "val"; empty where only corrupted copies were read.
+        n: images in each copy.
+        classes: names, in the order of the labels.
+        image_shape: channel, height, width, as they were corrupted.
+        clean_identity: of the images as they are; None where they were not scored.
+        corrupted_identity: of their copies; equal identities mean equal images.
+    """
+
+    name: str
+    split: str
+    n: int
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    clean_identity: str | None
+    corrupted_identity: str
+
+
+@dataclass(frozen=True)
+class EvaluatedSuite:
+    """Under which corruptions; the fields are those of `Suite`, the scale being resolved.
+
+    Attributes:
+        made_by: what made the copies: "corruption" and "distortion" are ablate's own.
+    """
+
+    name: str
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    made_by: MadeBy
+    mean_over: MeanOver
+    scale: Scale | None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(kind for kinds in self.families.values() for kind in kinds)
+
+
+@dataclass(frozen=True, eq=False)
+class CellScores:
+    """What is kept of the answers on one copy.
+
+    Attributes:
+        correct: bool `[n]`, whether the most likely class is the label.
+        right_top5: how many labels are among the five most likely; None where there are five
+            classes or fewer.
+        calibration_error: expected, of 15 bins of equal width.
+    """
+
+    correct: np.ndarray
+    right_top5: int | None
+    calibration_error: float
+
+    @classmethod
+    def of(cls, outcomes: Outcomes) -> CellScores:
+        top5 = outcomes.correct_top5
+        return cls(
+            outcomes.correct,
+            None if top5 is None else int(top5.sum()),
+            calibration_error(outcomes.confidence, outcomes.correct),
+        )
+
+    @property
+    def n(self) -> int:
+        return len(self.correct)
+
+    @property
+    def right(self) -> int:
+        return int(self.correct.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.n
+
+    @property
+    def error(self) -> float:
+        return 1 - self.accuracy
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's, at 95 %, of the accuracy."""
+        return wilson_interval(self.right, self.n)
+
+    @property
+    def top5_accuracy(self) -> float | None:
+        return None if self.right_top5 is None else self.right_top5 / self.n
+
+    @property
+    def top5_interval(self) -> Interval | None:
+        return None if self.right_top5 is None else wilson_interval(self.right_top5, self.n)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Errors of another network on the same copies, which mCE is divided by.
+
+    Attributes:
+        name: of the network; identity: of its weights.
+        clean_error: on the images as they are; None where they were not scored.
+        errors: type -> errors by severity.
+    """
+
+    name: str
+    identity: str
+    clean_error: float | None
+    errors: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A network's answers; accuracies and errors are fractions.
+
+    Attributes:
+        model, data, suite: what was evaluated, on what, under what.
+        seed: of the corruptions' draws; None: files that were there.
+        labels: int `[n]`, class of each image of a copy.
+        clean: on the images as they are; None: not scored.
+        cells: by type and severity, in the suite's order.
+        exposure: type -> what the network has seen of it; None: not known.
+        reference: that mCE is divided by, beside AlexNet; None: none.
+        marks: what has to be said beside every number.
+        notes: how images and network were brought together.
+        environment: device, precision, threads, torch; `Environment.to_json`.
+        versions: `ablate`, and `code`, of what makes corruptions.
+        seconds: wall time of corrupting and scoring.
+    """
+
+    model: EvaluatedModel
+    data: EvaluatedData
+    suite: EvaluatedSuite
+    seed: int | None
+    labels: np.ndarray
+    clean: CellScores | None
+    cells: Mapping[Cell, CellScores]
+    exposure: Mapping[str, Exposure] | None = None
+    reference: Reference | None = None
+    marks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def cells_of(
+        self, kinds: Sequence[str] | None = None, severity: int | None = None
+    ) -> list[CellScores]:
+        """Of these types at this severity; None: of all."""
+        return [
+            scores
+            for (kind, at), scores in self.cells.items()
+            if (kinds is None or kind in kinds) and severity in (None, at)
+        ]
+
+    def accuracy(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> float:
+        """Mean over the cells of these types at this severity; NaN where there is none."""
+        found = [scores.accuracy for scores in self.cells_of(kinds, severity)]
+        return float(np.mean(found)) if found else float("nan")
+
+    def shares(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> np.ndarray:
+        """Of each image, the share of these copies of it that were right, float `[n]`."""
+        total = np.zeros(self.data.n)
+        found = self.cells_of(kinds, severity)
+        for scores in found:
+            total += scores.correct
+        return total / len(found)
+
+    def interval(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> Interval:
+        """Of `accuracy`, at 95 %, over the images: a cell's own, or see `mean_interval`."""
+        found = self.cells_of(kinds, severity)
+        return found[0].interval if len(found) == 1 else mean_interval(self.shares(kinds, severity))
+
+    def errors(self, kinds: Sequence[str]) -> dict[str, tuple[float, ...]]:
+        """Type -> errors by severity."""
+        return {kind: tuple(one.error for one in self.cells_of([kind])) for kind in kinds}
+
+    def types_of(self, exposure: Exposure) -> tuple[str, ...]:
+        """The types of which this was seen; none where it is not known."""
+        known = self.exposure or {}
+        return tuple(kind for kind in self.suite.types if known.get(kind) == exposure)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether it is scored on a type that it was trained on."""
+        return bool(self.types_of("seen_type"))
+
+    @cached_property
+    def class_accuracies(self) -> dict[str, tuple[float | None, float]]:
+        """Class -> accuracy on the images as they are, and over all corrupted copies.
+
+        NaN of a class without images; None where clean images were not scored.
+        """
+        names, n = self.data.classes, len(self.data.classes)
+        corrupted = class_accuracies(self.shares(), self.labels, n)
+        if self.clean is None:
+            return {name: (None, value) for name, value in zip(names, corrupted, strict=True)}
+        clean = class_accuracies(self.clean.correct, self.labels, n)
+        return dict(zip(names, zip(clean, corrupted, strict=True), strict=True))
+
+
+def keep_scores(outcomes: SetOutcomes) -> tuple[CellScores | None, dict[Cell, CellScores]]:
+    """What an evaluation keeps of a network's answers, clean and by cell."""
+    clean = None if outcomes.clean is None else CellScores.of(outcomes.clean)
+    return clean, {cell: CellScores.of(one) for cell, one in outcomes.cells.items()}
+
+
+def relate(evaluation: Evaluation, other: Evaluation, where: str) -> Evaluation:
+    """The evaluation with another network's as what its mCE is divided by.
+
+    Args:
+        other: of the same images under the same types and severities.
+        where: for the message.
+
+    Raises:
+        DataError: if images, types or severities differ.
+    """
+    mine, theirs = evaluation, other
+    pairs: list[tuple[str, Any, Any]] = [
+        ("severities", mine.suite.severities, theirs.suite.severities),
+        ("types", sorted(mine.suite.types), sorted(theirs.suite.types)),
+        ("number of images", mine.data.n, theirs.data.n),
+        ("corrupted images", mine.data.corrupted_identity, theirs.data.corrupted_identity),
+        ("clean images", mine.data.clean_identity, theirs.data.clean_identity),
+    ]
+    for what, one, two in pairs:
+        if one != two and not (what == "clean images" and None in (one, two)):
+            raise DataError(
+                f"{where}: must be scores on the same {what}, got {_show(what, two)} for "
+                f"{_show(what, one)}. Evaluate {other.model.label} with this command's data, suite "
+                "and seed."
+            )
+    found = Reference(
+        other.model.label,
+        other.model.identity,
+        None if other.clean is None else other.clean.error,
+        other.errors(mine.suite.types),
+    )
+    return replace(evaluation, reference=found)
+
+
+def _show(what: str, value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)[:12] if what.endswith(" images") else str(value)

@@ -1,0 +1,217 @@
+"""What is measured of a network's answers: means, mCE, intervals, calibration.  NumPy alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist, fmean
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from ablate.errors import ParameterError
+
+Errors = Mapping[str, Sequence[float]]
+"""Type -> errors by severity, as fractions, the lowest severity first."""
+
+ALEXNET_MEAN_ERRORS: Mapping[str, float] = MappingProxyType(
+    {
+        "gaussian_noise": 0.886428,
+        "shot_noise": 0.894468,
+        "impulse_noise": 0.922640,
+        "defocus_blur": 0.819880,
+        "glass_blur": 0.826268,
+        "motion_blur": 0.785948,
+        "zoom_blur": 0.798360,
+        "snow": 0.866816,
+        "frost": 0.826572,
+        "fog": 0.819324,
+        "brightness": 0.564592,
+        "contrast": 0.853204,
+        "elastic_transform": 0.646056,
+        "pixelate": 0.717840,
+        "jpeg_compression": 0.606500,
+    }
+)
+"""AlexNet's error on ImageNet-C, by corruption, mean over the five severities.
+
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, and their public code.
+"""
+
+ALEXNET_CLEAN_ERROR = 0.43478
+"""AlexNet's error on ImageNet's validation images: 1 - 0.56522, the accuracy that torchvision
+states for its `AlexNet_Weights.IMAGENET1K_V1`."""
+
+LEVEL = 0.95
+"""Of every interval."""
+
+_BINS = 15
+
+
+class Interval(NamedTuple):
+    """Bounds of a fraction."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(right: int, n: int, level: float = LEVEL) -> Interval:
+    """Where a binomial proportion lies, after `right` successes in n.
+
+    Args:
+        right: from 0 to n.
+        n: 0 gives (0, 1): nothing is known.
+        level: between 0 and 1.
+
+    Raises:
+        ParameterError: if `right` is not between 0 and n.
+
+    Source: Wilson 1927, without continuity correction.
+    """
+    if not 0 <= right <= n:
+        raise ParameterError(f"right: must be from 0 to n = {n}, got {right}. Count again.")
+    if n == 0:
+        return Interval(0.0, 1.0)
+    return _wilson(right / n, n, level)
+
+
+def _wilson(share: float, n: int, level: float) -> Interval:
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if share == 0 else middle - half
+    high = 1.0 if share == 1 else middle + half
+    return Interval(low, high)
+
+
+def mean_interval(shares: np.ndarray, level: float = LEVEL) -> Interval:
+    """Where a mean over several copies of the same n images lies.
+
+    The copies of an image are not independent, so images are what is counted: the mean over n of
+    each image's own share, with the normal approximation.
+
+    Args:
+        shares: float `[n]`, from 0 to 1: of the copies of each image, how many were right, weighted
+            as in the mean.
+
+    Returns:
+        Within [0, 1]. Of one image: (0, 1); of images that are all alike: Wilson's.
+    """
+    n = len(shares)
+    if n < 2:
+        return Interval(0.0, 1.0)
+    half = NormalDist().inv_cdf((1 + level) / 2) * float(shares.std(ddof=1)) / math.sqrt(n)
+    mean = float(shares.mean())
+    if half == 0:  # all images alike: as of so many draws of one kind
+        return _wilson(mean, n, level)
+    return Interval(max(0.0, mean - half), min(1.0, mean + half))
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = _BINS) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, on average.
+
+    Args:
+        confidence: float `[n]`, probability of the most likely class, from 0 to 1.
+        correct: bool `[n]`, whether that class is the label.
+        bins: of equal width; a confidence on the border of two belongs to the lower one.
+
+    Returns:
+        From 0 to 1; NaN of no image.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, eq. 3.
+    """
+    n = len(confidence)
+    if n == 0:
+        return math.nan
+    place = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
+    sure = np.bincount(place, weights=confidence.astype(np.float64), minlength=bins)
+    right = np.bincount(place, weights=correct.astype(np.float64), minlength=bins)
+    return float(np.abs(sure - right).sum() / n)
+
+
+def class_accuracies(shares: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
+    """Accuracy of the images of each class; NaN of a class without any.
+
+    Args:
+        shares: `[n]`, whether an image was right, or of its copies, how many.
+        labels: int `[n]`, from 0.
+        classes: how many there are.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, weights=shares.astype(np.float64), minlength=classes)
+    return [total / count if count else math.nan for total, count in zip(sums, counts, strict=True)]
+
+
+def mean_over_types(values: Errors) -> float:
+    """Mean over the types of each type's mean over its severities, unnormalised; NaN of none."""
+    return fmean(fmean(row) for row in values.values()) if values else math.nan
+
+
+def mean_corruption_error(errors: Errors, reference: Errors) -> float:
+    """mCE: mean over the types of CE_c = sum_s E_sc / sum_s E^reference_sc.
+
+    Args:
+        errors: of the network.
+        reference: of the network that it is divided by, with the same types and severities.
+
+    Returns:
+        A ratio: 1 is as bad as the reference. NaN where the reference makes no error on a type.
+
+    Raises:
+        ParameterError: if types or severities differ.
+
+    Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, sec. 4.
+    """
+    _check_same(errors, reference)
+    return _mean_ratio((math.fsum(row), math.fsum(reference[kind])) for kind, row in errors.items())
+
+
+def relative_mean_corruption_error(
+    errors: Errors, clean_error: float, reference: Errors, reference_clean_error: float
+) -> float:
+    """Relative mCE: the same of what corruption adds to each network's error on clean images.
+
+    Returns:
+        Mean over the types of sum_s (E_sc - E_clean) / sum_s (E^reference_sc -
+        E^reference_clean). NaN where the reference loses nothing on a type.
+
+    Raises:
+        ParameterError: if types or severities differ.
+
+    Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, sec. 4.
+    """
+    _check_same(errors, reference)
+    return _mean_ratio(
+        (
+            math.fsum(error - clean_error for error in row),
+            math.fsum(error - reference_clean_error for error in reference[kind]),
+        )
+        for kind, row in errors.items()
+    )
+
+
+def alexnet_errors(severities: int = 5) -> dict[str, tuple[float, ...]]:
+    """AlexNet's errors in the form of `Errors`: of each severity only the mean is known, and mCE
+    needs no more."""
+    return {kind: (mean,) * severities for kind, mean in ALEXNET_MEAN_ERRORS.items()}
+
+
+def _mean_ratio(pairs: Iterable[tuple[float, float]]) -> float:
+    ratios = [above / below if below > 0 else math.nan for above, below in pairs]
+    return fmean(ratios) if ratios else math.nan
+
+
+def _check_same(errors: Errors, reference: Errors) -> None:
+    odd = sorted(set(errors) ^ set(reference))
+    if odd:
+        raise ParameterError(
+            f"reference: must have the types of the network's errors, got {', '.join(odd)} in one "
+            "of them alone. Score both on the same types."
+        )
+    for kind, row in errors.items():
+        if len(row) != len(reference[kind]):
+            raise ParameterError(
+                f"reference: must have the severities of the network's errors, got "
+                f"{len(reference[kind])} for {len(row)} of {kind}. Score both on the same."
+            )

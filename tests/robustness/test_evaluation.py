@@ -1,0 +1,402 @@
+"""An evaluation: its summary by hand, its files, and what may be compared with what."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ablate.errors import DataError
+from ablate.robustness.corruption import BENCHMARK, FAMILIES
+from ablate.robustness.evaluation import (
+    CellScores,
+    EvaluatedData,
+    EvaluatedModel,
+    EvaluatedSuite,
+    Evaluation,
+    keep_scores,
+    relate,
+)
+from ablate.robustness.evaluation_file import (
+    from_json,
+    load_evaluation,
+    to_json,
+    write_csv,
+    write_evaluation,
+)
+from ablate.robustness.measures import ALEXNET_MEAN_ERRORS
+from ablate.robustness.outcomes import Outcomes, SetOutcomes
+from ablate.robustness.summary import SummaryLine, summarise
+from ablate.study.scores import Exposure
+
+N = 10
+
+
+def cell(right: int, right_top5: int | None = None, n: int = N) -> CellScores:
+    return CellScores(np.arange(n) < right, right_top5, 0.125)
+
+
+def evaluation(
+    rights: dict[str, list[int]], clean: int | None = 9, classes: int = 4, **changed: Any
+) -> Evaluation:
+    """Of ten images, so many of which are right at each severity."""
+    severities = tuple(range(1, len(next(iter(rights.values()))) + 1))
+    families = {
+        family: tuple(kind for kind in kinds if kind in rights)
+        for family, kinds in FAMILIES.items()
+        if any(kind in rights for kind in kinds)
+    }
+    suite = EvaluatedSuite("custom", families, severities, "corruption", "types", "cifar")
+    made = Evaluation(
+        model=EvaluatedModel(
+            "resnet8", "w.safetensors", "sha256:ab12", 78_000, 32, (0.5,), (0.25,)
+        ),
+        data=EvaluatedData(
+            *("digits", "test", N, tuple(f"c{label}" for label in range(classes)), (3, 32, 32)),
+            clean_identity="d1",
+            corrupted_identity="c1",
+        ),
+        suite=suite,
+        seed=0,
+        labels=np.arange(N) % classes,
+        clean=None if clean is None else cell(clean),
+        cells={
+            (kind, severity): cell(rights[kind][severity - 1])
+            for kinds in families.values()
+            for kind in kinds
+            for severity in severities
+        },
+        environment={"device": "cpu", "precision": "fp32"},
+        versions={"ablate": "0"},
+        seconds=1.5,
+    )
+    return replace(made, **changed)
+
+
+def line(made: Evaluation, name: str) -> SummaryLine:
+    return next(one for one in summarise(made) if one.name == name)
+
+
+def names(made: Evaluation) -> list[str]:
+    return [one.name for one in summarise(made)]
+
+
+TWO = {"fog": [8, 4], "shot_noise": [6, 2]}
+
+
+def test_means_by_hand() -> None:
+    made = evaluation(TWO)
+    assert made.accuracy(["fog"]) == pytest.approx(0.6)
+    assert made.accuracy(severity=2) == pytest.approx(0.3)
+    assert made.accuracy() == pytest.approx(0.5)
+    assert made.errors(["fog"]) == {"fog": (pytest.approx(0.2), pytest.approx(0.6))}
+    assert math.isnan(made.accuracy(["snow"]))
+    assert names(made) == [
+        "clean_accuracy",
+        "mean_corruption_accuracy_unnormalised",
+        "mean_corruption_error_unnormalised",
+        "clean_expected_calibration_error",
+        "mean_corruption_expected_calibration_error",
+    ]
+    mean = line(made, "mean_corruption_accuracy_unnormalised")
+    assert (mean.value, mean.over) == (pytest.approx(0.5), "2 types x 2 severities")
+    assert line(made, "mean_corruption_error_unnormalised").value == pytest.approx(0.5)
+    # Images 0 and 1 are right in all copies, 8 and 9 in none.
+    assert made.shares().tolist() == [1, 1, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25, 0, 0]
+    assert mean.interval is not None
+    assert mean.interval.low < 0.5 < mean.interval.high
+
+
+def test_accuracies_of_classes_clean_and_corrupted() -> None:
+    made = evaluation(TWO)
+    # Class 1 has images 1, 5 and 9; the clean answers are right but for image 9.
+    assert made.class_accuracies["c1"] == (pytest.approx(2 / 3), pytest.approx(1.5 / 3))
+    assert evaluation(TWO, clean=None).class_accuracies["c1"][0] is None
+
+
+def test_the_benchmarks_mean_is_of_its_fifteen() -> None:
+    rights = {kind: [5] * 5 for kind in BENCHMARK} | {"speckle_noise": [0] * 5}
+    made = evaluation(rights)
+    mean = line(made, "mean_corruption_accuracy_unnormalised")
+    assert (mean.value, mean.over) == (0.5, "15 types x 5 severities")
+    others = line(made, "mean_extra_corruption_accuracy_unnormalised")
+    assert (others.value, others.over) == (0, "speckle_noise x 5 severities")
+    # A type that is missing is not made good by one that is meant for validation.
+    del rights["fog"]
+    part = line(evaluation(rights), mean.name)
+    assert (part.value, part.over) == (
+        0.5,
+        "14 types x 5 severities, of the benchmark's 15 without fog",
+    )
+    extra = line(evaluation({"speckle_noise": [10] * 5, "spatter": [5] * 5}), mean.name)
+    assert (extra.value, extra.over) == (0.75, "2 types x 5 severities")
+
+
+def test_alexnet_is_for_imagenet_alone() -> None:
+    rights = {kind: [5] * 5 for kind in BENCHMARK}
+    whole = evaluation(rights, classes=1000)
+    suite = replace(whole.suite, scale="imagenet")
+    found = line(replace(whole, suite=suite), "mean_corruption_error")
+    by_hand = sum(2.5 / (5 * error) for error in ALEXNET_MEAN_ERRORS.values()) / 15
+    assert (found.value, found.unit) == (pytest.approx(by_hand), "ratio")
+    assert found.over == "15 types x 5 severities, divided by AlexNet's; 10 images"
+    relative = line(replace(whole, suite=suite), "relative_mean_corruption_error")
+    by_hand = sum(0.4 / (error - 0.43478) for error in ALEXNET_MEAN_ERRORS.values()) / 15
+    assert relative.value == pytest.approx(by_hand)
+    assert "whose clean error is 0.43478 as torchvision states it" in relative.over
+    unscored = replace(whole, suite=suite, clean=None)
+    assert "relative_mean_corruption_error" not in names(unscored)
+    four = {kind: row[:4] for kind, row in rights.items()}
+    for other in (
+        whole,  # CIFAR's scale
+        replace(evaluation(rights, classes=200), suite=suite),
+        replace(evaluation(four, classes=1000), suite=replace(suite, severities=(1, 2, 3, 4))),
+        replace(whole, suite=replace(suite, made_by="distortion")),
+    ):
+        assert "mean_corruption_error" not in names(other)
+
+
+def test_relative_to_another_network() -> None:
+    other = evaluation({"fog": [6, 2], "shot_noise": [5, 5]}, clean=8)
+    other = replace(other, model=replace(other.model, name="before"))
+    made = relate(evaluation(TWO), other, "--relative-to")
+    found = line(made, "mean_corruption_error_relative_to")
+    # fog: (.2 + .6) / (.4 + .8), noise: (.4 + .8) / (.5 + .5)
+    assert found.value == pytest.approx((0.8 / 1.2 + 1.2) / 2)
+    assert found.over == "2 types x 2 severities, divided by those of before (w.safetensors)"
+    relative = line(made, "relative_mean_corruption_error_relative_to")
+    # Clean errors .1 and .2: fog .6 / .8, noise 1 / .6
+    assert relative.value == pytest.approx((0.6 / 0.8 + 1.0 / 0.6) / 2)
+    without = relate(evaluation(TWO, clean=None), other, "--relative-to")
+    assert names(without)[-2] == "mean_corruption_error_relative_to"
+
+
+def test_ratios_that_are_not_defined_say_why() -> None:
+    other = evaluation({"fog": [9, 9], "shot_noise": [10, 10]}, clean=9)
+    made = relate(evaluation(TWO), other, "--relative-to")
+    found = line(made, "mean_corruption_error_relative_to")
+    assert math.isnan(found.value)
+    assert found.over.endswith("; not defined, since that network makes no error on shot_noise")
+    relative = line(made, "relative_mean_corruption_error_relative_to")
+    assert math.isnan(relative.value)
+    assert relative.over.endswith("that network loses nothing on shot_noise and 1 more")
+    assert to_json(made)["summary"][found.name]["value"] is None
+
+
+def test_networks_of_one_name_are_told_apart() -> None:
+    model = evaluation(TWO).model
+    assert model.label == "resnet8 (w.safetensors)"
+    assert replace(model, checkpoint=None).label == "resnet8"
+    trained = {"study": "small", "trial": 3}
+    assert replace(model, training=trained).label == "resnet8 (small, trial 3)"
+    plain = {"study": "small", "trial": None}
+    assert replace(model, training=plain).label == "resnet8 (small, plain finetune)"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"severities": (1, 3)}, "severities, got 1, 3 for 1, 2."),
+        ({"families": {"weather": ("fog",)}}, "types, got fog for fog, shot_noise."),
+        ({"n": 12}, "number of images, got 12 for 10."),
+        ({"corrupted_identity": "e" * 40}, "corrupted images, got eeeeeeeeeeee for c1."),
+        ({"clean_identity": "d2"}, "clean images, got d2 for d1."),
+    ],
+)
+def test_other_copies_cannot_be_compared(changed: dict[str, Any], message: str) -> None:
+    made = other = evaluation(TWO)
+    if set(changed) & {"severities", "families"}:
+        other = replace(other, suite=replace(other.suite, **changed))
+    else:
+        other = replace(other, data=replace(other.data, **changed))
+    with pytest.raises(DataError) as error:
+        relate(made, other, "--relative-to")
+    assert str(error.value) == (
+        f"--relative-to: must be scores on the same {message} Evaluate resnet8 "
+        "(w.safetensors) with this command's data, suite and seed."
+    )
+
+
+def test_means_by_exposure_say_what_cannot_be_compared() -> None:
+    made = evaluation(TWO, exposure={"fog": "unseen", "shot_noise": "seen_type"})
+    mean = "mean_corruption_accuracy_unnormalised"
+    assert made.overlaps
+    assert line(made, mean).over == (
+        "2 types x 2 severities; not comparable with methods that hold these types out"
+    )
+    assert line(made, f"{mean}_seen_type").value == pytest.approx(0.4)
+    unseen = line(made, f"{mean}_unseen")
+    assert (unseen.value, unseen.over) == (pytest.approx(0.6), "fog x 2 severities")
+    assert f"{mean}_seen_family" not in names(made)
+
+
+def test_families_that_weigh_the_same() -> None:
+    rights = {"fog": [8], "gaussian_noise": [2], "shot_noise": [4]}
+    made = evaluation(rights)
+    made = replace(made, suite=replace(made.suite, mean_over="families"))
+    found = line(made, "mean_accuracy_over_families_unnormalised")
+    assert found.value == pytest.approx((0.8 + 0.3) / 2)
+    assert found.interval is not None
+    assert found.interval.low < found.value < found.interval.high
+    assert line(made, "mean_corruption_accuracy_unnormalised").over == "3 types at severity 1"
+
+
+def test_what_is_kept_of_answers() -> None:
+    correct = np.array([True, False, True, True])
+    top5 = np.array([True, True, True, True])
+    sure = np.array([1.0, 0.5, 1.0, 1.0], dtype=np.float32)
+    few = Outcomes(correct, None, sure)
+    clean, cells = keep_scores(SetOutcomes(few, {("fog", 1): Outcomes(correct, top5, sure)}))
+    assert clean is not None
+    assert (clean.n, clean.right, clean.accuracy, clean.error) == (4, 3, 0.75, 0.25)
+    assert (clean.right_top5, clean.top5_accuracy, clean.top5_interval) == (None, None, None)
+    assert clean.calibration_error == pytest.approx(0.125)
+    kept = cells["fog", 1]
+    assert (kept.right_top5, kept.top5_accuracy) == (4, 1.0)
+    assert keep_scores(SetOutcomes(None, {}))[0] is None
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    other = evaluation({"fog": [6, 2], "shot_noise": [5, 5]}, clean=8)
+    made = evaluation(
+        TWO,
+        exposure={"fog": "unseen", "shot_noise": "seen_type"},
+        marks=("approximate frost",),
+        notes=("said",),
+    )
+    made = relate(replace(made, clean=CellScores(np.arange(N) < 7, 9, math.nan)), other, "x")
+    file = tmp_path / "new" / "scores.json"
+    write_evaluation(made, file)
+    read = load_evaluation(file)
+    assert to_json(read) == to_json(made)
+    assert (read.model, read.data, read.suite) == (made.model, made.data, made.suite)
+    assert read.reference == made.reference
+    assert read.labels.tolist() == made.labels.tolist()
+    for key, scores in made.cells.items():
+        assert read.cells[key].correct.tolist() == scores.correct.tolist()
+    assert summarise(replace(read, clean=made.clean)) == summarise(made)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_numbers_for_a_person_are_in_the_file() -> None:
+    found = to_json(evaluation(TWO))
+    json.dumps(found, allow_nan=False)
+    assert found["types"]["fog"]["accuracy"] == pytest.approx(0.6)
+    assert found["severities"]["2"]["accuracy"] == pytest.approx(0.3)
+    assert found["families"]["noise"]["accuracy"] == pytest.approx(0.4)
+    assert found["cells"][0]["type"] == "shot_noise"
+    assert found["cells"][0]["error"] == pytest.approx(0.4)
+    assert found["summary"]["clean_accuracy"]["value"] == 0.9
+    assert len(found["summary"]["clean_accuracy"]["interval"]) == 2
+    assert found["classes"]["c1"]["clean_accuracy"] == pytest.approx(2 / 3)
+    assert "correct" in found["cells"][0]
+    short = to_json(evaluation(TWO), bits=False)
+    assert "correct" not in short["cells"][0]
+    assert "labels" not in short
+
+
+def test_bits_are_small() -> None:
+    right = np.random.default_rng(0).random(10_000) < 0.7
+    made = evaluation({"fog": [5] * 5})
+    data = replace(made.data, n=10_000)
+    cells = {("fog", s): CellScores(right, None, 0.0) for s in range(1, 6)}
+    made = replace(made, data=data, cells=cells, clean=None, labels=np.arange(10_000) % 4)
+    assert len(to_json(made)["cells"][0]["correct"]) == 1668  # 1250 bytes in base64
+    assert from_json(to_json(made)).cells["fog", 1].correct.tolist() == right.tolist()
+
+
+def test_a_row_for_each_cell(tmp_path: Path) -> None:
+    exposure: dict[str, Exposure] = {"fog": "unseen", "shot_noise": "seen_type"}
+    made = evaluation(TWO, exposure=exposure, marks=("approximate, frost", "made here"))
+    write_csv(made, tmp_path / "scores.csv")
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert [(row["type"], row["severity"]) for row in rows] == [
+        ("clean", "0"),
+        *[("shot_noise", "1"), ("shot_noise", "2"), ("fog", "1"), ("fog", "2")],
+    ]
+    assert rows[2] == {
+        **{"model": "resnet8 (w.safetensors)", "dataset": "digits test", "seed": "0"},
+        **{"type": "shot_noise", "family": "noise", "severity": "2", "exposure": "seen_type"},
+        **{"n": "10", "right": "2", "accuracy": "0.200000", "low": "0.056682"},
+        **{"high": "0.509838", "error": "0.800000", "top5_accuracy": "", "top5_low": ""},
+        **{"top5_high": "", "calibration_error": "0.125000"},
+        "marks": "approximate, frost; made here",
+    }
+    top5 = replace(made, seed=None, clean=cell(9, right_top5=10))
+    write_csv(top5, tmp_path / "scores.csv")
+    clean = next(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert [clean[key] for key in ("seed", "top5_accuracy", "top5_low", "top5_high")] == [
+        *("", "1.000000", "0.722467", "1.000000"),
+    ]
+    write_csv(replace(made, clean=None), tmp_path / "scores.csv")
+    assert (tmp_path / "scores.csv").read_text().count("\n") == 5
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as error:
+        load_evaluation(path)
+    assert "\n" not in str(error.value)
+    return str(error.value).replace(str(path), "FILE")
+
+
+def test_what_is_no_evaluation(tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    assert refusal(file) == (
+        "FILE: must be a file that can be read, got No such file or directory. Correct the path."
+    )
+    file.write_text("no json")
+    assert refusal(file) == (
+        "FILE: must be scores that `ablate evaluate -o FILE.json` wrote, got no JSON. Name such a "
+        "file."
+    )
+    for other in ("[]", '{"format": "another"}'):
+        file.write_text(other)
+        assert refusal(file).startswith(
+            "FILE: must be scores that `ablate evaluate -o FILE.json` wrote, got other JSON."
+        )
+    file.write_text(json.dumps({**to_json(evaluation(TWO)), "version": 2}))
+    assert refusal(file) == (
+        "FILE: must be scores of version 1, got version 2. Evaluate again with this ablate, or "
+        "update it."
+    )
+    file.write_text(json.dumps(to_json(evaluation(TWO), bits=False)))
+    assert refusal(file) == (
+        "FILE: must be scores with the bits of each image, got the output of --json. Write the "
+        "file with -o."
+    )
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+
+    def damaged(change: Any) -> str:
+        found = to_json(evaluation(TWO))
+        change(found)
+        file.write_text(json.dumps(found))
+        return refusal(file)
+
+    start = "FILE: must be whole scores, got damaged ones"
+    assert damaged(lambda found: found.pop("cells")).startswith(f"{start} (KeyError: 'cells').")
+    assert "(ValueError: 6 bits set for 5 right answers)" in damaged(
+        lambda found: found["cells"][0].update(right=5)
+    )
+    assert "bytes of bits for 10 images" in damaged(
+        lambda found: found["cells"][0].update(correct="AA==")
+    )
+    assert "(ValueError: no fog 1 among its cells)" in damaged(lambda found: found["cells"].pop(2))
+    assert "(ValueError: an unknown fog 9 among its cells)" in damaged(
+        lambda found: found["cells"].append({**found["cells"][2], "severity": 9})
+    )
+    assert "(ValueError: two of fog 1 among its cells)" in damaged(
+        lambda found: found["cells"].append(found["cells"][2])
+    )
+    assert "(ValueError: another order at fog 2 among its cells)" in damaged(
+        lambda found: found["cells"].reverse()
+    )
+    assert "10 labels for 11 images" in damaged(lambda found: found["data"].update(n=11))

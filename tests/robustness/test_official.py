@@ -1,0 +1,623 @@
+"""Official files: each layout is read as it is published, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ablate.errors import AblateError, DataError, ParameterError
+from ablate.finetune.environment import Environment
+from ablate.robustness import official_arrays
+from ablate.robustness.corrupted import CorruptedImages
+from ablate.robustness.official import DISTORTIONS, OFFICIAL, OTHER, WRITTEN, open_official
+from ablate.robustness.official_arrays import OfficialArrays
+from ablate.robustness.official_folders import OfficialFolders
+from ablate.robustness.score import score_set
+
+N = 12
+TYPES = ("fog", "gaussian_noise", "blue_noise_sample")
+CLASSES = ("cat", "dog", "frog")
+
+Change = Callable[[Path], object]
+
+
+def write_arrays(folder: Path, types: Sequence[str] = TYPES, severities: int = 5) -> Path:
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for kind in types:
+        pixels = random.integers(0, 256, (severities * N, 8, 6, 3), dtype=np.uint8)
+        np.save(folder / f"{kind}.npy", pixels)
+    np.save(folder / "labels.npy", np.tile(np.arange(N) % 4, severities))
+    return folder
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> Path:
+    """Three types of 12 images of 8x6 pixels in 4 classes, as CIFAR-10-C is published."""
+    return write_arrays(tmp_path / "CIFAR-10-C")
+
+
+def write_folders(
+    folder: Path, places: Sequence[str], severities: Sequence[str], side: int = 8
+) -> Path:
+    random = np.random.default_rng(0)
+    for place in places:
+        for severity in severities:
+            for number in range(N):
+                file = folder / place / severity / CLASSES[number % 3] / f"val_{number:02}.JPEG"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(file, quality=85)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Two types of 12 images of 8x8 pixels in 3 classes, as ImageNet-C unpacks."""
+    return write_folders(tmp_path / "ImageNet-C", ("fog", "snow"), "12345")
+
+
+def read(images: CorruptedImages, kind: str, severity: int) -> torch.Tensor:
+    return torch.cat(list(images.blocks(kind, severity)))
+
+
+def test_arrays_are_read_as_they_are_published(arrays: Path) -> None:
+    images = open_official(arrays)
+    assert images.families == {
+        "noise": ("gaussian_noise",),
+        "weather": ("fog",),
+        OTHER: ("blue_noise_sample",),
+    }
+    assert images.severities == (1, 2, 3, 4, 5)
+    assert images.marks == (OFFICIAL,) == ("official files",)
+    assert images.labels.tolist() == [number % 4 for number in range(N)]
+    for kind in TYPES:
+        stored = np.load(arrays / f"{kind}.npy")
+        for severity in images.severities:
+            block = stored[(severity - 1) * N : severity * N].transpose(0, 3, 1, 2)
+            found = read(images, kind, severity)
+            assert found.dtype == torch.uint8
+            assert np.array_equal(found.numpy(), block)
+
+
+def test_arrays_are_read_block_by_block(arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(official_arrays, "_BLOCK", 5)
+    images = open_official(arrays, types=["fog"], severities=[4])
+    blocks = list(images.blocks("fog", 4))
+    assert [len(block) for block in blocks] == [5, 5, 2]
+    stored = np.load(arrays / "fog.npy")[3 * N : 4 * N]
+    assert np.array_equal(torch.cat(blocks).permute(0, 2, 3, 1).numpy(), stored)
+    blocks[0].zero_()  # what is given is a copy: the files stay as they are
+    assert np.array_equal(np.load(arrays / "fog.npy")[3 * N : 4 * N], stored)
+
+
+def test_an_array_is_mapped_not_read(tmp_path: Path) -> None:
+    """One of 150 MB is opened, and a block of it read, in a fraction of that memory."""
+    import tracemalloc
+
+    shape = (5 * 10_000, 32, 32, 3)
+    made = np.lib.format.open_memmap(
+        tmp_path / "fog.npy", mode="w+", dtype=np.uint8, shape=shape
+    )  # sparse: it takes no disk
+    made[10_000] = 7
+    np.save(tmp_path / "labels.npy", np.zeros(50_000, dtype=np.int64))
+    tracemalloc.start()
+    images = open_official(tmp_path)
+    assert len(images.identity) == 64
+    block = next(iter(images.blocks("fog", 2)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert int(block[0].min()) == 7
+    assert peak < 20e6
+
+
+def test_labels_of_one_block_do_as_well(arrays: Path) -> None:
+    before = open_official(arrays)
+    np.save(arrays / "labels.npy", np.arange(N, dtype=np.uint8) % 4)
+    after = open_official(arrays)
+    assert after.labels.tolist() == before.labels.tolist()
+    assert after.labels.dtype == torch.int64
+    assert after.identity == before.identity
+
+
+def test_types_and_severities_are_chosen(arrays: Path) -> None:
+    images = open_official(arrays, types=["fog", "gaussian_noise"], severities=[5, 2])
+    assert images.families == {"noise": ("gaussian_noise",), "weather": ("fog",)}
+    assert images.severities == (5, 2)
+    stored = np.load(arrays / "fog.npy")
+    assert np.array_equal(read(images, "fog", 5).permute(0, 2, 3, 1).numpy(), stored[4 * N :])
+
+
+@pytest.mark.parametrize("layout", ["arrays", "folders"])
+def test_a_share_of_the_images_is_the_same_everywhere(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(layout)
+    every, some = open_official(folder), open_official(folder, n=6)
+    assert isinstance(some, OfficialArrays | OfficialFolders)
+    assert 3 <= len(some.labels) < N
+    assert set(some.labels.tolist()) == set(every.labels.tolist())
+    assert torch.equal(some.labels, every.labels[some.rows])
+    for severity in (1, 5):
+        assert torch.equal(read(some, "fog", severity), read(every, "fog", severity)[some.rows])
+    assert some.identity != every.identity
+    assert open_official(folder, n=6).identity == some.identity
+    assert torch.equal(open_official(folder, n=99).labels, every.labels)
+
+
+def test_arrays_may_be_resized(arrays: Path) -> None:
+    images = open_official(arrays, image_size=12)
+    assert read(images, "fog", 3).shape == (N, 3, 12, 12)
+    cut = open_official(arrays, image_size=6, resize=6)
+    stored = np.load(arrays / "fog.npy")[2 * N : 3 * N].transpose(0, 3, 1, 2)
+    assert np.array_equal(read(cut, "fog", 3).numpy(), stored[:, :, 1:7])
+    assert cut.identity == images.identity == open_official(arrays).identity
+
+
+def test_what_ablate_corrupt_wrote_is_known_by_its_manifest(tmp_path: Path) -> None:
+    folder = write_arrays(tmp_path / "written", ("fog", "frost"), severities=2)
+    frost = "frost: procedural texture, approximate"
+    manifest = {"severities": [3, 5], "suite": "custom", "frost": frost}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    images = open_official(folder, severities=[5])
+    assert images.marks == (WRITTEN, frost)
+    assert open_official(folder, types=["fog"], severities=[5]).marks == (WRITTEN,)
+    stored = np.load(folder / "fog.npy")
+    assert np.array_equal(read(images, "fog", 5).permute(0, 2, 3, 1).numpy(), stored[N:])
+    with pytest.raises(DataError, match=r"must have severity 1, got 3, 5\. Name severities that"):
+        open_official(folder, severities=[1, 3])
+    manifest |= {"suite": "families", "frost": {"photographs": 6, "digest": "0"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert open_official(folder, severities=[5]).marks == (WRITTEN, DISTORTIONS)
+
+
+def test_folders_are_read_as_they_are_published(folders: Path) -> None:
+    images = open_official(folders, classes=CLASSES)
+    assert isinstance(images, OfficialFolders)
+    assert images.families == {"weather": ("snow", "fog")}
+    assert images.classes == CLASSES
+    assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    for kind in ("snow", "fog"):
+        for severity in images.severities:
+            files = sorted((folders / kind / str(severity)).glob("*/*"))
+            pixels = [np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files]
+            assert np.array_equal(read(images, kind, severity).numpy(), np.stack(pixels))
+
+
+def test_families_may_stand_above_the_types(tmp_path: Path) -> None:
+    flat = write_folders(tmp_path / "flat", ("fog", "snow"), "12345")
+    deep = write_folders(tmp_path / "deep", ("weather/fog", "weather/snow"), "12345")
+    one, other = open_official(flat), open_official(deep)
+    assert one.families == other.families
+    assert one.identity == other.identity
+    assert torch.equal(read(one, "snow", 2), read(other, "snow", 2))
+
+
+def test_five_numbers_are_severities_in_ascending_order(tmp_path: Path) -> None:
+    """Those of ImageNet-C-bar, where each type has numbers of its own."""
+    numbers = ("2.00", "10.00", "4.75", "9.25", "8.50")
+    folder = write_folders(tmp_path / "bar", ("plasma_noise",), numbers)
+    images = open_official(folder)
+    assert images.families == {OTHER: ("plasma_noise",)}
+    assert images.severities == (1, 2, 3, 4, 5)
+    only = tmp_path / "only"
+    for severity, name in enumerate(("2.00", "4.75", "8.50", "9.25", "10.00"), start=1):
+        shutil.copytree(folder / "plasma_noise" / name, only / "plasma_noise" / str(severity))
+    plain = open_official(only)
+    for severity in (1, 4, 5):
+        assert torch.equal(
+            read(images, "plasma_noise", severity), read(plain, "plasma_noise", severity)
+        )
+
+
+def test_some_severities_are_enough_where_no_more_are_asked(tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "some", ("fog",), "135")
+    assert open_official(folder, severities=[3, 1]).severities == (3, 1)
+    with pytest.raises(DataError, match=r"fog: must have severity 2, 4, got 1, 3, 5\. Name"):
+        open_official(folder)
+
+
+def test_folders_may_be_resized_and_cut(folders: Path) -> None:
+    images = open_official(folders, image_size=6, resize=8)
+    whole = open_official(folders)
+    assert torch.equal(read(images, "fog", 1), read(whole, "fog", 1)[:, :, 1:7, 1:7])
+    assert read(open_official(folders, image_size=16), "fog", 1).shape == (N, 3, 16, 16)
+    assert images.identity == whole.identity
+
+
+def test_images_of_any_size_can_be_brought_to_one(folders: Path) -> None:
+    file = next((folders / "snow" / "3" / "dog").iterdir())
+    Image.new("RGB", (9, 20)).save(file)
+    assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (N, 3, 8, 8)
+    images = open_official(folders)
+    message = rf"{file.name}: must be 8x8 as the others, got 9x20\. Replace it, or give an image"
+    with pytest.raises(DataError, match=message):
+        read(images, "snow", 3)
+
+
+def test_many_images_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.robustness.official_folders._BLOCK", 1)
+    folder = write_folders(tmp_path / "many", ("fog",), "1")
+    images = open_official(folder, severities=[1])
+    files = sorted((folder / "fog" / "1").glob("*/*"))
+    for block, file in zip(images.blocks("fog", 1), files, strict=True):
+        assert np.array_equal(block[0].permute(1, 2, 0).numpy(), np.asarray(Image.open(file)))
+    left = images.blocks("fog", 1)
+    next(left)
+    left.close()  # type: ignore[attr-defined]  # a reader may stop early
+
+
+def test_the_identity_follows_the_content(arrays: Path, folders: Path) -> None:
+    before = open_official(arrays).identity
+    assert open_official(arrays).identity == before
+    assert open_official(arrays, severities=[1, 2]).identity != before
+    stored = np.load(arrays / "fog.npy")
+    stored[3] ^= 1
+    np.save(arrays / "fog.npy", stored)
+    assert open_official(arrays).identity != before
+    before = open_official(folders).identity
+    file = folders / "fog" / "2" / "cat" / "val_00.JPEG"
+    shutil.copy(folders / "fog" / "3" / "cat" / "val_00.JPEG", file)
+    assert open_official(folders).identity != before
+
+
+def test_a_network_is_scored_on_official_files(arrays: Path, environment: Environment) -> None:
+    """One that says the class from the mean of the red channel, which the test can do too."""
+
+    class Reds(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            place = (images[:, 0].mean(dim=(1, 2)) * 255 / 64).floor().clamp(0, 3).long()
+            return nn.functional.one_hot(place, 4).float()
+
+    images = open_official(arrays, severities=[1, 4])
+    outcomes = score_set(Reds(), None, images, environment)
+    assert outcomes.clean is None
+    for kind in TYPES:
+        for severity in (1, 4):
+            stored = np.load(arrays / f"{kind}.npy")[(severity - 1) * N : severity * N]
+            said = (stored[..., 0].mean(axis=(1, 2)) / 64).astype(int).clip(0, 3)
+            expected = said == np.arange(N) % 4
+            assert np.array_equal(outcomes.cells[kind, severity].correct, expected)
+
+
+def spoil_array(kind: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def spoil(folder: Path) -> None:
+        np.save(folder / f"{kind}.npy", change(np.load(folder / f"{kind}.npy")))
+
+    return spoil
+
+
+def set_label(place: int, value: int) -> Change:
+    def change(labels: np.ndarray) -> np.ndarray:
+        labels[place] = value
+        return labels
+
+    return spoil_array("labels", change)
+
+
+def set_every_label(value: int) -> Change:
+    return spoil_array("labels", lambda labels: np.where(labels == 3, value, labels))
+
+
+def cut_short(folder: Path) -> None:
+    content = (folder / "fog.npy").read_bytes()
+    (folder / "fog.npy").write_bytes(content[:-100])
+
+
+def pickled(folder: Path) -> None:
+    np.save(folder / "fog.npy", np.array([{}], dtype=object), allow_pickle=True)
+
+
+def archived(folder: Path) -> None:
+    with (folder / "fog.npy").open("wb") as file:
+        np.savez(file, np.zeros(3))
+
+
+def write_manifest(text: str) -> Change:
+    return lambda folder: (folder / "manifest.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda folder: (folder / "labels.npy").unlink(),
+            r"CIFAR-10-C: must have labels\.npy beside the images, got none\. It is published",
+        ),
+        (
+            spoil_array("fog", lambda array: array.astype(np.float32)),
+            r"fog\.npy: must be uint8 \[rows, height, width, 3\], got float32 \[60, 8, 6, 3\]\.",
+        ),
+        (
+            spoil_array("fog", lambda array: array.transpose(0, 3, 1, 2)),
+            r"fog\.npy: must be uint8 .* got uint8 \[60, 3, 8, 6\]\. Point at files in the layout",
+        ),
+        (
+            spoil_array("fog", lambda array: array[..., 0]),
+            r"fog\.npy: must be uint8 .* got uint8 \[60, 8, 6\]\.",
+        ),
+        (
+            spoil_array("blue_noise_sample", lambda array: array[:-1]),
+            r"blue_noise_sample\.npy: must have 5 blocks of images, one for each severity, got 59",
+        ),
+        (
+            spoil_array("fog", lambda array: array[:50]),
+            r"fog\.npy: must be \[60, 8, 6, 3\] as gaussian_noise\.npy, got \[50, 8, 6, 3\]\.",
+        ),
+        (
+            spoil_array("labels", lambda labels: labels[:-1]),
+            r"labels\.npy: must be integers \[60\] or \[12\], for 5 severities of 12 images, got "
+            r"int64 \[59\]\. Take the one that belongs",
+        ),
+        (
+            spoil_array("labels", lambda labels: labels.astype(float)),
+            r"labels\.npy: must be integers \[60\] or \[12\], .* got float64 \[60\]\.",
+        ),
+        (
+            set_label(2 * N + 5, 0),
+            r"labels\.npy: must have the same labels for every severity, got another at severity "
+            r"3, image 5\.",
+        ),
+        (
+            set_every_label(4),
+            r"labels\.npy: labels must be from 0 to 3, got 4\. Evaluate a network for these",
+        ),
+        (set_every_label(-1), r"labels\.npy: labels must be from 0 to 3, got -1\."),
+        (cut_short, r"fog\.npy: must be a whole array \(\.npy\), got .*Fetch or write it again"),
+        (pickled, r"fog\.npy: must be a whole array \(\.npy\), got .*Fetch or write it again"),
+        (archived, r"fog\.npy: must be a whole array \(\.npy\), got an archive\."),
+        (
+            lambda folder: (folder / "fog.npy").write_bytes(b""),
+            r"fog\.npy: must be a whole array \(\.npy\), got ",
+        ),
+        (
+            write_manifest("{"),
+            r"manifest\.json: must be what ablate corrupt wrote, got Expecting .* or remove it\.",
+        ),
+        (
+            write_manifest("[]"),
+            r"manifest\.json: must be what ablate corrupt wrote, got a list\.",
+        ),
+        (
+            write_manifest('{"severities": [1, 6]}'),
+            r"manifest\.json: severities must be different ones from 1 to 5, got \[1, 6\]\.",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(arrays: Path, change: Change, message: str) -> None:
+    change(arrays)
+    with pytest.raises(DataError, match=message) as caught:
+        open_official(arrays, classes=["a", "b", "c", "d"])
+    assert "\n" not in str(caught.value)
+
+
+def test_negative_labels_are_refused_whatever_the_classes(arrays: Path) -> None:
+    set_every_label(-1)(arrays)
+    with pytest.raises(DataError, match=r"labels must be from 0, got -1\."):
+        open_official(arrays)
+
+
+def rename(place: str, name: str) -> Change:
+    return lambda folder: (folder / place).rename((folder / place).with_name(name))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            rename("snow/4/dog", "wolf"),
+            r"snow/4: must have the classes of .*snow/1, got dog, wolf in only one of them\.",
+        ),
+        (
+            rename("fog/2/dog/val_04.JPEG", "val_40.JPEG"),
+            r"fog/2: must have the images of .*snow/1, got dog/val_04, dog/val_40 in only one",
+        ),
+        (
+            lambda folder: shutil.copy(
+                folder / "fog/2/dog/val_04.JPEG", folder / "fog/2/dog/val_04.png"
+            ),
+            r"fog/2: must have the images of .* got them in another order, or one twice\.",
+        ),
+        (
+            lambda folder: (folder / "fog/5/cat/val_00.JPEG").unlink(),
+            r"fog/5: must have the images of .* got cat/val_00 in only one of them\.",
+        ),
+        (
+            lambda folder: shutil.rmtree(folder / "fog" / "3"),
+            r"fog: must have severity 3, got 1, 2, 4, 5\.",
+        ),
+        (
+            rename("fog/3", "3.5"),
+            None,  # five numbers still: severities in their order
+        ),
+        (
+            rename("fog/3", "7"),
+            None,
+        ),
+        (
+            lambda folder: shutil.copytree(folder / "fog" / "1", folder / "fog" / "0.5"),
+            r"fog: must have severities named 1 to 5, or five numbers, got 0\.5, 1, 2, 3, 4, 5\.",
+        ),
+        (
+            lambda folder: shutil.copytree(folder / "fog", folder / "weather" / "fog"),
+            r"ImageNet-C: must have each type once, got .*weather/fog and .*fog\. Remove one\.",
+        ),
+        (
+            lambda folder: [shutil.rmtree(path) for path in (folder / "snow" / "1").iterdir()],
+            r"snow/1: must have one folder for each class, got none\.",
+        ),
+    ],
+)
+def test_folders_that_do_not_fit_are_refused(
+    folders: Path, change: Change, message: str | None
+) -> None:
+    change(folders)
+    if message is None:
+        assert open_official(folders).severities == (1, 2, 3, 4, 5)
+        return
+    with pytest.raises(DataError, match=message) as caught:
+        open_official(folders)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cat", "dog"], r"must have the network's 2 classes, got 3 class folders\. Evaluate"),
+        (["cat", "dog", "bird"], r"must have the network's classes, got bird, frog in only one"),
+        (["dog", "cat", "frog"], r"must have the network's classes in their order, got class"),
+    ],
+)
+def test_class_folders_must_be_the_networks(
+    folders: Path, classes: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        open_official(folders, classes=classes)
+
+
+def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
+    images = open_official(folders)
+
+    def damage(*places: str) -> None:
+        for place in places:
+            file = folders / place
+            file.write_bytes(file.read_bytes()[:200])
+
+    def refusal(call: Callable[[], object]) -> str:
+        with pytest.raises(DataError) as error:
+            call()
+        return str(error.value).replace(str(folders), "FOLDER")
+
+    damage("fog/4/frog/val_11.JPEG", "fog/4/cat/val_00.JPEG", "fog/5/dog/val_04.JPEG")
+    # Of the copies from this one on: those before it were read.
+    assert refusal(lambda: read(images, "fog", 4)) == (
+        "FOLDER: must have images that can be read, got 3 of 24 looked through that cannot "
+        "(fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG, fog/5/dog/val_04.JPEG). Unpack or write "
+        "them again."
+    )
+    assert read(images, "fog", 3).shape == (N, 3, 8, 8)
+    # The first file of all is read where they are opened, for its size.
+    damage("snow/1/cat/val_00.JPEG", *(f"snow/5/dog/val_{row:02}.JPEG" for row in (1, 4)))
+    assert refusal(lambda: open_official(folders)) == (
+        "FOLDER: must have images that can be read, got 6 of 120 looked through that cannot "
+        "(snow/1/cat/val_00.JPEG, snow/5/dog/val_01.JPEG, snow/5/dog/val_04.JPEG, "
+        "fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG and 1 more). Unpack or write them again."
+    )
+
+
+def test_an_image_of_another_size_is_no_unreadable_one(folders: Path) -> None:
+    Image.new("RGB", (9, 8)).save(folders / "fog/4/frog/val_11.JPEG")
+    images = open_official(folders)
+    with pytest.raises(DataError, match=r"val_11\.JPEG: must be 8x8 as the others, got 9x8\."):
+        read(images, "fog", 4)
+
+
+def test_grey_files_are_expanded_and_said(folders: Path) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(grey).save(folders / "fog/2/cat/val_00.JPEG", quality=100)
+    images = open_official(folders)
+    assert isinstance(images, OfficialFolders)
+    assert images.notes == (
+        "1 of 120 files looked at are grey: three equal channels stand for one",
+    )
+    found = read(images, "fog", 2)[0]
+    assert torch.equal(found[0], found[2])
+    assert (found[0].int() - torch.from_numpy(grey).int()).abs().max() <= 2
+    other = open_official(folders, types=["snow"])
+    assert isinstance(other, OfficialFolders)
+    assert other.notes == ()
+
+
+def test_files_have_names(folders: Path) -> None:
+    images = open_official(folders)
+    assert isinstance(images, OfficialFolders)
+    assert images.names[:2] == ("cat/val_00", "cat/val_03")
+    few = open_official(folders, n=3)
+    assert isinstance(few, OfficialFolders)
+    assert len(few.names) == len(few.labels)
+    assert set(few.names) < set(images.names)
+
+
+def test_of_several_shapes_the_odd_one_is_blamed(arrays: Path) -> None:
+    fog = np.load(arrays / "fog.npy")
+    np.save(arrays / "gaussian_noise.npy", fog[:-10])
+    with pytest.raises(
+        DataError, match=r"gaussian_noise\.npy: must be \[60, 8, 6, 3\] as fog\.npy"
+    ):
+        open_official(arrays)
+    # It is the first in the order of every table, and so the rule where there are two.
+    with pytest.raises(DataError, match=r"fog\.npy: must be \[50, 8, 6, 3\] as gaussian_noise"):
+        open_official(arrays, types=["fog", "gaussian_noise"])
+
+
+def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
+    with pytest.raises(DataError, match=r"must have fogg, got only .*\. Did you mean fog\?$"):
+        open_official(arrays, types=["fogg"])
+    # The near name of one that is known is another corruption.
+    with pytest.raises(DataError, match=r"must have gaussian_blur, .* Add the files, or name"):
+        open_official(arrays, types=["gaussian_blur"])
+
+
+def test_an_array_that_went_away_is_named(arrays: Path) -> None:
+    images = open_official(arrays)
+    (arrays / "fog.npy").unlink()
+    with pytest.raises(
+        DataError, match=r"fog\.npy: must be a whole array \(\.npy\), got .*No such"
+    ):
+        read(images, "fog", 4)
+
+
+@pytest.mark.parametrize("layout", ["arrays", "folders"])
+def test_a_missing_corruption_is_refused_with_what_is_there(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(layout)
+    there = "blue_noise_sample, fog, gaussian_noise" if layout == "arrays" else "fog, snow"
+    message = rf"{folder.name}: must have frost, pixelate, got only {there}\. Add the files"
+    with pytest.raises(DataError, match=message):
+        open_official(folder, types=["frost", "fog", "pixelate"])
+
+
+def test_a_folder_of_neither_layout_is_refused(tmp_path: Path, folders: Path) -> None:
+    layouts = r"must have TYPE\.npy with labels\.npy, or TYPE/SEVERITY/CLASS/\*\.JPEG"
+    with pytest.raises(DataError, match=rf"no: {layouts}, got no such folder\. Correct the path"):
+        open_official(tmp_path / "no")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=rf"{layouts}, got an empty folder\. Unpack the files"):
+        open_official(tmp_path / "empty")
+    for number in range(8):
+        (tmp_path / "empty" / f"{number}.tar").touch()
+    with pytest.raises(DataError, match=r"got 0\.tar, 1\.tar, .*5\.tar and 2 more\. Unpack"):
+        open_official(tmp_path / "empty")
+    # A type's own folder: its severities are no types.
+    with pytest.raises(DataError, match=r"fog: must have .* got 1, 2, 3, 4, 5\."):
+        open_official(folders / "fog")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"types": []}, r"types: must name at least one corruption, got none\. Add one\."),
+        ({"severities": []}, r"severities: must name at least one from 1 to 5, got none\."),
+        ({"n": 0}, r"n: must be at least 1, got 0\. Correct it\."),
+        ({"resize": 9}, r"resize: must be at least image_size, got 9 with none\."),
+        ({"resize": 7, "image_size": 8}, r"resize: must be at least image_size, got 7 with 8\."),
+    ],
+)
+def test_arguments_are_checked(arrays: Path, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        open_official(arrays, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("severity", [0, 6])
+def test_severities_are_from_1_to_5(arrays: Path, severity: int) -> None:
+    with pytest.raises(AblateError, match=rf"must have severity {severity}, got 1, 2, 3, 4, 5\."):
+        open_official(arrays, severities=[severity])

@@ -1,0 +1,124 @@
+"""`ablate corrupt` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ablate.cli_corrupt import COMMANDS
+from ablate.errors import AblateError
+
+
+def run(*arguments: object) -> Result:
+    (command,) = COMMANDS
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def raised(*arguments: object) -> str:
+    error = run(*arguments).exception
+    assert isinstance(error, AblateError), error
+    return str(error)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        image = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(image).save(root / name / "a.png")
+    return root
+
+
+def test_a_folder(folder: Path, work: Path) -> None:
+    result = run(folder, "out", "--types", "frost, fog", "--severities", "1,5", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "out\n"
+    assert result.stderr == "ablate: frost: procedural texture, approximate\n"
+    manifest = json.loads((work / "out" / "manifest.json").read_text())
+    assert manifest["seed"] == 3
+    assert manifest["types"] == ["frost", "fog"]
+    assert (work / "out" / "fog" / "5" / "dog" / "a.png").is_file()
+
+
+def test_a_data_set(work: Path) -> None:
+    result = run("digits", "out", "--types", "contrast", "--severities", "1", "--image-size", "8")
+    assert result.exit_code == 0, result.output
+    assert np.load(work / "out" / "contrast.npy").shape[1:] == (8, 8, 3)
+    assert "digits is grey" in result.stderr
+
+
+def test_a_contact_sheet(folder: Path, work: Path) -> None:
+    image = folder / "cat" / "a.png"
+    result = run(image, "--sheet", "sheet.png", "--types", "fog", "--severities", "1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "sheet.png\n"
+    small = Image.open("sheet.png").size
+    assert run(image, "--sheet", "all.html").exit_code == 0
+    assert "jpeg_compression" in (work / "all.html").read_text()
+    assert run(image, "--sheet", "large.png", "--types", "fog", "--image-size", 64).exit_code == 0
+    assert Image.open("large.png").size > small
+
+
+def test_large_images_are_cut_for_a_sheet(work: Path) -> None:
+    Image.new("RGB", (700, 400), (90, 120, 30)).save("photo.jpg")
+    assert run("photo.jpg", "--sheet", "s.html", "--types", "contrast").exit_code == 0
+    assert "224 x 224 pixels" in (work / "s.html").read_text()
+
+
+def test_wrong_use(folder: Path, work: Path) -> None:
+    assert "OUTPUT: must be given, or --sheet FILE for a contact sheet, got neither." in raised(
+        folder
+    )
+    assert "got both. Give one." in raised(folder, "out", "--sheet", "sheet.png")
+    assert "must end with .png or .html, got .gif" in raised(folder, "--sheet", "x.gif")
+    assert "must be a readable image" in raised(folder / "cat", "--sheet", "x.png")
+    assert "got 6. Correct them." in raised(folder, "out", "--severities", "6")
+    assert "Invalid value for '--seed'" in run(folder, "out", "--seed", "-1").output
+    assert "--suite: must be a known suite, got 'fog'. Give --types fog." in raised(
+        folder, "out", "--suite", "fog"
+    )
+    result = run(folder, "out", "--severities", "one")
+    assert result.exit_code == 2
+    assert "must be whole numbers between commas, got 'one'." in result.output
+    assert list(work.iterdir()) == []
+
+
+def test_a_sheet_takes_no_options_of_copies(folder: Path, work: Path) -> None:
+    sheet = (folder / "cat" / "a.png", "--sheet", "sheet.png")
+    assert raised(*sheet, "--format", "npy") == (
+        "--format: is for copies of many images, got it with --sheet. Leave it out."
+    )
+    many = ("--data", ".", "--workers", 1, "--image-format", "png", "--skip-unreadable")
+    assert raised(*sheet, *many) == (
+        "--data, --image-format, --skip-unreadable, --workers: are for copies of many images, got "
+        "them with --sheet. Leave them out."
+    )
+    assert list(work.iterdir()) == []
+
+
+def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ablate.corrupting.corrupt_files", interrupted)
+    result = run(folder, "out")
+    assert result.exit_code == 130
+    assert result.stderr == "ablate: stopped; out is unfinished: remove it\n"
+
+
+def test_help_is_complete() -> None:
+    (command,) = COMMANDS
+    assert isinstance(command, click.Command)
+    said = " ".join(run("--help").output.split())
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.opts[-1] in said
+    assert "SOURCE is a folder" in said

@@ -1,0 +1,351 @@
+"""Any network on any images, from Python and from the command line, through the real parts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch import nn
+
+from ablate.cli_evaluate import evaluate as command
+from ablate.distortion import FAMILIES
+from ablate.errors import AblateError, NotFiniteError
+from ablate.evaluating import evaluate
+from ablate.finetune.checkpoint import export_weights
+from ablate.finetune.export_metadata import ExportMetadata, read_metadata
+from ablate.finetune.model.build import build_model
+from ablate.option_names import spelt_as_options
+from ablate.robustness.evaluation import Evaluation
+from ablate.robustness.evaluation_file import load_evaluation
+from ablate.robustness.summary import summarise
+from ablate.study.settings import ModelSettings
+
+QUICK: dict[str, Any] = {"types": ["brightness", "contrast"], "severities": (1, 5)}
+CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}
+
+
+class Bright(nn.Module):
+    """Says where a 16 x 16 image is brightest: left, middle or right."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        columns = images.mean(dim=(1, 2))
+        return torch.stack([columns[:, 5 * k : 5 * k + 6].mean(dim=1) for k in range(3)], dim=1)
+
+
+def of_images(model: Any, image_folder: Path, **options: Any) -> Evaluation:
+    usual = {"dataset": image_folder, "image_size": 16, "normalization": "none", **QUICK, **CPU}
+    return evaluate(model, **{**usual, **options})
+
+
+def refusal(call: Callable[[], Any], kind: type[AblateError] = AblateError) -> str:
+    with pytest.raises(kind) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """An export of a trial on digits; its weights are new ones."""
+    metadata = ExportMetadata(
+        model="resnet8",
+        classes=tuple(map(str, range(10))),
+        mean=(0.3,) * 3,
+        std=(0.3,) * 3,
+        image_size=8,
+        resize=None,
+        dataset="digits",
+        study="tiny",
+        trial=4,
+        loss_terms="clean+da",
+        seen_types=("gaussian_noise", "brightness"),
+    )
+    network = build_model(ModelSettings(name="resnet8"), 10, metadata.mean, metadata.std, 0)
+    export_weights(network, tmp_path / "trial.safetensors", metadata)
+    return tmp_path / "trial.safetensors"
+
+
+def test_a_network_in_memory_is_scored_by_its_answers(image_folder: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    found = of_images(Bright(), image_folder, progress=lambda *said: told.append(said))
+    assert found.clean is not None
+    assert (found.data.n, found.clean.accuracy) == (12, 1.0)
+    assert (found.model.name, found.model.checkpoint, found.suite.name) == (
+        "Bright",
+        None,
+        "custom",
+    )
+    assert list(found.cells) == [
+        *(("brightness", severity) for severity in (1, 5)),
+        *(("contrast", severity) for severity in (1, 5)),
+    ]
+    assert told == [
+        *(("brightness 1", 0, 4), ("brightness 5", 1, 4)),
+        *(("contrast 1", 2, 4), ("contrast 5", 3, 4)),
+    ]
+    # Less contrast leaves the order of the columns as it was.
+    assert found.cells["contrast", 1].accuracy == 1.0
+    assert found.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert found.environment["device"] == "cpu"
+    assert set(found.versions) >= {"ablate", "code"}
+    assert found.marks == (
+        "corrupted by ablate: in distribution as the benchmark's, not its bytes",
+    )
+
+
+def test_the_same_seed_gives_the_same_answers(image_folder: Path) -> None:
+    options = {"types": ["gaussian_noise"], "severities": (5,)}
+    one, again, other = (
+        of_images(Bright(), image_folder, seed=seed, **options) for seed in (0, 0, 1)
+    )
+    assert one.data.corrupted_identity == again.data.corrupted_identity
+    assert one.data.corrupted_identity != other.data.corrupted_identity
+    bits = [made.cells["gaussian_noise", 5].correct.tolist() for made in (one, again)]
+    assert bits[0] == bits[1]
+
+
+def test_an_export_needs_nothing_else(export: Path) -> None:
+    found = evaluate(export, **QUICK, **CPU)
+    assert (found.model.name, found.data.name, found.data.n) == ("resnet8", "digits", 359)
+    assert found.data.image_shape == (3, 8, 8)
+    assert found.suite.scale == "cifar"
+    assert found.model.training["trial"] == 4
+    assert found.exposure == {"brightness": "seen_type", "contrast": "seen_family"}
+    assert found.marks[-1] == (
+        "the mean has types in it that were trained on: not comparable with methods that hold "
+        "these types out"
+    )
+    said = evaluate(export, seen=["pixelate"], **QUICK, **CPU)
+    assert set((said.exposure or {}).values()) == {"unseen"}
+    assert "mean_corruption_top5_accuracy_unnormalised" in {one.name for one in summarise(said)}
+
+
+def test_another_size_is_corrupted_as_it_is(image_folder: Path, export: Path) -> None:
+    found = evaluate(export, image_size=12, dataset="digits", **QUICK, **CPU)
+    assert found.model.image_size == 12
+    assert found.data.image_shape == (3, 12, 12)
+    assert of_images(Bright(), image_folder).notes == ("files: shorter side 16 pixels",)
+    larger = nn.Sequential(nn.AvgPool2d(2), Bright())
+    found = of_images(larger, image_folder, image_size=32)
+    assert found.data.image_shape == (3, 16, 16)
+    assert found.notes[-1] == "corrupted at 16 x 16, then resized to 32 x 32"
+    assert found.clean is not None
+    assert found.clean.accuracy == 1.0
+
+
+def arrays(folder: Path, images: np.ndarray, labels: list[int]) -> Path:
+    """CIFAR-10-C's layout: darker with each severity."""
+    folder.mkdir()
+    blocks = [images // severity for severity in range(1, 6)]
+    for kind in ("brightness", "fog"):
+        np.save(folder / f"{kind}.npy", np.concatenate(blocks))
+    np.save(folder / "labels.npy", np.array(labels * 5, dtype=np.uint8))
+    return folder
+
+
+def test_official_files_with_their_images(image_folder: Path, tmp_path: Path) -> None:
+    clean = of_images(Bright(), image_folder)
+    from PIL import Image
+
+    files = sorted((image_folder / "test").rglob("*.png"), key=str)
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    official = arrays(tmp_path / "C", pixels, clean.labels.tolist())
+    found = of_images(Bright(), image_folder, official=official, types=None)
+    assert found.suite.made_by == "official files"
+    assert (found.seed, found.suite.name, found.suite.types) == (None, "C", ("fog", "brightness"))
+    assert found.marks == ("official files",)
+    assert found.clean is not None
+    assert found.cells["fog", 1].correct.tolist() == found.clean.correct.tolist()
+    alone = of_images(Bright(), image_folder, official=official, dataset=None, types=["fog"])
+    assert alone.clean is None
+    assert alone.data.classes == ("0", "1", "2")
+    assert alone.notes == ("the images as they are were not scored: name them with --dataset",)
+    assert alone.cells["fog", 5].correct.tolist() == found.cells["fog", 5].correct.tolist()
+
+    np.save(official / "labels.npy", np.array(clean.labels.tolist()[::-1] * 5, dtype=np.uint8))
+    assert refusal(lambda: of_images(Bright(), image_folder, official=official, types=None)) == (
+        "--official: must have the images of --dataset in the same order, got label 2 for 0 at "
+        "image 0. Name the images that they were made of."
+    )
+    fewer = arrays(tmp_path / "fewer", pixels[:6], [0, 0, 1, 1, 2, 2])
+    assert refusal(lambda: of_images(Bright(), image_folder, official=fewer, types=None)) == (
+        "--official: must be copies of the images of --dataset, got 6 for 12. Name the images "
+        "that they were made of."
+    )
+    assert refusal(
+        lambda: of_images(Bright(), image_folder, official=official, suite="families")
+    ) == (
+        "--suite: must be of the benchmark's corruptions with --official, got families. Leave it "
+        "out, or write cifar10c or imagenetc."
+    )
+
+
+def test_relative_to_another_networks_scores(
+    image_folder: Path, tmp_path: Path, export: Path
+) -> None:
+    other = of_images(Bright(), image_folder)
+    found = of_images(Bright(), image_folder, relative_to=other)
+    assert found.reference is not None
+    assert found.reference.name == "Bright"
+    text = refusal(lambda: evaluate(export, relative_to=other, **QUICK, **CPU))
+    assert text.startswith("--relative-to: must be scores on the same number of images, got 12 for")
+    text = refusal(lambda: of_images(Bright(), image_folder, relative_to=tmp_path / "none.json"))
+    assert "must be a file that can be read" in text
+
+
+def test_classes_that_an_export_does_not_know(image_folder: Path, export: Path) -> None:
+    assert refusal(lambda: evaluate(export, dataset=image_folder, **QUICK, **CPU)) == (
+        f"--dataset: {image_folder.name} must have the 10 classes that {export} was finetuned on, "
+        "got 3: 0, 1, 2 and 10 more in only one of them. Name that data set."
+    )
+
+
+def test_a_network_of_another_width(image_folder: Path) -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
+    assert refusal(lambda: of_images(network, image_folder)) == (
+        "MODEL: Sequential must have an output for each of the data set's 3 classes, got 1000. "
+        "Name the data set that it was trained on, or another network."
+    )
+
+
+def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
+    class Breaks(Bright):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            too_bright = torch.where(images.mean(dim=(1, 2, 3)) > 0.5, torch.nan, 1.0)
+            return super().forward(images) * too_bright[:, None]
+
+    text = refusal(lambda: of_images(Breaks(), image_folder), NotFiniteError)
+    assert text == (
+        "MODEL: Breaks: every logit must be finite, got NaN or infinity on brightness 5. Score it "
+        "with --precision fp32, or take weights that were trained to the end."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"seen": ["fog"]},
+            "--seen: must name training distortions, got 'fog'. Known: "
+            f"{', '.join([kind for kinds in FAMILIES.values() for kind in kinds])}.",
+        ),
+        (
+            {"dataset": None},
+            "--dataset: must name the images to evaluate on, got none. Give a name (digits, "
+            "cifar10, cifar100, svhn, fashion_mnist), a folder, or --official FOLDER.",
+        ),
+        (
+            {"checkpoint": "weights.pt"},
+            "--checkpoint: is for a network that is named, got it beside one in memory. Load the "
+            "weights into it first.",
+        ),
+        (
+            {"suite": "cifar10c", "types": ["saturate"]},
+            "--types: must be of the suite cifar10c, got 'saturate'. Known: ",
+        ),
+        (
+            {"types": ["fogg"]},
+            "--types: must be of the suite all, got 'fogg'. Did you mean fog?",
+        ),
+        ({"suite": "cifar10d"}, "--suite: must be a known suite, got 'cifar10d'. Did you mean "),
+        ({"precision": "fp16"}, "--precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32"),
+    ],
+)
+def test_wrong_use(image_folder: Path, options: dict[str, Any], message: str) -> None:
+    text = refusal(lambda: of_images(Bright(), image_folder, **options))
+    assert text.startswith(message)
+
+
+def test_keys_of_a_study_are_spelt_as_options(tmp_path: Path) -> None:
+    text = refusal(lambda: evaluate("resnet8", checkpoint="no.pt", dataset="digits"))
+    assert text.startswith("--checkpoint: must be a file that can be read, torchvision:WEIGHTS or ")
+    assert text.endswith("Correct the path.")
+    weights = tmp_path / "weights.safetensors"
+    export_weights(build_model(ModelSettings(name="resnet8"), 7, (0.5,), (0.5,), 0), weights)
+    text = refusal(lambda: evaluate("resnet20", checkpoint=weights, dataset="digits", **CPU))
+    assert text.startswith("--checkpoint: must hold the weights of resnet20, got ")
+    assert text.endswith("Name its network as MODEL; its classes must be the data set's.")
+    text = refusal(
+        lambda: evaluate("resnet8", checkpoint=weights, dataset="cifar10", data=tmp_path, **CPU)
+    )
+    assert text == (
+        f"--data: cifar10 must be in {tmp_path}, got no cifar-10-batches-py/data_batch_1. Point "
+        "--data at it."
+    )
+    with pytest.raises(NotFiniteError, match=r"finetune\.learning_rate"), spelt_as_options():
+        raise NotFiniteError("lower finetune.learning_rate of model.name")
+
+
+# --- the command
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [*map(str, arguments), "--device", "cpu", "--threads", "1"])
+
+
+def test_the_command_writes_what_it_shows(export: Path, tmp_path: Path) -> None:
+    json_file, csv_file = tmp_path / "scores.json", tmp_path / "scores.csv"
+    types = ("--types", "brightness,contrast", "--severities", "1,5", "--images", 50)
+    shown = run(export, *types, "-o", json_file, "--csv", csv_file)
+    assert shown.exit_code == 0, shown.output
+    assert "digits test, 5" in shown.stdout
+    assert re.search(r"brightness +│ +\d+\.\d", shown.stdout)
+    written = load_evaluation(json_file)
+    assert len(csv_file.read_text().splitlines()) == 6
+    other = tmp_path / "other.safetensors"
+    metadata = read_metadata(export)
+    assert metadata is not None
+    network = build_model(ModelSettings(name="resnet8"), 10, metadata.mean, metadata.std, 1)
+    export_weights(network, other, metadata)
+    again = run(other, *types, "--relative-to", json_file, "--json")
+    assert again.exit_code == 0, again.output
+    found = json.loads(again.stdout)
+    assert "correct" not in found["cells"][0]
+    # Of each type the errors over both severities, divided by the other network's.
+    right = {(one["type"], one["severity"]): one["right"] for one in found["cells"]}
+    ratios = [
+        sum(found["cells"][0]["n"] - right[kind, severity] for severity in (1, 5))
+        / sum(
+            written.cells[kind, severity].n - written.cells[kind, severity].right
+            for severity in (1, 5)
+        )
+        for kind in ("brightness", "contrast")
+    ]
+    ratio = found["summary"]["mean_corruption_error_relative_to"]["value"]
+    assert ratio == pytest.approx(sum(ratios) / 2)
+    assert ratio != pytest.approx(1)
+    assert found["relative_to"]["identity"] == written.model.identity
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    export: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for option in ("-o", "--csv"):
+        failed = run(export, option, tmp_path / "file" / "scores").exception
+        assert str(failed) == (
+            f"{tmp_path}/file/scores: must be in a folder that can be written, got 'File "
+            "exists'. Choose another folder or change its owner."
+        )
+
+
+def test_lists_are_read_between_commas(image_folder: Path, export: Path) -> None:
+    wrong = run(export, "--severities", "1,two")
+    assert wrong.exit_code == 2
+    assert "must be whole numbers between commas, got '1,two'." in wrong.output
+    wrong = run(export, "--mean", "a,b")
+    assert "must be numbers between commas, got 'a,b'." in wrong.output
+    assert isinstance(run(export, "--types", "fogg").exception, AblateError)
+
+
+def test_none_seen_is_said_by_an_empty_list(export: Path) -> None:
+    options = ("--types", "brightness", "--severities", "1", "--images", 20, "--json")
+    found = json.loads(run(export, *options, "--seen", "").stdout)
+    assert found["exposure"] == {"brightness": "unseen"}
