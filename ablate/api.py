@@ -101,7 +101,11 @@ def resume(
 
 def read(study: str | Path) -> StudyRecord:
     """A study and its rows, as frozen data, at this moment."""
-    return _open(locate(str(study))).read()
+    ledger = _open(locate(str(study)))
+    try:
+        return ledger.read()
+    finally:
+        ledger.close()
 
 
 def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
@@ -119,7 +123,11 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
         ParameterError: if a key is not searched, or a value is outside its range.
         StudyNotFoundError: if there is no such study.
     """
-    return _open(locate(str(study))).enqueue(values)
+    ledger = _open(locate(str(study)))
+    try:
+        return ledger.enqueue(values)
+    finally:
+        ledger.close()
 
 
 def events(study: str | Path, trial: int | None = None) -> list[dict[str, Any]]:

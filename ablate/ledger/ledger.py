@@ -124,8 +124,15 @@ class Ledger:
         if file is not None and not file.exists():
             return False
         storage = open_storage(url, create=False)
-        with storage_errors(url), storage.engine.begin() as connection:
-            return tables.find_study(connection, name) is not None
+        try:
+            with storage_errors(url), storage.engine.begin() as connection:
+                return tables.find_study(connection, name) is not None
+        finally:
+            storage.engine.dispose()
+
+    def close(self) -> None:
+        """Give the connections back now, not when Python gets to it: a server has few."""
+        self._engine.dispose()
 
     def lease(self) -> Lease:
         """The lease of this study, not yet taken."""

@@ -92,6 +92,8 @@ def open_official(
         )
     manifest = _read_manifest(folder)
     arrays = list_arrays(folder)
+    if types is None and manifest is None:
+        _check_whole(folder, arrays or list_folders(folder))
     if arrays:
         families = _choose(folder, arrays, types)
         written = _SEVERITIES if manifest is None else _severities(folder, manifest)
@@ -130,6 +132,17 @@ def open_official(
         n=n,
         marks=_marks(manifest, families),
     )
+
+
+def _check_whole(folder: Path, there: Collection[str]) -> None:
+    """Refuse most of the benchmark's fifteen without the rest: a download that broke off would
+    get a mean that nobody else has."""
+    missing = [kind for kind in corruption.BENCHMARK if kind not in there]
+    if missing and 2 * len(missing) < len(corruption.BENCHMARK):
+        raise DataError(
+            f"{show_name(folder)}: must have the benchmark's {len(corruption.BENCHMARK)}, got them "
+            f"without {', '.join(missing)}. Add the files, or name the types to score."
+        )
 
 
 def _class_folders(

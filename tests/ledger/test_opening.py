@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from typing import Any
 
+import pytest
+import sqlalchemy
+from test_ledger_rows import make_head
+
+import ablate
 from ablate.ledger.lease import Lease
+from ablate.ledger.ledger import Ledger
 from ablate.ledger.storage import open_storage
 
-PROCESSES = 4
+PROCESSES = 3
 
 
 def _open(url: str, barrier: Any, said: Any) -> None:
@@ -36,3 +43,24 @@ def test_tables_that_another_process_makes_meanwhile_are_no_error(storage_url: s
     errors = [one for one in found if "already exists" in one or "unique" in one.lower()]
     assert not errors
     assert "opened" in found
+
+
+@pytest.mark.postgres
+def test_reading_leaves_no_connection_open(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Ledger.create(postgres_url, make_head(), trials=3).close()
+    monkeypatch.setenv("ABLATE_STORAGE", postgres_url)
+    engine = sqlalchemy.create_engine(postgres_url)
+    count = sqlalchemy.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+    name = {"name": engine.url.database}
+    gc.disable()  # whoever waits for Python to close them has them open at the end
+    try:
+        for _ in range(5):
+            assert len(ablate.read("#rows").rows) == 0
+        with engine.connect() as connection:
+            # Its own, and what the server has not yet seen go.
+            assert connection.execute(count, name).scalar_one() <= 3
+    finally:
+        gc.enable()
+        engine.dispose()

@@ -17,6 +17,7 @@ from ablate.errors import AblateError, DataError, ParameterError
 from ablate.finetune.environment import Environment
 from ablate.robustness import official_arrays
 from ablate.robustness.corrupted import CorruptedImages
+from ablate.robustness.corruption import BENCHMARK, EXTRA
 from ablate.robustness.official import DISTORTIONS, OFFICIAL, OTHER, WRITTEN, open_official
 from ablate.robustness.official_arrays import OfficialArrays
 from ablate.robustness.official_folders import OfficialFolders
@@ -151,6 +152,21 @@ def test_a_share_of_the_images_is_the_same_everywhere(
     assert some.identity != every.identity
     assert open_official(folder, n=6).identity == some.identity
     assert torch.equal(open_official(folder, n=99).labels, every.labels)
+
+
+def test_a_download_that_broke_off_is_refused(tmp_path: Path) -> None:
+    fewer = [kind for kind in BENCHMARK if kind not in ("fog", "snow")]
+    folder = write_arrays(tmp_path / "CIFAR-10-C", [*fewer, *EXTRA])
+    with pytest.raises(DataError) as error:
+        open_official(folder)
+    assert str(error.value).endswith(
+        "must have the benchmark's 15, got them without snow, fog. Add the files, or name the "
+        "types to score."
+    )
+    assert open_official(folder, types=fewer).families["weather"] == ("frost", "brightness")
+    # A few of them are a choice, and the four extra ones are no part of it.
+    assert len(open_official(write_arrays(tmp_path / "few", BENCHMARK[:7])).families) == 2
+    assert open_official(write_arrays(tmp_path / "extra", EXTRA)).families["blur"]
 
 
 def test_arrays_may_be_resized(arrays: Path) -> None:
