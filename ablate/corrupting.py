@@ -16,7 +16,7 @@ import numpy as np
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.finetune.cache import cache_folder, writing
 from ablate.finetune.callables import is_callable_name
-from ablate.finetune.data import DATASETS
+from ablate.finetune.data import NAMED
 from ablate.finetune.data.decode import fit_image, open_rgb
 from ablate.finetune.data.evaluated import usual_resize
 from ablate.finetune.data.shown import show_name
@@ -37,16 +37,14 @@ from ablate.robustness.corrupt_files import (
 )
 from ablate.robustness.corrupt_images import corrupt_tiles
 from ablate.robustness.corrupt_source import SourceImages, read_folder, read_named
-from ablate.robustness.corruption import LARGEST_OF_CIFAR
+from ablate.robustness.corruption import SEVERITIES, scale_for
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.suites import find_suite, restrict
 
-_NAMED = tuple(name for name in DATASETS if name != "image_folder")
 _PACKAGES = ("ablate", "torch", "numpy", "pillow")
 _MOST_WORKERS = 8
 _SHEET_SIDE = 224
 _LARGEST_OF_SHEET = 256
-_SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corrupt_files(
@@ -161,11 +159,11 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
     """
     suite = recipe.suite
     tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)
-    scale = suite.scale or ("cifar" if min(pixels.shape[:2]) <= LARGEST_OF_CIFAR else "imagenet")
+    scale = suite.scale or scale_for(min(pixels.shape[:2]))
 
     def said(kind: str, severity: int) -> str:
         if suite.made_by == "distortion":
-            return f"strength {severity / len(_SEVERITIES):g}"
+            return f"strength {severity / len(SEVERITIES):g}"
         row = corruption.load(kind).tables[scale][severity - 1]
         return ", ".join(f"{value:g}" for value in row)
 
@@ -243,7 +241,7 @@ def _read(
     skip_unreadable: bool,
     workers: int,
 ) -> SourceImages:
-    if source in _NAMED or is_callable_name(source):
+    if source in NAMED or is_callable_name(source):
         if resize is not None:
             raise ParameterError(
                 f"--resize: is for folders of image files, got it with {source}. Leave it out."
@@ -252,13 +250,13 @@ def _read(
     if data is not None:
         raise ParameterError(
             f"--data: is where a named data set lies, got it with {source!r}. "
-            f"{did_you_mean(source, _NAMED)}"
+            f"{did_you_mean(source, NAMED)}"
         )
     folder = Path(source)
     if not folder.exists():
         raise UsageError(
             f"SOURCE: must be a folder that is there or a data set's name, got {source!r}. "
-            f"{did_you_mean(source, _NAMED)}"
+            f"{did_you_mean(source, NAMED)}"
         )
     if folder.is_file():
         raise UsageError(

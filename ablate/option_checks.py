@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import ParameterError, UsageError
+from ablate.robustness.corruption import SEVERITIES
 
-_SEVERITIES = (1, 2, 3, 4, 5)
 _MADE_HERE = "is for copies that are made here, got it with --official. Leave it out."
 _OF_CLEAN = (
     "is for the images of --dataset, got it with --official alone. Leave it out, or name the data "
@@ -65,7 +65,7 @@ def read_severities(values: Iterable[Any]) -> tuple[int, ...]:
             f"--severities: must be several whole numbers, got {values!r}. Write [{values!r}]."
         )
     given = list(values)
-    wrong = [one for one in given if _whole(one) not in _SEVERITIES]
+    wrong = [one for one in given if _whole(one) not in SEVERITIES]
     if wrong or not given:
         raise ParameterError(
             f"--severities: must be whole numbers from 1 to 5, got {wrong[0] if wrong else 'none'}."

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.finetune.cache import cache_folder
-from ablate.finetune.data import DATASETS
+from ablate.finetune.data import NAMED
 from ablate.finetune.data.evaluated import EvaluatedImages, ImageRequest, load_evaluated
 from ablate.finetune.data.shown import show_name
 from ablate.option_checks import Asked
-from ablate.robustness.corruption import LARGEST_OF_CIFAR, Scale
+from ablate.robustness.corruption import Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.official import open_official
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ablate.finetune.model.origin import Origin
     from ablate.robustness.corrupted import CorruptedImages
 
-_NAMED = tuple(name for name in DATASETS if name != "image_folder")
 _NOT_SCORED = "the images as they are were not scored: name them with --dataset"
 _SHOWN = 3
 
@@ -62,8 +61,7 @@ class ScoredImages:
         """Whose table made the copies; None of training distortions."""
         if self.suite.made_by == "distortion":
             return None
-        small = min(self.shape[1:]) <= LARGEST_OF_CIFAR
-        return self.suite.scale or ("cifar" if small else "imagenet")
+        return self.suite.scale or scale_for(min(self.shape[1:]))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -120,12 +118,12 @@ def _load_clean(asked: Asked, request: ImageRequest, origin: Origin) -> Evaluate
     dataset = asked.dataset
     if dataset is None and asked.official is not None:
         return None
-    if dataset is None and origin.metadata is not None and origin.metadata.dataset in _NAMED:
+    if dataset is None and origin.metadata is not None and origin.metadata.dataset in NAMED:
         dataset = origin.metadata.dataset
     if dataset is None:
         raise UsageError(
             "--dataset: must name the images to evaluate on, got none. Give a name "
-            f"({', '.join(_NAMED)}), a folder, or --official FOLDER."
+            f"({', '.join(NAMED)}), a folder, or --official FOLDER."
         )
     if not Path(dataset).is_dir() and not request.as_trained:
         # A network's own crop is for files.
@@ -141,7 +139,7 @@ def _choose_suite(asked: Asked, side: int) -> Suite:
     """
     if asked.suite is None and asked.types is not None:
         return find_suite(restrict(find_suite("all"), asked.types).types)
-    usual = "cifar10c" if side <= LARGEST_OF_CIFAR else "imagenetc"
+    usual = "cifar10c" if scale_for(side) == "cifar" else "imagenetc"
     suite = find_suite(asked.suite or usual)
     return suite if asked.types is None else restrict(suite, asked.types)
 

@@ -17,7 +17,7 @@ from ablate.finetune.callables import import_callable, is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.model import MODELS, taps_of
-from ablate.robustness.corruption import CORRUPTIONS
+from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
 from ablate.robustness.suites import SUITES, find_suite
 from ablate.space import SAMPLERS
 from ablate.study.names import ImportedNames, OpenNames
@@ -25,8 +25,6 @@ from ablate.study.scores import metric_names
 
 if TYPE_CHECKING:
     from ablate.finetune.model.taps import LayerNames
-
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Sequence[str]]:

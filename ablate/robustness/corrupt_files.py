@@ -27,9 +27,9 @@ from ablate.finetune.data.shown import show_name
 from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corrupt_source import Size, SourceImages
-from ablate.robustness.corruption import LARGEST_OF_CIFAR, Scale
+from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
-from ablate.robustness.evaluation_set import SEVERITIES, block_size, corrupt_block
+from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite
 
 Layout = Literal["npy", "images"]
@@ -283,7 +283,7 @@ def _manifest(
     made_with: Mapping[str, str],
 ) -> dict[str, Any]:
     suite = recipe.suite
-    scales = {suite.scale or _scale_of(size): None for size in source.by_size()}
+    scales = {suite.scale or scale_for(min(size)): None for size in source.by_size()}
     manifest: dict[str, Any] = {
         **made_with,
         "code_version": code_version(),
@@ -304,7 +304,7 @@ def _manifest(
         "licences": _LICENCES,
     }
     if suite.made_by == "distortion":
-        strengths = [severity / SEVERITIES for severity in recipe.severities]
+        strengths = [severity / len(SEVERITIES) for severity in recipe.severities]
         manifest["parameters"] = dict.fromkeys(suite.types, strengths)
         return manifest
     manifest["parameters"] = {
@@ -319,10 +319,6 @@ def _manifest(
             else {"photographs": len(frost.photographs), "digest": frost.digest}
         )
     return manifest
-
-
-def _scale_of(size: Size) -> Scale:
-    return "cifar" if min(size) <= LARGEST_OF_CIFAR else "imagenet"
 
 
 def _rows_of(kind: str, scale: Scale, severities: Sequence[int]) -> list[list[float]]:

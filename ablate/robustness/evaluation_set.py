@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +19,18 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.finetune.cache import locked, publish_folder
 from ablate.finetune.data.dataset import Split
-from ablate.finetune.inventory import bound_evaluation_sets, evaluation_bound
+from ablate.finetune.inventory import (
+    ABOUT,
+    bound_evaluation_sets,
+    evaluation_bound,
+    mark_used,
+)
 from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import scale_of
 from ablate.robustness.suites import Suite, approximations
 from ablate.study.seeds import derive_seed
-
-SEVERITIES = 5
-"""Severity s of 1 to 5 is strength s / 5 of a training distortion."""
 
 _VERSION = 2
 """Counts the ways in which sets were put together; the code of the pixels has its own."""
@@ -141,7 +141,7 @@ class EvaluationSet:
             for block in self._make(kind, severity):
                 file.write(block.contiguous().numpy().tobytes())
         about = {"set": self.identity, **self._made_from(kind, severity)}
-        (folder / "about.json").write_text(json.dumps(about))
+        (folder / ABOUT).write_text(json.dumps(about))
 
     def _made_from(self, kind: str, severity: int) -> dict[str, Any]:
         """Everything that decides the bytes of a copy."""
@@ -200,7 +200,7 @@ def corrupt_block(
         generator = make_generator(place, "cpu")
         return corrupt(images, severity, generator, scale=suite.scale, frost=frost)
     place = derive_seed(seed, "evaluation", kind, severity, start)
-    strength = torch.full((len(images),), severity / SEVERITIES)
+    strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
     distort = distortion.load(kind)
     distorted = distort(images.float() / 255, strength, make_generator(place, "cpu"))
     return (distorted * 255).round().to(torch.uint8)
@@ -214,8 +214,7 @@ def _open(entry: Path, shape: tuple[int, ...]) -> ByteImages | None:
         return None
     if images.shape != shape or images.dtype != np.uint8:
         return None
-    with suppress(OSError):  # when it was last used; a cache may be read-only
-        os.utime(entry)
+    mark_used(entry)
     return torch.from_numpy(images)
 
 

@@ -41,7 +41,6 @@ DISTORTIONS = "training distortions, not the benchmark's corruptions"
 OTHER = "other"
 """Family of what is not among the nineteen, as the -bar corruptions."""
 
-_SEVERITIES = (1, 2, 3, 4, 5)
 _LAYOUTS = "TYPE.npy with labels.npy, or TYPE/SEVERITY/CLASS/*.JPEG"
 
 
@@ -49,7 +48,7 @@ def open_official(
     folder: Path,
     *,
     types: Sequence[str] | None = None,
-    severities: Sequence[int] = _SEVERITIES,
+    severities: Sequence[int] = corruption.SEVERITIES,
     image_size: int | None = None,
     resize: int | None = None,
     classes: Sequence[str] | None = None,
@@ -96,7 +95,7 @@ def open_official(
         _check_whole(folder, arrays or list_folders(folder))
     if arrays:
         families = _choose(folder, arrays, types)
-        written = _SEVERITIES if manifest is None else _severities(folder, manifest)
+        written = corruption.SEVERITIES if manifest is None else _severities(folder, manifest)
         _check_severities(folder, severities, written)
         return open_arrays(
             folder,
@@ -213,11 +212,11 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _severities(folder: Path, manifest: Mapping[str, Any]) -> tuple[int, ...]:
     """Those whose blocks the arrays have, in their order."""
-    found = manifest.get("severities", _SEVERITIES)
+    found = manifest.get("severities", corruption.SEVERITIES)
     if (
         not isinstance(found, list | tuple)
         or not found
-        or not all(severity in _SEVERITIES for severity in found)
+        or not all(severity in corruption.SEVERITIES for severity in found)
         or len(set(found)) < len(found)
     ):
         raise DataError(

@@ -19,6 +19,7 @@ from ablate.finetune.data.decode import fit_image, open_rgb
 from ablate.finetune.data.listing import Listing, list_classes
 from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.split import draw_stratified
+from ablate.robustness.corruption import SEVERITIES
 from ablate.robustness.official_copy import (
     THREADS,
     CopyFiles,
@@ -32,7 +33,6 @@ from ablate.robustness.outcomes import Cell
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _SEVERITY = re.compile(r"[1-5]")
-_SEVERITIES = 5
 
 _BLOCK = 64
 _AHEAD = 6
@@ -229,7 +229,8 @@ def _list_severities(folder: Path) -> dict[int, Path]:
     if all(_SEVERITY.fullmatch(path.name) for path in paths):
         return {int(path.name): path for path in paths}
     paths.sort(key=lambda path: float(path.name))
-    if len({float(path.name) for path in paths}) != _SEVERITIES or len(paths) != _SEVERITIES:
+    numbers = {float(path.name) for path in paths}
+    if not len(numbers) == len(paths) == len(SEVERITIES):
         raise DataError(
             f"{show_name(folder)}: must have severities named 1 to 5, or five numbers, got "
             f"{', '.join(path.name for path in paths)}. Add, remove or rename their folders."

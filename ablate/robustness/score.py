@@ -39,7 +39,9 @@ def score_images(
     batch_size: int | None = None,
 ) -> Outcomes:
     """What a network says of a split; arguments and errors as those of `score_set`."""
-    with _Reader(model, environment, where, fix, batch_size) as reader:
+    reader = _Reader(model, environment, where, fix, batch_size)
+    with kept_mode(model):
+        model.to(environment.device).eval()
         return reader.read(iter([split.images]), split.labels, 1)[0]
 
 
@@ -74,7 +76,9 @@ def score_set(
         for kind in kinds
         for severity in corrupted.severities
     ]
-    with _Reader(model, environment, where, fix, batch_size) as reader:
+    reader = _Reader(model, environment, where, fix, batch_size)
+    with kept_mode(model):
+        model.to(environment.device).eval()
         of_clean = None
         if clean is not None:
             of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
@@ -96,18 +100,9 @@ class _Reader:
         batch_size: int | None,
     ) -> None:
         self._model = model
-        self._kept = kept_mode(model)
         self._environment = environment
         self._where, self._fix = where, fix
         self._batch_size = batch_size
-
-    def __enter__(self) -> _Reader:
-        self._kept.__enter__()
-        self._model.to(self._environment.device).eval()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kept.__exit__(None, None, None)
 
     def read(
         self,

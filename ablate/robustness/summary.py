@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from ablate.robustness.corruption import BENCHMARK
+from ablate.robustness.corruption import BENCHMARK, SEVERITIES
 from ablate.robustness.evaluation import Evaluation
 from ablate.robustness.measures import (
     ALEXNET_CLEAN_ERROR,
@@ -25,7 +25,6 @@ from ablate.robustness.measures import (
 from ablate.study.scores import EXPOSURES
 
 INCOMPARABLE = "not comparable with methods that hold these types out"
-_ALL_SEVERITIES = (1, 2, 3, 4, 5)
 _IMAGENET_CLASSES = 1000
 _FEW = 5  # missing types that are named; with more it is plain that some are
 _MEAN = "mean_corruption_accuracy_unnormalised"
@@ -182,7 +181,7 @@ def _has_alexnet(evaluation: Evaluation) -> bool:
         suite.scale == "imagenet"
         and suite.made_by != "distortion"
         and len(evaluation.data.classes) == _IMAGENET_CLASSES
-        and suite.severities == _ALL_SEVERITIES
+        and suite.severities == SEVERITIES
         and set(BENCHMARK) <= set(suite.types)
     )
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 import torch
 
+from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.finetune.callables import is_callable_name
-from ablate.finetune.data import DATASETS, from_callable
+from ablate.finetune.data import NAMED, from_callable
 from ablate.finetune.data.dataset import Source, Split, channel_statistics
 from ablate.finetune.data.decode import Decoder, open_rgb
 from ablate.finetune.data.listing import Listing, list_classes
@@ -26,7 +27,6 @@ from ablate.study.settings import DatasetSettings
 
 Part = Literal["test", "val"]
 
-_NAMED = tuple(name for name in DATASETS if name != "image_folder")
 _OWN_SIZES = {"cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
 """Side in pixels of data sets that have one; others are read at the network's."""
 _DIGIT_SIDE = 8
@@ -37,7 +37,6 @@ _USUAL_CROP = 224 / 256
 _SAMPLE_SEED = 0
 _SHOWN = 3
 _LOOKED_AT = 256
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def load_evaluated(
         raise ParameterError(f"--images: must be at least 1, got {request.count}. Correct it.")
     if dataset == "image_folder" and path is not None:
         dataset, path = str(path), None
-    if dataset in _NAMED or is_callable_name(dataset):
+    if dataset in NAMED or is_callable_name(dataset):
         found = _load_named(dataset, path, request, cache)
     elif Path(dataset).is_dir():
         if path is not None:
@@ -137,7 +136,7 @@ def load_evaluated(
         raise DataError(
             "--dataset: must be a known data set, package.module:callable or a folder that is "
             f"there, got {dataset!r}. "
-            f"{'Correct the path.' if os.sep in dataset else did_you_mean(dataset, _NAMED)}"
+            f"{'Correct the path.' if os.sep in dataset else did_you_mean(dataset, NAMED)}"
         )
     return _as_grey(found) if request.channels == 1 else found
 
@@ -339,7 +338,7 @@ def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
     if bool((images == first).all()):
         grey, note = first.contiguous(), "the network takes one channel"
     else:
-        luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
+        luma = torch.tensor(LUMA).view(1, 3, 1, 1)
         grey = (images.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
         note = "the network takes one channel: the luma of the images"
     split = Split(grey, found.split.labels, f"{found.split.digest}-grey")

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
 from ablate.finetune.model.normalization import Statistics
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class ShownNetwork(nn.Module):
@@ -68,7 +67,7 @@ class ShownNetwork(nn.Module):
             )
         if self.normalized:
             if shown.shape[1] == 3 and self.image_mean.shape[1] == 1:
-                luma = torch.tensor(_LUMA, device=shown.device).view(1, 3, 1, 1)
+                luma = torch.tensor(LUMA, device=shown.device).view(1, 3, 1, 1)
                 shown = (shown * luma).sum(1, keepdim=True)
             shown = (shown - self.image_mean) / self.image_std
         logits = self.network(shown.contiguous(memory_format=torch.channels_last))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Scale = Literal["cifar", "imagenet"]
 """Which table of parameters: that of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
 
+SEVERITIES = (1, 2, 3, 4, 5)
+
 LARGEST_OF_CIFAR = 96
 """Shorter side in pixels up to which the table of CIFAR-10-C is taken where none is named."""
 
@@ -38,6 +40,11 @@ BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
 
 APPROXIMATE_FROST = "frost: procedural texture, approximate"
 """Said wherever `frost` is scored without photographs."""
+
+
+def scale_for(shorter_side: int) -> Scale:
+    """The table for images of this shorter side, in pixels."""
+    return "cifar" if shorter_side <= LARGEST_OF_CIFAR else "imagenet"
 
 
 def load(name: str) -> Corruption:

@@ -13,11 +13,9 @@ from ablate.distortion.shapes import Images
 from ablate.robustness.corruption import motion
 from ablate.robustness.corruption.defocus import convolve_with_disk
 from ablate.robustness.corruption.glass import draw_sources
-from ablate.robustness.corruption.kind import Corruption, Parameters, Setting
+from ablate.robustness.corruption.kind import ROUNDING, Corruption, Parameters, Setting
 from ablate.robustness.corruption.separable import gaussian_filter
 from ablate.robustness.corruption.zoom import mean_of_zooms
-
-_ROUNDING = 1e-3  # added before bytes are cut: fp32 leaves 254.99998 of a value that is 255
 
 
 def defocus_blur(
@@ -54,7 +52,7 @@ def glass_blur(
         parameters: sigma of both blurs and the largest offset, in pixels; number of shuffles.
     """
     sigma, reach, iterations = parameters
-    blurred = gaussian_filter(images, sigma).mul(255).add_(_ROUNDING).floor_().div_(255)
+    blurred = gaussian_filter(images, sigma).mul(255).add_(ROUNDING).floor_().div_(255)
     sources = draw_sources(images.shape, int(reach), int(iterations), generator)
     copied = sources[:, None].expand(-1, images.shape[1], -1)
     return gaussian_filter(blurred.flatten(2).gather(2, copied).view(images.shape), sigma)

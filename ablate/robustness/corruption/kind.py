@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
-from ablate.robustness.corruption import LARGEST_OF_CIFAR, Scale
+from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 Parameters = tuple[float, ...]
-
-SEVERITIES = (1, 2, 3, 4, 5)
 
 SMALLEST_SIDE = 8
 """In pixels: below it there is nothing left to corrupt."""
@@ -28,8 +27,7 @@ takes three times as long as the noise that is put into it."""
 ONE_PLANE_PART_PIXELS = 2**18
 """The same where most of the work is on one plane per image, in many small steps."""
 
-_LUMA = (0.299, 0.587, 0.114)
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
 """Added before bytes are cut: fp32 leaves 254.99998 of a value that is 255."""
 
 
@@ -124,15 +122,15 @@ class Corruption:
             corrupted = self.apply(expanded, parameters, generator, setting)
         corrupted = corrupted.clamp_(0, 1) if is_bytes else corrupted.clamp(0, 1)
         if expanded is not floats:
-            luma = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
+            luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
             corrupted = (corrupted * luma).sum(1, keepdim=True)
         # By int16, which a CPU's vectors can do; straight to bytes takes five times as long.
-        return corrupted.mul_(255).add_(_ROUNDING).to(torch.int16) if is_bytes else corrupted
+        return corrupted.mul_(255).add_(ROUNDING).to(torch.int16) if is_bytes else corrupted
 
 
 def scale_of(images: Tensor) -> Scale:
     """The table for images of this size."""
-    return "cifar" if min(images.shape[2:]) <= LARGEST_OF_CIFAR else "imagenet"
+    return scale_for(min(images.shape[2:]))
 
 
 def check_batch(where: str, images: Tensor) -> None:

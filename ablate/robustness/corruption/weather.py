@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ablate.distortion.random import as_normal, draw_bits
+from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.robustness.corruption.frost import draw_frost
 from ablate.robustness.corruption.frost_plates import frost_plates
@@ -24,7 +25,6 @@ from ablate.robustness.corruption.plasma import draw_plasma
 from ablate.robustness.corruption.spatter import mud, smooth_layer, water
 from ablate.robustness.corruption.zoom import clipped_zoom
 
-_LUMA = (0.299, 0.587, 0.114)
 _TURQUOISE = (175 / 255, 238 / 255, 238 / 255)
 _BROWN = (63 / 255, 42 / 255, 20 / 255)
 _FINEST = 1e-12  # stands for a value of 0
@@ -212,8 +212,8 @@ SPATTER = Corruption(
 def _grey(images: Images) -> Tensor:
     """The luma, as one channel."""
     red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
-    grey = red * _LUMA[0]
-    return grey.add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
+    grey = red * LUMA[0]
+    return grey.add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def _color(values: tuple[float, ...], like: Images) -> Tensor:
