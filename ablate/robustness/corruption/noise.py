@@ -1,7 +1,7 @@
 """Noise: Gaussian, shot, impulse and speckle.
 
 Source: hendrycks/robustness, make_cifar_c.py and make_imagenet_c.py.  Differs: the draws have
-sixteen bits, so that a normal one ends at 4.4 sigma and an impulse's amount is kept to 1 part in
+sixteen bits, so that a normal one ends at 4.3 sigma and an impulse's amount is kept to 1 part in
 300 at the least; Poisson counts are those of `ablate.distortion.shot_noise`, which are one off for
 under 0.7 % of the draws of a mean of 4 or more, and exact below it.
 """
