@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablate.study.sections.training import DEFAULT_EPOCHS
@@ -23,20 +24,32 @@ class Budget:
     seconds: float | None
 
     @classmethod
-    def of(cls, settings: BudgetSettings, *, epoch_steps: int, step_images: int) -> Budget:
+    def of(
+        cls,
+        settings: BudgetSettings,
+        *,
+        epoch_steps: int,
+        step_images: int,
+        step_flops: Callable[[], int],
+    ) -> Budget:
         """The budget in steps.
 
         Args:
-            settings: one of epochs, images and seconds; none is `DEFAULT_EPOCHS`.
+            settings: one of epochs, images, flops and seconds; none is `DEFAULT_EPOCHS`.
             epoch_steps: steps in a pass over the training images.
             step_images: images that go through the student in a step, copies included; a budget
                 in images is rounded to whole steps, at least one.
+            step_flops: counts the operations of a step, those of teachers included; a budget in
+                them is rounded likewise.
         """
         if settings.seconds is not None:
             return cls(epoch_steps, None, settings.seconds)
         if settings.images is not None:
             return cls(epoch_steps, max(1, round(settings.images / step_images)), None)
-        return cls(epoch_steps, epoch_steps * (settings.epochs or DEFAULT_EPOCHS), None)
+        if settings.flops is not None:
+            return cls(epoch_steps, max(1, round(settings.flops / step_flops())), None)
+        epochs = DEFAULT_EPOCHS if settings.epochs is None else settings.epochs
+        return cls(epoch_steps, epoch_steps * epochs, None)
 
     @property
     def epochs(self) -> int | None:
@@ -44,9 +57,10 @@ class Budget:
         return None if self.steps is None else -(-self.steps // self.epoch_steps)
 
     def progress(self, steps: int, seconds: float) -> float:
-        """How much of it is spent after so many steps and seconds, in [0, 1]."""
-        spent = seconds / self.seconds if self.seconds is not None else steps / (self.steps or 1)
-        return min(1.0, spent)
+        """How much of it is spent after so many steps and seconds, in [0, 1]; of none, all."""
+        if self.seconds is not None:
+            return min(1.0, seconds / self.seconds)
+        return min(1.0, steps / self.steps) if self.steps else 1.0
 
     def is_spent(self, steps: int, seconds: float) -> bool:
         return self.progress(steps, seconds) >= 1

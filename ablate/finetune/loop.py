@@ -26,6 +26,7 @@ from ablate.finetune.budget import Budget
 from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.environment import Environment
 from ablate.finetune.failures import explained_failures
+from ablate.finetune.flops import count_flops
 from ablate.finetune.forward import BatchNormMode, Forward
 from ablate.finetune.gradient_scale import balance_gradients
 from ablate.finetune.loss.objective import RobustLoss
@@ -125,6 +126,7 @@ class Finetuning:
             budget,
             epoch_steps=len(train) // self._batch_size,
             step_images=self._batch_size * self._views,
+            step_flops=self._count_step,
         )
 
     @property
@@ -136,6 +138,13 @@ class Finetuning:
     def done(self) -> bool:
         """Whether the budget is spent."""
         return self.budget.is_spent(self._steps, self.train_seconds)
+
+    def _count_step(self) -> int:
+        """Floating point operations of a step, as torch counts them."""
+        shape = self._train.take(torch.arange(1)).resident().images.shape[1:]
+        flops = count_flops(self._student, (shape[0], shape[1], shape[2]))
+        each = flops.training * self._views + flops.forward * len(self._teachers)
+        return self._batch_size * each
 
     @property
     def _views(self) -> int:

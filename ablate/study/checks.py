@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
+from ablate.study.sections.training import UNITS
 from ablate.study.settings import Study
 from ablate.study.trainable import check_trainable
 
 Rules = Iterator[tuple[Path, str]]
 
-_BUDGET = {"finetune.budget.epochs", "finetune.budget.images", "finetune.budget.seconds"}
+_BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
 
 
 def check_study(document: Document, study: Study, refused: set[Path]) -> None:
@@ -25,12 +26,21 @@ def check_study(document: Document, study: Study, refused: set[Path]) -> None:
     """
     if study.trainable is not None:
         check_trainable(document)
+    for path, text in study_rules(study, refused):
+        document.refuse(path, text)
+
+
+def study_rules(study: Study, refused: Collection[Path] = ()) -> Rules:
+    """What does not fit together in a study: the path, and `rule, got X. Fix.`
+
+    Args:
+        refused: a rule that reads one of these paths is passed over.
+    """
     for keys, rule in _RULES:
         read = [tuple(key.split(".")) for key in keys]
         if any(path[: len(key)] == key[: len(path)] for key in read for path in refused):
             continue
-        for path, text in rule(study):
-            document.refuse(path, text)
+        yield from rule(study)
 
 
 def _distinct_objectives(study: Study) -> Rules:
@@ -61,7 +71,7 @@ def _pruner(study: Study) -> Rules:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
         return
-    unit = next((unit for unit in ("images", "seconds") if getattr(budget, unit)), None)
+    unit = next((unit for unit in UNITS[1:] if getattr(budget, unit)), None)
     if unit is not None:
         rule = f"compares trials after whole epochs, got finetune.budget in {unit}"
         yield ("search", "pruner"), f"{rule}. Remove it, or write budget: {{epochs: 4}}."
@@ -70,6 +80,11 @@ def _pruner(study: Study) -> Rules:
     if epochs is not None and pruner.min_epochs > epochs and not is_searched:
         rule = f"must be at most finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
         yield ("search", "pruner", "min_epochs"), f"{rule}. Lower it, or raise the budget."
+
+
+def _budget(study: Study) -> Rules:
+    if study.finetune.budget.epochs == 0 and study.ablation is None:
+        yield ("finetune", "budget", "epochs"), "must be at least 1, got 0. Raise it."
 
 
 def _reference_point(study: Study) -> Rules:
@@ -209,6 +224,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("objectives",), _distinct_objectives),
     (("objectives", "robustness.severities", "search.pruner"), _evaluated_severities),
     (("search.pruner", "finetune.budget"), _pruner),
+    (("finetune.budget",), _budget),
     (("objectives", "search.reference_point"), _reference_point),
     (("robustness.severities",), _distinct_severities),
     (("robustness.suite",), _distinct_corruptions),

@@ -24,8 +24,9 @@ SECTIONS = (
     "objectives",
     "robustness",
     "space",
+    "ablation",
 )
-_OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "space")
+_OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "space", "ablation")
 # Where data and weights lie, and how they get here: their content is compared instead.
 _NOT_IN_SECTIONS = (
     "dataset.path",
@@ -36,7 +37,10 @@ _NOT_IN_SECTIONS = (
     "baseline.checkpoint",
     "robustness.frost_images",
     "robustness.stored_gb",
+    "ablation.seeds",
+    "ablation.max_runs",
 )
+"""Of `ablation.seeds` more may be asked for: the rows of those that are there stay."""
 
 
 class Resolved(Protocol):
@@ -64,6 +68,9 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         sections = set(_OF_A_TRAINABLE)
         finetune = study.finetune
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
+    if study.ablation is None:
+        sections -= {"ablation"}
+        data["ablation"] = dict.fromkeys(("seeds", "max_runs"))
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")
         del value_at(data, ".".join(above))[name]
@@ -73,12 +80,12 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         "space": resolved,
         "data": data_digest,
     }
-    return {section: _digest(part) for section, part in parts.items()}
+    return {section: digest_of(part) for section, part in parts.items()}
 
 
 def fingerprint(sections: Mapping[str, str]) -> str:
     """One short name of all sections: 16 hex digits."""
-    return _digest(dict(sections))[:16]
+    return digest_of(dict(sections))[:16]
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -112,7 +119,7 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         key = prefix + name
         if key == "space":
             yield from _flatten_space(value)
-        elif isinstance(value, dict) and key not in leaves():
+        elif isinstance(value, dict) and (key not in leaves() or key == "ablation"):
             yield from _flatten(value, f"{key}.")
         else:
             yield key, value
@@ -128,6 +135,7 @@ def _flatten_space(space: Mapping[str, Any], when: Any = ()) -> Iterator[tuple[s
             yield f"space.{name}", {**entry, "when": list(own)} if own else entry
 
 
-def _digest(part: Any) -> str:
+def digest_of(part: Any) -> str:
+    """sha256 in hex of plain data, whatever the order of its keys."""
     text = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ablate.study.settings import Study
+
 PLAIN: Mapping[str, Any] = {"loss.terms": "clean"}
 """Values of the plain finetune: the clean images alone, at the study's own budget."""
+
+
+def needs_plain(study: Study) -> bool:
+    """Whether a plain finetune is run beside the rows; in an ablation it is a cell, if anything."""
+    return study.trainable is None and study.ablation is None
 
 
 @dataclass(frozen=True)

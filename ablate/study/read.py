@@ -1,7 +1,7 @@
 """A study file, and the space file it names, into a frozen Study: every problem at once.
 
-The space is checked here too (`ablate.space.parse`), although it stands to the right of study/:
-one file's problems belong in one message.
+The space and the ablation are checked here too (`ablate.space.parse`, `ablate.ablation.design`),
+although they stand to the right of study/: one file's problems belong in one message.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
 from ablate.space.enqueue import check_enqueued
 from ablate.space.parse import check_space
@@ -134,6 +135,7 @@ class _SpaceFile:
 
 def _check(document: Document, names: NamesFor) -> Study:
     """The study, as far as it can be made; `document.problems` has what is wrong."""
+    at_first = len(document.problems)
     data = copy.deepcopy(document.data)
     refused, mended = set[DataPath](), set[DataPath]()
     while True:
@@ -146,10 +148,13 @@ def _check(document: Document, names: NamesFor) -> Study:
                 raise
         for finding in found:
             # What mending brings to light (a list emptied) is not the writer's mistake.
-            if not any(finding.path[: len(path)] == path for path in mended):
+            if not any(_overlap(finding.path, path) for path in mended):
                 document.refuse(finding.path, finding.rule, key=finding.at_key)
                 refused.add(finding.path)
+        before = copy.deepcopy(data)
         mended |= {_mend(data, finding.path) for finding in found}
+        if data == before:  # what is missing cannot be left out: its section is
+            mended |= {_mend(data, finding.path[:-1]) for finding in found if finding.path[1:]}
     known = names(study.model.name)
     if study.trainable is not None:  # its keys and metrics are its own
         known = {key: known[key] for key in ("trainable", "search.sampler") if key in known}
@@ -160,7 +165,15 @@ def _check(document: Document, names: NamesFor) -> Study:
     space = check_space(document, ("space",), study, known) if isinstance(written, dict) else None
     if len(document.problems) == before and not isinstance(written, str | int | float | list):
         check_enqueued(document, space or Space(), study.search.enqueue)
+    if len(document.problems) == at_first:
+        check_ablation(document, study, known)
     return study
+
+
+def _overlap(one: DataPath, other: DataPath) -> bool:
+    """Whether one path stands in the other."""
+    length = min(len(one), len(other))
+    return one[:length] == other[:length]
 
 
 def _mend(data: dict[str, Any], path: DataPath) -> DataPath:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
@@ -55,7 +56,7 @@ class Scores:
 
     def type_accuracy(self, kind: str) -> float:
         """Mean over the severities of one distortion type."""
-        return fmean(self.accuracies[kind].values())
+        return self._type_accuracies[kind]
 
     def family_accuracy(self, family: str) -> float:
         """Mean over the types of one family."""
@@ -66,7 +67,7 @@ class Scores:
         """Mean over types, or over families of the mean over their types: `mean_over`."""
         if self.mean_over == "types":
             return self._mean(list(self.accuracies))
-        return fmean(self.family_accuracy(family) for family in self.families)
+        return fmean([self.family_accuracy(family) for family in self.families])
 
     def exposed_accuracy(self, exposure: Exposure) -> float:
         """Mean over the scored types of which this was seen; NaN where there is none."""
@@ -83,8 +84,12 @@ class Scores:
         compared with that of methods which hold them out."""
         return any(self.exposure_of(kind) == "seen_type" for kind in self.accuracies)
 
+    @cached_property
+    def _type_accuracies(self) -> Mapping[str, float]:
+        return {kind: fmean(row.values()) for kind, row in self.accuracies.items()}
+
     def _mean(self, kinds: Sequence[str]) -> float:
-        return fmean(self.type_accuracy(kind) for kind in kinds) if kinds else math.nan
+        return fmean([self.type_accuracy(kind) for kind in kinds]) if kinds else math.nan
 
     def metrics(self) -> dict[str, float]:
         """Every number by its name, as an objective or a column may ask for it."""

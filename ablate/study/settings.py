@@ -10,6 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ablate.study.sections.ablation import (
+    AblationSettings,
+    ClaimSettings,
+    NonInferiorSettings,
+    TuneSettings,
+)
 from ablate.study.sections.augment import AugmentSettings, AugMixSettings
 from ablate.study.sections.base import Seed, Settings
 from ablate.study.sections.data import DatasetSettings, ModelSettings, ValidationSettings
@@ -35,10 +41,12 @@ from ablate.study.sections.training import (
 )
 
 __all__ = [
+    "AblationSettings",
     "AugMixSettings",
     "AugmentSettings",
     "BaselineSettings",
     "BudgetSettings",
+    "ClaimSettings",
     "CleanSettings",
     "DASettings",
     "DatasetSettings",
@@ -46,6 +54,7 @@ __all__ = [
     "FinetuneSettings",
     "LossSettings",
     "ModelSettings",
+    "NonInferiorSettings",
     "ObjectiveSettings",
     "PrunerSettings",
     "RobustnessSettings",
@@ -56,6 +65,7 @@ __all__ = [
     "Settings",
     "Study",
     "TrainingSettings",
+    "TuneSettings",
     "ValidationSettings",
 ]
 
@@ -123,6 +133,9 @@ class Study(Settings):
         DEFAULT_OBJECTIVES
     )
     search: SearchSettings = SearchSettings()
+    ablation: AblationSettings | None = Field(
+        None, description="In place of `search`: cells that are run over paired seeds."
+    )
     robustness: RobustnessSettings = RobustnessSettings()
     run: RunSettings = RunSettings()
     storage: str | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ablate.study.document import Document, show
+from ablate.study.sections.training import UNITS
 
 _OTHERS = ("dataset", "model", "baseline", "loss", "augment", "robustness")
 _FINETUNE = ("budget", "seed")
@@ -21,7 +22,7 @@ def check_trainable(document: Document) -> None:
         if key not in _FINETUNE:
             rule = f"means nothing with trainable, got {show(written[key])}. Remove it: a trainable"
             document.refuse(("finetune", key), f"{rule} reads budget.epochs and seed.", key=True)
-    for unit in ("images", "seconds"):
+    for unit in UNITS[1:]:
         amount = document.get(("finetune", "budget", unit))
         if amount is not None:
             rule = f"must be epochs with trainable, got {unit}: {show(amount)}"

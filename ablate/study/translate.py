@@ -19,6 +19,7 @@ _KINDS = {
     "string_type": "text",
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
@@ -34,6 +35,7 @@ _FIXES = {
     "string_type": "Put it in quotes.",
     "bool_type": "Write true or false.",
     "tuple_type": "Write it in brackets, as [a, b].",
+    "list_type": "Write it in brackets, as [a, b].",
     "dict_type": "Write keys below it, or {key: value}.",
     "model_type": "Write keys below it, or {key: value}.",
 }
@@ -107,7 +109,9 @@ def _union(path: Path, errors: list[_Error]) -> Iterator[Finding]:
     kinds = dict.fromkeys(_expected(found) for found in errors)
     value = errors[0].value
     choices = [choice for found in errors for choice in _choices(found)]
-    fix = did_you_mean(str(value), choices) if isinstance(value, str) else "Write one of these."
+    fix = "Write one of these."
+    if isinstance(value, str) and choices:
+        fix = did_you_mean(value, choices)
     yield Finding(path, f"must be {' or '.join(kinds)}, got {show(value)}. {fix}")
 
 

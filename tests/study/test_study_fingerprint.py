@@ -54,7 +54,7 @@ def test_what_a_score_depends_on_changes_its_section_alone(
     before, after = sections_of(head + SPACE, names), sections_of(head + SPACE, names, override)
     assert {name for name in before if before[name] != after[name]} == {section}
     assert fingerprint(before) != fingerprint(after)
-    assert set(before) == {*SECTIONS, "data"} - {"trainable"}
+    assert set(before) == {*SECTIONS, "data"} - {"trainable", "ablation"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from ablate.study.sections.base import Count, Positive, Seed, Settings, Weight
 DEFAULT_EPOCHS = 4
 """Of a budget that names no unit."""
 
+UNITS = ("epochs", "images", "flops", "seconds")
+"""Of a finetuning's budget."""
+
 
 class TrainingSettings(Settings):
     """An optimiser, a schedule of its learning rate, and what steadies them."""
@@ -78,13 +81,20 @@ class BaselineSettings(TrainingSettings):
 
 
 class BudgetSettings(Settings):
-    """How long a finetuning is: one of three."""
+    """How long a finetuning is: one of four."""
 
-    epochs: Count | None = Field(
-        None, description="Passes over the training images in whole batches; 4 by default."
+    epochs: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Passes over the training images in whole batches; 4 by default.  0, in an "
+        "ablation alone: the baseline as it is.",
     )
     images: Count | None = Field(
         None, description="Images through the student, copies included: equal for every loss."
+    )
+    flops: Positive | None = Field(
+        None,
+        description="Floating point operations of student and teachers, as torch counts them: "
+        "equal for every loss, teacher and network.",
     )
     seconds: Positive | None = Field(
         None, description="Of training; what is reached in it depends on the machine."
@@ -93,13 +103,13 @@ class BudgetSettings(Settings):
     @property
     def in_epochs(self) -> int | None:
         """Epochs; None for a budget in another unit."""
-        if self.images is not None or self.seconds is not None:
+        if any(getattr(self, unit) is not None for unit in ("images", "flops", "seconds")):
             return None
-        return self.epochs or DEFAULT_EPOCHS
+        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
     @model_validator(mode="after")
     def _one(self) -> BudgetSettings:
-        given = [name for name in ("epochs", "images", "seconds") if getattr(self, name)]
+        given = [name for name in UNITS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(
                 f"takes one unit, got {' and '.join(given)}. Keep one, as budget: {{images: 9000}}."

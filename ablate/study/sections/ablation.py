@@ -1,0 +1,169 @@
+"""Section `ablation`: which parts are left out or varied, over which seeds, with which claims."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ablate.study.sections.base import Count, Names, Positive, Seed, Settings
+
+DesignName = Literal[
+    "leave_one_out",
+    "one_at_a_time",
+    "factorial",
+    "fractional",
+    "add_one",
+    "arms",
+    "leave_family_out",
+]
+
+READS: dict[str, tuple[str, ...]] = {
+    "leave_one_out": ("components",),
+    "add_one": ("components",),
+    "one_at_a_time": ("factors",),
+    "factorial": ("factors", "components"),
+    "fractional": ("factors", "components", "resolution", "interactions"),
+    "arms": ("arms", "tune", "compare_to"),
+    "leave_family_out": ("families",),
+}
+"""Keys that a design reads, beside those that all of them do."""
+
+_OWN = tuple(dict.fromkeys(key for keys in READS.values() for key in keys))
+_NEEDED = {"leave_one_out": "components", "add_one": "components", "one_at_a_time": "factors"} | {
+    "arms": "arms"
+}
+
+
+class ClaimSettings(Settings):
+    """A contrast that was declared before the first run: one that a claim may rest on."""
+
+    compare: str = Field(
+        description="A cell or arm, or an effect of a factorial design, as `fma` or `fma * st`."
+    )
+    to: str | None = Field(
+        None, description="The cell or arm that it is compared with; none: the reference."
+    )
+    metric: str = Field("val_robust_accuracy", description="What is compared.")
+
+
+class NonInferiorSettings(Settings):
+    """What must not be lost."""
+
+    metric: str = Field("val_clean_accuracy", description="What is to be kept.")
+    margin: Positive = Field(description="The most that may be lost, in the metric's own unit.")
+
+
+class TuneSettings(Settings):
+    """A search of its own for every arm, of one budget."""
+
+    trials: Count = Field(description="Of each arm's search.")
+    sampler: str = Field(
+        "random",
+        description="`random` alone gives independent draws, from which the expected best score "
+        "of a smaller budget follows.",
+    )
+    seed: Seed = Field(0, description="Of each arm's search.")
+    pick: str = Field(
+        "best val_robust_accuracy", description="Which trial an arm is run with: as `reference`."
+    )
+
+
+class AblationSettings(Settings):
+    """An ablation: cells, each run with the same seeds."""
+
+    design: DesignName = Field(description="Which cells there are, and what is compared.")
+    reference: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values by dotted key on top of the study's own; or of a search: "
+        "{study: STUDY, pick: knee | best METRIC | trial N}.",
+    )
+    components: (
+        Annotated[tuple[str, ...], Field(strict=False)] | dict[str, dict[str, Any] | None] | None
+    ) = Field(
+        None,
+        description="Parts that can be left out: loss terms, families, types, `layer:NAME`, "
+        "`combined_augmentations`; or names of your own, each with the values that hold without "
+        "it.",
+    )
+    factors: dict[str, list[Any] | dict[str, dict[str, Any]]] | None = Field(
+        None,
+        description="Dotted key -> levels; or a name of your own -> level -> values by dotted key.",
+    )
+    arms: dict[str, dict[str, Any]] | None = Field(
+        None,
+        description="Name -> values by dotted key; `augment.types: each` is a model for each type.",
+    )
+    compare_to: str | None = Field(
+        None,
+        description="The arm that the others are compared with; none: `plain` where there is one, "
+        "else the first.",
+    )
+    families: Names | None = Field(
+        None, description="`leave_family_out`: which are left out in turn; none: all."
+    )
+    resolution: Annotated[int, Field(ge=3, le=5)] = Field(
+        4, description="`fractional`: 3, 4 or 5; higher means more runs and fewer aliases."
+    )
+    interactions: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="`fractional`: interactions that are asked for, as `fma * st`; none may be "
+        "aliased.",
+    )
+    seeds: Count | Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] = Field(
+        8,
+        description="Runs of each cell: so many, with the seeds after finetune.seed; or the seeds "
+        "themselves.  The same for all cells.",
+    )
+    baseline_seeds: Literal["one", "each"] = Field(
+        "one",
+        description="`one`: all runs start from the study's baseline; `each`: every seed trains a "
+        "baseline of its own, the same for all cells.",
+    )
+    primary: Annotated[tuple[ClaimSettings, ...], Field(strict=False)] = Field(
+        (), description="Contrasts that claims rest on; p values are adjusted over them (Holm)."
+    )
+    noninferior: NonInferiorSettings | None = Field(
+        None, description="Declares what counts as kept."
+    )
+    tune: TuneSettings | None = Field(
+        None, description="`arms`: each is tuned in the study's `space` before its seeds are run."
+    )
+    max_runs: Count = Field(500, description="A design of more runs is refused.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"must be distinct, got {twice} twice. Remove one.")
+        return seeds
+
+    @model_validator(mode="after")
+    def _fits(self) -> AblationSettings:
+        reads, design = READS[self.design], self.design
+        for key in _OWN:
+            default = type(self).model_fields[key].default
+            if key not in reads and getattr(self, key) != default:
+                others = " or ".join(name for name, keys in READS.items() if key in keys)
+                raise ValueError(
+                    f"{key} belongs to design {others}, got it with {design}. Remove it, or change "
+                    "the design."
+                )
+        needed = _NEEDED.get(design)
+        if needed is not None and not getattr(self, needed):
+            raise ValueError(f"design {design} needs {needed}, got none. Add {needed}.")
+        if design in ("factorial", "fractional") and not (self.factors or self.components):
+            raise ValueError(f"design {design} needs factors or components, got none. Add some.")
+        if self.seed_count == 1 and (self.primary or self.noninferior):
+            raise ValueError(
+                "a test needs two seeds at least, got seeds: 1 with primary or noninferior. "
+                "Raise seeds: with 8 the least two-sided p is .0078."
+            )
+        return self
+
+    @property
+    def seed_count(self) -> int:
+        """K: runs of each cell."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
