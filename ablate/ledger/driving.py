@@ -17,9 +17,9 @@ from sqlalchemy.engine import Connection
 
 from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.mirror import Mirror
+from ablate.ledger.loaded import load_rows
 from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung
-from ablate.ledger.row import CURVE, FAILURE, ROW, SCORES, OpenRow, row_record
+from ablate.ledger.row import CELL, CURVE, FAILURE, ROW, SCORES, TEST, OpenRow, row_record
 from ablate.study.scores import AnyScores
 from ablate.study.seeds import Seeds
 
@@ -37,9 +37,6 @@ class Driving:
         self._last_sign = last_sign
         self._open: dict[int, OpenRow] = {}
         self._waiting: list[int] = []
-        self._trial_ids: dict[int, int] = {}
-        self._given: set[int] = set()
-        self._rungs: list[tuple[int, Rung]] = []
         self._trials = ledger.trials
         self._load()
 
@@ -83,9 +80,9 @@ class Driving:
             self._find_others()
         if self._waiting:
             number = self._waiting.pop(0)
-            return self._begin(number, self._trial_ids[number])
-        if self.asked >= self._trials:
-            return None
+            return self._begin(number, self._rows.trial_ids[number])
+        if self.asked >= self._trials or self.ledger.head.design is not None:
+            return None  # of a design nothing is drawn
         return self._begin(self.asked, None)
 
     def begin_again(
@@ -141,8 +138,14 @@ class Driving:
         scores: AnyScores,
         entry: Mapping[str, Any] | None = None,
         place: Mapping[str, Any] | None = None,
+        kept: Mapping[str, Any] | None = None,
     ) -> RowRecord:
-        """End a row with its scores; one whose objective is not finite is failed instead."""
+        """End a row with its scores; one whose objective is not finite is failed instead.
+
+        Args:
+            kept: what an ablation keeps beside them: `outcomes` by split, and `test`, the scores
+                on the test images.
+        """
         metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
         values = [float(metrics[objective.metric]) for objective in objectives]
         if not all(map(math.isfinite, values)):
@@ -153,7 +156,11 @@ class Driving:
             failure = Failure("not_finite", f"an objective is not finite: {named}")
             return self.fail(number, failure, entry, place)
         self._last_word(number, entry, place)
-        return self._end(number, TrialState.COMPLETE, values, {SCORES: scores.to_json()})
+        attributes: dict[str, Any] = {SCORES: scores.to_json()}
+        for key, name in ((tables.OUTCOMES, "outcomes"), (TEST, "test")):
+            if kept and kept.get(name) is not None:
+                attributes[key] = kept[name]
+        return self._end(number, TrialState.COMPLETE, values, attributes)
 
     def prune(
         self,
@@ -179,45 +186,18 @@ class Driving:
 
     def rungs(self) -> list[tuple[int, Rung]]:
         """Every decision of the study's pruner, by row, in their order."""
-        return sorted(self._rungs, key=lambda one: one[1].sequence)
+        return sorted(self._rows.rungs, key=lambda one: one[1].sequence)
 
     # -- within ----------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Fill the mirror, and the rows that run or wait, from the database."""
-        ledger = self.ledger
-
-        def everything(connection: Connection) -> tuple[Any, ...]:
-            return (
-                tables.read_rows(connection, ledger.study_id),
-                tables.read_draws(connection, ledger.study_id),
-                tables.study_attributes(connection, ledger.study_id, system=True),
-            )
-
-        rows, draws, attributes = ledger.store.read(everything)
-        of_sampler = {
-            key: value for key, value in attributes.items() if not key.startswith("study:")
-        }
-        self._mirror = Mirror(ledger.head.study, ledger.space, of_sampler)
-        none = tables.Draws()
-        self._mirror.fill(
-            (stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows
-        )
-        self._given = {
-            stored.number
-            for stored in rows
-            if tables.FIXED in draws.get(stored.trial_id, none).system
-        }
-        self._trial_ids = {stored.number: stored.trial_id for stored in rows}
-        self._rungs = [
-            (stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs
-        ]
-        known = set(self._open)
-        for stored in rows:
-            if stored.state == TrialState.RUNNING and stored.number not in known:
-                self._open[stored.number] = OpenRow.of(stored)
-        self._waiting = [stored.number for stored in rows if stored.state == TrialState.WAITING]
-        self._trials = max(self._trials, len(rows))
+        """Take up the rows of the database: those that run or wait, and what a sampler sees."""
+        self._rows = load_rows(self.ledger)
+        self._mirror = self._rows.mirror
+        for number, left in self._rows.running.items():
+            self._open.setdefault(number, left)
+        self._waiting = list(self._rows.waiting)
+        self._trials = max(self._trials, len(self._rows.trial_ids))
 
     def _find_others(self) -> None:
         """Take up rows that somebody has enqueued meanwhile."""
@@ -229,9 +209,15 @@ class Driving:
     def _begin(self, number: int, trial_id: int | None) -> Row:
         """Draw a row and write it whole: it is running, or it is not there."""
         ledger = self.ledger
-        params, draws = self._mirror.draw(number)
-        row = Row(number=number, attempt=1, params=params, seeds=self.seeds())
-        begun = OpenRow(trial_id or 0, row, enqueued=number in self._given)
+        planned = self._rows.planned.get(number)
+        if planned is not None:
+            self._mirror.start(number)
+            params, draws, seeds = planned.params, tables.Draws(), planned.seeds
+        else:
+            params, draws = self._mirror.draw(number)
+            seeds = self.seeds()
+        row = Row(number=number, attempt=1, params=params, seeds=seeds)
+        begun = OpenRow(trial_id or 0, row, enqueued=number in self._rows.given)
         begun.attempts = [Attempt(1, time.time())]
         attributes = {ROW: begun.row_attribute()}
         of_sampler = self._mirror.changed_attributes()
@@ -266,7 +252,7 @@ class Driving:
             assert again is not None
             return again
         begun.trial_id = written
-        self._trial_ids[number] = written
+        self._rows.trial_ids[number] = written
         self._open[number] = begun
         return row
 
@@ -327,6 +313,9 @@ class Driving:
             list(values),
             {ROW: row.row_attribute(), **written},
         )
+        planned = self._rows.planned.get(number)
+        if planned is not None:
+            ended.attributes[CELL] = planned.to_json()
         return row_record(ended)
 
     def _close_attempt(

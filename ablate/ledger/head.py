@@ -26,6 +26,9 @@ class Head:
         baseline_sha256: of the baseline's weights; empty where there is none.
         environment: what changes bits beside the fingerprint (device, precision, threads, torch).
         reference_point: of the hypervolume; none where nothing gives one.
+        design: of an ablation, as plain data; none: a search.
+        test: what a confirmation scores on the test images (`Confirmation`); none: they stay shut.
+        parent: name of the study whose arm this one tunes, or whose front it confirms.
     """
 
     identity: str
@@ -37,6 +40,9 @@ class Head:
     baseline_sha256: str
     environment: Mapping[str, Any]
     reference_point: tuple[float, ...] | None
+    design: Mapping[str, Any] | None = None
+    test: Mapping[str, Any] | None = None
+    parent: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in fields(self)}

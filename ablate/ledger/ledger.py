@@ -1,10 +1,9 @@
 """The ledger: the only truth about a study, in an Optuna storage.
 
-A row is an Optuna trial.  Beside Optuna's own columns a study has a few attributes and a row at
-most four, each JSON (`README.md` lists them, and the states of a row).  Every step of a row is
-one transaction.  Only the driver of a study writes here, from one thread, while it holds the
-lease; workers never see the storage.  The one exception is `enqueue`, which appends a row that
-waits.
+A row is an Optuna trial.  Beside Optuna's own columns a study and a row have a few attributes, each
+JSON (`README.md` lists them, and the states of a row).  Every step of a row is one transaction.
+Only the driver of a study writes here, from one thread, while it holds the lease; workers never see
+the storage.  The one exception is `enqueue`, which appends a row that waits.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from optuna.storages import RDBStorage
@@ -20,40 +19,48 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from ablate.errors import StudyExistsError, StudyNotFoundError
+from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger import tables
+from ablate.ledger.attributes import (
+    DRIVES,
+    HEAD,
+    LOG,
+    OPENED,
+    REFERENCES,
+    TEST,
+    TRIALS,
+    StudyAttributes,
+)
 from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.lease import Lease
-from ablate.ledger.record import Drive, StudyRecord
-from ablate.ledger.row import STATES, row_record
+from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
+from ablate.ledger.row import CELL, STATES, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
 from ablate.ledger.url import masked, sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
-from ablate.study.scores import AnyScores, Scores, scores_from_json
+from ablate.study.scores import Scores, scores_from_json
 from ablate.study.settings import Study
 
-_HEAD, _TRIALS, _LOG = "ablate:head", "ablate:trials", "ablate:log"
-_REFERENCES, _DRIVES, _SPENT = "ablate:references", "ablate:drives", "ablate:spent"
 
-
-class Ledger:
+class Ledger(StudyAttributes):
     """A study in its storage; `ablate.ledger.driving.Driving` writes its rows."""
 
     def __init__(self, url: str, storage: RDBStorage, study_id: int, head: Head) -> None:
+        super().__init__(Store(url, storage.engine), study_id, head)
         self._url = url
         self._engine = storage.engine
-        self.store = Store(url, storage.engine)
-        self.study_id = study_id
-        self.head = head
         self.space = Space.from_json(head.space)
 
     # -- opening ---------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, url: str, head: Head, trials: int) -> Ledger:
+    def create(cls, url: str, head: Head, trials: int, planned: Sequence[Planned] = ()) -> Ledger:
         """Begin a study of `trials` rows: all of it is there or nothing.
+
+        Args:
+            planned: its rows, where a design and no sampler makes them.
 
         Raises:
             StudyExistsError: if the storage has one of that name, `ablate`'s or not.
@@ -69,10 +76,12 @@ class Ledger:
                 study.name,
                 [objective.direction for objective in study.objectives],
                 [objective.metric for objective in study.objectives],
-                {_HEAD: head.to_json(), _TRIALS: trials},
+                {HEAD: head.to_json(), TRIALS: trials},
             )
             for number, (values, raw) in enumerate(waiting[:trials]):
                 _insert_waiting(connection, study_id, number, values, raw)
+            for number, row in enumerate(planned):
+                _insert_planned(connection, study_id, number, row)
             return study_id
 
         with storage_errors(url):
@@ -100,7 +109,7 @@ class Ledger:
                 raise StudyNotFoundError(
                     f"study {name}: must be in {masked(url)}, got no such study. {there}"
                 )
-            head = tables.study_attributes(connection, study_id).get(_HEAD)
+            head = tables.study_attributes(connection, study_id).get(HEAD)
         if head is None:
             raise StudyNotFoundError(
                 f"study {name}: must be one that ablate made, got another tool's in "
@@ -149,17 +158,33 @@ class Ledger:
         """N: the rows that the finished study has; rows that were enqueued beyond it count."""
 
         def count(connection: Connection) -> int:
-            asked = int(tables.study_attributes(connection, self.study_id)[_TRIALS])
+            asked = int(tables.study_attributes(connection, self.study_id)[TRIALS])
             return max(asked, sum(tables.count_rows(connection, self.study_id).values()))
 
         return self.store.read(count)
 
     def set_trials(self, trials: int) -> None:
-        self._set({_TRIALS: trials})
+        self._set({TRIALS: trials})
 
-    def log(self, event: Mapping[str, Any]) -> None:
-        """Keep a change that alters no score, such as another sampler on resume."""
-        self._set({_LOG: [*(self._get(_LOG) or []), dict(event)]})
+    def plan(self, planned: Sequence[Planned], design: Mapping[str, Any]) -> None:
+        """Append rows whose parameters are given, with the design that they are of.
+
+        Nothing is done where so many planned rows are there already: it was committed before.
+
+        Args:
+            planned: every row of the design; those that are there, in the same order, stay.
+        """
+        head = replace(self.head, design=dict(design))
+
+        def append(connection: Connection) -> None:
+            there = tables.lock_rows(connection, self.study_id)
+            for number, row in list(enumerate(planned))[there:]:
+                _insert_planned(connection, self.study_id, number, row)
+            values = {HEAD: head.to_json(), TRIALS: max(there, len(planned))}
+            tables.set_study_attributes(connection, self.study_id, values)
+
+        self.store.write(append)
+        self.head = head
 
     def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
         """Go on with another study file, or one in another folder, whose changes alter no score.
@@ -169,48 +194,9 @@ class Ledger:
             notes: say what has changed.
         """
         self.head = replace(self.head, study=study, base=base)
-        self._set({_HEAD: self.head.to_json()})
+        self._set({HEAD: self.head.to_json()})
         if notes:
             self.log({"changed": list(notes)})
-
-    @property
-    def references(self) -> dict[str, AnyScores]:
-        kept = self._get(_REFERENCES) or {}
-        return {name: scores_from_json(data) for name, data in kept.items()}
-
-    def set_reference(self, name: str, scores: AnyScores) -> None:
-        """Keep the scores of a network that is no row: "baseline" or "plain"."""
-        self._set({_REFERENCES: {**(self._get(_REFERENCES) or {}), name: scores.to_json()}})
-
-    @property
-    def spent(self) -> str | None:
-        """Which budget of the search ended it; none where none did, or it has been raised."""
-        kept = self._get(_SPENT)
-        budget = self.head.study.search.budget.model_dump()
-        return str(kept["reason"]) if kept and kept["budget"] == budget else None
-
-    def set_spent(self, reason: str) -> None:
-        """A budget of the search is spent: no further row is asked for."""
-        budget = self.head.study.search.budget.model_dump()
-        self._set({_SPENT: {"reason": reason, "budget": budget}})
-
-    def begin_drive(self, drive: Drive, last_sign: float | None = None) -> None:
-        """Keep that a driver has begun; the one before, if it never said its end, ended at its
-        last sign."""
-        drives = list(self._get(_DRIVES) or [])
-        if drives and drives[-1]["ended"] is None:
-            drives[-1] = {**drives[-1], "ended": last_sign or drives[-1]["started"]}
-        self._set({_DRIVES: [*drives, asdict(drive)]})
-
-    def update_drive(self, **fields: Any) -> None:
-        """Say more of the drive under way."""
-        drives = self._get(_DRIVES) or []
-        if drives:
-            self._set({_DRIVES: [*drives[:-1], {**drives[-1], **fields}]})
-
-    @property
-    def drives(self) -> tuple[Drive, ...]:
-        return tuple(Drive(**data) for data in self._get(_DRIVES) or [])
 
     def counts(self) -> dict[str, int]:
         """Rows by state."""
@@ -224,8 +210,14 @@ class Ledger:
             values: by dotted key; what is left out is drawn.
 
         Raises:
+            UsageError: if the study is an ablation, whose rows are those of its design.
             ParameterError: if a key is not searched, or a value is outside its range.
         """
+        if self.head.design is not None:
+            raise UsageError(
+                f"study {self.head.study.name}: an ablation's rows are those of its design, got "
+                "parameters for another. Add an arm to a study file of its own."
+            )
         raw = self.space.encode_partial(values)
 
         def append(connection: Connection) -> int:
@@ -245,14 +237,14 @@ class Ledger:
         with _no_collection():
             attributes, stored = self.store.read(snapshot)
             rows = tuple(map(row_record, stored))
-        references = attributes.get(_REFERENCES) or {}
+        references = attributes.get(REFERENCES) or {}
         return StudyRecord(
             name=self.head.study.name,
             storage=masked(self._url),
             study=self.head.study,
             fingerprint=fingerprint(self.head.fingerprint),
             environment=self.head.environment,
-            trials=max(int(attributes[_TRIALS]), len(rows)),
+            trials=max(int(attributes[TRIALS]), len(rows)),
             reference_point=self.head.reference_point,
             references={
                 name: scores
@@ -261,16 +253,21 @@ class Ledger:
             },
             rows=rows,
             driver=self.lease().holder(),
-            drives=tuple(Drive(**data) for data in attributes.get(_DRIVES) or []),
+            drives=tuple(Drive(**data) for data in attributes.get(DRIVES) or []),
+            design=self.head.design,
+            sections=self.head.fingerprint,
+            parent=self.head.parent,
+            test_references={
+                name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
+            },
+            test_opened=tuple(TestOpened(**data) for data in attributes.get(OPENED) or []),
+            notes=tuple(
+                change
+                for event in attributes.get(LOG) or []
+                for changes in event.values()
+                for change in changes
+            ),
         )
-
-    # -- within ----------------------------------------------------------------------------
-
-    def _get(self, key: str) -> Any:
-        return self.store.read(lambda c: tables.study_attributes(c, self.study_id)).get(key)
-
-    def _set(self, values: Mapping[str, Any]) -> None:
-        self.store.write(lambda c: tables.set_study_attributes(c, self.study_id, values))
 
 
 @contextmanager
@@ -300,6 +297,17 @@ def _insert_waiting(
         state=TrialState.WAITING,
         draws=tables.Draws(system={tables.FIXED: dict(raw)}),
         attributes={tables.ENQUEUED: dict(values)},
+    )
+
+
+def _insert_planned(connection: Connection, study_id: int, number: int, row: Planned) -> None:
+    tables.insert_row(
+        connection,
+        study_id,
+        number,
+        state=TrialState.WAITING,
+        draws=tables.Draws(),
+        attributes={CELL: row.to_json()},
     )
 
 

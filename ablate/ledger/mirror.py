@@ -69,9 +69,8 @@ class Mirror:
         self._study._thread_local.cached_all_trials = None  # as Optuna's own ask forgets them
         if number == len(self._ids):
             self._append(TrialState.RUNNING, Draws())
+        self.start(number)
         trial_id = self._ids[number]
-        if self._storage.get_trial(trial_id).state == TrialState.WAITING:
-            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
         drawn = self._storage.get_trial(trial_id)
         kept = {
@@ -80,6 +79,11 @@ class Mirror:
             if not key.startswith(_OF_ONE_ASK)
         }
         return params.values, Draws(drawn.params, drawn.distributions, kept)
+
+    def start(self, number: int) -> None:
+        """A row that waits is run as it is: nothing is drawn."""
+        if self._storage.get_trial(self._ids[number]).state == TrialState.WAITING:
+            self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
 
     def end(self, number: int, state: TrialState, values: Sequence[float] = ()) -> None:
         """A row is terminal."""

@@ -122,6 +122,34 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A row whose parameters and seeds are given before it is begun: nothing of it is drawn.
+
+    Attributes:
+        cell: name of the configuration; of an ablation, its cell.
+        pair: place of its seed, from 0: rows of one pair share all draws.
+        params: by dotted key.
+    """
+
+    cell: str
+    pair: int
+    params: Mapping[str, Any]
+    seeds: Seeds
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cell": self.cell,
+            "pair": self.pair,
+            "params": dict(self.params),
+            "seeds": self.seeds.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Planned:
+        return cls(data["cell"], data["pair"], data["params"], Seeds.from_json(data["seeds"]))
+
+
+@dataclass(frozen=True)
 class RowRecord:
     """One row of a study.
 
@@ -135,6 +163,8 @@ class RowRecord:
         attempts: every one, the last one last.
         rungs: where a pruner compared it, in order.
         enqueued: whether (some of) its parameters were given, not drawn.
+        cell, pair: of a row of an ablation (`Planned`).
+        test_scores: on the test images, where `confirm` has opened them.
         started, finished: aware, in UTC.
     """
 
@@ -151,8 +181,27 @@ class RowRecord:
     attempts: tuple[Attempt, ...] = ()
     rungs: tuple[Rung, ...] = ()
     enqueued: bool = False
+    cell: str | None = None
+    pair: int | None = None
+    test_scores: Scores | None = None
     started: datetime | None = None
     finished: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TestOpened:
+    """One time that the test images were opened for a study.
+
+    Attributes:
+        time: seconds since 1970.
+        what: for which command, points and seeds; study: that keeps the scores.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    time: float
+    what: str
+    study: str
 
 
 @dataclass(frozen=True)
@@ -169,6 +218,12 @@ class StudyRecord:
         driver: which process drives it now; none where nobody does, and rows that are RUNNING
             wait for a resume.
         drives: every one, the last one last.
+        design: of an ablation, as `ablate.ablation.cell.Design` writes it; None: a search.
+        sections: the fingerprint, by section.
+        parent: name of the study that this one tunes an arm of, or confirms the front of.
+        test_references: as `references`, on the test images.
+        test_opened: every time that they were opened for this study.
+        notes: what was changed since it was begun.
     """
 
     name: str
@@ -182,6 +237,12 @@ class StudyRecord:
     rows: tuple[RowRecord, ...]
     driver: str | None = None
     drives: tuple[Drive, ...] = ()
+    design: Mapping[str, Any] | None = None
+    sections: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    test_references: Mapping[str, Scores] = field(default_factory=dict)
+    test_opened: tuple[TestOpened, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

@@ -1,4 +1,4 @@
-"""A row of the ledger: an Optuna trial and at most four attributes of ours."""
+"""A row of the ledger: an Optuna trial and a few attributes of ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung, State
 from ablate.ledger.tables import ENQUEUED, Stored
-from ablate.study.scores import scores_from_json
+from ablate.study.scores import Scores, scores_from_json
 from ablate.study.seeds import Seeds
 
 STATES: Mapping[TrialState, State] = {
@@ -22,6 +22,10 @@ STATES: Mapping[TrialState, State] = {
 }
 
 ROW, CURVE, SCORES, FAILURE = "ablate:row", "ablate:curve", "ablate:scores", "ablate:failure"
+CELL = "ablate:cell"
+"""Of a row of an ablation: all that it is run with."""
+TEST = "ablate:test"
+"""Scores on the test images, of a confirmation."""
 
 KEPT_CHECKPOINTS = 2
 """The newest, and one to fall back to."""
@@ -117,12 +121,13 @@ def row_record(stored: Stored) -> RowRecord:
     """A row of the database as a row of the ledger."""
     row, curve = stored.attributes.get(ROW, {}), stored.attributes.get(CURVE, {})
     scores, failure = stored.attributes.get(SCORES), stored.attributes.get(FAILURE)
+    cell, test = stored.attributes.get(CELL, {}), stored.attributes.get(TEST)
     complete = stored.state == TrialState.COMPLETE
     return RowRecord(
         number=stored.number,
         state=STATES[stored.state],
         attempt=row.get("attempt", 0),
-        params=row.get("params", {}) or stored.attributes.get(ENQUEUED, {}),
+        params=row.get("params") or cell.get("params") or stored.attributes.get(ENQUEUED, {}),
         values=tuple(stored.values) if complete else None,
         scores=scores_from_json(scores) if complete and scores else None,
         failure=Failure(**failure) if stored.state == TrialState.FAIL and failure else None,
@@ -132,6 +137,9 @@ def row_record(stored: Stored) -> RowRecord:
         attempts=tuple(_attempts(stored)),
         rungs=tuple(_rungs(curve)),
         enqueued=bool(row.get("enqueued", False)) or ENQUEUED in stored.attributes,
+        cell=cell.get("cell"),
+        pair=cell.get("pair"),
+        test_scores=Scores.from_json(test) if complete and test else None,
         started=stored.started,
         finished=stored.finished,
     )

@@ -37,6 +37,9 @@ FIXED = "fixed_params"
 
 ENQUEUED = "ablate:enqueued"
 
+OUTCOMES = "ablate:outcomes"
+"""Whether each image was right, in bits: large, so it is read only where it is asked for."""
+
 
 @dataclass
 class Stored:
@@ -251,10 +254,21 @@ def read_rows(connection: Connection, study_id: int) -> list[Stored]:
         rows[trial_id].values.append(restore(stored, kind))
     attribute = _TRIAL_USER.c
     query = select(attribute.trial_id, attribute.key, attribute.value_json)
-    for trial_id, key, text in connection.execute(_of_study(query, _TRIAL_USER, study_id)):
+    small = _of_study(query, _TRIAL_USER, study_id).where(attribute.key != OUTCOMES)
+    for trial_id, key, text in connection.execute(small):
         if trial_id in rows:
             rows[trial_id].attributes[key] = json.loads(text)
     return list(rows.values())
+
+
+def read_attribute(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
+    """One attribute of every row that has it, by the row's number."""
+    query = (
+        select(_TRIALS.c.number, _TRIAL_USER.c.value_json)
+        .join(_TRIAL_USER, _TRIAL_USER.c.trial_id == _TRIALS.c.trial_id)
+        .where(_TRIALS.c.study_id == study_id, _TRIAL_USER.c.key == key)
+    )
+    return {int(number): json.loads(text) for number, text in connection.execute(query)}
 
 
 def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from ablate.finetune.augment.build import build_augmentation
 from ablate.finetune.data.dataset import TrainingImages
@@ -17,7 +18,7 @@ from ablate.finetune.model.build import build_model, check_image_size
 from ablate.finetune.model.taps import layer_names
 from ablate.robustness.score import score_images
 from ablate.robustness.workbench import Workbench
-from ablate.study.settings import BudgetSettings
+from ablate.study.settings import BudgetSettings, Study
 
 _STEPS = 3
 
@@ -43,6 +44,21 @@ class TrialEstimate:
     evaluation_bytes: int
 
 
+@dataclass(frozen=True)
+class TrainingEstimate:
+    """Of one configuration.
+
+    Attributes:
+        step_seconds: one training step, copies and loss included.
+        train_seconds: of the whole budget.
+        state_bytes: of a training state on disk.
+    """
+
+    step_seconds: float
+    train_seconds: float
+    state_bytes: int
+
+
 def estimate_trial(bench: Workbench) -> TrialEstimate:
     """Train on a few real batches from random weights and score one pass, timed.
 
@@ -52,12 +68,39 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     """
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
-    model = build_model(
-        study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
+    model = _new_network(bench)
+    loss = build_loss(study.loss, layer_names(model))
+    trained = estimate_training(bench, study)
+    score_images(model, dataset.validation, environment)
+    began = time.perf_counter()
+    score_images(model, dataset.validation, environment)
+    pass_seconds = time.perf_counter() - began
+    corrupted = bench.evaluation_set
+    images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
+    return TrialEstimate(
+        train_images=len(bench.finetuning_images(study, loss)),
+        validation_images=len(dataset.validation),
+        step_seconds=trained.step_seconds,
+        train_seconds=trained.train_seconds,
+        score_seconds=pass_seconds * (1 + images_scored / len(dataset.validation)),
+        state_bytes=trained.state_bytes,
+        evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
     )
-    if is_external(study.model.name):
-        _, channels, _, side = dataset.validation.images.shape
-        check_image_size(model, study.model.name, side, channels)
+
+
+def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
+    """Train on a few real batches from random weights, timed.
+
+    Args:
+        bench: of these data and this network.
+        study: with the values of a configuration.
+
+    Raises:
+        ParameterError: if the network cannot be trained so.
+    """
+    environment = bench.environment
+    environment.apply()
+    model = _new_network(bench)
     loss = build_loss(study.loss, layer_names(model))
     train = bench.finetuning_images(study, loss)
     batch = min(study.finetune.batch_size, len(train))
@@ -80,20 +123,19 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     run = begin(BudgetSettings(epochs=2), train.take(torch.arange(steps * batch)))
     run.run_epoch()  # the first steps also set up kernels
     step_seconds = run.run_epoch().seconds / steps
-    score_images(run.model, dataset.validation, environment)
-    began = time.perf_counter()
-    score_images(run.model, dataset.validation, environment)
-    pass_seconds = time.perf_counter() - began
-    corrupted = bench.evaluation_set
-    images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
     state = io.BytesIO()
     torch.save(run.state(), state)
-    return TrialEstimate(
-        train_images=len(train),
-        validation_images=len(dataset.validation),
-        step_seconds=step_seconds,
-        train_seconds=whole.seconds or step_seconds * (whole.steps or 0),
-        score_seconds=pass_seconds * (1 + images_scored / len(dataset.validation)),
-        state_bytes=state.getbuffer().nbytes,
-        evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
+    seconds = step_seconds * (whole.steps or 0) if whole.seconds is None else whole.seconds
+    return TrainingEstimate(step_seconds, seconds, state.getbuffer().nbytes)
+
+
+def _new_network(bench: Workbench) -> nn.Module:
+    """With random weights; nothing is kept of it."""
+    study, dataset = bench.study, bench.dataset
+    model = build_model(
+        study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
     )
+    if is_external(study.model.name):
+        _, channels, _, side = dataset.validation.images.shape
+        check_image_size(model, study.model.name, side, channels)
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model.normalization import Statistics, carried_statistics
 from ablate.finetune.model.taps import layer_names
+from ablate.robustness.bits import Scored
 from ablate.robustness.workbench import Workbench
-from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 
 
@@ -134,19 +134,29 @@ class TrialRun:
         )
         export_weights(self.model, path, metadata)
 
-    def finish(self) -> Scores:
+    def finish(self) -> Scored:
         """Scores of the finetuned network on the validation split.
 
         Raises:
             NotFiniteError: if the network's output is NaN or infinite.
         """
+        return self._bench.score(self.model, seen_types=self._seen_types, **self._costs())
+
+    def finish_test(self, suite: str | Sequence[str], severities: Sequence[int]) -> Scored:
+        """Scores of the same network on the test images, under this suite.
+
+        Raises:
+            NotFiniteError: if the network's output is NaN or infinite.
+        """
+        seen, costs = self._seen_types, self._costs()
+        return self._bench.score_test(self.model, suite, severities, seen_types=seen, **costs)
+
+    def _costs(self) -> dict[str, Any]:
         run, flops = self._finetuning, self._bench.image_flops
-        return self._bench.score(
-            self.model,
-            seen_types=self._seen_types,
-            epochs=self.epoch,
-            student_images=run.student_images,
-            teacher_images=run.teacher_images,
-            train_flops=flops.training * run.student_images + flops.forward * run.teacher_images,
-            train_seconds=run.train_seconds,
-        )
+        return {
+            "epochs": self.epoch,
+            "student_images": run.student_images,
+            "teacher_images": run.teacher_images,
+            "train_flops": flops.training * run.student_images + flops.forward * run.teacher_images,
+            "train_seconds": run.train_seconds,
+        }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,10 +27,11 @@ from ablate.finetune.flops import ImageFlops, count_flops
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.model.build import own_image_size
 from ablate.finetune.model.taps import FeatureTaps, layer_names
+from ablate.robustness.bits import Scored, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
-from ablate.robustness.suites import exposures, find_suite
+from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.checks import candidates, searched
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
@@ -51,13 +52,14 @@ class Prepared:
         data_digest: of the training images before the split, and of photographs of frost where
             copies are made with them.
         baseline_sha256: of the baseline's weights.
-        baseline_scores: on the validation split.
+        baseline_scores: on the validation split; baseline_bits: which images it was right on.
         environment: where it was made; the trials must run in the same.
     """
 
     data_digest: str
     baseline_sha256: str
     baseline_scores: Scores
+    baseline_bits: str
     environment: Environment
 
 
@@ -79,6 +81,7 @@ class Workbench:
         self.cache = cache
         self.environment = environment
         self.suite = find_suite(study.robustness.suite)
+        self._test_sets: dict[object, EvaluationSet] = {}
 
     @classmethod
     def get(cls, study: Study, base: Path, cache: Path, *, fresh: bool = False) -> Workbench:
@@ -145,27 +148,30 @@ class Workbench:
 
     @cached_property
     def frost(self) -> FrostPhotographs | None:
-        """The photographs that the study names, where its suite has frost in it."""
+        """The photographs that the study names."""
         folder = self.study.robustness.frost_images
-        if folder is None or "frost" not in self.suite.types:
+        if folder is None:
             return None
         return load_frost(Path(os.path.normpath(self.base / folder)))
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
-        robustness, split = self.study.robustness, self._corrupted_split()
-        made = EvaluationSet(
-            split, self.suite, robustness.severities, robustness.seed, self.cache, self.frost
-        )
+        severities = self.study.robustness.severities
+        return self._make_set(self.dataset.validation, self.suite, severities)
+
+    @cached_property
+    def test_split(self) -> Split:
+        """The test images: for a confirmation alone."""
+        return self.dataset.test()
+
+    def _make_set(self, split: Split, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
+        """Corrupted copies of a split, or of so many of its images."""
+        robustness = self.study.robustness
+        if robustness.images is not None and robustness.images < len(split):
+            split = split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
+        made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, self.frost)
         too_large = made.byte_count > robustness.stored_gb * 1e9
         return replace(made, cache=None) if too_large else made
-
-    def _corrupted_split(self) -> Split:
-        """The images that are corrupted: those of the validation split, or so many of them."""
-        split, robustness = self.dataset.validation, self.study.robustness
-        if robustness.images is None or robustness.images >= len(split):
-            return split
-        return split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU."""
@@ -194,16 +200,18 @@ class Workbench:
         model = self.build_baseline()
         self._check_layers(model)
         self._check_batch(model)
+        scored = self.score(model, train_seconds=self.baseline.train_seconds)
         return Prepared(
             data_digest=self._digest(),
             baseline_sha256=self.baseline.sha256,
-            baseline_scores=self.score(model, train_seconds=self.baseline.train_seconds),
+            baseline_scores=scored.scores,
+            baseline_bits=scored.bits,
             environment=self.environment,
         )
 
     def _digest(self) -> str:
         """Of the data set, and of the photographs that its copies are made with."""
-        if self.frost is None:
+        if self.frost is None or "frost" not in self.suite.types:
             return self.dataset.digest
         return hashlib.sha256(f"{self.dataset.digest} {self.frost.digest}".encode()).hexdigest()
 
@@ -242,7 +250,7 @@ class Workbench:
 
     def score(
         self, model: nn.Module, *, seen_types: Sequence[str] = (), **finetuning: Any
-    ) -> Scores:
+    ) -> Scored:
         """Scores of a network on the validation split.
 
         Args:
@@ -250,21 +258,55 @@ class Workbench:
             seen_types: training distortions that it was finetuned on.
             finetuning: the fields of `Scores` that say how it was trained.
         """
-        evaluation_set = self.evaluation_set
-        found = score_set(model, self.dataset.validation, evaluation_set, self.environment)
+        split = self.dataset.validation
+        about = {"split": "val", "seen_types": seen_types, **finetuning}
+        return self._score(model, split, self.evaluation_set, about)
+
+    def score_test(
+        self,
+        model: nn.Module,
+        suite: str | Sequence[str],
+        severities: Sequence[int],
+        *,
+        seen_types: Sequence[str] = (),
+        **finetuning: Any,
+    ) -> Scored:
+        """Scores of a network on the test images; arguments as those of `score`.
+
+        Args:
+            suite, severities: that they are scored under.
+        """
+        made = self._test_set(find_suite(suite), tuple(severities))
+        about = {"split": "test", "seen_types": seen_types, **finetuning}
+        return self._score(model, self.test_split, made, about)
+
+    def _test_set(self, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
+        key = (suite.name, suite.types, severities)
+        if key not in self._test_sets:
+            self._test_sets[key] = self._make_set(self.test_split, suite, severities)
+        return self._test_sets[key]
+
+    def _score(
+        self,
+        model: nn.Module,
+        split: Split,
+        corrupted: EvaluationSet,
+        about: Mapping[str, Any],
+    ) -> Scored:
+        suite = corrupted.suite
+        found = score_set(model, split, corrupted, self.environment)
         assert found.clean is not None
-        accuracies: dict[str, dict[str, float]] = {kind: {} for kind in self.suite.types}
+        accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
         for (kind, severity), outcomes in found.cells.items():
             accuracies[kind][str(severity)] = outcomes.accuracy
-        return Scores(
-            split="val",
-            n_images=len(self.dataset.validation),
-            n_corrupted=len(evaluation_set.labels),
+        scores = Scores(
+            n_images=len(split),
+            n_corrupted=len(corrupted.labels),
             clean_accuracy=found.clean.accuracy,
             accuracies=accuracies,
-            families=self.suite.families,
-            seen_types=seen_types,
-            exposure=exposures(self.suite, seen_types),
-            mean_over=self.suite.mean_over,
-            **finetuning,
+            families=suite.families,
+            exposure=exposures(suite, about["seen_types"]),
+            mean_over=suite.mean_over,
+            **about,
         )
+        return Scored(scores, pack_bits(found))

@@ -23,7 +23,7 @@ from ablate.search.asha import Asha
 from ablate.search.losses import Losses
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
-from ablate.study.params import PLAIN
+from ablate.study.params import PLAIN, needs_plain
 from ablate.study.scores import AnyScores, scores_from_json
 
 FINISHED: Literal["finished"] = "finished"
@@ -189,7 +189,7 @@ class Dispatcher:
                 self.error.__cause__ = error  # type: ignore[union-attr]
 
     def _begin(self) -> None:
-        if self._study.trainable is None and "plain" not in self._driving.ledger.references:
+        if needs_plain(self._study) and "plain" not in self._driving.ledger.references:
             seeds = self._driving.seeds()
             self._again.append(Row(number=None, attempt=1, params=PLAIN, seeds=seeds))
         rows, ended = self._driving.adopt()
@@ -276,7 +276,8 @@ class Dispatcher:
             self._around.janitor.remove_states(None)
             self._release(None)
             return
-        self._end_row(self._driving.complete(row.number, scores, report.entry, report.place))
+        ended = self._driving.complete(row.number, scores, report.entry, report.place, report.kept)
+        self._end_row(ended)
 
     def _fail_attempt(self, row: Row, failure: Failure, report: Report) -> None:
         retries = self._study.run.max_failures

@@ -24,6 +24,8 @@ class Job:
         cache: absolute folder of data, baselines and evaluation sets.
         folder: absolute folder of the run: weights and logs go below it.
         checkpoints: absolute path or fsspec URI of the training states.
+        test: suite and severities that a confirmation scores the test images under; none: they
+            stay shut.
     """
 
     study: Study
@@ -31,6 +33,7 @@ class Job:
     cache: str
     folder: str
     checkpoints: str
+    test: Mapping[str, Any] | None = None
 
     def to_text(self) -> str:
         return json.dumps({**vars(self), "study": self.study.model_dump(mode="json")})
@@ -52,12 +55,14 @@ class Prepared:
         baseline_scores: on the validation split; none for a trainable.
         environment: what the bits of a score depend on: `Environment.to_json()`; for a trainable
             `python`, its version, and `code`, the sha256 of the trainable's source.
+        kept: beside the baseline's scores, as a row's (`Report.kept`).
     """
 
     data_digest: str
     baseline_sha256: str
     baseline_scores: Scores | None
     environment: Mapping[str, Any]
+    kept: Mapping[str, Any] | None = None
 
 
 def row_to_text(row: Row) -> str:
@@ -84,6 +89,8 @@ class Report:
             finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
         checkpoint: what is durable after it.
         rung: the pruner's metric as it stands, after an epoch that trials are compared at.
+        kept: beside the scores: `outcomes`, by split which images were right, in bits; `test`, the
+            scores on the test images.  In an ablation alone.
         lost: why the attempt cannot go on here, though the trial did nothing wrong.
         place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch` (of
             the checkpoint that it went on from, 0: from the beginning), `peak_memory_bytes`,
@@ -94,6 +101,7 @@ class Report:
     entry: Mapping[str, Any] | None = None
     checkpoint: Mapping[str, Any] | None = None
     scores: Mapping[str, Any] | None = None
+    kept: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     rung: Mapping[str, float] | None = None
     lost: str | None = None

@@ -34,7 +34,7 @@ from ablate.search.trial.function import (
 )
 from ablate.search.trial.output import TrialOutput
 from ablate.search.trial.place import current_place, reset_gpu_peak
-from ablate.search.trial.robustness import RobustnessTrial
+from ablate.search.trial.robustness import RobustnessTrial, kept_scores
 from ablate.search.trial.trial import Trial
 
 if TYPE_CHECKING:
@@ -70,12 +70,18 @@ class Worker:
         if study.trainable is not None:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
-        prepared = self._workbench(fresh=True).prepare()
+        from ablate.robustness.bits import Scored
+
+        bench = self._workbench(fresh=True)
+        prepared = bench.prepare()
+        scored, test = Scored(prepared.baseline_scores, prepared.baseline_bits), self.job.test
+        tested = None if test is None else bench.score_test(bench.build_baseline(), **test)
         return Prepared(
             prepared.data_digest,
             prepared.baseline_sha256,
-            prepared.baseline_scores,
+            scored.scores,
             prepared.environment.to_json(),
+            None if study.ablation is None else kept_scores(scored, tested),
         )
 
     def begin(self, row: Row) -> None:
@@ -136,7 +142,8 @@ class Worker:
         trial = self._trial
         entry = None if trial.done else trial.run_epoch()
         if trial.done:
-            return Report(entry, scores=trial.finish().to_json())
+            scores = trial.finish()
+            return Report(entry, scores=scores.to_json(), kept=trial.kept())
         assert entry is not None
         if row.number is None:
             return Report(entry)  # the plain finetune begins again where it is stopped
@@ -180,7 +187,13 @@ class Worker:
             from ablate.robustness.trial import TrialRun
 
             run = TrialRun(self._workbench(), dict(row.params), row.seeds)
-            return RobustnessTrial(run, weights_file(Path(self.job.folder), row.number), row.number)
+            return RobustnessTrial(
+                run,
+                weights_file(Path(self.job.folder), row.number),
+                row.number,
+                keeps_bits=study.ablation is not None,
+                test=self.job.test,
+            )
         if self._function is None:
             self._function = load_trainable(study.trainable, base)
             if "torch" in sys.modules:

@@ -61,7 +61,7 @@ def run_whole(bench: Workbench, values: dict[str, Any] = VALUES, seeds: Seeds = 
     run = TrialRun(bench, values, seeds)
     while not run.done:
         run.run_epoch()
-    return run.finish()
+    return run.finish().scores
 
 
 def untimed(scores: Scores) -> Scores:
@@ -118,15 +118,15 @@ def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
     whole = TrialRun(bench, VALUES, SEEDS)
     whole.run_epoch()
     saved = whole.save(str(tmp_path))
-    seconds = whole.finish().train_seconds
+    seconds = whole.finish().scores.train_seconds
     whole.run_epoch()
     later = TrialRun(bench, VALUES, SEEDS)
     later.restore(saved)
     assert later.epoch == 1
-    assert later.finish().train_seconds == seconds
+    assert later.finish().scores.train_seconds == seconds
     later.run_epoch()
     assert same(bits(later), bits(whole))
-    assert untimed(later.finish()) == untimed(whole.finish())
+    assert untimed(later.finish().scores) == untimed(whole.finish().scores)
 
 
 def test_a_damaged_state_changes_nothing(bench: Workbench, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_two_trials_side_by_side(bench: Workbench) -> None:
     run, beside = TrialRun(bench, VALUES, SEEDS), TrialRun(bench, PLAIN, SEEDS)
     for one in (run, beside, run, beside):
         one.run_epoch()
-    assert untimed(run.finish()) == alone
+    assert untimed(run.finish().scores) == alone
 
 
 def test_each_seed_has_its_purpose(bench: Workbench) -> None:
@@ -173,7 +173,7 @@ def test_each_seed_has_its_purpose(bench: Workbench) -> None:
     evaluated_else = TrialRun(bench, VALUES, replace(SEEDS, evaluation=1))
     evaluated_else.run_epoch()
     assert same(bits(first), bits(evaluated_else))
-    one, other = first.finish(), evaluated_else.finish()
+    one, other = first.finish().scores, evaluated_else.finish().scores
     assert one.clean_accuracy == other.clean_accuracy
     assert one.accuracies["gaussian_noise"] != other.accuracies["gaussian_noise"]
     selected_else = TrialRun(bench, VALUES, replace(SEEDS, split=1))

@@ -72,7 +72,7 @@ def test_an_export_has_the_scores_that_its_trial_was_chosen_by(
     run = TrialRun(bench, values, Seeds(split=0, train=0, evaluation=0))
     run.run_epoch()
     run.export(tmp_path / "trial.safetensors", 0)
-    chosen_by = run.finish()
+    chosen_by = run.finish().scores
 
     validation, train = bench.dataset.validation, bench.dataset.train.resident()
     for name, split in (("train", train), ("test", validation)):

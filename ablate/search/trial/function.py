@@ -205,6 +205,9 @@ class FunctionTrial:
             raise ParameterError(f"{self._name}: {rule}. Report {missing[0]} with the last epoch.")
         return ReportedScores(self._scores)
 
+    def kept(self) -> None:
+        """Nothing: what a loop reports is all that is known."""
+
     def close(self) -> str:
         stuck = ""
         if self._started and not self.done:

@@ -12,7 +12,20 @@ from ablate.study.scores import Scores
 
 if TYPE_CHECKING:
     from ablate.finetune.durable import SavedState
+    from ablate.robustness.bits import Scored
     from ablate.robustness.trial import TrialRun
+
+
+def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
+    """What an ablation keeps beside the scores of a network (`Report.kept`).
+
+    Args:
+        tested: on the test images, where a confirmation has opened them.
+    """
+    bits = {"val": scored.bits}
+    if tested is None:
+        return {"outcomes": bits}
+    return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
 
 
 class RobustnessTrial:
@@ -22,10 +35,23 @@ class RobustnessTrial:
         run: the finetuning.
         weights: file that its weights are exported to.
         number: of the trial; None: the plain finetune.
+        keeps_bits: whether what its scores are means of is kept: in an ablation.
+        test: suite and severities that the test images are scored under; None: they stay shut.
     """
 
-    def __init__(self, run: TrialRun, weights: Path, number: int | None) -> None:
+    def __init__(
+        self,
+        run: TrialRun,
+        weights: Path,
+        number: int | None,
+        *,
+        keeps_bits: bool = False,
+        test: Mapping[str, Any] | None = None,
+    ) -> None:
         self._run = run
+        self._keeps_bits = keeps_bits
+        self._test = test
+        self._kept: Mapping[str, Any] | None = None
         self._weights = weights
         self._number = number
 
@@ -41,7 +67,7 @@ class RobustnessTrial:
         return asdict(self._run.run_epoch())
 
     def interim(self) -> dict[str, float]:
-        metrics = self._run.finish().metrics()
+        metrics = self._run.finish().scores.metrics()
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def save(self, folder: str) -> SavedState:
@@ -51,9 +77,15 @@ class RobustnessTrial:
         self._run.restore(saved)
 
     def finish(self) -> Scores:
-        scores = self._run.finish()
+        scored = self._run.finish()
+        if self._keeps_bits:
+            tested = None if self._test is None else self._run.finish_test(**self._test)
+            self._kept = kept_scores(scored, tested)
         self._run.export(self._weights, self._number)
-        return scores
+        return scored.scores
+
+    def kept(self) -> Mapping[str, Any] | None:
+        return self._kept
 
     def close(self) -> str:
         return ""

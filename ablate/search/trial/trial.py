@@ -51,6 +51,9 @@ class Trial(Protocol):
     def finish(self) -> AnyScores:
         """The scores in the end; what is to stay of the trial is written."""
 
+    def kept(self) -> Mapping[str, Any] | None:
+        """What an ablation keeps beside the scores (`Report.kept`); call it after `finish`."""
+
     def close(self) -> str:
         """Give it up, wherever it is.
 

@@ -1,0 +1,113 @@
+"""What the ledger keeps of a study beside its rows, each as one attribute: plain JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ablate.ledger import tables
+from ablate.ledger.head import Head
+from ablate.ledger.record import Drive
+from ablate.ledger.store import Store
+from ablate.ledger.tables import OUTCOMES
+from ablate.study.scores import AnyScores, Scores, scores_from_json
+
+HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
+REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
+TEST, OPENED = "ablate:test_references", "ablate:test_opened"
+
+
+class StudyAttributes:
+    """Of one study; `ablate.ledger.ledger.Ledger` has its rows too.
+
+    Args:
+        store: of its database.
+        head: what it was begun with.
+    """
+
+    def __init__(self, store: Store, study_id: int, head: Head) -> None:
+        self.store = store
+        self.study_id = study_id
+        self.head = head
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Keep a change that alters no score, such as another sampler on resume."""
+        self._set({LOG: [*(self._get(LOG) or []), dict(event)]})
+
+    @property
+    def references(self) -> dict[str, AnyScores]:
+        kept = self._get(REFERENCES) or {}
+        return {name: scores_from_json(data) for name, data in kept.items()}
+
+    def set_reference(self, name: str, scores: AnyScores) -> None:
+        """Keep the scores of a network that is no row: "baseline" or "plain"."""
+        self._set({REFERENCES: {**(self._get(REFERENCES) or {}), name: scores.to_json()}})
+
+    def set_outcomes(self, name: str, outcomes: Mapping[str, str]) -> None:
+        """Keep which images a reference was right on, by split, in bits."""
+        self._set({f"{OUTCOMES}:{name}": dict(outcomes)})
+
+    def set_test_reference(self, name: str, scores: Scores) -> None:
+        """Keep the scores of a network that is no row on the test images."""
+        self._set({TEST: {**(self._get(TEST) or {}), name: scores.to_json()}})
+
+    def open_test(self, what: str, study: str) -> None:
+        """Keep that the test images are opened for this study, now."""
+        opened = [*(self._get(OPENED) or [])]
+        self._set({OPENED: [*opened, {"time": time.time(), "what": what, "study": study}]})
+
+    def outcomes(self) -> tuple[dict[int, Any], dict[str, Any]]:
+        """Which images each row was right on, in bits, by split: of rows by number, of references
+        by name."""
+
+        def read(connection: Connection) -> tuple[dict[int, Any], dict[str, Any]]:
+            attributes = tables.study_attributes(connection, self.study_id)
+            prefix = f"{OUTCOMES}:"
+            references = {
+                key.removeprefix(prefix): value
+                for key, value in attributes.items()
+                if key.startswith(prefix)
+            }
+            return tables.read_attribute(connection, self.study_id, OUTCOMES), references
+
+        return self.store.read(read)
+
+    @property
+    def spent(self) -> str | None:
+        """Which budget of the search ended it; none where none did, or it has been raised."""
+        kept = self._get(SPENT)
+        budget = self.head.study.search.budget.model_dump()
+        return str(kept["reason"]) if kept and kept["budget"] == budget else None
+
+    def set_spent(self, reason: str) -> None:
+        """A budget of the search is spent: no further row is asked for."""
+        budget = self.head.study.search.budget.model_dump()
+        self._set({SPENT: {"reason": reason, "budget": budget}})
+
+    def begin_drive(self, drive: Drive, last_sign: float | None = None) -> None:
+        """Keep that a driver has begun; the one before, if it never said its end, ended at its
+        last sign."""
+        drives = list(self._get(DRIVES) or [])
+        if drives and drives[-1]["ended"] is None:
+            drives[-1] = {**drives[-1], "ended": last_sign or drives[-1]["started"]}
+        self._set({DRIVES: [*drives, asdict(drive)]})
+
+    def update_drive(self, **fields: Any) -> None:
+        """Say more of the drive under way."""
+        drives = self._get(DRIVES) or []
+        if drives:
+            self._set({DRIVES: [*drives[:-1], {**drives[-1], **fields}]})
+
+    @property
+    def drives(self) -> tuple[Drive, ...]:
+        return tuple(Drive(**data) for data in self._get(DRIVES) or [])
+
+    def _get(self, key: str) -> Any:
+        return self.store.read(lambda c: tables.study_attributes(c, self.study_id)).get(key)
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        self.store.write(lambda c: tables.set_study_attributes(c, self.study_id, values))

@@ -1,0 +1,125 @@
+"""Whether each image was right, one bit an image and copy: what scores are means of.
+
+The ledger keeps it of every run of an ablation, so that two networks can be compared image by
+image, under any mean that `Scores` names.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.robustness.outcomes import SetOutcomes
+from ablate.study.scores import EXPOSURES, Scores
+
+Bits = NDArray[np.bool_]
+Shares = NDArray[np.float64]
+"""Of each image, how many of its copies were right, weighted as in the mean."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and the bits that they are means of, as text (`pack_bits`)."""
+
+    scores: Scores
+    bits: str
+
+
+@dataclass(frozen=True)
+class ImageBits:
+    """Of networks on one split, all scored on the same copies.
+
+    Attributes:
+        clean: bool `[networks, n]`.
+        types: type -> bool `[networks, severity, n_corrupted]`, in the order of their scores.
+    """
+
+    clean: Bits
+    types: Mapping[str, Bits]
+
+
+def pack_bits(outcomes: SetOutcomes) -> str:
+    """Bits as text: the clean images, then copy by copy in the order of the set.
+
+    Returns:
+        `numpy.packbits` of all in one row, in base64.
+    """
+    assert outcomes.clean is not None
+    rows = [outcomes.clean.correct, *(cell.correct for cell in outcomes.cells.values())]
+    return base64.b64encode(np.packbits(np.concatenate(rows)).tobytes()).decode("ascii")
+
+
+def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:
+    """What `pack_bits` wrote of each network, laid out by the scores of one of them.
+
+    Raises:
+        ValueError: if a text is of another number of images or copies.
+    """
+    n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
+    severities = [len(by_severity) for by_severity in scores.accuracies.values()]
+    count = n + corrupted * sum(severities)
+    packed = np.frombuffer(b"".join(map(base64.b64decode, texts)), dtype=np.uint8)
+    packed = packed.reshape(len(texts), (count + 7) // 8)
+    flat = np.unpackbits(packed, axis=1, count=count).view(np.bool_)
+    types, start = {}, n
+    for kind, many in zip(scores.accuracies, severities, strict=True):
+        end = start + many * corrupted
+        types[kind] = flat[:, start:end].reshape(len(texts), many, corrupted)
+        start = end
+    return ImageBits(flat[:, :n], types)
+
+
+def image_shares(bits: ImageBits, scores: Scores, metric: str) -> Shares | None:
+    """Of each image its share in a metric, so that the metric of each network is their mean.
+
+    Args:
+        scores: of one of the networks: they say what means are over.
+        metric: as `Scores.metrics` names it.
+
+    Returns:
+        float64 `[networks, n]` of the clean images, `[networks, n_corrupted]` of any other; None
+        for what is no accuracy, and for a mean of nothing.
+    """
+    name = metric.partition("_")[2]
+    if name == "clean_accuracy":
+        return bits.clean.astype(np.float64)
+    if name == "robust_accuracy" and scores.mean_over == "families":
+        means = (_mean_of_types(bits, kinds) for kinds in scores.families.values())
+        return _mean([one for one in means if one is not None])
+    kind, _, severity = name.removeprefix("accuracy.").partition(".")
+    if severity and kind in bits.types:
+        place = list(scores.accuracies[kind]).index(severity)
+        severe: Shares = bits.types[kind][:, place].astype(np.float64)
+        return severe
+    return _mean_of_types(bits, _types_of(name, scores))
+
+
+def _types_of(name: str, scores: Scores) -> Sequence[str]:
+    """The types that a metric is the mean of; none where it is no such mean."""
+    if name == "robust_accuracy":
+        return list(scores.accuracies)
+    for exposure in EXPOSURES:
+        if name == f"robust_accuracy_{exposure}":
+            return [kind for kind in scores.accuracies if scores.exposure_of(kind) == exposure]
+    part = name.removeprefix("accuracy.")
+    if not name.startswith("accuracy."):
+        return []
+    return scores.families.get(part, [part] if part in scores.accuracies else [])
+
+
+def _mean_of_types(bits: ImageBits, kinds: Sequence[str]) -> Shares | None:
+    return _mean([bits.types[kind].mean(axis=1, dtype=np.float64) for kind in kinds])
+
+
+def _mean(parts: Sequence[Shares]) -> Shares | None:
+    if not parts:
+        return None
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    total /= len(parts)
+    return total

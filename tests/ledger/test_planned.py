@@ -1,0 +1,359 @@
+"""Rows of a design: run as they are given, in every storage; what is kept beside their scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from test_driving import ENTRY, FAILED
+from test_ledger_rows import make_head, make_scores
+
+from ablate.errors import UsageError
+from ablate.ledger import tables
+from ablate.ledger.driving import Driving
+from ablate.ledger.head import FORMAT, Head
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import Checkpoint, Planned, TestOpened
+from ablate.study.scores import Scores
+from ablate.study.seeds import Seeds
+
+CELLS: dict[str, dict[str, Any]] = {
+    "plain": {"loss.terms": "clean"},
+    "FMA": {"loss.terms": "clean+fma", "loss.fma.layers": ["stage2"], "loss.fma.weight": 3.0},
+    "as it is": {},
+}
+DESIGN = {"kind": "arms", "cells": list(CELLS)}
+KEPT = {"val": "AAAA", "test": "////"}
+
+
+def planned_rows(seeds: int = 2) -> list[Planned]:
+    return [
+        Planned(name, pair, values, Seeds(split=0, train=1 + pair, evaluation=5))
+        for pair in range(seeds)
+        for name, values in CELLS.items()
+    ]
+
+
+def ablation_head(**keys: Any) -> Head:
+    settings = {"design": "arms", "arms": CELLS, "seeds": 2}
+    return replace(make_head(ablation=settings, **keys), design=DESIGN)
+
+
+def scores_on_test() -> Scores:
+    return replace(make_scores(0.8, 0.4), split="test")
+
+
+@pytest.fixture
+def ledger(storage_url: str) -> Ledger:
+    return Ledger.create(storage_url, ablation_head(), 6, planned_rows())
+
+
+@pytest.fixture
+def driving(ledger: Ledger) -> Driving:
+    return Driving(ledger)
+
+
+def driven_again(storage_url: str) -> Driving:
+    return Driving(Ledger.open(storage_url, "rows"))
+
+
+def ask_all(driving: Driving) -> list[tuple[int | None, Any, Any]]:
+    found = []
+    while row := driving.ask():
+        found.append((row.number, dict(row.params), row.seeds))
+    return found
+
+
+def as_asked(planned: Sequence[Planned], first: int = 0) -> list[tuple[int, Any, Any]]:
+    return [(number, row.params, row.seeds) for number, row in list(enumerate(planned))[first:]]
+
+
+# -- asked ----------------------------------------------------------------------------------
+
+
+def test_rows_are_asked_in_order_as_they_are_given(driving: Driving, storage_url: str) -> None:
+    assert ask_all(driving) == as_asked(planned_rows())
+    assert driving.ask() is None
+    # Nothing was drawn, though the study has a space.
+    trials = optuna.load_study(study_name="rows", storage=storage_url).trials
+    assert [trial.params for trial in trials] == [{}] * 6
+    assert [trial.system_attrs for trial in trials] == [{}] * 6
+
+
+def test_rows_that_wait_are_known(ledger: Ledger) -> None:
+    record = ledger.read()
+    assert record.trials == 6
+    assert record.design == DESIGN
+    assert [(row.cell, row.pair, row.state) for row in record.rows] == [
+        (row.cell, row.pair, "WAITING") for row in planned_rows()
+    ]
+    assert [dict(row.params) for row in record.rows] == [row.params for row in planned_rows()]
+    assert not any(row.enqueued for row in record.rows)
+
+
+def test_a_row_is_of_its_cell_in_every_state(driving: Driving, storage_url: str) -> None:
+    for _ in range(4):
+        driving.ask()
+    ended = driving.complete(0, make_scores(), ENTRY)
+    assert (ended.cell, ended.pair) == ("plain", 0)
+    failed = driving.fail(1, FAILED)
+    assert (failed.cell, failed.state) == ("FMA", "FAIL")
+    driving.record_epoch(2, ENTRY)
+    rows = Ledger.open(storage_url, "rows").read().rows
+    assert [row.state for row in rows] == [
+        *("COMPLETE", "FAIL", "RUNNING", "RUNNING", "WAITING", "WAITING")
+    ]
+    for row, planned in zip(rows, planned_rows(), strict=True):
+        assert (row.cell, row.pair, dict(row.params)) == (
+            planned.cell,
+            planned.pair,
+            planned.params,
+        )
+        if row.state != "WAITING":
+            assert row.seeds == planned.seeds
+
+
+def test_a_killed_driver_changes_no_row(driving: Driving, storage_url: str) -> None:
+    first, second = driving.ask(), driving.ask()
+    assert first is not None
+    assert second is not None
+    checkpoint = Checkpoint(1, "/x/epoch-1", "a" * 64)
+    driving.record_epoch(1, ENTRY, checkpoint)
+
+    later = driven_again(storage_url)
+    rows, ended = later.adopt()
+    assert ended == []
+    assert [(row.number, row.attempt, row.params, row.seeds) for row in rows] == [
+        (0, 2, first.params, first.seeds),
+        (1, 2, second.params, second.seeds),
+    ]
+    assert rows[1].checkpoints == (checkpoint,)
+    assert ask_all(later) == as_asked(planned_rows(), first=2)
+    assert len(later.ledger.read().rows) == 6
+
+
+def test_a_row_that_was_begun_and_not_written_is_begun_as_it_is_given(
+    ledger: Ledger, storage_url: str
+) -> None:
+    """Another tool has popped it off the queue."""
+    study = optuna.load_study(study_name="rows", storage=storage_url)
+    study.ask()
+    rows, _ = driven_again(storage_url).adopt()
+    expected = planned_rows()[0]
+    assert [(row.params, row.seeds, row.attempt) for row in rows] == [
+        (expected.params, expected.seeds, 1)
+    ]
+
+
+def test_a_row_that_is_tried_again_stays_as_it_is(driving: Driving) -> None:
+    row = driving.ask()
+    assert row is not None
+    again = driving.begin_again(row, "raised", "ValueError: no", failures=1)
+    assert (again.attempt, again.params, again.seeds) == (2, row.params, row.seeds)
+
+
+def test_a_design_that_has_no_rows_yet_draws_none(storage_url: str) -> None:
+    """Arms that are still to be tuned have no rows, and the study has a space."""
+    driving = Driving(Ledger.create(storage_url, ablation_head(), 6))
+    assert driving.ask() is None
+    assert driving.ledger.read().rows == ()
+
+
+# -- planned --------------------------------------------------------------------------------
+
+
+def test_planning_twice_appends_nothing_twice(storage_url: str) -> None:
+    ledger = Ledger.create(storage_url, ablation_head(), 6)
+    tuned = {**DESIGN, "tuning": {"plain": 3}}
+    for _ in range(2):
+        ledger.plan(planned_rows(), tuned)
+        assert ledger.head.design == tuned
+        assert ledger.trials == 6
+    again = Ledger.open(storage_url, "rows")
+    assert again.head.design == tuned
+    assert ask_all(Driving(again)) == as_asked(planned_rows())
+
+
+def test_a_plan_that_is_written_twice_counts_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage went away amid a commit that was made: the same work is run again."""
+    write = ledger.store.write
+
+    def twice(work: Any) -> Any:
+        write(work)
+        return write(work)
+
+    monkeypatch.setattr(ledger.store, "write", twice)
+    ledger.plan(planned_rows(3), DESIGN)
+    assert [row.pair for row in ledger.read().rows] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert ledger.trials == 9
+
+
+def test_more_seeds_are_appended(driving: Driving, storage_url: str) -> None:
+    for number in range(6):
+        driving.ask()
+        driving.complete(number, make_scores())
+    later = Ledger.open(storage_url, "rows")
+    later.plan(planned_rows(3), DESIGN)
+    assert later.trials == 9
+    assert ask_all(Driving(later)) == as_asked(planned_rows(3), first=6)
+    record = later.read()
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 6 + ["RUNNING"] * 3
+    assert record.rows[0].scores is not None
+
+
+def test_fewer_seeds_take_nothing_away(ledger: Ledger) -> None:
+    ledger.plan(planned_rows(1), DESIGN)
+    assert (len(ledger.read().rows), ledger.trials) == (6, 6)
+
+
+# -- what is kept beside the scores ---------------------------------------------------------
+
+
+def test_outcomes_are_read_only_where_they_are_asked_for(
+    driving: Driving, storage_url: str
+) -> None:
+    driving.ask()
+    driving.ask()
+    kept = {"outcomes": KEPT, "test": scores_on_test().to_json()}
+    ended = driving.complete(0, make_scores(), kept=kept)
+    driving.complete(1, make_scores())
+    driving.ledger.set_outcomes("baseline", {"val": "BBBB"})
+    ledger = Ledger.open(storage_url, "rows")
+    assert ledger.outcomes() == ({0: KEPT}, {"baseline": {"val": "BBBB"}})
+
+    def stored(connection: Any) -> list[tables.Stored]:
+        return tables.read_rows(connection, ledger.study_id)
+
+    first, second, *_ = ledger.store.read(stored)
+    assert tables.OUTCOMES not in first.attributes
+    assert "ablate:test" in first.attributes
+    assert set(first.attributes) - set(second.attributes) == {"ablate:test"}
+    record = ledger.read()
+    for row in (record.rows[0], ended):
+        assert row.test_scores is not None
+        assert row.test_scores.metrics() == pytest.approx(scores_on_test().metrics(), nan_ok=True)
+        assert row.scores is not None
+        assert row.scores.metrics().keys() == make_scores().metrics().keys()
+    assert record.rows[1].test_scores is None
+    assert "AAAA" not in repr(record)
+
+
+def test_a_row_that_fails_keeps_nothing(driving: Driving) -> None:
+    driving.ask()
+    nan = replace(make_scores(), clean_accuracy=float("nan"))
+    row = driving.complete(0, nan, kept={"outcomes": KEPT, "test": scores_on_test().to_json()})
+    assert (row.state, row.test_scores) == ("FAIL", None)
+    assert driving.ledger.outcomes() == ({}, {})
+
+
+def test_test_scores_of_a_reference_are_no_reference(ledger: Ledger) -> None:
+    ledger.set_reference("baseline", make_scores(0.9))
+    ledger.set_test_reference("baseline", scores_on_test())
+    ledger.set_test_reference("plain", scores_on_test())
+    record = ledger.read()
+    assert list(record.references) == ["baseline"]
+    assert record.references["baseline"].split == "val"
+    assert {name: one.split for name, one in record.test_references.items()} == {
+        "baseline": "test",
+        "plain": "test",
+    }
+
+
+def test_every_opening_of_the_test_images_is_kept(ledger: Ledger, storage_url: str) -> None:
+    began = time.time()
+    assert ledger.read().test_opened == ()
+    ledger.open_test("confirm 3 trials of the front", "rows~confirm")
+    ledger.open_test("confirm 3 trials of the front, 8 seeds", "rows~confirm")
+    opened = Ledger.open(storage_url, "rows").read().test_opened
+    assert [one.what for one in opened] == [
+        "confirm 3 trials of the front",
+        "confirm 3 trials of the front, 8 seeds",
+    ]
+    assert all(isinstance(one, TestOpened) and one.study == "rows~confirm" for one in opened)
+    assert all(began <= one.time <= time.time() for one in opened)
+
+
+# -- beside a search ------------------------------------------------------------------------
+
+
+def test_a_search_in_the_same_database_is_untouched(storage_url: str) -> None:
+    name = {"name": "searched"}
+    search = Ledger.create(storage_url, make_head(**name), trials=2)
+    first = Driving(search).ask()
+    assert first is not None
+    search.open_test("confirm", "rows")
+
+    def attributes() -> Any:
+        return search.store.read(lambda c: tables.study_attributes(c, search.study_id))
+
+    before = (search.read(), attributes())
+    ablation = Ledger.create(storage_url, ablation_head(), 6, planned_rows())
+    driving = Driving(ablation)
+    driving.ask()
+    driving.complete(0, make_scores(), kept={"outcomes": KEPT})
+    ablation.set_outcomes("baseline", {"val": "BBBB"})
+    ablation.plan(planned_rows(3), DESIGN)
+    again = Ledger.open(storage_url, "searched")
+    assert (again.read(), attributes()) == before
+    assert again.outcomes() == ({}, {})
+    assert again.read().design is None
+    second = Driving(again).ask()
+    assert second is not None
+    assert (second.number, second.seeds) == (1, first.seeds)
+    assert "augment.strength" in second.params
+    again.enqueue({"augment.strength": 0.25})
+
+
+def test_nothing_is_enqueued_in_an_ablation(ledger: Ledger, storage_url: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25})
+    assert str(error.value) == (
+        "study rows: an ablation's rows are those of its design, got parameters for another. Add "
+        "an arm to a study file of its own."
+    )
+    assert len(ledger.read().rows) == 6
+
+
+# -- the format -----------------------------------------------------------------------------
+
+
+def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str) -> None:
+    head = Ledger.open(storage_url, "rows").head
+    assert head == ablation_head()
+    assert head.study.ablation is not None
+    assert head.study.ablation.seed_count == 2
+    tested = replace(ablation_head(name="tested"), test={"suite": "all"}, parent="rows")
+    Ledger.create(storage_url, tested, 0)
+    again = Ledger.open(storage_url, "tested")
+    assert (again.head.test, again.head.parent) == ({"suite": "all"}, "rows")
+    assert again.read().parent == "rows"
+    assert again.read().sections == tested.fingerprint
+
+
+def test_a_study_of_before_there_were_ablations_opens(storage_url: str) -> None:
+    Driving(Ledger.create(storage_url, make_head(), trials=3)).ask()
+    head = make_head().to_json()
+    assert head["format"] == FORMAT == 2
+    for key in ("design", "test", "parent"):
+        del head[key]
+    del head["study"]["ablation"]
+    statement = "UPDATE study_user_attributes SET value_json = :head WHERE key = 'ablate:head'"
+    engine = sqlalchemy.create_engine(storage_url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(statement), {"head": json.dumps(head)})
+    engine.dispose()
+    ledger = Ledger.open(storage_url, "rows")
+    record = ledger.read()
+    assert (record.design, record.parent, record.study.ablation) == (None, None, None)
+    assert (record.test_references, record.test_opened, record.notes) == ({}, (), ())
+    assert (record.rows[0].cell, record.rows[0].pair) == (None, None)
+    assert ledger.outcomes() == ({}, {})
+    assert Driving(ledger).ask() is not None
