@@ -23,11 +23,16 @@ MAY_IMPORT = {
 # The way of the data: what stands left knows nothing to its right.
 ORDER = (
     *("study", "space", "distortion", "finetune", "robustness"),
-    *("ledger", "search", "analysis", "report"),
+    *("ledger", "search", "analysis", "ablation", "report"),
 )
 
-# A study file's problems and its space's belong in one message, and its schema in one document.
-EXCEPTIONS = {("study/read.py", "space"), ("study/schema.py", "space")}
+# A study file's problems, its space's and its ablation's belong in one message, and its schema in
+# one document.
+EXCEPTIONS = {
+    ("study/read.py", "space"),
+    ("study/read.py", "ablation"),
+    ("study/schema.py", "space"),
+}
 
 
 def imports(file: Path, *, at_run_time: bool = False) -> set[str]:

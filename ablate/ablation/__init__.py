@@ -1,0 +1,1 @@
+"""Designs, paired seeds, effects: which part earned it."""

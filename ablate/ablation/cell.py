@@ -1,0 +1,144 @@
+"""What an ablation runs and compares, as frozen plain data: the ledger keeps it as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+ContrastKind = Literal["difference", "step", "main effect", "interaction"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration, run once a seed.
+
+    Attributes:
+        values: by dotted key of the study, on top of its own.
+    """
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A line of the table: a cell, or the mean of several models.
+
+    Attributes:
+        cells: their names; of several, one a type of distortion that each was trained on.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of cells, formed within each seed.
+
+    Attributes:
+        weights: cell -> weight; a difference's sum to 0.
+        kind: "difference" to the reference, "step" to the cell before, "main effect" (mean at the
+            high level less mean at the low one), "interaction" (half the difference between the
+            effects of the one factor at both levels of the other).
+        metrics: those that it is about; empty: all.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+    kind: ContrastKind = "difference"
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A contrast on one metric that was declared beforehand."""
+
+    contrast: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The search that a cell was tuned by.
+
+    Attributes:
+        study: its name; trial: that was picked.
+        metric: that the scores are of; scores: of each trial in order, None where it failed.
+    """
+
+    study: str
+    trial: int
+    metric: str
+    scores: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Cells, and what is compared.
+
+    Attributes:
+        kind: name of the design.
+        cells: in the order in which they are run, each seed anew.
+        arms: lines of the table, in order.
+        contrasts: by name, each once.
+        reference: name of the arm that others are compared with; empty in factorial designs.
+        claims: the primary contrasts.
+        aliases: lines of the alias structure of a fraction.
+        notes: what a reader has to know of the design.
+        tuning: by cell, how it was tuned; empty where arms are run as they are written.
+        selected: of a confirmation, by arm: what a trial of the front scored in the search.
+    """
+
+    kind: str
+    cells: tuple[Cell, ...]
+    arms: tuple[Arm, ...]
+    contrasts: tuple[Contrast, ...]
+    reference: str = ""
+    claims: tuple[Claim, ...] = ()
+    aliases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    tuning: Mapping[str, Tuning] = field(default_factory=dict)
+    selected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def cell(self, name: str) -> Cell:
+        return next(cell for cell in self.cells if cell.name == name)
+
+    def arm(self, name: str) -> Arm:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON's own types alone, as they come back from a ledger."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Design:
+        return cls(
+            kind=data["kind"],
+            cells=tuple(Cell(**cell) for cell in data["cells"]),
+            arms=tuple(Arm(arm["name"], tuple(arm["cells"])) for arm in data["arms"]),
+            contrasts=tuple(
+                Contrast(one["name"], one["weights"], one["kind"], tuple(one["metrics"]))
+                for one in data["contrasts"]
+            ),
+            reference=data["reference"],
+            claims=tuple(Claim(**claim) for claim in data["claims"]),
+            aliases=tuple(data["aliases"]),
+            notes=tuple(data["notes"]),
+            tuning={
+                name: Tuning(**{**one, "scores": tuple(one["scores"])})
+                for name, one in data["tuning"].items()
+            },
+            selected=data["selected"],
+        )
+
+
+def difference(arm: Arm, to: Arm, kind: ContrastKind = "difference") -> Contrast:
+    """An arm less another one."""
+    weights = dict.fromkeys(arm.cells, 1 / len(arm.cells))
+    for cell in to.cells:
+        weights[cell] = weights.get(cell, 0.0) - 1 / len(to.cells)
+    return Contrast(f"{arm.name} - {to.name}", weights, kind)

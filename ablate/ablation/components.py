@@ -1,0 +1,180 @@
+"""Components: named parts of a configuration, each of which can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, without_item
+from ablate.distortion import FAMILIES
+from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.augment.ratios import type_ratios
+from ablate.finetune.loss import TERMS
+from ablate.study.document import show
+
+COMBINED = "combined_augmentations"
+LAYER = "layer:"
+
+_TYPES = tuple(kind for kinds in FAMILIES.values() for kind in kinds)
+
+LeaveOut = Callable[[Ground, Values], Mapping[str, Any]]
+
+
+class LeftOutError(Exception):
+    """A component cannot be left out: `rule, got X. Fix.`"""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part.
+
+    Attributes:
+        leave_out: the values of a configuration -> those that are to hold without the part.
+        path: in the file, below `ablation`.
+    """
+
+    name: str
+    leave_out: LeaveOut
+    path: Path
+
+    def without(self, ground: Ground, values: Values) -> dict[str, Any]:
+        """A configuration without the part.
+
+        Raises:
+            LeftOutError: if nothing would be left of what it is a part of.
+        """
+        try:
+            return {**values, **self.leave_out(ground, values)}
+        except ParameterError as error:  # of a mix that does not fit what is drawn from
+            raise LeftOutError(str(error)) from error
+
+
+def read_components(ground: Ground, refuse: Refuse) -> list[Component]:
+    """The components of a file, in its order; what is wrong with one is noted."""
+    settings = ground.study.ablation
+    assert settings is not None
+    written = settings.components or ()
+    found: list[Component] = []
+    for place, name in enumerate(written):
+        own = written[name] if isinstance(written, Mapping) else None
+        path: Path = ("components", name if isinstance(written, Mapping) else place)
+        if any(one.name == name for one in found):
+            refuse(path, f"given twice, got {show(name)}. Remove one.")
+        elif own is None:
+            found += named_component(ground, name, path, refuse)
+        elif (values := check_values(ground, own, path, refuse)) is not None:
+            found.append(Component(name, _given(values), path))
+    return found
+
+
+def named_component(ground: Ground, name: str, path: Path, refuse: Refuse) -> list[Component]:
+    """The component that everyone knows by this name; of none, what is wrong is noted."""
+    known = None if ground.study.trainable is not None else _known(ground, name)
+    if known is None:
+        refuse(path, _unknown(ground, name))
+        return []
+    return [Component(name, known, path)]
+
+
+def _given(values: Values) -> LeaveOut:
+    return lambda _ground, _values: values
+
+
+def _unknown(ground: Ground, name: str) -> str:
+    if ground.study.trainable is not None:
+        rule = f"a component of your own loop says what holds without it, got {show(name)} alone"
+        return f"{rule}. Write components: {{{name}: {{KEY: VALUE}}}}."
+    layers = tuple(LAYER + tap for tap in ground.taps)
+    known = (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES)
+    fix = did_you_mean(name, known)
+    return f"unknown component, got {show(name)}. {fix} Or write {{{name}: {{KEY: VALUE}}}}."
+
+
+def _known(ground: Ground, name: str) -> LeaveOut | None:
+    if name == COMBINED:
+        return _single
+    if name in TERMS:
+        return lambda ground, values: _without_term(ground, values, name)
+    layer = name.removeprefix(LAYER)
+    if layer != name and layer in ground.names.get("loss.fma.layers", ()):
+        return lambda ground, values: _without_layer(ground, values, layer)
+    if name in FAMILIES or name in _TYPES:
+        return lambda ground, values: _without_distortion(ground, values, name)
+    return None
+
+
+def _without_term(ground: Ground, values: Values, term: str) -> dict[str, Any]:
+    terms = str(ground.get(values, "loss.terms")).split("+")
+    left = without_item(terms, term)
+    if not left:
+        raise LeftOutError(
+            f"an objective needs a term, got {show('+'.join(terms))} without {term}. "
+            "Add a term to the reference."
+        )
+    return {"loss.terms": "+".join(left)}
+
+
+def _without_layer(ground: Ground, values: Values, layer: str) -> dict[str, Any]:
+    layers = ground.get(values, "loss.fma.layers")
+    if layer not in layers:
+        return {}
+    changed: dict[str, Any] = {"loss.fma.layers": without_item(layers, layer)}
+    weights = ground.get(values, "loss.fma.layer_weights")
+    if isinstance(weights, Mapping):
+        kept = {name: weight for name, weight in weights.items() if name != layer}
+        changed["loss.fma.layer_weights"] = kept
+        layers = [name for name, weight in weights.items() if weight]
+    if not without_item(layers, layer):
+        raise LeftOutError(
+            f"the feature-map term needs a layer, got {show(layers)} without {layer}. Leave out "
+            "fma instead."
+        )
+    return changed
+
+
+def drawn_types(ground: Ground, values: Values) -> dict[str, float]:
+    """Distortion type -> how often it is drawn in a configuration; none by `augmix`.
+
+    Raises:
+        ParameterError: if the mix does not fit what is drawn from.
+    """
+    if ground.get(values, "augment.method") == "augmix":
+        return {}
+    types = ground.get(values, "augment.types")
+    mix = ground.get(values, "augment.mix")
+    return type_ratios(ground.get(values, "augment.families"), mix, types)
+
+
+def single_type(kind: str) -> dict[str, Any]:
+    """Values of an augmentation with one type alone."""
+    return {"augment.types": [kind], "augment.mix": None}
+
+
+def _single(ground: Ground, values: Values) -> dict[str, Any]:
+    """One type in place of several: the first that the configuration draws."""
+    drawn = drawn_types(ground, values)
+    return single_type(next(iter(drawn))) if len(drawn) > 1 else {}
+
+
+def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, Any]:
+    """Without a family, or a type; what is left keeps its shares among itself."""
+    gone = FAMILIES.get(name, (name,))
+    ratios = drawn_types(ground, values)
+    left = {kind: ratio for kind, ratio in ratios.items() if kind not in gone}
+    if len(left) == len(ratios):
+        return {}
+    if not left:
+        raise LeftOutError(
+            f"an augmentation needs a distortion, got {name} alone. Add another to the reference."
+        )
+    families, types = (ground.get(values, f"augment.{key}") for key in ("families", "types"))
+    mix = ground.get(values, "augment.mix")
+    if types is None and name in families:
+        others = without_item(families, name)
+        kept = None if mix is None else {key: mix[key] for key in others if key in mix}
+        return {"augment.families": others, "augment.mix": kept}
+    if types is not None:
+        kept = None if mix is None else {kind: mix[kind] for kind in left}
+        return {"augment.types": list(left), "augment.mix": kept}
+    return {"augment.types": list(left), "augment.mix": left}

@@ -1,0 +1,273 @@
+"""Configurations on top of a study: what holds in one, and whether it can be run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from ablate.ablation.cell import Cell
+from ablate.ablation.trained import trained_values
+from ablate.errors import ParameterError, did_you_mean
+from ablate.study.checks import study_rules
+from ablate.study.document import dotted, show
+from ablate.study.keys import (
+    BY_NAME,
+    OPEN,
+    SEARCHABLE,
+    all_keys,
+    is_own_key,
+    is_searchable,
+    plain_values,
+    searchable,
+    value_at,
+)
+from ablate.study.names import KnownNames, name_rules
+from ablate.study.settings import AblationSettings, Study
+from ablate.study.translate import findings
+
+Path = tuple[str | int, ...]
+Refuse = Callable[[Path, str], None]
+"""Notes a problem: where below `ablation`, and `rule, got X. Fix.`"""
+
+Values = Mapping[str, Any]
+
+PAIRED = (
+    "finetune.seed",
+    "baseline.seed",
+    "dataset.validation.seed",
+    "robustness.seed",
+)
+"""Seeds are paired over the cells, so no cell has its own."""
+
+_LAYERS = ("loss.fma.layers", "loss.fma.layer_weights")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What configurations stand on.
+
+    Attributes:
+        study: whose values hold where a configuration says nothing; the reference's are in them.
+        names: that exist, by dotted key; model: the network whose layers they have.
+    """
+
+    study: Study
+    names: KnownNames
+    model: str
+    own: Values = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own", plain_values(self.study))
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Named layers of the network, first to last."""
+        return tuple(self.names.get("loss.fma.layers", ()))
+
+    def with_reference(self, reference: Values) -> Ground:
+        """The ground of the cells."""
+        if self.study.trainable is not None:
+            return self
+        study = Study.model_validate(self.filled(reference))
+        # As it was read: what is wrong in it, a NaN say, does not survive being written out.
+        study = study.model_copy(update={"ablation": self.study.ablation})
+        return Ground(study, self.names, self.model)
+
+    def get(self, values: Values, key: str) -> Any:
+        """What holds for a key in a configuration; a list of all taps is written out."""
+        found = values.get(key, self.own.get(key))
+        if key == "loss.fma.layers" and found == "taps" and self.is_named(values):
+            return list(self.taps)
+        return list(found) if isinstance(found, tuple) else found
+
+    def is_named(self, values: Values) -> bool:
+        """Whether the layers that are known are those of a configuration's network."""
+        return bool(values.get("model.name", self.own.get("model.name")) == self.model)
+
+    def filled(self, values: Values) -> dict[str, Any]:
+        """The study's plain data with the values of a configuration."""
+        data = self.study.model_dump(mode="json")
+        for key, value in values.items():
+            above, _, last = key.rpartition(".")
+            value_at(data, above)[last] = copy.deepcopy(value)
+        return data
+
+    def identity(self, values: Values) -> str:
+        """What a configuration comes down to, as text: of two that are one, the same."""
+        if self.study.trainable is not None:
+            return _text(dict(values))
+        try:
+            study = Study.model_validate(self.filled(values))
+            return _text(trained_values(study, self.taps if self.is_named(values) else ()))
+        except (ValidationError, ParameterError):  # which is said of it elsewhere
+            return _text({**self.own, **values})
+
+    def same(self, one: Values, other: Values) -> bool:
+        """Whether two configurations are one: nothing that is trained tells them apart."""
+        return self.identity(one) == self.identity(other)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_plain(value), sort_keys=True, default=str)
+
+
+def _plain(value: Any) -> Any:
+    """With whole floats as ints: 1.0 is 1, and true is not."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class Cells:
+    """The cells of a design while it is made; what is wrong with one is noted.
+
+    Args:
+        may_repeat: whether two of them may be one configuration, as arms that are tuned apart.
+
+    Attributes:
+        made: those that can be run, in order.
+    """
+
+    def __init__(self, ground: Ground, refuse: Refuse, *, may_repeat: bool = False) -> None:
+        self.made: list[Cell] = []
+        self._ground = ground
+        self._refuse = refuse
+        self._may_repeat = may_repeat
+        self._names: dict[str, str] = {}
+        self._said: set[str] = set()
+
+    def add(self, name: str, values: Values, path: Path, fix: str = "Remove one.") -> bool:
+        """Add a cell; whether it was.
+
+        Args:
+            path: where it comes from; fix: of one that is there already.
+        """
+        identity = name if self._may_repeat else self._ground.identity(values)
+        twin = self._names.get(identity)
+        if any(cell.name == name for cell in self.made):
+            self._refuse(path, f"every cell needs a name of its own, got {name} twice. Rename one.")
+            return False
+        if twin is not None:
+            rule = f"every cell must be another configuration, got {name}, which trains what {twin}"
+            self._refuse(path, f"{rule} does. {fix}")
+            return False
+        rules = [f"{dotted(at)}: {rule}" for at, rule in configuration_rules(self._ground, values)]
+        for rule in rules:
+            if rule not in self._said:
+                self._said.add(rule)
+                self._refuse(path, f"cell {name}: {rule}")
+        if not rules:
+            self._names[identity] = name
+            self.made.append(Cell(name, dict(values)))
+        return not rules
+
+
+def check_values(
+    ground: Ground, values: Values, path: Path, refuse: Refuse, *, at: Path | None = None
+) -> dict[str, Any] | None:
+    """The values, if all of them may be set in a cell; else what is wrong is noted.
+
+    Args:
+        path: of the mapping; at: of the one value, where it stands under another name.
+    """
+    good = {}
+    for key, value in values.items():
+        unsettable = key_rule(ground, key, value)
+        if unsettable is None:
+            good[key] = value
+        else:
+            refuse((*path, key), unsettable)
+    is_right = len(good) == len(values)
+    for where, rule in configuration_rules(ground, good):
+        is_right = False
+        written = next((key for key in good if _starts(where, key)), None)
+        if written is None:
+            refuse(at or path, f"{dotted(where)}: {rule}")
+        else:
+            below = where[len(written.split(".")) :]
+            refuse((*(at or (*path, written)), *below), rule)
+    return good if is_right else None
+
+
+def _starts(path: Path, key: str) -> bool:
+    parts = tuple(key.split("."))
+    return path[: len(parts)] == parts
+
+
+def key_rule(ground: Ground, key: str, value: Any) -> str | None:
+    """Why a cell may not set a key, as `rule, got X. Fix.`; none where it may."""
+    if key in PAIRED:
+        rule = f"seeds are paired over all cells, got {show(value)}"
+        return f"{rule}. Remove it; ablation.seeds says which there are."
+    if ground.study.trainable is not None:
+        rule = f"must be words with dots between them, got {show(key)}. Write it as net.width."
+        return None if is_own_key(key) else rule
+    return None if is_searchable(key) else _not_settable(key, value)
+
+
+def _not_settable(key: str, value: Any) -> str:
+    above, _, name = key.rpartition(".")
+    if above in BY_NAME and above not in OPEN:
+        rule = f"{above} is set whole, got one entry of it"
+        return f"{rule}. Write {above}: {{{name}: {show(value)}}}, with all of its entries."
+    inside = [one for one in searchable() if one.startswith(f"{key}.")]
+    if inside:
+        return f"must be one key, got a section. Write it as {inside[0]}."
+    if key in all_keys():
+        rule = "cannot differ between cells, as it is no part of a run or what runs are compared by"
+        return f"{rule}, got {show(value)}. Set it for the whole study."
+    fix = did_you_mean(key, [one for one in searchable() if one not in PAIRED])
+    if not fix.startswith("Did you mean"):
+        fix = f"Write a key of {', '.join(SEARCHABLE)}."
+    return f"unknown key. {fix}"
+
+
+def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, str]]:
+    """What is wrong with a configuration: the path in the study, and `rule, got X. Fix.`"""
+    if ground.study.trainable is not None:
+        return
+    data = ground.filled(values)
+    refused: list[Path] = []
+    study = None
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        for found in findings(error, data):
+            refused.append(found.path)
+            yield found.path, found.rule
+    for key, value in values.items():
+        path = tuple(key.split("."))
+        if any(_starts(one, key) for one in refused) or (
+            key in _LAYERS and not ground.is_named(values)
+        ):
+            continue
+        above, _, name = key.rpartition(".")
+        if above in OPEN:
+            yield from ((path, rule) for _, rule in name_rules(above, {name: value}, ground.names))
+        for below, rule in name_rules(key, value, ground.names):
+            refused.append(path)
+            yield (*path, *below), rule
+    if study is not None:
+        fixed = study.model_copy(update={"space": {}})
+        for at, rule in study_rules(fixed, refused):
+            yield at, rule
+
+
+def runs_rule(cells: int, settings: AblationSettings) -> str | None:
+    """Why so many cells are too many, as `rule, got X. Fix.`; none where they are not."""
+    runs = cells * settings.seed_count
+    if runs <= settings.max_runs:
+        return None
+    rule = f"must be at least {runs}: the design has {cells} cells x {settings.seed_count} seeds"
+    return f"{rule}, got {settings.max_runs}. Raise it, or take fewer seeds or levels."
+
+
+def without_item(items: Sequence[str], item: str) -> list[str]:
+    return [one for one in items if one != item]

@@ -1,0 +1,203 @@
+"""A front confirmed: what was selection luck, and what is still on the front on the test images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.ablation.cell import Arm, Cell, Design, difference
+from ablate.ablation.info import AblationInfo, ablation_info
+from ablate.ablation.intervals import Estimate, t_interval
+from ablate.ablation.luck import front_probability
+from ablate.ablation.results import BASELINE, Outcomes, Results
+from ablate.analysis.metrics import SPLITS
+from ablate.analysis.pareto import ParetoPoint
+from ablate.errors import ParameterError
+from ablate.ledger.record import StudyRecord
+from ablate.study.params import PLAIN
+from ablate.study.scores import Scores
+
+COMBINED_DA = "DA combined"
+TRAINED_ON = "trained on the training images alone; the validation images stay held out"
+
+
+@dataclass(frozen=True)
+class ConfirmedPoint:
+    """A trial of the front, run again.
+
+    Attributes:
+        name: of its arm; metrics: that are compared, by their names on validation.
+        selected: what the search chose it by, one seed.
+        luck: that, less the fresh seeds on the same validation images: what selection has added.
+        gaps: validation less test, over the fresh seeds.
+        baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
+        front_probability: share of the resamples of seeds in which its test means are on the front
+            of the confirmed points.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    selected: Mapping[str, float]
+    luck: Mapping[str, Estimate]
+    gaps: Mapping[str, Estimate]
+    baseline_gaps: Mapping[str, float]
+    front_probability: float
+
+
+@dataclass(frozen=True)
+class ConfirmInfo:
+    """A confirmation.
+
+    Attributes:
+        test: every arm on the test images; validation: on the validation images.
+        points: of the front, in its order.
+        objectives: metrics on the test images that the probability of the front is about.
+    """
+
+    test: AblationInfo
+    validation: AblationInfo
+    points: tuple[ConfirmedPoint, ...]
+    objectives: tuple[str, ...]
+
+
+def front_design(points: Sequence[ParetoPoint]) -> Design:
+    """What a confirmation runs: plain finetune, combined data augmentation, and the front."""
+    cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
+    cells += [Cell(point_name(point.number), dict(point.params)) for point in points]
+    arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
+    plain = arms[1]
+    return Design(
+        kind="arms",
+        cells=tuple(cells),
+        arms=tuple(arms),
+        contrasts=tuple(difference(arm, plain) for arm in arms if arm is not plain),
+        reference=plain.name,
+        notes=(TRAINED_ON,),
+        selected={
+            point_name(point.number): {
+                name: value
+                for name, value in (point.scores.metrics() if point.scores else {}).items()
+                if math.isfinite(value)
+            }
+            for point in points
+        },
+    )
+
+
+def point_name(number: int) -> str:
+    """The arm of a trial."""
+    return f"trial {number}"
+
+
+def is_confirmation(record: StudyRecord) -> bool:
+    """Whether a study confirms a front: its test images are open."""
+    return bool(record.design and record.design["selected"])
+
+
+def confirm_info(
+    record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
+) -> ConfirmInfo:
+    """What a confirmation says, of the runs that have ended so far.
+
+    Args:
+        record: of the confirmation; outcomes, baseline: as those of `ablation_info`.
+
+    Raises:
+        ParameterError: if the study is no confirmation.
+    """
+    if not is_confirmation(record) or record.design is None:
+        raise ParameterError(
+            f"study {record.name}: must be a confirmation, got another study. Run ablate confirm."
+        )
+    design = Design.from_json(record.design)
+    on_test = Results(record, outcomes, baseline, "test")
+    on_validation = Results(record, outcomes, baseline, "val")
+    asked = [objective.metric for objective in record.study.objectives]
+    metrics = tuple(
+        name
+        for name in dict.fromkeys(["val_clean_accuracy", "val_robust_accuracy", *asked])
+        if any(name in selected for selected in design.selected.values())
+    )
+    same_suite = _same_suite(on_test.first, on_validation.first)
+    names = list(design.selected)
+    objectives = [
+        tested
+        for tested in map(_on_test, asked)
+        if any(np.isfinite(on_test.values(name, tested)).any() for name in names)
+    ]
+    probabilities = _probabilities(record, on_test, names, objectives)
+    points = []
+    for name, probability in zip(names, probabilities, strict=True):
+        luck, gaps, baseline_gaps = {}, {}, {}
+        for metric in metrics:
+            values = on_validation.values(name, metric)
+            if metric in design.selected[name]:
+                luck[metric] = _estimate(design.selected[name][metric] - values)
+            tested = _on_test(metric)
+            # A cost is that of the run, whatever it is scored on.
+            if tested != metric and (same_suite or metric == "val_clean_accuracy"):
+                gaps[metric] = _estimate(values - on_test.values(name, tested))
+                baseline_gaps[metric] = _gap(record, metric, tested)
+        points.append(
+            ConfirmedPoint(
+                name, metrics, design.selected[name], luck, gaps, baseline_gaps, probability
+            )
+        )
+    return ConfirmInfo(
+        test=ablation_info(record, outcomes, baseline, split="test"),
+        validation=ablation_info(record, outcomes, baseline, split="val"),
+        points=tuple(points),
+        objectives=tuple(objectives),
+    )
+
+
+def _probabilities(
+    record: StudyRecord, results: Results, names: Sequence[str], objectives: Sequence[str]
+) -> list[float]:
+    """Of each point; NaN where there are fewer than two seeds or objectives."""
+    directions = {
+        _on_test(objective.metric): objective.direction for objective in record.study.objectives
+    }
+    values = {
+        name: np.stack([results.values(name, one) for one in objectives], axis=1)
+        for name in names
+        if len(objectives) > 1
+    }
+    # A point of which no run has ended well is none that the others could be beaten by.
+    there = [name for name, of_point in values.items() if np.isfinite(of_point).all(axis=1).any()]
+    if not there:
+        return [math.nan] * len(names)
+    stacked = np.stack([values[name] for name in there])
+    shares = front_probability(stacked, [directions[one] for one in objectives])
+    found = dict(zip(there, shares.tolist(), strict=True))
+    return [found.get(name, math.nan) for name in names]
+
+
+def _estimate(differences: NDArray[np.float64]) -> Estimate:
+    return t_interval(differences[np.isfinite(differences)])
+
+
+def _gap(record: StudyRecord, metric: str, tested: str) -> float:
+    if BASELINE not in record.references or BASELINE not in record.test_references:
+        return math.nan
+    before = record.references[BASELINE].metrics().get(metric, math.nan)
+    return before - record.test_references[BASELINE].metrics().get(tested, math.nan)
+
+
+def _on_test(metric: str) -> str:
+    head, _, rest = metric.partition("_")
+    return f"test_{rest}" if head in SPLITS else metric
+
+
+def _same_suite(one: object, other: object) -> bool:
+    """Whether two scores are of the same copies but for the images."""
+    if not isinstance(one, Scores) or not isinstance(other, Scores):
+        return False
+    same_cells = {kind: list(row) for kind, row in one.accuracies.items()} == {
+        kind: list(row) for kind, row in other.accuracies.items()
+    }
+    return same_cells and one.mean_over == other.mean_over

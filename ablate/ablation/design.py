@@ -1,0 +1,199 @@
+"""From the section `ablation` of a study to a design, with every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+
+from ablate.ablation.arm_search import check_searches
+from ablate.ablation.cell import Arm, Cell, Design, difference
+from ablate.ablation.claims import with_claims
+from ablate.ablation.configuration import Ground, Path, Values, check_values, runs_rule
+from ablate.ablation.designs.arms import budget_rule
+from ablate.ablation.reference import best_of, pick_rule
+from ablate.ablation.results import BASELINE
+from ablate.errors import did_you_mean
+from ablate.ledger.record import Planned
+from ablate.study.document import Document, show
+from ablate.study.names import KnownNames
+from ablate.study.seeds import Seeds
+from ablate.study.settings import AblationSettings, Study
+
+UNTRAINED: Values = {
+    "finetune.budget.epochs": 0,
+    "finetune.budget.images": None,
+    "finetune.budget.flops": None,
+    "finetune.budget.seconds": None,
+}
+
+Problems = list[tuple[Path, str]]
+
+
+def is_from_study(settings: AblationSettings) -> bool:
+    """Whether the reference is a trial of another study."""
+    return "study" in settings.reference
+
+
+def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Design, Problems]:
+    """The design of a study's ablation.
+
+    Args:
+        study: with an ablation.
+        names: that exist, by dotted key.
+        reference: values by dotted key: those of the file, or of the trial that it picks.
+
+    Returns:
+        The design, and what is wrong: where in the study, and `rule, got X. Fix.`
+    """
+    settings = study.ablation
+    assert settings is not None
+    problems: Problems = []
+
+    def refuse(path: Path, rule: str) -> None:
+        problems.append((("ablation", *path), rule))
+
+    whole = check_values(Ground(study, names, study.model.name), reference, ("reference",), refuse)
+    if whole is None:
+        return Design(settings.design, (), (), ()), problems
+    ground = Ground(study, names, study.model.name).with_reference(whole)
+    rule = budget_rule(ground) if settings.design == "arms" else None
+    if rule is not None:
+        problems.append((("finetune", "budget"), rule))
+    if settings.baseline_seeds == "each" and (rule := _each_rule(ground.study)) is not None:
+        refuse(("baseline_seeds",), rule)
+    plan = import_module(f"ablate.ablation.designs.{settings.design}").plan
+    design: Design = plan(ground, whole, refuse)
+    if study.trainable is None:
+        design = _with_baseline(design, has_runs=settings.baseline_seeds == "each")
+    rule = runs_rule(len(design.cells), settings)
+    if rule is not None:
+        refuse(("max_runs",), rule)
+    if settings.tune is not None:
+        problems += [(("ablation", "tune", key), rule) for key, rule in _tune_rules(study, names)]
+        check_searches(ground, design, refuse)
+    if not problems:
+        design = with_claims(study, design, refuse)
+    return design, problems
+
+
+def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
+    """Note what is wrong with the ablation of a study; a reference from another study is looked
+    at when the study is begun."""
+    settings = study.ablation
+    if settings is None:
+        if ("ablation",) in document.keys:
+            rule = "must be a mapping, got nothing. Write design: below it, or remove the key."
+            document.refuse(("ablation",), rule)
+        return
+    if document.get(("search",)) is not None:
+        rule = "a study has a search or an ablation, got both. Remove one."
+        document.refuse(("search",), rule, key=True)
+    if document.get(("space",)) is not None and settings.tune is None:
+        rule = "is searched only where ablation.tune says so, got a space without it"
+        document.refuse(("space",), f"{rule}. Remove it, or add tune: {{trials: N}}.", key=True)
+    if settings.tune is not None and not study.space:
+        document.refuse(("ablation", "tune"), "needs a space to search, got none. Add space.")
+        return
+    if is_from_study(settings):
+        _check_pick(document, settings)
+        return
+    if "pick" in settings.reference:
+        rule = "is of a trial of a study, got it without one. Add study: STUDY."
+        document.refuse(("ablation", "reference", "pick"), rule)
+        return
+    _, problems = make_design(study, names, settings.reference)
+    for path, rule in problems:
+        document.refuse(path, rule)
+
+
+def planned_rows(study: Study, design: Design) -> list[Planned]:
+    """The rows of a design, seed by seed, so that what is there is always paired."""
+    settings = study.ablation
+    assert settings is not None
+    rows = []
+    for place, seed in enumerate(train_seeds(study)):
+        seeds = Seeds(
+            split=study.dataset.validation.seed,
+            train=seed,
+            evaluation=study.robustness.seed,
+        )
+        own = {}
+        if settings.baseline_seeds == "each" and study.trainable is None:
+            own = {"baseline.seed": study.baseline.seed + place}
+        rows += [Planned(cell.name, place, {**cell.values, **own}, seeds) for cell in design.cells]
+    return rows
+
+
+def train_seeds(study: Study) -> tuple[int, ...]:
+    """The training seed of each pair: those that are named, else the ones after the study's own,
+    on which a search has chosen."""
+    settings = study.ablation
+    assert settings is not None
+    if isinstance(settings.seeds, int):
+        return tuple(study.finetune.seed + 1 + place for place in range(settings.seeds))
+    return settings.seeds
+
+
+def more_seeds(study: Study, count: int) -> tuple[int, ...]:
+    """So many seeds: those that a study names, then the ones after the largest."""
+    there = train_seeds(study)
+    return (*there, *(max(there) + 1 + place for place in range(count - len(there))))
+
+
+def _check_pick(document: Document, settings: AblationSettings) -> None:
+    for key in settings.reference:
+        if key not in ("study", "pick"):
+            rule = f"a reference from a study has study and pick, got {show(key)} beside them"
+            document.refuse(("ablation", "reference", key), f"{rule}. Remove it.", key=True)
+    wrong = pick_rule(settings.reference.get("pick", "knee"))
+    if wrong is not None:
+        document.refuse(("ablation", "reference", "pick"), wrong)
+    if not isinstance(settings.reference["study"], str):
+        got = show(settings.reference["study"])
+        rule = f"must name a study, got {got}. Write its file, its run folder or URL#NAME."
+        document.refuse(("ablation", "reference", "study"), rule)
+
+
+def _each_rule(study: Study) -> str | None:
+    """Why there is no baseline a seed, as `rule, got X. Fix.`; none where there is."""
+    if study.trainable is not None:
+        return "each needs a baseline, got a trainable. Remove it."
+    if study.baseline.checkpoint is not None:
+        rule = "each needs a baseline that is trained here, got baseline.checkpoint"
+        return f"{rule} {study.baseline.checkpoint}. Remove one."
+    return None
+
+
+def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
+    """What is wrong with the tuning: key, and `rule, got X. Fix.`"""
+    assert study.ablation is not None
+    tune = study.ablation.tune
+    assert tune is not None
+    samplers = names.get("search.sampler", ())
+    if samplers and tune.sampler not in samplers:
+        fix = did_you_mean(tune.sampler, samplers)
+        yield "sampler", f"unknown sampler, got {show(tune.sampler)}. {fix}"
+    rule = pick_rule(tune.pick)
+    metrics = [objective.metric for objective in study.objectives]
+    metric = tune.pick.rpartition(" ")[2]
+    if rule is None and tune.pick.startswith("best") and best_of(metric, metrics) is None:
+        rule = f"best takes one of the objectives, got {metric}. {did_you_mean(metric, metrics)}"
+    if rule is not None:
+        yield "pick", rule
+
+
+def _with_baseline(design: Design, *, has_runs: bool) -> Design:
+    """With the baseline as the first arm.
+
+    Args:
+        has_runs: whether each seed has one of its own, which is then a cell that is not trained.
+    """
+    if not design.cells:
+        return design  # it could not be made
+    cells = (Cell(BASELINE, UNTRAINED), *design.cells) if has_runs else design.cells
+    baseline = Arm(BASELINE, (BASELINE,))
+    contrasts = design.contrasts
+    if design.reference not in ("", BASELINE):
+        contrasts = (difference(baseline, design.arm(design.reference)), *contrasts)
+    return replace(design, cells=cells, arms=(baseline, *design.arms), contrasts=contrasts)

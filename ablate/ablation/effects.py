@@ -1,0 +1,209 @@
+"""Effects: contrasts of cells on a metric, with an interval, a test, and what may be claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.ablation.cell import Claim, Contrast, ContrastKind
+from ablate.ablation.columns import Column, MetricTables, Table
+from ablate.ablation.holm import holm
+from ablate.ablation.intervals import Estimate, crossed_interval, t_interval
+from ablate.ablation.noninferiority import NonInferiority, noninferiority
+from ablate.ablation.permutation import sign_flip_test
+from ablate.ablation.results import Results
+from ablate.robustness.bits import Shares
+
+ALPHA = 0.05
+"""Two-sided, of every claim."""
+
+_ROUNDING = 1e-12
+"""Of the sizes that are added up."""
+
+Verdict = Literal["better", "worse", "not shown", "too few seeds", "exploratory"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A contrast on one metric.
+
+    Attributes:
+        contrast: its name; kind: see `Contrast`.
+        estimate: of the weighted sum over paired seeds, in the metric's own unit.
+        p: exact sign-flip test over seeds, two-sided, on these images; least_p: the smallest that
+            so many seeds allow; is_exact: whether all sign flips were looked at.
+        p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
+        verdict: what it allows to be claimed; of an exploratory one nothing.
+        kept: whether it is no worse than the declared margin; None where none is declared for this
+            metric.
+        missing: pairs that a run of which has not ended well, as "seed 3 of ST".
+    """
+
+    contrast: str
+    kind: ContrastKind
+    metric: str
+    estimate: Estimate
+    p: float
+    least_p: float
+    is_exact: bool
+    p_adjusted: float | None = None
+    verdict: Verdict = "exploratory"
+    kept: NonInferiority | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def primary(self) -> bool:
+        return self.p_adjusted is not None
+
+
+@dataclass(frozen=True)
+class Margin:
+    """What counts as kept: `metric` may fall by less than `margin`."""
+
+    metric: str
+    margin: float
+
+
+def all_effects(
+    results: Results,
+    contrasts: Sequence[Contrast],
+    metrics: Sequence[str],
+    claims: Sequence[Claim],
+    *,
+    margin: Margin | None = None,
+    minimized: Sequence[str] = (),
+) -> tuple[Effect, ...]:
+    """Every contrast on every metric that it is about; the primary ones adjusted by Holm.
+
+    Args:
+        claims: those that are primary.
+        margin: of non-inferiority.
+        minimized: metrics of which less is better.
+    """
+    primary = {(claim.contrast, claim.metric) for claim in claims}
+    by_name = {contrast.name: contrast for contrast in contrasts}
+    order = {name: place for place, name in enumerate(by_name)}
+    shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
+    # A claim may be about a metric that is in no table, of one severity, say.
+    asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
+    found: list[Effect] = []
+    for metric in asked:
+        tables = MetricTables(results, metric)
+        for contrast in by_name.values():
+            is_claim = (contrast.name, metric) in primary
+            if not is_claim and (
+                metric not in shown or metric not in (contrast.metrics or (metric,))
+            ):
+                continue
+            table = tables.of(contrast)
+            if table is not None:
+                is_minimized = metric in minimized
+                found.append(_effect(results, contrast, metric, table, margin, is_minimized))
+            elif is_claim:
+                found.append(_no_effect(contrast, metric))
+    found.sort(key=lambda effect: order[effect.contrast])
+    return tuple(_adjusted(found, primary, minimized))
+
+
+def _no_effect(contrast: Contrast, metric: str) -> Effect:
+    """A claim that nothing can be said of is still one of those that were declared."""
+    nothing = np.empty(0)
+    test = sign_flip_test(nothing)
+    estimate = t_interval(nothing)
+    return Effect(contrast.name, contrast.kind, metric, estimate, test.p, test.least_p, test.exact)
+
+
+def _effect(  # noqa: PLR0917 (all of them are needed)
+    results: Results,
+    contrast: Contrast,
+    metric: str,
+    table: Table,
+    margin: Margin | None,
+    is_minimized: bool,
+) -> Effect:
+    cells = [cell for cell, weight in contrast.weights.items() if weight]
+    weights = np.array([contrast.weights[cell] for cell in cells])
+    columns = [table.column(cell) for cell in cells]
+    values = np.stack([column.values for column in columns])
+    is_there = np.isfinite(values)
+    places = np.flatnonzero(is_there.all(axis=0))
+    differences = _weighted_sum(weights, values[:, places])
+    by_image = _by_image(weights, columns, places)
+    estimate = t_interval(differences) if by_image is None else crossed_interval(by_image)
+    test = sign_flip_test(differences)
+    kept = None
+    if margin is not None and margin.metric == metric:
+        sign, oriented = 1.0, estimate
+        if is_minimized:
+            sign = -1.0
+            low, high = -estimate.high, -estimate.low
+            oriented = replace(estimate, mean=-estimate.mean, low=low, high=high)
+        kept = noninferiority(sign * differences, margin.margin, oriented)
+    missing: tuple[str, ...] = ()
+    if len(places) < len(results.pairs):
+        gaps = np.argwhere(~is_there.T)
+        missing = tuple(f"seed {results.pairs[place] + 1} of {cells[at]}" for place, at in gaps)
+    return Effect(
+        contrast=contrast.name,
+        kind=contrast.kind,
+        metric=metric,
+        estimate=estimate,
+        p=test.p,
+        least_p=test.least_p,
+        is_exact=test.exact,
+        kept=kept,
+        missing=missing,
+    )
+
+
+def _weighted_sum(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`[K]` of `[cells, K]`; what floating point has left of zero is zero, or a sign would be read
+    into it."""
+    total: NDArray[np.float64] = weights @ values
+    total[np.abs(total) <= _ROUNDING * (np.abs(weights) @ np.abs(values))] = 0.0
+    return total
+
+
+def _by_image(
+    weights: NDArray[np.float64], columns: Sequence[Column], places: NDArray[np.intp]
+) -> Shares | None:
+    """The weighted sum image by image, `[K, n]`; None where a cell has kept no bits."""
+    total: Shares | None = None
+    for weight, column in zip(weights, columns, strict=True):
+        own = column.shares_at(places) if len(places) else None
+        if own is None:
+            return None
+        own *= weight
+        total = own if total is None else total + own
+    if total is not None:
+        total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
+    return total
+
+
+def _adjusted(
+    effects: Sequence[Effect], primary: set[tuple[str, str]], minimized: Sequence[str]
+) -> Iterator[Effect]:
+    """The effects with Holm's p of those that are primary, and what each allows to be claimed.
+
+    A claim that was not tested counts as one that is not shown: all were declared.
+    """
+    mine = [one for one in effects if (one.contrast, one.metric) in primary]
+    adjusted = iter(holm([1.0 if math.isnan(one.p) else one.p for one in mine]))
+    least = iter(holm([1.0 if math.isnan(one.least_p) else one.least_p for one in mine]))
+    for effect in effects:
+        if (effect.contrast, effect.metric) not in primary:
+            yield effect
+            continue
+        p, least_p = next(adjusted), next(least)
+        is_better = (effect.estimate.mean > 0) != (effect.metric in minimized)
+        verdict: Verdict = "not shown"
+        if least_p >= ALPHA:
+            verdict = "too few seeds"
+        elif p < ALPHA:
+            verdict = "better" if is_better else "worse"
+        yield replace(effect, p_adjusted=math.nan if math.isnan(effect.p) else p, verdict=verdict)

@@ -1,0 +1,332 @@
+"""An ablation ready to be printed: arms, effects, ranks, transfer, and what has to be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.ablation.cell import Arm, Design
+from ablate.ablation.effects import Effect, Margin, all_effects
+from ablate.ablation.intervals import Estimate, t_interval
+from ablate.ablation.ranks import RankStability, rank_stability
+from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
+from ablate.ablation.tuning import expected_best
+from ablate.analysis.marks import result_marks
+from ablate.analysis.metrics import SPLITS
+from ablate.errors import ParameterError
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.study.scores import COSTS, Scores
+
+
+@dataclass(frozen=True)
+class ArmInfo:
+    """A line of the table.
+
+    Attributes:
+        cells: names of its configurations; several where it is the mean over single models.
+        estimates: by metric, over seeds on these images; of the one baseline a number without sd.
+        costs: mean of a run, by name (`ablate.study.scores.COSTS`), NaN where not known.
+        failed: runs that did not end well, as "seed 3 (not_finite: ...)".
+        is_one_network: whether it is the baseline that all runs start from.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+    estimates: Mapping[str, Estimate]
+    costs: Mapping[str, float]
+    failed: tuple[str, ...] = ()
+    is_one_network: bool = False
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Models of one type each: trained on x tested on.
+
+    Attributes:
+        arm: whose models they are.
+        trained_on: type of each model; tested_on: scored types.
+        means: `[trained_on][tested_on]`, mean over seeds; gains: over the reference arm, within
+            pairs.
+    """
+
+    arm: str
+    trained_on: tuple[str, ...]
+    tested_on: tuple[str, ...]
+    means: tuple[tuple[float, ...], ...]
+    gains: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class TuningCurve:
+    """Expected best score of an arm, against the trials of its search.
+
+    Attributes:
+        scores: `[T]`, of n = 1..T trials; the mean over its models where an arm has several.
+        is_random: whether the trials were independent draws, of which alone it is exact.
+    """
+
+    arm: str
+    metric: str
+    scores: tuple[float, ...]
+    is_random: bool
+
+
+@dataclass(frozen=True)
+class AblationInfo:
+    """What an ablation says.
+
+    Attributes:
+        design: its kind; reference: name of the arm that others are compared with, or empty.
+        metrics: in the order of the tables.
+        arms: in the order of the design, the baseline first.
+        effects: every contrast on every metric.
+        ranks: of the arms by `rank_metric`; None of fewer than two.
+        seeds: K; runs: planned; ended: of them.
+        split: "validation" or "test".
+        aliases: of a fraction.
+        marks: what has to be said beside the numbers.
+        failures: runs that did not end well, with their reason.
+    """
+
+    study: str
+    question: str
+    subject: str
+    fingerprint: str
+    design: str
+    reference: str
+    metrics: tuple[str, ...]
+    families: tuple[str, ...]
+    minimized: tuple[str, ...]
+    arms: tuple[ArmInfo, ...]
+    effects: tuple[Effect, ...]
+    ranks: RankStability | None
+    rank_metric: str
+    transfers: tuple[Transfer, ...]
+    tuning: tuple[TuningCurve, ...]
+    seeds: int
+    runs: int
+    ended: int
+    split: str
+    n_images: int | None
+    n_corrupted: int | None
+    mean_over: str | None
+    aliases: tuple[str, ...]
+    marks: tuple[str, ...]
+    failures: tuple[str, ...]
+
+    def effect(self, contrast: str, metric: str) -> Effect:
+        """One effect.
+
+        Raises:
+            KeyError: if there is no such contrast on that metric.
+        """
+        for effect in self.effects:
+            if (effect.contrast, effect.metric) == (contrast, metric):
+                return effect
+        raise KeyError(f"{contrast} on {metric}")
+
+    def to_reference(self, arm: str, metric: str) -> Effect | None:
+        """An arm less the reference; None of the reference itself, and without one."""
+        name = f"{arm} - {self.reference}"
+        pairs = (one for one in self.effects if (one.contrast, one.metric) == (name, metric))
+        return next(pairs, None)
+
+    @property
+    def primary(self) -> tuple[Effect, ...]:
+        return tuple(effect for effect in self.effects if effect.primary)
+
+
+def ablation_info(
+    record: StudyRecord,
+    outcomes: Outcomes,
+    baseline: Mapping[str, str],
+    *,
+    split: SplitName = "val",
+) -> AblationInfo:
+    """What a study's ablation says, of the runs that have ended so far.
+
+    Args:
+        outcomes: which images each run was right on, by row; baseline: the same of the baseline,
+            by split.
+        split: "test" only of a confirmation.
+
+    Raises:
+        ParameterError: if the study is a search.
+    """
+    if record.design is None or record.study.ablation is None:
+        raise ParameterError(
+            f"study {record.name}: must be an ablation, got a search. Write ablation: into a study "
+            "file, or `ablate confirm` its front."
+        )
+    design = Design.from_json(record.design)
+    study, settings = record.study, record.study.ablation
+    results = Results(record, outcomes, baseline, split)
+    own_loop = study.trainable is not None
+    first = results.first
+    found = results.metrics()
+    if isinstance(first, Scores):
+        found = [name for name in compared_metrics(first) if name in found]
+    minimized = _minimized(record, split)
+    margin = None
+    if settings.noninferior is not None:
+        margin = Margin(_of_split(settings.noninferior.metric, split), settings.noninferior.margin)
+    claims = [replace(one, metric=_of_split(one.metric, split)) for one in design.claims]
+    arms = [_arm(results, arm, found) for arm in design.arms]
+    main = f"{split}_robust_accuracy"
+    rank_metric = study.objectives[0].metric if own_loop else main
+    ended = sum(row.state in TERMINAL for row in record.rows)
+    return AblationInfo(
+        study=record.name,
+        question=study.question,
+        subject=study.trainable or f"{study.dataset.name}, {study.model.name}",
+        fingerprint=record.fingerprint,
+        design=design.kind,
+        reference=design.reference,
+        metrics=tuple(found),
+        families=tuple(first.families) if isinstance(first, Scores) else (),
+        minimized=minimized,
+        arms=tuple(arms),
+        effects=all_effects(
+            results, design.contrasts, found, claims, margin=margin, minimized=minimized
+        ),
+        ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
+        rank_metric=rank_metric,
+        transfers=_transfers(design, results, first, split),
+        tuning=_tuning(record, design, minimized),
+        seeds=settings.seed_count,
+        runs=record.trials,
+        ended=ended,
+        split=SPLITS[split],
+        n_images=first.n_images if isinstance(first, Scores) else None,
+        n_corrupted=(first.n_corrupted or first.n_images) if isinstance(first, Scores) else None,
+        mean_over=first.mean_over if isinstance(first, Scores) else None,
+        aliases=design.aliases,
+        marks=_marks(record, design, ended),
+        failures=tuple(
+            f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
+            for row in record.rows
+            if row.failure is not None
+        ),
+    )
+
+
+def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:
+    """The metrics of which less is better: as the objectives say, and the costs of a finetuning."""
+    asked = [one.metric for one in record.study.objectives if one.direction == "minimize"]
+    costs = COSTS if record.study.trainable is None else ()
+    return tuple(dict.fromkeys([*(_of_split(metric, split) for metric in asked), *costs]))
+
+
+def _of_split(metric: str, split: SplitName) -> str:
+    head, _, rest = metric.partition("_")
+    return f"{split}_{rest}" if head in SPLITS else metric
+
+
+def _arm_values(results: Results, arm: Arm, metric: str) -> NDArray[np.float64]:
+    """A metric of an arm, `[K]`: at each seed the mean over its models, NaN if one is missing."""
+    mean: NDArray[np.float64] = np.mean(
+        [results.values(cell, metric) for cell in arm.cells], axis=0
+    )
+    return mean
+
+
+def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
+    cells = arm.cells
+    is_fixed = results.is_fixed(cells[0])
+    estimates = {}
+    for metric in metrics:
+        values = _arm_values(results, arm, metric)
+        values = values[np.isfinite(values)]
+        estimates[metric] = t_interval(values[:1] if is_fixed else values)
+    failed = [
+        f"seed {(row.pair or 0) + 1} ({row.failure.kind})"
+        for cell in cells
+        for row in results.rows(cell)
+        if row.failure is not None
+    ]
+    costs = {cost: results.cost(cells, cost) for cost in COSTS}
+    if is_fixed:
+        costs |= {"student_images": 0.0, "teacher_images": 0.0, "train_flops": 0.0}
+    return ArmInfo(arm.name, cells, estimates, costs, tuple(failed), is_one_network=is_fixed)
+
+
+def _ranks(
+    design: Design, results: Results, metric: str, is_minimized: bool
+) -> RankStability | None:
+    rows = {arm.name: _arm_values(results, arm, metric) for arm in design.arms}
+    rows = {name: values for name, values in rows.items() if np.isfinite(values).any()}
+    if len(rows) < 2:
+        return None
+    sign = -1.0 if is_minimized else 1.0
+    return rank_stability(sign * np.stack(list(rows.values())), names=list(rows))
+
+
+def _transfers(
+    design: Design, results: Results, first: object, split: SplitName
+) -> tuple[Transfer, ...]:
+    if not isinstance(first, Scores):
+        return ()
+    tested = tuple(first.accuracies)
+    metrics = [f"{split}_accuracy.{kind}" for kind in tested]
+    found = []
+    for arm in design.arms:
+        if len(arm.cells) < 2:
+            continue
+        trained = [design.cell(cell).values.get("augment.types") for cell in arm.cells]
+        if not all(trained):
+            continue
+        reference = design.arm(design.reference)
+        means, gains = [], []
+        for cell in arm.cells:
+            pairs = [
+                (results.values(cell, metric), _arm_values(results, reference, metric))
+                for metric in metrics
+            ]
+            means.append(tuple(_mean(values) for values, _ in pairs))
+            gains.append(tuple(_mean(values - of_reference) for values, of_reference in pairs))
+        names = tuple(str(types[0]) for types in trained if types)
+        found.append(Transfer(arm.name, names, tested, tuple(means), tuple(gains)))
+    return tuple(found)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else math.nan
+
+
+def _tuning(
+    record: StudyRecord, design: Design, minimized: Sequence[str]
+) -> tuple[TuningCurve, ...]:
+    if not design.tuning:
+        return ()
+    assert record.study.ablation is not None
+    assert record.study.ablation.tune is not None
+    is_random = record.study.ablation.tune.sampler == "random"
+    curves = []
+    for arm in design.arms:
+        tuned = [design.tuning[cell] for cell in arm.cells if cell in design.tuning]
+        if not tuned:
+            continue
+        sign = -1.0 if tuned[0].metric in minimized else 1.0
+        scores = [
+            sign * expected_best(sign * np.array(cell.scores, dtype=np.float64)) for cell in tuned
+        ]
+        mean = tuple(float(value) for value in np.mean(scores, axis=0))
+        curves.append(TuningCurve(arm.name, tuned[0].metric, mean, is_random))
+    return tuple(curves)
+
+
+def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
+    settings = record.study.ablation
+    assert settings is not None
+    marks = [*design.notes]
+    if record.study.trainable is None and settings.baseline_seeds == "one":
+        marks.append("conditional on one baseline: all runs start from it")
+    if ended < record.trials:
+        marks.append(f"{ended} of {record.trials} runs have ended: numbers will change")
+    marks += result_marks(record)
+    return tuple(marks)

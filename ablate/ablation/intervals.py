@@ -1,0 +1,215 @@
+"""How sure a mean difference over paired seeds is.  NumPy, and one quantile of SciPy.
+
+Two questions have two answers.  `t_interval` is of these images: what other seeds would give on
+them.  `crossed_interval` is of the images' source: what other seeds would give on other images of
+the same kind.  All seeds are scored on the same images, so more seeds do not make it narrower than
+the images alone allow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from ablate.errors import ParameterError
+from ablate.robustness.measures import LEVEL
+
+OVER_SEEDS = "t over seeds"
+OVER_SEEDS_AND_IMAGES = "t over seeds and images"
+NONE = "none"
+
+Part = tuple[float, np.ndarray, np.ndarray]
+"""A weight, and what each of two networks got of a condition: `[K, n_images]` twice."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference and where it lies.
+
+    Attributes:
+        mean: in the metric's own unit; NaN of no seed.
+        sd: standard deviation over the seeds, of each seed's mean where there are images; NaN of
+            fewer than two seeds.
+        low, high: bounds of the interval; NaN of fewer than two seeds.
+        n: seeds.
+        method: "t over seeds", "t over seeds and images", or "none" where there is no interval.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+
+def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Student's t interval of the mean over seeds; the images are taken as given.
+
+    Args:
+        differences: `[K]`, one a seed, of two networks with the same seed.
+        level: between 0 and 1.
+
+    Returns:
+        K = 0: NaN throughout. K = 1: the mean, no interval. All equal: an interval of zero width,
+        which says that the differences do not vary, not that the mean is known.
+
+    Raises:
+        ParameterError: if the shape is another, a difference is not finite, or level is no
+            fraction.
+
+    Source: Student 1908. Exact where differences are normal; too narrow where they are skewed and
+    seeds are few (benchmarks/coverage.py).
+    """
+    seeds = as_differences(differences, "K")
+    _check_level(level)
+    n = len(seeds)
+    if n < 2:
+        return _no_interval(seeds)
+    if np.ptp(seeds) == 0:
+        same = float(seeds[0])
+        return Estimate(same, 0.0, same, same, n, OVER_SEEDS)
+    mean, sd = float(seeds.mean()), float(seeds.std(ddof=1))
+    half = _quantile(n - 1, level) * sd / math.sqrt(n)
+    return Estimate(mean, sd, mean - half, mean + half, n, OVER_SEEDS)
+
+
+def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Interval of the mean over seeds and images, both taken as draws, fully crossed.
+
+    D_ki = mu + S_k + I_i + E_ki, and the variance of the mean is s_S^2 / K + s_I^2 / n + s_E^2 /
+    (K n). With the mean squares of a two-way analysis of variance without replication, MS_K of
+    seeds, MS_I of images and MS_E of the residual, (MS_K + MS_I - MS_E) / (K n) estimates it
+    without bias, also of bits: what matters is that seeds, and images, can be exchanged.
+
+    Never narrower than `t_interval` of the seeds' means, which leaves a source of chance out. With
+    five seeds or fewer, degrees of freedom after Satterthwaite alone would make it so; of two seeds
+    such an interval covers as little as 88 %.
+
+    Args:
+        differences: `[K, n_images]`, what one network got of an image less what the other did,
+            with the same seed; every seed on the same images, in their order.
+        level: between 0 and 1.
+
+    Returns:
+        Its n is K, its sd that of the seeds' means. K = 0: NaN throughout. K = 1: the mean, no
+        interval, as one seed does not tell images and noise apart. All equal: an interval of zero
+        width. One image: `t_interval` of it, as one image says nothing of others.
+
+    Raises:
+        ParameterError: if the shape is another, there is no image, a difference is not finite, or
+            level is no fraction.
+
+    Source: Cornfield and Tukey 1956, Annals of Mathematical Statistics 27, 907 (mean squares where
+    nothing is normal); Satterthwaite 1946, Biometrics Bulletin 2, 110 (degrees of freedom).
+    """
+    table = as_differences(differences, "K", "n_images")
+    _check_level(level)
+    n_seeds, n_images = table.shape
+    if n_images == 0:
+        raise ParameterError(
+            f"differences: must be of one image at least, got shape {table.shape}. Score some."
+        )
+    if n_images == 1:
+        return t_interval(table[:, 0], level)
+    if n_seeds < 2:
+        return _no_interval(table.mean(axis=1))
+    if np.ptp(table) == 0:
+        same = float(table[0, 0])
+        return Estimate(same, 0.0, same, same, n_seeds, OVER_SEEDS_AND_IMAGES)
+    of_seeds, of_images = table.mean(axis=1), table.mean(axis=0)
+    mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
+    rest = table - of_images
+    rest -= (of_seeds - mean)[:, None]
+    rest_freedom = (n_seeds - 1) * (n_images - 1)
+    square_seeds = n_images * sd**2
+    square_images = n_seeds * float(of_images.var(ddof=1))
+    square_rest = float(np.vdot(rest, rest)) / rest_freedom
+    total = square_seeds + square_images - square_rest
+    half = _quantile(n_seeds - 1, level) * sd / math.sqrt(n_seeds)
+    if total > square_seeds:
+        freedom = total**2 / (
+            square_seeds**2 / (n_seeds - 1)
+            + square_images**2 / (n_images - 1)
+            + square_rest**2 / rest_freedom
+        )
+        error = math.sqrt(total / (n_seeds * n_images))
+        half = max(half, _quantile(freedom, level) * error)
+    return Estimate(mean, sd, mean - half, mean + half, n_seeds, OVER_SEEDS_AND_IMAGES)
+
+
+def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
+    """What `crossed_interval` takes, of a metric that is a weighted mean over conditions.
+
+    Conditions are types and severities, say. They are read one after the other, so that a
+    generator may unpack each as it is asked for; equal answers cancel exactly.
+
+    Args:
+        parts: of every condition its weight and the two networks' answers, bits or shares.
+
+    Returns:
+        `[K, n_images]`, the sum of weight * (first - second).
+
+    Raises:
+        ParameterError: if there is no part, or the answers differ in shape.
+    """
+    total: NDArray[np.float64] | None = None
+    for weight, first, second in parts:
+        if total is None:
+            total = np.zeros(first.shape)
+            row = np.empty(first.shape[1:])
+        if first.shape != total.shape or second.shape != total.shape:
+            raise ParameterError(
+                f"parts: must all be of the same seeds and images, got shapes {first.shape} and "
+                f"{second.shape} beside {total.shape}. Score both networks on the same."
+            )
+        for place in range(len(total)):  # row by row: no second array of this size
+            np.subtract(first[place], second[place], out=row, dtype=np.float64)
+            row *= weight
+            total[place] += row
+    if total is None:
+        raise ParameterError("parts: must be one at least, got none. Name a condition.")
+    return total
+
+
+def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
+    """Floats of the shape that is asked for.
+
+    Args:
+        axes: their names, as a message writes them.
+
+    Raises:
+        ParameterError: if the shape is another, or a difference is not finite.
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    if table.ndim != len(axes):
+        raise ParameterError(
+            f"differences: must be [{', '.join(axes)}], got shape {table.shape}. Give one array "
+            "over the seeds."
+        )
+    odd = int(np.count_nonzero(~np.isfinite(table)))
+    if odd:
+        raise ParameterError(
+            f"differences: must be finite, got {odd} of {table.size} that are not. Leave out the "
+            "seeds that failed."
+        )
+    return table
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ParameterError(f"level: must be between 0 and 1, got {level}. Write 0.95.")
+
+
+def _no_interval(seeds: NDArray[np.float64]) -> Estimate:
+    mean = float(seeds[0]) if len(seeds) else math.nan
+    return Estimate(mean, math.nan, math.nan, math.nan, len(seeds), NONE)
+
+
+def _quantile(freedom: float, level: float) -> float:
+    return float(stdtrit(freedom, (1 + level) / 2))

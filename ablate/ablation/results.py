@@ -1,0 +1,211 @@
+"""What the runs of an ablation scored: by cell, pair and metric, and image by image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
+from ablate.study.scores import COSTS, EXPOSURES, AnyScores, Exposure, Scores
+
+SplitName = Literal["val", "test"]
+Outcomes = Mapping[int, Mapping[str, str]]
+"""Row number -> split -> bits as text (`ablate.robustness.bits`)."""
+
+BASELINE = "baseline"
+
+_KEPT_BITS = 400_000_000
+"""Unpacked bits that are kept; of more, each is unpacked when it is asked for."""
+
+
+@dataclass(frozen=True)
+class _CellBits:
+    """Of the runs of a cell that have kept them.
+
+    Attributes:
+        bits: of each run; scores: of one of them; lines: place of a pair -> its line in the bits.
+    """
+
+    bits: ImageBits
+    scores: Scores
+    lines: Mapping[int, int]
+
+
+class Results:
+    """The runs of an ablation, so many pairs of every cell.
+
+    The one baseline that all runs start from counts as a cell too: the same at every seed.
+
+    Args:
+        record: with the rows of a design.
+        outcomes: of its rows; those without are compared over seeds alone.
+        baseline: which images the baseline was right on, by split.
+        split: whose scores.
+
+    Attributes:
+        pairs: places of the seeds, ascending.
+    """
+
+    def __init__(
+        self,
+        record: StudyRecord,
+        outcomes: Outcomes,
+        baseline: Mapping[str, str],
+        split: SplitName = "val",
+    ) -> None:
+        self._outcomes = outcomes
+        self._split = split
+        references = record.references if split == "val" else record.test_references
+        self._baseline = references.get(BASELINE)
+        self._baseline_bits = baseline.get(split)
+        self._rows: dict[tuple[str, int], RowRecord] = {
+            (row.cell, row.pair): row
+            for row in record.rows
+            if row.cell is not None and row.pair is not None
+        }
+        self.pairs = sorted({pair for _, pair in self._rows})
+        self._cells = {cell for cell, _ in self._rows}
+        self._metrics: dict[int, dict[str, float]] = {}
+        self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
+        self._bits: dict[str, _CellBits | None] = {}
+        first = next((scores for _, scores in self._scored()), None)
+        images = 0
+        if isinstance(first, Scores):
+            copies = sum(map(len, first.accuracies.values()))
+            images = first.n_images + (first.n_corrupted or first.n_images) * copies
+        self._keeps_bits = images * len(self._rows) <= _KEPT_BITS
+        self.first = first
+
+    def scores_of(self, row: RowRecord) -> AnyScores | None:
+        """Of a complete row, on the split."""
+        if row.state != "COMPLETE":
+            return None
+        return row.scores if self._split == "val" else row.test_scores
+
+    def row(self, cell: str, pair: int) -> RowRecord | None:
+        return self._rows.get((cell, pair))
+
+    def rows(self, cell: str) -> list[RowRecord]:
+        """Of a cell, in order of its pairs."""
+        found = (self._rows.get((cell, pair)) for pair in self.pairs)
+        return [row for row in found if row is not None]
+
+    def metrics(self) -> list[str]:
+        """What can be compared: accuracies but those of one severity; or what a loop reported."""
+        names: dict[str, None] = {}
+        for row, scores in self._scored():
+            for name, value in self._of(row, scores).items():
+                if name in names or not math.isfinite(value):
+                    continue
+                if not isinstance(scores, Scores) or _is_compared(name):
+                    names[name] = None
+        return list(names)
+
+    def is_fixed(self, cell: str) -> bool:
+        """Whether a cell is the one baseline, and no runs of its own."""
+        return cell == BASELINE and self._baseline is not None and cell not in self._cells
+
+    def values(self, cell: str, metric: str) -> NDArray[np.float64]:
+        """A metric of every pair, `[K]`: NaN where a run has not ended well, or has no such one."""
+        if (cell, metric) not in self._values:
+            found = np.full(len(self.pairs), math.nan)
+            if self._baseline is not None and self.is_fixed(cell):
+                found[:] = self._baseline.metrics().get(metric, math.nan)
+            for place, pair in enumerate(self.pairs):
+                row = self._rows.get((cell, pair))
+                scores = None if row is None else self.scores_of(row)
+                if row is not None and scores is not None:
+                    found[place] = self._of(row, scores).get(metric, math.nan)
+            self._values[cell, metric] = found
+        return self._values[cell, metric]
+
+    def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
+        """Each image's share in a metric of a cell: `[places, n]`.
+
+        Args:
+            places: of pairs, at which the cell has the metric.
+
+        Returns:
+            None of no places, where a run has kept no bits, and where the metric is no mean over
+            images.
+        """
+        kept = self._bits_of(cell)
+        if kept is None or not places or any(place not in kept.lines for place in places):
+            return None
+        found = image_shares(kept.bits, kept.scores, metric)
+        return None if found is None else found[[kept.lines[place] for place in places]]
+
+    def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
+        """The scored types of which a cell's networks have seen this; the baseline nothing."""
+        scored = [self.scores_of(row) for row in self.rows(cell)]
+        first = next((one for one in scored if isinstance(one, Scores)), None)
+        if self.is_fixed(cell):
+            first = self._baseline
+        if first is None:
+            return ()
+        return tuple(kind for kind in first.accuracies if first.exposure_of(kind) == exposure)
+
+    def cost(self, cells: Sequence[str], cost: str) -> float:
+        """Mean of what a run took, over the complete runs of these cells; NaN of none."""
+        rows = [row for cell in cells for row in self.rows(cell)]
+        scored = [scores for row in rows if isinstance(scores := self.scores_of(row), Scores)]
+        return float(np.mean([getattr(one, cost) for one in scored])) if scored else math.nan
+
+    def _scored(self) -> Iterator[tuple[RowRecord, AnyScores]]:
+        for row in self._rows.values():
+            scores = self.scores_of(row)
+            if scores is not None:
+                yield row, scores
+
+    def _of(self, row: RowRecord, scores: AnyScores) -> dict[str, float]:
+        if row.number not in self._metrics:
+            self._metrics[row.number] = scores.metrics()
+        return self._metrics[row.number]
+
+    def _bits_of(self, cell: str) -> _CellBits | None:
+        if cell in self._bits:
+            return self._bits[cell]
+        found = self._unpack(cell)
+        if self._keeps_bits:
+            self._bits[cell] = found
+        return found
+
+    def _unpack(self, cell: str) -> _CellBits | None:
+        if self._baseline is not None and self.is_fixed(cell):
+            if self._baseline_bits is None:
+                return None
+            bits = unpack_bits([self._baseline_bits], self._baseline)
+            return _CellBits(bits, self._baseline, dict.fromkeys(range(len(self.pairs)), 0))
+        texts: list[str] = []
+        lines: dict[int, int] = {}
+        first = None
+        for place, pair in enumerate(self.pairs):
+            row = self._rows.get((cell, pair))
+            scores = None if row is None else self.scores_of(row)
+            text = None if row is None else self._outcomes.get(row.number, {}).get(self._split)
+            if isinstance(scores, Scores) and text is not None:
+                first = first or scores
+                lines[place] = len(texts)
+                texts.append(text)
+        return None if first is None else _CellBits(unpack_bits(texts, first), first, lines)
+
+
+def _is_compared(name: str) -> bool:
+    if name in COSTS:
+        return False
+    return not name.rpartition(".")[2].isdigit()
+
+
+def compared_metrics(scores: Scores) -> list[str]:
+    """The metrics of a table: clean, robust, by exposure, families, types."""
+    split = scores.split
+    leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
+    exposed = [f"{split}_robust_accuracy_{exposure}" for exposure in EXPOSURES]
+    parts = [*scores.families, *scores.accuracies]
+    return [*leading, *exposed, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]

@@ -1,0 +1,320 @@
+"""What a confirmation says, by values: luck, gaps, and what is still on the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from example_results import (
+    DIED,
+    ROBUST,
+    Example,
+    Run,
+    make_example,
+    make_scored,
+    make_scores,
+)
+
+from ablate.ablation.cell import Design
+from ablate.ablation.confirm import (
+    COMBINED_DA,
+    ConfirmedPoint,
+    ConfirmInfo,
+    confirm_info,
+    front_design,
+    is_confirmation,
+)
+from ablate.ablation.luck import front_probability
+from ablate.analysis.pareto import ParetoPoint
+from ablate.errors import ParameterError
+from ablate.robustness.bits import Scored
+from ablate.study.params import PLAIN
+from ablate.study.scores import Scores
+
+CLEAN = "val_clean_accuracy"
+POINTS = (7, 2)
+
+
+def pareto_point(number: int, scores: Scores, **params: Any) -> ParetoPoint:
+    values = (scores.clean_accuracy, scores.robust_accuracy)
+    own = {"loss.terms": "clean+fma", **params}
+    return ParetoPoint(number, values, own, scores, "clean+fma", on_front=True)
+
+
+SELECTED = {
+    7: make_scores(0.60, 0.90, train_seconds=10.0),
+    2: make_scores(0.55, 0.95, train_seconds=20.0),
+}
+DESIGN = front_design([pareto_point(number, SELECTED[number]) for number in POINTS])
+
+
+def both(validated: tuple[float, float], tested: tuple[float, float], **fields: Any) -> Any:
+    """Scores of one run, (robust, clean) on either split, without bits."""
+    val = make_scores(*validated, **fields)
+    test = make_scores(*tested, split="test", **fields)
+    return Scored(val, ""), Scored(test, "")
+
+
+def confirmed(
+    runs: Mapping[str, Sequence[Run]], *, baseline: Any = None, design: Design = DESIGN, **keys: Any
+) -> Example:
+    example = make_example(runs, baseline=baseline, design=design, **keys)
+    return replace(example, outcomes={}, baseline={})
+
+
+def info_of(example: Example) -> ConfirmInfo:
+    return confirm_info(example.record, example.outcomes, example.baseline)
+
+
+def point_of(info: ConfirmInfo, number: int) -> ConfirmedPoint:
+    return next(point for point in info.points if point.name == f"trial {number}")
+
+
+def two_points(**keys: Any) -> Example:
+    plain = [both((0.50, 0.90), (0.50, 0.90))] * 3
+    return confirmed(
+        {
+            "plain": plain,
+            COMBINED_DA: plain,
+            "trial 7": [
+                both((robust, 0.88), (robust - 0.03, 0.86)) for robust in (0.56, 0.57, 0.58)
+            ],
+            "trial 2": [
+                both((robust, 0.94), (robust - 0.02, 0.93)) for robust in (0.54, 0.55, 0.56)
+            ],
+        },
+        baseline=both((0.40, 0.96), (0.37, 0.95)),
+        **keys,
+    )
+
+
+# -- the design -----------------------------------------------------------------------------
+
+
+def test_what_a_confirmation_runs() -> None:
+    cells = {cell.name: dict(cell.values) for cell in DESIGN.cells}
+    assert list(cells) == ["plain", COMBINED_DA, "trial 7", "trial 2"]
+    assert cells["plain"] == dict(PLAIN)
+    assert cells[COMBINED_DA] == {"loss.terms": "clean+da"}
+    assert cells["trial 2"] == {"loss.terms": "clean+fma"}
+    assert [arm.name for arm in DESIGN.arms] == ["baseline", *cells]
+    assert [one.name for one in DESIGN.contrasts] == [
+        "baseline - plain",
+        "DA combined - plain",
+        "trial 7 - plain",
+        "trial 2 - plain",
+    ]
+    assert DESIGN.selected["trial 7"][ROBUST] == pytest.approx(0.60)
+    # A mean of nothing is no number that JSON has.
+    assert "val_robust_accuracy_seen_type" not in DESIGN.selected["trial 7"]
+    assert Design.from_json(DESIGN.to_json()) == DESIGN
+
+
+def test_which_study_is_a_confirmation() -> None:
+    assert is_confirmation(two_points().record)
+    assert not is_confirmation(replace(two_points().record, design=None))
+    ablation = make_example({"plain": [make_scores()] * 2})
+    assert not is_confirmation(ablation.record)
+    with pytest.raises(ParameterError) as error:
+        confirm_info(ablation.record, {}, {})
+    assert str(error.value) == (
+        "study example: must be a confirmation, got another study. Run ablate confirm."
+    )
+
+
+# -- luck and gaps --------------------------------------------------------------------------
+
+
+def test_luck_is_what_the_search_saw_less_fresh_seeds() -> None:
+    point = point_of(info_of(two_points()), 7)
+    assert point.metrics == (CLEAN, ROBUST)
+    assert point.selected[ROBUST] == pytest.approx(0.60)
+    luck = point.luck[ROBUST]
+    # .60 - (.56, .57, .58).
+    assert (luck.mean, luck.sd, luck.n) == (pytest.approx(0.03), pytest.approx(0.01), 3)
+    assert luck.low == pytest.approx(0.03 - 4.30265 * 0.01 / math.sqrt(3), abs=1e-6)
+    assert point.luck[CLEAN].mean == pytest.approx(0.02)
+
+
+def test_gaps_are_validation_less_test_beside_the_baseline_s() -> None:
+    info = info_of(two_points())
+    first, second = info.points
+    assert [first.name, second.name] == ["trial 7", "trial 2"]
+    assert first.gaps[ROBUST].mean == pytest.approx(0.03)
+    assert first.gaps[CLEAN].mean == pytest.approx(0.02)
+    assert second.gaps[ROBUST].mean == pytest.approx(0.02)
+    assert first.baseline_gaps == pytest.approx({CLEAN: 0.01, ROBUST: 0.03})
+    assert second.baseline_gaps == first.baseline_gaps
+
+
+def test_a_run_that_failed_is_left_out() -> None:
+    example = two_points()
+    rows = tuple(
+        replace(row, state="FAIL", scores=None, test_scores=None, failure=DIED)
+        if (row.cell, row.pair) == ("trial 7", 2)
+        else row
+        for row in example.record.rows
+    )
+    info = info_of(replace(example, record=replace(example.record, rows=rows)))
+    point = point_of(info, 7)
+    assert (point.luck[ROBUST].n, point.luck[ROBUST].mean) == (2, pytest.approx(0.035))
+    assert point.gaps[ROBUST].n == 2
+    assert info.test.failures == ("seed 3 of trial 7: raised: ValueError: no",)
+
+
+def test_without_a_baseline_its_gap_is_not_known() -> None:
+    example = two_points()
+    unknown = replace(example, record=replace(example.record, test_references={}))
+    gaps = info_of(unknown).points[0].baseline_gaps
+    assert math.isnan(gaps[CLEAN])
+
+
+def test_under_another_suite_only_the_clean_gap_is_one() -> None:
+    runs: dict[str, list[Run]] = {}
+    for name in ("plain", COMBINED_DA, "trial 7", "trial 2"):
+        val, test = make_scores(0.5, 0.9), make_scores(0.3, 0.88, split="test", severities=("3",))
+        runs[name] = [(Scored(val, ""), Scored(test, ""))] * 2
+    point = point_of(info_of(confirmed(runs)), 7)
+    assert set(point.gaps) == set(point.baseline_gaps) == {CLEAN}
+    assert point.gaps[CLEAN].mean == pytest.approx(0.02)
+    assert set(point.luck) == {CLEAN, ROBUST}
+    over_types: dict[str, list[Run]] = {name: [both((0.5, 0.9), (0.3, 0.88))] * 2 for name in runs}
+    for name, row in over_types.items():
+        val, test = row[0]  # type: ignore[misc]
+        types = replace(test.scores, mean_over="types")
+        over_types[name] = [(val, Scored(types, ""))] * 2
+    assert set(point_of(info_of(confirmed(over_types)), 7).gaps) == {CLEAN}
+
+
+def test_both_splits_are_told() -> None:
+    info = info_of(two_points())
+    assert (info.test.split, info.validation.split) == ("test", "validation")
+    arm = next(arm for arm in info.test.arms if arm.name == "trial 7")
+    assert arm.estimates["test_robust_accuracy"].mean == pytest.approx(0.54)
+    arm = next(arm for arm in info.validation.arms if arm.name == "trial 7")
+    assert arm.estimates[ROBUST].mean == pytest.approx(0.57)
+    assert info.test.effect("trial 7 - plain", "test_robust_accuracy").estimate.n == 3
+
+
+def test_intervals_are_over_images_where_bits_are_kept() -> None:
+    random = np.random.default_rng(0)
+
+    def drawn(rate: float) -> Any:
+        return make_scored(random, rate), make_scored(random, rate, split="test", n=60)
+
+    names = ("plain", COMBINED_DA, "trial 7", "trial 2")
+    example = make_example({name: [drawn(0.5)] * 2 for name in names}, design=DESIGN)
+    info = info_of(example)
+    assert info.test.n_images == 60
+    found = info.test.effect("trial 7 - plain", "test_robust_accuracy").estimate
+    assert found.method == "t over seeds and images"
+
+
+# -- the front ------------------------------------------------------------------------------
+
+
+def front_of(
+    first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]], **keys: Any
+) -> ConfirmInfo:
+    """Two points by (robust, clean) on the test images at each seed."""
+    runs: dict[str, list[Run]] = {
+        name: [both((0.5, 0.9), one) for one in row]
+        for name, row in (
+            ("plain", first),
+            (COMBINED_DA, first),
+            ("trial 7", first),
+            ("trial 2", second),
+        )
+    }
+    return info_of(confirmed(runs, **keys))
+
+
+def test_a_point_that_is_beaten_at_every_seed_is_off_the_front() -> None:
+    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.8), (0.6, 0.81)])
+    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
+    assert [point.front_probability for point in info.points] == [1.0, 0.0]
+    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.95), (0.6, 0.96)])
+    assert [point.front_probability for point in info.points] == [1.0, 1.0]
+
+
+def test_the_probability_is_that_of_the_resampled_seeds() -> None:
+    first = [(0.60, 0.90), (0.62, 0.91), (0.64, 0.90), (0.60, 0.92)]
+    second = [(0.61, 0.90), (0.61, 0.90), (0.63, 0.91), (0.61, 0.90)]
+    info = front_of(first, second)
+    values = np.array([[one[::-1] for one in row] for row in (first, second)])
+    expected = front_probability(values, ("maximize", "maximize")).tolist()
+    assert [point.front_probability for point in info.points] == pytest.approx(expected)
+    assert 0 < expected[1] < 1
+
+
+def test_one_seed_says_nothing_of_the_front() -> None:
+    info = front_of([(0.6, 0.9)], [(0.5, 0.8)])
+    assert all(math.isnan(point.front_probability) for point in info.points)
+    assert info.points[0].luck[ROBUST].method == "none"
+
+
+def test_a_point_of_which_nothing_is_known_takes_nothing_from_the_others() -> None:
+    runs: dict[str, list[Run]] = {
+        "plain": [both((0.5, 0.9), (0.5, 0.9))] * 2,
+        COMBINED_DA: [both((0.5, 0.9), (0.5, 0.9))] * 2,
+        "trial 7": [both((0.5, 0.9), (0.6, 0.9))] * 2,
+        "trial 2": [DIED, None],
+    }
+    info = info_of(confirmed(runs))
+    assert point_of(info, 7).front_probability == 1.0
+    assert math.isnan(point_of(info, 2).front_probability)
+    assert point_of(info, 2).luck[ROBUST].n == 0
+    assert point_of(info, 2).gaps[ROBUST].n == 0
+
+
+def test_nothing_has_ended_yet() -> None:
+    names = ("plain", COMBINED_DA, "trial 7", "trial 2")
+    info = info_of(confirmed({name: [None, None] for name in names}))
+    assert info.objectives == ()
+    point = point_of(info, 7)
+    assert math.isnan(point.front_probability)
+    assert point.selected[ROBUST] == pytest.approx(0.6)
+    assert (point.luck[ROBUST].n, point.gaps[CLEAN].n) == (0, 0)
+    assert info.test.metrics == info.validation.metrics == ()
+
+
+# -- objectives that are no accuracy of all severities --------------------------------------
+
+
+def test_an_objective_that_is_a_cost() -> None:
+    cost = [{"metric": ROBUST}, {"metric": "train_seconds", "direction": "minimize"}]
+
+    def runs(cheap: float, dear: float) -> dict[str, list[Run]]:
+        plain = [both((0.5, 0.9), (0.5, 0.9))] * 2
+        return {
+            "plain": plain,
+            COMBINED_DA: plain,
+            "trial 7": [both((0.5, 0.9), (0.60, 0.9), train_seconds=cheap + k) for k in (0, 1)],
+            "trial 2": [both((0.5, 0.9), (0.55, 0.9), train_seconds=dear + k) for k in (0, 1)],
+        }
+
+    info = info_of(confirmed(runs(12.0, 22.0), objectives=cost))
+    assert info.objectives == ("test_robust_accuracy", "train_seconds")
+    # The first is better and cheaper; where it is dearer, both are on the front.
+    assert [point.front_probability for point in info.points] == [1.0, 0.0]
+    turned = info_of(confirmed(runs(22.0, 12.0), objectives=cost))
+    assert [point.front_probability for point in turned.points] == [1.0, 1.0]
+    point = point_of(info, 7)
+    assert point.metrics == (CLEAN, ROBUST, "train_seconds")
+    assert point.luck["train_seconds"].mean == pytest.approx(10.0 - 12.5)
+    # What a run took is the same on either split.
+    assert set(point.gaps) == {CLEAN, ROBUST}
+
+
+def test_an_objective_of_one_severity() -> None:
+    metric = "val_accuracy.gaussian_noise.5"
+    keys = {"objectives": [{"metric": CLEAN}, {"metric": metric}]}
+    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.8), (0.6, 0.81)], **keys)
+    assert info.objectives == ("test_clean_accuracy", "test_accuracy.gaussian_noise.5")
+    assert [point.front_probability for point in info.points] == [1.0, 0.0]
+    assert info.points[0].metrics == (CLEAN, ROBUST, metric)
+    assert info.points[0].gaps[metric].mean == pytest.approx(0.5 - 0.65)

@@ -1,0 +1,647 @@
+"""Every design by value: its cells, arms and contrasts, its rows, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import NAMES, ablation_study, cells_of, design_of, weights_of
+
+import ablate
+from ablate.ablation.cell import Cell, Claim, Contrast, Design, Tuning, difference
+from ablate.ablation.design import make_design, more_seeds, planned_rows, train_seeds
+from ablate.ablation.designs.factorial import NO_REFERENCE
+from ablate.study.seeds import Seeds
+
+IMAGES = {"budget": {"images": 1000}}
+BOTH = {"loss.terms": "clean+st+fma"}
+SINGLE = {"augment.types": ["gaussian_noise"], "augment.mix": None}
+OWN = {"trainable": "own:train"}
+
+# One of each, small.
+EVERY: dict[str, dict[str, Any]] = {
+    "leave_one_out": {"components": ["fma"]},
+    "add_one": {"reference": BOTH, "components": ["fma", "st"]},
+    "one_at_a_time": {"factors": {"loss.fma.weight": [2.0, 3.0]}},
+    "factorial": {"factors": {"loss.fma.weight": [1, 2, 3], "finetune.momentum": [0.5, 0.9]}},
+    "fractional": {
+        "reference": {"loss.terms": "clean+da+st+fma"},
+        "components": ["da", "st", "fma"],
+        "resolution": 3,
+    },
+    "arms": {"arms": {"plain": {"loss.terms": "clean"}, "FMA": {}}},
+    "leave_family_out": {},
+}
+
+
+def made(design: str, **ablation: Any) -> Design:
+    return design_of(design, {**EVERY[design], **ablation}, finetune=IMAGES)
+
+
+def test_every_design_is_here() -> None:
+    folder = Path(ablate.__file__).parent / "ablation" / "designs"
+    names = {file.stem for file in folder.glob("*.py")} - {"__init__"}
+    assert names == set(EVERY)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_difference_sums_to_0_and_an_effect_too(name: str) -> None:
+    for contrast in made(name).contrasts:
+        assert sum(contrast.weights.values()) == pytest.approx(0)
+        assert any(contrast.weights.values())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_arms_and_contrasts_are_of_cells_that_are_run(name: str) -> None:
+    design = made(name)
+    there = {"baseline", *cells_of(design)}
+    assert len(cells_of(design)) == len(design.cells)
+    assert {cell for arm in design.arms for cell in arm.cells} == there
+    assert {cell for contrast in design.contrasts for cell in contrast.weights} <= there
+    assert len(weights_of(design)) == len(design.contrasts)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_json_and_back(name: str) -> None:
+    first = made(name).cells[0].name
+    design = made(name, primary=[{"compare": first, "to": "baseline"}], seeds=2)
+    assert design.claims == (Claim(f"{first} - baseline", "val_robust_accuracy"),)
+    assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
+
+
+def test_json_keeps_how_arms_were_tuned_and_what_was_selected() -> None:
+    tuning = {"a": Tuning("s~a", 3, "val_robust_accuracy", (0.5, None, 0.7))}
+    design = Design("arms", (Cell("a"),), (), (), tuning=tuning, selected={"a": {"x": 0.5}})
+    assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
+
+
+def test_the_baseline_is_the_first_arm_and_no_cell() -> None:
+    design = made("leave_one_out")
+    assert [arm.name for arm in design.arms] == ["baseline", "reference", "without fma"]
+    assert design.arms[0].cells == ("baseline",)
+    assert design.contrasts[0] == difference(design.arms[0], design.arms[1])
+    assert list(cells_of(design)) == ["reference", "without fma"]
+
+
+def test_a_baseline_a_seed_is_a_cell_that_is_not_trained() -> None:
+    design = made("leave_one_out", baseline_seeds="each")
+    assert cells_of(design)["baseline"] == {
+        "finetune.budget.epochs": 0,
+        "finetune.budget.images": None,
+        "finetune.budget.flops": None,
+        "finetune.budget.seconds": None,
+    }
+    study = ablation_study({"design": "arms"} | EVERY["arms"], finetune=IMAGES)
+    budget = study.with_values(cells_of(design)["baseline"]).finetune.budget
+    assert (budget.in_epochs, budget.images) == (0, None)
+
+
+def test_a_loop_of_one_s_own_has_no_baseline() -> None:
+    design = design_of(
+        "leave_one_out",
+        {"reference": {"aug": True, "net.width": 8}, "components": {"aug": {"aug": False}}},
+        **OWN,
+    )
+    assert [arm.name for arm in design.arms] == ["reference", "without aug"]
+    assert cells_of(design)["without aug"] == {"aug": False, "net.width": 8}
+
+
+# leave one out
+
+
+def test_leave_one_out() -> None:
+    parts = ["fma", "combined_augmentations", "noise", "layer:stage3"]
+    design = design_of("leave_one_out", {"reference": BOTH, "components": parts})
+    assert cells_of(design) == {
+        "reference": BOTH,
+        "without fma": {"loss.terms": "clean+st"},
+        "without combined_augmentations": BOTH | SINGLE,
+        "without noise": BOTH | {"augment.families": ["blur", "photometric"], "augment.mix": None},
+        "without layer:stage3": BOTH | {"loss.fma.layers": ["stem", "stage1", "stage2"]},
+    }
+    assert weights_of(design) == {
+        "baseline - reference": {"baseline": 1.0, "reference": -1.0},
+        **{
+            f"without {part} - reference": {f"without {part}": 1.0, "reference": -1.0}
+            for part in parts
+        },
+    }
+    assert {contrast.kind for contrast in design.contrasts} == {"difference"}
+    assert design.reference == "reference"
+
+
+def test_components_of_one_s_own_beside_known_ones() -> None:
+    written = {"fma": None, "long training": {"finetune.budget.images": 500}}
+    design = design_of("leave_one_out", {"components": written}, finetune=IMAGES)
+    assert cells_of(design)["without fma"] == {"loss.terms": "clean"}
+    assert cells_of(design)["without long training"] == {"finetune.budget.images": 500}
+
+
+# add one
+
+
+def test_add_one_is_cumulative() -> None:
+    parts = ["fma", "layer:stage3", "st", "combined_augmentations"]
+    design = design_of("add_one", {"reference": BOTH, "components": parts})
+    fewer = {"loss.fma.layers": ["stem", "stage1", "stage2"]}
+    assert cells_of(design) == {
+        "plain": {"loss.terms": "clean"} | fewer | SINGLE,
+        "+ fma": {"loss.terms": "clean+fma"} | fewer | SINGLE,
+        "+ layer:stage3": {"loss.terms": "clean+fma"} | SINGLE,
+        "+ st": BOTH | SINGLE,
+        "+ combined_augmentations": BOTH,
+    }
+    assert design.reference == "plain"
+    assert [(one.name, one.kind) for one in design.contrasts] == [
+        ("baseline - plain", "difference"),
+        ("+ fma - plain", "difference"),
+        ("+ layer:stage3 - plain", "difference"),
+        ("+ st - plain", "difference"),
+        ("+ combined_augmentations - plain", "difference"),
+        ("+ layer:stage3 - + fma", "step"),
+        ("+ st - + layer:stage3", "step"),
+        ("+ combined_augmentations - + st", "step"),
+    ]
+    assert weights_of(design)["+ st - + layer:stage3"] == {"+ st": 1.0, "+ layer:stage3": -1.0}
+
+
+def test_add_one_from_something_else_than_the_plain_finetune() -> None:
+    design = design_of("add_one", {"components": ["noise", "blur"]})
+    assert cells_of(design) == {
+        "without all": {"augment.families": ["photometric"], "augment.mix": None},
+        "+ noise": {"augment.families": ["noise", "photometric"], "augment.mix": None},
+        "+ blur": {},
+    }
+
+
+def test_add_one_of_a_loop_of_one_s_own() -> None:
+    ablation = {
+        "reference": {"aug": True, "mix": 1},
+        "components": {"aug": {"aug": False}, "mix": {"mix": 0}},
+    }
+    assert cells_of(design_of("add_one", ablation, **OWN)) == {
+        "without all": {"aug": False, "mix": 0},
+        "+ aug": {"aug": True, "mix": 0},
+        "+ mix": {"aug": True, "mix": 1},
+    }
+
+
+# one at a time
+
+
+def test_one_at_a_time() -> None:
+    factors = {
+        "loss.fma.layers": [["stem"], ["stage2", "stage3"]],
+        "augment.strengths.gaussian_noise": [0.5, [0.2, 0.5]],
+        "recipe": {"slow": {"finetune.learning_rate": 0.001, "finetune.budget.images": 2000}},
+    }
+    design = design_of("one_at_a_time", {"factors": factors}, finetune=IMAGES)
+    assert cells_of(design) == {
+        "reference": {},
+        "fma.layers: stem": {"loss.fma.layers": ["stem"]},
+        "fma.layers: stage2+stage3": {"loss.fma.layers": ["stage2", "stage3"]},
+        "augment.strengths.gaussian_noise: 0.5": {"augment.strengths.gaussian_noise": 0.5},
+        "augment.strengths.gaussian_noise: 0.2+0.5": {
+            "augment.strengths.gaussian_noise": [0.2, 0.5]
+        },
+        "recipe: slow": {"finetune.learning_rate": 0.001, "finetune.budget.images": 2000},
+    }
+    assert list(weights_of(design)) == [
+        f"{name} - reference" for name in ("baseline", *list(cells_of(design))[1:])
+    ]
+
+
+def test_a_short_name_that_two_factors_would_have_stays_long() -> None:
+    factors = {"baseline.batch_size": [32], "finetune.batch_size": [32], "loss.fma.weight": [2]}
+    assert list(cells_of(design_of("one_at_a_time", {"factors": factors}))) == [
+        "reference",
+        "baseline.batch_size: 32",
+        "finetune.batch_size: 32",
+        "fma.weight: 2",
+    ]
+
+
+def test_factors_over_what_the_training_is() -> None:
+    factors = {
+        "model.name": ["resnet20"],
+        "finetune.optimizer": ["adamw"],
+        "finetune.batch_norm": ["separate", "frozen"],
+        "loss.fma.distance": ["mse", "cosine"],
+        "loss.fma.anchor": ["both", "ema"],
+        "dataset.train_fraction": [0.5],
+    }
+    design = design_of("one_at_a_time", {"factors": factors})
+    assert len(design.cells) == 1 + sum(map(len, factors.values()))
+    assert cells_of(design)["name: resnet20"] == {"model.name": "resnet20"}
+
+
+def test_layers_of_another_network_are_not_looked_for_in_this_one() -> None:
+    deep = {"model.name": "torchvision:resnet18", "loss.fma.layers": ["stage4"]}
+    design = design_of("one_at_a_time", {"factors": {"network": {"deep": deep}}})
+    assert cells_of(design)["network: deep"] == deep
+
+
+# factorial
+
+
+def test_a_factorial_of_components() -> None:
+    design = design_of("factorial", {"reference": BOTH, "components": ["fma", "st"]})
+    none, st = "without fma, without st", "without fma, with st"
+    fma, both = "with fma, without st", "with fma, with st"
+    assert cells_of(design) == {
+        none: {"loss.terms": "clean"},
+        st: {"loss.terms": "clean+st"},
+        fma: {"loss.terms": "clean+fma"},
+        both: BOTH,
+    }
+    assert weights_of(design) == {
+        "fma": {none: -0.5, st: -0.5, fma: 0.5, both: 0.5},
+        "st": {none: -0.5, st: 0.5, fma: -0.5, both: 0.5},
+        "fma * st": {none: 0.5, st: -0.5, fma: -0.5, both: 0.5},
+    }
+    assert [one.kind for one in design.contrasts] == ["main effect", "main effect", "interaction"]
+    assert design.reference == ""
+    assert design.notes == (NO_REFERENCE,)
+
+
+def test_a_factorial_with_three_levels() -> None:
+    factors = {"loss.fma.distance": ["relative", "mse", "cosine"], "loss.fma.weight": [1, 2]}
+    design = design_of("factorial", {"factors": factors})
+    cell = "loss.fma.distance {}, loss.fma.weight {}".format
+    assert list(cells_of(design)) == [
+        cell(distance, weight) for distance in factors["loss.fma.distance"] for weight in (1, 2)
+    ]
+    weights = weights_of(design)
+    assert list(weights) == [
+        "loss.fma.distance mse",
+        "loss.fma.distance cosine",
+        "loss.fma.weight",
+        "loss.fma.distance mse * loss.fma.weight",
+        "loss.fma.distance cosine * loss.fma.weight",
+    ]
+    assert weights["loss.fma.distance cosine"] == {
+        cell("relative", 1): -0.5,
+        cell("relative", 2): -0.5,
+        cell("cosine", 1): 0.5,
+        cell("cosine", 2): 0.5,
+    }
+    third = pytest.approx(1 / 3)
+    assert weights["loss.fma.weight"] == {
+        cell(distance, weight): third if weight == 2 else -third.expected
+        for distance in factors["loss.fma.distance"]
+        for weight in (1, 2)
+    }
+    assert weights["loss.fma.distance mse * loss.fma.weight"] == {
+        cell("relative", 1): 0.5,
+        cell("relative", 2): -0.5,
+        cell("mse", 1): -0.5,
+        cell("mse", 2): 0.5,
+    }
+
+
+def test_levels_of_several_keys_are_applied_in_the_order_of_the_file() -> None:
+    factors = {
+        "recipe": {
+            "short": {"loss.fma.weight": 0.1},
+            "long": {"loss.fma.weight": 3, "finetune.momentum": 0.5},
+        },
+        "finetune.batch_size": [32, 128],
+    }
+    assert cells_of(design_of("factorial", {"factors": factors})) == {
+        "recipe short, finetune.batch_size 32": {
+            "loss.fma.weight": 0.1,
+            "finetune.batch_size": 32,
+        },
+        "recipe short, finetune.batch_size 128": {
+            "loss.fma.weight": 0.1,
+            "finetune.batch_size": 128,
+        },
+        "recipe long, finetune.batch_size 32": {
+            "loss.fma.weight": 3,
+            "finetune.momentum": 0.5,
+            "finetune.batch_size": 32,
+        },
+        "recipe long, finetune.batch_size 128": {
+            "loss.fma.weight": 3,
+            "finetune.momentum": 0.5,
+            "finetune.batch_size": 128,
+        },
+    }
+
+
+def test_factors_come_before_components() -> None:
+    ablation = {"factors": {"finetune.momentum": [0.5, 0.9]}, "components": ["fma"]}
+    assert list(cells_of(design_of("factorial", ablation))) == [
+        "finetune.momentum 0.5, without fma",
+        "finetune.momentum 0.5, with fma",
+        "finetune.momentum 0.9, without fma",
+        "finetune.momentum 0.9, with fma",
+    ]
+
+
+@pytest.mark.parametrize("written", ["fma * st", "st*fma", " st  *fma "])
+def test_a_claim_on_an_interaction_may_name_its_factors_in_any_order(written: str) -> None:
+    ablation = {
+        "reference": BOTH,
+        "components": ["fma", "st"],
+        "primary": [{"compare": written}, {"compare": "st", "metric": "val_clean_accuracy"}],
+    }
+    assert design_of("factorial", ablation).claims == (
+        Claim("fma * st", "val_robust_accuracy"),
+        Claim("st", "val_clean_accuracy"),
+    )
+
+
+def test_a_claim_on_two_cells_of_a_factorial() -> None:
+    claim = {"compare": "with fma, with st", "to": "baseline"}
+    ablation = {"reference": BOTH, "components": ["fma", "st"], "primary": [claim]}
+    design = design_of("factorial", ablation)
+    assert design.contrasts[-1] == Contrast(
+        "with fma, with st - baseline", {"with fma, with st": 1.0, "baseline": -1.0}
+    )
+
+
+# fractional
+
+
+def test_a_half_fraction_with_its_aliases() -> None:
+    design = made("fractional")
+    cells = [
+        "without da, without st, with fma",
+        "with da, without st, without fma",
+        "without da, with st, without fma",
+        "with da, with st, with fma",
+    ]
+    assert list(cells_of(design)) == cells
+    assert [values["loss.terms"] for values in cells_of(design).values()] == [
+        "clean+fma",
+        "clean+da",
+        "clean+st",
+        "clean+da+st+fma",
+    ]
+    assert design.aliases == (
+        "resolution 3, 4 of 8 runs; fma = da st",
+        "da = st * fma",
+        "st = da * fma",
+        "fma = da * st",
+    )
+    assert weights_of(design) == {
+        "da": dict(zip(cells, (-0.5, 0.5, -0.5, 0.5), strict=True)),
+        "st": dict(zip(cells, (-0.5, -0.5, 0.5, 0.5), strict=True)),
+        "fma": dict(zip(cells, (0.5, -0.5, -0.5, 0.5), strict=True)),
+    }
+    assert design.notes == (
+        NO_REFERENCE,
+        "main effects of da, st, fma are those of the factor or of the interactions that they are "
+        "aliased with",
+    )
+
+
+def test_a_fraction_of_resolution_5_has_every_interaction() -> None:
+    factors = {
+        "loss.fma.weight": [1, 2],
+        "loss.fma.anchor": ["clean", "both"],
+        "loss.fma.distance": ["relative", "mse"],
+        "finetune.momentum": [0.5, 0.9],
+        "finetune.batch_size": [32, 64],
+    }
+    design = design_of("fractional", {"factors": factors, "resolution": 5})
+    assert len(design.cells) == 16
+    assert sum(one.kind == "interaction" for one in design.contrasts) == 10
+    assert {abs(w) for one in design.contrasts for w in one.weights.values()} == {1 / 8}
+    assert design.notes == (NO_REFERENCE,)
+
+
+def test_interactions_that_are_asked_for_are_the_only_ones() -> None:
+    ablation = {
+        "reference": {"loss.terms": "clean+da+st+fma"},
+        "components": ["da", "st", "fma"],
+        "interactions": ["fma*da"],
+        "primary": [{"compare": "st * fma"}],
+    }
+    design = design_of("fractional", ablation)
+    kinds = {one.name: one.kind for one in design.contrasts}
+    assert [name for name, kind in kinds.items() if kind == "interaction"] == [
+        "da * fma",
+        "st * fma",
+    ]
+    assert design.claims == (Claim("st * fma", "val_robust_accuracy"),)
+
+
+# arms
+
+
+def test_arms() -> None:
+    arms = {"a": {}, "plain": {"loss.terms": "clean"}, "b": {"loss.fma.weight": 2}}
+    ablation = {"reference": {"loss.fma.weight": 0.5}, "arms": arms}
+    design = design_of("arms", ablation, finetune=IMAGES)
+    assert cells_of(design) == {
+        "a": {"loss.fma.weight": 0.5},
+        "plain": {"loss.fma.weight": 0.5, "loss.terms": "clean"},
+        "b": {"loss.fma.weight": 2},
+    }
+    assert list(weights_of(design)) == ["baseline - plain", "a - plain", "b - plain"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reference", "contrasts"),
+    [
+        (None, "a", ["baseline - a", "b - a"]),
+        ("b", "b", ["baseline - b", "a - b"]),
+        ("baseline", "baseline", ["a - baseline", "b - baseline"]),
+    ],
+)
+def test_what_arms_are_compared_with(
+    asked: str | None, reference: str, contrasts: list[str]
+) -> None:
+    arms = {"a": {}, "b": {"loss.terms": "clean+da"}}
+    design = design_of("arms", {"arms": arms, "compare_to": asked}, finetune=IMAGES)
+    assert design.reference == reference
+    assert list(weights_of(design)) == contrasts
+
+
+def test_a_model_for_each_type() -> None:
+    arms = {
+        "plain": {"loss.terms": "clean"},
+        "single": {"loss.terms": "clean+da", "augment.types": "each"},
+    }
+    reference = {
+        "augment.types": ["jpeg", "gaussian_noise", "hue"],
+        "augment.mix": {"jpeg": 1, "hue": 2},
+    }
+    design = design_of("arms", {"reference": reference, "arms": arms}, finetune=IMAGES)
+    da = {"loss.terms": "clean+da", "augment.mix": None}
+    assert cells_of(design) == {
+        "plain": {**reference, "loss.terms": "clean"},
+        "single: hue": {**da, "augment.types": ["hue"]},
+        "single: jpeg": {**da, "augment.types": ["jpeg"]},
+    }
+    assert design.arm("single").cells == ("single: hue", "single: jpeg")
+    assert weights_of(design)["single - plain"] == {
+        "single: hue": 0.5,
+        "single: jpeg": 0.5,
+        "plain": -1.0,
+    }
+
+
+def test_each_of_families_is_each_of_their_types() -> None:
+    arms = {"single": {"augment.types": "each", "augment.families": ["photometric"]}}
+    design = design_of("arms", {"arms": arms}, finetune=IMAGES)
+    assert design.arm("single").cells == (
+        "single: brightness",
+        "single: contrast",
+        "single: saturation",
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "note"),
+    [
+        ({"images": 12345}, "equal compute: 12,345 images through the network in each run"),
+        ({"flops": 2.5e12}, "equal compute: 2.5e+12 floating point operations in each run"),
+        ({"seconds": 90}, "equal compute: 90 seconds of training in each run"),
+    ],
+)
+def test_arms_say_at_what_compute_they_are_compared(budget: dict[str, float], note: str) -> None:
+    assert design_of("arms", EVERY["arms"], finetune={"budget": budget}).notes == (note,)
+
+
+def test_arms_at_a_budget_of_the_reference() -> None:
+    budget = {"finetune.budget.images": 500}
+    design = design_of("arms", {**EVERY["arms"], "reference": budget})
+    assert design.notes == ("equal compute: 500 images through the network in each run",)
+
+
+def test_arms_that_are_tuned_apart_may_begin_alike() -> None:
+    ablation = {"arms": {"a": {}, "b": {}}, "tune": {"trials": 3}}
+    space = {"finetune.learning_rate": {"float": [0.001, 0.1], "log": True}}
+    design = design_of("arms", ablation, finetune=IMAGES, space=space)
+    assert cells_of(design) == {"a": {}, "b": {}}
+
+
+def test_arms_of_a_loop_of_one_s_own() -> None:
+    arms = {"a": {"lr": 0.1}, "baseline": {"lr": 0.2}}
+    design = design_of("arms", {"arms": arms, "compare_to": "baseline"}, **OWN)
+    assert cells_of(design) == arms
+    assert list(weights_of(design)) == ["a - baseline"]
+
+
+# leave a family out
+
+
+def test_leave_family_out() -> None:
+    design = design_of("leave_family_out", {"families": ["blur", "noise"]})
+    assert cells_of(design) == {
+        "plain": {"loss.terms": "clean"},
+        "all families": {},
+        "without blur": {"augment.families": ["noise", "photometric"], "augment.mix": None},
+        "without noise": {"augment.families": ["blur", "photometric"], "augment.mix": None},
+    }
+    assert design.reference == "all families"
+    assert [(one.name, one.metrics) for one in design.contrasts] == [
+        ("baseline - all families", ()),
+        ("plain - all families", ()),
+        ("without blur - all families", ()),
+        ("unseen blur: without blur - plain", ("val_accuracy.blur",)),
+        ("seen blur: all families - plain", ("val_accuracy.blur",)),
+        ("without noise - all families", ()),
+        ("unseen noise: without noise - plain", ("val_accuracy.noise",)),
+        ("seen noise: all families - plain", ("val_accuracy.noise",)),
+    ]
+    assert weights_of(design)["unseen blur: without blur - plain"] == {
+        "without blur": 1.0,
+        "plain": -1.0,
+    }
+
+
+def test_the_families_that_a_reference_draws_from_are_left_out_in_turn() -> None:
+    reference = {
+        "augment.types": ["hue", "gaussian_noise", "gamma"],
+        "augment.mix": {"hue": 1, "gaussian_noise": 2, "gamma": 1},
+    }
+    cells = cells_of(design_of("leave_family_out", {"reference": reference}))
+    assert list(cells) == ["plain", "all families", "without noise", "without photometric"]
+    assert cells["without noise"] == {
+        "augment.types": ["hue", "gamma"],
+        "augment.mix": {"hue": 1, "gamma": 1},
+    }
+    assert cells["without photometric"] == {
+        "augment.types": ["gaussian_noise"],
+        "augment.mix": {"gaussian_noise": 2},
+    }
+
+
+# rows
+
+
+def rows_of(ablation: dict[str, Any], **sections: Any) -> list[tuple[str, int, int, Any]]:
+    study = ablation_study(
+        {"design": "leave_one_out", "components": ["fma"], **ablation}, **sections
+    )
+    assert study.ablation is not None
+    design, problems = make_design(study, NAMES, study.ablation.reference)
+    assert problems == []
+    return [
+        (row.cell, row.pair, row.seeds.train, row.params.get("baseline.seed"))
+        for row in planned_rows(study, design)
+    ]
+
+
+def test_rows_are_planned_seed_by_seed_after_the_study_s_own() -> None:
+    assert rows_of({"seeds": 3}, finetune={"seed": 7}) == [
+        ("reference", 0, 8, None),
+        ("without fma", 0, 8, None),
+        ("reference", 1, 9, None),
+        ("without fma", 1, 9, None),
+        ("reference", 2, 10, None),
+        ("without fma", 2, 10, None),
+    ]
+
+
+def test_rows_at_seeds_that_are_named() -> None:
+    assert rows_of({"seeds": [5, 3]}) == [
+        ("reference", 0, 5, None),
+        ("without fma", 0, 5, None),
+        ("reference", 1, 3, None),
+        ("without fma", 1, 3, None),
+    ]
+
+
+def test_all_cells_of_a_seed_start_from_its_baseline() -> None:
+    assert rows_of({"seeds": 2, "baseline_seeds": "each"}, baseline={"seed": 4}) == [
+        ("baseline", 0, 1, 4),
+        ("reference", 0, 1, 4),
+        ("without fma", 0, 1, 4),
+        ("baseline", 1, 2, 5),
+        ("reference", 1, 2, 5),
+        ("without fma", 1, 2, 5),
+    ]
+
+
+def test_split_and_evaluation_are_the_same_in_all_rows() -> None:
+    sections = {
+        "dataset": {"name": "digits", "validation": {"seed": 3}},
+        "robustness": {"seed": 9},
+    }
+    study = ablation_study(
+        {"design": "leave_one_out", "components": ["fma"], "seeds": 2}, **sections
+    )
+    design, _ = make_design(study, NAMES, {})
+    assert {row.seeds for row in planned_rows(study, design)} == {
+        Seeds(split=3, train=1, evaluation=9),
+        Seeds(split=3, train=2, evaluation=9),
+    }
+
+
+@pytest.mark.parametrize(
+    ("seeds", "asked", "all_of_them"),
+    [(2, 4, (1, 2, 3, 4)), ([7, 3], 4, (7, 3, 8, 9)), ([7, 3], 2, (7, 3)), ([7, 3], 1, (7, 3))],
+)
+def test_more_seeds_come_after_those_that_are_there(
+    seeds: int | list[int], asked: int, all_of_them: tuple[int, ...]
+) -> None:
+    study = ablation_study({"design": "leave_one_out", "components": ["fma"], "seeds": seeds})
+    assert more_seeds(study, asked) == all_of_them
+    assert more_seeds(study, asked)[: len(train_seeds(study))] == train_seeds(study)

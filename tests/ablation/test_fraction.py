@@ -1,0 +1,347 @@
+"""Fractional designs: known ones, the resolution they promise, and what they cannot tell apart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from itertools import chain, combinations
+
+import numpy as np
+import pytest
+
+from ablate.ablation.fraction import (
+    NO_ALIASES,
+    Effect,
+    Fraction,
+    alias_lines,
+    alias_structure,
+    aliases_of,
+    make_fraction,
+)
+from ablate.errors import ParameterError
+
+LETTERS = "ABCDEFGHIJK"
+PARTS = ("st", "fma", "layers", "noise")
+
+every_design = pytest.mark.parametrize(
+    ("k", "asked"), [(k, asked) for k in range(3, 12) for asked in (3, 4, 5)]
+)
+
+
+def lettered(k: int, asked: int) -> Fraction:
+    return make_fraction(LETTERS[:k], asked)
+
+
+def pattern_of(words: Iterable[Iterable[str]]) -> dict[int, int]:
+    """How many words there are of each length."""
+    lengths = [len(list(word)) for word in words]
+    return {length: lengths.count(length) for length in sorted(set(lengths))}
+
+
+def signs(design: Fraction) -> np.ndarray:
+    """`[runs, factors]`, of 1 and -1."""
+    return np.where(np.array(design.runs), 1, -1)
+
+
+def contrast(design: Fraction, effect: Effect) -> np.ndarray:
+    columns = [design.factors.index(name) for name in effect]
+    return signs(design)[:, columns].prod(axis=1)
+
+
+def effects_up_to(design: Fraction, order: int) -> list[Effect]:
+    sizes = (combinations(design.factors, size) for size in range(1, order + 1))
+    return list(chain.from_iterable(sizes))
+
+
+# Sizes and resolutions as in the table of Box, Hunter and Hunter 2005 (chapter 6), patterns of 16
+# and 32 runs as in the catalogue of Chen, Sun and Wu 1993 (International Statistical Review 61).
+@pytest.mark.parametrize(
+    ("k", "asked", "runs", "resolution", "pattern"),
+    [
+        (3, 3, 4, 3, {3: 1}),
+        (4, 3, 8, 4, {4: 1}),
+        (4, 4, 8, 4, {4: 1}),
+        (5, 3, 8, 3, {3: 2, 4: 1}),
+        (5, 4, 16, 5, {5: 1}),
+        (5, 5, 16, 5, {5: 1}),
+        (6, 3, 8, 3, {3: 4, 4: 3}),
+        (6, 4, 16, 4, {4: 3}),
+        (6, 5, 32, 6, {6: 1}),
+        (7, 3, 8, 3, {3: 7, 4: 7, 7: 1}),
+        (7, 4, 16, 4, {4: 7}),
+        (7, 5, 64, 7, {7: 1}),
+        (8, 3, 16, 4, {4: 14, 8: 1}),
+        (8, 4, 16, 4, {4: 14, 8: 1}),
+        (8, 5, 64, 5, {5: 2, 6: 1}),
+        (9, 3, 16, 3, {3: 4, 4: 14, 5: 8, 7: 4, 8: 1}),
+        (9, 4, 32, 4, {4: 6, 5: 8, 8: 1}),
+        (9, 5, 128, 6, {6: 3}),
+        (10, 3, 16, 3, {3: 8, 4: 18, 5: 16, 6: 8, 7: 8, 8: 5}),
+        (10, 4, 32, 4, {4: 10, 5: 16, 8: 5}),
+        (10, 5, 128, 5, {5: 3, 6: 3, 7: 1}),
+        (11, 3, 16, 3, {3: 12, 4: 26, 5: 28, 6: 24, 7: 20, 8: 13, 9: 4}),
+        (11, 4, 32, 4, {4: 25, 6: 27, 8: 10, 10: 1}),
+        (11, 5, 128, 5, {5: 6, 6: 6, 7: 2, 8: 1}),
+    ],
+)
+def test_known_designs(
+    k: int, asked: int, runs: int, resolution: int, pattern: dict[int, int]
+) -> None:
+    design = lettered(k, asked)
+    assert (design.n_runs, design.resolution) == (runs, resolution)
+    assert pattern_of(design.words) == pattern
+
+
+@pytest.mark.parametrize(
+    ("k", "asked", "generators"),
+    [
+        (3, 3, ["C = A B"]),
+        (4, 4, ["D = A B C"]),
+        (5, 5, ["E = A B C D"]),
+        (7, 3, ["D = A B", "E = A C", "F = B C", "G = A B C"]),
+        (8, 4, ["E = A B C", "F = A B D", "G = A C D", "H = B C D"]),
+    ],
+)
+def test_generators_of_the_textbooks(k: int, asked: int, generators: list[str]) -> None:
+    assert list(lettered(k, asked).generators) == generators
+
+
+@pytest.mark.parametrize(("k", "asked"), [(3, 4), (3, 5), (4, 5)])
+def test_a_full_factorial_where_no_fraction_will_do(k: int, asked: int) -> None:
+    design = lettered(k, asked)
+    assert (design.n_runs, design.generators, design.words) == (2**k, (), ())
+    assert design.resolution is None
+    assert len(set(design.runs)) == 2**k
+    assert alias_lines(design) == [NO_ALIASES]
+
+
+def test_a_half_fraction_to_the_letter() -> None:
+    assert make_fraction(["st", "fma", "layers"], 3) == Fraction(
+        factors=("st", "fma", "layers"),
+        generators=("layers = st fma",),
+        words=(("st", "fma", "layers"),),
+        resolution=3,
+        runs=(
+            (False, False, True),
+            (True, False, False),
+            (False, True, False),
+            (True, True, True),
+        ),
+    )
+
+
+@every_design
+def test_columns_are_balanced_and_orthogonal(k: int, asked: int) -> None:
+    table = signs(lettered(k, asked))
+    assert table.sum(axis=0).tolist() == [0] * k
+    assert (table.T @ table == len(table) * np.eye(k)).all()
+
+
+@every_design
+def test_standard_order_ends_with_every_factor_high(k: int, asked: int) -> None:
+    design = lettered(k, asked)
+    n_basic = k - len(design.generators)
+    numbers = [
+        sum(high << place for place, high in enumerate(run[:n_basic])) for run in design.runs
+    ]
+    assert numbers == list(range(2**n_basic))
+    assert all(design.runs[-1])
+
+
+@every_design
+def test_generators_say_how_the_runs_are_set(k: int, asked: int) -> None:
+    design = lettered(k, asked)
+    for generator in design.generators:
+        follower, basic = generator.split(" = ")
+        assert (contrast(design, (follower,)) == contrast(design, tuple(basic.split()))).all()
+
+
+@every_design
+def test_words_are_all_products_that_never_change(k: int, asked: int) -> None:
+    design = lettered(k, asked)
+    constant = [
+        product for product in effects_up_to(design, k) if (contrast(design, product) == 1).all()
+    ]
+    # By length and then by the factors' order, as combinations come.
+    assert list(design.words) == constant
+    assert len(constant) == 2**k / design.n_runs - 1
+    assert design.resolution == (len(constant[0]) if constant else None)
+    assert design.resolution is None or design.resolution >= asked
+
+
+@pytest.mark.parametrize(("k", "asked"), [(k, asked) for k in range(3, 10) for asked in (3, 4, 5)])
+def test_no_smaller_design_and_none_of_less_aberration(k: int, asked: int) -> None:
+    """Every set of generators is tried, without the shortcuts of the search."""
+    design = lettered(k, asked)
+    n_basic = k - len(design.generators)
+    for size in range(2, n_basic + 1 if design.generators else n_basic):
+        interactions = [
+            frozenset(one)
+            for order in range(2, size + 1)
+            for one in combinations(LETTERS[:size], order)
+        ]
+        patterns = []
+        for chosen in combinations(interactions, k - size):
+            words = [frozenset[str]()]
+            for letter, generator in zip(LETTERS[size:k], chosen, strict=True):
+                words += [word ^ generator ^ {letter} for word in words]
+            lengths = [len(word) for word in words[1:]]
+            if min(lengths) >= asked:
+                patterns.append([lengths.count(length) for length in range(1, k + 1)])
+        if size < n_basic:
+            assert patterns == []
+        else:
+            lengths = [len(word) for word in design.words]
+            assert min(patterns) == [lengths.count(length) for length in range(1, k + 1)]
+
+
+@every_design
+def test_contrasts_are_equal_where_effects_are_aliased_and_else_orthogonal(
+    k: int, asked: int
+) -> None:
+    design = lettered(k, asked)
+    effects = effects_up_to(design, 2)
+    columns = np.column_stack([contrast(design, effect) for effect in effects])
+    products = columns.T @ columns
+    structure = alias_structure(design)
+    assert list(structure) == effects
+    for row, effect in enumerate(effects):
+        same = [effects[other] for other in np.flatnonzero(products[row] == design.n_runs)]
+        assert list(structure[effect]) == [other for other in same if other != effect]
+    assert set(np.unique(products)) <= {0, design.n_runs}
+
+
+@pytest.mark.parametrize("asked", [3, 4, 5])
+def test_aliases_of_higher_order(asked: int) -> None:
+    design = lettered(6, asked)
+    effects = effects_up_to(design, 3)
+    for effect, aliases in alias_structure(design, effects, highest_order=3).items():
+        same = [
+            other
+            for other in effects
+            if other != effect and (contrast(design, other) == contrast(design, effect)).all()
+        ]
+        assert list(aliases) == same
+
+
+def test_what_a_resolution_promises() -> None:
+    for k in range(3, 12):
+        for asked in (3, 4, 5):
+            structure = alias_structure(lettered(k, asked))
+            orders = {
+                (len(effect), len(other)) for effect in structure for other in structure[effect]
+            }
+            allowed = {3: {(1, 2), (2, 1), (2, 2)}, 4: {(2, 2)}, 5: set()}
+            assert orders <= allowed[asked]
+
+
+def test_aliases_of_one_effect() -> None:
+    design = make_fraction(PARTS, 4)
+    assert aliases_of(design, ("fma",)) == ()
+    assert aliases_of(design, ("fma",), highest_order=3) == (("st", "layers", "noise"),)
+    assert aliases_of(design, ("fma", "st")) == (("layers", "noise"),)
+    assert aliases_of(design, ("layers", "st", "fma")) == (("noise",),)
+    # A word is aliased with the mean, which is no effect.
+    assert aliases_of(design, PARTS, highest_order=4) == ()
+
+
+def test_alias_structure_of_some_effects_names_them_in_the_factors_order() -> None:
+    structure = alias_structure(make_fraction(PARTS, 4), [("noise", "st"), ("fma",)])
+    assert list(structure.items()) == [(("st", "noise"), (("fma", "layers"),)), (("fma",), ())]
+    assert alias_structure(make_fraction(PARTS, 4), []) == {}
+
+
+def test_lines_of_a_person() -> None:
+    assert alias_lines(make_fraction(["st", "layers", "fma"], 3)) == [
+        "st = layers * fma",
+        "layers = st * fma",
+        "fma = st * layers",
+    ]
+    assert alias_lines(make_fraction(PARTS, 4)) == [
+        "st * fma = layers * noise",
+        "st * layers = fma * noise",
+        "st * noise = fma * layers",
+    ]
+    assert alias_lines(lettered(5, 5)) == [
+        "no aliases among main effects and two-factor interactions"
+    ]
+
+
+@every_design
+def test_lines_hold_each_aliased_effect_once(k: int, asked: int) -> None:
+    design = lettered(k, asked)
+    said = [one for line in alias_lines(design) for one in line.split(" = ")]
+    aliased = [" * ".join(one) for one, others in alias_structure(design).items() if others]
+    assert sorted(said) == sorted(aliased or [NO_ALIASES])
+
+
+def test_names_change_nothing_but_the_names() -> None:
+    letters, parts = lettered(4, 4), make_fraction(PARTS, 4)
+    assert parts.runs == letters.runs
+    assert parts.generators == ("noise = st fma layers",)
+    assert make_fraction(PARTS[::-1], 4).generators == ("st = noise layers fma",)
+
+
+def test_another_process_makes_the_same_design() -> None:
+    code = (
+        "from ablate.ablation.fraction import alias_lines, make_fraction\n"
+        "for asked in (3, 4, 5):\n"
+        f"    design = make_fraction('{LETTERS}', asked)\n"
+        "    print(design, alias_lines(design))"
+    )
+    designs = [lettered(11, asked) for asked in (3, 4, 5)]
+    here = [f"{design} {alias_lines(design)}" for design in designs]
+    for seed in ("1", "2"):  # of the hashes, by which sets are ordered
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        )
+        assert result.stdout.splitlines() == here
+
+
+def test_every_design_takes_less_than_a_second() -> None:
+    start = time.process_time()
+    for k in range(3, 12):
+        for asked in (3, 4, 5):
+            lettered(k, asked)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("factors", "resolution", "message"),
+    [
+        ("AB", 3, "factors: a fraction needs 3 to 11, got 2. Add some."),
+        ("", 3, "factors: a fraction needs 3 to 11, got 0. Add some."),
+        ("ABCDEFGHIJKL", 3, "factors: a fraction needs 3 to 11, got 12. Hold some fixed."),
+        (("st", "fma", "st"), 3, "factors: names must differ, got 'st' twice. Rename one."),
+        ("ABCD", 2, "resolution: must be 3, 4 or 5, got 2. Take one of them."),
+        ("ABCD", 6, "resolution: must be 3, 4 or 5, got 6. Take one of them."),
+    ],
+)
+def test_messages_of_a_design(factors: str, resolution: int, message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        make_fraction(factors, resolution)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("effect", "message"),
+    [
+        (("layer",), "effect: unknown factor, got 'layer'. Did you mean layers?"),
+        (("st", "x"), "effect: unknown factor, got 'x'. Known: st, fma, layers, noise."),
+        (("st", "st"), "effect: needs one factor or more, each once, got st * st. Name each once."),
+        ((), "effect: needs one factor or more, each once, got none. Name each once."),
+    ],
+)
+def test_messages_of_an_effect(effect: Effect, message: str) -> None:
+    design = make_fraction(PARTS, 4)
+    for ask in (lambda: aliases_of(design, effect), lambda: alias_structure(design, [effect])):
+        with pytest.raises(ParameterError) as error:
+            ask()
+        assert str(error.value) == message
