@@ -13,6 +13,8 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
+CELL = ("cell", "pair")
+"""Of an ablation alone."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
@@ -25,7 +27,8 @@ _ALIASES = {"trial": "number", "attempts": "attempt"}
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The rows, flat and in the record's order: what a frame, a sort and `--json` name parts by.
 
-    Columns, in this order: number, state, attempt (how often it was begun); every metric (an
+    Columns, in this order: number, state, attempt (how often it was begun); of an ablation cell and
+    pair (place of its seed, from 0); every metric (an
     objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
     peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
@@ -48,6 +51,8 @@ def _flat_row(
             objective.metric: value for objective, value in zip(objectives, row.values, strict=True)
         }
     flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
+    if row.cell is not None:
+        flat |= {"cell": row.cell, "pair": row.pair}
     for key, value in row.params.items():
         flat |= flat_param(PARAM + key, value)
     if row.failure is not None:
@@ -91,10 +96,11 @@ def column_order(
     """Every column of these flat rows, objectives first among the metrics, parameters by name."""
     found = dict.fromkeys(name for row in rows for name in row)
     metrics = [objective.metric for objective in objectives]
-    fixed = {*LEADING, *TRAILING, *metrics}
+    fixed = {*LEADING, *CELL, *TRAILING, *metrics}
+    cell = [name for name in CELL if name in found]
     others = [name for name in found if name not in fixed and not name.startswith(PARAM)]
     params = sorted(name for name in found if name.startswith(PARAM))
-    return [*LEADING, *dict.fromkeys(metrics), *others, *params, *TRAILING]
+    return [*LEADING, *cell, *dict.fromkeys(metrics), *others, *params, *TRAILING]
 
 
 def find_column(name: str, columns: Sequence[str], option: str) -> str:

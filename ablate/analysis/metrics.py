@@ -10,7 +10,7 @@ import re
 
 SPLITS = {"val": "validation", "test": "test"}
 _ACCURACY = re.compile(
-    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen|_unseen)?"
+    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen)?"
     r"|accuracy\.(?P<kind>.+))"
 )
 

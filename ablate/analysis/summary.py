@@ -67,6 +67,8 @@ class StatusInfo:
         commit: of the code that last drove it, None where that was in no repository; dirty:
             whether files were changed since.
         marks: what has to be said beside the numbers.
+        cells: of an ablation; None of a search; pairs: of seeds at which all cells have ended, and
+            of all.
     """
 
     study: str
@@ -89,6 +91,8 @@ class StatusInfo:
     commit: str | None
     dirty: bool
     marks: tuple[str, ...]
+    cells: int | None = None
+    pairs: tuple[int, int] = (0, 0)
 
     @property
     def terminal(self) -> int:
@@ -138,7 +142,16 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         commit=git.get("commit"),
         dirty=bool(git.get("dirty")),
         marks=result_marks(record),
+        cells=None if record.design is None else len(record.design["cells"]),
+        pairs=_pairs(record),
     )
+
+
+def _pairs(record: StudyRecord) -> tuple[int, int]:
+    """Seeds at which all cells have ended, and seeds."""
+    left = {row.pair for row in record.rows if row.state not in TERMINAL}
+    there = {row.pair for row in record.rows if row.pair is not None}
+    return len(there - left), len(there)
 
 
 def complete_values(rows: Sequence[RowRecord]) -> list[tuple[float, ...]]:

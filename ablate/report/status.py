@@ -31,14 +31,18 @@ def status_table(info: StatusInfo) -> Table:
     table.show_header = False
     counts = ", ".join(f"{count} {state.lower()}" for state, count in info.counts.items() if count)
     table.add_row("trials", counts or "none begun")
-    for best in info.best:
+    if info.cells is not None:
+        ended, seeds = info.pairs
+        table.add_row("ablation", f"{info.cells} cells, {ended} of {seeds} seeds ended in all")
+    for best in info.best if info.cells is None else ():
         label = metric_label(best.metric)
         table.add_row(
             escape(f"best {label if label == best.metric else label.lower()}"),
             f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} "
             f"(trial {best.number})",
         )
-    table.add_row("hypervolume", _hypervolume_text(info))
+    if info.cells is None:
+        table.add_row("hypervolume", _hypervolume_text(info))
     table.add_row("rate", _rate_text(info))
     table.add_row("cost", _cost_text(info))
     limits = _limits_text(info)
@@ -82,6 +86,9 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         ],
         "hypervolume": info.hypervolume,
         "reference_point": None if reference is None else list(reference),
+        "cells": info.cells,
+        "seeds_ended": info.pairs[0],
+        "seeds": info.pairs[1],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,
         "gpu_hours": account.gpu_hours,

@@ -17,7 +17,6 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.report.cells import metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
-    duration_text,
     gain_text,
     json_value,
     metric_text,
@@ -26,7 +25,6 @@ from ablate.report.numbers import (
 )
 
 if TYPE_CHECKING:
-    from ablate.dry_run import DryRun
     from ablate.finetune.model.build import LayerInfo
 
 REFERENCE_LABELS = {"baseline": "baseline", "plain": "plain finetune"}
@@ -120,23 +118,6 @@ def layers_rows(layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
     return [
         {"name": layer.name, "module": layer.module, "shape": list(layer.shape)} for layer in layers
     ]
-
-
-def estimate_text(info: DryRun) -> str:
-    """What a study would take, in lines."""
-    trial = info.trial
-    gpus = f", {info.gpus_per_trial:g} GPU each" if info.gpus_per_trial else ""
-    return "\n".join(
-        [
-            f"{info.study}: {info.trials} trials and the plain finetune, {info.parallel} at once"
-            f"{gpus}, on {info.device} in {info.precision}",
-            f"one trial: {duration_text(trial.train_seconds)} of training on "
-            f"{trial.train_images} images, {duration_text(trial.score_seconds)} of scoring on "
-            f"{trial.validation_images}",
-            f"all: {duration_text(info.seconds)} without the baseline, {info.gpu_hours:.2f} GPU "
-            f"hours, {info.disk_bytes / 1e6:.0f} MB of disk",
-        ]
-    )
 
 
 _MEANS = {"families": "mean over families of the mean over types", "types": "mean over types"}

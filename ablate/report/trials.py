@@ -32,8 +32,9 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
     """The record's rows in its order (`select_trials` filters and sorts).
 
     Args:
-        columns: which to show, as `find_column` takes them; none: number, state and objectives,
-            then attempts and costs as far as a row has any to tell of, then all parameters.
+        columns: which to show, as `find_column` takes them; none: number, of an ablation cell and
+            pair, state and objectives, then attempts and costs as far as a row has any to tell of,
+            then all parameters.
 
     Raises:
         ParameterError: if a column is unknown.
@@ -42,7 +43,8 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
     objectives = [objective.metric for objective in record.study.objectives]
     there = column_order(flat, record.study.objectives)
     shown = [find_column(name, there, "columns") for name in columns]
-    shown = shown or ["number", "state", *objectives, *_telling(flat)]
+    cell = [name for name in ("cell", "pair") if name in there]
+    shown = shown or ["number", *cell, "state", *objectives, *_telling(flat)]
     captions = [*result_marks(record)]
     if any(map(is_accuracy, shown)):
         captions.insert(0, "accuracies in %, on the validation split")

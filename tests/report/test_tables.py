@@ -11,8 +11,8 @@ from printed_tables import RECORD, lines, strict
 from ablate.analysis.pareto import pareto_info
 from ablate.dry_run import DryRun
 from ablate.finetune.model.build import describe_layers
+from ablate.report.estimate import estimate_text
 from ablate.report.tables import (
-    estimate_text,
     front_rows,
     front_table,
     layers_rows,

@@ -1,0 +1,201 @@
+"""What the tables of an ablation share: columns of cells, which are the best, and the notes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
+from ablate.analysis.metrics import is_accuracy, short_metric
+from ablate.analysis.pareto import ParetoInfo
+from ablate.report.numbers import count_texts, metric_label
+from ablate.report.paper.cell import Cell
+
+_INTERVALS = {
+    OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
+    OVER_SEEDS: "t over seeds (of new seeds on these images)",
+}
+_ACCURACY_DECIMALS = 1
+_DIGITS = 4
+
+
+def leading_metrics(info: AblationInfo) -> list[str]:
+    """Clean and robust accuracy, as far as they are scored; of a loop of the user's own all."""
+    if not info.families:
+        return list(info.metrics)
+    split = _prefix(info)
+    leading = (f"{split}_clean_accuracy", f"{split}_robust_accuracy")
+    return [metric for metric in leading if metric in info.metrics]
+
+
+def family_metrics(info: AblationInfo) -> list[str]:
+    """The accuracy of each family of the suite."""
+    split = _prefix(info)
+    named = (f"{split}_accuracy.{family}" for family in info.families)
+    return [metric for metric in named if metric in info.metrics]
+
+
+def shown_name(info: AblationInfo, metric: str) -> str:
+    """ "robust" for `val_robust_accuracy`, as the split stands in the notes; a metric of a loop of
+    the user's own by its whole name."""
+    return short_metric(metric) if info.families else metric
+
+
+def metric_words(metric: str) -> str:
+    """ "robust accuracy" for `val_robust_accuracy`; a metric nobody knows as it is."""
+    label = metric_label(metric)
+    return label if label == metric else label.lower()
+
+
+def best_arms(info: AblationInfo, metric: str) -> frozenset[str]:
+    """The arms that are bold: the best mean, and all whose interval overlaps that of the best.
+
+    An arm without an interval has its value for one. Empty where no arm has the metric.
+    """
+    found = {
+        arm.name: arm.estimates[metric]
+        for arm in info.arms
+        if metric in arm.estimates and math.isfinite(arm.estimates[metric].mean)
+    }
+    if not found:
+        return frozenset()
+    means = [one.mean for one in found.values()]
+    best = min(means) if metric in info.minimized else max(means)
+    tops = [_range(one) for one in found.values() if one.mean == best]
+    return frozenset(
+        name
+        for name, one in found.items()
+        if any(_range(one)[0] <= high and low <= _range(one)[1] for low, high in tops)
+    )
+
+
+def metric_cells(info: AblationInfo, metric: str) -> list[Cell]:
+    """A metric of every arm."""
+    best = best_arms(info, metric)
+    return [
+        Cell(
+            estimate=arm.estimates.get(metric, _nothing()),
+            scale=scale(metric),
+            decimals=decimals(metric, _means(info, metric)),
+            is_bold=arm.name in best,
+        )
+        for arm in info.arms
+    ]
+
+
+def difference_cells(info: AblationInfo) -> list[Cell]:
+    """Every arm less the reference, in `info.rank_metric`."""
+    found = []
+    for arm in info.arms:
+        effect = info.to_reference(arm.name, info.rank_metric)
+        if arm.name == info.reference:
+            found.append(Cell("reference"))
+        else:
+            estimate = _nothing() if effect is None else effect.estimate
+            found.append(difference_cell(info, info.rank_metric, estimate))
+    return found
+
+
+def difference_cell(info: AblationInfo, metric: str, estimate: Estimate) -> Cell:
+    """A difference, with as many decimals as its metric has."""
+    return Cell(
+        estimate=estimate,
+        scale=scale(metric),
+        decimals=decimals(metric, _means(info, metric)),
+        is_difference=True,
+    )
+
+
+def scale(metric: str) -> float:
+    """What a number of this metric is multiplied by where a person reads it."""
+    return 100.0 if is_accuracy(metric) else 1.0
+
+
+def decimals(metric: str, values: Iterable[float]) -> int:
+    """Decimals of a column: 1 of percent, else so many that the largest value has four digits."""
+    if is_accuracy(metric):
+        return _ACCURACY_DECIMALS
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    before = math.floor(math.log10(largest)) + 1 if largest else 1
+    return max(0, _DIGITS - before)
+
+
+def runs_text(info: AblationInfo, arm: ArmInfo) -> str:
+    """ "n = 6, 2 failed": seeds, where they are fewer than planned, and runs; else empty."""
+    shown = [*leading_metrics(info), *family_metrics(info)]
+    counts = [arm.estimates[metric].n for metric in shown if metric in arm.estimates]
+    n = min((count for count in counts if count), default=0)
+    fewer = [f"n = {n}"] if n < info.seeds and not arm.is_one_network else []
+    return ", ".join(fewer + ([f"{len(arm.failed)} failed"] if arm.failed else []))
+
+
+def arms_notes(info: AblationInfo) -> list[str]:
+    """What a reader of the arms has to know: split, n, spread, interval, bold, marks."""
+    notes = basis_notes(info, info.metrics)
+    if info.seeds > 1:
+        notes.append(f"mean ± standard deviation over {info.seeds} seeds")
+    else:
+        notes.append("one seed: no standard deviation, no interval")
+    if info.reference:
+        unit = ", in points" if is_accuracy(info.rank_metric) else ""
+        notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
+        pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
+        notes += interval_notes(info, [pair for pair in pairs if pair is not None])
+    bold = "bold: the best"
+    if info.seeds > 1:
+        bold += ", and all whose 95 % interval over seeds overlaps that of the best (no test)"
+    return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
+
+
+def basis_notes(info: AblationInfo | ParetoInfo, metrics: Iterable[str]) -> list[str]:
+    """The split, its images and what robust accuracy is; no line where no metric is an accuracy.
+
+    A training loop of the user's own names split and images itself, if at all.
+    """
+    if not any(map(is_accuracy, metrics)):
+        return []
+    if info.n_images is None:
+        return ["accuracies in %"]
+    counts = count_texts(info.n_images, info.n_corrupted)
+    return [
+        ", ".join([f"{info.split} accuracy in %", *counts, f"robust = mean over {info.mean_over}"])
+    ]
+
+
+def interval_notes(info: AblationInfo, effects: Iterable[Effect]) -> list[str]:
+    """Which intervals the brackets are; no line where there is none."""
+    methods = {effect.estimate.method for effect in effects}
+    said = [text for method, text in _INTERVALS.items() if method in methods]
+    if info.n_images is None and said:
+        said = [OVER_SEEDS]  # a loop of the user's own has no images that are known here
+    return [f"brackets: 95 % interval, {' or '.join(said)}"] if said else []
+
+
+def minimized_notes(info: AblationInfo) -> list[str]:
+    """Which of the metrics are better when less; no line where none is."""
+    less = [metric for metric in info.metrics if metric in info.minimized]
+    return [f"less is better: {', '.join(less)}"] if less else []
+
+
+def fingerprint_text(info: AblationInfo | ParetoInfo) -> str:
+    return f"study {info.study}, fingerprint {info.fingerprint[:12]}"
+
+
+def _prefix(info: AblationInfo) -> str:
+    return "test" if info.split == "test" else "val"
+
+
+def _range(estimate: Estimate) -> tuple[float, float]:
+    if math.isnan(estimate.low):
+        return estimate.mean, estimate.mean
+    return estimate.low, estimate.high
+
+
+def _means(info: AblationInfo, metric: str) -> list[float]:
+    return [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]
+
+
+def _nothing() -> Estimate:
+    return Estimate(math.nan, math.nan, math.nan, math.nan, 0, "none")

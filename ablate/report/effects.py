@@ -1,0 +1,181 @@
+"""What an ablation may claim, for a terminal: the declared contrasts, then the exploratory ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import compress
+
+from rich.table import Table
+from rich.text import Text
+
+from ablate.ablation.effects import ALPHA, Effect
+from ablate.ablation.holm import holm
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.noninferiority import NonInferiority
+from ablate.ablation.permutation import FLIPS
+from ablate.analysis.metrics import is_accuracy
+from ablate.report.arms import (
+    basis_notes,
+    difference_cell,
+    fingerprint_text,
+    interval_notes,
+    leading_metrics,
+    minimized_notes,
+    shown_name,
+)
+from ablate.report.fitted import FittedTable, add_whole_column
+from ablate.report.numbers import MISSING
+
+_FACTORIAL = ("main effect", "interaction")
+_LEAST_SHOWN = 0.0001
+_LEAST_WIDTHS = {"contrast": 20, "on": 8, "verdict": 20}
+
+
+def effects_table(info: AblationInfo) -> FittedTable:
+    """The primary contrasts with what they allow to be claimed; below them the others on clean and
+    robust accuracy, of a training loop of the user's own on all its metrics.
+
+    In a narrow terminal a cell with two numbers has two lines.
+    """
+    return FittedTable((_effects_table(info, gap=" "), _effects_table(info, gap="\n")))
+
+
+def _effects_table(info: AblationInfo, gap: str) -> Table:
+    primary = _ordered(info.primary)
+    shown = leading_metrics(info)
+    others = _ordered([one for one in info.effects if not one.primary and one.metric in shown])
+    declared = [_cells(info, effect, gap) for effect in primary]
+    explored = [_cells(info, effect, gap) for effect in others]
+    table = Table(
+        title=Text(_title(info, len(primary), len(others))),
+        caption=Text("\n".join(_notes(info, [*primary, *others]))),
+        caption_justify="left",
+    )
+    p = f"p{gap}(adjusted)" if primary else "p"
+    headings = ("contrast", "on", "difference", "n", p, "verdict", "kept")
+    columns = list(zip(*declared, *explored, strict=True)) or [()] * len(headings)
+    used = [any(column) or not column for column in columns]
+    for heading, column in compress(zip(headings, columns, strict=True), used):
+        if heading in _LEAST_WIDTHS:
+            # In the wide form a cell is folded only so far: then its table takes the narrow one.
+            longest = max(map(len, column), default=0)
+            least = min(_LEAST_WIDTHS[heading], longest) if gap == " " else None
+            table.add_column(heading, overflow="fold", min_width=least)
+        else:
+            add_whole_column(table, heading, column)
+    for cells in declared:
+        table.add_row(*map(Text, compress(cells, used)))
+    table.add_section()
+    for cells in explored:
+        table.add_row(*map(Text, compress(cells, used)), style="dim")
+    return table
+
+
+def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
+    """One a column; empty where there is nothing to say."""
+    n, p, kept = effect.estimate.n, p_text(effect.p), ""
+    if effect.primary:
+        p += f" ({p_text(effect.p_adjusted)})"
+        kept = _kept_text(_kept_of(info, effect.contrast))
+    printed = difference_cell(info, effect.metric, effect.estimate).printed
+    return [
+        effect.contrast,
+        shown_name(info, effect.metric),
+        printed.replace(" [", f"{gap}["),
+        str(n) if n < info.seeds else "",
+        p.replace(" (", f"{gap}("),
+        _verdict_text(info, effect),
+        kept.replace(" (", f"{gap}("),
+    ]
+
+
+def p_text(p: float | None) -> str:
+    """ ".0078" and "1"; two digits, more where they would lie on the other side of .05; "-" where
+    there is no test."""
+    if p is None or math.isnan(p):
+        return MISSING
+    if p < _LEAST_SHOWN:
+        return "<.0001"
+    text = ""
+    for digits in (2, 3, 4, 6):
+        text = f"{p:.{digits}g}"
+        if (float(text) < ALPHA) == (p < ALPHA):
+            break
+    return text.removeprefix("0")
+
+
+def _ordered(effects: Sequence[Effect]) -> list[Effect]:
+    """Effects of factors first, else as the design has them."""
+    return sorted(effects, key=lambda effect: effect.kind not in _FACTORIAL)
+
+
+def _verdict_text(info: AblationInfo, effect: Effect) -> str:
+    if effect.verdict != "too few seeds":
+        return effect.verdict
+    # Holm's p grows with every p, so with all at their least it is at its own.
+    least = holm([one.least_p for one in info.primary])[info.primary.index(effect)]
+    reason = "" if math.isnan(least) else f": the least adjusted p is {p_text(least)}"
+    return f"{effect.verdict}{reason}"
+
+
+def _kept_of(info: AblationInfo, contrast: str) -> NonInferiority | None:
+    """Of the metric that a margin is declared for."""
+    kept = (one.kept for one in info.effects if one.contrast == contrast)
+    return next((one for one in kept if one is not None), None)
+
+
+def _kept_text(kept: NonInferiority | None) -> str:
+    if kept is None:
+        return ""
+    if kept.kept is None:
+        return "not shown (no interval)"
+    return f"{'yes' if kept.kept else 'not shown'} (p {p_text(kept.p)})"
+
+
+def _title(info: AblationInfo, primary: int, others: int) -> str:
+    declared = f"{_count(primary, 'primary contrast')}, " if primary else ""
+    return f"{info.study}: {declared}{_count(others, 'exploratory effect')}"
+
+
+def _notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
+    notes = basis_notes(info, [effect.metric for effect in shown])
+    if notes:
+        notes.append("differences of accuracies in points")
+    notes += interval_notes(info, shown)
+    tested = [effect for effect in shown if effect.estimate.n]
+    if tested:
+        notes.append(_test_note(info, tested))
+    if info.primary:
+        count = _count(len(info.primary), "primary contrast")
+        notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
+        notes += _margin_notes(info)
+    else:
+        notes.append("no contrast was declared primary: all is exploratory, and claims nothing")
+    notes += minimized_notes(info)
+    if info.aliases:
+        notes.append(f"aliases: {'; '.join(info.aliases)}")
+    return [*notes, *info.marks, fingerprint_text(info)]
+
+
+def _test_note(info: AblationInfo, tested: Sequence[Effect]) -> str:
+    most = max(tested, key=lambda effect: effect.estimate.n)
+    is_exact = all(effect.is_exact for effect in tested)
+    how = "exact" if is_exact else f"{FLIPS:,} sign vectors drawn"
+    images = "" if info.n_images is None else " on these images,"
+    least = f"the least of {_count(most.estimate.n, 'seed')} is {p_text(most.least_p)}"
+    return f"p: sign-flip test over seeds,{images} {how}; {least}"
+
+
+def _margin_notes(info: AblationInfo) -> list[str]:
+    declared = next((one for one in info.effects if one.kept is not None), None)
+    if declared is None or declared.kept is None:
+        return []
+    metric, margin = declared.metric, declared.kept.margin
+    lost = f"{100 * margin:g} points" if is_accuracy(metric) else f"{margin:g}"
+    bound = f"{shown_name(info, metric)} is worse by less than {lost}, at the interval's bound"
+    return [f"kept: {bound}; p is one-sided and not adjusted"]
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)

@@ -1,0 +1,52 @@
+"""What a study would take, in lines, and for an ablation what it would run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.report.numbers import duration_text, param_text, short_names
+
+if TYPE_CHECKING:
+    from ablate.dry_run import DryRun, PlannedAblation
+
+
+def estimate_text(info: DryRun) -> str:
+    """What a study would take, in lines; an ablation's cells first."""
+    trial = info.trial
+    gpus = f", {info.gpus_per_trial:g} GPU each" if info.gpus_per_trial else ""
+    plan = info.ablation
+    lines = [] if plan is None else _design_lines(plan)
+    rows = f"{info.trials} trials and the plain finetune"
+    if plan is not None:
+        rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds)"
+        if plan.tuning_trials:
+            rows += f" after {plan.tuning_trials} trials of tuning"
+    lines.append(
+        f"{info.study}: {rows}, {info.parallel} at once{gpus}, on {info.device} in {info.precision}"
+    )
+    if plan is None:
+        lines.append(
+            f"one trial: {duration_text(trial.train_seconds)} of training on "
+            f"{trial.train_images} images, {duration_text(trial.score_seconds)} of scoring on "
+            f"{trial.validation_images}"
+        )
+    lines.append(
+        f"all: {duration_text(info.seconds)} without the baseline, {info.gpu_hours:.2f} GPU "
+        f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
+    )
+    return "\n".join(lines)
+
+
+def _design_lines(plan: PlannedAblation) -> list[str]:
+    """A line a cell, then what is compared."""
+    keys = sorted({key for cell in plan.cells for key in cell.differs})
+    short = short_names(keys)
+    width = max((len(cell.name) for cell in plan.cells), default=0)
+    lines = [f"design {plan.design}: {len(plan.cells)} cells"]
+    for cell in plan.cells:
+        values = "; ".join(f"{short[key]} {param_text(cell.differs[key])}" for key in cell.differs)
+        seconds = duration_text(cell.seconds)
+        lines.append(f"  {cell.name:{width}}  {seconds:>10} a run  {values or 'as the study'}")
+    lines += [f"  {line}" for line in plan.aliases]
+    lines += [f"primary: {claim}" for claim in plan.claims]
+    return lines + [f"note: {note}" for note in plan.notes]

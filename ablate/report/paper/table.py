@@ -1,0 +1,149 @@
+"""The table of a paper: of an ablation its arms, of a search its front."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.intervals import NONE, Estimate
+from ablate.analysis.metrics import is_accuracy, short_metric
+from ablate.analysis.pareto import ParetoInfo
+from ablate.report.arms import (
+    arms_notes,
+    basis_notes,
+    decimals,
+    difference_cells,
+    family_metrics,
+    fingerprint_text,
+    leading_metrics,
+    metric_cells,
+    runs_text,
+    scale,
+    shown_name,
+)
+from ablate.report.numbers import metric_label
+from ablate.report.paper.cell import Cell
+from ablate.report.tables import REFERENCE_LABELS
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of a column.
+
+    Attributes:
+        text: as a person reads it.
+        key: as a program does: the metric's name.
+        is_text: whether the column's cells have no numbers.
+    """
+
+    text: str
+    key: str
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table that every format writes.
+
+    Attributes:
+        name: of the study.
+        title: what it asks, and of what.
+        headings: the first is of the names of the rows.
+        rows: as many cells each as there are headings.
+        notes: what a reader has to know, a sentence each.
+    """
+
+    name: str
+    title: str
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...]
+
+
+def arms_paper_table(info: AblationInfo) -> PaperTable:
+    """A row an arm: clean accuracy, each family, their mean, and the difference to the reference.
+
+    Of a training loop of the user's own all its metrics.
+    """
+    leading, families = leading_metrics(info), family_metrics(info)
+    metrics = [*leading[:1], *families, *leading[1:]] if families else leading
+    headings = [Heading("Arm", "arm", is_text=True)]
+    headings += [Heading(_heading(metric, shown_name(info, metric)), metric) for metric in metrics]
+    columns = [[Cell(arm.name) for arm in info.arms]]
+    columns += [metric_cells(info, metric) for metric in metrics]
+    if info.reference:
+        key = f"{info.rank_metric} - {info.reference}"
+        headings.append(Heading(f"Difference to {info.reference}", key))
+        columns.append(difference_cells(info))
+    runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
+    return PaperTable(
+        name=info.study,
+        title=_title(info.question, info.subject),
+        headings=tuple(headings),
+        rows=tuple(zip(*columns, strict=True)),
+        notes=(*arms_notes(info), *runs),
+    )
+
+
+def front_paper_table(info: ParetoInfo) -> PaperTable:
+    """Baseline, plain finetune, then the front: each objective, and its gain over the baseline.
+
+    Nothing has a spread: a search trains each trial once.
+    """
+    rows = [
+        (label, "", info.references[name])
+        for name, label in REFERENCE_LABELS.items()
+        if name in info.references
+    ]
+    rows += [(f"trial {point.number}", point.loss_terms, point.values) for point in info.front]
+    headings = [Heading("Trial", "trial", is_text=True)]
+    columns = [[Cell(name) for name, _, _ in rows]]
+    if any(terms for _, terms, _ in rows):
+        headings.append(Heading("Loss terms", "loss_terms", is_text=True))
+        columns.append([Cell(terms) for _, terms, _ in rows])
+    for place, metric in enumerate(objective.metric for objective in info.objectives):
+        values = [values[place] for _, _, values in rows]
+        empty = Cell(scale=scale(metric), decimals=decimals(metric, values))
+        name = metric if info.n_images is None else short_metric(metric)
+        headings.append(Heading(_heading(metric, name), metric))
+        columns.append([replace(empty, estimate=_single(value)) for value in values])
+        if "baseline" in info.references and is_accuracy(metric):
+            headings.append(Heading("Gain", f"{metric} - baseline"))
+            gains = [info.gains(values)[place] for _, _, values in rows[1:]]
+            empty = replace(empty, is_difference=True)
+            columns.append([empty, *(replace(empty, estimate=_single(gain)) for gain in gains)])
+    return PaperTable(
+        name=info.study,
+        title=_title(info.question, info.subject),
+        headings=tuple(headings),
+        rows=tuple(zip(*columns, strict=True)),
+        notes=tuple(_front_notes(info)),
+    )
+
+
+def _front_notes(info: ParetoInfo) -> list[str]:
+    metrics = [objective.metric for objective in info.objectives]
+    less = [one.metric for one in info.objectives if one.direction == "minimize"]
+    notes = [f"Pareto front: {len(info.front)} of {len(info.points)} complete trials"]
+    notes += basis_notes(info, metrics)
+    if "baseline" in info.references and any(map(is_accuracy, metrics)):
+        notes.append("gain: over the baseline, in points")
+    if less:
+        notes.append(f"less is better: {', '.join(less)}")
+    return [*notes, f"single seed ({info.seed})", *info.marks, fingerprint_text(info)]
+
+
+def _heading(metric: str, name: str) -> str:
+    """ "Robust (%)" of an accuracy named "robust"; a name of the user's own as it is."""
+    if not is_accuracy(metric):
+        return metric_label(metric)
+    return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
+
+
+def _title(question: str, subject: str) -> str:
+    return f"{question} ({subject})" if question else subject
+
+
+def _single(value: float) -> Estimate:
+    return Estimate(value, math.nan, math.nan, math.nan, int(math.isfinite(value)), NONE)

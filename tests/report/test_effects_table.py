@@ -1,0 +1,148 @@
+"""What an ablation may claim, as it is printed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from example_ablations import (
+    NOTHING,
+    example_ablation,
+    example_effect,
+    factorial_ablation,
+    kept,
+    own_loop_ablation,
+)
+from printed_ablations import row, said
+from printed_tables import lines
+
+from ablate.ablation.intervals import OVER_SEEDS
+from ablate.report.effects import effects_table, p_text
+
+
+def test_primary_contrasts_with_what_they_allow() -> None:
+    table = effects_table(example_ablation())
+    printed = lines(table)
+    assert printed[0] == "example: 2 primary contrasts, 4 exploratory effects"
+    assert "contrast on difference p (adjusted) verdict kept" in printed
+    first = "DA - plain robust +14.5 [+12.5, +16.5] .062 (.062) not shown not shown (p .4)"
+    second = "FMA - plain robust +16.3 [+14.3, +18.3] .0078 (.016) better yes (p .0039)"
+    third = "baseline - plain robust -1.0 [-3.0, +1.0] .0078 exploratory"
+    assert [printed.index(line) for line in (first, second)] == [4, 5]
+    assert printed.index(third) == 7
+    assert "FMA - plain clean -0.5 [-2.5, +1.5] .0078 exploratory" in printed
+    assert not any("noise" in line for line in printed)
+
+
+def test_what_stands_under_the_effects() -> None:
+    text = said(effects_table(example_ablation()))
+    for note in (
+        "validation accuracy in %, n = 359 images",
+        "differences of accuracies in points",
+        "brackets: 95 % interval, t over seeds and images (of new seeds on new images)",
+        "p: sign-flip test over seeds, on these images, exact; the least of 8 seeds is .0078",
+        "adjusted: Holm over 2 primary contrasts; a claim needs less than .05",
+        "kept: clean is worse by less than 2 points, at the interval's bound; p is one-sided and "
+        "not adjusted",
+        "study example, fingerprint abc123def456",
+    ):
+        assert note in text
+
+
+def test_intervals_of_both_kinds_are_told() -> None:
+    effects = (
+        example_effect("DA - plain", 0.1),
+        example_effect("FMA - plain", 0.1, method=OVER_SEEDS),
+    )
+    assert (
+        "t over seeds and images (of new seeds on new images) or t over seeds (of new seeds on "
+        "these images)"
+    ) in said(effects_table(example_ablation(effects=effects)))
+
+
+def test_exploratory_only() -> None:
+    effects = (example_effect("DA - plain", 0.1, kept=kept()),)
+    table = effects_table(example_ablation(effects=effects))
+    assert lines(table)[0] == "example: 1 exploratory effect"
+    assert "contrast on difference p verdict" in lines(table)
+    assert "DA - plain robust +10.0 [+8.0, +12.0] .0078 exploratory" in lines(table)
+    text = said(table)
+    assert "no contrast was declared primary: all is exploratory, and claims nothing" in text
+    assert "Holm" not in text
+    assert "kept" not in text
+
+
+def test_too_few_seeds_say_what_they_could_show_at_the_best() -> None:
+    claim = {"p": 0.125, "n": 4, "p_adjusted": 0.25, "verdict": "too few seeds"}
+    effects = (
+        example_effect("DA - plain", 0.1, **claim),
+        example_effect("FMA - plain", 0.1, **claim),
+    )
+    table = effects_table(example_ablation(effects=effects, seeds=4))
+    assert row(table, "DA - plain").endswith(".12 (.25) too few seeds: the least adjusted p is .25")
+    nothing = replace(
+        effects[0], estimate=NOTHING, p=math.nan, least_p=math.nan, p_adjusted=math.nan
+    )
+    table = effects_table(example_ablation(effects=(nothing,), seeds=4))
+    assert row(table, "DA - plain") == "DA - plain robust - 0 - (-) too few seeds"
+    assert "p: sign-flip" not in said(table)
+
+
+def test_the_least_adjusted_p_is_never_above_holms() -> None:
+    effects = (
+        example_effect("DA - plain", 0.1, p_adjusted=0.015625, verdict="better"),
+        example_effect(
+            "FMA - plain", 0.1, n=5, p=0.0625, p_adjusted=0.0625, verdict="too few seeds"
+        ),
+    )
+    table = effects_table(example_ablation(effects=effects))
+    assert row(table, "FMA - plain").endswith(
+        "5 .062 (.062) too few seeds: the least adjusted p is .062"
+    )
+    assert "n" in lines(table)[2].split()
+
+
+def test_kept_without_an_interval_or_of_another_unit() -> None:
+    effects = (
+        example_effect("c - a", 0.08, metric="loss", p_adjusted=0.0078125, verdict="worse"),
+        example_effect("c - a", 2.0, metric="images/s", kept=kept(margin=0.5)),
+        example_effect("b - a", 0.1, metric="loss", p_adjusted=0.0078125, verdict="worse"),
+        example_effect("b - a", 2.0, metric="images/s", kept=replace(kept(), kept=None, p=1.0)),
+    )
+    table = effects_table(own_loop_ablation(effects=effects))
+    assert row(table, "c - a").endswith("worse yes (p .0039)")
+    assert row(table, "b - a").endswith("worse not shown (no interval)")
+    assert "kept: images/s is worse by less than 0.5, at" in said(table)
+    assert "less is better: loss" in said(table)
+
+
+def test_effects_of_factors_come_first() -> None:
+    table = effects_table(factorial_ablation())
+    order = [line for line in lines(table) if "[" in line]
+    assert [line.split(" robust")[0].split(" clean")[0] for line in order] == [
+        "fma", "st", "fma * st", "fma", "with both - with fma, without st",
+    ]  # fmt: skip
+
+
+def test_aliases_stand_under_the_effects() -> None:
+    info = factorial_ablation(aliases=("resolution 3, 4 of 8 runs", "fma = st * layers"))
+    assert "aliases: resolution 3, 4 of 8 runs; fma = st * layers" in said(effects_table(info))
+
+
+def test_drawn_sign_flips_are_told() -> None:
+    effect = example_effect("DA - plain", 0.1, n=20, p=0.00001, least_p=0.00001, is_exact=False)
+    text = said(effects_table(example_ablation(effects=(effect,), seeds=20)))
+    assert "100,000 sign vectors drawn; the least of 20 seeds is <.0001" in text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (None, "-"), (math.nan, "-"), (1.0, "1"), (0.5, ".5"), (0.0078125, ".0078"),
+        (0.00012, ".00012"), (0.00009, "<.0001"), (0.0, "<.0001"), (0.05, ".05"),
+        (0.0499, ".0499"), (0.04996, ".04996"), (0.0499999, ".0499999"), (0.0504, ".05"),
+    ],
+)  # fmt: skip
+def test_a_p_stays_on_its_side_of_alpha(p: float | None, text: str) -> None:
+    assert p_text(p) == text
