@@ -10,7 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.api import enqueue, launch, load_trials, plot_pareto, read, resume
+    from ablate.api import (
+        confirm,
+        enqueue,
+        launch,
+        load_trials,
+        plot_pareto,
+        read,
+        read_ablation,
+        read_confirmation,
+        resume,
+    )
     from ablate.errors import AblateError
     from ablate.evaluating import evaluate
     from ablate.finetune.augment.combined import CombinedAugmentations
@@ -28,6 +38,8 @@ _HOMES = {
     "FeatureTaps": "ablate.finetune.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",
     "TrialContext": "ablate.search.trial.context",
+    "read_ablation": "ablate.api",
+    "confirm": "ablate.api",
     "corrupt": "ablate.robustness.corrupt_images",
     "enqueue": "ablate.api",
     "evaluate": "ablate.evaluating",
@@ -36,6 +48,7 @@ _HOMES = {
     "load_trials": "ablate.api",
     "plot_pareto": "ablate.api",
     "read": "ablate.api",
+    "read_confirmation": "ablate.api",
     "resume": "ablate.api",
     "write_evaluation": "ablate.robustness.evaluation_file",
 }
@@ -47,6 +60,7 @@ __all__ = [
     "FeatureTaps",
     "StabilityLoss",
     "TrialContext",
+    "confirm",
     "corrupt",
     "enqueue",
     "evaluate",
@@ -55,6 +69,8 @@ __all__ = [
     "load_trials",
     "plot_pareto",
     "read",
+    "read_ablation",
+    "read_confirmation",
     "resume",
     "write_evaluation",
 ]

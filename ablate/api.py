@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
@@ -16,11 +16,16 @@ from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle import begin, check_same_study, go_on, shown_folder
 from ablate.locate import Place, locate, place_of_file
 from ablate.running import RunOptions
+from ablate.study.params import needs_plain
 from ablate.study.settings import SearchBudgetSettings
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+
+    from ablate.ablation.confirm import ConfirmInfo
+    from ablate.ablation.info import AblationInfo
+    from ablate.ablation.results import Outcomes
 
 
 def launch(
@@ -69,13 +74,19 @@ def launch(
 
 
 def resume(
-    study: str | Path, *, trials: int | None = None, add: int | None = None, **options: Any
+    study: str | Path,
+    *,
+    trials: int | None = None,
+    add: int | None = None,
+    seeds: int | None = None,
+    **options: Any,
 ) -> StudyRecord:
     """Finish what was begun: rows that were running are adopted, missing ones are added.
 
     Args:
         study: a study file, a run folder, or `URL#NAME`.
         trials: a new total N; add: more rows than before.  Neither: the N it was begun with.
+        seeds: of an ablation, in place of these: a new number of runs of each cell.
         options: see `RunOptions`.
 
     Raises:
@@ -87,6 +98,8 @@ def resume(
     place = locate(str(study))
     ledger = _open(place)
     check_same_study(ledger, place, run)
+    if ledger.head.design is not None or seeds is not None:
+        return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
     total = _total(ledger, trials, add)
     if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
         raise UsageError(
@@ -99,6 +112,29 @@ def resume(
     return go_on(ledger, place, run, total)
 
 
+def _resume_ablation(
+    ledger: Ledger, place: Place, run: RunOptions, seeds: int | None, *, asks_rows: bool
+) -> StudyRecord:
+    settings = ledger.head.study.ablation
+    if settings is None:
+        raise UsageError("--seeds: is of an ablation, got a search. Use --trials or --add.")
+    if asks_rows:
+        raise UsageError(
+            f"study {place.name}: the rows of an ablation are those of its design, got --trials or "
+            f"--add. Ask for more seeds: --seeds {settings.seed_count + 1}."
+        )
+    if seeds is not None and seeds < settings.seed_count:
+        raise UsageError(
+            f"--seeds: must be at least the {settings.seed_count} that are there, got {seeds}. "
+            "Rows are never taken away."
+        )
+    asks_more = seeds is not None and seeds > settings.seed_count
+    if not asks_more and _is_finished(ledger, place):
+        return ledger.read()
+    place.make_folder()
+    return go_on(ledger, place, run, None, seeds=seeds)
+
+
 def read(study: str | Path) -> StudyRecord:
     """A study and its rows, as frozen data, at this moment."""
     ledger = _open(locate(str(study)))
@@ -106,6 +142,78 @@ def read(study: str | Path) -> StudyRecord:
         return ledger.read()
     finally:
         ledger.close()
+
+
+def read_ablation(study: str | Path) -> AblationInfo:
+    """What an ablation, or a confirmation on the test images, says so far: arms and effects.
+
+    Raises:
+        ParameterError: if the study is a search.
+        StudyNotFoundError: if there is no such study.
+    """
+    from ablate.ablation.confirm import is_confirmation
+    from ablate.ablation.info import ablation_info
+
+    record, outcomes, baseline = _read_outcomes(study)
+    split: Literal["val", "test"] = "test" if is_confirmation(record) else "val"
+    return ablation_info(record, outcomes, baseline, split=split)
+
+
+def confirm(
+    study: str | Path,
+    *,
+    seeds: int = 8,
+    trials: Sequence[int] | None = None,
+    suite: str | None = None,
+    severities: Sequence[int] | None = None,
+    **options: Any,
+) -> ConfirmInfo:
+    """Run the front of a search again over fresh seeds, and score it on the test images.
+
+    The ledger of the search keeps that they were opened, when and for what.  Call it again to go
+    on where it was stopped, or with more seeds.
+
+    Args:
+        seeds: K; paired over the front, the plain finetune and combined data augmentation.
+        trials: of the front, these alone; None: all of it.
+        suite, severities: of the test images; None: the search's.
+        options: see `RunOptions`.
+
+    Raises:
+        UsageError: if the study is no search, or was confirmed otherwise before.
+        InfrastructureError: if storage, cluster or workers fail; it can be called again.
+    """
+    from ablate.ablation.confirm import confirm_info
+    from ablate.confirming import confirm_front, confirmation_place
+
+    if seeds < 2:
+        raise UsageError(
+            f"--seeds: a confirmation needs two at least, got {seeds}. With 8 the least two-sided "
+            "p is .0078."
+        )
+    place = locate(str(study))
+    ledger = _open(place)
+    confirm_front(
+        ledger,
+        place,
+        RunOptions(**options),
+        seeds=seeds,
+        trials=trials,
+        suite=suite,
+        severities=severities,
+    )
+    return confirm_info(*_outcomes_at(confirmation_place(place)))
+
+
+def read_confirmation(study: str | Path) -> ConfirmInfo:
+    """What the confirmation of a search says so far.
+
+    Args:
+        study: the confirmation itself, as `runs/NAME/confirm`.
+    """
+    from ablate.ablation.confirm import confirm_info
+
+    return confirm_info(*_read_outcomes(study))
 
 
 def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
@@ -163,6 +271,20 @@ def plot_pareto(study: str | Path) -> Figure:
     return draw(pareto_info(read(study)))
 
 
+def _read_outcomes(study: str | Path) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
+    return _outcomes_at(locate(str(study)))
+
+
+def _outcomes_at(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
+    """A study, and which images its rows and its baseline were right on."""
+    ledger = _open(place)
+    try:
+        outcomes, references = ledger.outcomes()
+        return ledger.read(), outcomes, references.get("baseline", {})
+    finally:
+        ledger.close()
+
+
 def _open(place: Place) -> Ledger:
     if not Ledger.exists(place.url, place.name):
         raise StudyNotFoundError(
@@ -188,6 +310,10 @@ def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
 
 
 def _is_finished(ledger: Ledger, place: Place) -> bool:
+    if place.study is not None and place.study.ablation and ledger.head.study.ablation:
+        asked, begun = place.study.ablation.seed_count, ledger.head.study.ablation.seed_count
+        if asked > begun:
+            return False
     counts = ledger.counts()
     there = sum(counts.values())
     terminal = sum(counts[state] for state in TERMINAL)
@@ -195,8 +321,8 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
         there -= counts["WAITING"]
     elif there < ledger.trials:
         return False
-    needs_plain = ledger.head.study.trainable is None
-    return terminal == there and ("plain" in ledger.references or not needs_plain)
+    has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
+    return terminal == there and has_plain
 
 
 def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ablate import cli_cache, cli_corrupt, cli_evaluate, cli_study
-from ablate.cli_options import json_option, study_argument
+from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_study
+from ablate.cli_options import json_option, run_options, study_argument
 from ablate.errors import AblateError
 from ablate.show import print_result, run_and_show
 
@@ -26,34 +25,6 @@ class _Commands(click.Group):
                 raise
             click.echo(f"ablate: {error}", err=True)
             context.exit(error.exit_code)
-
-
-def _run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.option(
-            "--executor",
-            type=click.Choice(["ray", "inline"]),
-            default="ray",
-            show_default=True,
-            help="ray: trials side by side on Ray Tune; inline: a for-loop in this process.",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="A running cluster, auto or HOST:PORT.  Without it Ray is started here.",
-        ),
-        click.option(
-            "--takeover", is_flag=True, help="Drive it even if another driver seems to be alive."
-        ),
-        click.option(
-            "--accept-environment",
-            is_flag=True,
-            help="Go on although device, precision, threads or torch have changed.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,6 +53,11 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     study = place_of_file(file, overrides).study
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
+    if study.ablation is not None:
+        from ablate.show_ablation import show_check
+
+        show_check(study, file)
+        return
     click.echo(
         f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
         f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
@@ -115,9 +91,12 @@ def schema() -> None:
 )
 @click.option("--resume", "go_on", is_flag=True, help="Go on if the study is begun.")
 @click.option(
-    "--dry-run", is_flag=True, help="Train on one real batch; say runs, time and disk; run nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Train on one real batch; say runs (of an ablation, its cells), time and disk; run "
+    "nothing.",
 )
-@_run_options
+@run_options
 @json_option
 def launch(
     file: Path,
@@ -127,17 +106,17 @@ def launch(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run a study to its end, and draw its front.
+    """Run a study to its end: a search, and draw its front; an ablation, and print its effects.
 
     Ctrl-C stops it within seconds; `ablate resume` goes on.  On a study that is finished it
-    prints the front again.
+    prints the result again.
     """
     from ablate import api
     from ablate.locate import place_of_file
 
     if dry_run:
         from ablate.dry_run import dry_run as estimate
-        from ablate.report.tables import estimate_text
+        from ablate.report.estimate import estimate_text
 
         info = estimate(file, overrides, **options)
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
@@ -155,15 +134,25 @@ def launch(
 @study_argument
 @click.option("--trials", type=int, metavar="N", help="A new total of rows.")
 @click.option("--add", type=int, metavar="K", help="K rows more than before.")
-@_run_options
+@click.option("--seeds", type=int, metavar="K", help="Of an ablation: K runs of each cell.")
+@run_options
 @json_option
-def resume(study: str, trials: int | None, add: int | None, as_json: bool, **options: Any) -> None:
+def resume(
+    study: str,
+    trials: int | None,
+    add: int | None,
+    seeds: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Finish a study that was begun: the rows left running first, then the missing ones."""
     from ablate import api
     from ablate.locate import locate
 
     run_and_show(
-        lambda display: api.resume(study, trials=trials, add=add, progress=display, **options),
+        lambda display: api.resume(
+            study, trials=trials, add=add, seeds=seeds, progress=display, **options
+        ),
         study,
         locate(study).folder,
         as_json=as_json,
@@ -207,6 +196,6 @@ def doctor(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for _module in (cli_study, cli_evaluate, cli_corrupt, cli_cache):
+for _module in (cli_study, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -19,6 +19,35 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How a study is run: of every command that runs one."""
+    options = [
+        click.option(
+            "--executor",
+            type=click.Choice(["ray", "inline"]),
+            default="ray",
+            show_default=True,
+            help="ray: trials side by side on Ray Tune; inline: a for-loop in this process.",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="A running cluster, auto or HOST:PORT.  Without it Ray is started here.",
+        ),
+        click.option(
+            "--takeover", is_flag=True, help="Drive it even if another driver seems to be alive."
+        ),
+        click.option(
+            "--accept-environment",
+            is_flag=True,
+            help="Go on although device, precision, threads or torch have changed.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any]:
     """Callback of an option whose value is several ones between commas.
 

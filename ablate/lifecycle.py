@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ablate.ablating import FoundReference, design_of, find_reference
+from ablate.ablation.cell import Design
+from ablate.ablation.design import more_seeds, planned_rows, train_seeds
+from ablate.ablation.reference import check_reference
 from ablate.errors import FingerprintError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
@@ -17,8 +23,10 @@ from ablate.locate import Place
 from ablate.running import RunOptions, drive_to_end, leased, prepare, running_on
 from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
-from ablate.study.fingerprint import changed_keys, noted_keys, study_fingerprint
+from ablate.study.document import show
+from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
 from ablate.study.settings import Study
+from ablate.tuning import tune_design
 from ablate.vocabulary import names_for
 
 
@@ -31,46 +39,130 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     assert place.study is not None
     assert place.file is not None
     study, base = _for_workers(place.study), place.file.absolute().parent
-    space = parse_space(study, names_for(study.model.name, base))
     text = _without_password(place)
+    if study.ablation is None:
+        return begin_study(place, study, base, text, run)
+    reference = find_reference(study, base)
+    design = design_of(study, base, str(place.file), reference)
+    return begin_study(place, study, base, text, run, design=design, reference=reference)
+
+
+def begin_study(
+    place: Place,
+    study: Study,
+    base: Path,
+    text: str,
+    run: RunOptions,
+    *,
+    design: Design | None = None,
+    reference: FoundReference | None = None,
+    test: Mapping[str, Any] | None = None,
+    parent: str | None = None,
+) -> StudyRecord:
+    """Begin a study and run it to its end.
+
+    Args:
+        study: without its storage.
+        base: absolute folder that its relative paths start from.
+        text: of the study file, without a password.
+        design: of an ablation; None: a search.
+        reference: of an ablation; one that is a trial must be of the same data and training.
+        test: what the test images are scored under, in a confirmation.
+        parent: name of the study that this one belongs to.
+
+    Raises:
+        StudyExistsError: if another driver has begun it meanwhile.
+        FingerprintError: if the reference is a trial of other data or training.
+    """
+    space = parse_space(study, names_for(study.model.name, base))
     identity = secrets.token_hex(4)
-    with running_on(place, study, base, identity, run) as running:
+    planned = [] if design is None else planned_rows(study, design)
+    needs_tuning = study.ablation is not None and study.ablation.tune is not None
+    with running_on(place, study, base, identity, run, test=test) as running:
         prepared = prepare(running, run)
+        sections = study_fingerprint(study, space, prepared.data_digest)
+        if design is not None:
+            sections["design"] = digest_of(design.to_json())
+        if reference is not None and reference.sections is not None:
+            check_reference(study, sections, reference.study, reference.sections)
         head = Head(
             identity=identity,
             study=study,
             text=text,
             space=space.to_json(),
             base=str(base),
-            fingerprint=study_fingerprint(study, space, prepared.data_digest),
+            fingerprint=sections,
             baseline_sha256=prepared.baseline_sha256,
             environment=prepared.environment,
             reference_point=_reference_point(study, prepared),
+            design=None if design is None else design.to_json(),
+            test=test,
+            parent=parent,
         )
-        ledger = Ledger.create(place.url, head, study.search.trials)
-        with leased(ledger, run) as lease:
-            return drive_to_end(ledger, lease, running, prepared, run)
+        trials = study.search.trials if design is None else len(planned)
+        # Rows of arms that are still to be tuned are planned after that.
+        ledger = Ledger.create(place.url, head, trials, [] if needs_tuning else planned)
+        if not needs_tuning:
+            with leased(ledger, run) as lease:
+                return drive_to_end(ledger, lease, running, prepared, run)
+    return go_on(ledger, place, run, None)
 
 
-def go_on(ledger: Ledger, place: Place, run: RunOptions, total: int | None) -> StudyRecord:
+def go_on(
+    ledger: Ledger,
+    place: Place,
+    run: RunOptions,
+    total: int | None,
+    *,
+    seeds: int | None = None,
+) -> StudyRecord:
     """Run a study that is begun to its end.
 
     Args:
         total: rows that it is to have; none: as many as before.
+        seeds: of every cell of an ablation; none: as many as the file says, or as before.
 
     Raises:
         LeaseError: if another driver holds it; nothing is changed then.
         FingerprintError: if data or environment have changed in a way that matters.
     """
+    design = None
+    if ledger.head.design is not None:
+        design = _tuned_design(ledger, place, run)
     with leased(ledger, run) as lease:
         _keep_changes(ledger, place, run)
-        study, base = ledger.head.study, Path(ledger.head.base)
-        with running_on(place, study, base, ledger.head.identity, run) as running:
+        if seeds is not None:
+            _raise_seeds(ledger, seeds)
+        head = ledger.head
+        study, base = head.study, Path(head.base)
+        with running_on(place, study, base, head.identity, run, test=head.test) as running:
             prepared = prepare(running, run)
             _check_same_environment(ledger, prepared, accept=run.accept_environment)
-            if total is not None:
+            if design is not None:
+                ledger.plan(planned_rows(study, design), design.to_json())
+            elif total is not None:
                 ledger.set_trials(total)
             return drive_to_end(ledger, lease, running, prepared, run)
+
+
+def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
+    """The design of an ablation that is begun; arms that are not tuned yet are tuned first."""
+    head = ledger.head
+    assert head.design is not None
+    design = Design.from_json(head.design)
+    settings = head.study.ablation
+    if settings is None or settings.tune is None or design.tuning:
+        return design
+
+    def run_search(where: Place, study: Study) -> StudyRecord:
+        base = Path(head.base)
+        where.make_folder()
+        if not Ledger.exists(where.url, where.name):
+            return begin_study(where, study, base, head.text, run, parent=head.study.name)
+        begun = Ledger.open(where.url, where.name)
+        return go_on(begun, where, run, None)
+
+    return tune_design(design, head.study, place, run_search, run.progress)
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
@@ -84,7 +176,7 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
             f"{'; '.join(changed)}. Change it back, give the file another `name:`, or go on with "
             f"what was begun: ablate resume {shown_folder(place.folder)}"
         )
-    if place.study.search.trials != ledger.trials:
+    if place.study.ablation is None and place.study.search.trials != ledger.trials:
         run.progress.note(
             f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
             "a new total is asked for with ablate resume --trials N"
@@ -100,12 +192,36 @@ def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
     """Keep in the ledger what changed in the study file and alters no score."""
     if place.study is None or place.file is None:
         return
+    _check_seeds(ledger, place.study)
     noted = noted_keys(*_dumps(ledger, place.study))
     base = str(place.file.absolute().parent)
     if noted or base != ledger.head.base:
         ledger.change_study(_for_workers(place.study), base, noted)
     if noted:
         run.progress.note(f"changed since it was begun: {'; '.join(noted)}")
+
+
+def _raise_seeds(ledger: Ledger, seeds: int) -> None:
+    study = ledger.head.study
+    assert study.ablation is not None
+    there = study.ablation.seed_count
+    if seeds > there:
+        more = seeds if isinstance(study.ablation.seeds, int) else more_seeds(study, seeds)
+        ablation = study.ablation.model_copy(update={"seeds": more})
+        changed = study.model_copy(update={"ablation": ablation})
+        ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
+
+
+def _check_seeds(ledger: Ledger, study: Study) -> None:
+    """More seeds may be asked for, after those that are there."""
+    if study.ablation is None or ledger.head.study.ablation is None:
+        return
+    begun, now = train_seeds(ledger.head.study), train_seeds(study)
+    if now[: len(begun)] != begun:
+        raise FingerprintError(
+            f"study {study.name}: ablation.seeds may only get more, got {show(list(now))} after "
+            f"{show(list(begun))}. Put those first, or give the file another `name:`."
+        )
 
 
 def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ablate.errors import InfrastructureError
 from ablate.finetune.cache import cache_folder
@@ -32,6 +32,8 @@ from ablate.search.progress import Progress, Silent
 from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job, Prepared
+from ablate.study.params import needs_plain
+from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
 ExecutorName = Literal["ray", "inline"]
@@ -98,9 +100,19 @@ class Running:
 
 @contextmanager
 def running_on(
-    place: Place, study: Study, base: Path, identity: str, run: RunOptions
+    place: Place,
+    study: Study,
+    base: Path,
+    identity: str,
+    run: RunOptions,
+    *,
+    test: Mapping[str, Any] | None = None,
 ) -> Iterator[Running]:
-    """An executor, closed in the end; signals are heard from here on."""
+    """An executor, closed in the end; signals are heard from here on.
+
+    Args:
+        test: what the test images are scored under, in a confirmation.
+    """
     stops = Stops()
     with stops.heard():
         checkpoints = checkpoint_root(study, base, place.folder, identity)
@@ -115,6 +127,7 @@ def running_on(
                 cache=str(cache_folder()),
                 folder=str(place.folder),
                 checkpoints=checkpoints,
+                test=test,
             )
             with stops.heard():  # Ray has put its own handlers in between
                 yield Running(executor, job, place.folder, stops)
@@ -149,6 +162,10 @@ def drive_to_end(
 ) -> StudyRecord:
     if prepared.baseline_scores is not None and "baseline" not in ledger.references:
         ledger.set_reference("baseline", prepared.baseline_scores)
+    if prepared.kept is not None:
+        ledger.set_outcomes("baseline", prepared.kept["outcomes"])
+        if "test" in prepared.kept:
+            ledger.set_test_reference("baseline", Scores.from_json(prepared.kept["test"]))
     executor, job = running.executor, running.job
     record = ledger.read()
     events = EventLog(running.folder)
@@ -207,4 +224,5 @@ def _end_drive(ledger: Ledger, end: str) -> None:
 def _unended(record: StudyRecord) -> set[int | None]:
     """Rows whose training states may still be needed; none stands for the plain finetune."""
     rows: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
-    return rows if "plain" in record.references else rows | {None}
+    is_there = "plain" in record.references or not needs_plain(record.study)
+    return rows if is_there else rows | {None}

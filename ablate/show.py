@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ from ablate.errors import AblateError
 if TYPE_CHECKING:
     from ablate.ledger.record import StudyRecord
     from ablate.report.live import Display
+
+Result = TypeVar("Result")
 
 
 def run_and_show(
@@ -29,17 +31,43 @@ def run_and_show(
     Args:
         options: of the command line, which say where it runs.
     """
+    from ablate.analysis.pareto import pareto_info
+    from ablate.report.tables import front_rows, front_table
+
+    record = run_with_display(run, study, folder, as_json=as_json, options=options)
+    folder.mkdir(parents=True, exist_ok=True)
+    if record.design is not None:
+        from ablate.show_ablation import show_effects
+
+        show_effects(folder, as_json=as_json)
+    else:
+        info = pareto_info(record)
+        written = write_pareto(record, folder / "pareto.html")
+        print_result(front_rows(info) if as_json else front_table(info))
+        if not as_json:
+            click.echo(f"figure: {written}")
+    if not _is_good(record):
+        raise click.exceptions.Exit(1)
+
+
+def run_with_display(
+    run: Callable[[Display], Result],
+    study: str,
+    folder: Path,
+    *,
+    as_json: bool,
+    options: Mapping[str, Any],
+) -> Result:
+    """Run with a display; a stop says how to go on, and ends with its exit code."""
     from rich.console import Console
 
-    from ablate.analysis.pareto import pareto_info
     from ablate.report.live import make_display
-    from ablate.report.tables import front_rows, front_table
     from ablate.search.drive import Terminated
 
     # With --json, standard output is for the JSON alone.
     display = make_display(Console(stderr=as_json), folder.name)
     try:
-        record = run(display)
+        return run(display)
     except (KeyboardInterrupt, Terminated) as stop:
         display.close()
         click.echo(f"ablate: stopped; {_how_to_go_on(study, folder, options)}", err=True)
@@ -47,14 +75,6 @@ def run_and_show(
         raise click.exceptions.Exit(128 + signal) from None
     finally:
         display.close()
-    info = pareto_info(record)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = write_pareto(record, folder / "pareto.html")
-    print_result(front_rows(info) if as_json else front_table(info))
-    if not as_json:
-        click.echo(f"figure: {written}")
-    if not _is_good(record):
-        raise click.exceptions.Exit(1)
 
 
 def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:

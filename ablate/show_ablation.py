@@ -1,0 +1,94 @@
+"""What the commands on an ablation, or a confirmation, show; heavy imports inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ablate.show import print_result
+
+if TYPE_CHECKING:
+    from ablate.ablation.confirm import ConfirmInfo
+    from ablate.ablation.info import AblationInfo
+    from ablate.study.settings import Study
+
+
+def show_check(study: Study, file: Path) -> None:
+    """What a file that is right would run."""
+    from ablate.ablating import design_of, find_reference
+    from ablate.ablation.design import is_from_study
+
+    settings = study.ablation
+    assert settings is not None
+    head = f"{file}: ok: study {study.name}, ablation {settings.design}"
+    if is_from_study(settings):
+        reference = settings.reference
+        picked = f"{reference.get('pick', 'knee')} of {reference['study']}"
+        click.echo(f"{head}, {settings.seed_count} seeds; the reference is {picked}")
+        return
+    base = file.absolute().parent
+    design = design_of(study, base, str(file), find_reference(study, base))
+    runs = len(design.cells) * settings.seed_count
+    click.echo(
+        f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
+        f"{len(design.claims)} primary contrasts"
+    )
+    for line in design.aliases:
+        click.echo(f"  {line}")
+
+
+def show_effects(study: str | Path, *, as_json: bool) -> None:
+    """Arms and effects of an ablation, and where its table is; of a confirmation its points."""
+    from ablate import api
+    from ablate.ablation.confirm import is_confirmation
+
+    if is_confirmation(api.read(study)):
+        show_confirmation(api.read_confirmation(study), as_json=as_json)
+        return
+    info = api.read_ablation(study)
+    if as_json:
+        from ablate.report.ablation import ablation_rows
+
+        print_result(ablation_rows(info))
+        return
+    _print_ablation(info)
+    written = _write_page(info, Path(study))
+    if written is not None:
+        click.echo(f"table: {written}")
+
+
+def show_confirmation(info: ConfirmInfo, *, as_json: bool) -> None:
+    """The front on the test images, and what of it was luck."""
+    from ablate.report.confirm import confirmation_rows, points_table
+
+    if as_json:
+        print_result(confirmation_rows(info))
+        return
+    _print_ablation(info.test)
+    print_result(points_table(info))
+
+
+def _print_ablation(info: AblationInfo) -> None:
+    from ablate.report.ablation import arms_table, ranks_text, transfer_table, tuning_lines
+    from ablate.report.effects import effects_table
+
+    print_result(arms_table(info))
+    print_result(effects_table(info))
+    for transfer in info.transfers:
+        print_result(transfer_table(transfer))
+    for line in (*ranks_text(info), *tuning_lines(info)):
+        click.echo(line)
+    for failure in info.failures:
+        click.echo(f"failed: {failure}")
+
+
+def _write_page(info: AblationInfo, folder: Path) -> Path | None:
+    """The table as a page in the run's folder; None where that is not on this machine."""
+    from ablate.report.paper.table import arms_paper_table
+    from ablate.tabling import table_text, write_table
+
+    if not folder.is_dir():
+        return None
+    return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")

@@ -1,0 +1,250 @@
+"""An ablation from its file to its table: the same digits however it was run, or stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ablate
+from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
+from ablate.tabling import paper_table, table_text
+
+Write = Callable[..., Path]
+
+ARMS = {
+    "plain": {"loss.terms": "clean"},
+    "DA single": {"loss.terms": "clean+da", "augment.types": "each"},
+    "DA": {"loss.terms": "clean+da"},
+    "FMA": {"loss.terms": "clean+fma", "loss.fma.layers": ["stage3"]},
+}
+ABLATION: dict[str, Any] = {
+    "design": "arms",
+    "arms": ARMS,
+    "seeds": 2,
+    "primary": [{"compare": "FMA", "to": "plain"}],
+    "noninferior": {"metric": "val_clean_accuracy", "margin": 0.1},
+}
+
+
+@pytest.fixture
+def write_ablation(write_study: Write) -> Write:
+    """Writes an ablation of seconds; keywords replace keys of the section or of the file."""
+
+    def write(name: str = "abl", *, of_file: dict[str, Any] | None = None, **keys: Any) -> Path:
+        file = write_study(
+            name,
+            finetune={"budget": {"images": 96}, "batch_size": 24},
+            augment={"types": ["gaussian_noise", "gaussian_blur"]},
+            ablation={**ABLATION, **keys},
+            run={"gpus_per_trial": 0, "parallel": 2},
+            **(of_file or {}),
+        )
+        text = file.read_text()
+        for section in ("space", "search"):  # those of a search
+            if of_file is None or section not in of_file:
+                text = without_section(text, section)
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def without_section(text: str, name: str) -> str:
+    """YAML without one of its top-level keys."""
+    lines, kept, skips = text.splitlines(keepends=True), [], False
+    for line in lines:
+        if not line.startswith((" ", "-")):
+            skips = line.startswith(f"{name}:")
+        if not skips:
+            kept.append(line)
+    return "".join(kept)
+
+
+def csv(study: str | Path) -> str:
+    return table_text(paper_table(str(study)), "csv")
+
+
+def effects(study: str | Path) -> object:
+    return ablate.read_ablation(study).effects
+
+
+def test_the_same_digits_inline_on_ray_and_after_a_killed_driver(write_ablation: Write) -> None:
+    ablate.launch(write_ablation("inline"), executor="inline")
+    ablate.launch(write_ablation("ray"), executor="ray")
+    killed = write_ablation("killed")
+    kill_amid(killed, 3)
+    record = ablate.resume("runs/killed", executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 10
+    assert any(row.attempt > 1 for row in record.rows)
+    texts = [csv(f"runs/{name}") for name in ("inline", "ray", "killed")]
+    assert texts[0] == texts[1] == texts[2]
+    assert effects("runs/inline") == effects("runs/ray") == effects("runs/killed")
+
+
+def kill_amid(file: Path, rows: int) -> None:
+    """Launch in another process, and kill it once so many rows are complete."""
+    command = [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = Path("runs") / file.stem / "log.jsonl"
+    until = time.monotonic() + 120
+    try:
+        while not (log.exists() and log.read_text().count('"complete"') >= rows):
+            assert process.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(write_ablation: Write) -> None:
+    record = ablate.launch(write_ablation(), executor="inline")
+    assert [(row.cell, row.pair) for row in record.rows[:5]] == [
+        ("plain", 0),
+        ("DA single: gaussian_noise", 0),
+        ("DA single: gaussian_blur", 0),
+        ("DA", 0),
+        ("FMA", 0),
+    ]
+    seeds = {row.pair: row.seeds.train for row in record.rows if row.seeds is not None}
+    assert seeds == {0: 1, 1: 2}  # the ones after finetune.seed, which a search has used
+    images = {row.scores.metrics()["student_images"] for row in record.rows if row.scores}
+    assert images == {96.0}
+    assert set(record.references) == {"baseline"}  # plain is an arm, and not run twice
+    info = ablate.read_ablation("runs/abl")
+    assert info.effect("FMA - plain", "val_robust_accuracy").estimate.method == (
+        "t over seeds and images"
+    )
+    assert [transfer.arm for transfer in info.transfers] == ["DA single"]
+
+
+def test_more_seeds_are_added_to_those_that_are_there(write_ablation: Write) -> None:
+    first = ablate.launch(write_ablation(), executor="inline")
+    with pytest.raises(UsageError, match=r"rows of an ablation are those of its design.*--seeds 3"):
+        ablate.resume("runs/abl", trials=12)
+    with pytest.raises(UsageError, match=r"--seeds: must be at least the 2 .* got 1"):
+        ablate.resume("runs/abl", seeds=1)
+    more = ablate.resume("runs/abl", seeds=3, executor="inline")
+    assert more.rows[:10] == first.rows
+    assert len(more.rows) == 15
+    assert "ablation.seeds: 2 -> 3" in more.notes
+    file = write_ablation(seeds=4)
+    assert len(ablate.launch(file, resume=True, executor="inline").rows) == 20
+    with pytest.raises(FingerprintError, match=r"ablation.seeds may only get more"):
+        ablate.launch(write_ablation(seeds=[9, 10, 11, 12, 13]), resume=True, executor="inline")
+    changed = write_ablation(seeds=4, primary=[])
+    with pytest.raises(FingerprintError, match=r"must not change.*ablation.primary"):
+        ablate.launch(changed, resume=True, executor="inline")
+
+
+def test_each_seed_with_a_baseline_of_its_own(write_ablation: Write) -> None:
+    file = write_ablation(baseline_seeds="each", arms={"plain": ARMS["plain"]}, primary=[])
+    record = ablate.launch(file, executor="inline")
+    assert [(row.cell, row.params["baseline.seed"]) for row in record.rows] == [
+        ("baseline", 0),
+        ("plain", 0),
+        ("baseline", 1),
+        ("plain", 1),
+    ]
+    info = ablate.read_ablation("runs/abl")
+    assert info.arms[0].estimates["val_clean_accuracy"].n == 2
+    assert not any("conditional on one baseline" in mark for mark in info.marks)
+    first = record.rows[0].scores
+    assert first is not None
+    assert first.metrics()["val_clean_accuracy"] == pytest.approx(
+        record.references["baseline"].clean_accuracy
+    )
+
+
+def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None:
+    space = {
+        "finetune.learning_rate": {"float": [0.001, 0.1], "log": True},
+        "loss.fma.weight": {"float": [0.1, 10], "when": {"loss.terms": {"contains": "fma"}}},
+    }
+    arms = {"plain": ARMS["plain"], "FMA": ARMS["FMA"]}
+    file = write_ablation(arms=arms, tune={"trials": 2}, of_file={"space": space})
+    record = ablate.launch(file, executor="inline")
+    tuned = {row.cell: row.params for row in record.rows}
+    assert set(tuned["plain"]) == {"loss.terms", "finetune.learning_rate"}
+    assert set(tuned["FMA"]) == {
+        *("loss.terms", "loss.fma.layers", "loss.fma.weight", "finetune.learning_rate"),
+    }
+    info = ablate.read_ablation("runs/abl")
+    assert [(curve.arm, len(curve.scores)) for curve in info.tuning] == [("plain", 2), ("FMA", 2)]
+    search = ablate.read("runs/abl/tune/01-FMA")
+    assert search.parent == "abl"
+    assert len(search.complete) == 2
+    best = max(row.values[1] for row in search.complete if row.values)
+    assert info.tuning[1].scores[-1] <= best
+    assert ablate.resume("runs/abl", executor="inline") == record
+
+
+def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study: Write) -> None:
+    same = {
+        "finetune": {"budget": {"images": 96}, "batch_size": 24},
+        "augment": {"types": ["gaussian_noise", "gaussian_blur"]},
+    }
+    space = {"loss.terms": {"choice": ["clean+fma", "clean+st+fma"]}}
+    search = {"trials": 2, "sampler": "random"}
+    ablate.launch(write_study("searched", **same, space=space, search=search), executor="inline")
+    keys = {"design": "leave_one_out", "components": ["fma"], "primary": [], "arms": None}
+    reference = {"study": "runs/searched", "pick": "trial 1"}
+    record = ablate.launch(write_ablation(**keys, reference=reference), executor="inline")
+    of_search = ablate.read("runs/searched").rows[1].params
+    assert dict(record.rows[0].params) == dict(of_search)
+    assert any(
+        "trial 1 of study searched" in mark for mark in ablate.read_ablation("runs/abl").marks
+    )
+
+    missing = {**reference, "pick": "trial 7"}
+    with pytest.raises(ParameterError, match=r"must have that trial COMPLETE, got no trial 7"):
+        ablate.launch(write_ablation("other", **keys, reference=missing), executor="inline")
+    other_model = {"model": {"name": "wrn-16-2"}}
+    other = write_ablation("other", **keys, reference=reference, of_file=other_model)
+    with pytest.raises(FingerprintError, match=r"got other model, baseline|got other model"):
+        ablate.launch(other, executor="inline")
+    changes_nothing = write_ablation("third", **{**keys, "components": ["da"]}, reference=reference)
+    with pytest.raises(StudyFileError, match=r"leaving out da must change the reference"):
+        ablate.launch(changes_nothing, executor="inline")
+
+
+def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
+    (work / "own_loop.py").write_text(
+        "def train(trial):\n"
+        "    error = 1.0 / trial.params['width'] + 0.001 * (trial.seeds.train % 3)\n"
+        "    trial.report(1, {'error': error, 'size': float(trial.params['width'])})\n"
+    )
+    file = work / "own.yaml"
+    file.write_text(
+        "version: 1\nname: own\ntrainable: own_loop:train\nfinetune: {budget: {epochs: 1}}\n"
+        "objectives: [{metric: error, direction: minimize}, {metric: size, direction: minimize}]\n"
+        "ablation:\n  design: one_at_a_time\n  reference: {width: 2}\n"
+        "  factors: {width: [4, 8]}\n  seeds: 8\n"
+        "  primary: [{compare: 'width: 8', to: reference, metric: error}]\n"
+    )
+    ablate.launch(file, executor="inline")
+    info = ablate.read_ablation(file)
+    effect = info.effect("width: 8 - reference", "error")
+    assert effect.estimate.mean == pytest.approx(-0.375)
+    assert (effect.verdict, effect.estimate.method) == ("better", "t over seeds")
+    assert effect.p == 2 / 2**8
+
+
+def test_an_ablation_of_failing_runs_names_them(write_ablation: Write) -> None:
+    arms = {"plain": ARMS["plain"], "wild": {"finetune.learning_rate": 1e30}}
+    file = write_ablation(arms=arms, primary=[{"compare": "wild", "to": "plain"}])
+    ablate.launch(file, executor="inline")
+    info = ablate.read_ablation(file)
+    assert len(info.failures) == 2
+    assert info.failures[0].startswith("seed 1 of wild: not_finite: ")
+    effect = info.effect("wild - plain", "val_robust_accuracy")
+    assert effect.estimate.n == 0
+    assert effect.missing == ("seed 1 of wild", "seed 2 of wild")

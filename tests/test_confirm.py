@@ -1,0 +1,120 @@
+"""The front of a search, confirmed over fresh seeds on the test images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ablate
+from ablate.ablation.confirm import ConfirmInfo
+from ablate.errors import ParameterError, UsageError
+
+Write = Callable[..., Path]
+Ablate = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def searched(write_study: Write) -> Path:
+    """A search of two trials."""
+    file = write_study(
+        "searched",
+        space={"loss.terms": {"choice": ["clean+da", "clean+st"]}},
+        finetune={"budget": {"epochs": 1}, "batch_size": 24},
+        search={"trials": 2, "sampler": "random"},
+        run={"gpus_per_trial": 0},
+    )
+    ablate.launch(file, executor="inline")
+    return file
+
+
+def front_of(study: Path) -> list[int]:
+    from ablate.analysis.pareto import pareto_info
+
+    return [point.number for point in pareto_info(ablate.read(study)).front]
+
+
+def test_the_front_is_run_again_and_scored_on_the_test_images(searched: Path) -> None:
+    assert ablate.read(searched).test_opened == ()
+    info = ablate.confirm(searched, seeds=2, executor="inline")
+    front = front_of(searched)
+    assert [point.name for point in info.points] == [f"trial {number}" for number in front]
+    arms = ["baseline", "plain", "DA combined", *(f"trial {number}" for number in front)]
+    assert [arm.name for arm in info.test.arms] == arms
+    assert info.test.split == "test"
+    assert info.test.n_images == 12
+    assert info.validation.n_images == 18
+    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
+    assert sum(point.front_probability for point in info.points) >= 1
+    check_luck(info, searched)
+
+    record = ablate.read("runs/searched/confirm")
+    assert record.parent == "searched"
+    assert {row.seeds.train for row in record.rows if row.seeds} == {1, 2}  # 0 was the search's
+    (opened,) = ablate.read(searched).test_opened
+    assert opened.study == "searched~confirm"
+    assert opened.what.startswith(f"confirm {len(front)} trials of the front")
+    assert "2 seeds, 'families' at severities [3]" in opened.what
+
+
+def check_luck(info: ConfirmInfo, searched: Path) -> None:
+    """Luck and gaps against the rows themselves."""
+    rows = ablate.read("runs/searched/confirm").rows
+    for point in info.points:
+        number = int(point.name.split()[1])
+        selected = ablate.read(searched).rows[number].scores
+        own = [row for row in rows if row.cell == point.name]
+        assert selected is not None
+        fresh, tested = [], []
+        for row in own:
+            assert row.scores is not None
+            assert row.test_scores is not None
+            fresh.append(row.scores.metrics()["val_robust_accuracy"])
+            tested.append(row.test_scores.metrics()["test_robust_accuracy"])
+        mean = sum(fresh) / len(fresh)
+        chosen = selected.metrics()["val_robust_accuracy"]
+        assert point.luck["val_robust_accuracy"].mean == pytest.approx(chosen - mean)
+        gap = point.gaps["val_robust_accuracy"].mean
+        assert gap == pytest.approx(mean - sum(tested) / len(tested))
+
+
+def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path) -> None:
+    first = ablate.confirm(searched, seeds=2, executor="inline")
+    rows = ablate.read("runs/searched/confirm").rows
+    more = ablate.confirm(searched, seeds=3, executor="inline")
+    assert ablate.read("runs/searched/confirm").rows[: len(rows)] == rows
+    assert (first.test.seeds, more.test.seeds) == (2, 3)
+    assert len(ablate.read(searched).test_opened) == 2
+    with pytest.raises(UsageError, match=r"were scored under .*'suite': 'families'|suite: 'fam"):
+        ablate.confirm(searched, seeds=3, suite="cifar10c", executor="inline")
+    ablate.resume(searched, add=1, executor="inline")
+    front = front_of(searched)
+    if len(front) > 1:
+        with pytest.raises(UsageError, match=r"were opened for .* Add --trials"):
+            ablate.confirm(searched, seeds=3, trials=front[:1], executor="inline")
+
+
+def test_what_cannot_be_confirmed(searched: Path, write_study: Write) -> None:
+    with pytest.raises(UsageError, match=r"--seeds: a confirmation needs two at least, got 1"):
+        ablate.confirm(searched, seeds=1)
+    with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
+        ablate.confirm(searched, trials=[9])
+    ablate.confirm(searched, seeds=2, executor="inline")
+    with pytest.raises(UsageError, match=r"takes the front of a search, got an ablation"):
+        ablate.confirm("runs/searched/confirm")
+
+
+def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
+    done = ablate("confirm", searched, "--seeds", 2, "--executor", "inline")
+    assert done.returncode == 0, done.stderr
+    assert "DA combined" in done.stdout
+    assert "luck" in done.stdout
+    assert "trained on the training images alone" in " ".join(done.stdout.split())
+    again = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--json")
+    (found,) = json.loads(again.stdout)
+    assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2
+    table = ablate("table", "runs/searched/confirm", "--format", "csv")
+    assert "test_robust_accuracy" in table.stdout
