@@ -10,7 +10,7 @@ from typing import Any
 from ablate.ablation.cell import Design
 from ablate.ablation.design import is_from_study, make_design
 from ablate.ablation.reference import pick_trial
-from ablate.errors import Problem, StudyFileError, StudyNotFoundError
+from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.locate import Place, locate, place_of_file
 from ablate.study.document import dotted
@@ -42,6 +42,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
 
     Raises:
         StudyNotFoundError: if there is no such search.
+        StudyFileError: if its study file is wrong.
         ParameterError: if it has no such trial.
     """
     settings = study.ablation
@@ -49,7 +50,12 @@ def find_reference(study: Study, base: Path) -> FoundReference:
     if not is_from_study(settings):
         return FoundReference(settings.reference)
     name, pick = str(settings.reference["study"]), str(settings.reference.get("pick", "knee"))
-    place = locate_search(name, base)
+    try:
+        place = locate_search(name, base)
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise StudyNotFoundError(f"ablation.reference.study: {error}") from error
     if not Ledger.exists(place.url, place.name):
         raise StudyNotFoundError(
             f"ablation.reference.study: must have been launched, got no study {place.name} in "

@@ -273,8 +273,9 @@ def main() -> None:
         spread = f"{min(values):.2f} to {max(values):.2f}"
         print(f"{label}: median {statistics.median(values):.2f}, {spread}, n = {len(values)}")
     print(f"load before and after: {before:.1f}, {os.getloadavg()[0]:.1f}")
-    slow = statistics.median(found["ours, s"]) > LIMIT_SECONDS
-    print(f"limit {LIMIT_SECONDS:g} s: {'missed' if slow else 'kept'}")
+    for label in ("ours, s", "ours, s of one CPU"):
+        slow = statistics.median(found[label]) > LIMIT_SECONDS
+        print(f"limit {LIMIT_SECONDS:g}, {label}: {'missed' if slow else 'kept'}")
 
 
 if __name__ == "__main__":

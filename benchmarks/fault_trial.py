@@ -42,11 +42,17 @@ def train(context: Any) -> None:
     if context.checkpoint is not None:
         state = (context.checkpoint / "state").read_text()
     for epoch in range(context.start_epoch + 1, context.epochs + 1):
-        time.sleep(EPOCH_SECONDS)
+        _take_time()
         _die_if_told(context.number, context.attempt, epoch)
         state = next_state(state, epoch)
         (context.checkpoint_folder / "state").write_text(state)
         context.report(epoch, scores(state))
+
+
+def _take_time() -> None:
+    """As long as an epoch is to take, until the file `hurry` is there."""
+    if not Path(__file__).with_name("hurry").is_file():
+        time.sleep(EPOCH_SECONDS)
 
 
 def _die_if_told(number: int, attempt: int, epoch: int) -> None:

@@ -5,6 +5,7 @@ Shapes are checked while the tests run: jaxtyping's annotations through beartype
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -18,16 +19,25 @@ from needs import missing
 from postgres_server import PostgresServer, postgres_programs
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# A process for each core: more threads than cores, of which some spin, take ten times as long.
+# What is started from here has both too; a study sets its own number of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 install_import_hook(
     ["ablate.distortion", "ablate.finetune", "ablate.robustness"], "beartype.beartype"
 )
 
+LONGEST = ("test_faults.py", "test_cli.py", "test_executors.py", "test_interrupt.py")
+"""Files of a minute and more: begun last, one would be waited for by an idle process."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a GPU where there is none; pytest says how many that were."""
+    """The longest files come first; what needs a GPU is left out where there is none."""
     import torch
 
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     if torch.cuda.is_available():
         return
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
@@ -35,10 +45,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
-@pytest.fixture(scope="session")
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of this session's tests: baselines are trained once."""
-    return tmp_path_factory.getbasetemp() / "cache"
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of this session's tests: baselines are trained once.
+
+    From the beginning, so that what a module's tests share is not made in the user's.
+    """
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ABLATE_CACHE", str(cache))
+        environment.delenv("ABLATE_STORAGE", raising=False)
+        yield cache
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """The suite has a process for each core; a test before may have set another number."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +101,11 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def write_study(work: Path, image_folder: Path) -> Callable[..., Path]:
-    """Writes a study file of seconds; keywords replace its top-level keys."""
+@pytest.fixture(scope="session")
+def write_study_in(image_folder: Path) -> Callable[..., Path]:
+    """Writes a study file of seconds into a folder; keywords replace its top-level keys."""
 
-    def write(name: str = "small", **keys: object) -> Path:
+    def write(folder: Path, name: str = "small", **keys: object) -> Path:
         study = {
             "version": 1,
             "name": name,
@@ -106,11 +131,17 @@ def write_study(work: Path, image_folder: Path) -> Callable[..., Path]:
             "search": {"trials": 4, "sampler": "random"},
             "robustness": {"severities": [3]},
         }
-        file = work / f"{name}.yaml"
+        file = folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump({**study, **keys}, sort_keys=False))
         return file
 
     return write
+
+
+@pytest.fixture
+def write_study(work: Path, write_study_in: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a study file of seconds into `work`; keywords replace its top-level keys."""
+    return functools.partial(write_study_in, work)
 
 
 @pytest.fixture

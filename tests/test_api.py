@@ -24,12 +24,22 @@ from ablate.errors import (
 Write = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def launched(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study of two rows that has been run to its end."""
+    folder = tmp_path_factory.mktemp("launched")
+    file = write_study_in(folder, "done", search={"trials": 2, "sampler": "random"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        ablate.launch(file, executor="inline")
+    return folder
+
+
 @pytest.fixture
-def small(write_study: Write) -> Path:
-    """A study of two rows that has been run to its end."""
-    file = write_study("done", search={"trials": 2, "sampler": "random"})
-    ablate.launch(file, executor="inline")
-    return file
+def small(launched: Path, work: Path) -> Path:
+    """A copy of a study of two rows that has been run to its end, in a folder of its own."""
+    shutil.copytree(launched, work, dirs_exist_ok=True)
+    return work / "done.yaml"
 
 
 def edit(file: Path, **keys: object) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ablate.cli import main
 from ablate.errors import ParameterError, StudyFileError
 from ablate.handwork import parse_trial, parse_values
 from ablate.report.events import event_text
@@ -92,10 +94,10 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
     ],
 )
 def test_what_cannot_be_enqueued_is_said_in_one_line(
-    values: list[str], message: str, there: Path, ablate: Run
+    values: list[str], message: str, there: Path
 ) -> None:
-    result = ablate("enqueue", "own.yaml", *values)
-    assert result.returncode == 2
+    result = CliRunner().invoke(main, ["enqueue", "own.yaml", *values])
+    assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
 

@@ -29,11 +29,11 @@ class Column:
     shares: Shares | None
 
     def shares_at(self, places: NDArray[np.intp]) -> Shares | None:
-        """A copy, at some of the pairs that have it."""
-        if self.shares is None:
-            return None
-        copied: Shares = self.shares[np.searchsorted(self.places, places)]
-        return copied
+        """At some of the pairs that have it."""
+        if self.shares is None or len(places) == len(self.places):
+            return self.shares
+        some: Shares = self.shares[np.searchsorted(self.places, places)]
+        return some
 
 
 class Table:
@@ -63,7 +63,9 @@ class Table:
             if own is None:
                 return Column(values, places, None)
             total = own if total is None else total + own
-        return Column(values, places, None if total is None else total / len(self._parts))
+        if total is not None and len(found) > 1:
+            total /= len(found)
+        return Column(values, places, total)
 
 
 class MetricTables:

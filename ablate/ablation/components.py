@@ -143,6 +143,8 @@ def drawn_types(ground: Ground, values: Values) -> dict[str, float]:
         return {}
     types = ground.get(values, "augment.types")
     mix = ground.get(values, "augment.mix")
+    if mix is not None:
+        mix = {name: float(ratio) for name, ratio in mix.items()}  # as written, 1 is an int
     return type_ratios(ground.get(values, "augment.families"), mix, types)
 
 
@@ -171,10 +173,13 @@ def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, 
     families, types = (ground.get(values, f"augment.{key}") for key in ("families", "types"))
     mix = ground.get(values, "augment.mix")
     if types is None and name in families:
-        others = without_item(families, name)
-        kept = None if mix is None else {key: mix[key] for key in others if key in mix}
-        return {"augment.families": others, "augment.mix": kept}
-    if types is not None:
-        kept = None if mix is None else {kind: mix[kind] for kind in left}
-        return {"augment.types": list(left), "augment.mix": kept}
-    return {"augment.types": list(left), "augment.mix": left}
+        chosen = without_item(families, name)
+        changed: dict[str, Any] = {"augment.families": chosen}
+    else:
+        chosen = list(left)
+        changed = {"augment.types": chosen}
+        if types is None:
+            mix = left  # which has been over families
+    if mix is not None:
+        changed["augment.mix"] = {key: mix[key] for key in chosen if key in mix}
+    return changed

@@ -94,7 +94,9 @@ class Ground:
         data = self.study.model_dump(mode="json")
         for key, value in values.items():
             above, _, last = key.rpartition(".")
-            value_at(data, above)[last] = copy.deepcopy(value)
+            mapping = value_at(data, above)
+            if isinstance(mapping, dict):  # else it is refused itself
+                mapping[last] = copy.deepcopy(value)
         return data
 
     def identity(self, values: Values) -> str:

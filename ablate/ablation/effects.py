@@ -178,8 +178,7 @@ def _by_image(
         own = column.shares_at(places) if len(places) else None
         if own is None:
             return None
-        own *= weight
-        total = own if total is None else total + own
+        total = weight * own if total is None else total + weight * own
     if total is not None:
         total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
     return total

@@ -228,9 +228,8 @@ def _of_split(metric: str, split: SplitName) -> str:
 
 def _arm_values(results: Results, arm: Arm, metric: str) -> NDArray[np.float64]:
     """A metric of an arm, `[K]`: at each seed the mean over its models, NaN if one is missing."""
-    mean: NDArray[np.float64] = np.mean(
-        [results.values(cell, metric) for cell in arm.cells], axis=0
-    )
+    found = [results.values(cell, metric) for cell in arm.cells]
+    mean: NDArray[np.float64] = sum(found[1:], start=found[0]) / len(found)
     return mean
 
 

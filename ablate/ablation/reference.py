@@ -73,9 +73,10 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         got = f"trial {number}, which is {state}" if state else f"no trial {number}"
         raise ParameterError(f"{where}: must have that trial COMPLETE, got {got}. Pick another.")
     if not info.front:
+        rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"
         raise ParameterError(
-            f"{where}: must have a complete trial, got {len(record.rows)} rows and none. "
-            "Finish the search first."
+            f"{where}: must have a complete trial, got none in {rows}. Finish the search, or see "
+            "why its trials failed."
         )
     metrics = [objective.metric for objective in info.objectives]
     if word == "best":

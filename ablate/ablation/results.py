@@ -139,7 +139,8 @@ class Results:
         if kept is None or not places or any(place not in kept.lines for place in places):
             return None
         found = image_shares(kept.bits, kept.scores, metric)
-        return None if found is None else found[[kept.lines[place] for place in places]]
+        lines = [kept.lines[place] for place in places]
+        return found if found is None or lines == list(range(len(found))) else found[lines]
 
     def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
         """The scored types of which a cell's networks have seen this; the baseline nothing."""

@@ -112,7 +112,14 @@ def _types_of(name: str, scores: Scores) -> Sequence[str]:
 
 
 def _mean_of_types(bits: ImageBits, kinds: Sequence[str]) -> Shares | None:
-    return _mean([bits.types[kind].mean(axis=1, dtype=np.float64) for kind in kinds])
+    return _mean([_mean_of_severities(bits.types[kind]) for kind in kinds])
+
+
+def _mean_of_severities(bits: Bits) -> Shares:
+    """Counted in bytes, which is faster: severities are few."""
+    counts = bits.view(np.uint8).sum(axis=1, dtype=np.uint8)
+    mean: Shares = counts / bits.shape[1]
+    return mean
 
 
 def _mean(parts: Sequence[Shares]) -> Shares | None:

@@ -118,7 +118,7 @@ def test_leave_one_out() -> None:
         "reference": BOTH,
         "without fma": {"loss.terms": "clean+st"},
         "without combined_augmentations": BOTH | SINGLE,
-        "without noise": BOTH | {"augment.families": ["blur", "photometric"], "augment.mix": None},
+        "without noise": BOTH | {"augment.families": ["blur", "photometric"]},
         "without layer:stage3": BOTH | {"loss.fma.layers": ["stem", "stage1", "stage2"]},
     }
     assert weights_of(design) == {
@@ -170,8 +170,8 @@ def test_add_one_is_cumulative() -> None:
 def test_add_one_from_something_else_than_the_plain_finetune() -> None:
     design = design_of("add_one", {"components": ["noise", "blur"]})
     assert cells_of(design) == {
-        "without all": {"augment.families": ["photometric"], "augment.mix": None},
-        "+ noise": {"augment.families": ["noise", "photometric"], "augment.mix": None},
+        "without all": {"augment.families": ["photometric"]},
+        "+ noise": {"augment.families": ["noise", "photometric"]},
         "+ blur": {},
     }
 
@@ -536,8 +536,8 @@ def test_leave_family_out() -> None:
     assert cells_of(design) == {
         "plain": {"loss.terms": "clean"},
         "all families": {},
-        "without blur": {"augment.families": ["noise", "photometric"], "augment.mix": None},
-        "without noise": {"augment.families": ["blur", "photometric"], "augment.mix": None},
+        "without blur": {"augment.families": ["noise", "photometric"]},
+        "without noise": {"augment.families": ["blur", "photometric"]},
     }
     assert design.reference == "all families"
     assert [(one.name, one.metrics) for one in design.contrasts] == [

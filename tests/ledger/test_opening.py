@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,28 +19,45 @@ from ablate.ledger.storage import open_storage
 PROCESSES = 3
 
 
-def _open(url: str, barrier: Any, said: Any) -> None:
-    barrier.wait()
-    try:
-        storage = open_storage(url, create=True)
-        Lease(storage.engine, url, barrier.parties, "one").acquire(takeover=True)
-    except Exception as error:
-        said.put(f"{type(error).__name__}: {error}")
-    else:
-        said.put("opened")
+def _open_each(urls: Any, barrier: Any, said: Any) -> None:
+    while (url := urls.get()) is not None:
+        barrier.wait()
+        try:
+            storage = open_storage(url, create=True)
+            Lease(storage.engine, url, barrier.parties, "one").acquire(takeover=True)
+        except Exception as error:
+            said.put(f"{type(error).__name__}: {error}")
+        else:
+            said.put("opened")
 
 
-def test_tables_that_another_process_makes_meanwhile_are_no_error(storage_url: str) -> None:
+@pytest.fixture(scope="module")
+def open_at_once() -> Iterator[Callable[[str], list[str]]]:
+    """Opens a storage in several new processes at the same time; what each of them says."""
     context = multiprocessing.get_context("spawn")
-    barrier, said = context.Barrier(PROCESSES), context.Queue()
+    urls, barrier, said = context.Queue(), context.Barrier(PROCESSES), context.Queue()
     processes = [
-        context.Process(target=_open, args=(storage_url, barrier, said)) for _ in range(PROCESSES)
+        context.Process(target=_open_each, args=(urls, barrier, said)) for _ in range(PROCESSES)
     ]
     for process in processes:
         process.start()
-    found = [said.get(timeout=120) for _ in processes]
+
+    def open_at_once(url: str) -> list[str]:
+        for _ in processes:
+            urls.put(url)
+        return [said.get(timeout=120) for _ in processes]
+
+    yield open_at_once
+    for _ in processes:
+        urls.put(None)
     for process in processes:
         process.join()
+
+
+def test_tables_that_another_process_makes_meanwhile_are_no_error(
+    storage_url: str, open_at_once: Callable[[str], list[str]]
+) -> None:
+    found = open_at_once(storage_url)
     errors = [one for one in found if "already exists" in one or "unique" in one.lower()]
     assert not errors
     assert "opened" in found

@@ -9,12 +9,6 @@ from ablate.finetune.data.dataset import Split, digest_images
 from ablate.finetune.environment import Environment, resolve_environment
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """The suite has a process for each core."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def environment() -> Environment:
     made = resolve_environment("fp32", threads=1, device="cpu")

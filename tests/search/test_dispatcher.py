@@ -340,6 +340,20 @@ def test_a_drain_keeps_the_epochs_under_way(
     assert [event["event"] for event in read_events(tmp_path)][-3:] == ["drain", "epoch", "left"]
 
 
+def test_a_drain_waits_for_no_row_that_nobody_has_taken(
+    make_ledger: Make, dispatch: Start
+) -> None:
+    ledger = make_ledger(trials=1)
+    dispatcher = dispatch(ledger)
+    assert dispatcher.take(0) is None  # it is asked for, and handed to nobody
+    deadline = time.monotonic() + 10
+    while not dispatcher._ready and time.monotonic() < deadline:
+        time.sleep(0.01)
+    dispatcher.drain("Ctrl-C")
+    assert dispatcher.take(1) == FINISHED
+    assert dispatcher.drained  # so that the run ends as stopped, not as finished
+
+
 def test_a_drain_ends_with_its_grace(make_ledger: Make, dispatch: Start) -> None:
     ledger = make_ledger(trials=3)
     dispatcher = dispatch(ledger, grace_seconds=0.3)

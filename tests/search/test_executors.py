@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import ablate
 from ablate.errors import ResourceError
@@ -57,7 +58,8 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(
         "finetune.learning_rate": {"choice": [0.01, 1e30]},
         "finetune.weight_decay": {"choice": [0.0, 1e-4]},
     }
-    file = write_study(f"failing-{executor}", space=space, search={"trials": 6, "seed": 1})
+    search, one_worker = {"trials": 6, "seed": 1}, {"parallel": 1}
+    file = write_study(f"failing-{executor}", space=space, search=search, run=one_worker)
     record = ablate.launch(file, executor=executor)
     states = {row.params["finetune.learning_rate"]: row.state for row in record.rows}
     assert states == {0.01: "COMPLETE", 1e30: "FAIL"}
@@ -158,7 +160,13 @@ def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> 
         executor.close()
 
 
-def test_parallel_is_kept_to(write_study: Write) -> None:
+OWN_LOOP = """
+def train(context):
+    context.report(1, {"loss": context.params["rate"], "latency": 1.0})
+"""
+
+
+def test_parallel_is_kept_to(work: Path) -> None:
     from ablate.search.progress import Silent
 
     class Counter(Silent):
@@ -172,10 +180,19 @@ def test_parallel_is_kept_to(write_study: Write) -> None:
         def finished(self, row: object) -> None:
             self.out -= 1
 
-        def totals(self, record: object) -> None:
-            self.out = 0  # the plain finetune has ended, or nothing has begun
-
     watcher = Counter()
-    file = write_study("one-by-one", run={"parallel": 1}, search={"trials": 3})
-    ablate.launch(file, executor="ray", progress=watcher)
-    assert watcher.most == 1
+    (work / "own_loop.py").write_text(OWN_LOOP)
+    study = {
+        "version": 1,
+        "name": "one-by-one",
+        "trainable": "own_loop:train",
+        "finetune": {"budget": {"epochs": 1}},
+        "objectives": [{"metric": "loss"}, {"metric": "latency"}],
+        "space": {"rate": {"float": [0.0, 1.0]}},
+        "search": {"trials": 3},
+        "run": {"parallel": 1},
+    }
+    (work / "one-by-one.yaml").write_text(yaml.safe_dump(study))
+    record = ablate.launch(work / "one-by-one.yaml", executor="ray", progress=watcher)
+    assert len(record.complete) == 3
+    assert (watcher.most, watcher.out) == (1, 0)

@@ -14,10 +14,21 @@ from pathlib import Path
 import pytest
 
 import ablate
+from ablate.ledger.record import StudyRecord
 
 Write = Callable[..., Path]
 
 SEARCH = {"trials": 4, "sampler": "random", "seed": 3}
+FINETUNE = {"budget": {"epochs": 24}, "batch_size": 12}
+
+
+@pytest.fixture(scope="module")
+def whole(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
+    """The study as nothing has stopped it."""
+    file = write_study_in(
+        tmp_path_factory.mktemp("whole"), "whole", search=SEARCH, finetune=FINETUNE
+    )
+    return ablate.launch(file, executor="inline")
 
 
 def _default_signals() -> None:
@@ -52,31 +63,28 @@ def _stop_after_first_row(file: Path, executor: str, number: int) -> tuple[int, 
     [("ray", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143), ("inline", signal.SIGINT, 130)],
 )
 def test_stopped_and_resumed_is_as_never_stopped(
-    write_study: Write, work: Path, executor: str, number: int, code: int
+    write_study: Write, whole: StudyRecord, executor: str, number: int, code: int
 ) -> None:
     name = f"stopped-{executor}-{code}"
-    finetune = {"budget": {"epochs": 24}, "batch_size": 12}
-    file = write_study(name, search=SEARCH, finetune=finetune)
+    file = write_study(name, search=SEARCH, finetune=FINETUNE)
     returned, seconds, output = _stop_after_first_row(file, executor, number)
     assert returned == code, output
     assert f"go on with: ablate resume runs/{name}" in output
     assert "Traceback" not in output
     assert seconds < 20
 
-    left = ablate.read(work / "runs" / name)
+    left = ablate.read(file.parent / "runs" / name)
     assert left.count("RUNNING") >= 1
-    record = ablate.resume(work / "runs" / name, executor="inline")
+    record = ablate.resume(file.parent / "runs" / name, executor="inline")
     assert [row.number for row in record.rows] == [0, 1, 2, 3]
     assert all(row.state == "COMPLETE" for row in record.rows)
 
-    whole = ablate.launch(write_study("whole", search=SEARCH, finetune=finetune), executor="inline")
     assert [row.values for row in record.rows] == [row.values for row in whole.rows]
     assert [row.params for row in record.rows] == [row.params for row in whole.rows]
 
 
 def test_a_resumed_row_goes_on_from_its_checkpoint(write_study: Write, work: Path) -> None:
-    finetune = {"budget": {"epochs": 24}, "batch_size": 12}
-    file = write_study("continued", search=SEARCH, finetune=finetune)
+    file = write_study("continued", search=SEARCH, finetune=FINETUNE)
     _stop_after_first_row(file, "inline", signal.SIGINT)
     running = [row for row in ablate.read(file).rows if row.state == "RUNNING"]
     record = ablate.resume(file, executor="inline")

@@ -1,0 +1,195 @@
+"""The search of an arm: what is fixed in it, what is searched, and what cannot be begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_records import example_record, example_row
+from plans import ablation_study, design_of, plan
+
+from ablate.ablation.arm_search import arm_study, without_keys
+from ablate.ablation.cell import Cell, Design, Tuning
+from ablate.errors import ParameterError
+from ablate.ledger.record import StudyRecord
+from ablate.locate import Place
+from ablate.search.progress import Progress, Silent
+from ablate.space.parse import parse_space
+from ablate.study.settings import Study
+from ablate.tuning import tune_design
+
+RATE = {"finetune.learning_rate": {"float": [0.001, 0.1], "log": True}}
+FMA = {"loss.fma.weight": {"float": [0.1, 10], "when": {"loss.terms": {"contains": "fma"}}}}
+ARMS = {"plain": {"loss.terms": "clean"}, "FMA": {}}
+IMAGES = {"budget": {"images": 1000}}
+SEARCHES = {"trials": 4, "sampler": "tpe", "seed": 7}
+
+
+def tuned_study(arms: dict[str, Any], space: dict[str, Any], **sections: Any) -> Study:
+    ablation = {"design": "arms", "arms": arms, "tune": SEARCHES}
+    return ablation_study(ablation, space=space, **sections)
+
+
+def rules(arms: dict[str, Any], space: dict[str, Any], **sections: Any) -> list[Any]:
+    ablation = {"arms": arms, "tune": {"trials": 4}}
+    return plan("arms", ablation, space=space, finetune=IMAGES, **sections)[1]
+
+
+def test_an_arm_s_values_are_fixed_and_the_rest_is_searched() -> None:
+    study = tuned_study(ARMS, {**RATE, **FMA}, finetune=IMAGES)
+    cell = Cell("slow", {"loss.terms": "clean+st", "finetune.learning_rate": 0.001})
+    search = arm_study(study, cell, "a~slow")
+    assert (search.name, search.ablation) == ("a~slow", None)
+    assert (search.search.trials, search.search.sampler, search.search.seed) == (4, "tpe", 7)
+    assert search.loss.terms == "clean+st"
+    assert search.finetune.learning_rate == 0.001
+    assert search.space == FMA
+    assert search.finetune.budget.images == 1000
+
+
+def test_values_of_a_loop_of_one_s_own_are_choices_of_one() -> None:
+    sections = {
+        "trainable": "own:train",
+        "objectives": [{"metric": "accuracy"}, {"metric": "seconds"}],
+    }
+    space = {"lr": {"float": [0.1, 1]}, "width": {"int": [1, 8], "when": {"net": "wide"}}}
+    study = tuned_study({"a": {"net": "wide"}}, space, **sections)
+    search = arm_study(study, Cell("a", {"net": "wide", "lr": 0.5}), "a~a")
+    assert search.space == {
+        "net": {"choice": ["wide"]},
+        "lr": {"choice": [0.5]},
+        "width": space["width"],
+    }
+    assert parse_space(search, {}).keys == ("net", "lr", "width")
+
+
+def test_keys_are_taken_out_of_blocks_too() -> None:
+    inner = {"loss.fma.weight": {"float": [0, 1]}, "loss.fma.distance": {"choice": ["mse"]}}
+    space = {
+        "block": {"when": {"loss.terms": "clean+fma"}, "parameters": inner},
+        "other": {"when": {"loss.terms": "clean+fma"}, "parameters": RATE},
+    }
+    assert without_keys(space, {"loss.fma.weight": 1, "finetune.learning_rate": 1}) == {
+        "block": {
+            "when": {"loss.terms": "clean+fma"},
+            "parameters": {"loss.fma.distance": {"choice": ["mse"]}},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        RATE,
+        {"augment.families": {"subset": ["noise", "blur"]}, **RATE},
+        {"loss.clean.weight": {"float": [0.5, 1]}},
+    ],
+)
+def test_arms_that_can_be_tuned(space: dict[str, Any]) -> None:
+    assert rules(ARMS, space) == []
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        FMA,
+        {"loss.fma.weight": {"float": [0.1, 10]}},
+        {"augment.families": {"subset": ["noise", "blur"]}},
+        {"augment.mix": {"simplex": "augment.families"}},
+        {"loss.terms": {"choice": ["clean", "clean+fma"]}},
+        {"finetune.learning_rate": {"choice": [0.1]}},
+    ],
+)
+def test_an_arm_whose_trials_would_all_be_one(space: dict[str, Any]) -> None:
+    rule = (
+        "its search: tune needs a parameter that the arm reads, got none. Add one to the space, "
+        "as finetune.learning_rate."
+    )
+    assert (("ablation", "arms", "plain"), rule) in rules(ARMS, space)
+
+
+def test_a_search_that_could_not_be_begun_is_said_before_the_others_are_run() -> None:
+    space = {
+        "loss.fma.layers": {"subset": ["stem", "stage3"]},
+        "loss.fma.layer_weights": {"simplex": "loss.fma.layers"},
+    }
+    arms = {"FMA": {}, "last": {"loss.fma.layer_weights": {"stage1": 1.0}}}
+    ((path, rule),) = rules(arms, space)
+    assert path == ("ablation", "arms", "last")
+    assert rule.startswith("its search: loss.fma.layer_weights: must not be fixed while")
+
+
+class Quiet(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def tuned(design: Design, study: Study, rows: list[Any], progress: Progress) -> Design:
+    """The design tuned by searches whose rows are these, whatever was asked."""
+    asked: list[tuple[str, str]] = []
+
+    def run_search(where: Place, search: Study) -> StudyRecord:
+        asked.append((where.name, str(where.folder)))
+        assert search.ablation is None
+        return example_record(rows)
+
+    place = Place("a", "sqlite:///a.db", Path("/runs/a"))
+    made = tune_design(design, study, place, run_search, progress)
+    assert asked == [
+        ("a~00-plain", "/runs/a/tune/00-plain"),
+        ("a~01-F-MA-0", "/runs/a/tune/01-F-MA-0"),
+    ]
+    return made
+
+
+ROWS = [
+    example_row(0, (0.9, 0.6), params={"finetune.learning_rate": 0.1}),
+    example_row(1, None, state="FAIL"),
+    example_row(2, (0.8, 0.7), params={"finetune.learning_rate": 0.01}),
+]
+
+
+@pytest.mark.parametrize(
+    ("pick", "rate", "metric", "scores"),
+    [
+        ("best val_robust_accuracy", 0.01, "val_robust_accuracy", (0.6, None, 0.7)),
+        ("best clean_accuracy", 0.1, "val_clean_accuracy", (0.9, None, 0.8)),
+        ("trial 0", 0.1, "val_robust_accuracy", (0.6, None, 0.7)),
+    ],
+)
+def test_each_cell_is_run_at_what_its_own_search_has_picked(
+    pick: str, rate: float, metric: str, scores: tuple[float | None, ...]
+) -> None:
+    ablation = {"arms": {"plain": {"loss.terms": "clean"}, "F/MA 0": {}}}
+    ablation |= {"tune": SEARCHES | {"pick": pick}, "baseline_seeds": "each"}
+    design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
+    study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
+    progress = Quiet()
+    made = tuned(design, study, ROWS, progress)
+    assert [cell.name for cell in made.cells] == ["baseline", "plain", "F/MA 0"]
+    assert made.cells[0] == design.cells[0]
+    assert made.cell("plain").values == {"loss.terms": "clean", "finetune.learning_rate": rate}
+    assert made.cell("F/MA 0").values == {"finetune.learning_rate": rate}
+    number = {0.1: 0, 0.01: 2}[rate]
+    assert made.tuning == {
+        name: Tuning("example", number, metric, scores) for name in ("plain", "F/MA 0")
+    }
+    assert progress.notes[0] == "tuning plain (1 of 2): a~00-plain"
+
+
+def test_a_search_without_a_complete_trial_stops_the_ablation() -> None:
+    ablation = {"arms": {"plain": {"loss.terms": "clean"}, "F/MA 0": {}}, "tune": SEARCHES}
+    design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
+    study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
+    with pytest.raises(ParameterError) as caught:
+        tuned(design, study, [example_row(0, None, state="FAIL")], Quiet())
+    assert str(caught.value) == (
+        "ablation.tune: study example: must have a complete trial, got none in 1 row. Finish the "
+        "search, or see why its trials failed."
+    )

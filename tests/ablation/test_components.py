@@ -1,0 +1,349 @@
+"""What is left of a configuration without a part: by value, in every way it can be written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from plans import NAMES, TAPS, ground_of
+
+from ablate.ablation.components import (
+    COMBINED,
+    Component,
+    LeftOutError,
+    drawn_types,
+    named_component,
+    read_components,
+)
+from ablate.ablation.configuration import Ground
+from ablate.distortion import FAMILIES
+from ablate.finetune.loss import TERMS
+from ablate.study.names import OpenNames
+
+SIXTH, NINTH = pytest.approx(1 / 6), pytest.approx(1 / 9)
+
+
+def component(ground: Ground, name: str) -> Component:
+    refused: list[str] = []
+    found = named_component(ground, name, ("components", 0), lambda _, rule: refused.append(rule))
+    assert refused == []
+    return found[0]
+
+
+def without(name: str, values: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """What holds without a part that does not hold with it."""
+    ground = ground_of(**sections)
+    left = component(ground, name).without(ground, values)
+    return {key: value for key, value in left.items() if values.get(key, left) != value}
+
+
+# terms
+
+
+@pytest.mark.parametrize(
+    ("terms", "term", "left"),
+    [
+        ("clean+fma", "fma", "clean"),
+        ("clean+fma", "clean", "fma"),
+        ("clean+st+fma", "st", "clean+fma"),
+        ("da+st", "da", "st"),
+    ],
+)
+def test_without_a_term(terms: str, term: str, left: str) -> None:
+    assert without(term, {"loss.terms": terms}) == {"loss.terms": left}
+    assert without(term, {}, loss={"terms": terms}) == {"loss.terms": left}
+
+
+def test_the_last_term_cannot_be_left_out() -> None:
+    with pytest.raises(LeftOutError) as caught:
+        without("fma", {"loss.terms": "fma"})
+    assert str(caught.value) == (
+        "an objective needs a term, got 'fma' without fma. Add a term to the reference."
+    )
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_is_a_component(term: str) -> None:
+    assert without(term, {"loss.terms": "+".join(TERMS)})["loss.terms"].count("+") == 2
+
+
+# layers
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ({}, {"loss.fma.layers": TAPS[:3]}),
+        ({"loss.fma.layers": "taps"}, {"loss.fma.layers": TAPS[:3]}),
+        ({"loss.fma.layers": ["stage3", "stem"]}, {"loss.fma.layers": ["stem"]}),
+        (
+            {"loss.fma.layers": ["stem", "stage3"], "loss.fma.layer_weights": "linear"},
+            {"loss.fma.layers": ["stem"]},
+        ),
+        (
+            {"loss.fma.layer_weights": {"stem": 1, "stage3": 2}},
+            {"loss.fma.layers": TAPS[:3], "loss.fma.layer_weights": {"stem": 1}},
+        ),
+        ({"loss.fma.layers": ["stem"]}, {}),
+        ({"loss.fma.layers": ["stage3.0.conv1"]}, {}),
+    ],
+)
+def test_without_a_layer(values: dict[str, Any], left: dict[str, Any]) -> None:
+    assert without("layer:stage3", values) == left
+
+
+def test_a_module_path_is_a_layer_too() -> None:
+    layers = OpenNames(lambda: TAPS, lambda name: name == "stage3.0.conv1")
+    ground = replace(ground_of(), names={**NAMES, "loss.fma.layers": layers})
+    values = {"loss.fma.layers": ["stage3.0.conv1", "stem"]}
+    left = component(ground, "layer:stage3.0.conv1").without(ground, values)
+    assert left == {"loss.fma.layers": ["stem"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"loss.fma.layers": ["stage3"]}, "['stage3']"),
+        ({"loss.fma.layer_weights": {"stage3": 1, "stem": 0}}, "['stage3']"),
+    ],
+)
+def test_the_last_layer_cannot_be_left_out(values: dict[str, Any], shown: str) -> None:
+    with pytest.raises(LeftOutError) as caught:
+        without("layer:stage3", values)
+    assert str(caught.value) == (
+        f"the feature-map term needs a layer, got {shown} without stage3. Leave out fma instead."
+    )
+
+
+# distortions
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ({}, {"augment.families": ["blur", "photometric"]}),
+        (
+            {"augment.mix": {"noise": 2, "blur": 1, "photometric": 3}},
+            {
+                "augment.families": ["blur", "photometric"],
+                "augment.mix": {"blur": 1, "photometric": 3},
+            },
+        ),
+        (
+            {"augment.types": ["gaussian_noise", "speckle_noise", "jpeg", "hue"]},
+            {"augment.types": ["hue", "jpeg"]},
+        ),
+        (
+            {"augment.types": ["jpeg", "shot_noise"], "augment.mix": {"jpeg": 3, "shot_noise": 1}},
+            {"augment.types": ["jpeg"], "augment.mix": {"jpeg": 3}},
+        ),
+        ({"augment.families": ["blur", "digital"]}, {}),
+        ({"augment.types": ["jpeg", "hue"]}, {}),
+        ({"augment.mix": {"noise": 0, "blur": 1, "photometric": 1}}, {}),
+        ({"augment.method": "augmix"}, {}),
+    ],
+)
+def test_without_a_family(values: dict[str, Any], left: dict[str, Any]) -> None:
+    assert without("noise", values) == left
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        (
+            {"augment.families": ["noise", "blur"]},
+            {
+                "augment.types": ["impulse_noise", "gaussian_blur"],
+                "augment.mix": {"impulse_noise": 0.25, "gaussian_blur": 0.5},
+            },
+        ),
+        (
+            {"augment.families": ["noise", "blur"], "augment.mix": {"noise": 3, "blur": 1}},
+            {
+                "augment.types": ["impulse_noise", "gaussian_blur"],
+                "augment.mix": {"impulse_noise": 0.375, "gaussian_blur": 0.25},
+            },
+        ),
+        ({"augment.types": ["gaussian_noise", "hue"]}, {"augment.types": ["hue"]}),
+        (
+            {
+                "augment.types": ["gaussian_noise", "hue", "jpeg"],
+                "augment.mix": {"gaussian_noise": 1, "hue": 5, "jpeg": 0},
+            },
+            {"augment.types": ["hue"], "augment.mix": {"hue": 5}},
+        ),
+        ({"augment.families": ["blur"]}, {}),
+    ],
+)
+def test_without_a_type_what_is_left_keeps_its_shares(
+    values: dict[str, Any], left: dict[str, Any]
+) -> None:
+    assert without("gaussian_noise", values) == left
+
+
+@pytest.mark.parametrize("method", ["per_sample", "per_batch", "all", "composed"])
+def test_the_shares_are_those_of_every_method_that_draws(method: str) -> None:
+    ground = ground_of(augment={"method": method})
+    left = component(ground, "gaussian_noise").without(ground, {})
+    drawn = drawn_types(ground, {**left, "augment.method": method})
+    fifth = pytest.approx(0.2)
+    assert drawn == {
+        "impulse_noise": fifth,
+        "gaussian_blur": pytest.approx(0.4),
+        **dict.fromkeys(("brightness", "contrast", "saturation"), pytest.approx(2 / 15)),
+    }
+
+
+def test_strengths_of_a_type_that_is_left_out_stay_where_they_are() -> None:
+    values = {
+        "augment.strengths": {"gaussian_noise": 0.5},
+        "augment.types": ["hue", "gaussian_noise"],
+    }
+    assert without("gaussian_noise", values) == {"augment.types": ["hue"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("noise", {"augment.families": ["noise"]}),
+        ("noise", {"augment.types": ["shot_noise", "gaussian_noise"]}),
+        ("noise", {"augment.mix": {"noise": 1, "blur": 0}}),
+        ("hue", {"augment.types": ["hue"]}),
+    ],
+)
+def test_the_last_distortion_cannot_be_left_out(name: str, values: dict[str, Any]) -> None:
+    with pytest.raises(LeftOutError) as caught:
+        without(name, values)
+    assert str(caught.value) == (
+        f"an augmentation needs a distortion, got {name} alone. Add another to the reference."
+    )
+
+
+def test_a_mix_over_families_while_types_are_drawn_cannot_be_read() -> None:
+    values = {"augment.types": ["hue", "jpeg"], "augment.mix": {"photometric": 1}}
+    with pytest.raises(LeftOutError, match=r"^augment\.mix: must name types of distortion, got"):
+        without("hue", values)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_and_type_is_a_component(family: str) -> None:
+    types = [kind for kinds in FAMILIES.values() for kind in kinds]
+    for name in (family, *FAMILIES[family]):
+        left = without(name, {"augment.types": types})["augment.types"]
+        assert len(left) == len(types) - (len(FAMILIES[family]) if name == family else 1)
+
+
+# combined augmentations
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({}, "gaussian_noise"),
+        ({"augment.families": ["photometric", "blur"]}, "gaussian_blur"),
+        ({"augment.types": ["jpeg", "hue"]}, "hue"),
+        ({"augment.mix": {"noise": 0, "blur": 1, "photometric": 1}}, "gaussian_blur"),
+        ({"augment.method": "all"}, "gaussian_noise"),
+        ({"augment.method": "composed"}, "gaussian_noise"),
+    ],
+)
+def test_one_type_in_place_of_several_is_the_first_that_is_drawn(
+    values: dict[str, Any], kind: str
+) -> None:
+    assert without(COMBINED, values) == {"augment.types": [kind], "augment.mix": None}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"augment.types": ["jpeg"]}, {"augment.families": ["blur"]}, {"augment.method": "augmix"}],
+)
+def test_what_is_single_already_has_no_combined_augmentations(values: dict[str, Any]) -> None:
+    assert without(COMBINED, values) == {}
+
+
+def test_how_often_each_type_is_drawn() -> None:
+    assert drawn_types(ground_of(), {}) == {
+        "gaussian_noise": SIXTH,
+        "impulse_noise": SIXTH,
+        "gaussian_blur": pytest.approx(1 / 3),
+        "brightness": NINTH,
+        "contrast": NINTH,
+        "saturation": NINTH,
+    }
+
+
+# as they are written
+
+
+def read(components: Any, **sections: Any) -> tuple[list[str], list[tuple[Any, str]]]:
+    ground = ground_of(**sections)
+    assert ground.study.ablation is not None
+    ablation = ground.study.ablation.model_copy(update={"components": components})
+    ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
+    refused: list[tuple[Any, str]] = []
+    found = read_components(ground, lambda path, rule: refused.append((path, rule)))
+    return [one.name for one in found], refused
+
+
+def test_names_in_a_list_and_in_a_mapping() -> None:
+    assert read(("fma", "layer:stem")) == (["fma", "layer:stem"], [])
+    own = {"fma": None, "mine": {"loss.fma.weight": 0.1}}
+    assert read(own) == (["fma", "mine"], [])
+
+
+def test_a_name_of_one_s_own_may_be_a_known_one() -> None:
+    ground = ground_of()
+    assert ground.study.ablation is not None
+    written = {"fma": {"loss.fma.weight": 0.0}}
+    ablation = ground.study.ablation.model_copy(update={"components": written})
+    ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
+    (found,) = read_components(ground, lambda _path, _rule: None)
+    assert found.without(ground, {"loss.terms": "clean+fma"}) == {
+        "loss.terms": "clean+fma",
+        "loss.fma.weight": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "where", "rule"),
+    [
+        (
+            ("fmaa",),
+            ("components", 0),
+            "unknown component, got 'fmaa'. Did you mean fma? Or write {fmaa: {KEY: VALUE}}.",
+        ),
+        (
+            ("layer:stage9",),
+            ("components", 0),
+            "unknown component, got 'layer:stage9'. Did you mean layer:stage3? Or write "
+            "{layer:stage9: {KEY: VALUE}}.",
+        ),
+        (("fma", "fma"), ("components", 1), "given twice, got 'fma'. Remove one."),
+        (
+            {"x": {"loss.fma.wieght": 0}},
+            ("components", "x", "loss.fma.wieght"),
+            "unknown key. Did you mean loss.fma.weight?",
+        ),
+        (
+            {"x": {"augment.mix": {"noise": 1, "nose": 1}}},
+            ("components", "x", "augment.mix", "nose"),
+            "unknown family or type, got 'nose'. Did you mean noise?",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_component(written: Any, where: Any, rule: str) -> None:
+    names, refused = read(written)
+    assert refused == [(where, rule)]
+    assert len(names) == len(written) - 1
+
+
+def test_a_loop_of_one_s_own_says_what_holds_without_a_part() -> None:
+    _, refused = read(("fma",), trainable="own:train")
+    assert refused == [
+        (
+            ("components", 0),
+            "a component of your own loop says what holds without it, got 'fma' alone. Write "
+            "components: {fma: {KEY: VALUE}}.",
+        )
+    ]
