@@ -340,9 +340,7 @@ def test_a_drain_keeps_the_epochs_under_way(
     assert [event["event"] for event in read_events(tmp_path)][-3:] == ["drain", "epoch", "left"]
 
 
-def test_a_drain_waits_for_no_row_that_nobody_has_taken(
-    make_ledger: Make, dispatch: Start
-) -> None:
+def test_a_drain_waits_for_no_row_that_nobody_has_taken(make_ledger: Make, dispatch: Start) -> None:
     ledger = make_ledger(trials=1)
     dispatcher = dispatch(ledger)
     assert dispatcher.take(0) is None  # it is asked for, and handed to nobody
