@@ -82,7 +82,7 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
     at when the study is begun."""
     settings = study.ablation
     if settings is None:
-        if ("ablation",) in document.keys:
+        if ("ablation",) in document.keys and document.get(("search",)) is None:
             rule = "must be a mapping, got nothing. Write design: below it, or remove the key."
             document.refuse(("ablation",), rule)
         return

@@ -150,10 +150,8 @@ class Dispatcher:
         with self._changed:
             if self._draining is not None or self._finished or self.stopping:
                 return
-            # Of rows that nobody has taken, and of those that wait for a worker, the youngest,
-            # nothing is to come.
-            ready = {row.number for row in self._ready}
-            taken = [out for number, out in self._out.items() if number not in ready]
+            # Of rows that wait, for a taker or (the youngest) for a worker, nothing is to come.
+            taken = [out for out in self._out.values() if out.row not in self._ready]
             oldest = sorted(taken, key=lambda out: out.began)[: around.parallel]
             self._draining = {out.row.number for out in oldest}
             self.drained = not self._draining
