@@ -154,6 +154,10 @@ class Workbench:
             return None
         return load_frost(Path(os.path.normpath(self.base / folder)))
 
+    def frost_for(self, suite: Suite) -> FrostPhotographs | None:
+        """Those photographs, where a suite has frost in it."""
+        return self.frost if "frost" in suite.types else None
+
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
         severities = self.study.robustness.severities
@@ -169,7 +173,8 @@ class Workbench:
         robustness = self.study.robustness
         if robustness.images is not None and robustness.images < len(split):
             split = split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
-        made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, self.frost)
+        frost = self.frost_for(suite)
+        made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, frost)
         too_large = made.byte_count > robustness.stored_gb * 1e9
         return replace(made, cache=None) if too_large else made
 
@@ -211,9 +216,10 @@ class Workbench:
 
     def _digest(self) -> str:
         """Of the data set, and of the photographs that its copies are made with."""
-        if self.frost is None or "frost" not in self.suite.types:
+        frost = self.frost_for(self.suite)
+        if frost is None:
             return self.dataset.digest
-        return hashlib.sha256(f"{self.dataset.digest} {self.frost.digest}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.dataset.digest} {frost.digest}".encode()).hexdigest()
 
     def _check_layers(self, model: nn.Module) -> None:
         """Read every layer that a trial may read, so that a wrong one does not fail each trial.

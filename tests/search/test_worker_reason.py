@@ -11,8 +11,8 @@ from ablate.study.settings import BudgetSettings
 
 def test_values_that_a_section_refuses() -> None:
     with pytest.raises(ValidationError) as error:
-        BudgetSettings.model_validate({"epochs": 0})
-    assert _reason(error.value) == "epochs: Input should be greater than or equal to 1, got 0"
+        BudgetSettings.model_validate({"epochs": -1})
+    assert _reason(error.value) == "epochs: Input should be greater than or equal to 0, got -1"
 
 
 @pytest.mark.parametrize(
