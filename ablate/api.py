@@ -279,8 +279,9 @@ def _outcomes_at(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]
     """A study, and which images its rows and its baseline were right on."""
     ledger = _open(place)
     try:
+        record = ledger.read()  # first: a run that ends meanwhile has bits that nobody asks for
         outcomes, references = ledger.outcomes()
-        return ledger.read(), outcomes, references.get("baseline", {})
+        return record, outcomes, references.get("baseline", {})
     finally:
         ledger.close()
 

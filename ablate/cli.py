@@ -57,14 +57,16 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
         from ablate.show_ablation import show_check
 
         show_check(study, file)
-        return
-    click.echo(
-        f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
-        f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
-        f"{', '.join(objective.metric for objective in study.objectives)}"
-    )
-    if not space.keys and study.search.trials > 1:
-        click.echo(f"{file}: note: nothing is searched, so all trials are equal: search.trials: 1")
+    else:
+        click.echo(
+            f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
+            f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
+            f"{', '.join(objective.metric for objective in study.objectives)}"
+        )
+        if not space.keys and study.search.trials > 1:
+            click.echo(
+                f"{file}: note: nothing is searched, so all trials are equal: search.trials: 1"
+            )
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():

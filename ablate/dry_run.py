@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.ablating import design_of, find_reference
+from ablate.ablation.arm_search import tuned_cells
 from ablate.errors import UsageError
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.environment import resolve_environment
@@ -169,5 +170,7 @@ def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> P
         aliases=design.aliases,
         claims=tuple(f"{claim.contrast} on {claim.metric}" for claim in design.claims),
         notes=design.notes,
-        tuning_trials=settings.tune.trials * len(design.cells) if settings.tune else 0,
+        tuning_trials=settings.tune.trials * len(tuned_cells(study, design.cells))
+        if settings.tune
+        else 0,
     )

@@ -11,11 +11,11 @@ from ablate.errors import did_you_mean
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
 from ablate.study.scores import EXPOSURES, metric_names
-from ablate.study.settings import ClaimSettings, Study
+from ablate.study.settings import ContrastSettings, Study
 
 
 def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
-    """The design with the contrasts that the file declares as primary."""
+    """The design with the contrasts that the file declares as primary, and those it adds."""
     settings = study.ablation
     assert settings is not None
     if settings.noninferior is not None:
@@ -40,10 +40,17 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
             refuse(path, f"given twice, got {got}. Remove one.")
         contrasts.setdefault(found.name, found)
         claims.append(claim)
+    for place, added in enumerate(settings.contrasts):
+        found = _claimed(design, added)
+        if isinstance(found, Contrast):
+            contrasts.setdefault(found.name, found)
+        else:
+            below, rule = found
+            refuse(("contrasts", place, *below), rule)
     return replace(design, contrasts=tuple(contrasts.values()), claims=tuple(claims))
 
 
-def _claimed(design: Design, declared: ClaimSettings) -> Contrast | tuple[Path, str]:
+def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Path, str]:
     """The contrast that a claim is about; or what is wrong with it, and where."""
     effects = [one for one in design.contrasts if one.kind in ("main effect", "interaction")]
     if declared.to is None:

@@ -114,9 +114,11 @@ def _verdict_text(info: AblationInfo, effect: Effect) -> str:
     if effect.verdict != "too few seeds":
         return effect.verdict
     # Holm's p grows with every p, so with all at their least it is at its own.
-    least = holm([one.least_p for one in info.primary])[info.primary.index(effect)]
-    reason = "" if math.isnan(least) else f": the least adjusted p is {p_text(least)}"
-    return f"{effect.verdict}{reason}"
+    # A claim that was not tested counts as not shown.
+    least = holm([1.0 if math.isnan(one.least_p) else one.least_p for one in info.primary])
+    if math.isnan(effect.least_p):
+        return effect.verdict
+    return f"{effect.verdict}: the least adjusted p is {p_text(least[info.primary.index(effect)])}"
 
 
 def _kept_of(info: AblationInfo, contrast: str) -> NonInferiority | None:

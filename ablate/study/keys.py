@@ -26,6 +26,9 @@ BY_NAME = {
 OPEN = ("augment.strengths",)
 """Mappings by name whose entries are keys of their own, as `augment.strengths.gaussian_blur`."""
 
+NAMED = ("ablation.reference", "ablation.components", "ablation.factors", "ablation.arms")
+"""Mappings whose keys are names or dotted keys, as `ablation.reference.loss.fma.weight`."""
+
 
 @cache
 def all_keys() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ablate.errors import Problem, did_you_mean
 from ablate.study.document import Document, Path, Place
-from ablate.study.keys import BY_NAME, all_keys
+from ablate.study.keys import BY_NAME, NAMED, all_keys
 from ablate.study.yaml_source import parse_yaml
 
 
@@ -27,6 +27,7 @@ def apply_overrides(
             rule = f"must be key=value, got {override!r}. Write --set {key or 'KEY'}=VALUE."
             document.problems.append(Problem("--set", 0, 0, rule))
             continue
+        named = next((above for above in NAMED if key.startswith(f"{above}.")), None)
         value = parse_yaml(text, f"--set {key}")
         place = Place(f"--set {key}")
         value.values = dict.fromkeys([(), *value.values], place)
@@ -36,6 +37,8 @@ def apply_overrides(
             include_space()
             parameter = key.removeprefix("space.")
             path = _find_parameter(document, ("space",), parameter) or ("space", parameter)
+        elif named is not None:
+            path = (*named.split("."), key.removeprefix(f"{named}."))
         elif key in all_keys() or key.rpartition(".")[0] in BY_NAME:
             path = tuple(key.split("."))
         else:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from ablate.study.sections.ablation import (
     AblationSettings,
     ClaimSettings,
+    ContrastSettings,
     NonInferiorSettings,
     TuneSettings,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "BudgetSettings",
     "ClaimSettings",
     "CleanSettings",
+    "ContrastSettings",
     "DASettings",
     "DatasetSettings",
     "FMASettings",

@@ -645,3 +645,11 @@ def test_more_seeds_come_after_those_that_are_there(
     study = ablation_study({"design": "leave_one_out", "components": ["fma"], "seeds": seeds})
     assert more_seeds(study, asked) == all_of_them
     assert more_seeds(study, asked)[: len(train_seeds(study))] == train_seeds(study)
+
+
+def test_further_contrasts_are_shown_and_claim_nothing() -> None:
+    arms = {name: {"loss.terms": name} for name in ("clean", "clean+da", "clean+fma")}
+    asked = [{"compare": "clean+fma", "to": "clean+da"}]
+    planned = design_of("arms", {"arms": arms, "contrasts": asked}, finetune=IMAGES)
+    assert "clean+fma - clean+da" in [contrast.name for contrast in planned.contrasts]
+    assert planned.claims == ()

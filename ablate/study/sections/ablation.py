@@ -35,8 +35,8 @@ _NEEDED = {"leave_one_out": "components", "add_one": "components", "one_at_a_tim
 }
 
 
-class ClaimSettings(Settings):
-    """A contrast that was declared before the first run: one that a claim may rest on."""
+class ContrastSettings(Settings):
+    """Two cells or arms, or an effect."""
 
     compare: str = Field(
         description="A cell or arm, or an effect of a factorial design, as `fma` or `fma * st`."
@@ -44,6 +44,11 @@ class ClaimSettings(Settings):
     to: str | None = Field(
         None, description="The cell or arm that it is compared with; none: the reference."
     )
+
+
+class ClaimSettings(ContrastSettings):
+    """A contrast that was declared before the first run: one that a claim may rest on."""
+
     metric: str = Field("val_robust_accuracy", description="What is compared.")
 
 
@@ -123,6 +128,9 @@ class AblationSettings(Settings):
     )
     primary: Annotated[tuple[ClaimSettings, ...], Field(strict=False)] = Field(
         (), description="Contrasts that claims rest on; p values are adjusted over them (Holm)."
+    )
+    contrasts: Annotated[tuple[ContrastSettings, ...], Field(strict=False)] = Field(
+        (), description="Further contrasts that are shown, on every metric; no claim rests on them."
     )
     noninferior: NonInferiorSettings | None = Field(
         None, description="Declares what counts as kept."
