@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.ablation.cell import Design
 from ablate.ablation.design import is_from_study, make_design
-from ablate.ablation.reference import pick_trial
+from ablate.ablation.reference import check_same_sections, pick_trial
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.locate import Place, locate, place_of_file
@@ -43,6 +43,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
     Raises:
         StudyNotFoundError: if there is no such search.
         StudyFileError: if its study file is wrong.
+        FingerprintError: if it was of other sections than this study.
         ParameterError: if it has no such trial.
     """
     settings = study.ablation
@@ -66,6 +67,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
         record = ledger.read()
     finally:
         ledger.close()
+    check_same_sections(study, record)
     point = pick_trial(record, pick)
     text = f"trial {point.number} of study {record.name} ({pick})"
     return FoundReference(dict(point.params), text, record.name, record.sections)

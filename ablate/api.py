@@ -268,7 +268,22 @@ def plot_pareto(study: str | Path) -> Figure:
     from ablate.analysis.pareto import pareto_info
     from ablate.report.figures.pareto import plot_pareto as draw
 
-    return draw(pareto_info(read(study)))
+    record = read(study)
+    check_drawable(record)
+    return draw(pareto_info(record))
+
+
+def check_drawable(record: StudyRecord) -> None:
+    """Refuse a front of what was not searched.
+
+    Raises:
+        UsageError: if the study is an ablation, whose runs are arms and seeds.
+    """
+    if record.design is not None:
+        raise UsageError(
+            f"study {record.name}: a front is of a search, got an ablation. Use ablate table, or "
+            "ablate launch again for its effects."
+        )
 
 
 def _read_outcomes(study: str | Path) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:

@@ -20,6 +20,7 @@ from ablate.cli_options import json_option, listed, run_options, study_argument
     show_default=True,
     help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.",
 )
+@click.option("--effects", is_flag=True, help="Of an ablation its contrasts and tests instead.")
 @click.option(
     "-o",
     "--output",
@@ -27,11 +28,11 @@ from ablate.cli_options import json_option, listed, run_options, study_argument
     metavar="FILE",
     help="Where it goes; without it, to standard output.",
 )
-def table(study: str, style: str, output: Path | None) -> None:
-    """The table of a paper: of an ablation its arms, of a search its front."""
+def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
+    """The table of a paper: of an ablation its arms or effects, of a search its front."""
     from ablate.tabling import paper_table, table_text, write_table
 
-    text = table_text(paper_table(study), style)
+    text = table_text(paper_table(study, effects=effects), style)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:

@@ -88,6 +88,7 @@ def plot(study: str, figure: str, output: Path | None) -> None:
             f"--figure: must be a known figure, got {figure}. {did_you_mean(figure, FIGURES)}"
         )
     record = api.read(study)
+    api.check_drawable(record)
     if output is None:
         folder = locate(study).folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,17 +19,22 @@ def show_check(study: Study, file: Path) -> None:
     """What a file that is right would run."""
     from ablate.ablating import design_of, find_reference
     from ablate.ablation.design import is_from_study
+    from ablate.errors import StudyNotFoundError
 
     settings = study.ablation
     assert settings is not None
     head = f"{file}: ok: study {study.name}, ablation {settings.design}"
-    if is_from_study(settings):
-        reference = settings.reference
-        picked = f"{reference.get('pick', 'knee')} of {reference['study']}"
-        click.echo(f"{head}, {settings.seed_count} seeds; the reference is {picked}")
-        return
     base = file.absolute().parent
-    design = design_of(study, base, str(file), find_reference(study, base))
+    try:
+        reference = find_reference(study, base)
+    except StudyNotFoundError as error:
+        if not is_from_study(settings):
+            raise
+        click.echo(f"{head}, {settings.seed_count} seeds; its cells are not known yet: {error}")
+        return
+    design = design_of(study, base, str(file), reference)
+    if reference.text:
+        click.echo(f"  reference: {reference.text}")
     runs = len(design.cells) * settings.seed_count
     click.echo(
         f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "

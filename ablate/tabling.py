@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ablate import api
 from ablate.analysis.pareto import pareto_info
+from ablate.errors import UsageError
 from ablate.finetune.cache import publish_file
 
 if TYPE_CHECKING:
@@ -22,11 +23,22 @@ _WRITERS = {
 """Module and function, by format."""
 
 
-def paper_table(study: str) -> PaperTable:
-    """Of an ablation or confirmation its arms, of a search its front."""
+def paper_table(study: str, *, effects: bool = False) -> PaperTable:
+    """Of an ablation or confirmation its arms, or its effects; of a search its front.
+
+    Raises:
+        UsageError: if effects are asked of a search.
+    """
+    from ablate.report.paper.effects import effects_paper_table
     from ablate.report.paper.table import arms_paper_table, front_paper_table
 
     record = api.read(study)
+    if effects:
+        if record.design is None:
+            raise UsageError(
+                f"study {record.name}: --effects are of an ablation, got a search. Leave it out."
+            )
+        return effects_paper_table(api.read_ablation(study))
     if record.design is None:
         return front_paper_table(pareto_info(record))
     return arms_paper_table(api.read_ablation(study))

@@ -15,6 +15,8 @@ from ablate.ablation.intervals import Estimate, as_differences
 from ablate.ablation.permutation import sign_flip_test
 from ablate.errors import ParameterError
 
+_ALPHA = 0.05
+
 
 @dataclass(frozen=True)
 class NonInferiority:
@@ -23,7 +25,8 @@ class NonInferiority:
     Attributes:
         margin: in the metric's own unit.
         kept: True where the interval's lower bound is above -margin; False says "not shown", not
-            "lost". None where there is no interval.
+            "lost". None of too few seeds: where even the least one-sided p, 1 / 2^K, would not be
+            below .05.
         p: of the hypothesis that the mean is -margin, one-sided, over seeds on these images; NaN
             of no seed.
         low: the interval's lower bound.
@@ -62,6 +65,7 @@ def noninferiority(differences: np.ndarray, margin: float, estimate: Estimate) -
             f"estimate: must be of the same {len(seeds)} seeds, got one of {estimate.n}. Estimate "
             "it of these differences."
         )
-    p = sign_flip_test(seeds, shift=margin, alternative="greater").p
-    kept = None if math.isnan(estimate.low) else estimate.low > -margin
-    return NonInferiority(margin, kept, p, estimate.low)
+    test = sign_flip_test(seeds, shift=margin, alternative="greater")
+    has_enough = test.least_p < _ALPHA and not math.isnan(estimate.low)
+    kept = estimate.low > -margin if has_enough else None
+    return NonInferiority(margin, kept, test.p, estimate.low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.study.document import show
+from ablate.study.fingerprint import changed_keys
 from ablate.study.settings import Study
 
 COMPARED = (
@@ -108,6 +110,24 @@ def knee(front: tuple[ParetoPoint, ...], directions: list[str]) -> ParetoPoint:
     span = values.max(axis=0) - values.min(axis=0)
     scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
     return front[int(np.argmax(scaled.sum(axis=1).round(12)))]
+
+
+def check_same_sections(study: Study, record: StudyRecord) -> None:
+    """Refuse a search that was of other settings, before anything is run.
+
+    Raises:
+        FingerprintError: naming the keys that differ.
+    """
+    plain = [one.model_dump(mode="json") for one in (record.study, study)]
+    changed = [
+        line for line in changed_keys(*plain) if re.split(r"[.:]", line, maxsplit=1)[0] in COMPARED
+    ]
+    if changed:
+        raise FingerprintError(
+            f"study {study.name}: what its reference was searched on must be what it is ablated "
+            f"on, got {'; '.join(changed)} (study {record.name} -> here). Take these over, or "
+            "write the reference out."
+        )
 
 
 def check_reference(

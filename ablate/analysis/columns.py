@@ -13,7 +13,7 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
-CELL = ("cell", "pair")
+CELL = ("cell", "pair", "train_seed")
 """Of an ablation alone."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued"),
@@ -27,8 +27,8 @@ _ALIASES = {"trial": "number", "attempts": "attempt"}
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The rows, flat and in the record's order: what a frame, a sort and `--json` name parts by.
 
-    Columns, in this order: number, state, attempt (how often it was begun); of an ablation cell and
-    pair (place of its seed, from 0); every metric (an
+    Columns, in this order: number, state, attempt (how often it was begun); of an ablation cell,
+    pair (place of its seed, from 0) and train_seed (the seed, once begun); every metric (an
     objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
     peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
@@ -53,6 +53,8 @@ def _flat_row(
     flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
     if row.cell is not None:
         flat |= {"cell": row.cell, "pair": row.pair}
+        if row.seeds is not None:
+            flat["train_seed"] = row.seeds.train
     for key, value in row.params.items():
         flat |= flat_param(PARAM + key, value)
     if row.failure is not None:

@@ -15,6 +15,7 @@ _TYPES = {
     "attempt": "int64",
     "cell": "string",
     "pair": "Int64",
+    "train_seed": "Int64",
     "failure_kind": "string",
     "failure_reason": "string",
     "enqueued": "boolean",
@@ -31,7 +32,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
     Columns:
         number, attempt: int64.
         state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
-        cell, pair: of an ablation alone: text, and the place of the seed, from 0 (Int64).
+        cell, pair, train_seed: of an ablation alone: text; the place of the seed, from 0, and the
+            seed itself (Int64).
         one a metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN where
             the trial was not scored.
         `param.<dotted key>`: resolved. Int64, boolean, float64 or text, whichever holds every

@@ -13,7 +13,7 @@ from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.dominance import as_table
 from ablate.analysis.hypervolume import hypervolume
 from ablate.analysis.marks import result_marks
-from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord
+from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
 from ablate.study.settings import ObjectiveSettings
 
 _UNKNOWN = ("unknown", "no reason is recorded")
@@ -69,6 +69,7 @@ class StatusInfo:
         marks: what has to be said beside the numbers.
         cells: of an ablation; None of a search; pairs: of seeds at which all cells have ended, and
             of all.
+        test_opened: every time that the test images were opened for it, and for what.
     """
 
     study: str
@@ -93,6 +94,7 @@ class StatusInfo:
     marks: tuple[str, ...]
     cells: int | None = None
     pairs: tuple[int, int] = (0, 0)
+    test_opened: tuple[TestOpened, ...] = ()
 
     @property
     def terminal(self) -> int:
@@ -144,6 +146,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         marks=result_marks(record),
         cells=None if record.design is None else len(record.design["cells"]),
         pairs=_pairs(record),
+        test_opened=record.test_opened,
     )
 
 

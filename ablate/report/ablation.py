@@ -29,6 +29,8 @@ from ablate.report.fitted import FittedTable, add_whole_column
 from ablate.report.numbers import MISSING, gain_text, json_value, metric_text
 
 _NAME_WIDTH = 14
+_FEW_SEEDS = 5
+"""Of fewer, resampling gives nearly the same order again and again."""
 
 
 def arms_table(info: AblationInfo) -> FittedTable:
@@ -95,6 +97,8 @@ def ranks_text(info: AblationInfo) -> list[str]:
     heading += ": mean over 1 seed" if ranks.n == 1 else f": mean over {ranks.n} seeds"
     if ranks.n > 1:
         heading += " [range of 95 % of resampled seeds]"
+        if ranks.n < _FEW_SEEDS:
+            heading += f"; {ranks.n} seeds say little of others"
     order = sorted(range(len(ranks.names)), key=lambda place: ranks.mean_rank[place])
     longest = max(map(len, ranks.names))
     lines = [heading]

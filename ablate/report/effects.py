@@ -42,14 +42,12 @@ def effects_table(info: AblationInfo) -> FittedTable:
 
 
 def _effects_table(info: AblationInfo, gap: str) -> Table:
-    primary = _ordered(info.primary)
-    shown = leading_metrics(info)
-    others = _ordered([one for one in info.effects if not one.primary and one.metric in shown])
+    primary, others = shown_effects(info)
     declared = [_cells(info, effect, gap) for effect in primary]
     explored = [_cells(info, effect, gap) for effect in others]
     table = Table(
         title=Text(_title(info, len(primary), len(others))),
-        caption=Text("\n".join(_notes(info, [*primary, *others]))),
+        caption=Text("\n".join(effects_notes(info, [*primary, *others]))),
         caption_justify="left",
     )
     p = f"p{gap}(adjusted)" if primary else "p"
@@ -72,12 +70,24 @@ def _effects_table(info: AblationInfo, gap: str) -> Table:
     return table
 
 
+def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
+    """The primary effects, and those of the others that a table has room for: on clean and robust
+    accuracy, and of a contrast that is about one metric alone on that one."""
+    leading = leading_metrics(info)
+    about = {one.contrast for one in info.effects if one.metric in leading}
+    others = [
+        one
+        for one in info.effects
+        if not one.primary and (one.metric in leading or one.contrast not in about)
+    ]
+    return _ordered(info.primary), _ordered(others)
+
+
 def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
     """One a column; empty where there is nothing to say."""
-    n, p, kept = effect.estimate.n, p_text(effect.p), ""
+    n, p, kept = effect.estimate.n, p_text(effect.p), kept_text(info, effect)
     if effect.primary:
         p += f" ({p_text(effect.p_adjusted)})"
-        kept = _kept_text(_kept_of(info, effect.contrast))
     printed = difference_cell(info, effect.metric, effect.estimate).printed
     return [
         effect.contrast,
@@ -85,7 +95,7 @@ def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
         printed.replace(" [", f"{gap}["),
         str(n) if n < info.seeds else "",
         p.replace(" (", f"{gap}("),
-        _verdict_text(info, effect),
+        verdict_text(info, effect),
         kept.replace(" (", f"{gap}("),
     ]
 
@@ -110,7 +120,7 @@ def _ordered(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=lambda effect: effect.kind not in _FACTORIAL)
 
 
-def _verdict_text(info: AblationInfo, effect: Effect) -> str:
+def verdict_text(info: AblationInfo, effect: Effect) -> str:
     if effect.verdict != "too few seeds":
         return effect.verdict
     # Holm's p grows with every p, so with all at their least it is at its own.
@@ -127,11 +137,13 @@ def _kept_of(info: AblationInfo, contrast: str) -> NonInferiority | None:
     return next((one for one in kept if one is not None), None)
 
 
-def _kept_text(kept: NonInferiority | None) -> str:
+def kept_text(info: AblationInfo, effect: Effect) -> str:
+    """Whether the contrast of a primary effect keeps what must be kept; empty of any other."""
+    kept = _kept_of(info, effect.contrast) if effect.primary else None
     if kept is None:
         return ""
     if kept.kept is None:
-        return "not shown (no interval)"
+        return f"too few seeds (p {p_text(kept.p)})"
     return f"{'yes' if kept.kept else 'not shown'} (p {p_text(kept.p)})"
 
 
@@ -140,7 +152,8 @@ def _title(info: AblationInfo, primary: int, others: int) -> str:
     return f"{info.study}: {declared}{_count(others, 'exploratory effect')}"
 
 
-def _notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
+def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
+    """What has to be said under a table of effects."""
     notes = basis_notes(info, [effect.metric for effect in shown])
     if notes:
         notes.append("differences of accuracies in points")

@@ -95,7 +95,7 @@ class PlainDisplay:
             standing = self._standing
             left = standing.seconds_left(time.monotonic())
             counted = f"{standing.ended} of {standing.trials}"
-        text = f"trial {row.number} {_end_text(row, standing)} ({counted}"
+        text = f"{_row_name(row)} {_end_text(row, standing)} ({counted}"
         self._print(f"{text}, {duration_text(left)} left)" if left else f"{text})")
 
     def close(self) -> None:
@@ -194,6 +194,12 @@ class LiveDisplay:
         ]
         lines = [" · ".join(texts), self._standing.hypervolume_text()]
         return [Text(line) for line in lines if line]
+
+
+def _row_name(row: RowRecord) -> str:
+    if row.cell is None or row.pair is None:
+        return f"trial {row.number}"
+    return f"{row.cell}, seed {row.pair + 1}:"
 
 
 def _end_text(row: RowRecord, standing: Standing) -> str:

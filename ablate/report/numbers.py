@@ -76,6 +76,11 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def moment_text(seconds: float) -> str:
+    """ "2026-03-01 12:00" of seconds since 1970, in the machine's own time."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def bytes_text(count: int) -> str:
     """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
     size = float(count)

@@ -43,6 +43,7 @@ class Standing:
         self._front: list[tuple[float, ...]] = []
         self._started: dict[int | None, float] = {}
         self._widest = 1
+        self._is_search = True
 
     @property
     def ended(self) -> int:
@@ -56,6 +57,9 @@ class Standing:
         ended = [row for row in record.rows if row.state in TERMINAL]
         self._states = {row.number: row.state.lower() for row in ended}
         self._seconds = sum(map(worked_seconds, ended))
+        self._is_search = record.design is None
+        if not self._is_search:
+            return
         self.best = best_values(ended, self.objectives)
         self._front = self._nondominated(complete_values(ended))
         self._measure()
@@ -78,7 +82,7 @@ class Standing:
             return
         self._states[row.number] = row.state.lower()
         self._seconds += worked_seconds(row)
-        if row.state != "COMPLETE" or row.values is None:
+        if not self._is_search or row.state != "COMPLETE" or row.values is None:
             return
         self.best = self._better(row)
         front = self._nondominated([*self._front, row.values])

@@ -16,6 +16,7 @@ from ablate.report.numbers import (
     json_value,
     metric_label,
     metric_text,
+    moment_text,
     numbers_text,
     reference_text,
 )
@@ -61,6 +62,9 @@ def status_table(info: StatusInfo) -> Table:
     if rest:
         failed = sum(len(group.numbers) for group in rest)
         table.add_row(f"failed: {failed}", f"for {len(rest)} other reasons")
+    for opened in info.test_opened:
+        when = moment_text(opened.time)
+        table.add_row("test opened", escape(f"{when}: {opened.what}; scores in {opened.study}"))
     for mark in info.marks:
         table.add_row("note", escape(mark))
     table.add_row("driver", escape(_driver_text(info)))
@@ -89,6 +93,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "cells": info.cells,
         "seeds_ended": info.pairs[0],
         "seeds": info.pairs[1],
+        "test_opened": [vars(opened) for opened in info.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,
         "gpu_hours": account.gpu_hours,

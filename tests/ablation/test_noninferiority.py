@@ -34,9 +34,15 @@ def test_a_large_gain_is_kept_and_a_loss_beyond_the_margin_is_not() -> None:
 
 
 def test_the_bound_must_be_above_the_margin() -> None:
-    same = np.full(4, -0.25)
+    same = np.full(5, -0.25)
     assert noninferiority(same, 0.25, t_interval(same)).kept is False
     assert noninferiority(same, 0.26, t_interval(same)).kept is True
+
+
+def test_too_few_seeds_say_nothing() -> None:
+    four = np.full(4, 0.25)
+    found = noninferiority(four, 0.25, t_interval(four))
+    assert (found.kept, found.p) == (None, 1 / 2**4)  # the least there is, and above .05
 
 
 def test_the_interval_that_is_given_decides() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 from example_ablations import (
+    CLEAN,
+    NOISE,
     NOTHING,
     example_ablation,
     example_effect,
@@ -18,7 +20,7 @@ from printed_ablations import row, said
 from printed_tables import lines
 
 from ablate.ablation.intervals import OVER_SEEDS
-from ablate.report.effects import effects_table, p_text
+from ablate.report.effects import effects_table, p_text, shown_effects
 
 
 def test_primary_contrasts_with_what_they_allow() -> None:
@@ -112,7 +114,7 @@ def test_kept_without_an_interval_or_of_another_unit() -> None:
     )
     table = effects_table(own_loop_ablation(effects=effects))
     assert row(table, "c - a").endswith("worse yes (p .0039)")
-    assert row(table, "b - a").endswith("worse not shown (no interval)")
+    assert row(table, "b - a").endswith("worse too few seeds (p 1)")
     assert "kept: images/s is worse by less than 0.5, at" in said(table)
     assert "less is better: loss" in said(table)
 
@@ -146,3 +148,12 @@ def test_drawn_sign_flips_are_told() -> None:
 )  # fmt: skip
 def test_a_p_stays_on_its_side_of_alpha(p: float | None, text: str) -> None:
     assert p_text(p) == text
+
+
+def test_what_is_about_one_metric_alone_is_shown_on_that_one() -> None:
+    unseen = example_effect("unseen noise: without noise - plain", 0.2, metric=NOISE)
+    info = example_ablation(effects=(*example_ablation().effects, unseen))
+    primary, others = shown_effects(info)
+    assert unseen in others
+    assert [one.metric for one in others if one.contrast == "FMA - plain"] == [CLEAN]
+    assert len(primary) == 2

@@ -33,6 +33,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.analysis.pareto import pareto_info
 from ablate.report.paper.cell import Cell
 from ablate.report.paper.csv_text import csv_text
+from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.html import html_text
 from ablate.report.paper.latex import latex_text
 from ablate.report.paper.markdown import markdown_text
@@ -404,3 +405,16 @@ def test_a_page_runs_no_script_and_asks_no_network() -> None:
     assert "url(" not in text
     assert "http" not in text
     assert page.cells[12] == ODD
+
+
+def test_effects_as_the_table_of_a_paper() -> None:
+    table = effects_paper_table(example_ablation())
+    assert [heading.text for heading in table.headings] == [
+        *("Contrast", "On", "Difference", "p", "Adjusted p", "Verdict", "Kept")
+    ]
+    printed = [[cell.printed for cell in row] for row in table.rows]
+    better = next(row for row in printed if row[0] == "FMA - plain" and row[1] == "robust")
+    assert better[4:] == [".016", "better", "yes (p .0039)"]
+    assert any("Holm over 2 primary contrasts" in note for note in table.notes)
+    for write in (markdown_text, latex_text, csv_text, html_text):
+        assert "FMA - plain" in write(table)

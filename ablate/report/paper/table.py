@@ -79,7 +79,7 @@ def arms_paper_table(info: AblationInfo) -> PaperTable:
     runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
     return PaperTable(
         name=info.study,
-        title=_title(info.question, info.subject),
+        title=paper_title(info.question, info.subject),
         headings=tuple(headings),
         rows=tuple(zip(*columns, strict=True)),
         notes=(*arms_notes(info), *runs),
@@ -115,7 +115,7 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
             columns.append([empty, *(replace(empty, estimate=_single(gain)) for gain in gains)])
     return PaperTable(
         name=info.study,
-        title=_title(info.question, info.subject),
+        title=paper_title(info.question, info.subject),
         headings=tuple(headings),
         rows=tuple(zip(*columns, strict=True)),
         notes=tuple(_front_notes(info)),
@@ -141,7 +141,8 @@ def _heading(metric: str, name: str) -> str:
     return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
 
 
-def _title(question: str, subject: str) -> str:
+def paper_title(question: str, subject: str) -> str:
+    """What a study asks, and of what."""
     return f"{question} ({subject})" if question else subject
 
 
