@@ -51,6 +51,11 @@ LOOP = """
 import time
 from pathlib import Path
 
+def wait_until_all_are_heard():
+    limit = time.monotonic() + 120
+    while not (Path(__file__).parent / "all-heard").exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+
 def slow(context):
     state = context.checkpoint / "epoch" if context.checkpoint else None
     done = int(state.read_text()) if state else 0
@@ -58,6 +63,7 @@ def slow(context):
         time.sleep(0.4)
         (context.checkpoint_folder / "epoch").write_text(str(epoch))
         context.report(epoch, {"x": context.params["x"], "epoch": float(epoch)})
+        wait_until_all_are_heard()
 """
 
 
@@ -78,16 +84,15 @@ search: {trials: 3, sampler: random}
     cluster.wait_for_nodes()
 
     class Killer(ablate_progress()):  # type: ignore[misc]
-        killed: int | None = None
-
         def epoch(self, number: int | None, epoch: int, epochs: int | None, loss: float) -> None:
-            # Three trials on three nodes: all are under way once the third has ended two epochs.
-            if number == 2 and epoch == 2 and self.killed is None:
-                self.killed = number
+            # Three trials on three nodes, none of which passes its first epoch before this.
+            heard.add(number)
+            if len(heard) == 3 and node in cluster.list_all_nodes():
                 cluster.remove_node(node, allow_graceful=False)
+                (work / "all-heard").touch()
 
-    killer = Killer()
-    record = ablate.launch(work / "lost.yaml", ray_address=cluster.address, progress=killer)
+    heard: set[int | None] = set()
+    record = ablate.launch(work / "lost.yaml", ray_address=cluster.address, progress=Killer())
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
     assert sorted(row.attempt for row in record.rows) == [1, 1, 2]
     lost = next(row for row in record.rows if row.attempt == 2)
