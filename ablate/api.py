@@ -202,7 +202,7 @@ def confirm(
         suite=suite,
         severities=severities,
     )
-    return confirm_info(*_outcomes_at(confirmation_place(place)))
+    return confirm_info(*read_outcomes(confirmation_place(place)))
 
 
 def read_confirmation(study: str | Path) -> ConfirmInfo:
@@ -263,34 +263,18 @@ def load_trials(study: str | Path) -> pd.DataFrame:
     return trials_frame(read(study))
 
 
-def plot_pareto(study: str | Path) -> Figure:
+def plot_pareto(*studies: str | Path) -> Figure:
     """Robust against clean accuracy: the front, what it dominates, baseline and plain finetune."""
-    from ablate.analysis.pareto import pareto_info
-    from ablate.report.figures.pareto import plot_pareto as draw
+    from ablate.drawing import plot
 
-    record = read(study)
-    check_drawable(record)
-    return draw(pareto_info(record))
-
-
-def check_drawable(record: StudyRecord) -> None:
-    """Refuse a front of what was not searched.
-
-    Raises:
-        UsageError: if the study is an ablation, whose runs are arms and seeds.
-    """
-    if record.design is not None:
-        raise UsageError(
-            f"study {record.name}: a front is of a search, got an ablation. Use ablate table, or "
-            "ablate launch again for its effects."
-        )
+    return plot("pareto", *studies)
 
 
 def _read_outcomes(study: str | Path) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
-    return _outcomes_at(locate(str(study)))
+    return read_outcomes(locate(str(study)))
 
 
-def _outcomes_at(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
+def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
     """A study, and which images its rows and its baseline were right on."""
     ledger = _open(place)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_study
+from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
 from ablate.cli_options import json_option, run_options, study_argument
 from ablate.errors import AblateError
 from ablate.show import print_result, run_and_show
@@ -198,6 +198,6 @@ def doctor(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for _module in (cli_study, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):
+for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ablate.cli_options import json_option, study_argument
-from ablate.show import bytes_on_disk, print_result, write_pareto
+from ablate.show import bytes_on_disk, print_result
 
 
 @click.command()
@@ -64,36 +64,6 @@ def trials(
     record = select_trials(api.read(study), state=state, where=where, sort=sort)
     shown = [name.strip() for name in columns.split(",")] if columns is not None else []
     print_result(trials_rows(record, shown) if as_json else trials_table(record, shown))
-
-
-@click.command()
-@study_argument
-@click.option("--figure", default="pareto", show_default=True, metavar="NAME", help="Which one.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=".html, or .png, .svg, .pdf with the extra `images`.  Without it: runs/NAME/FIGURE.html.",
-)
-def plot(study: str, figure: str, output: Path | None) -> None:
-    """Draw a figure of a study."""
-    from ablate import api
-    from ablate.errors import ParameterError, did_you_mean
-    from ablate.locate import locate
-    from ablate.report.figures import FIGURES
-
-    if figure not in FIGURES:
-        raise ParameterError(
-            f"--figure: must be a known figure, got {figure}. {did_you_mean(figure, FIGURES)}"
-        )
-    record = api.read(study)
-    api.check_drawable(record)
-    if output is None:
-        folder = locate(study).folder
-        folder.mkdir(parents=True, exist_ok=True)
-        output = folder / f"{figure}.html"
-    click.echo(write_pareto(record, output))
 
 
 @click.command()
@@ -183,4 +153,4 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
         server.serve()
 
 
-COMMANDS = (status, trials, plot, enqueue, export, logs, dashboard)
+COMMANDS = (status, trials, enqueue, export, logs, dashboard)

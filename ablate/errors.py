@@ -3,6 +3,7 @@
     AblateError                     exit code
     ├── UsageError                  2   a command or call that cannot mean anything
     │   ├── ParameterError          2   a wrong argument of a public function (also a ValueError)
+    │   │   └── NothingToDrawError  2   a figure of what this study does not have
     │   ├── StudyFileError          2   a wrong study or space file: every problem at once
     │   ├── DataError               2   a data set that is missing, empty or inconsistent
     │   ├── StudyNotFoundError      2   no such study in the storage
@@ -39,6 +40,10 @@ class UsageError(AblateError):
 
 class ParameterError(UsageError, ValueError):
     """An argument of a public function is outside its domain."""
+
+
+class NothingToDrawError(ParameterError):
+    """A study has nothing that this figure could show, and will have none."""
 
 
 @dataclass(frozen=True, order=True)

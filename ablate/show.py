@@ -12,6 +12,7 @@ import click
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
+    from ablate.analysis.pareto import ParetoInfo
     from ablate.ledger.record import StudyRecord
     from ablate.report.live import Display
 
@@ -42,7 +43,7 @@ def run_and_show(
         show_effects(folder, as_json=as_json)
     else:
         info = pareto_info(record)
-        written = write_pareto(record, folder / "pareto.html")
+        written = write_pareto(info, folder / "pareto.html")
         print_result(front_rows(info) if as_json else front_table(info))
         if not as_json:
             click.echo(f"figure: {written}")
@@ -112,12 +113,11 @@ def _is_good(record: StudyRecord) -> bool:
     return False
 
 
-def write_pareto(record: StudyRecord, file: Path) -> Path:
-    from ablate.analysis.pareto import pareto_info
+def write_pareto(info: ParetoInfo, file: Path) -> Path:
     from ablate.report.figures.pareto import plot_pareto
     from ablate.report.write import write_figure
 
-    write_figure(plot_pareto(pareto_info(record)), file)
+    write_figure(plot_pareto(info), file)
     return file
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ablate.analysis.basis import Basis, study_basis
 from ablate.analysis.dominance import nondominated
 from ablate.analysis.hypervolume import hypervolume
-from ablate.analysis.marks import result_marks
-from ablate.analysis.metrics import is_accuracy, metric_split
+from ablate.analysis.metrics import is_accuracy
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,10 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True)
-class ParetoInfo:
+class ParetoInfo(Basis):
     """What a search has found: complete trials only, all at the full budget.
 
     Attributes:
-        study, question, fingerprint: of the study.
-        subject: what is trained: data set and model, or the function that trains.
-        trials: N, the rows that the finished study has.
         points: by number; empty before the first trial is complete. Equal points are all on the
             front or all off it.
         references: "baseline" and "plain", as far as they are scored, one value an objective. The
@@ -51,31 +51,12 @@ class ParetoInfo:
         reference_point: of the hypervolume; None before the baseline is scored, and where a study
             without a baseline gives none.
         hypervolume: of the points; None without a reference point, 0 without a point.
-        split: "validation" or "test", of the first objective that has one; None where a training
-            loop of the user's own names its metrics freely.
-        n_images: images in that split; None before anything is scored, and for such a loop.
-        n_corrupted: images in each corrupted copy of it; None as above.
-        mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
-        seed: of the finetuning, one for all trials.
-        marks: what has to be said beside the numbers.
     """
 
-    study: str
-    question: str
-    subject: str
-    fingerprint: str
-    objectives: tuple[ObjectiveSettings, ...]
-    trials: int
     points: tuple[ParetoPoint, ...]
     references: Mapping[str, tuple[float, ...]]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
-    split: str | None
-    n_images: int | None
-    n_corrupted: int | None
-    mean_over: str | None
-    seed: int
-    marks: tuple[str, ...]
 
     @property
     def front(self) -> tuple[ParetoPoint, ...]:
@@ -83,6 +64,23 @@ class ParetoInfo:
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
         on_front = (point for point in self.points if point.on_front)
         return tuple(sorted(on_front, key=lambda point: (sign * point.values[0], point.number)))
+
+    def frame(self) -> pd.DataFrame:
+        """One row a complete trial: number, loss_terms, on_front, and a column an objective."""
+        import pandas as pd
+
+        table = {
+            objective.metric: [point.values[place] for point in self.points]
+            for place, objective in enumerate(self.objectives)
+        }
+        return pd.DataFrame(
+            {
+                "number": [point.number for point in self.points],
+                "loss_terms": [point.loss_terms for point in self.points],
+                "on_front": [point.on_front for point in self.points],
+                **table,
+            }
+        )
 
     def gains(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """How much better than the baseline, in the objectives' units; positive is better.
@@ -126,16 +124,8 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             rows, values, nondominated(values, objectives), strict=True
         )
     )
-    scored = [*record.references.values(), *(row.scores for row in rows)]
-    first = next((scores for scores in scored if isinstance(scores, Scores)), None)
-    splits = (metric_split(objective.metric) for objective in objectives)
     return ParetoInfo(
-        study=record.name,
-        question=study.question,
-        subject=study.trainable or f"{study.dataset.name}, {study.model.name}",
-        fingerprint=record.fingerprint,
-        objectives=objectives,
-        trials=record.trials,
+        **vars(study_basis(record)),
         points=tuple(sorted(points, key=lambda point: point.number)),
         references={
             name: _reference_values(name, scores, objectives)
@@ -143,12 +133,6 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         },
         reference_point=record.reference_point,
         hypervolume=hypervolume(values, objectives, record.reference_point),
-        split=next((split for split in splits if split), None if own_loop else "validation"),
-        n_images=first.n_images if first else None,
-        n_corrupted=(first.n_corrupted or first.n_images) if first else None,
-        mean_over=first.mean_over if first else None,
-        seed=study.finetune.seed,
-        marks=result_marks(record),
     )
 
 

@@ -28,6 +28,21 @@ _OWN_LOOP = ("#0072B2", "circle")
 INK = "#1A1A1A"
 FAINT_INK = "#6B6B6B"
 GRID = "#E6E6E6"
+PAPER = "white"
+MIDDLE = "#F4F4F4"
+"""Of a diverging scale: no difference."""
+DIVERGING = ((0.0, "#B2501B"), (0.5, MIDDLE), (1.0, "#0072B2"))
+"""Worse, the same, better: told apart with any common colour vision."""
+SEQUENTIAL = "Cividis"
+"""Low to high, even in lightness; by plotly's name."""
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#767676", "#F0E442")
+"""Of things without a colour of their own: studies, families, workers. Each has its dash and mark
+too (`DASHES`, `SYMBOLS`)."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = (
+    *("circle", "square", "triangle-up", "diamond"),
+    *("hexagon", "triangle-down", "pentagon", "cross"),
+)
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 FONT_SIZE = 14
 DOMINATED_OPACITY = 0.35
@@ -62,10 +77,10 @@ def base_layout() -> dict[str, Any]:
     """White paper, one font, no box: what a column of a journal prints."""
     return {
         "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
         "hoverlabel": {
-            "bgcolor": "white",
+            "bgcolor": PAPER,
             "bordercolor": FAINT_INK,
             "align": "left",
             "font": {"family": FONT, "size": FONT_SIZE - 2, "color": INK},

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from plotly.graph_objects import Figure
 
 IMAGE_SCALE = 3
 """Pixels of a .png for one pixel of the layout: 1680 across, 500 an inch in a column of print."""
 IMAGE_PIXELS = (560, 500)
+PAGE = ".html"
+ENDINGS = (PAGE, ".png", ".svg", ".pdf")
 
-_PAGE = """<!doctype html>
+_PAGE_TEXT = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -36,25 +42,78 @@ _PAGE = """<!doctype html>
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all.
+    """Write a figure, whole or not at all: see `write_figures`."""
+    write_figures([(figure, path)])
+
+
+def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
+    """Write figures, each whole or not at all; one browser draws all images.
 
     Args:
-        figure: any; the page takes its title from `layout.meta["title"]` where it has one.
-        path: the ending says what: .html holds plotly.js and needs no network; .png, .svg and
-            .pdf are drawn by Chromium, at `layout.meta["image_pixels"]` or 560 x 500 pixels
+        drawn: a figure takes its page's title from `layout.meta["title"]` where it has one. The
+            ending of its path says what: .html holds plotly.js and needs no network; .png, .svg
+            and .pdf are drawn by Chromium, at `layout.meta["image_pixels"]` or 560 x 500 pixels
             (.png: threefold).
 
     Raises:
-        ParameterError: if the ending is none of these.
-        UsageError: if the folder is missing or cannot be written.
+        ParameterError: if an ending is none of these.
+        UsageError: if a folder is missing or cannot be written.
         MissingDependencyError: if an image is asked for without kaleido or without a browser.
     """
-    render = _RENDERERS.get(path.suffix.lower())
-    if render is None:
-        raise ParameterError(
-            f"{path}: a figure's file must end with {', '.join(_RENDERERS)}, got "
-            f"{path.suffix or 'no ending'}. Name it {path.with_suffix('.html').name}."
-        )
+    for _, path in drawn:
+        if path.suffix.lower() not in ENDINGS:
+            raise ParameterError(
+                f"{path}: a figure's file must end with {', '.join(ENDINGS)}, got "
+                f"{path.suffix or 'no ending'}. Name it {path.with_suffix(PAGE).name}."
+            )
+    with ExitStack() as stack:
+        write = [stack.enter_context(whole_file(path)) for _, path in drawn]
+        for content, into in zip(_contents(drawn), write, strict=True):
+            into(content)
+
+
+def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
+    """What each file holds, in order; images are all drawn before the first is given."""
+    asked = [
+        (figure, ending.removeprefix("."))
+        for figure, path in drawn
+        if (ending := path.suffix.lower()) != PAGE
+    ]
+    images = iter(_images(asked) if asked else ())
+    for figure, path in drawn:
+        is_page = path.suffix.lower() == PAGE
+        yield figure_page(figure).encode() if is_page else next(images)
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all; numbers with all their digits.
+
+    Raises:
+        UsageError: if the folder is missing or cannot be written.
+    """
+    write_text(frame.to_csv(index=False), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text as UTF-8, whole or not at all.
+
+    Raises:
+        UsageError: if the folder is missing or cannot be written.
+    """
+    with whole_file(path) as write:
+        write(text.encode())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A file that is there whole, or is as it was: written beside its place, then renamed.
+
+    Yields:
+        To be called with the content, once; not called, nothing is written.
+
+    Raises:
+        UsageError: if the folder is missing or cannot be written.
+    """
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(
@@ -64,9 +123,9 @@ def write_figure(figure: Figure, path: Path) -> None:
         descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
     except OSError as error:
         raise _not_writable(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            content = render(figure)
+    with os.fdopen(descriptor, "wb") as file:
+
+        def write(content: bytes) -> None:
             try:
                 file.write(content)
                 file.flush()
@@ -74,8 +133,11 @@ def write_figure(figure: Figure, path: Path) -> None:
                 Path(unfinished).replace(path)
             except OSError as error:
                 raise _not_writable(path, error) from error
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+
+        try:
+            yield write
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
 
 
 def figure_page(figure: Figure) -> str:
@@ -93,51 +155,23 @@ def figure_page(figure: Figure) -> str:
             "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
         },
     )
-    return _PAGE.format(title=escape(title), figure=body)
+    return _PAGE_TEXT.format(title=escape(title), figure=body)
 
 
-def _page_bytes(figure: Figure) -> bytes:
-    return figure_page(figure).encode()
-
-
-def _image_renderer(ending: str) -> Callable[[Figure], bytes]:
-    def render(figure: Figure) -> bytes:
-        return _image_bytes(figure, ending)
-
-    return render
-
-
-_RENDERERS: dict[str, Callable[[Any], bytes]] = {
-    ".html": _page_bytes,
-    ".png": _image_renderer("png"),
-    ".svg": _image_renderer("svg"),
-    ".pdf": _image_renderer("pdf"),
-}
-
-
-def _image_bytes(figure: Figure, ending: str) -> bytes:
+def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
+    """Each figure as an image of its ending ("png"), all by one browser."""
+    ending = figures[0][1]
     if find_spec("kaleido") is None:
         raise MissingDependencyError(
             f"a .{ending} needs kaleido, which is not installed. "
             "Install it with: pip install 'ablate[images]', or write a .html."
         )
-    import kaleido
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
-    width, height = (figure.layout.meta or {}).get("image_pixels", IMAGE_PIXELS)
     try:
-        image = kaleido.calc_fig_sync(
-            figure.to_dict(),
-            opts={
-                "format": ending,
-                "width": width,
-                "height": height,
-                "scale": IMAGE_SCALE if ending == "png" else 1,
-            },
-            # No MathJax from its server; and a proxy that is nowhere keeps Chromium's own
-            # services (updates, field trials) off the network too: the figure is all local.
-            kopts={"mathjax": False, "proxy_server": "127.0.0.1:9"},
-        )
+        # In a thread of its own: a notebook has a loop that runs already.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, _drawn_by_chromium(figures)).result()
     except ChromeNotFoundError as error:
         chosen = os.environ.get("BROWSER_PATH")
         got = f"BROWSER_PATH={chosen}" if chosen else "none on the PATH"
@@ -150,7 +184,28 @@ def _image_bytes(figure: Figure, ending: str) -> bytes:
             f"a .{ending} needs a Chromium that starts, got one that ended at once. Try it with: "
             "chromium --headless --version, or write a .html."
         ) from error
-    return bytes(image)
+
+
+async def _drawn_by_chromium(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
+    from kaleido import Kaleido
+
+    images = []
+    # No MathJax from its server; and a proxy that is nowhere keeps Chromium's own services
+    # (updates, field trials) off the network too: the figures are all local.
+    async with Kaleido(n=1, mathjax=False, proxy_server="127.0.0.1:9") as browser:
+        for figure, ending in figures:
+            width, height = (figure.layout.meta or {}).get("image_pixels", IMAGE_PIXELS)
+            image = await browser.calc_fig(
+                figure.to_dict(),
+                opts={
+                    "format": ending,
+                    "width": width,
+                    "height": height,
+                    "scale": IMAGE_SCALE if ending == "png" else 1,
+                },
+            )
+            images.append(bytes(image))
+    return images
 
 
 def _as_a_new_file(name: str) -> None:

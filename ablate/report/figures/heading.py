@@ -6,6 +6,7 @@ import math
 import textwrap
 from typing import Any
 
+from ablate.analysis.basis import Basis
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.figures.window import Window
 from ablate.report.numbers import count_texts, plain_text, reference_text
@@ -45,23 +46,51 @@ def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
     }, top
 
 
-def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
-    """What the numbers stand on: n, data, split, seed, hypervolume with its reference."""
+def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
+    """What the numbers of one search stand on: n, data, split, seed; its marks come last.
+
+    Args:
+        complete: in place of the study's own, where a figure has others.
+    """
     basis = [
         info.split,
         *count_texts(info.n_images, info.n_corrupted),
         f"single seed ({info.seed})",
     ]
-    said = [
-        f"{len(info.points)} of {info.trials} trials complete",
+    return [
+        f"{info.complete if complete is None else complete} of {info.trials} trials complete",
         info.subject,
         ", ".join(part for part in basis if part),
+        *info.marks,
     ]
+
+
+def basis_meta(info: Basis, figure: str) -> dict[str, Any]:
+    """`layout.meta` of a figure of one study.
+
+    Args:
+        figure: its title, as "Pareto front".
+    """
+    return {
+        "title": f"{info.study}: {figure}",
+        "study": info.study,
+        "fingerprint": info.fingerprint,
+        "split": info.split,
+        "n_images": info.n_images,
+        "seed": info.seed,
+        "trials": info.trials,
+        "complete": info.complete,
+    }
+
+
+def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
+    """What a front's numbers stand on: `basis_facts`, and hypervolume with its reference."""
+    said = basis_facts(info)
+    marks = len(said) - len(info.marks)
     if info.hypervolume is not None and info.reference_point is not None:
         metrics = [objective.metric for objective in info.objectives]
         point = reference_text(metrics, info.reference_point)
-        said.append(f"hypervolume {info.hypervolume:.4g}, reference point {point}")
-    said += info.marks
+        said.insert(marks, f"hypervolume {info.hypervolume:.4g}, reference point {point}")
     drawn = [point for point in info.points if all(map(math.isfinite, point.values))]
     dominated = [point for point in drawn if not point.on_front]
     if dominated:

@@ -10,16 +10,20 @@ front of all objectives.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.dominance import staircase
 from ablate.analysis.metrics import is_accuracy, metric_split
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.report.figures.heading import facts, heading
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
+from ablate.report.figures.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
+from ablate.report.figures.heading import basis_meta, facts
 from ablate.report.figures.hover import point_hover, reference_hover
 from ablate.report.figures.window import Window, axis_window
 from ablate.report.numbers import metric_label, plain_text
+from ablate.report.source import StudySource
 from ablate.report.style import (
     DOMINATED_OPACITY,
     FAINT_INK,
@@ -27,7 +31,6 @@ from ablate.report.style import (
     INK,
     TermsStyle,
     base_axis,
-    base_layout,
     terms_style,
 )
 
@@ -38,9 +41,7 @@ REFERENCES = {
     "baseline": ("Baseline", "star"),
     "plain": ("Plain finetune", "x-thin"),
 }
-_PANEL_PIXELS = (560, 500)
 _GRID_PANEL_PIXELS = (380, 330)
-_MARGIN = {"l": 76, "r": 16, "b": 56}
 
 
 def plot_pareto(info: ParetoInfo) -> Figure:
@@ -78,24 +79,15 @@ def plot_pareto(info: ParetoInfo) -> Figure:
         figure.update_xaxes(_axis(info, x, windows[x], y == side), row=y, col=x + 1)
         figure.update_yaxes(_axis(info, y, windows[y], x == 0), row=y, col=x + 1)
         _add_baseline_lines(figure, info, x, y)
-    figure.update_layout(_layout(info, windows))
-    panel = _PANEL_PIXELS if side == 1 else _GRID_PANEL_PIXELS
-    width, height = side * panel[0], side * panel[1]
-    named = [trace.name for trace in figure.data if trace.showlegend]
-    bottom = _MARGIN["b"] + _legend_pixels(named, width - _MARGIN["l"] - _MARGIN["r"])
-    figure.update_layout(margin_b=bottom, meta=_meta(info) | {"image_pixels": [width, height]})
-    if not info.points:
-        figure.add_annotation(
-            text="no complete trial yet",
-            xref="x domain",
-            yref="y domain",
-            x=0.5,
-            y=0.5,
-            showarrow=False,
-            bgcolor="white",
-            font={"size": FONT_SIZE, "color": FAINT_INK},
-        )
-    return figure
+    panel = COLUMN_PIXELS if side == 1 else _GRID_PANEL_PIXELS
+    return finish(
+        figure,
+        title=info.question or f"Pareto front of {info.study}",
+        facts=facts(info, windows),
+        meta=basis_meta(info, "Pareto front"),
+        pixels=(side * panel[0], side * panel[1]),
+        nothing="" if info.points else "no complete trial yet",
+    )
 
 
 def _front_line(
@@ -226,43 +218,14 @@ def _axis(info: ParetoInfo, objective: int, window: Window, titled: bool) -> dic
     return axis
 
 
-def _layout(info: ParetoInfo, windows: list[Window]) -> dict[str, Any]:
-    title, top = heading(info.question or f"Pareto front of {info.study}", facts(info, windows))
-    return base_layout() | {
-        "title": title,
-        "margin": _MARGIN | {"t": top},
-        "legend": {
-            "orientation": "h",
-            "x": 0.5,
-            "xanchor": "center",
-            "y": 0.01,
-            "yref": "container",
-            "yanchor": "bottom",
-            "font": {"size": FONT_SIZE - 1},
-        },
-        "hovermode": "closest",
-    }
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> ParetoInfo:
+    return pareto_info(the_search(sources, "pareto").record)
 
 
-def _meta(info: ParetoInfo) -> dict[str, Any]:
-    return {
-        "title": f"{info.study}: Pareto front",
-        "study": info.study,
-        "fingerprint": info.fingerprint,
-        "split": info.split,
-        "n_images": info.n_images,
-        "seed": info.seed,
-        "trials": info.trials,
-        "complete": len(info.points),
-    }
-
-
-def _legend_pixels(names: list[str], width: float) -> float:
-    """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
-    rows, used = (1 if names else 0), 0.0
-    for name in names:
-        entry = 45 + 0.5 * (FONT_SIZE - 1) * len(name)
-        if used and used + entry > width:
-            rows, used = rows + 1, 0.0
-        used += entry
-    return rows * 30.0
+FIGURE = FigureKind(
+    name="pareto",
+    title="Pareto front",
+    says="Each mark is a complete trial; what lies under the steps is attained.",
+    read=_read,
+    draw=plot_pareto,
+)

@@ -1,0 +1,70 @@
+"""Commands that draw: one figure or many, each alone in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ablate.cli_options import listed
+
+
+@click.command()
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.option(
+    "--figure",
+    "names",
+    callback=listed(),
+    metavar="NAME,...",
+    help="Which; several between commas, or all that the study has something for: all.  "
+    "Without it: pareto, of an ablation effects.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=".html, or .png, .svg, .pdf with the extra `images`; of several figures a folder.  "
+    "Without it: runs/NAME/FIGURE.html.",
+)
+@click.option(
+    "--format",
+    "ending",
+    type=click.Choice(["html", "png", "svg", "pdf"]),
+    help="Of the files in a folder.  [default: html]",
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option("--data", is_flag=True, help="The figure's data too, as .csv beside it.")
+@click.option("--trials", callback=listed(int), metavar="N,...", help="Show these trials.")
+@click.option("--params", callback=listed(), metavar="KEY,...", help="Show these parameters.")
+@click.option("--objective", default="", metavar="METRIC", help="Show this metric.")
+def plot(
+    studies: tuple[str, ...],
+    *,
+    names: tuple[str, ...] | None,
+    output: Path | None,
+    ending: str | None,
+    theme: str,
+    data: bool,
+    trials: tuple[int, ...] | None,
+    params: tuple[str, ...] | None,
+    objective: str,
+) -> None:
+    """Draw figures of a study, or of several in one.
+
+    Pareto front, hypervolume, attainment; profile, severity, transfer; importance, slice, contour,
+    parallel, rank, layers, mix; curves, timeline; of an ablation effects, interactions, arms,
+    budget.
+    """
+    from ablate.plotting import draw_to_files
+    from ablate.report.figures.figure import FigureOptions
+
+    options = FigureOptions(trials or (), params or (), objective)
+    written = draw_to_files(
+        studies, names, output, ending=ending, theme=theme, with_data=data, options=options
+    )
+    for file in written:
+        click.echo(file)
+
+
+COMMANDS = (plot,)

@@ -1,0 +1,116 @@
+"""What every figure is: one kind of Info, read from studies, and a drawing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ablate.ablation.info import AblationInfo
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.report.source import StudySource
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+
+class Info(Protocol):
+    """What a figure shows, computed: frozen, and also a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """The figure's data, one row a mark."""
+        ...
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """What a person may ask of a figure; empty: what suits the study.
+
+    Attributes:
+        trials: numbers of the trials to show.
+        params: dotted keys of the parameters to show, or their last parts.
+        objective: the metric to show.
+    """
+
+    trials: tuple[int, ...] = ()
+    params: tuple[str, ...] = ()
+    objective: str = ""
+
+
+USUAL = FigureOptions()
+"""What suits the study."""
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A figure that `ablate plot` and the report draw.
+
+    Attributes:
+        name: for `--figure`, and of its module.
+        title: heads its section in the report.
+        says: in one sentence, what it shows and how to read it.
+        read: studies -> Info; raises NothingToDrawError where they have nothing for it. A study
+            that only has nothing yet gives an empty Info.
+        draw: Info -> plotly Figure, in the light theme.
+        several: whether it takes more than one study.
+        takes: names of the `FigureOptions` that it looks at.
+    """
+
+    name: str
+    title: str
+    says: str
+    read: Callable[[Sequence[StudySource], FigureOptions], Any]
+    draw: Callable[[Any], Figure]
+    several: bool = False
+    takes: tuple[str, ...] = ()
+
+    def info(self, sources: Sequence[StudySource], options: FigureOptions = USUAL) -> Info:
+        """The Info of these studies.
+
+        Raises:
+            NothingToDrawError: if they have nothing for this figure.
+            ParameterError: if the figure takes one study and got several, or an option that it
+                does not look at, or one that names nothing.
+        """
+        if len(sources) > 1 and not self.several:
+            raise ParameterError(
+                f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
+            )
+        for field in fields(options):
+            if getattr(options, field.name) and field.name not in self.takes:
+                raise ParameterError(
+                    f"--{field.name}: is no option of --figure {self.name}. Leave it out."
+                )
+        found: Info = self.read(sources, options)
+        return found
+
+
+def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
+    """The one study, which must be a search.
+
+    Raises:
+        NothingToDrawError: if it is an ablation.
+    """
+    (source,) = sources
+    if not source.is_search:
+        raise NothingToDrawError(
+            f"study {source.record.name}: figure {figure} is of a search, got an ablation. "
+            "Draw effects or arms."
+        )
+    return source
+
+
+def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
+    """What the one study says, which must be an ablation or a confirmation.
+
+    Raises:
+        NothingToDrawError: if it is a search.
+    """
+    (source,) = sources
+    if source.ablation is None:
+        raise NothingToDrawError(
+            f"study {source.record.name}: figure {figure} is of an ablation, got a search. "
+            "Draw pareto, or ablate confirm it and draw its confirmation."
+        )
+    return source.ablation

@@ -1,0 +1,134 @@
+"""What every figure owes: it bears any study, says what it stands on, and asks for nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pandas as pd
+import pytest
+from example_sources import ablations, searches, usual_record
+
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.figure import FigureOptions
+from ablate.report.source import StudySource
+from ablate.report.style import INK
+from ablate.report.theme import DARK, dark
+
+SEARCHES, ABLATIONS = searches(), ablations()
+CASES = {**SEARCHES, **ABLATIONS}
+OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
+"""All other figures draw the usual search."""
+
+
+def drawn(name: str, source: StudySource) -> tuple[Any, Any]:
+    kind = find_figure(name)
+    info = kind.info([source])
+    return info, kind.draw(info)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_bears_any_study(name: str, case: str) -> None:
+    """Or says in one line why it cannot."""
+    source = CASES[case]
+    try:
+        info, figure = drawn(name, source)
+    except NothingToDrawError as error:
+        said = str(error)
+        assert said.startswith(f"study {source.record.name}: figure {name} ")
+        assert "\n" not in said
+        assert ", got " in said
+        return
+    text = figure.to_json()
+    json.loads(text, parse_constant=lambda number: pytest.fail(f"{number} is no JSON"))
+    meta = figure.layout.meta
+    assert source.record.name in meta["title"]
+    assert source.record.fingerprint in str(meta) or source.ablation is not None
+    width, height = meta["image_pixels"]
+    assert 300 <= width <= 1600
+    assert 300 <= height <= 3000
+    assert "<script" not in text.replace(json.dumps(meta)[1:-1], "").replace(meta["title"], "")
+    assert figure.layout.title.text
+    assert figure.layout.title.subtitle.text
+    for trace in figure.data:
+        if trace.showlegend:
+            assert trace.name, "what stands in the legend has a name"
+    assert isinstance(info.frame(), pd.DataFrame)
+    with pytest.raises(FrozenInstanceError):
+        setattr(info, fields(info)[0].name, None)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in OF_ABLATIONS])
+def test_a_usual_search_is_drawn(name: str) -> None:
+    info, figure = drawn(name, SEARCHES["usual"])
+    assert len(figure.data) > 0
+    assert len(info.frame()) > 0
+    again, same = drawn(name, SEARCHES["usual"])
+    assert same.to_json() == figure.to_json(), "the same study gives the same figure"
+    pd.testing.assert_frame_equal(again.frame(), info.frame())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
+    source = next(
+        source
+        for source in (SEARCHES["usual"], *ABLATIONS.values(), SEARCHES["own loop"])
+        if _draws(name, source)
+    )
+    _, light = drawn(name, source)
+    other = dark(light)
+    assert other.layout.font.color == DARK[INK]
+    assert other.layout.paper_bgcolor == DARK["white"]
+    as_light, as_dark = light.to_json(), other.to_json()
+    for ink, exchanged in DARK.items():
+        as_light = as_light.replace(json.dumps(ink), json.dumps(exchanged))
+    assert json.loads(as_light) == json.loads(as_dark)
+
+
+def _draws(name: str, source: StudySource) -> bool:
+    try:
+        drawn(name, source)
+    except NothingToDrawError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
+    kind = find_figure(name)
+    assert kind.name == name
+    assert kind.title[0].isupper()
+    assert kind.says[0].isupper()
+    assert kind.says.endswith(".")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_several_studies_or_a_clear_no(name: str) -> None:
+    kind = find_figure(name)
+    two = [SEARCHES["usual"], StudySource(usual_record(20, seed=1, name="second"))]
+    if name in OF_ABLATIONS:
+        two = [ABLATIONS["ablation"]] * 2
+    if not kind.several:
+        with pytest.raises(ParameterError, match=rf"^--figure {name}: takes one study, got 2\. "):
+            kind.info(two)
+        return
+    text = kind.draw(kind.info(two)).to_json()
+    assert "second" in text or name in OF_ABLATIONS
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
+    kind = find_figure(name)
+    asked = {"trials": (0,), "params": ("augment.strength",), "objective": "val_robust_accuracy"}
+    for option, value in asked.items():
+        if option not in kind.takes:
+            with pytest.raises(ParameterError, match=rf"^--{option}: is no option of --figure"):
+                kind.info([SEARCHES["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
+
+
+def test_an_unknown_figure_is_answered_with_the_list() -> None:
+    with pytest.raises(ParameterError, match=r"^--figure: must be one of pareto, .*got parto"):
+        find_figure("parto")
