@@ -21,12 +21,14 @@ if TYPE_CHECKING:
         read_confirmation,
         resume,
     )
+    from ablate.drawing import plot
     from ablate.errors import AblateError
     from ablate.evaluating import evaluate
     from ablate.finetune.augment.combined import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
     from ablate.finetune.model.taps import FeatureTaps
+    from ablate.reporting import write_report
     from ablate.robustness.corrupt_images import corrupt
     from ablate.robustness.evaluation_file import load_evaluation, write_evaluation
     from ablate.search.trial.context import TrialContext
@@ -46,11 +48,13 @@ _HOMES = {
     "launch": "ablate.api",
     "load_evaluation": "ablate.robustness.evaluation_file",
     "load_trials": "ablate.api",
+    "plot": "ablate.drawing",
     "plot_pareto": "ablate.api",
     "read": "ablate.api",
     "read_confirmation": "ablate.api",
     "resume": "ablate.api",
     "write_evaluation": "ablate.robustness.evaluation_file",
+    "write_report": "ablate.reporting",
 }
 
 __all__ = [
@@ -67,12 +71,14 @@ __all__ = [
     "launch",
     "load_evaluation",
     "load_trials",
+    "plot",
     "plot_pareto",
     "read",
     "read_ablation",
     "read_confirmation",
     "resume",
     "write_evaluation",
+    "write_report",
 ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
+from ablate.ledger.foreign import read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle import begin, check_same_study, go_on, shown_folder
@@ -136,8 +137,19 @@ def _resume_ablation(
 
 
 def read(study: str | Path) -> StudyRecord:
-    """A study and its rows, as frozen data, at this moment."""
-    ledger = _open(locate(str(study)))
+    """A study and its rows, as frozen data, at this moment.
+
+    One that another tool wrote with Optuna has what that tool left: parameters, values and times
+    (`ablate.ledger.foreign`); its database is not written.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    place = locate(str(study))
+    foreign = read_foreign(place.url, place.name)
+    if foreign is not None:
+        return foreign
+    ledger = _open(place)
     try:
         return ledger.read()
     finally:

@@ -94,7 +94,7 @@ def confirm(
         as_json=as_json,
         options=options,
     )
-    show_confirmation(info, as_json=as_json)
+    show_confirmation(info, folder, as_json=as_json)
 
 
 COMMANDS = (table, confirm)

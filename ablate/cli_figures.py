@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ablate.cli_options import listed
+from ablate.cli_options import listed, study_argument
 
 
 @click.command()
@@ -67,4 +67,42 @@ def plot(
         click.echo(file)
 
 
-COMMANDS = (plot,)
+@click.command()
+@study_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Where the page goes.  Without it: runs/NAME/report.html.",
+)
+@click.option("--watch", is_flag=True, help="Rewrite it as the study runs; an open page reloads.")
+@click.option(
+    "--every",
+    type=click.FloatRange(1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how often.",
+)
+@click.option(
+    "--no-images", is_flag=True, help="Leave out what needs the study's data and weights."
+)
+def report(study: str, output: Path | None, *, watch: bool, every: float, no_images: bool) -> None:
+    """One page of a study: answer, figures, tables, provenance, methods.  It needs no network."""
+    from ablate.locate import locate
+    from ablate.reporting import watch_report, write_report
+
+    if output is None:
+        folder = locate(study).folder
+        folder.mkdir(parents=True, exist_ok=True)
+        output = folder / "report.html"
+    if watch:
+        click.echo(output)
+        watch_report(study, output, every_seconds=every, written=click.echo)
+        return
+    write_report(study, output, with_images=not no_images)
+    click.echo(output)
+
+
+COMMANDS = (plot, report)

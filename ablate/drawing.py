@@ -23,16 +23,21 @@ def read_source(study: str | Path) -> StudySource:
 
     Raises:
         StudyNotFoundError: if there is no such study.
+        UsageError: if another tool wrote it and it has one objective.
     """
     from ablate import api
     from ablate.ablation.confirm import confirm_info, is_confirmation
     from ablate.ablation.info import ablation_info
     from ablate.confirming import confirmation_place
+    from ablate.ledger.foreign import check_two_objectives
     from ablate.ledger.ledger import Ledger
     from ablate.locate import locate
 
     place = locate(str(study))
     record = api.read(study)
+    if record.foreign:
+        check_two_objectives(record)
+        return StudySource(record)
     if record.design is not None:
         record, outcomes, baseline = api.read_outcomes(place)
         split: SplitName = "test" if is_confirmation(record) else "val"

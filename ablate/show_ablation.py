@@ -45,12 +45,17 @@ def show_check(study: Study, file: Path) -> None:
 
 
 def show_effects(study: str | Path, *, as_json: bool) -> None:
-    """Arms and effects of an ablation, and where its table is; of a confirmation its points."""
+    """Arms and effects of an ablation, and where its table and figure are; of a confirmation its
+    points.
+
+    Args:
+        study: the run's folder, where they are written, or whatever else names the study.
+    """
     from ablate import api
     from ablate.ablation.confirm import is_confirmation
 
     if is_confirmation(api.read(study)):
-        show_confirmation(api.read_confirmation(study), as_json=as_json)
+        show_confirmation(api.read_confirmation(study), Path(study), as_json=as_json)
         return
     info = api.read_ablation(study)
     if as_json:
@@ -62,10 +67,15 @@ def show_effects(study: str | Path, *, as_json: bool) -> None:
     written = _write_page(info, Path(study))
     if written is not None:
         click.echo(f"table: {written}")
+    _show_figure(info, Path(study))
 
 
-def show_confirmation(info: ConfirmInfo, *, as_json: bool) -> None:
-    """The front on the test images, and what of it was luck."""
+def show_confirmation(info: ConfirmInfo, folder: Path, *, as_json: bool) -> None:
+    """The front on the test images, what of it was luck, and where the figure is.
+
+    Args:
+        folder: of the confirmation.
+    """
     from ablate.report.confirm import confirmation_rows, points_table
 
     if as_json:
@@ -73,6 +83,7 @@ def show_confirmation(info: ConfirmInfo, *, as_json: bool) -> None:
         return
     _print_ablation(info.test)
     print_result(points_table(info))
+    _show_figure(info.test, folder)
 
 
 def _print_ablation(info: AblationInfo) -> None:
@@ -97,3 +108,15 @@ def _write_page(info: AblationInfo, folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")
+
+
+def _show_figure(info: AblationInfo, folder: Path) -> None:
+    """The effects as a page in the run's folder, and where it is; nothing where the folder is not
+    on this machine."""
+    from ablate.report.figures.effects import plot_effects, usual_effects
+    from ablate.report.write import write_figure
+
+    if folder.is_dir():
+        file = folder / "effects.html"
+        write_figure(plot_effects(usual_effects(info)), file)
+        click.echo(f"figure: {file}")

@@ -10,6 +10,7 @@ from ablate import api
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
 from ablate.finetune.cache import publish_file
+from ablate.ledger.foreign import check_two_objectives
 
 if TYPE_CHECKING:
     from ablate.report.paper.table import PaperTable
@@ -40,6 +41,7 @@ def paper_table(study: str, *, effects: bool = False) -> PaperTable:
             )
         return effects_paper_table(api.read_ablation(study))
     if record.design is None:
+        check_two_objectives(record)
         return front_paper_table(pareto_info(record))
     return arms_paper_table(api.read_ablation(study))
 

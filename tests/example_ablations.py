@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate.ablation.effects import Effect
-from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.info import AblationInfo, ArmInfo, Transfer
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.noninferiority import NonInferiority
 from ablate.ablation.ranks import RankStability
@@ -130,6 +130,20 @@ def example_ablation(**changes: Any) -> AblationInfo:
         "failures": (),
     }
     return AblationInfo(**{**fields, **changes})
+
+
+def single_models_ablation(**changes: Any) -> AblationInfo:
+    """Two methods with a model for each of two types, tested on three."""
+    trained = ("gaussian_noise", "gaussian_blur")
+    tested = (*trained, "contrast")
+    transfers = tuple(
+        Transfer(arm, trained, tested, means, gains)
+        for arm, means, gains in (
+            ("DA single", ((0.9, 0.5, 0.7), (0.4, 0.8, 0.6)), ((0.3, -0.1, 0.0), (-0.2, 0.2, 0.1))),
+            ("ST single", ((0.8, 0.6, 0.7), (0.5, 0.7, 0.6)), ((0.2, 0.0, 0.0), (-0.1, 0.1, 0.1))),
+        )
+    )
+    return example_ablation(transfers=transfers, **changes)
 
 
 def own_loop_ablation(**changes: Any) -> AblationInfo:

@@ -8,9 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from example_ablations import example_ablation, factorial_ablation, own_loop_ablation
+from example_ablations import (
+    example_ablation,
+    factorial_ablation,
+    own_loop_ablation,
+    single_models_ablation,
+)
 from example_records import BEGAN, TWO, example_record, example_row
 
+from ablate.ablation.cell import Design
+from ablate.ablation.info import TuningCurve
 from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung, StudyRecord
 from ablate.report.source import StudySource
 from ablate.study.scores import ReportedScores, Scores
@@ -111,7 +118,8 @@ def usual_record(count: int = 30, **settings: Any) -> StudyRecord:
 
 def ablation_source(info: Any) -> StudySource:
     """A source of an ablation whose rows nobody looks at."""
-    return StudySource(replace(example_record(), design={"cells": []}, name=info.study), info)
+    design = Design(info.design, (), (), ()).to_json()
+    return StudySource(replace(example_record(), design=design, name=info.study), info)
 
 
 def searches() -> Mapping[str, StudySource]:
@@ -179,8 +187,15 @@ def searches() -> Mapping[str, StudySource]:
 
 def ablations() -> Mapping[str, StudySource]:
     """Ablations of every shape."""
+    metric = "val_robust_accuracy"
+    tuning = (
+        TuningCurve("DA", metric, (0.70, 0.74, 0.75), is_random=True),
+        TuningCurve("FMA", metric, (0.71, 0.77), is_random=False),
+    )
     infos = {
         "ablation": example_ablation(),
+        "single models": single_models_ablation(),
+        "tuned ablation": example_ablation(tuning=tuning),
         "ablation of an own loop": own_loop_ablation(),
         "factorial": factorial_ablation(),
         "ablation with nothing": example_ablation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 import ablate
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
+from ablate.show_ablation import show_effects
 from ablate.tabling import paper_table, table_text
 
 Write = Callable[..., Path]
@@ -127,6 +129,21 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(write_ablation:
         "t over seeds and images"
     )
     assert [transfer.arm for transfer in info.transfers] == ["DA single"]
+
+
+def test_it_ends_with_its_effects_and_their_picture(
+    write_ablation: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate.launch(write_ablation(), executor="inline")
+    capsys.readouterr()
+    show_effects(Path("runs/abl"), as_json=False)
+    picture = Path("runs/abl/effects.html")
+    assert f"figure: {picture}" in capsys.readouterr().out
+    assert "FMA - plain" in picture.read_text()
+    picture.unlink()
+    show_effects(Path("runs/abl"), as_json=True)
+    assert not picture.exists()
+    assert json.loads(capsys.readouterr().out)[0]["study"] == "abl"
 
 
 def test_more_seeds_are_added_to_those_that_are_there(write_ablation: Write) -> None:

@@ -112,6 +112,7 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     assert done.returncode == 0, done.stderr
     assert "DA combined" in done.stdout
     assert "luck" in done.stdout
+    assert f"figure: {Path('runs/searched/confirm/effects.html').absolute()}" in done.stdout
     assert "trained on the training images alone" in " ".join(done.stdout.split())
     again = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--json")
     (found,) = json.loads(again.stdout)

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from ablate.analysis.knee import knee_place
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
@@ -91,25 +90,7 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         place = metrics.index(metric)
         sign = 1 if info.objectives[place].direction == "maximize" else -1
         return max(info.front, key=lambda point: (sign * point.values[place], -point.number))
-    return knee(info.front, [objective.direction for objective in info.objectives])
-
-
-def knee(front: tuple[ParetoPoint, ...], directions: list[str]) -> ParetoPoint:
-    """The point of a front that is farthest above the line through its ends.
-
-    Objectives are scaled to the front's own range, so that none decides by its unit; of more than
-    two, the point whose scaled values have the largest sum is taken, which is the same for two.
-    A front of one or two points has no knee: the one with the largest sum, then the first.
-
-    Args:
-        front: at least one point.
-        directions: "maximize" or "minimize", one an objective.
-    """
-    signs = np.array([1.0 if way == "maximize" else -1.0 for way in directions])
-    values = np.array([point.values for point in front]) * signs
-    span = values.max(axis=0) - values.min(axis=0)
-    scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return front[int(np.argmax(scaled.sum(axis=1).round(12)))]
+    return info.front[knee_place([point.values for point in info.front], info.objectives)]
 
 
 def check_same_sections(study: Study, record: StudyRecord) -> None:

@@ -175,14 +175,15 @@ class _GpusAt:
 
 
 def _spans(row: RowRecord) -> _Spans:
-    return [(attempt.started, _end(row, attempt)) for attempt in row.attempts]
+    return [(attempt.started, attempt_end(row, attempt)) for attempt in row.attempts]
 
 
 def _length(spans: _Spans) -> float:
     return sum(end - start for start, end in spans)
 
 
-def _end(row: RowRecord, attempt: Attempt) -> float:
+def attempt_end(row: RowRecord, attempt: Attempt) -> float:
+    """Seconds since 1970; of an attempt without an end that of its last epoch."""
     if attempt.ended is not None:
         return max(attempt.started, attempt.ended)
     return attempt.started + _epochs_seconds(row, attempt.first_epoch, attempt.epochs)

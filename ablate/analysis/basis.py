@@ -24,7 +24,8 @@ class Basis:
         n_images: images in that split; None before anything is scored, and for such a loop.
         n_corrupted: images in each corrupted copy of it; None as above.
         mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
-        seed: of the finetuning, one for all trials of a search.
+        seed: of the finetuning, one for all trials of a search; None of an ablation, whose runs
+            have seeds of their own, and of another tool's study, which does not say.
         marks: what has to be said beside the numbers.
     """
 
@@ -39,7 +40,7 @@ class Basis:
     n_images: int | None
     n_corrupted: int | None
     mean_over: str | None
-    seed: int
+    seed: int | None
     marks: tuple[str, ...]
 
 
@@ -62,6 +63,6 @@ def study_basis(record: StudyRecord) -> Basis:
         n_images=first.n_images if first else None,
         n_corrupted=(first.n_corrupted or first.n_images) if first else None,
         mean_over=first.mean_over if first else None,
-        seed=study.finetune.seed,
+        seed=None if record.foreign or record.design is not None else study.finetune.seed,
         marks=result_marks(record),
     )

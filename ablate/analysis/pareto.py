@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ablate.analysis.basis import Basis, study_basis
-from ablate.analysis.dominance import nondominated
+from ablate.analysis.dominance import as_table, nondominated
 from ablate.analysis.hypervolume import hypervolume
+from ablate.analysis.knee import knee_place
 from ablate.analysis.metrics import is_accuracy
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import AnyScores, Scores
@@ -58,12 +63,34 @@ class ParetoInfo(Basis):
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
 
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """`[points, objectives]`, not to be written into."""
+        table = as_table([point.values for point in self.points], len(self.objectives))
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def is_on_front(self) -> NDArray[np.bool_]:
+        """One bool a point, not to be written into."""
+        mask = np.array([point.on_front for point in self.points], dtype=bool)
+        mask.flags.writeable = False
+        return mask
+
     @property
     def front(self) -> tuple[ParetoPoint, ...]:
         """The points on the front, best first in the first objective, then by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
         on_front = (point for point in self.points if point.on_front)
         return tuple(sorted(on_front, key=lambda point: (sign * point.values[0], point.number)))
+
+    @property
+    def knee(self) -> ParetoPoint | None:
+        """What `pick: knee` takes; None of a front with fewer than three different points."""
+        front = self.front
+        if len({point.values for point in front}) < 3:
+            return None
+        return front[knee_place([point.values for point in front], self.objectives)]
 
     def frame(self) -> pd.DataFrame:
         """One row a complete trial: number, loss_terms, on_front, and a column an objective."""

@@ -146,6 +146,20 @@ def obtain_baseline(
         return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve))
 
 
+def kept_baseline(cache: Path, sha256: str) -> Path | None:
+    """The weights of that digest, where the cache still holds them, whole; nothing is made.
+
+    Args:
+        cache: folder that holds `baselines/`.
+        sha256: of the file, as a study's head has it.
+    """
+    for entry in sorted((cache / "baselines").glob("*/")):
+        found = _find(entry, entry.name)
+        if found is not None and found.sha256 == sha256:
+            return found.path
+    return None
+
+
 def train_baseline(
     dataset: Dataset,
     dataset_settings: DatasetSettings,

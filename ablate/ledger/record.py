@@ -224,6 +224,8 @@ class StudyRecord:
         test_references: as `references`, on the test images.
         test_opened: every time that they were opened for this study.
         notes: what was changed since it was begun.
+        foreign: whether another tool wrote it with Optuna (`ablate.ledger.foreign`): then there is
+            no more than its rows, and any objectives, also one alone.
     """
 
     name: str
@@ -243,6 +245,7 @@ class StudyRecord:
     test_references: Mapping[str, Scores] = field(default_factory=dict)
     test_opened: tuple[TestOpened, ...] = ()
     notes: tuple[str, ...] = ()
+    foreign: bool = False
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

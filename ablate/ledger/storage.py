@@ -74,12 +74,12 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
             ) from error
     with storage_errors(url):
         try:
-            engine = sqlalchemy.create_engine(url, **_engine_arguments(url))
+            engine = sqlalchemy.create_engine(url, **engine_arguments(url))
             with engine.connect() as connection:
                 if parse_url(url).get_backend_name() == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             engine.dispose()
-            storage = make_tables(lambda: RDBStorage(url, engine_kwargs=_engine_arguments(url)))
+            storage = make_tables(lambda: RDBStorage(url, engine_kwargs=engine_arguments(url)))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -109,7 +109,8 @@ def make_tables(make: Callable[[], T]) -> T:
     return make()
 
 
-def _engine_arguments(url: str) -> dict[str, Any]:
+def engine_arguments(url: str) -> dict[str, Any]:
+    """Arguments of `sqlalchemy.create_engine`: how long a connection waits for the database."""
     if parse_url(url).get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_TIMEOUT_SECONDS}}
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}

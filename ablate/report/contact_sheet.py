@@ -59,6 +59,7 @@ class SheetInfo:
         severities: of the columns.
         rows: in the order of every table.
         notes: lines below it all.
+        columns: what stands over them; empty: the severities.
     """
 
     title: str
@@ -66,6 +67,7 @@ class SheetInfo:
     severities: tuple[int, ...]
     rows: tuple[SheetRow, ...]
     notes: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
 
 def write_sheet(info: SheetInfo, file: Path) -> None:
@@ -101,12 +103,12 @@ def check_sheet_name(file: Path) -> None:
 
 def draw_sheet(info: SheetInfo) -> Image.Image:
     """The sheet as one picture on white."""
-    width, height = _shown_size(info.original)
-    text, small, heading = (_font(size) for size in (_TEXT, _SMALL_TEXT, _HEADING))
+    width, height = shown_size(info.original)
+    text, small, heading = (sheet_font(size) for size in (_TEXT, _SMALL_TEXT, _HEADING))
     labels = _column_labels(info)
     cell = max(width, *(math.ceil(text.getlength(label)) for label in labels))
     column = cell + _GAP
-    said = [[_wrapped(one, small, cell) for one in row.parameters] for row in info.rows]
+    said = [[wrapped(one, small, cell) for one in row.parameters] for row in info.rows]
     line_height = _SMALL_TEXT + _LINE
     row_heights = [
         height + 3 * _LINE + line_height * max(len(lines) for lines in row) for row in said
@@ -114,8 +116,8 @@ def draw_sheet(info: SheetInfo) -> Image.Image:
     left = _MARGIN + _LABEL_WIDTH
     families = len({row.family for row in info.rows})
     across = max(left + len(labels) * column - _GAP + _MARGIN, _NARROWEST)
-    title = _wrapped(_drawable(info.title, heading), heading, across - 2 * _MARGIN)
-    notes = [line for note in info.notes for line in _wrapped(note, small, across - 2 * _MARGIN)]
+    title = wrapped(drawable(info.title, heading), heading, across - 2 * _MARGIN)
+    notes = [line for note in info.notes for line in wrapped(note, small, across - 2 * _MARGIN)]
     under_title = _MARGIN + len(title) * (_HEADING + _LINE) - _LINE + 3 * _GAP
     top = under_title + _TEXT + _GAP
     total = top + families * (_HEADING + 3 * _GAP) + sum(row_heights)
@@ -138,10 +140,10 @@ def draw_sheet(info: SheetInfo) -> Image.Image:
             y += _HEADING + 3 * _GAP
         draw.text((_MARGIN, y), row.name, INK, text)
         if row.mark:
-            marked = "\n".join(_wrapped(row.mark, small, _LABEL_WIDTH - _GAP))
+            marked = "\n".join(wrapped(row.mark, small, _LABEL_WIDTH - _GAP))
             draw.multiline_text((_MARGIN, y + _TEXT + 2 * _LINE), marked, FAINT_INK, small)
         for place, tile in enumerate((info.original, *row.tiles)):
-            sheet.paste(_shown(tile, (width, height)), (left + place * column, y))
+            sheet.paste(shown_tile(tile, (width, height)), (left + place * column, y))
         for place, words in enumerate(lines, 1):
             under = (left + place * column, y + height + _LINE)
             draw.multiline_text(under, "\n".join(words), FAINT_INK, small)
@@ -154,7 +156,7 @@ def draw_sheet(info: SheetInfo) -> Image.Image:
 
 def sheet_page(info: SheetInfo) -> str:
     """The sheet as a whole HTML page, light or dark as the reader's system is."""
-    width, _ = _shown_size(info.original)
+    width, _ = shown_size(info.original)
     # Of one family together, each with the addresses of its tiles.
     families: dict[str, list[tuple[SheetRow, list[tuple[str, str]]]]] = {}
     for row in info.rows:
@@ -175,10 +177,11 @@ def sheet_page(info: SheetInfo) -> str:
 
 
 def _column_labels(info: SheetInfo) -> tuple[str, ...]:
-    return ("original", *(f"severity {severity}" for severity in info.severities))
+    named = info.columns or tuple(f"severity {severity}" for severity in info.severities)
+    return ("original", *named)
 
 
-def _shown_size(tile: np.ndarray) -> tuple[int, int]:
+def shown_size(tile: np.ndarray) -> tuple[int, int]:
     """Width and height that tiles of this size are shown at."""
     height, width = tile.shape[:2]
     shorter, longer = sorted((height, width))
@@ -187,7 +190,8 @@ def _shown_size(tile: np.ndarray) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _shown(tile: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def shown_tile(tile: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A tile at that width and height; enlarged, its pixels stay squares."""
     image = Image.fromarray(tile)
     if image.size == size:
         return image
@@ -206,11 +210,12 @@ def _address(tile: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _font(size: int) -> Font:
+def sheet_font(size: int) -> Font:
+    """Pillow's own font, which every machine has."""
     return ImageFont.load_default(size)
 
 
-def _wrapped(said: str, font: Font, width: int) -> list[str]:
+def wrapped(said: str, font: Font, width: int) -> list[str]:
     """Lines of no more than so many pixels; a word that is longer is cut."""
     lines: list[str] = []
     for word in said.split():
@@ -226,7 +231,7 @@ def _wrapped(said: str, font: Font, width: int) -> list[str]:
     return lines
 
 
-def _drawable(said: str, font: Font) -> str:
+def drawable(said: str, font: Font) -> str:
     """A text with escapes for the letters that the font has no picture of."""
     missing = _picture("\U0010ffff", font)
     return "".join(
@@ -296,7 +301,7 @@ footer p { margin: 0.2rem 0; }
 <tr><th scope="row">{{ row.name }}{% if row.mark %}<small>{{ row.mark }}</small>{% endif %}</th>
 <td><img src="{{ original }}" alt="original"></td>
 {% for address, said in tiles %}
-<td><img src="{{ address }}" alt="{{ row.name }}, severity {{ info.severities[loop.index0] }}">
+<td><img src="{{ address }}" alt="{{ row.name }}, {{ labels[loop.index] }}">
 <small>{{ said }}</small></td>
 {% endfor %}
 </tr>

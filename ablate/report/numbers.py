@@ -66,6 +66,11 @@ def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
     return [f"n = {n_images} images" + f", {n_corrupted} of them corrupted" * fewer]
 
 
+def seed_texts(seed: int | None) -> list[str]:
+    """ "single seed (0)"; of None nothing."""
+    return [] if seed is None else [f"single seed ({seed})"]
+
+
 def duration_text(seconds: float) -> str:
     """ "12 s", "3 min 05 s" or "2 h 05 min"."""
     whole = round(seconds)

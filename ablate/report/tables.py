@@ -21,6 +21,7 @@ from ablate.report.numbers import (
     json_value,
     metric_text,
     reference_text,
+    seed_texts,
     short_names,
 )
 
@@ -138,7 +139,7 @@ def _caption(info: ParetoInfo) -> str:
     if info.hypervolume is not None and info.reference_point is not None:
         point = reference_text(metrics, info.reference_point)
         caption += f"hypervolume {info.hypervolume:.4g}, reference point {point}; "
-    caption += f"single seed ({info.seed}), fingerprint {info.fingerprint[:12]}"
+    caption += ", ".join([*seed_texts(info.seed), f"fingerprint {info.fingerprint[:12]}"])
     return "; ".join([caption, *info.marks])
 
 

@@ -32,7 +32,7 @@ _PAGE_TEXT = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <link rel="icon" href="data:,">
-<style>html, body {{ height: 100%; margin: 0; }}</style>
+<style>html {{ height: 100%; }} body {{ height: max(100%, {height}px); margin: 0; }}</style>
 </head>
 <body>
 {figure}
@@ -141,8 +141,12 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 
 def figure_page(figure: Figure) -> str:
-    """The figure as a whole HTML page with plotly.js in it, 5 MB."""
-    title = (figure.layout.meta or {}).get("title", "ablate")
+    """The figure as a whole HTML page with plotly.js in it, 5 MB.
+
+    It fills the window; one that is higher as an image has that height here too.
+    """
+    meta = figure.layout.meta or {}
+    _, height = meta.get("image_pixels", IMAGE_PIXELS)
     body = figure.to_html(
         full_html=False,
         include_plotlyjs=True,
@@ -155,7 +159,7 @@ def figure_page(figure: Figure) -> str:
             "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
         },
     )
-    return _PAGE_TEXT.format(title=escape(title), figure=body)
+    return _PAGE_TEXT.format(title=escape(meta.get("title", "ablate")), height=height, figure=body)
 
 
 def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:

@@ -122,11 +122,14 @@ class Workbench:
         other = self.study.model_copy(update=update)
         return Workbench.get(other, self.base, self.cache)
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels that the network sees."""
+        return self.study.dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
+
     @cached_property
     def dataset(self) -> Dataset:
-        dataset = self.study.dataset
-        size = dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
-        return load_dataset(dataset, self.base, self.cache, image_size=size)
+        return load_dataset(self.study.dataset, self.base, self.cache, image_size=self.image_size)
 
     @cached_property
     def baseline(self) -> Baseline:

@@ -82,6 +82,8 @@ class Scores:
     def overlaps(self) -> bool:
         """Whether `robust_accuracy` has types in it that were trained on, so that it cannot be
         compared with that of methods which hold them out."""
+        if not self.seen_types and not self.exposure:
+            return False
         return any(self.exposure_of(kind) == "seen_type" for kind in self.accuracies)
 
     @cached_property

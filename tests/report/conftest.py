@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -18,18 +16,6 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-@pytest.fixture(scope="session")
-def chromium_path() -> str:
-    """Where Chromium is; without it a test is skipped, and fails where CI=true."""
-    path = shutil.which("chromium")
-    if path is None:
-        without = "chromium is not on the PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(without)
-        pytest.skip(without)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ from ablate.report.theme import DARK, dark
 SEARCHES, ABLATIONS = searches(), ablations()
 CASES = {**SEARCHES, **ABLATIONS}
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
-"""All other figures draw the usual search."""
+OF_SEVERAL = ("attainment",)
+"""Of several searches, or of an ablation's seeds. All other figures draw the usual search."""
 
 
 def drawn(name: str, source: StudySource) -> tuple[Any, Any]:
@@ -61,7 +62,9 @@ def test_a_figure_bears_any_study(name: str, case: str) -> None:
         setattr(info, fields(info)[0].name, None)
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name not in OF_ABLATIONS])
+@pytest.mark.parametrize(
+    "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL]
+)
 def test_a_usual_search_is_drawn(name: str) -> None:
     info, figure = drawn(name, SEARCHES["usual"])
     assert len(figure.data) > 0

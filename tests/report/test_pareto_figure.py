@@ -12,7 +12,7 @@ from example_records import example_record, example_row, example_scores
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
-from ablate.report.figures.window import axis_window
+from ablate.report.figures.parts.window import axis_window
 from ablate.report.write import write_figure
 from ablate.study.scores import ReportedScores
 

@@ -101,11 +101,11 @@ def _contrasts(
     for place, factor in enumerate(factors):
         for high in range(1, len(factor.levels)):
             signs = [_sign(pick[place], high) for pick in picks]
-            yield effect(_effect_name(factor, high), "main effect", signs, names)
+            yield effect(effect_name(factor, high), "main effect", signs, names)
     for (i, first), (j, second) in combinations(enumerate(factors), 2):
         for high, other in product(range(1, len(first.levels)), range(1, len(second.levels))):
             signs = [_sign(pick[i], high) * _sign(pick[j], other) for pick in picks]
-            name = f"{_effect_name(first, high)}{TIMES}{_effect_name(second, other)}"
+            name = f"{effect_name(first, high)}{TIMES}{effect_name(second, other)}"
             yield effect(name, "interaction", signs, names)
 
 
@@ -129,7 +129,8 @@ def _sign(at: int, high: int) -> int:
     return 1 if at == high else -1 if at == 0 else 0
 
 
-def _effect_name(factor: Factor, high: int) -> str:
+def effect_name(factor: Factor, high: int) -> str:
+    """Of a level above the lowest; of two levels the factor alone says it."""
     if len(factor.levels) == 2:
         return factor.name
     return f"{factor.name} {factor.levels[high].name}"

@@ -11,7 +11,7 @@ from ablate.finetune.callables import is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
 from ablate.finetune.data.shown import show_name
-from ablate.finetune.data.split import sample_stratified, split_validation
+from ablate.finetune.data.split import draw_stratified, sample_stratified, split_validation
 from ablate.finetune.data.unlabeled import read_unlabeled
 from ablate.study.settings import DatasetSettings
 
@@ -37,15 +37,7 @@ def load_dataset(
         ParameterError: if its callable cannot be imported.
         UsageError: if the cache cannot be written.
     """
-    _check_settings(settings, image_size)
-    reader = "from_callable" if is_callable_name(settings.name) else settings.name
-    read = import_module(f"ablate.finetune.data.{reader}").read
-    source: Source = read(settings, base, cache, image_size)
-    if len(source.classes) < 2:
-        raise DataError(
-            f"dataset.name: {settings.name} must have at least two classes, got only "
-            f"{', '.join(map(show_name, source.classes)) or 'none'}. Add the images of another."
-        )
+    source = _read_source(settings, base, cache, image_size)
     digests = [source.train.digest]
     if source.validation is None:
         train_rows, validation_rows = split_validation(source, settings.validation)
@@ -68,6 +60,44 @@ def load_dataset(
         digest=_join(digests),
         unlabeled=unlabeled,
     )
+
+
+def load_validation(
+    settings: DatasetSettings, base: Path, cache: Path, *, count: int, image_size: int = 32
+) -> tuple[tuple[str, ...], Split]:
+    """The names of the classes, and so many of the images that `load_dataset` validates on.
+
+    Nothing is fetched.  A folder that is kept decoded is decoded whole where the cache lost it.
+
+    Args:
+        count: at most, of every class alike as far as that goes; the same ones each time.
+
+    Raises: as `load_dataset`.
+    """
+    here = settings.model_copy(update={"download": False})
+    source = _read_source(here, base, cache, image_size)
+    images: TrainingImages
+    if source.validation is None:
+        images = source.train.take(split_validation(source, settings.validation)[1])
+    else:
+        images = source.validation
+    chosen = draw_stratified(images.labels, count, settings.validation.seed)
+    if len(chosen) < len(images):
+        images = images.take(chosen)
+    return source.classes, images.resident()
+
+
+def _read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
+    _check_settings(settings, image_size)
+    reader = "from_callable" if is_callable_name(settings.name) else settings.name
+    read = import_module(f"ablate.finetune.data.{reader}").read
+    source: Source = read(settings, base, cache, image_size)
+    if len(source.classes) < 2:
+        raise DataError(
+            f"dataset.name: {settings.name} must have at least two classes, got only "
+            f"{', '.join(map(show_name, source.classes)) or 'none'}. Add the images of another."
+        )
+    return source
 
 
 def _check_settings(settings: DatasetSettings, image_size: int) -> None:

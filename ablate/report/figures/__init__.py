@@ -10,7 +10,27 @@ from ablate.errors import ParameterError, did_you_mean
 if TYPE_CHECKING:
     from ablate.report.figures.figure import FigureKind
 
-FIGURES = ("pareto",)
+FIGURES = (
+    "pareto",
+    "hypervolume",
+    "attainment",
+    "profile",
+    "severity",
+    "importance",
+    "slice",
+    "contour",
+    "parallel",
+    "rank",
+    "layers",
+    "mix",
+    "curves",
+    "timeline",
+    "effects",
+    "interactions",
+    "arms",
+    "transfer",
+    "budget",
+)
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""
 
 

@@ -1,65 +1,76 @@
 """The Pareto figure: robust against clean accuracy, and what the search attained.
 
 A point is a complete trial, its colour and mark are its loss terms (`report.style`), faint where
-another trial dominates it. The step line is the border of what is attained; the baseline and the
-plain finetune stand in black. With more than two objectives each pair has a panel, axes linked,
-and each panel's step line is the front of its own plane; full colour stays with the trials on the
-front of all objectives.
+another trial dominates it. The step line is the border of what is attained, the ring its knee; the
+baseline and the plain finetune stand in black. Where the front was confirmed, a cross is the mean
+of a trial's fresh seeds with its interval, joined to the value that the search chose it by.
+Several studies stand in one plane, and then colour, mark and dash are the study's. With more than
+two objectives each pair has a panel, axes linked, and each panel's step line is the front of its
+own plane; full colour stays with the trials on the front of all objectives.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.dominance import staircase
-from ablate.analysis.metrics import is_accuracy, metric_split
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
-from ablate.report.figures.canvas import COLUMN_PIXELS, finish
+from ablate.analysis.fronts import FrontsInfo, fronts_info
+from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.heading import basis_meta, facts
-from ablate.report.figures.hover import point_hover, reference_hover
-from ablate.report.figures.window import Window, axis_window
-from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
-from ablate.report.style import (
-    DOMINATED_OPACITY,
-    FAINT_INK,
-    FONT_SIZE,
-    INK,
-    TermsStyle,
-    base_axis,
-    terms_style,
+from ablate.report.figures.parts.axes import metric_axis
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.confirmed import confirmed_means, confirmed_traces
+from ablate.report.figures.parts.front_facts import front_facts, shared_references
+from ablate.report.figures.parts.front_marks import (
+    front_line,
+    knee_trace,
+    mark_trace,
+    marks_of,
+    reference_traces,
 )
+from ablate.report.figures.parts.heading import basis_meta
+from ablate.report.figures.parts.studies import (
+    several_meta,
+    several_title,
+    study_labels,
+    study_styles,
+)
+from ablate.report.figures.parts.window import Window, joint_window
+from ablate.report.numbers import plain_text
+from ablate.report.source import StudySource
+from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter
 
-REFERENCES = {
-    "baseline": ("Baseline", "star"),
-    "plain": ("Plain finetune", "x-thin"),
-}
 _GRID_PANEL_PIXELS = (380, 330)
+_INSIDE_PIXELS = 300
 
 
 def plot_pareto(info: ParetoInfo) -> Figure:
-    """Draw a study's front.
+    """Draw a study's front: `plot_fronts` of it alone, without a confirmation."""
+    return plot_fronts(FrontsInfo((info,), ((),)))
+
+
+def plot_fronts(info: FrontsInfo) -> Figure:
+    """Draw the fronts of studies.
 
     Args:
-        info: of two objectives or more; the first is the x axis. May be without a point: the
-            references are drawn, and a line says that no trial is complete.
+        info: of two objectives or more; the first is the x axis. Studies may be without a point:
+            the references are drawn, and a line says that no trial is complete.
 
     Returns:
         A figure that fills its page; as an image it is made for one column of print, or two
         where there are several panels. `layout.meta` holds the study's name, fingerprint, split,
-        images, seed and N.
+        images, seed and N; of several studies lists of them.
     """
-    count = len(info.objectives)
     from plotly.subplots import make_subplots
 
-    side = count - 1
+    studies, objectives = info.studies, info.objectives
+    count, side = len(objectives), len(objectives) - 1
     figure = make_subplots(
         rows=side,
         cols=side,
@@ -69,129 +80,100 @@ def plot_pareto(info: ParetoInfo) -> Figure:
         vertical_spacing=0.06,
         specs=[[{} if column <= row else None for column in range(side)] for row in range(side)],
     )
-    windows = [axis_window(info, objective) for objective in range(count)]
+    means = [mean.values for of_study in info.confirmed for mean in of_study]
+    windows = [
+        joint_window(studies, objective, [values[objective] for values in means])
+        for objective in range(count)
+    ]
+    labels = study_labels([study.study for study in studies])
+    styles = study_styles(labels) if len(studies) > 1 else None
+    marks = marks_of(studies, styles)
     for x, y in combinations(range(count), 2):
         first = (x, y) == (0, 1)
-        traces = [_front_line(info, x, y, windows, first)]
-        traces += _point_traces(info, x, y, first)
-        traces += _reference_traces(info, x, y, windows, first)
+        traces: list[Any] = _lines(studies, styles, x, y, windows, in_legend=first)
+        traces += [mark_trace(one, x, y, first) for one in marks]
+        traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)
-        figure.update_xaxes(_axis(info, x, windows[x], y == side), row=y, col=x + 1)
-        figure.update_yaxes(_axis(info, y, windows[y], x == 0), row=y, col=x + 1)
-        _add_baseline_lines(figure, info, x, y)
+        for update, place, titled in (
+            (figure.update_xaxes, x, y == side),
+            (figure.update_yaxes, y, x == 0),
+        ):
+            axis = metric_axis(objectives[place].metric, titled=titled)
+            update(axis | {"range": [windows[place].low, windows[place].high]}, row=y, col=x + 1)
+        _add_baseline_lines(figure, studies, x, y)
     panel = COLUMN_PIXELS if side == 1 else _GRID_PANEL_PIXELS
+    # Several studies, or a confirmation, take further lines of facts and legend.
+    inside = _INSIDE_PIXELS if side == 1 and (styles is not None or means) else None
+    if styles is None:
+        title = studies[0].question or f"Pareto front of {studies[0].study}"
+        meta = basis_meta(studies[0], "Pareto front")
+    else:
+        title = several_title("Pareto fronts", labels)
+        meta = several_meta(studies, "Pareto fronts")
     return finish(
         figure,
-        title=info.question or f"Pareto front of {info.study}",
-        facts=facts(info, windows),
-        meta=basis_meta(info, "Pareto front"),
+        title=title,
+        facts=front_facts(info, windows),
+        meta=meta,
         pixels=(side * panel[0], side * panel[1]),
-        nothing="" if info.points else "no complete trial yet",
+        inside=inside,
+        nothing="" if any(study.points for study in studies) else "no complete trial yet",
     )
 
 
-def _front_line(
-    info: ParetoInfo, x: int, y: int, windows: list[Window], in_legend: bool
-) -> Scatter:
-    from plotly.graph_objects import Scatter
-
-    line_x, line_y = staircase(
-        [point.values[x] for point in info.points],
-        [point.values[y] for point in info.points],
-        (info.objectives[x], info.objectives[y]),
-        (windows[x].worst, windows[y].worst),
-    )
-    return Scatter(
-        x=line_x,
-        y=line_y,
-        mode="lines",
-        name="Front",
-        legendgroup="front",
-        legendrank=1,
-        showlegend=in_legend and bool(line_x),
-        line={"color": INK, "width": 1.5},
-        hoverinfo="skip",
-    )
-
-
-def _point_traces(info: ParetoInfo, x: int, y: int, in_legend: bool) -> list[Scatter]:
-    """Two traces a set of loss terms: the dominated trials, then over them those on the front."""
-    from plotly.graph_objects import Scatter
-
-    by_style: dict[TermsStyle, list[ParetoPoint]] = {}
-    for point in info.points:
-        by_style.setdefault(terms_style(point.loss_terms), []).append(point)
-    dominated: list[Scatter] = []
-    front: list[Scatter] = []
-    for rank, style in enumerate(sorted(by_style, key=lambda style: style.label)):
-        points = by_style[style]
-        for on_front, traces in ((False, dominated), (True, front)):
-            drawn = [point for point in points if point.on_front is on_front]
-            if not drawn:
-                continue
-            traces.append(
-                Scatter(
-                    x=[point.values[x] for point in drawn],
-                    y=[point.values[y] for point in drawn],
-                    mode="markers",
-                    name=f"{plain_text(style.label)} ({len(points)})",
-                    legendgroup=style.label,
-                    legendrank=3 + rank,
-                    showlegend=in_legend
-                    and (on_front or not any(point.on_front for point in points)),
-                    marker={
-                        "color": style.color,
-                        "symbol": style.symbol,
-                        "size": 11 if on_front else 9,
-                        "opacity": 1 if on_front else DOMINATED_OPACITY,
-                        "line": {"color": INK if on_front else style.color, "width": 1},
-                    },
-                    customdata=[point.number for point in drawn],
-                    hovertext=[point_hover(info, point) for point in drawn],
-                    hoverinfo="text",
-                )
-            )
-    return dominated + front
-
-
-def _reference_traces(
-    info: ParetoInfo, x: int, y: int, windows: list[Window], in_legend: bool
+def _lines(
+    studies: Sequence[ParetoInfo],
+    styles: Sequence[TermsStyle] | None,
+    x: int,
+    y: int,
+    windows: Sequence[Window],
+    *,
+    in_legend: bool,
 ) -> list[Scatter]:
-    from plotly.graph_objects import Scatter
+    """The steps of each study; of several each in its colour and dash, without a line in the
+    legend: it goes with the study's marks."""
+    if styles is None:
+        look = {"name": "Front", "legendgroup": "front", "legendrank": 1, "showlegend": in_legend}
+        line = {"color": INK, "width": 1.5}
+        return [front_line(studies[0], x, y, windows, line=line, **look)]
+    lines = []
+    for place, (study, style) in enumerate(zip(studies, styles, strict=True)):
+        dash = DASHES[place % len(DASHES)]
+        line = {"color": style.color, "width": 2, "dash": dash}
+        look = {"name": plain_text(style.label), "legendgroup": style.label, "showlegend": False}
+        lines.append(front_line(study, x, y, windows, line=line, **look))
+    return lines
 
-    traces = []
-    for name, (label, symbol) in REFERENCES.items():
-        values = info.references.get(name)
-        if values is None or not (
-            windows[x].contains(values[x]) and windows[y].contains(values[y])
-        ):
-            continue
-        traces.append(
-            Scatter(
-                x=[values[x]],
-                y=[values[y]],
-                mode="markers",
-                name=label,
-                legendgroup=name,
-                legendrank=2,
-                showlegend=in_legend,
-                marker={
-                    "color": INK,
-                    "symbol": symbol,
-                    "size": 12 if name == "baseline" else 9,
-                    "line": {"color": INK, "width": 0 if name == "baseline" else 2.5},
-                },
-                hovertext=[reference_hover(info, name, label)],
-                hoverinfo="text",
-                cliponaxis=False,
-            )
+
+def _over(
+    info: FrontsInfo,
+    styles: Sequence[TermsStyle] | None,
+    x: int,
+    y: int,
+    windows: Sequence[Window],
+    *,
+    in_legend: bool,
+) -> list[Scatter]:
+    """What lies over the trials: rings at the knees, confirmed means, references."""
+    knees: list[Scatter] = []
+    crosses: list[Scatter] = []
+    for place, (study, means) in enumerate(zip(info.studies, info.confirmed, strict=True)):
+        color = INK if styles is None else styles[place].color
+        knee = knee_trace(study, x, y, color, is_one=styles is None)
+        if knee is not None:
+            knee.showlegend = in_legend and not knees
+            knees.append(knee)
+        crosses += confirmed_traces(
+            study, means, x, y, color=color, in_legend=in_legend and not crosses
         )
-    return traces
+    shared = replace(info.studies[0], references=shared_references(info.studies))
+    references = reference_traces(shared, x, y, windows, in_legend=in_legend)
+    return [*knees, *crosses, *references]
 
 
-def _add_baseline_lines(figure: Figure, info: ParetoInfo, x: int, y: int) -> None:
+def _add_baseline_lines(figure: Figure, studies: Sequence[ParetoInfo], x: int, y: int) -> None:
     """Dotted lines through the baseline: right of one and above the other is a gain in both."""
-    baseline = info.references.get("baseline")
+    baseline = shared_references(studies).get("baseline")
     if baseline is None:
         return
     look: dict[str, Any] = {
@@ -206,20 +188,11 @@ def _add_baseline_lines(figure: Figure, info: ParetoInfo, x: int, y: int) -> Non
         figure.add_hline(baseline[y], **look)
 
 
-def _axis(info: ParetoInfo, objective: int, window: Window, titled: bool) -> dict[str, Any]:
-    metric = info.objectives[objective].metric
-    split = metric_split(metric)
-    axis = base_axis() | {"range": [window.low, window.high]}
-    if is_accuracy(metric):
-        axis["tickformat"] = ".3~%"
-    if titled:
-        label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
-        axis["title"] = {"text": plain_text(label), "standoff": 8, "font": {"size": FONT_SIZE}}
-    return axis
-
-
-def _read(sources: Sequence[StudySource], _: FigureOptions) -> ParetoInfo:
-    return pareto_info(the_search(sources, "pareto").record)
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
+    searches = [the_search([source], "pareto") for source in sources]
+    return fronts_info(
+        [source.record for source in searches], [confirmed_means(source) for source in searches]
+    )
 
 
 FIGURE = FigureKind(
@@ -227,5 +200,6 @@ FIGURE = FigureKind(
     title="Pareto front",
     says="Each mark is a complete trial; what lies under the steps is attained.",
     read=_read,
-    draw=plot_pareto,
+    draw=plot_fronts,
+    several=True,
 )

@@ -22,7 +22,7 @@ from ablate.report.arms import (
     scale,
     shown_name,
 )
-from ablate.report.numbers import metric_label
+from ablate.report.numbers import metric_label, seed_texts
 from ablate.report.paper.cell import Cell
 from ablate.report.tables import REFERENCE_LABELS
 
@@ -131,7 +131,7 @@ def _front_notes(info: ParetoInfo) -> list[str]:
         notes.append("gain: over the baseline, in points")
     if less:
         notes.append(f"less is better: {', '.join(less)}")
-    return [*notes, f"single seed ({info.seed})", *info.marks, fingerprint_text(info)]
+    return [*notes, *seed_texts(info.seed), *info.marks, fingerprint_text(info)]
 
 
 def _heading(metric: str, name: str) -> str:

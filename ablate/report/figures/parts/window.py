@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
+from ablate.study.settings import ObjectiveSettings
 
 PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
@@ -33,30 +34,51 @@ class Window:
 
 
 def axis_window(info: ParetoInfo, objective: int) -> Window:
-    """The range of one objective's axis.
-
-    The front and the references are always inside. A trial that is worse than all of them by
-    more than their own spread is left outside: one collapsed training would press everything
-    else into a corner.
+    """The range of one objective's axis, in which the front and the references are.
 
     Args:
         objective: its place in `info.objectives`.
+    """
+    return joint_window([info], objective)
+
+
+def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = ()) -> Window:
+    """The range of an axis that several studies share: every front and reference is inside.
+
+    Args:
+        objective: its place in the objectives, which all studies have alike.
+        kept: further values that have to be inside.
+    """
+    columns = [info.values[:, objective] for info in infos]
+    shown = [
+        *(column[info.is_on_front] for info, column in zip(infos, columns, strict=True)),
+        np.array([values[objective] for info in infos for values in info.references.values()]),
+        np.asarray(kept, dtype=float),
+    ]
+    values = np.concatenate(columns)
+    return value_window(infos[0].objectives[objective], np.concatenate(shown), values)
+
+
+def value_window(objective: ObjectiveSettings, kept: ArrayLike, values: ArrayLike) -> Window:
+    """The range of an axis.
+
+    What is kept is always inside. A value that is worse than all of it by more than its own
+    spread is left outside: one collapsed training would press everything else into a corner.
+
+    Args:
+        kept, values: what is no number is left out.
 
     Returns:
         The whole unit range where there is nothing to show.
     """
-    values = _finite([point.values[objective] for point in info.points])
-    kept = _finite(
-        [point.values[objective] for point in info.front]
-        + [values[objective] for values in info.references.values()]
-    )
-    direction = info.objectives[objective].direction
+    kept, values = _finite(kept), _finite(values)
+    direction = objective.direction
     if not len(kept):
         kept = values
     if not len(kept):
         return Window(0.0, 1.0, 0.0 if direction == "maximize" else 1.0)
 
-    least = _least_span(info.objectives[objective].metric, kept)
+    least = _least_span(objective.metric, kept)
     low, high = _widened(kept, values, max(np.ptp(kept), least), direction)
     if high - low < least:
         low, high = (low + high - least) / 2, (low + high + least) / 2
@@ -79,8 +101,10 @@ def _widened(
 ) -> tuple[float, float]:
     low, high = float(kept.min()), float(kept.max())
     near = values[(values >= low - room) if direction == "maximize" else (values <= high + room)]
-    return float(min([low, *near])), float(max([high, *near]))
+    return float(near.min(initial=low)), float(near.max(initial=high))
 
 
-def _finite(values: list[float]) -> NDArray[np.float64]:
-    return np.array([value for value in values if math.isfinite(value)], dtype=float)
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    table: NDArray[np.float64] = np.asarray(values, dtype=float)
+    finite: NDArray[np.float64] = table[np.isfinite(table)]
+    return finite

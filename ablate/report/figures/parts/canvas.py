@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.figures.heading import heading
-from ablate.report.style import FAINT_INK, FONT_SIZE, base_layout
+from ablate.report.figures.parts.heading import heading
+from ablate.report.style import FAINT_INK, FONT_SIZE, PAPER, base_layout
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -17,6 +17,8 @@ WIDE_PIXELS = (1160, 560)
 """Two columns of print."""
 LEFT, RIGHT, BOTTOM = 76, 16, 56
 """Margins in pixels; the left one holds numbers and a title."""
+_OVER_TITLE = 22
+"""Pixels over the title."""
 
 
 def finish(
@@ -26,6 +28,7 @@ def finish(
     facts: Sequence[str],
     meta: dict[str, Any],
     pixels: tuple[float, float] = COLUMN_PIXELS,
+    inside: float | None = None,
     left: float = LEFT,
     right: float = RIGHT,
     bottom: float = BOTTOM,
@@ -37,8 +40,10 @@ def finish(
         figure: its legend has the traces whose `showlegend` is true.
         title: plain text, as is every fact: both are escaped here.
         facts: what the numbers stand on, at least one.
-        meta: for `layout.meta`; "title" becomes that of the page.
+        meta: for `layout.meta`, which gets the facts too; "title" becomes that of the page.
         pixels: width and height of the image; a page stretches it.
+        inside: height of the plot in pixels; given, the image is as high as it and what stands
+            around it take.
         left, right, bottom: margins in pixels, the legend's room left out.
         nothing: said in the middle, where there is nothing to show yet.
 
@@ -48,6 +53,12 @@ def finish(
     head, top = heading(title, list(facts))
     named = [str(trace.name) for trace in figure.data if trace.showlegend]
     width, height = pixels
+    edge = 0.01
+    foot = bottom + _legend_pixels(named, width - left - right)
+    if inside is not None:
+        height = round(top + inside + foot)
+        edge = 5 / height  # the legend stays as near to the edge, however high the image is
+    head["y"] = 1 - _OVER_TITLE / height  # which is a share of the figure, however high it is
     figure.update_layout(
         base_layout()
         | {
@@ -56,19 +67,19 @@ def finish(
                 "l": left,
                 "r": right,
                 "t": top,
-                "b": bottom + _legend_pixels(named, width - left - right),
+                "b": foot,
             },
             "legend": {
                 "orientation": "h",
                 "x": 0.5,
                 "xanchor": "center",
-                "y": 0.01,
+                "y": edge,
                 "yref": "container",
                 "yanchor": "bottom",
                 "font": {"size": FONT_SIZE - 1},
             },
             "hovermode": "closest",
-            "meta": meta | {"image_pixels": [width, height]},
+            "meta": meta | {"image_pixels": [width, height], "facts": list(facts)},
         }
     )
     if nothing:
@@ -79,7 +90,7 @@ def finish(
             x=0.5,
             y=0.5,
             showarrow=False,
-            bgcolor="white",
+            bgcolor=PAPER,
             font={"size": FONT_SIZE, "color": FAINT_INK},
         )
     return figure

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+from ablate.analysis.fronts import ConfirmedMean
+from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.numbers import (
     duration_text,
@@ -12,6 +17,7 @@ from ablate.report.numbers import (
     plain_text,
 )
 from ablate.study.scores import COSTS, AnyScores, Scores
+from ablate.study.settings import ObjectiveSettings
 
 _SEEN = {"seen_type": ", trained on", "seen_family": ", its family trained on", "unseen": ""}
 
@@ -33,6 +39,27 @@ def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
 def reference_hover(info: ParetoInfo, name: str, label: str) -> str:
     """A reference in lines of plotly's markup: its objectives and gains."""
     return "<br>".join([f"<b>{label}</b>", *_objective_lines(info, info.references[name])])
+
+
+def mean_hover(info: ParetoInfo, mean: ConfirmedMean) -> str:
+    """A confirmed trial in lines of plotly's markup: means with their intervals."""
+    lines = [f"<b>Trial {mean.number}</b>, confirmed ({mean.seeds} seeds)"]
+    for place, line in enumerate(_objective_lines(info, mean.values)):
+        metric = info.objectives[place].metric
+        low, high = (metric_text(metric, end[place]) for end in (mean.low, mean.high))
+        lines.append(line + f", {low} to {high}" * math.isfinite(mean.low[place]))
+    return "<br>".join(lines)
+
+
+def plane_template(
+    objectives: Sequence[ObjectiveSettings], x: int, y: int, word: str = "Trial"
+) -> str:
+    """plotly's hovertemplate of very many points: number and the two values, drawn in the page."""
+    lines = [f"<b>{word} %{{customdata}}</b>"]
+    for axis, objective in (("x", objectives[x]), ("y", objectives[y])):
+        text = ".1%" if is_accuracy(objective.metric) else ".4g"
+        lines.append(f"{plain_text(metric_label(objective.metric))}: %{{{axis}:{text}}}")
+    return "<br>".join(lines)
 
 
 def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:

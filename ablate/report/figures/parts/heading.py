@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from typing import Any
 
 from ablate.analysis.basis import Basis
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.report.figures.window import Window
-from ablate.report.numbers import count_texts, plain_text, reference_text
+from ablate.report.numbers import count_texts, plain_text, seed_texts
 from ablate.report.style import FAINT_INK, FONT_SIZE
 
 _TITLE_CHARACTERS = 62
@@ -21,7 +18,7 @@ def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
 
     Args:
         title: plain text; broken between words.
-        subtitle: plain facts; broken only between two.
+        subtitle: plain facts; broken between two, and within one that is longer than a line.
 
     Returns:
         plotly's `layout.title`, with whatever its author wrote escaped, and the top margin in
@@ -53,14 +50,14 @@ def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
         complete: in place of the study's own, where a figure has others.
     """
     basis = [
-        info.split,
+        *([info.split] if info.split else []),
         *count_texts(info.n_images, info.n_corrupted),
-        f"single seed ({info.seed})",
+        *seed_texts(info.seed),
     ]
     return [
         f"{info.complete if complete is None else complete} of {info.trials} trials complete",
         info.subject,
-        ", ".join(part for part in basis if part),
+        *([", ".join(basis)] if basis else []),
         *info.marks,
     ]
 
@@ -83,36 +80,14 @@ def basis_meta(info: Basis, figure: str) -> dict[str, Any]:
     }
 
 
-def facts(info: ParetoInfo, windows: list[Window]) -> list[str]:
-    """What a front's numbers stand on: `basis_facts`, and hypervolume with its reference."""
-    said = basis_facts(info)
-    marks = len(said) - len(info.marks)
-    if info.hypervolume is not None and info.reference_point is not None:
-        metrics = [objective.metric for objective in info.objectives]
-        point = reference_text(metrics, info.reference_point)
-        said.insert(marks, f"hypervolume {info.hypervolume:.4g}, reference point {point}")
-    drawn = [point for point in info.points if all(map(math.isfinite, point.values))]
-    dominated = [point for point in drawn if not point.on_front]
-    if dominated:
-        said.append("faint: dominated")
-    outside = sum(not _is_inside(point, windows) for point in dominated)
-    if outside:
-        said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
-    if len(drawn) < len(info.points):
-        said.append(f"{len(info.points) - len(drawn)} with a value that is no number")
-    return said
-
-
-def _is_inside(point: ParetoPoint, windows: list[Window]) -> bool:
-    return all(window.contains(value) for window, value in zip(windows, point.values, strict=True))
-
-
 def _lines(facts: list[str]) -> list[str]:
-    lines = [facts[0]]
-    for fact in facts[1:]:
-        joined = f"{lines[-1]} · {fact}"
-        if len(joined) <= _SUBTITLE_CHARACTERS:
+    """As many facts a line as fit; one that is longer than a line goes on in the next."""
+    lines: list[str] = []
+    for fact in facts:
+        pieces = textwrap.wrap(fact, _SUBTITLE_CHARACTERS) or [fact]
+        joined = f"{lines[-1]} · {pieces[0]}" if lines else ""
+        if lines and len(joined) <= _SUBTITLE_CHARACTERS and len(pieces) == 1:
             lines[-1] = joined
         else:
-            lines.append(fact)
+            lines += pieces
     return lines

@@ -1,0 +1,192 @@
+"""Empirical attainment: which trade-offs repeated runs reach, in the best run, half of them, all.
+
+Source: Grunert da Fonseca, Fonseca and Hall 2001; Fonseca et al. 2011, computed by moocore (exact).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.analysis.dominance import maximised
+from ablate.analysis.objectives import shared_objectives
+from ablate.analysis.pareto import ParetoInfo, pareto_info
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.study.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class AttainedSet:
+    """The finite values of one run of an experiment: of a study, or of all arms at one seed.
+
+    Attributes:
+        name: of the study, or the place of the seed, from 0.
+        numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without a point it
+            attains nothing, and still counts.
+    """
+
+    name: str
+    numbers: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The border of what so many sets attain.
+
+    Attributes:
+        name: "best", "median" or "worst".
+        attained_by: the least number of sets that attain every place on it.
+        corners: `[corners, 2]`, no two of which dominate each other; without a row where fewer
+            sets have any value.
+    """
+
+    name: Literal["best", "median", "worst"]
+    attained_by: int
+    corners: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AttainmentInfo:
+    """What is attained over several searches, or over the seeds of one ablation.
+
+    Attributes:
+        studies: at least one.
+        over: what a set is of.
+        sets: in order; left_out: seeds at which some run has not ended.
+        surfaces: the best first; no median of two sets, of which it is the best; empty where there
+            are fewer than two sets or none has a value.
+    """
+
+    studies: tuple[ParetoInfo, ...]
+    over: Literal["studies", "seeds"]
+    sets: tuple[AttainedSet, ...]
+    left_out: int
+    surfaces: tuple[Surface, ...]
+
+    @property
+    def objectives(self) -> tuple[ObjectiveSettings, ...]:
+        return self.studies[0].objectives
+
+    def frame(self) -> pd.DataFrame:
+        """One row a corner of a surface, then one a trial.
+
+        Columns: mark ("best", "median", "worst" or "trial"), attained_by (Int64; of surfaces), set
+        (text) and number (Int64; of trials), and a float64 column an objective.
+        """
+        import pandas as pd
+
+        parts = [
+            (
+                surface.name,
+                surface.attained_by,
+                pd.NA,
+                [pd.NA] * len(surface.corners),
+                surface.corners,
+            )
+            for surface in self.surfaces
+        ] + [("trial", pd.NA, one.name, one.numbers.tolist(), one.values) for one in self.sets]
+        rows = [
+            (mark, by, name, number, *values)
+            for mark, by, name, numbers, table in parts
+            for number, values in zip(numbers, table.tolist(), strict=True)
+        ]
+        metrics = [objective.metric for objective in self.objectives]
+        frame = pd.DataFrame(rows, columns=["mark", "attained_by", "set", "number", *metrics])
+        types = {"mark": "string", "attained_by": "Int64", "set": "string", "number": "Int64"}
+        return frame.astype(types | dict.fromkeys(metrics, "float64"))
+
+
+def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
+    """What is attained over these studies, or over the seeds of one ablation.
+
+    Each search is a set: all its complete trials. Of an ablation or a confirmation each seed is
+    one: the complete runs of all its cells; seeds at which a run has not ended are left out, and a
+    run that failed attains nothing.
+
+    Args:
+        records: several searches, or one ablation.
+
+    Raises:
+        NothingToDrawError: if it is one search or one seed, or there are not two objectives, or an
+            ablation stands among several studies.
+        ParameterError: if the objectives differ.
+    """
+    objectives = shared_objectives(records)
+    head = f"study {records[0].name}: figure attainment"
+    if len(objectives) != 2:
+        raise NothingToDrawError(
+            f"{head} needs two objectives, got {len(objectives)}. Draw pareto."
+        )
+    studies = tuple(pareto_info(record) for record in records)
+    if len(records) == 1:
+        if records[0].design is None:
+            raise NothingToDrawError(
+                f"{head} needs several sets, got one search of one seed. Name several searches, or "
+                "ablate confirm it and draw its confirmation."
+            )
+        sets, left_out = _seed_sets(records[0], studies[0], head)
+        return AttainmentInfo(studies, "seeds", sets, left_out, surfaces(sets, objectives))
+    for record in records:
+        if record.design is not None:
+            raise NothingToDrawError(
+                f"study {record.name}: figure attainment of several studies is of searches, got an "
+                "ablation. Draw it alone, over its seeds."
+            )
+    sets = tuple(_set(info.study, info) for info in studies)
+    return AttainmentInfo(studies, "studies", sets, 0, surfaces(sets, objectives))
+
+
+def surfaces(
+    sets: Sequence[AttainedSet], objectives: Sequence[ObjectiveSettings]
+) -> tuple[Surface, ...]:
+    """Best, median and worst surface of sets in the plane of two objectives.
+
+    The median is what at least half of the sets attain.
+    """
+    full = [one.values for one in sets if len(one.values)]
+    if len(sets) < 2 or not full:
+        return ()
+    import moocore
+
+    signs = np.where(maximised(objectives), -1.0, 1.0)
+    points = np.concatenate(full) * signs
+    owner = np.repeat(np.arange(len(full)), [len(values) for values in full])
+    found = []
+    levels = {"best": 1, "median": (len(sets) + 1) // 2, "worst": len(sets)}
+    for name, level in levels.items():
+        if name == "median" and level == 1:
+            continue
+        corners = np.empty((0, 2))
+        if level <= len(full):
+            percentile = 100.0 * level / len(full)
+            corners = moocore.eaf(points, owner, percentiles=[percentile])[:, :2] * signs
+        found.append(Surface(name, level, corners))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _seed_sets(
+    record: StudyRecord, info: ParetoInfo, head: str
+) -> tuple[tuple[AttainedSet, ...], int]:
+    pairs = sorted({row.pair for row in record.rows if row.pair is not None})
+    if len(pairs) == 1:
+        raise NothingToDrawError(f"{head} needs several seeds, got one. Give the ablation more.")
+    going_on = {row.pair for row in record.rows if row.state not in TERMINAL}
+    of_pair = {row.number: row.pair for row in record.rows}
+    owner = np.array([of_pair[point.number] for point in info.points], dtype=object)
+    sets = [_set(str(pair), info, owner == pair) for pair in pairs if pair not in going_on]
+    return tuple(sets), len(pairs) - len(sets)
+
+
+def _set(name: str, info: ParetoInfo, mask: NDArray[np.bool_] | bool = True) -> AttainedSet:
+    numbers = np.array([point.number for point in info.points], dtype=np.int64)
+    there = np.isfinite(info.values).all(axis=1) & mask
+    return AttainedSet(name, numbers[there], info.values[there])

@@ -1,0 +1,220 @@
+"""What each trial said epoch by epoch, and where a pruner compared it with the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.dominance import nondominated
+from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.ledger.record import TERMINAL, RowRecord, Rung, State, StudyRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRAIN_LOSS = "train_loss"
+UNKNOWN_METRIC = "Value at the rung"
+"""Of the rungs of a study whose pruner was taken out of its file since."""
+MOST_DRAWN = 500
+"""Lines in one figure: more are a blot, and a page of megabytes."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One trial, epoch by epoch.
+
+    Attributes:
+        group: its loss terms; of an ablation its cell; empty where a training loop of the user's
+            own has neither.
+        on_front: of the complete trials of a search.
+        epochs: from 1, rising; values: one an epoch, NaN where it was no finite number.
+        rungs: where a pruner compared it, by epoch.
+    """
+
+    number: int
+    state: State
+    group: str
+    on_front: bool
+    epochs: tuple[int, ...]
+    values: tuple[float, ...]
+    rungs: tuple[Rung, ...]
+
+
+@dataclass(frozen=True)
+class CurvesInfo(Basis):
+    """The curves of a study.
+
+    Attributes:
+        metric: of the curves: "train_loss", or one that a training loop of the user's own reports.
+        rung_metric: of the rungs; None where no trial was compared.
+        curves: by number; of trials with an epoch or a rung at most `MOST_DRAWN`: the front, then
+            the others evenly chosen.
+        found: how many such trials there are.
+        seeds: of an ablation, how many runs a cell has at the most; None: a search.
+        own_losses: whether each trial has a loss of its own making, since terms or weights are
+            searched: then the levels of two curves say nothing.
+    """
+
+    metric: str
+    rung_metric: str | None
+    curves: tuple[Curve, ...]
+    found: int
+    seeds: int | None
+    own_losses: bool
+
+    def frame(self) -> pd.DataFrame:
+        """One row an epoch and one a rung.
+
+        Columns: number (int64); state, group (text, as in `Curve`); on_front (bool); what, "curve"
+        or "rung"; metric (text); epoch (int64); value (float64, NaN where it is no finite number);
+        stop (boolean, missing but at a rung).
+        """
+        import pandas as pd
+
+        rows: list[tuple[Any, ...]] = []
+        for curve in self.curves:
+            trial = (curve.number, curve.state, curve.group, curve.on_front)
+            for epoch, value in zip(curve.epochs, curve.values, strict=True):
+                rows.append((*trial, "curve", self.metric, epoch, value, None))
+            for rung in curve.rungs:
+                rows.append((*trial, "rung", self.rung_metric, rung.epoch, rung.value, rung.stop))
+        named = ("number", "state", "group", "on_front", "what", "metric", "epoch", "value", "stop")
+        types = {"number": "int64", "on_front": "bool", "epoch": "int64", "value": "float64"}
+        frame = pd.DataFrame(rows, columns=list(named))
+        return frame.astype({**types, "stop": "boolean"})
+
+
+def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str = "") -> CurvesInfo:
+    """The curves of a study's trials, whatever became of them.
+
+    Args:
+        trials: numbers of those to show; empty: all.
+        objective: the metric to show; empty: the training loss of the finetuning that ships, and
+            of a training loop of the user's own its first objective, or else whatever it reports.
+
+    Raises:
+        NothingToDrawError: if another tool wrote the study: its trials have no epochs here.
+        ParameterError: if a trial is not there, or no trial has reported the metric.
+    """
+    if record.foreign:
+        raise NothingToDrawError(
+            f"study {record.name}: figure curves needs what ablate notes epoch by epoch, got "
+            "another tool's study. Draw timeline, or pareto."
+        )
+    there = {row.number for row in record.rows}
+    for number in trials:
+        if number not in there:
+            raise ParameterError(
+                f"--trials: must be trials of {record.name}, got {number}. "
+                f"It has {len(there)}, from 0."
+            )
+    rows = [row for row in record.rows if not trials or row.number in trials]
+    metric = _metric(record, rows, objective)
+    begun = [row for row in rows if row.curve or row.rungs]
+    on_front = _front(record)
+    chosen = _evenly([row for row in begun if row.number in on_front], MOST_DRAWN)
+    others = [row for row in begun if row.number not in on_front]
+    chosen += _evenly(others, MOST_DRAWN - len(chosen))
+    _check_epochs(record, begun)
+    pruner = record.study.search.pruner
+    compared = any(row.rungs for row in chosen)
+    searched = {key for row in chosen for key in row.params}
+    return CurvesInfo(
+        **vars(study_basis(record)),
+        metric=metric,
+        rung_metric=(pruner.metric if pruner else UNKNOWN_METRIC) if compared else None,
+        curves=tuple(
+            _curve(record, row, metric, row.number in on_front)
+            for row in sorted(chosen, key=lambda row: row.number)
+        ),
+        found=len(begun),
+        seeds=None if record.design is None else len({row.pair for row in record.rows}),
+        own_losses=metric == TRAIN_LOSS and any(key.startswith("loss.") for key in searched),
+    )
+
+
+def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
+    """Refuse a study that is over and whose trials had an epoch each: points are no curve."""
+    is_over = len(record.rows) >= record.trials and all(
+        row.state in TERMINAL for row in record.rows
+    )
+    longest = max((len(row.curve) for row in begun), default=0)
+    if is_over and longest == 1 and not any(row.rungs for row in begun):
+        raise NothingToDrawError(
+            f"study {record.name}: figure curves needs trials of two epochs or more, got one epoch "
+            "a trial. Draw pareto, or timeline."
+        )
+
+
+def _metric(record: StudyRecord, rows: Sequence[RowRecord], asked: str) -> str:
+    """The metric of the curves: what is asked for, or suits the study."""
+    if record.study.trainable is None and asked in ("", TRAIN_LOSS):
+        return TRAIN_LOSS
+    entries = [entry for row in rows for entry in row.curve]
+    known = dict.fromkeys(name for entry in entries for name in entry.get("scores") or ())
+    if any(TRAIN_LOSS in entry for entry in entries):
+        known[TRAIN_LOSS] = None
+    objectives = [objective.metric for objective in record.study.objectives]
+    if asked:
+        if asked not in known:
+            raise ParameterError(
+                f"--objective: must be reported epoch by epoch in {record.name}, got {asked}. "
+                f"{did_you_mean(asked, list(known))}"
+            )
+        return asked
+    return next((name for name in (*objectives, *known) if name in known), objectives[0])
+
+
+def _front(record: StudyRecord) -> set[int]:
+    """Numbers of the trials on the front; an ablation has none."""
+    if record.design is not None:
+        return set()
+    rows = [row for row in record.complete if row.values is not None]
+    values = [row.values for row in rows if row.values is not None]
+    front = nondominated(values, record.study.objectives)
+    return {row.number for row, is_on in zip(rows, front, strict=True) if is_on}
+
+
+def _curve(record: StudyRecord, row: RowRecord, metric: str, on_front: bool) -> Curve:
+    points = [
+        (int(entry["epoch"]), value)
+        for entry in row.curve
+        if (value := _value(entry, metric)) is not None
+    ]
+    return Curve(
+        number=row.number,
+        state=row.state,
+        group=_group(record, row),
+        on_front=on_front,
+        epochs=tuple(epoch for epoch, _ in points),
+        values=tuple(value for _, value in points),
+        rungs=row.rungs,
+    )
+
+
+def _value(entry: Mapping[str, Any], metric: str) -> float | None:
+    """None where the epoch says nothing of the metric."""
+    value = (entry.get("scores") or {}).get(metric)
+    if value is None and metric == TRAIN_LOSS:
+        value = entry.get(TRAIN_LOSS)
+    if value is None:
+        return None
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def _group(record: StudyRecord, row: RowRecord) -> str:
+    if record.design is not None:
+        return row.cell or ""
+    if record.study.trainable is not None:
+        return ""
+    return str(row.params.get("loss.terms", record.study.loss.terms))
+
+
+def _evenly(rows: Sequence[RowRecord], most: int) -> list[RowRecord]:
+    """At most so many, with equal steps between them."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[place * len(rows) // most] for place in range(most)]

@@ -1,0 +1,145 @@
+"""Resolved parameters as columns of numbers, for statistics over the trials of a study.
+
+A subset is one flag a part (is it in?), a mix one ratio a part, a parameter that its space draws on
+a log scale is its decimal logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["number", "log", "flag", "choice"]
+Params = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """One number that a trial's resolved parameters say.
+
+    Attributes:
+        key: dotted, of the parameter.
+        part: of a subset or a mix; empty for a parameter that is one value.
+        kind: "number" as it is, "log" of base 10, "flag" 0 or 1, "choice" the place in `choices`.
+        values: `[trials]`; NaN where a condition left the parameter out.
+        choices: of a choice, as text, sorted.
+    """
+
+    key: str
+    part: str
+    kind: Kind
+    values: NDArray[np.float64]
+    choices: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """ "augment.mix.noise": as a column of `trials_frame` is named, without `param.`"""
+        return f"{self.key}.{self.part}" if self.part else self.key
+
+    @property
+    def varies(self) -> bool:
+        present = self.values[~np.isnan(self.values)]
+        return len(present) > 0 and bool(np.ptp(present) > 0)
+
+
+def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
+    """What differs between trials.
+
+    Args:
+        params: resolved, one mapping a trial.
+        space: as the study file writes it; what it says of a scale or a choice is used, and a
+            parameter that it does not have is read by its values.
+
+    Returns:
+        By key, then in the order in which the parts are met. Of ratios all are there, though each
+        follows from the others: which one to leave out would be arbitrary.
+    """
+    written = dict(written_domains(space))
+    keys = sorted({key for of_trial in params for key in of_trial})
+    found = (
+        feature
+        for key in keys
+        for feature in _features(
+            key, [of_trial.get(key, _ABSENT) for of_trial in params], written.get(key, {})
+        )
+    )
+    return tuple(feature for feature in found if feature.varies)
+
+
+def written_domains(space: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The domains of a space as it is written, blocks opened."""
+    if not isinstance(space, Mapping):
+        return
+    for key, entry in space.items():
+        if not isinstance(entry, Mapping):
+            continue
+        if isinstance(entry.get("parameters"), Mapping):
+            yield from written_domains(entry["parameters"])
+        else:
+            yield str(key), entry
+
+
+_ABSENT = object()
+
+
+def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterator[Feature]:
+    present = [value for value in values if value is not _ABSENT]
+    is_choice = "choice" in domain
+    if all(map(_is_mix, present)) and not is_choice:
+        for part in _parts(present):
+            yield Feature(key, str(part), "number", _column(values, partial(_ratio, part)))
+    elif all(isinstance(value, (list, tuple)) for value in present) and not is_choice:
+        for part in _parts(present):
+            yield Feature(key, str(part), "flag", _column(values, partial(_is_in, part)))
+    elif all(isinstance(value, bool) for value in present):
+        yield Feature(key, "", "flag", _column(values, float))
+    elif all(map(_is_number, present)) and not is_choice:
+        is_log = domain.get("log") is True and all(value > 0 for value in present)
+        kind: Kind = "log" if is_log else "number"
+        yield Feature(key, "", kind, _column(values, math.log10 if is_log else float))
+    else:
+        choices = tuple(sorted({_choice_text(value) for value in present}))
+        place = {choice: float(at) for at, choice in enumerate(choices)}
+        yield Feature(
+            key, "", "choice", _column(values, lambda value: place[_choice_text(value)]), choices
+        )
+
+
+def _parts(present: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(part for value in present for part in value))
+
+
+def _ratio(part: Any, mix: Mapping[Any, float]) -> float:
+    return float(mix.get(part, 0.0))
+
+
+def _is_in(part: Any, subset: Sequence[Any]) -> float:
+    return float(part in subset)
+
+
+def _column(values: list[Any], number: Callable[[Any], float]) -> NDArray[np.float64]:
+    column = np.array(
+        [math.nan if value is _ABSENT else number(value) for value in values], dtype=float
+    )
+    column[~np.isfinite(column)] = math.nan
+    return column
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_mix(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
+
+
+def _choice_text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    return str(value)

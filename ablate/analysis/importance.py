@@ -1,0 +1,210 @@
+"""Which parameters matter for which objective, within each set of loss terms, by two methods.
+
+Optuna's own figure looks at the parameters that all trials have: under a space with conditions,
+the weights and layers that the question is about vanish from it.  Here each set of loss terms is a
+study of its own, and a subset of layers or a mix counts part by part.
+
+Sources: PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255 (which parameter parts the best trials
+from all); fANOVA, Hutter et al. 2014 (which moves the score anywhere in the space).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.fanova import fanova
+from ablate.analysis.features import Feature, varying_features
+from ablate.analysis.ped_anova import best_share, normalised, ped_anova
+from ablate.ledger.record import RowRecord, StudyRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_TRIALS = 8
+"""Of a set: with fewer, the best half is fewer than four trials."""
+MOST_SETS = 4
+FANOVA_TRIALS = 128
+"""Its trees have at most 32 leaves."""
+RESAMPLES = {"ped_anova": 20, "fanova": 6}
+METHODS = ("ped_anova", "fanova")
+_SEED = 0
+_TERMS = "loss.terms"
+
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ParameterImportance:
+    """One parameter, or one part of a subset or a mix.
+
+    Attributes:
+        key: dotted; part: empty for a parameter that is one value.
+        shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 where no score differs.
+            NaN for fANOVA of a parameter that some trials of the set do not have.
+        sds: by method, standard deviation of the share over bootstrap resamples of the trials.
+    """
+
+    key: str
+    part: str
+    shares: dict[str, float]
+    sds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ImportancePanel:
+    """One objective within one set of loss terms.
+
+    Attributes:
+        loss_terms: empty in a study with a training loop of the user's own.
+        trials: complete, with numbers in all objectives; fanova_trials: that fANOVA has seen.
+        best_share: of the trials that PED-ANOVA calls the best.
+        parameters: that differ between these trials, by name; the same in all objectives.
+    """
+
+    loss_terms: str
+    metric: str
+    trials: int
+    fanova_trials: int
+    best_share: float
+    parameters: tuple[ParameterImportance, ...]
+
+
+@dataclass(frozen=True)
+class ImportanceInfo(Basis):
+    """Importances within the largest sets of loss terms.
+
+    Attributes:
+        panels: by set, the largest first, and in it by objective.
+        left_out: set -> its complete trials, of sets that have too few of them or are beyond the
+            largest `MOST_SETS`.
+    """
+
+    panels: tuple[ImportancePanel, ...]
+    left_out: tuple[tuple[str, int], ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row a set of terms, objective, method and parameter.
+
+        Columns:
+            loss_terms, metric, method ("ped_anova", "fanova"), param (dotted, with its part): text.
+            trials: int64, of the set.
+            share, sd: float64, from 0 to 1; NaN as in `ParameterImportance`.
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "loss_terms": panel.loss_terms,
+                "metric": panel.metric,
+                "method": method,
+                "param": f"{one.key}.{one.part}" if one.part else one.key,
+                "trials": panel.trials,
+                "share": one.shares[method],
+                "sd": one.sds[method],
+            }
+            for panel in self.panels
+            for method in METHODS
+            for one in panel.parameters
+        ]
+        text = dict.fromkeys(("loss_terms", "metric", "method", "param"), "string")
+        types = {**text, "trials": "int64", "share": "float64", "sd": "float64"}
+        return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def importance_info(record: StudyRecord) -> ImportanceInfo:
+    """The importances of a search's parameters.
+
+    Args:
+        record: a set of terms counts where at least `LEAST_TRIALS` of its trials are complete;
+            trials with a NaN or an infinity in an objective are left out.
+    """
+    sets = _by_terms(record)
+    shown = [terms for terms in sets if len(sets[terms]) >= LEAST_TRIALS][:MOST_SETS]
+    panels = [panel for terms in shown for panel in _panels(record, terms, sets[terms])]
+    return ImportanceInfo(
+        **vars(study_basis(record)),
+        panels=tuple(panels),
+        left_out=tuple((terms, len(rows)) for terms, rows in sets.items() if terms not in shown),
+    )
+
+
+def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
+    """Set of terms, as it is first written -> its rows; the largest set first."""
+    own_loop = record.study.trainable is not None
+    written: dict[frozenset[str], str] = {}
+    sets: dict[str, list[RowRecord]] = {}
+    for row in record.complete:
+        if row.values is None or not all(map(math.isfinite, row.values)):
+            continue
+        terms = "" if own_loop else str(row.params.get(_TERMS, record.study.loss.terms))
+        name = written.setdefault(frozenset(terms.split("+")), terms)
+        sets.setdefault(name, []).append(row)
+    return dict(sorted(sets.items(), key=lambda found: (-len(found[1]), found[0])))
+
+
+def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[ImportancePanel]:
+    # The same terms may be written in several orders.
+    params = [{key: row.params[key] for key in row.params if key != _TERMS} for row in rows]
+    features = varying_features(params, record.study.space)
+    table = np.array([row.values for row in rows], dtype=float)
+    panels = []
+    for place, objective in enumerate(record.study.objectives):
+        losses = table[:, place] * (-1 if objective.direction == "maximize" else 1)
+        found = {
+            "ped_anova": _ped_anova_shares(features, losses),
+            "fanova": _fanova_shares(features, losses),
+        }
+        parameters = tuple(
+            ParameterImportance(
+                key=feature.key,
+                part=feature.part,
+                shares={method: float(found[method][0, at]) for method in METHODS},
+                sds={method: float(found[method][1:, at].std(ddof=1)) for method in METHODS},
+            )
+            for at, feature in enumerate(features)
+        )
+        panels.append(
+            ImportancePanel(
+                loss_terms=terms,
+                metric=objective.metric,
+                trials=len(rows),
+                fanova_trials=min(len(rows), FANOVA_TRIALS),
+                best_share=best_share(len(rows)),
+                parameters=parameters,
+            )
+        )
+    return panels
+
+
+def _ped_anova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
+    """`[1 + resamples, features]`: of the trials as they are, then of each resample."""
+    n = len(losses)
+    random = np.random.default_rng(_SEED)
+    drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES["ped_anova"])
+    weights = np.concatenate([np.ones((1, n)), drawn])
+    return normalised(ped_anova(features, losses, weights, best_share(n)))
+
+
+def _fanova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
+    """As `_ped_anova_shares`; NaN for features that some trials do not have."""
+    random = np.random.default_rng(_SEED)
+    n = min(len(losses), FANOVA_TRIALS)
+    some = np.sort(random.permutation(len(losses))[:n])
+    whole = [not np.isnan(feature.values).any() for feature in features]
+    points = np.stack([feature.values for feature in features], axis=1) if features else None
+    shares = np.full((1 + RESAMPLES["fanova"], len(features)), math.nan)
+    if points is not None and any(whole):
+        points = points[:, whole]
+        bounds = list(zip(points.min(axis=0), points.max(axis=0), strict=True))
+        for resample in range(len(shares)):
+            at = some if resample == 0 else random.choice(some, n)
+            shares[resample, whole] = fanova(points[at], losses[at], bounds, seed=resample)
+        shares[:, whole] = normalised(shares[:, whole])
+    return shares

@@ -1,0 +1,238 @@
+"""What each tapped layer, and each subset of them, goes along with in a search's scores.
+
+An association over trials that a sampler chose, no paired effect: an ablation over
+`loss.fma.layers` gives that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.features import Feature, varying_features, written_domains
+from ablate.analysis.least_squares import least_squares, mean_interval
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.robustness.measures import LEVEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYERS = "loss.fma.layers"
+ADJUSTED = ("loss.terms", "loss.fma.weight", "augment.strength")
+"""What moves a score most beside the taps, where a search varies it."""
+_LEAST_FREEDOM = 4
+"""Degrees of freedom that an adjustment has to leave: with fewer, intervals say nothing."""
+
+Table = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TapEffect:
+    """Trials with a tap against those without it, the other taps held.
+
+    Attributes:
+        difference: of the objective, in minus out; low, high: its interval. NaN where the tap is
+            in or out throughout, or always together with others, and without an interval where
+            the trials are too few.
+        trials_in: with the tap; trials_out: without it.
+    """
+
+    tap: str
+    difference: float
+    low: float
+    high: float
+    trials_in: int
+    trials_out: int
+
+
+@dataclass(frozen=True)
+class SubsetScore:
+    """The trials with one subset of taps.
+
+    Attributes:
+        taps: in it, in the network's order as far as the trials tell it.
+        numbers, scores, loss_terms: of its trials, in their order.
+        mean, low, high: over them; the interval is NaN of fewer than two.
+    """
+
+    taps: tuple[str, ...]
+    numbers: tuple[int, ...]
+    scores: tuple[float, ...]
+    loss_terms: tuple[str, ...]
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LayersInfo(Basis):
+    """Taps and their subsets in the trials whose terms hold fma.
+
+    Attributes:
+        metric: the objective; direction: "maximize" or "minimize".
+        taps: every one that a trial has, in the network's order as far as the trials tell it.
+        effects: one a tap, in that order; empty before the first trial is complete.
+        subsets: the best mean first.
+        adjusted: keys that the effects are adjusted for; empty where nothing else varies, or the
+            trials are too few to do so.
+        unadjusted: keys that vary and were left out since the trials are too few.
+        level: of all intervals.
+    """
+
+    metric: str
+    direction: str
+    taps: tuple[str, ...]
+    effects: tuple[TapEffect, ...]
+    subsets: tuple[SubsetScore, ...]
+    adjusted: tuple[str, ...]
+    unadjusted: tuple[str, ...]
+    level: float
+
+    def frame(self) -> pd.DataFrame:
+        """One row a tap, then one a subset.
+
+        Columns:
+            kind: "tap" or "subset"; taps: joined by +: text.
+            trials: int64, with the tap or of the subset; trials_out: Int64, without the tap.
+            value: float64, the tap's difference in minus out, or the subset's mean.
+            low, high: float64, of its interval.
+            best: float64, of the subset's trials; NaN of a tap.
+        """
+        import pandas as pd
+
+        best = max if self.direction == "maximize" else min
+        rows: list[tuple[Any, ...]] = [
+            (
+                *("tap", one.tap, one.trials_in, one.trials_out),
+                *(one.difference, one.low, one.high, math.nan),
+            )
+            for one in self.effects
+        ]
+        rows += [
+            (
+                *("subset", "+".join(one.taps), len(one.scores), None),
+                *(one.mean, one.low, one.high, best(one.scores)),
+            )
+            for one in self.subsets
+        ]
+        names = ("kind", "taps", "trials", "trials_out", "value", "low", "high", "best")
+        types = ("string", "string", "int64", "Int64", *["float64"] * 4)
+        return pd.DataFrame(rows, columns=list(names)).astype(dict(zip(names, types, strict=True)))
+
+
+def layers_info(record: StudyRecord, place: int) -> LayersInfo:
+    """What taps and subsets go along with.
+
+    Args:
+        place: of the objective among the study's.
+
+    Raises:
+        NothingToDrawError: if the layers are not searched.
+    """
+    objective = record.study.objectives[place]
+    rows = [
+        row
+        for row in record.complete
+        if LAYERS in row.params and row.values and math.isfinite(row.values[place])
+    ]
+    searched = {key for row in record.rows for key in row.params}
+    searched |= {key for key, _ in written_domains(record.study.space)}
+    if LAYERS not in searched:
+        raise NothingToDrawError(
+            f"study {record.name}: figure layers needs {LAYERS} among what is searched, got "
+            f"{', '.join(sorted(searched)) or 'nothing'}. Write {LAYERS}: {{subset: taps}}."
+        )
+    taps = _in_order([_taps_of(row) for row in rows])
+    scores = np.array([row.values[place] for row in rows if row.values], dtype=float)
+    effects, adjusted, left = _effects(rows, record.study.space, taps, scores)
+    sign = -1 if objective.direction == "maximize" else 1
+    subsets = _subsets(record, rows, taps, scores)
+    return LayersInfo(
+        **vars(study_basis(record)),
+        metric=objective.metric,
+        direction=objective.direction,
+        taps=taps,
+        effects=effects,
+        subsets=tuple(sorted(subsets, key=lambda one: (sign * one.mean, one.taps))),
+        adjusted=adjusted,
+        unadjusted=left,
+        level=LEVEL,
+    )
+
+
+def _in_order(subsets: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Every tap, beside its neighbours in a subset; the last where it has none yet."""
+    order: list[str] = []
+    for subset in sorted(subsets, key=len, reverse=True):
+        for at, tap in enumerate(subset):
+            if tap in order:
+                continue
+            before = [order.index(other) + 1 for other in subset[:at] if other in order]
+            after = [order.index(other) for other in subset[at + 1 :] if other in order]
+            order.insert((before[-1:] or after[:1] or [len(order)])[0], tap)
+    return tuple(order)
+
+
+def _effects(
+    rows: Sequence[RowRecord], space: object, taps: tuple[str, ...], scores: Table
+) -> tuple[tuple[TapEffect, ...], tuple[str, ...], tuple[str, ...]]:
+    """Of each tap; then what they are adjusted for, and what they are not for want of trials."""
+    if not rows:
+        return (), (), ()
+    is_in = np.array([[tap in _taps_of(row) for tap in taps] for row in rows], dtype=float)
+    others = _others(rows, space)
+    columns = [column for of_key in others.values() for column in of_key]
+    adjusted, left = tuple(others), tuple[str, ...]()
+    if len(rows) - 1 - len(taps) - len(columns) < _LEAST_FREEDOM:
+        adjusted, left, columns = (), adjusted, []
+    found = least_squares(np.column_stack([is_in, *columns]), scores, LEVEL)
+    trials_in = is_in.sum(axis=0).astype(int).tolist()
+    effects = tuple(
+        TapEffect(tap, *found[at], trials_in[at], len(rows) - trials_in[at])
+        for at, tap in enumerate(taps)
+    )
+    return effects, adjusted, left
+
+
+def _others(rows: Sequence[RowRecord], space: object) -> dict[str, list[Table]]:
+    """Columns by key of what all these trials have and differ in, beside their taps."""
+    features = varying_features(
+        [{key: row.params[key] for key in ADJUSTED if key in row.params} for row in rows], space
+    )
+    return {
+        feature.key: _columns(feature) for feature in features if not np.isnan(feature.values).any()
+    }
+
+
+def _columns(feature: Feature) -> list[Table]:
+    """A number as it is; of a choice whether it is the second, the third, ..."""
+    if feature.kind != "choice":
+        return [feature.values]
+    return [(feature.values == at).astype(float) for at in range(1, len(feature.choices))]
+
+
+def _subsets(
+    record: StudyRecord, rows: Sequence[RowRecord], taps: tuple[str, ...], scores: Table
+) -> list[SubsetScore]:
+    of_study = record.study.loss.terms
+    by_taps: dict[tuple[str, ...], list[tuple[int, float, str]]] = {}
+    for row, score in zip(rows, scores.tolist(), strict=True):
+        chosen = set(_taps_of(row))
+        trial = (row.number, score, str(row.params.get("loss.terms", of_study)))
+        by_taps.setdefault(tuple(tap for tap in taps if tap in chosen), []).append(trial)
+    found = []
+    for subset, trials in by_taps.items():
+        numbers, values, terms = zip(*sorted(trials), strict=True)
+        found.append(SubsetScore(subset, numbers, values, terms, *mean_interval(values, LEVEL)))
+    return found
+
+
+def _taps_of(row: RowRecord) -> list[str]:
+    return [str(tap) for tap in row.params[LAYERS]]

@@ -1,0 +1,186 @@
+"""Scores over the ratios in which a search's trials mix something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.dominance import nondominated
+from ablate.analysis.features import written_domains
+from ablate.analysis.parameters import find_params
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.ledger.record import RowRecord, StudyRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+USUAL = "augment.mix"
+_SIMPLEX = "simplex"
+
+
+@dataclass(frozen=True)
+class MixPoint:
+    """A complete trial.
+
+    Attributes:
+        ratios: one a part, >= 0, of sum 1; a part that the trial does not name has 0.
+        score: of the objective, finite.
+        loss_terms: empty in a study with a training loop of the user's own.
+        on_front: of all objectives.
+    """
+
+    number: int
+    ratios: tuple[float, ...]
+    score: float
+    loss_terms: str
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class MixInfo(Basis):
+    """Where on the simplex the trials are, and what they score there.
+
+    Attributes:
+        key: of the parameter; others: keys of other mixes that the study searches.
+        parts: two or more; in the space's order where it lists them, else as trials name them;
+            empty where no trial has told them yet.
+        metric: the objective; direction: "maximize" or "minimize".
+        points: by number.
+        not_finite: complete trials left out, since their score is no number.
+    """
+
+    key: str
+    others: tuple[str, ...]
+    parts: tuple[str, ...]
+    metric: str
+    direction: str
+    points: tuple[MixPoint, ...]
+    not_finite: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a complete trial.
+
+        Columns:
+            number: int64; loss_terms: string; on_front: bool.
+            `<key>.<part>`: float64, 0 to 1; one a part.
+            the objective's metric: float64.
+        """
+        import pandas as pd
+
+        ratios = {
+            f"{self.key}.{part}": [point.ratios[at] for point in self.points]
+            for at, part in enumerate(self.parts)
+        }
+        scores = {self.metric: [point.score for point in self.points]}
+        types = {"number": "int64", "loss_terms": "string", "on_front": "bool"}
+        types |= dict.fromkeys([*ratios, *scores], "float64")
+        table = {
+            "number": [point.number for point in self.points],
+            "loss_terms": [point.loss_terms for point in self.points],
+            "on_front": [point.on_front for point in self.points],
+        }
+        return pd.DataFrame({**table, **ratios, **scores}).astype(types)
+
+
+def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> MixInfo:
+    """The mixes of a study's complete trials.
+
+    Args:
+        place: of the objective among the study's.
+        params: the one mix to show, by its key or the end of it; empty: `augment.mix`, or the
+            first by name in a study that has others.
+
+    Raises:
+        NothingToDrawError: if no parameter is a mix of two parts or more.
+        ParameterError: if `params` names none, or more than one.
+    """
+    domains = dict(written_domains(record.study.space))
+    mixes = _mixes(record, domains)
+    if not mixes:
+        searched = {*domains, *(key for row in record.rows for key in row.params)}
+        raise NothingToDrawError(
+            f"study {record.name}: figure mix needs a parameter that is a mix of two or more, got "
+            f"{', '.join(sorted(searched)) or 'nothing'}. Search one: {{simplex: [a, b, c]}}."
+        )
+    key = _chosen(params, list(mixes))
+    parts = mixes[key]
+    objective = record.study.objectives[place]
+    rows = [row for row in record.complete if row.values is not None and key in row.params]
+    on_front = nondominated([row.values for row in rows if row.values], record.study.objectives)
+    points = [
+        _point(record, row, row.values[place], parts, row.params[key], bool(best))
+        for row, best in zip(rows, on_front, strict=True)
+        if row.values is not None and math.isfinite(row.values[place])
+    ]
+    return MixInfo(
+        **vars(study_basis(record)),
+        key=key,
+        others=tuple(other for other in mixes if other != key),
+        parts=parts,
+        metric=objective.metric,
+        direction=objective.direction,
+        points=tuple(sorted(points, key=lambda point: point.number)),
+        not_finite=len(rows) - len(points),
+    )
+
+
+def _mixes(
+    record: StudyRecord, domains: Mapping[str, Mapping[str, Any]]
+) -> dict[str, tuple[str, ...]]:
+    """Key -> parts, the usual one first; a mix of the space counts before any trial has it."""
+    named: dict[str, dict[str, None]] = {}
+    for row in record.rows:
+        for key, value in row.params.items():
+            if _is_mix(value):
+                named.setdefault(key, {}).update(dict.fromkeys(map(str, value)))
+    found = {}
+    for key in sorted({*named, *(key for key in domains if _SIMPLEX in domains[key])}):
+        listed = domains.get(key, {}).get(_SIMPLEX)
+        written = list(map(str, listed)) if isinstance(listed, (list, tuple)) else []
+        parts = tuple(dict.fromkeys([*written, *named.get(key, ())]))
+        if len(parts) != 1:
+            found[key] = parts
+    return dict(sorted(found.items(), key=lambda one: one[0] != USUAL))
+
+
+def _is_mix(value: Any) -> bool:
+    """Ratios by name: none negative, one above 0."""
+    if not isinstance(value, Mapping):
+        return False
+    ratios = list(value.values())
+    are_numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in ratios)
+    return are_numbers and all(0 <= one < math.inf for one in ratios) and sum(ratios) > 0
+
+
+def _chosen(params: Sequence[str], keys: list[str]) -> str:
+    if not params:
+        return keys[0]
+    chosen = find_params(params, keys)
+    if len(chosen) != 1:
+        raise ParameterError(
+            f"--params: figure mix takes one mix, got {', '.join(chosen)}. Name one of them."
+        )
+    return chosen[0]
+
+
+def _point(  # noqa: PLR0917 (a row, and what is read of it)
+    record: StudyRecord,
+    row: RowRecord,
+    score: float,
+    parts: tuple[str, ...],
+    mix: Mapping[str, float],
+    on_front: bool,
+) -> MixPoint:
+    named = {str(part): float(ratio) for part, ratio in mix.items()}
+    total = math.fsum(named.values())
+    own_loop = record.study.trainable is not None
+    return MixPoint(
+        number=row.number,
+        ratios=tuple(named.get(part, 0.0) / total for part in parts),
+        score=score,
+        loss_terms="" if own_loop else str(row.params.get("loss.terms", record.study.loss.terms)),
+        on_front=on_front,
+    )

@@ -1,0 +1,225 @@
+"""How the best trials do on every type of corruption at every severity, beside the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import ParameterError
+from ablate.ledger.record import StudyRecord
+from ablate.study.scores import Exposure, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_TRIALS = 6
+"""Shown where nobody asks for others."""
+_LISTED = 12
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network's accuracies, all as fractions from 0 to 1.
+
+    Attributes:
+        name: "baseline", "plain", or "trial 17".
+        number: of the trial; None of a reference.
+        loss_terms: as written, such as "clean+fma"; empty of the baseline, which has none.
+        clean_accuracy: on the images as they are.
+        accuracies: `[type][severity]`, in the order of the Info; NaN where not scored.
+        exposure: of each type, what was seen of it in the finetuning.
+    """
+
+    name: str
+    number: int | None
+    loss_terms: str
+    clean_accuracy: float
+    accuracies: tuple[tuple[float, ...], ...]
+    exposure: tuple[Exposure, ...]
+
+
+@dataclass(frozen=True)
+class ProfileInfo(Basis):
+    """Profiles of the chosen trials.
+
+    Attributes:
+        families: family -> its scored types, in the order of the suite.
+        severities: scored, ascending.
+        profiles: the baseline and the plain finetune as far as they are scored, then the trials in
+            the order in which they were chosen; empty before anything is scored.
+        on_front: scored trials on the front, of which these are a choice; 0 where trials were
+            asked for by number.
+    """
+
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    profiles: tuple[Profile, ...]
+    on_front: int
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """In the order of `Profile.accuracies`."""
+        return tuple(kind for kinds in self.families.values() for kind in kinds)
+
+    @property
+    def baseline(self) -> Profile | None:
+        return next((one for one in self.profiles if one.name == "baseline"), None)
+
+    @property
+    def chosen(self) -> tuple[Profile, ...]:
+        """The profiles that are of trials."""
+        return tuple(one for one in self.profiles if one.number is not None)
+
+    def differences(self, profile: Profile) -> tuple[tuple[float, ...], ...]:
+        """`[type][severity]`: accuracy less the baseline's; NaN where one of them is missing."""
+        baseline = self.baseline
+        if baseline is None:
+            return tuple((math.nan,) * len(row) for row in profile.accuracies)
+        return tuple(
+            tuple(mine - its for mine, its in zip(row, other, strict=True))
+            for row, other in zip(profile.accuracies, baseline.accuracies, strict=True)
+        )
+
+    def family_accuracies(self, profile: Profile, family: str) -> tuple[float, ...]:
+        """`[severity]`: mean over the family's types; NaN where one of them is missing."""
+        types = self.types
+        rows = [profile.accuracies[types.index(kind)] for kind in self.families[family]]
+        return tuple(fmean(column) for column in zip(*rows, strict=True))
+
+    def frame(self) -> pd.DataFrame:
+        """One row a network, type and severity.
+
+        Columns:
+            profile, loss_terms, family, type: text; loss_terms is missing of the baseline.
+            trial: Int64, missing of a reference.
+            severity: int64.
+            accuracy, difference: float64, as fractions; the difference is to the baseline.
+            exposure: text: "seen_type", "seen_family" or "unseen".
+        """
+        import pandas as pd
+
+        cells = [
+            (one, family, kind, severity)
+            for one in self.profiles
+            for family, kinds in self.families.items()
+            for kind in kinds
+            for severity in self.severities
+        ]
+        differences = [self.differences(one) for one in self.profiles]
+        flat = [[value for row in rows for value in row] for rows in differences]
+        exposures = [
+            seen for one in self.profiles for seen in one.exposure for _ in self.severities
+        ]
+        return pd.DataFrame(
+            {
+                "profile": pd.Series([one.name for one, *_ in cells], dtype="string"),
+                "trial": pd.Series([one.number for one, *_ in cells], dtype="Int64"),
+                "loss_terms": pd.Series(
+                    [one.loss_terms or None for one, *_ in cells], dtype="string"
+                ),
+                "family": pd.Series([family for _, family, _, _ in cells], dtype="string"),
+                "type": pd.Series([kind for _, _, kind, _ in cells], dtype="string"),
+                "severity": pd.Series([severity for *_, severity in cells], dtype="int64"),
+                "accuracy": pd.Series(
+                    [value for one in self.profiles for row in one.accuracies for value in row],
+                    dtype="float64",
+                ),
+                "difference": pd.Series([one for rows in flat for one in rows], dtype="float64"),
+                "exposure": pd.Series(exposures, dtype="string"),
+            }
+        )
+
+
+def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo:
+    """The profiles of chosen trials.
+
+    Args:
+        record: of a study whose trials have `Scores`; those of a training loop of the user's own
+            have no types, and none of them is ever chosen.
+        trials: numbers, shown in this order, each once; empty: up to six of the front, from the
+            best in the first objective to the best in the others, evenly spread over it.
+
+    Raises:
+        ParameterError: if a number is of no complete trial.
+    """
+    front, on_front = _front(record)
+    chosen = _asked(record, trials) if trials else front
+    scored = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
+    named: list[tuple[str, int | None, str, Scores]] = [
+        (name, None, terms, record.references[name])
+        for name, terms in (("baseline", ""), ("plain", "clean"))
+        if name in record.references
+    ]
+    for number in chosen:
+        row = scored[number]
+        terms = str(row.params.get("loss.terms", record.study.loss.terms))
+        assert isinstance(row.scores, Scores)
+        named.append((f"trial {number}", number, terms, row.scores))
+    families = _families([scores for *_, scores in named])
+    types = [kind for kinds in families.values() for kind in kinds]
+    severities = sorted(
+        {int(one) for *_, scores in named for row in scores.accuracies.values() for one in row}
+    )
+    return ProfileInfo(
+        **vars(study_basis(record)),
+        families=families,
+        severities=tuple(severities),
+        profiles=tuple(
+            Profile(
+                name=name,
+                number=number,
+                loss_terms=terms,
+                clean_accuracy=scores.clean_accuracy,
+                accuracies=tuple(
+                    tuple(
+                        scores.accuracies.get(kind, {}).get(str(severity), math.nan)
+                        for severity in severities
+                    )
+                    for kind in types
+                ),
+                exposure=tuple(scores.exposure_of(kind) for kind in types),
+            )
+            for name, number, terms, scores in named
+        ),
+        on_front=0 if trials else on_front,
+    )
+
+
+def _front(record: StudyRecord) -> tuple[list[int], int]:
+    """Numbers of up to `MOST_TRIALS` scored trials of the front, and how many are on it."""
+    points = [
+        point.number for point in pareto_info(record).front if isinstance(point.scores, Scores)
+    ]
+    count = min(len(points), MOST_TRIALS)
+    if count < 2:
+        return points[:count], len(points)
+    # Both ends are in: they are what the search could reach.
+    places = [round(at * (len(points) - 1) / (count - 1)) for at in range(count)]
+    return [points[place] for place in places], len(points)
+
+
+def _asked(record: StudyRecord, trials: Sequence[int]) -> list[int]:
+    there = sorted(row.number for row in record.complete if isinstance(row.scores, Scores))
+    for number in trials:
+        if number not in there:
+            listed = ", ".join(map(str, there[:_LISTED])) or "none"
+            more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
+            raise ParameterError(
+                f"--trials: must be complete trials of {record.name}, got {number}. "
+                f"They are: {listed}{more}."
+            )
+    return list(dict.fromkeys(trials))
+
+
+def _families(scores: Sequence[Scores]) -> dict[str, tuple[str, ...]]:
+    """Families and types of all these networks, in the order of the first that has them."""
+    found: dict[str, dict[str, None]] = {}
+    for one in scores:
+        for family, kinds in one.families.items():
+            found.setdefault(family, {}).update(dict.fromkeys(kinds))
+    return {family: tuple(kinds) for family, kinds in found.items()}

@@ -1,0 +1,104 @@
+"""How accuracy falls with severity, family by family, of the best trials and the references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.profile import profile_info
+from ablate.ledger.record import StudyRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SeverityLine:
+    """A network on a family.
+
+    Attributes:
+        name: "baseline", "plain", or "trial 17".
+        number: of the trial; None of a reference.
+        loss_terms: as written; empty of the baseline.
+        family: of the suite.
+        accuracies: `[1 + severities]`, as fractions: on the images as they are, then at each
+            severity the mean over the family's types; NaN where one was not scored.
+    """
+
+    name: str
+    number: int | None
+    loss_terms: str
+    family: str
+    accuracies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SeverityInfo(Basis):
+    """Accuracy against severity.
+
+    Attributes:
+        families: of the suite, in its order.
+        severities: 0, which is clean, then those that were scored, ascending.
+        lines: family by family; within one the baseline, the plain finetune, then the trials;
+            empty before anything is scored.
+        on_front: as `ProfileInfo` has it.
+    """
+
+    families: tuple[str, ...]
+    severities: tuple[int, ...]
+    lines: tuple[SeverityLine, ...]
+    on_front: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row a network, family and severity.
+
+        Columns:
+            profile, loss_terms, family: text; loss_terms is missing of the baseline.
+            trial: Int64, missing of a reference.
+            severity: int64, 0 is clean.
+            accuracy: float64, a fraction.
+        """
+        import pandas as pd
+
+        cells = [
+            (line, severity, accuracy)
+            for line in self.lines
+            for severity, accuracy in zip(self.severities, line.accuracies, strict=True)
+        ]
+        lines = [line for line, *_ in cells]
+        return pd.DataFrame(
+            {
+                "profile": pd.Series([line.name for line in lines], dtype="string"),
+                "trial": pd.Series([line.number for line in lines], dtype="Int64"),
+                "loss_terms": pd.Series(
+                    [line.loss_terms or None for line in lines], dtype="string"
+                ),
+                "family": pd.Series([line.family for line in lines], dtype="string"),
+                "severity": pd.Series([severity for _, severity, _ in cells], dtype="int64"),
+                "accuracy": pd.Series([accuracy for *_, accuracy in cells], dtype="float64"),
+            }
+        )
+
+
+def severity_info(record: StudyRecord, trials: Sequence[int] = ()) -> SeverityInfo:
+    """Accuracy against severity of chosen trials; arguments and errors as `profile_info`."""
+    info = profile_info(record, trials)
+    return SeverityInfo(
+        **vars(study_basis(record)),
+        families=tuple(info.families),
+        severities=(0, *info.severities) if info.profiles else (),
+        lines=tuple(
+            SeverityLine(
+                name=one.name,
+                number=one.number,
+                loss_terms=one.loss_terms,
+                family=family,
+                accuracies=(one.clean_accuracy, *info.family_accuracies(one, family)),
+            )
+            for family in info.families
+            for one in info.profiles
+        ),
+        on_front=info.on_front,
+    )

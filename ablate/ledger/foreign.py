@@ -1,0 +1,181 @@
+"""Studies that another tool wrote with Optuna, read as they are: nothing is written, made or set.
+
+Opening a ledger makes missing tables and sets SQLite's journal mode.  Another tool's database is
+left as it is, and so it is looked at first, through a connection that cannot write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC
+from typing import Any
+
+import sqlalchemy
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
+from optuna.trial import TrialState
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from ablate.errors import StorageError, UsageError
+from ablate.ledger import tables
+from ablate.ledger.attributes import HEAD
+from ablate.ledger.record import Attempt, RowRecord, StudyRecord
+from ablate.ledger.row import STATES
+from ablate.ledger.storage import engine_arguments, storage_errors
+from ablate.ledger.url import masked, parse_url, sqlite_file
+from ablate.study.settings import ObjectiveSettings, Study
+
+_FINGERPRINT = "none"
+"""Nothing is known of what its scores depend on."""
+
+
+def read_foreign(url: str, name: str) -> StudyRecord | None:
+    """Another tool's study: its objectives, and its rows with parameters, values and times.
+
+    What a tool keeps beside them (attributes, intermediate values) is left out.  A trial of
+    Optuna's is run once, so a row has one attempt, of which no worker is known.
+
+    Returns:
+        None where the storage has no study of that name, or `ablate` made it.  The study in the
+        record stands for one: it may have a single objective, and a name that no run folder could.
+
+    Raises:
+        StorageError: if the storage cannot be reached, or is of an older Optuna's schema.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return None
+    with storage_errors(url), _reading(url) as connection:
+        if connection is None or not sqlalchemy.inspect(connection).has_table("studies"):
+            return None
+        study_id = tables.find_study(connection, name)
+        if study_id is None or _is_ours(connection, study_id):
+            return None
+        _check_schema(connection, url)
+        objectives = _objectives(connection, study_id)
+        stored = tables.read_rows(connection, study_id)
+        is_local = _is_local(connection)
+        draws = tables.read_draws(connection, study_id)
+    none = tables.Draws()
+    rows = tuple(_row(one, draws.get(one.trial_id, none), is_local) for one in stored)
+    study = Study.model_validate({"version": 1, "name": "any", "trainable": f"optuna:{name}"})
+    return StudyRecord(
+        name=name,
+        storage=masked(url),
+        # Unlike a study file's, not validated: what another tool has made is read, whatever it is.
+        study=study.model_copy(update={"name": name, "objectives": objectives}),
+        fingerprint=_FINGERPRINT,
+        environment={},
+        trials=len(rows),
+        reference_point=None,
+        references={},
+        rows=rows,
+        foreign=True,
+    )
+
+
+def check_two_objectives(record: StudyRecord) -> None:
+    """Refuse a study of one objective, as only another tool makes one.
+
+    Raises:
+        UsageError: where a front or a figure is asked of it.
+    """
+    if len(record.study.objectives) < 2:
+        raise UsageError(
+            f"study {record.name}: a front needs two objectives, got one, "
+            f"{record.study.objectives[0].metric}. Read its rows with ablate trials, or "
+            "ablate.load_trials."
+        )
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Connection | None]:
+    """A connection that refuses to write; None where no driver for the database is installed."""
+    try:
+        engine = sqlalchemy.create_engine(url, **engine_arguments(url))
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError):
+        yield None  # whoever opens the ledger says what is missing
+        return
+    backend = parse_url(url).get_backend_name()
+    if backend == "postgresql":
+        engine = engine.execution_options(postgresql_readonly=True)
+    try:
+        with engine.connect() as connection:
+            if backend == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+                connection.exec_driver_sql("BEGIN")  # its driver begins none for a SELECT
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _is_ours(connection: Connection, study_id: int) -> bool:
+    table = models.StudyUserAttributeModel.__table__
+    query = select(table.c.key).where(table.c.study_id == study_id, table.c.key == HEAD)
+    return connection.execute(query).first() is not None
+
+
+def _check_schema(connection: Connection, url: str) -> None:
+    """Optuna 3 began to keep infinite values in a column of their own."""
+    columns = sqlalchemy.inspect(connection).get_columns("trial_values")
+    if "value_type" not in {column["name"] for column in columns}:
+        raise StorageError(
+            f"storage {masked(url)}: must have tables of Optuna 3 or later, got older ones. "
+            "Upgrade a copy: optuna storage upgrade --storage URL."
+        )
+
+
+def _objectives(connection: Connection, study_id: int) -> tuple[ObjectiveSettings, ...]:
+    """By the names that the study gives its values, if any and each once; else by place."""
+    table = models.StudyDirectionModel.__table__
+    query = select(table.c.direction).where(table.c.study_id == study_id)
+    directions = list(connection.execute(query.order_by(table.c.objective)).scalars())
+    names = tables.study_attributes(connection, study_id, system=True).get(
+        _SYSTEM_ATTR_METRIC_NAMES
+    )
+    if not names or len(set(names)) != len(directions):
+        alone = len(directions) == 1
+        names = ["value"] if alone else [f"value_{place}" for place in range(len(directions))]
+    return tuple(
+        ObjectiveSettings(
+            metric=str(name),
+            direction="maximize" if way == StudyDirection.MAXIMIZE else "minimize",
+        )
+        for name, way in zip(names, directions, strict=True)
+    )
+
+
+def _is_local(connection: Connection) -> bool:
+    """Whether moments are the local time of the machine that wrote them, as before Optuna 5, and
+    not UTC; nothing but the version that made the tables tells."""
+    made_by = select(models.VersionInfoModel.__table__.c.library_version)
+    version = str(connection.execute(made_by).scalar() or "")
+    return version.partition(".")[0] in ("2", "3", "4")
+
+
+def _row(stored: tables.Stored, draws: tables.Draws, is_local: bool) -> RowRecord:
+    started, finished = (
+        moment.replace(tzinfo=None).astimezone(UTC) if is_local and moment else moment
+        for moment in (stored.started, stored.finished)
+    )
+    given: Mapping[str, Any] = draws.system.get(tables.FIXED, {})
+    ended = stored.state.is_finished()
+    attempts = []
+    if started is not None:
+        end = finished.timestamp() if finished is not None else None
+        how = STATES[stored.state].lower() if ended else None
+        attempts = [Attempt(1, started.timestamp(), end, how)]
+    return RowRecord(
+        number=stored.number,
+        state=STATES[stored.state],
+        attempt=len(attempts),
+        params=draws.params or given,
+        values=tuple(stored.values) if stored.state == TrialState.COMPLETE else None,
+        attempts=tuple(attempts),
+        enqueued=tables.FIXED in draws.system,
+        started=started,
+        finished=finished,
+    )

@@ -1,0 +1,214 @@
+"""The attainment figure: which trade-offs the best run, half of the runs and all runs reach.
+
+A run is a search, or all arms of an ablation at one seed. The band lies between what some run
+attains and what all attain: where it is narrow, another run would have found the same front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ablate.analysis.attainment import AttainmentInfo, Surface, attainment_info
+from ablate.analysis.dominance import staircase
+from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.axes import metric_axis
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.front_facts import reference_facts, shared_references
+from ablate.report.figures.parts.front_marks import MANY, reference_traces
+from ablate.report.figures.parts.heading import basis_facts, basis_meta
+from ablate.report.figures.parts.hover import plane_template
+from ablate.report.figures.parts.studies import (
+    several_facts,
+    several_marks,
+    several_meta,
+    several_title,
+    study_labels,
+)
+from ablate.report.figures.parts.window import Window, value_window
+from ablate.report.numbers import plain_text
+from ablate.report.source import StudySource
+from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter, Scattergl
+
+_DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
+_BAND_OPACITY = 0.15
+_INSIDE_PIXELS = 310
+
+
+def plot_attainment(info: AttainmentInfo) -> Figure:
+    """Draw the attainment surfaces of several searches, or of one ablation's seeds.
+
+    Args:
+        info: of two objectives. Without a surface a line says that there is none yet.
+
+    Returns:
+        Step lines to the edges of the axes, a band between best and worst, and faintly every trial
+        that counts; the customdata of those are their numbers.
+    """
+    from plotly.graph_objects import Figure
+
+    studies, objectives = info.studies, info.objectives
+    shared = replace(studies[0], references=shared_references(studies))
+    references = list(shared.references.values())
+    kept = np.array(
+        [corner for one in info.surfaces for corner in one.corners.tolist()] + references
+    )
+    values = np.concatenate([np.empty((0, 2)), *(one.values for one in info.sets)])
+    windows = [
+        value_window(objective, kept.reshape(-1, 2)[:, place], values[:, place])
+        for place, objective in enumerate(objectives)
+    ]
+    labels = study_labels([study.study for study in studies])
+    figure = Figure([*_band(info, windows), *_points(info, labels), *_lines(info, windows)])
+    figure.add_traces(reference_traces(shared, 0, 1, windows, in_legend=True))
+    for update, objective, window in zip(
+        (figure.update_xaxes, figure.update_yaxes), objectives, windows, strict=True
+    ):
+        update(metric_axis(objective.metric) | {"range": [window.low, window.high]})
+    one = len(studies) == 1
+    return finish(
+        figure,
+        title=several_title("Attainment", labels),
+        facts=_facts(info),
+        meta=basis_meta(studies[0], "Attainment") if one else several_meta(studies, "Attainment"),
+        pixels=COLUMN_PIXELS,
+        inside=_INSIDE_PIXELS,
+        nothing="" if info.surfaces else _nothing(info),
+    )
+
+
+def _steps(
+    info: AttainmentInfo, surface: Surface, windows: Sequence[Window]
+) -> tuple[list[float], list[float]]:
+    corner = (windows[0].worst, windows[1].worst)
+    return staircase(surface.corners[:, 0], surface.corners[:, 1], info.objectives, corner)
+
+
+def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
+    """Between best and worst; where no place is attained by all, down to the edges."""
+    from plotly.graph_objects import Scatter
+
+    if not info.surfaces:
+        return []
+    best_x, best_y = _steps(info, info.surfaces[0], windows)
+    worst_x, worst_y = _steps(info, info.surfaces[-1], windows)
+    if not worst_x:
+        worst_x, worst_y = [windows[0].worst], [windows[1].worst]
+    return [
+        Scatter(
+            x=best_x + worst_x[::-1],
+            y=best_y + worst_y[::-1],
+            mode="none",
+            fill="toself",
+            fillcolor=SERIES[0],
+            # Of the trace, not in the colour, which the dark form exchanges by its name.
+            opacity=_BAND_OPACITY,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    ]
+
+
+def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
+    from plotly.graph_objects import Scatter
+
+    traces = []
+    for surface in info.surfaces:
+        x, y = _steps(info, surface, windows)
+        traces.append(
+            Scatter(
+                x=x,
+                y=y,
+                mode="lines",
+                name=f"{surface.name.capitalize()} ({surface.attained_by} of {len(info.sets)})",
+                legendrank=1,
+                showlegend=bool(x),
+                line={
+                    "color": SERIES[0],
+                    "width": 3 if surface.name == "median" else 1.5,
+                    "dash": _DASHES[surface.name],
+                    "simplify": False,  # or low steps become slopes
+                },
+                hoverinfo="skip",
+            )
+        )
+    return traces
+
+
+def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scattergl]:
+    """Every trial that counts, faintly: a mark a study, or one for all runs of an ablation."""
+    from plotly.graph_objects import Scatter, Scattergl
+
+    template = plane_template(info.objectives, 0, 1, "Run" if info.over == "seeds" else "Trial")
+    trace = Scattergl if sum(len(one.numbers) for one in info.sets) > MANY else Scatter
+    by_seed = info.over == "seeds"
+    if by_seed:
+        labels = [f"seed {int(one.name) + 1}" for one in info.sets]
+    traces = []
+    for place, (label, one) in enumerate(zip(labels, info.sets, strict=True)):
+        traces.append(
+            trace(
+                x=one.values[:, 0].astype(np.float32),
+                y=one.values[:, 1].astype(np.float32),
+                mode="markers",
+                name="Runs" if by_seed else f"{plain_text(label)} ({len(one.numbers)})",
+                legendgroup="runs" if by_seed else label,
+                legendrank=5 + place,
+                showlegend=place == 0 or not by_seed,
+                marker={
+                    "color": FAINT_INK,
+                    "symbol": SYMBOLS[0 if by_seed else place % len(SYMBOLS)],
+                    "size": 6,
+                    "opacity": DOMINATED_OPACITY,
+                },
+                customdata=one.numbers.tolist(),
+                hovertemplate=f"{template}<extra>{plain_text(label)}</extra>",
+            )
+        )
+    return traces
+
+
+def _facts(info: AttainmentInfo) -> list[str]:
+    studies = info.studies
+    marks = several_marks(studies)
+    said = several_facts(studies)
+    if len(studies) == 1:
+        said = basis_facts(studies[0])[: -len(marks) or None]
+    count = len(info.sets)
+    if info.over == "seeds":
+        said.append(f"{count} seeds, at each the front of all its runs")
+    else:
+        said.append(f"{count} searches")
+    if info.left_out:
+        seeds = "seed has" if info.left_out == 1 else "seeds have"
+        said.append(f"{info.left_out} {seeds} runs that have not ended: left out")
+    if info.surfaces and not len(info.surfaces[-1].corners):
+        said.append("no place is attained by all")
+    return said + reference_facts(studies) + marks
+
+
+def _nothing(info: AttainmentInfo) -> str:
+    if info.over == "seeds" and len(info.sets) < 2:
+        return "fewer than two seeds have ended"
+    return "no complete trial yet"
+
+
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
+    return attainment_info([source.record for source in sources])
+
+
+FIGURE = FigureKind(
+    name="attainment",
+    title="Attainment",
+    says="What lies under a line is attained by so many of the runs; the band is what depends on "
+    "the run.",
+    read=_read,
+    draw=plot_attainment,
+    several=True,
+)

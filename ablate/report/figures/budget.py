@@ -1,0 +1,209 @@
+"""What tuning has bought each arm: the expected best score of a search of so many trials.
+
+A line is an arm; where it still improves, the arm was not tuned to its end, and a comparison at
+this budget is unfair to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.ablation.budget_info import BudgetInfo, budget_info
+from ablate.ablation.info import TuningCurve
+from ablate.analysis.metrics import is_accuracy
+from ablate.errors import NothingToDrawError
+from ablate.report.arms import basis_notes, metric_words
+from ablate.report.cells import metric_unit
+from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
+from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
+from ablate.report.figures.parts.axes import metric_axis
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.numbers import gain_text, metric_text, plain_text
+from ablate.report.source import StudySource
+from ablate.report.style import (
+    DASHES,
+    FONT_SIZE,
+    INK,
+    SERIES,
+    SYMBOLS,
+    base_axis,
+    terms_style,
+)
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter
+
+_NAME_CHARACTERS = 40
+_PLOT = 300
+"""Height of the axes in pixels."""
+
+
+def plot_budget(info: BudgetInfo) -> Figure:
+    """Draw the expected best score of every arm against the trials of its search.
+
+    Args:
+        info: of one arm or more; an arm all of whose trials failed has no line.
+
+    Returns:
+        A figure for one column of print; trials are on a logarithmic axis.
+    """
+    from plotly.graph_objects import Figure
+
+    figure = Figure([_line(info, place) for place in range(len(info.curves))])
+    longest = max(len(curve.scores) for curve in info.curves)
+    ends = [score for curve in info.curves for score in curve.scores if math.isfinite(score)]
+    if ends and math.isfinite(info.baseline):
+        figure.add_trace(_baseline_line(info, longest))
+        ends.append(info.baseline)
+    counts = _counts(longest)
+    figure.update_layout(
+        xaxis=base_axis()
+        | {
+            "type": "log",
+            "range": [-0.05, math.log10(max(2, longest)) + 0.05],
+            "tickvals": counts,
+            "ticktext": [str(count) for count in counts],
+            "title": {
+                "text": "Trials of an arm's search",
+                "standoff": 8,
+                "font": {"size": FONT_SIZE},
+            },
+        },
+        yaxis=_y_axis(info, ends),
+    )
+    return finish(
+        figure,
+        title=info.ablation.question or f"Tuning of {info.ablation.study}",
+        facts=_facts(info),
+        meta=ablation_meta(info.ablation, "Tuning budget"),
+        pixels=COLUMN_PIXELS,
+        inside=_PLOT,
+        nothing="" if ends else "no trial of a search has ended well",
+    )
+
+
+def _line(info: BudgetInfo, place: int) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    curve, terms = info.curves[place], info.loss_terms[place]
+    color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
+    alike = 0
+    if terms:
+        style = terms_style(terms)
+        color, symbol = style.color, style.symbol
+        alike = info.loss_terms[:place].count(terms)  # the same colour: told apart by dashes
+    shown = _shown(curve)
+    return Scatter(
+        x=shown,
+        y=[
+            curve.scores[count - 1] if math.isfinite(curve.scores[count - 1]) else None
+            for count in shown
+        ],
+        mode="lines+markers",
+        name=plain_text(_shortened(curve.arm)),
+        showlegend=True,
+        line={
+            "color": color,
+            "dash": DASHES[(alike if terms else place) % len(DASHES)],
+            "width": 2,
+        },
+        marker={"symbol": symbol, "size": 7, "color": color},
+        hovertext=[_hover(info, curve, count) for count in shown],
+        hoverinfo="text",
+    )
+
+
+def _shown(curve: TuningCurve) -> list[int]:
+    """Numbers of trials that have a mark: all of few, else evenly on the axis."""
+    longest = len(curve.scores)
+    if longest <= 16:
+        return list(range(1, longest + 1))
+    spread = np.geomspace(1, longest, 40).round().astype(int)
+    return sorted(set(spread.tolist()))
+
+
+def _counts(longest: int) -> list[int]:
+    """Ticks: powers of two, and the whole budget where it is not too near to the last."""
+    counts = [2**power for power in range(longest.bit_length())]
+    if longest >= 1.2 * counts[-1]:
+        counts.append(longest)
+    return counts
+
+
+def _baseline_line(info: BudgetInfo, longest: int) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    return Scatter(
+        x=[0.9, 1.12 * max(2, longest)],
+        y=[info.baseline] * 2,
+        mode="lines",
+        name="Baseline",
+        showlegend=True,
+        line={"color": INK, "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+    )
+
+
+def _y_axis(info: BudgetInfo, ends: Sequence[float]) -> dict[str, Any]:
+    axis = metric_axis(info.metric)
+    better = ", less is better" * (info.metric in info.ablation.minimized)
+    label = f"Expected best {metric_words(info.metric)}{better}"
+    axis["title"] = axis["title"] | {"text": plain_text(label)}
+    if ends:
+        least = 0.02 if is_accuracy(info.metric) else 0.1 * max(map(abs, ends)) or 1.0
+        span = max(max(ends) - min(ends), least)
+        middle = (max(ends) + min(ends)) / 2
+        axis["range"] = [middle - 0.56 * span, middle + 0.56 * span]
+    return axis
+
+
+def _hover(info: BudgetInfo, curve: TuningCurve, count: int) -> str:
+    score = curve.scores[count - 1]
+    gain = gain_text(info.metric, score - info.baseline)
+    lines = [
+        f"<b>{plain_text(curve.arm)}</b>",
+        f"best of {count} trial" + "s" * (count != 1),
+        f"{plain_text(metric_words(info.metric))}: "
+        f"{metric_text(info.metric, score)}{metric_unit(info.metric)}",
+    ]
+    return "<br>".join([*lines, *([f"{gain} against the baseline"] if gain else [])])
+
+
+def _facts(info: BudgetInfo) -> list[str]:
+    notes = [
+        *basis_notes(info.ablation, [info.metric]),
+        "one seed a trial; expected best of n trials drawn from an arm's own, too low near its end",
+    ]
+    if not all(curve.is_random for curve in info.curves):
+        notes.append("an approximation: the sampler was not random, so trials were no free draws")
+    return ablation_facts(info.ablation, [*notes, *info.ablation.marks])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[: _NAME_CHARACTERS - 1]}…"
+
+
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
+    ablation = the_ablation(sources, "budget")
+    record = sources[0].record
+    info = budget_info(record, ablation)
+    if info is None:
+        raise NothingToDrawError(
+            f"study {record.name}: figure budget needs arms that were tuned, got none. "
+            "Write tune: {trials: T} below ablation: in the study file."
+        )
+    return info
+
+
+FIGURE = FigureKind(
+    name="budget",
+    title="Tuning budget",
+    says="The best score to be expected of each arm's search, had it been of so many trials; a "
+    "line that still improves asks for more tuning.",
+    read=_read,
+    draw=plot_budget,
+)

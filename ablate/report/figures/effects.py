@@ -1,0 +1,116 @@
+"""The effects of an ablation: every contrast with its interval, and what may be claimed.
+
+A row is a contrast, a panel a metric.  What was declared before is filled and bold, with its
+verdict at the edge; what is exploratory is hollow and claims nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ablate.ablation.effects_info import EffectsInfo, effects_info
+from ablate.ablation.info import AblationInfo
+from ablate.report.effects import effects_notes, shown_effects
+from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
+from ablate.report.figures.parts.ablations import (
+    EMPTY_PIXELS,
+    NOT_YET,
+    ablation_facts,
+    ablation_meta,
+    asked_metric,
+    left_out_text,
+    stacked,
+)
+from ablate.report.figures.parts.canvas import BOTTOM, COLUMN_PIXELS, WIDE_PIXELS, finish
+from ablate.report.figures.parts.forest import add_forest
+from ablate.report.figures.parts.forest_rows import (
+    LEFT,
+    RIGHT,
+    WIDE_CHARACTERS,
+    WIDE_LEFT,
+    cut_rows,
+    forest_rows,
+    rows_height,
+)
+from ablate.report.source import StudySource
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_GAP = 64
+"""Between two panels, in pixels."""
+_MOST = 2300
+"""Pixels of all rows: the image stays below 3000."""
+
+
+def plot_effects(info: EffectsInfo) -> Figure:
+    """Draw contrasts as rows of intervals.
+
+    Args:
+        info: may be without an effect: a line says that no run has ended.
+
+    Returns:
+        A figure for one column of print, as high as its rows are. Of very many it is two columns
+        wide, so that names take one line; exploratory ones that still find no room are left out,
+        the last first, and counted in the facts.
+    """
+    from plotly.graph_objects import Figure
+
+    width, left = COLUMN_PIXELS[0], LEFT
+    panels = {metric: forest_rows(info, metric) for metric in info.metrics}
+    if sum(map(rows_height, panels.values())) > _MOST:
+        width, left = WIDE_PIXELS[0], WIDE_LEFT
+        panels = {metric: forest_rows(info, metric, WIDE_CHARACTERS) for metric in info.metrics}
+    left_out = cut_rows(panels, _MOST)
+    figure = Figure()
+    domains, inside = stacked(
+        [rows_height(rows) for rows in panels.values()] or [EMPTY_PIXELS], _GAP
+    )
+    for number, (metric, rows) in enumerate(panels.items(), start=1):
+        add_forest(figure, info, metric, rows, domains[number - 1], number)
+    if not panels:
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+    facts = ablation_facts(info.ablation, effects_notes(info.ablation, info.effects))
+    if any(info.margin_on(metric) for metric in panels):
+        facts.append("shaded: a loss within the margin")
+    if left_out:
+        facts.append(left_out_text(left_out))
+    return finish(
+        figure,
+        title=info.ablation.question or f"Effects of {info.ablation.study}",
+        facts=facts,
+        meta=ablation_meta(info.ablation, "Effects"),
+        pixels=(width, 0),
+        inside=inside,
+        left=left,
+        right=RIGHT,
+        bottom=BOTTOM,
+        nothing="" if figure.data else NOT_YET,
+    )
+
+
+def usual_effects(ablation: AblationInfo) -> EffectsInfo:
+    """What a table of effects shows too: the primary ones, the others on clean and robust."""
+    primary, others = shown_effects(ablation)
+    return effects_info(ablation, [*primary, *others])
+
+
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo:
+    ablation = the_ablation(sources, "effects")
+    if not options.objective:
+        return usual_effects(ablation)
+    metric = asked_metric(ablation, options.objective)
+    return effects_info(ablation, [one for one in ablation.effects if one.metric == metric])
+
+
+FIGURE = FigureKind(
+    name="effects",
+    title="Effects",
+    says="Each row is a contrast with its 95 % interval; only what was declared before the first "
+    "run, filled and bold, claims something.",
+    read=_read,
+    draw=plot_effects,
+    takes=("objective",),
+)

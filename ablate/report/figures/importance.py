@@ -1,0 +1,238 @@
+"""The importance figure: which parameters matter, for each objective, within each set of terms.
+
+A row of panels is a set of loss terms in its colour, a column an objective; of a parameter the
+full bar is PED-ANOVA's share, the hatched one fANOVA's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.analysis.importance import (
+    METHODS,
+    ImportanceInfo,
+    ImportancePanel,
+    ParameterImportance,
+    importance_info,
+)
+from ablate.errors import NothingToDrawError
+from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.heading import basis_meta
+from ablate.report.figures.parts.importance_facts import importance_facts, nothing_to_show
+from ablate.report.figures.parts.parameter_axis import shortened
+from ablate.report.numbers import metric_label, plain_text, short_names
+from ablate.report.source import StudySource
+from ablate.report.style import FONT_SIZE, INK, PAPER, base_axis, terms_style
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Bar, Figure
+
+MOST_PARAMETERS = 12
+"""Of a panel; those of less importance are counted."""
+_METHOD_NAMES = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
+_BAR_PIXELS = 24
+"""Of a parameter: both bars."""
+_GAP_PIXELS = 64
+"""Between two rows of panels: ticks, and the name of the next set."""
+_HEAD_PIXELS = 14
+"""Over the first row: room for its names."""
+_PANEL_PIXELS = 190
+_MOST_CHARACTERS = 24
+"""Of a name."""
+_THICK = 0.38
+"""Of a bar, where a parameter has 1."""
+
+
+def plot_importance(info: ImportanceInfo) -> Figure:
+    """Draw importances side by side.
+
+    Args:
+        info: without a panel where no set of terms has enough complete trials: that is said.
+
+    Returns:
+        A figure of one column of print for two objectives, as high as its parameters are many.
+    """
+    from plotly.subplots import make_subplots
+
+    columns = len(info.objectives)
+    rows = [info.panels[at : at + columns] for at in range(0, len(info.panels), columns)]
+    shown = [_most_important(row) for row in rows]
+    short = short_names(sorted({one.key for row in rows for one in row[0].parameters}))
+    labels = [
+        [_label(row[0].parameters[at], short) for at in chosen]
+        for row, chosen in zip(rows, shown, strict=True)
+    ]
+    heights = [_BAR_PIXELS * max(len(chosen), 2) for chosen in shown] or [8 * _BAR_PIXELS]
+    height = sum(heights) + _GAP_PIXELS * (len(heights) - 1)
+    left = 30 + 0.53 * FONT_SIZE * max((len(one) for row in labels for one in row), default=0)
+    figure = make_subplots(
+        rows=len(heights),
+        cols=columns if rows else 1,
+        shared_yaxes="rows",
+        row_heights=heights,
+        horizontal_spacing=0.06,
+        vertical_spacing=_GAP_PIXELS / height,
+    )
+    figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(rows)})
+    figure.update_xaxes(_share_axis(info))
+    figure.update_xaxes(title_text="Share of importance", row=len(heights))
+    figure.add_traces([_swatch(method) for method in METHODS if rows])
+    for at, (panels, chosen) in enumerate(zip(rows, shown, strict=True)):
+        for column, panel in enumerate(panels, start=1):
+            figure.add_traces(_bars(panel, chosen), rows=at + 1, cols=column)
+            figure.add_annotation(_over(at * columns + column, metric_label(panel.metric)))
+        figure.update_yaxes(tickvals=list(range(len(chosen))), ticktext=labels[at], row=at + 1)
+        figure.update_yaxes(range=[len(chosen) - 0.4, -0.6], row=at + 1)
+        set_name = f"{terms_style(panels[0].loss_terms).label}, {panels[0].trials} trials"
+        figure.add_annotation(_over(at * columns + 1, set_name, shift=10 - left))
+    room = height / (height + _HEAD_PIXELS)
+    figure.for_each_yaxis(lambda axis: axis.update(domain=[room * end for end in axis.domain]))
+    return finish(
+        figure,
+        title=info.question or f"Importance of the parameters of {info.study}",
+        facts=importance_facts(
+            info, sum(len(row[0].parameters) for row in rows) - sum(map(len, shown))
+        ),
+        meta=basis_meta(info, FIGURE.title),
+        pixels=(max(left + columns * _PANEL_PIXELS + 24, COLUMN_PIXELS[0]), height),
+        inside=height + _HEAD_PIXELS,
+        left=left,
+        right=24,
+        bottom=64,
+        nothing=nothing_to_show(info),
+    )
+
+
+def _most_important(panels: Sequence[ImportancePanel]) -> list[int]:
+    """Places of the parameters in a set's panels, by their mean share over both methods."""
+    shares = np.array(
+        [
+            [np.nan_to_num(one.shares[method]) for one in panel.parameters]
+            for panel in panels
+            for method in METHODS
+        ]
+    )
+    order: list[int] = np.argsort(-shares.mean(axis=0), kind="stable").tolist()
+    return order[:MOST_PARAMETERS]
+
+
+def _label(one: ParameterImportance, short: dict[str, str]) -> str:
+    name = f"{short[one.key]}.{one.part}" if one.part else short[one.key]
+    return plain_text(shortened(name, _MOST_CHARACTERS))
+
+
+def _bars(panel: ImportancePanel, chosen: Sequence[int]) -> list[Bar]:
+    from plotly.graph_objects import Bar
+
+    style = terms_style(panel.loss_terms)
+    traces = []
+    for offset, method in zip((-_THICK, 0.0), METHODS, strict=True):
+        ones = [panel.parameters[at] for at in chosen]
+        known = [place for place, one in enumerate(ones) if math.isfinite(one.shares[method])]
+        shares = [ones[place].shares[method] for place in known]
+        spread = [ones[place].sds[method] for place in known]
+        traces.append(
+            Bar(
+                y=known,
+                x=shares,
+                orientation="h",
+                width=_THICK,
+                offset=offset,
+                marker=_fill(style.color, method),
+                error_x={
+                    "array": spread,
+                    # A share below zero does not exist.
+                    "arrayminus": [min(two) for two in zip(spread, shares, strict=True)],
+                    "symmetric": False,
+                    "color": INK,
+                    "thickness": 1,
+                    "width": 2,
+                },
+                name=_METHOD_NAMES[method],
+                showlegend=False,
+                hovertext=[_hover(ones[place], method) for place in known],
+                hoverinfo="text",
+            )
+        )
+    return traces
+
+
+def _fill(color: str, method: str) -> dict[str, Any]:
+    if method == "ped_anova":
+        return {"color": color, "line": {"color": color, "width": 1}}
+    hatched = {"shape": "/", "fgcolor": color, "bgcolor": PAPER, "fillmode": "replace", "size": 5}
+    return {"color": color, "pattern": hatched, "line": {"color": color, "width": 1}}
+
+
+def _swatch(method: str) -> Bar:
+    from plotly.graph_objects import Bar
+
+    return Bar(
+        x=[None], y=[None], name=_METHOD_NAMES[method], marker=_fill(INK, method), showlegend=True
+    )
+
+
+def _hover(one: ParameterImportance, method: str) -> str:
+    name = plain_text(f"{one.key}.{one.part}" if one.part else one.key)
+    share, sd = 100 * one.shares[method], 100 * one.sds[method]
+    return f"<b>{name}</b><br>{_METHOD_NAMES[method]}: {share:.0f}% (sd {sd:.0f})"
+
+
+def _over(axis: int, text: str, *, shift: float | None = None) -> dict[str, Any]:
+    """A text over a panel: at its right end, or in bold from `shift` pixels beside its left."""
+    number = "" if axis == 1 else axis
+    short = plain_text(shortened(text, _MOST_CHARACTERS))
+    return {
+        "text": short if shift is None else f"<b>{short}</b>",
+        "font": {"size": FONT_SIZE},
+        "x": 1 if shift is None else 0,
+        "xanchor": "right" if shift is None else "left",
+        "xshift": shift or 0,
+        "y": 1,
+        "yanchor": "bottom",
+        "xref": f"x{number} domain",
+        "yref": f"y{number} domain",
+        "showarrow": False,
+    }
+
+
+def _share_axis(info: ImportanceInfo) -> dict[str, Any]:
+    ends = [
+        one.shares[method] + one.sds[method]
+        for panel in info.panels
+        for one in panel.parameters
+        for method in METHODS
+        if math.isfinite(one.shares[method])
+    ]
+    return base_axis() | {
+        "range": [0, min(1.03 * max(ends, default=1.0), 1.03) or 1.0],
+        "tickvals": [0, 0.25, 0.5, 0.75],
+        "tickformat": ".0%",
+        "visible": bool(info.panels),
+        "title": {"standoff": 8, "font": {"size": FONT_SIZE}},
+    }
+
+
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
+    record = the_search(sources, "importance").record
+    if not record.study.space and not any(row.params for row in record.rows):
+        raise NothingToDrawError(
+            f"study {record.name}: figure importance needs a parameter that is searched, got none. "
+            "Search one in its space."
+        )
+    return importance_info(record)
+
+
+FIGURE = FigureKind(
+    name="importance",
+    title="Importance of parameters",
+    says="A long bar is a parameter that parts good from bad trials with the same loss terms: full "
+    "by PED-ANOVA, hatched by fANOVA.",
+    read=_read,
+    draw=plot_importance,
+)

@@ -1,0 +1,95 @@
+"""What the figures of an ablation share: facts, `layout.meta`, metrics by name, wrapped names."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ablate.ablation.info import AblationInfo
+from ablate.errors import ParameterError, did_you_mean
+from ablate.report.arms import fingerprint_text, shown_name
+from ablate.report.numbers import plain_text
+
+NOT_YET = "no run has ended well yet"
+EMPTY_PIXELS = 200
+"""Height of the axes of a figure that says so."""
+
+
+def ablation_facts(info: AblationInfo, notes: Iterable[str]) -> list[str]:
+    """How much has run, of what, and the notes of a table; the fingerprint is in the meta."""
+    seeds = f"{info.seeds} seed" + "s" * (info.seeds != 1)
+    begun = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
+    return [*begun, *(note for note in notes if note != fingerprint_text(info))]
+
+
+def ablation_meta(info: AblationInfo, figure: str) -> dict[str, Any]:
+    """`layout.meta` of a figure of an ablation.
+
+    Args:
+        figure: its title, as "Effects".
+    """
+    return {
+        "title": f"{info.study}: {figure}",
+        "study": info.study,
+        "fingerprint": info.fingerprint,
+        "split": info.split,
+        "n_images": info.n_images,
+        "seeds": info.seeds,
+        "runs": info.runs,
+        "ended": info.ended,
+    }
+
+
+def asked_metric(info: AblationInfo, objective: str) -> str:
+    """The metric that a person means: its name, or what a table's heading calls it.
+
+    Raises:
+        ParameterError: if nothing is known on it.
+    """
+    effects = (effect.metric for effect in info.effects)
+    known = dict.fromkeys([*info.metrics, *effects, *(curve.metric for curve in info.tuning)])
+    for metric in known:
+        if objective in (metric, shown_name(info, metric)):
+            return metric
+    names = [shown_name(info, metric) for metric in known]
+    raise ParameterError(
+        f"--objective: must be one of {', '.join(names)}, got {objective}. "
+        f"{did_you_mean(objective, names)}"
+    )
+
+
+def left_out_text(count: int) -> str:
+    """What the facts say of rows that found no room."""
+    return f"{count} exploratory effect{'s' * (count != 1)} not shown, for want of room"
+
+
+def wrapped(text: str, characters: int, lines: int = 3) -> list[str]:
+    """What an author wrote in lines that a margin holds, as plotly may print them."""
+    found = textwrap.wrap(
+        text, characters, max_lines=lines, placeholder=" …", break_on_hyphens=False
+    )
+    return [plain_text(line) for line in found] or [""]
+
+
+def finite_or_none(value: float) -> float | None:
+    """A number as JSON may hold it."""
+    return value if math.isfinite(value) else None
+
+
+def stacked(heights: Sequence[float], gap: float) -> tuple[list[tuple[float, float]], float]:
+    """Panels below one another.
+
+    Args:
+        heights: of each, in pixels; gap: between two, for ticks and a title.
+
+    Returns:
+        The domain of each y axis, the first at the top; and the height of all.
+    """
+    whole = sum(heights) + gap * (len(heights) - 1)
+    domains, top = [], whole
+    for height in heights:
+        domains.append((max(0.0, (top - height) / whole), top / whole))
+        top -= height + gap
+    return domains, whole

@@ -1,0 +1,110 @@
+"""What a confirmation says of a front's trials, as figures of searches draw it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.ablation.info import ArmInfo
+from ablate.ablation.intervals import NONE, Estimate
+from ablate.analysis.fronts import ConfirmedMean
+from ablate.analysis.pareto import ParetoInfo
+from ablate.report.figures.parts.hover import mean_hover
+from ablate.report.source import StudySource
+from ablate.report.style import FAINT_INK
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Scatter
+
+
+def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
+    """The trials of a search that were confirmed, in the order of its front.
+
+    The means are those on the validation images, on which the trials were selected: those on test
+    would lie in another plane. A trial is left out while no run of it has ended well, and where a
+    confirmation does not compare one of the objectives (a single severity).
+    """
+    if source.confirmation is None:
+        return ()
+    arms = {arm.name: arm for arm in source.confirmation.validation.arms}
+    metrics = [objective.metric for objective in source.record.study.objectives]
+    found = []
+    for point in source.confirmation.points:
+        estimates = [_estimate(arms[point.name], metric) for metric in metrics]
+        if all(math.isfinite(one.mean) for one in estimates):
+            found.append(
+                ConfirmedMean(
+                    number=int(point.name.removeprefix("trial ")),
+                    values=tuple(one.mean for one in estimates),
+                    low=tuple(one.low for one in estimates),
+                    high=tuple(one.high for one in estimates),
+                    seeds=min((one.n for one in estimates if one.n), default=0),
+                )
+            )
+    return tuple(found)
+
+
+def confirmed_traces(
+    info: ParetoInfo, means: Sequence[ConfirmedMean], x: int, y: int, *, color: str, in_legend: bool
+) -> list[Scatter]:
+    """Crosses at the means of confirmed trials, each joined to what the search had chosen it by."""
+    from plotly.graph_objects import Scatter
+
+    chosen = {point.number: point.values for point in info.front}
+    means = [mean for mean in means if mean.number in chosen]
+    if not means:
+        return []
+    line_x, line_y = (
+        [at for mean in means for at in (chosen[mean.number][axis], mean.values[axis], None)]
+        for axis in (x, y)
+    )
+    joined = Scatter(
+        x=line_x,
+        y=line_y,
+        mode="lines",
+        line={"color": FAINT_INK, "width": 1},
+        legendgroup="confirmed",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    crosses = Scatter(
+        x=[mean.values[x] for mean in means],
+        y=[mean.values[y] for mean in means],
+        error_x=_bars(means, x, color),
+        error_y=_bars(means, y, color),
+        mode="markers",
+        name="Confirmed mean",
+        legendgroup="confirmed",
+        legendrank=3,
+        showlegend=in_legend,
+        marker={"color": color, "symbol": "circle", "size": 5},
+        customdata=[mean.number for mean in means],
+        hovertext=[mean_hover(info, mean) for mean in means],
+        hoverinfo="text",
+    )
+    return [joined, crosses]
+
+
+def _estimate(arm: ArmInfo, metric: str) -> Estimate:
+    """Of a cost a mean without an interval, over a number of seeds that is not kept: 0."""
+    cost = Estimate(arm.costs.get(metric, math.nan), math.nan, math.nan, math.nan, 0, NONE)
+    return arm.estimates.get(metric, cost)
+
+
+def _bars(means: Sequence[ConfirmedMean], axis: int, color: str) -> dict[str, Any]:
+    """The interval of each mean; of one without an interval no bar."""
+    values, low, high = (
+        np.array([getattr(mean, name)[axis] for mean in means])
+        for name in ("values", "low", "high")
+    )
+    return {
+        "type": "data",
+        "array": np.nan_to_num(high - values).tolist(),
+        "arrayminus": np.nan_to_num(values - low).tolist(),
+        "color": color,
+        "thickness": 1.2,
+        "width": 3,
+    }

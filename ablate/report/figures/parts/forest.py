@@ -1,0 +1,204 @@
+"""Rows of intervals: the panel that figures of effects are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ablate.ablation.effects_info import EffectsInfo
+from ablate.analysis.metrics import is_accuracy
+from ablate.report.arms import metric_words, scale
+from ablate.report.effects import p_text
+from ablate.report.figures.parts.ablations import finite_or_none, wrapped
+from ablate.report.figures.parts.forest_rows import Row, rows_height
+from ablate.report.numbers import plain_text
+from ablate.report.style import (
+    DIVERGING,
+    FAINT_INK,
+    FONT_SIZE,
+    GRID,
+    INK,
+    PAPER,
+    base_axis,
+)
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter
+
+_EXPLORATORY = "exploratory"
+_LOOKS = {
+    "better": ("Primary: better", DIVERGING[2][1], "circle"),
+    "worse": ("Primary: worse", DIVERGING[0][1], "square"),
+    "not shown": ("Primary: not shown", INK, "diamond"),
+    "too few seeds": ("Primary: too few seeds", FAINT_INK, "diamond"),
+    _EXPLORATORY: ("Exploratory, no claim", FAINT_INK, "circle"),
+}
+"""Legend, colour and mark of a verdict, in the legend's order."""
+
+
+def add_forest(  # noqa: PLR0917 (where it stands, and what it is of)
+    figure: Figure,
+    info: EffectsInfo,
+    metric: str,
+    rows: Sequence[Row],
+    domain: tuple[float, float],
+    number: int = 1,
+    across: tuple[float, float] = (0.0, 1.0),
+) -> None:
+    """Draw rows into axes of their own.
+
+    Args:
+        domain: of the y axis; number: of both axes, from 1; across: domain of the x axis.
+    """
+    axis = str(number) if number > 1 else ""
+    drawn = {trace.name for trace in figure.data}
+    for trace in _traces(metric, rows):
+        trace.update(xaxis=f"x{axis}", yaxis=f"y{axis}", showlegend=trace.name not in drawn)
+        figure.add_trace(trace)
+    low, high = _window(info, metric, rows)
+    figure.update_layout(
+        {
+            f"xaxis{axis}": base_axis()
+            | {
+                "anchor": f"y{axis}",
+                "domain": list(across),
+                "range": [low, high],
+                "showgrid": True,
+                "title": {
+                    "text": plain_text(_title(info, metric)),
+                    "standoff": 6,
+                    "font": {"size": FONT_SIZE},
+                },
+                "nticks": 7,
+                "zeroline": True,
+                "zerolinecolor": INK,
+                "zerolinewidth": 1.5,
+            },
+            f"yaxis{axis}": base_axis()
+            | {
+                "anchor": f"x{axis}",
+                "domain": list(domain),
+                "range": [rows_height(rows), 0],
+                "tickvals": [row.at for row in rows],
+                "ticktext": ["<br>".join(row.name) for row in rows],
+                "tickfont": {"size": FONT_SIZE - 1},
+                "showgrid": False,
+                "ticks": "",
+                "showline": False,
+            },
+        }
+    )
+    margin = info.margin_on(metric)
+    if margin is not None:
+        sign = 1 if metric in info.ablation.minimized else -1
+        edge = sign * margin * scale(metric)
+        figure.add_shape(
+            type="rect",
+            xref=f"x{axis}",
+            yref=f"y{axis} domain",
+            x0=min(0.0, edge),
+            x1=max(0.0, edge),
+            y0=0,
+            y1=1,
+            fillcolor=GRID,
+            line_width=0,
+            layer="below",
+        )
+    said = [_edge_text(row, axis) for row in rows]
+    figure.layout.annotations = [*figure.layout.annotations, *said]  # at once: each costs
+
+
+def _edge_text(row: Row, axis: str) -> dict[str, Any]:
+    """plotly's annotation to the right of a row."""
+    return {
+        "text": "<br>".join(row.said),
+        "xref": f"x{axis} domain",
+        "yref": f"y{axis}",
+        "x": 1,
+        "y": row.at,
+        "xshift": 8,
+        "xanchor": "left",
+        "yanchor": "middle",
+        "align": "left",
+        "showarrow": False,
+        "font": {"size": FONT_SIZE - 2, "color": INK if row.effect.primary else FAINT_INK},
+    }
+
+
+def _traces(metric: str, rows: Sequence[Row]) -> list[Scatter]:
+    """One a verdict that there is; the legend names each."""
+    from plotly.graph_objects import Scatter
+
+    factor = scale(metric)
+    traces = []
+    for rank, (verdict, (name, color, symbol)) in enumerate(_LOOKS.items()):
+        mine = [row for row in rows if row.effect.verdict == verdict]
+        mine = [row for row in mine if math.isfinite(row.effect.estimate.mean)]
+        if not mine:
+            continue
+        is_claim = verdict != _EXPLORATORY
+        found = [row.effect.estimate for row in mine]
+        above = [finite_or_none(factor * (one.high - one.mean)) for one in found]
+        below = [finite_or_none(factor * (one.mean - one.low)) for one in found]
+        traces.append(
+            Scatter(
+                x=[factor * one.mean for one in found],
+                y=[row.at for row in mine],
+                mode="markers",
+                name=name,
+                legendgroup=verdict,
+                legendrank=rank + 1,
+                marker={
+                    "symbol": symbol,
+                    "size": 9 if is_claim else 8,
+                    "color": color if is_claim else PAPER,
+                    "line": {"color": color, "width": 1.5},
+                },
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": above,
+                    "arrayminus": below,
+                    "color": color,
+                    "thickness": 3 if is_claim else 1.5,
+                    "width": 0,
+                },
+                hovertext=[_hover(row) for row in mine],
+                hoverinfo="text",
+            )
+        )
+    return traces
+
+
+def _hover(row: Row) -> str:
+    effect = row.effect
+    lines = [
+        f"<b>{plain_text(effect.contrast)}</b>",
+        plain_text(metric_words(effect.metric)),
+        *row.said,
+        f"{effect.estimate.n} seeds, p {p_text(effect.p)}",
+    ]
+    if effect.missing:
+        lines += [f"left out: {line}" for line in wrapped(", ".join(effect.missing), 60)]
+    return "<br>".join(lines)
+
+
+def _window(info: EffectsInfo, metric: str, rows: Sequence[Row]) -> tuple[float, float]:
+    """All intervals, no difference, and the margin."""
+    factor = scale(metric)
+    ends = [0.0]
+    for row in rows:
+        one = row.effect.estimate
+        ends += [factor * end for end in (one.low, one.mean, one.high) if math.isfinite(end)]
+    margin = info.margin_on(metric)
+    if margin is not None:
+        ends.append((1 if metric in info.ablation.minimized else -1) * factor * margin)
+    span = max(ends) - min(ends) or 1.0
+    return min(ends) - 0.06 * span, max(ends) + 0.06 * span
+
+
+def _title(info: EffectsInfo, metric: str) -> str:
+    unit = "points, " if is_accuracy(metric) else ""
+    better = "← better" if metric in info.ablation.minimized else "better →"
+    return f"Difference in {metric_words(metric)} ({unit}{better})"

@@ -1,0 +1,209 @@
+"""The marks of a front: trials, the step line, the knee, the references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.analysis.dominance import staircase
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.report.figures.parts.hover import plane_template, point_hover, reference_hover
+from ablate.report.figures.parts.window import Window
+from ablate.report.numbers import plain_text
+from ablate.report.style import DOMINATED_OPACITY, INK, TermsStyle, terms_style
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Scatter, Scattergl
+
+MANY = 2000
+"""More trials than this are drawn by the graphics card, with a short word at each."""
+_TOLD = 200
+"""Of so many trials, the front's own still have every parameter at hand."""
+REFERENCES = {
+    "baseline": ("Baseline", "star"),
+    "plain": ("Plain finetune", "x-thin"),
+}
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Trials that look alike: of one set of loss terms, or of one study.
+
+    Attributes:
+        info: their study's.
+        points: on the front, or not on it; all finite.
+        values: theirs, `[points, objectives]`.
+        count: complete trials that look so, on the front or not.
+        many: whether there are more than `MANY` trials in the figure.
+        of_several: whether other marks are another study's, so that a point has to say whose it is.
+    """
+
+    info: ParetoInfo
+    style: TermsStyle
+    rank: int
+    on_front: bool
+    points: tuple[ParetoPoint, ...]
+    values: NDArray[np.float64]
+    count: int
+    in_legend: bool
+    many: bool
+    of_several: bool
+
+
+def marks_of(
+    infos: Sequence[ParetoInfo], styles: Sequence[TermsStyle] | None = None
+) -> list[Marks]:
+    """All trials of a figure, the dominated ones first.
+
+    Args:
+        styles: one a study; None: by loss terms.
+    """
+    many = sum(len(info.points) for info in infos) > MANY
+    found = []
+    for place, info in enumerate(infos):
+        of_terms: dict[str, list[int]] = {}
+        for at, point in enumerate(info.points):
+            of_terms.setdefault(point.loss_terms, []).append(at)
+        groups: dict[TermsStyle, list[int]] = {}
+        for terms, at_terms in of_terms.items():
+            style = terms_style(terms) if styles is None else styles[place]
+            groups.setdefault(style, []).extend(at_terms)
+        values, on_front = info.values, info.is_on_front
+        for rank, style in enumerate(sorted(groups, key=lambda style: style.label)):
+            alike = np.sort(groups[style])
+            finite = alike[np.isfinite(values[alike]).all(axis=1)]
+            any_on_front = bool(on_front[alike].any())
+            for is_front in (False, True):
+                drawn = finite[on_front[finite] == is_front]
+                found.append(
+                    Marks(
+                        info=info,
+                        style=style,
+                        rank=place + rank,
+                        on_front=is_front,
+                        points=tuple(info.points[one] for one in drawn.tolist()),
+                        values=values[drawn],
+                        count=len(alike),
+                        in_legend=is_front or not any_on_front,
+                        many=many,
+                        of_several=styles is not None,
+                    )
+                )
+    return sorted((one for one in found if one.points), key=lambda one: one.on_front)
+
+
+def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scattergl:
+    """Trials in the plane of two objectives; each point's customdata is its trial's number."""
+    from plotly.graph_objects import Scatter, Scattergl
+
+    style, on_front = marks.style, marks.on_front
+    look: dict[str, Any] = {
+        "mode": "markers",
+        "name": f"{plain_text(style.label)} ({marks.count})",
+        "legendgroup": style.label,
+        "legendrank": 4 + marks.rank,
+        "showlegend": in_legend and marks.in_legend,
+        "marker": {
+            "color": style.color,
+            "symbol": style.symbol,
+            "size": (11 if on_front else 9) if not marks.many else (8 if on_front else 5),
+            "opacity": 1 if on_front else DOMINATED_OPACITY,
+            "line": {"color": INK if on_front else style.color, "width": 1},
+        },
+    }
+    at, numbers = marks.values, [point.number for point in marks.points]
+    if not marks.many or (on_front and len(marks.points) <= _TOLD):
+        texts = [point_hover(marks.info, point) for point in marks.points]
+        told: dict[str, Any] = {"customdata": numbers, "hovertext": texts}
+        told["hoverinfo"] = "text+name" if marks.of_several else "text"
+        return Scatter(x=at[:, x].tolist(), y=at[:, y].tolist(), **look, **told)
+    short = at.astype(np.float32)
+    return Scattergl(
+        x=np.ascontiguousarray(short[:, x]),
+        y=np.ascontiguousarray(short[:, y]),
+        customdata=np.array(numbers, dtype=np.int32),
+        hovertemplate=f"{plane_template(marks.info.objectives, x, y)}"
+        f"<extra>{plain_text(style.label)}</extra>",
+        **look,
+    )
+
+
+def front_line(info: ParetoInfo, x: int, y: int, windows: Sequence[Window], **look: Any) -> Scatter:
+    """The steps of a study's own front in this plane, to the edges of the axes."""
+    from plotly.graph_objects import Scatter
+
+    line_x, line_y = staircase(
+        info.values[:, x],
+        info.values[:, y],
+        (info.objectives[x], info.objectives[y]),
+        (windows[x].worst, windows[y].worst),
+    )
+    showlegend = look.pop("showlegend") and bool(line_x)
+    look["line"] = {"simplify": False, **look["line"]}  # or low steps become slopes
+    return Scatter(
+        x=line_x, y=line_y, mode="lines", hoverinfo="skip", showlegend=showlegend, **look
+    )
+
+
+def knee_trace(info: ParetoInfo, x: int, y: int, color: str, *, is_one: bool) -> Scatter | None:
+    """A ring around the knee; None of a front that has none.
+
+    Args:
+        is_one: whether it is the figure's only study, and the legend names the trial.
+    """
+    from plotly.graph_objects import Scatter
+
+    knee = info.knee
+    if knee is None:
+        return None
+    return Scatter(
+        x=[knee.values[x]],
+        y=[knee.values[y]],
+        mode="markers",
+        name=f"Knee (trial {knee.number})" if is_one else "Knee",
+        legendgroup="knee",
+        legendrank=3,
+        marker={"color": color, "symbol": "circle-open", "size": 20, "line": {"width": 1.5}},
+        customdata=[knee.number],
+        hoverinfo="skip",
+    )
+
+
+def reference_traces(
+    info: ParetoInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
+) -> list[Scatter]:
+    """Baseline and plain finetune, where they have both values."""
+    from plotly.graph_objects import Scatter
+
+    traces = []
+    for name, (label, symbol) in REFERENCES.items():
+        values = info.references.get(name)
+        if values is None or not (
+            windows[x].contains(values[x]) and windows[y].contains(values[y])
+        ):
+            continue
+        traces.append(
+            Scatter(
+                x=[values[x]],
+                y=[values[y]],
+                mode="markers",
+                name=label,
+                legendgroup=name,
+                legendrank=2,
+                showlegend=in_legend,
+                marker={
+                    "color": INK,
+                    "symbol": symbol,
+                    "size": 12 if name == "baseline" else 9,
+                    "line": {"color": INK, "width": 0 if name == "baseline" else 2.5},
+                },
+                hovertext=[reference_hover(info, name, label)],
+                hoverinfo="text",
+                cliponaxis=False,
+            )
+        )
+    return traces

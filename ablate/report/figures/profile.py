@@ -1,0 +1,250 @@
+"""The profile: every type at every severity, a panel a network, in points over the baseline.
+
+A column of a panel is a severity, a row a type, below the name of its family.  The baseline's
+panel holds its accuracy, every other one the difference to it, as a colour and as a number.  Types
+that a network was finetuned on have a frame: what it gains there says nothing of types that it
+has not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ablate.analysis.profile import Profile, ProfileInfo, profile_info
+from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.canvas import finish
+from ablate.report.figures.parts.gain_scale import gain_scale, whole_points
+from ablate.report.figures.parts.heading import basis_meta
+from ablate.report.figures.parts.networks import (
+    axis_number,
+    network_facts,
+    network_marker,
+    network_name,
+    terms_label,
+    the_scored_search,
+)
+from ablate.report.figures.parts.profile_grid import RIGHT, ProfileGrid
+from ablate.report.numbers import gain_text, metric_text, plain_text
+from ablate.report.source import StudySource
+from ablate.report.style import FONT_SIZE, INK
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Heatmap, Scatter
+
+_TITLE = "Accuracy by type and severity: points over the baseline"
+_ACCURACY = "val_clean_accuracy"
+"""Any will do: all are written alike."""
+_DECIMAL_FROM = 42
+"""Pixels across a cell from which on a number has a decimal."""
+_NOT_YET = "no complete trial yet"
+_LEFT = -0.5
+"""Left edge of a panel, whose first severity stands at 0."""
+_LINES, _MARK = (-50, -31, -14), 11
+"""In pixels: where name, terms and clean accuracy stand, from a panel's first row; the mark."""
+_SEEN = {"seen_type": "trained on", "seen_family": "its family trained on", "unseen": "unseen"}
+
+
+def plot_profile(info: ProfileInfo) -> Figure:
+    """Draw the profiles of a study's chosen trials.
+
+    Args:
+        info: may be without a trial or a baseline; without any network a line says so.
+
+    Returns:
+        A figure up to two columns of print wide, its panels in as many lines as that takes.
+    """
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
+    facts = network_facts(info, len(info.chosen), info.on_front)
+    meta = basis_meta(info, "Profile")
+    if not info.types:
+        figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
+        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=_NOT_YET)
+    grid = ProfileGrid.of(len(info.profiles), info.families, info.severities)
+    shapes: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    for place, profile in enumerate(info.profiles):
+        number = axis_number(place)
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        figure.update_layout(grid.axes(place))
+        traces = (_cells(info, profile, grid), _mark(profile, grid))
+        figure.add_traces([trace.update(axes) for trace in traces])
+        shapes += _frames(info, profile, grid, number)
+        notes += _lines_over(info, profile, number)
+    if not info.chosen:
+        facts.append(_NOT_YET)
+    if shapes:
+        facts.append("framed: types trained on")
+    figure.update_layout(
+        shapes=shapes,
+        annotations=notes,
+        coloraxis=gain_scale(_gains(info), grid.panel_height),
+    )
+    return finish(
+        figure,
+        title=_TITLE,
+        facts=facts,
+        meta=meta,
+        pixels=(grid.width, 0),
+        inside=grid.height,
+        left=grid.left,
+        right=RIGHT,
+        bottom=10,
+    )
+
+
+def _shows_accuracy(info: ProfileInfo, profile: Profile) -> bool:
+    """Of the baseline itself, and of all where there is none."""
+    return info.baseline is None or profile is info.baseline
+
+
+def _cells(info: ProfileInfo, profile: Profile, grid: ProfileGrid) -> Heatmap:
+    from plotly.graph_objects import Heatmap
+
+    shows_accuracy = _shows_accuracy(info, profile)
+    shown = profile.accuracies if shows_accuracy else info.differences(profile)
+    colours: list[list[float | None]] = []
+    texts: list[list[str]] = []
+    hover: list[list[str]] = []
+    for row in grid.rows:
+        values = (
+            shown[info.types.index(row.kind)] if row.kind else (math.nan,) * len(grid.severities)
+        )
+        # No difference, or a colour of its own where there is nothing to differ from.
+        colours.append(
+            [None if math.isnan(one) else 0.0 if shows_accuracy else one for one in values]
+        )
+        texts.append([_number(one, shows_accuracy, grid.cell) for one in values])
+        hover.append(_hover(info, profile, row.kind) if row.kind else [""] * len(values))
+    return Heatmap(
+        x=list(range(len(grid.severities))),
+        y=grid.bounds,
+        z=colours,
+        text=texts,
+        texttemplate="%{text}",
+        textfont={"size": FONT_SIZE - 2},
+        hovertext=hover,
+        hoverinfo="text",
+        hoverongaps=False,
+        coloraxis="coloraxis",
+        xgap=1,
+        ygap=1,
+    )
+
+
+def _number(value: float, is_accuracy: bool, cell: float) -> str:
+    """Points in a cell, whole where a decimal has no room; empty for NaN."""
+    if math.isnan(value):
+        return ""
+    if cell >= _DECIMAL_FROM:
+        return metric_text(_ACCURACY, value) if is_accuracy else gain_text(_ACCURACY, value)
+    return str(round(100 * value)) if is_accuracy else whole_points(value)
+
+
+def _hover(info: ProfileInfo, profile: Profile, kind: str) -> list[str]:
+    at = info.types.index(kind)
+    seen = "" if profile.name == "baseline" else f"<br>{_SEEN[profile.exposure[at]]}"
+    texts = []
+    for severity, accuracy, gain in zip(
+        info.severities, profile.accuracies[at], info.differences(profile)[at], strict=True
+    ):
+        gained = gain_text(_ACCURACY, gain) if profile.name != "baseline" else ""
+        against = f" ({gained} against the baseline)" if gained else ""
+        texts.append(
+            f"<b>{network_name(profile.name)}</b><br>{plain_text(kind)}, severity {severity}<br>"
+            f"accuracy: <b>{metric_text(_ACCURACY, accuracy)}</b>{against}{seen}"
+        )
+    return texts
+
+
+def _mark(profile: Profile, grid: ProfileGrid) -> Scatter:
+    """The network's mark as in the front, over its panel."""
+    from plotly.graph_objects import Scatter
+
+    return Scatter(
+        x=[_LEFT + 0.5 * _MARK / grid.cell],
+        y=[_LINES[0]],
+        mode="markers",
+        marker={"size": _MARK, **network_marker(profile.name, profile.loss_terms)},
+        customdata=None if profile.number is None else [profile.number],
+        hovertext=[f"<b>{network_name(profile.name)}</b>"],
+        hoverinfo="text",
+        cliponaxis=False,
+        showlegend=False,
+    )
+
+
+def _lines_over(info: ProfileInfo, profile: Profile, number: str) -> list[dict[str, Any]]:
+    """Name, loss terms and clean accuracy, over a panel."""
+    baseline = info.baseline
+    clean = metric_text(_ACCURACY, profile.clean_accuracy)
+    if baseline is not None and profile is not baseline:
+        clean += f" ({gain_text(_ACCURACY, profile.clean_accuracy - baseline.clean_accuracy)})"
+    what = terms_label(profile.loss_terms)
+    if not what:
+        what = "accuracy" if _shows_accuracy(info, profile) else ""
+    texts = (f"<b>{network_name(profile.name)}</b>", what, f"clean {clean}")
+    return [
+        {
+            "text": text,
+            "x": _LEFT,
+            "xref": f"x{number}",
+            "xanchor": "left",
+            "xshift": _MARK + 3 if at == _LINES[0] else -1,
+            "y": at,
+            "yref": f"y{number}",
+            "yanchor": "middle",
+            "showarrow": False,
+            "font": {"size": FONT_SIZE - (0 if at == _LINES[0] else 2), "color": INK},
+        }
+        for at, text in zip(_LINES, texts, strict=True)
+        if text
+    ]
+
+
+def _frames(
+    info: ProfileInfo, profile: Profile, grid: ProfileGrid, number: str
+) -> list[dict[str, Any]]:
+    """One around each run of types that the network was trained on."""
+
+    def is_seen(row: Any) -> bool:
+        return bool(row.kind) and profile.exposure[info.types.index(row.kind)] == "seen_type"
+
+    runs = [list(rows) for seen, rows in groupby(grid.rows, key=is_seen) if seen]
+    return [
+        {
+            "type": "rect",
+            "xref": f"x{number}",
+            "yref": f"y{number}",
+            # Inside the panel by half the line, which would be cut there.
+            "x0": _LEFT + 1 / grid.cell,
+            "x1": _LEFT + len(grid.severities) - 1 / grid.cell,
+            "y0": rows[0].head,
+            "y1": rows[-1].foot,
+            "line": {"color": INK, "width": 2},
+        }
+        for rows in runs
+    ]
+
+
+def _gains(info: ProfileInfo) -> list[float]:
+    rows = [row for profile in info.profiles for row in info.differences(profile)]
+    return [gain for row in rows for gain in row]
+
+
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo:
+    return profile_info(the_scored_search(sources, "profile"), options.trials)
+
+
+FIGURE = FigureKind(
+    name="profile",
+    title="Robustness profile",
+    says="Each cell is a type at a severity; the best trials of the front against the baseline.",
+    read=_read,
+    draw=plot_profile,
+    takes=("trials",),
+)

@@ -1,0 +1,222 @@
+"""Accuracy against severity: a panel a family, a line a network, severity 0 the clean images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
+from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, finish
+from ablate.report.figures.parts.heading import basis_meta
+from ablate.report.figures.parts.networks import (
+    axis_number,
+    network_facts,
+    network_marker,
+    network_name,
+    terms_label,
+    the_scored_search,
+)
+from ablate.report.numbers import gain_text, metric_text, plain_text
+from ablate.report.source import StudySource
+from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter
+
+_TITLE = "Accuracy against severity, by family"
+_ACCURACY = "val_clean_accuracy"
+"""Any will do: all are written alike."""
+_PANEL = (340, 270)
+"""Width and height in pixels, of several; one alone fills a column of print."""
+_OVER, _GAP, _BETWEEN = 34, 24, 62
+"""Pixels over the first line of panels, for the families' names; between two panels; and between
+two lines of them."""
+_UNDER = 48
+"""Pixels under the last line of panels, for the severities and their title."""
+_MOST_ACROSS = 3
+
+
+def plot_severity(info: SeverityInfo) -> Figure:
+    """Draw how chosen trials and the references bear each family.
+
+    Args:
+        info: may be without a trial, and without any line: a word says so.
+
+    Returns:
+        A figure of one panel a family, all with the same axes.  Lines have the colours of their
+        loss terms, and those of the same terms differ in their dashes.
+    """
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
+    numbers = {line.number for line in info.lines} - {None}
+    facts = network_facts(info, len(numbers), info.on_front)
+    families = info.families or ("",)
+    across = _across(len(families))
+    down = math.ceil(len(families) / across)
+    width, height = (COLUMN_PIXELS[0] - LEFT - RIGHT, 330) if len(families) == 1 else _PANEL
+    plot = across * (width + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
+    dashes = _dashes(info.lines)
+    baseline = {line.family: line for line in info.lines if line.name == "baseline"}
+    notes = []
+    for place, family in enumerate(families):
+        number = axis_number(place)
+        row, column = divmod(place, across)
+        left = column * (width + _GAP) / plot[0]
+        head = (_OVER + row * (height + _BETWEEN)) / plot[1]
+        is_lowest = place + across >= len(families)
+        figure.update_layout(_axes(info, number, first=column == 0, titled=is_lowest))
+        figure.update_layout(
+            {
+                f"xaxis{number}": {"domain": [left, min(1.0, left + width / plot[0])]},
+                f"yaxis{number}": {"domain": [max(0.0, 1 - head - height / plot[1]), 1 - head]},
+            }
+        )
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        lines = [line for line in info.lines if line.family == family]
+        figure.add_traces(
+            [
+                _line(info, line, baseline.get(family), dashes, in_legend=place == 0).update(axes)
+                for line in lines
+            ]
+        )
+        notes.append(_name(family, number))
+    figure.update_layout(annotations=notes)
+    return finish(
+        figure,
+        title=_TITLE,
+        facts=facts,
+        meta=basis_meta(info, "Severity"),
+        pixels=(plot[0] + LEFT + RIGHT, 0),
+        inside=plot[1],
+        bottom=_UNDER,
+        nothing="" if numbers else "no complete trial yet",
+    )
+
+
+def _across(panels: int) -> int:
+    return 2 if panels == 4 else min(panels, _MOST_ACROSS)
+
+
+def _axes(info: SeverityInfo, number: str, *, first: bool, titled: bool) -> dict[str, Any]:
+    """Both axes of a panel; all panels share them."""
+    severities = info.severities or (0, 1)
+    room = 0.06 * severities[-1]
+    low, high = _range(info)
+    title = {"text": "severity", "standoff": 6, "font": {"size": FONT_SIZE}}
+    x = base_axis() | {
+        "anchor": f"y{number}",
+        "range": [-room, severities[-1] + room],
+        "tickvals": list(severities),
+        "ticktext": ["clean", *map(str, severities[1:])],
+        "title": title if titled else None,
+    }
+    y = base_axis() | {
+        "anchor": f"x{number}",
+        "range": [low, high],
+        "tickformat": ".3~%",
+        "showticklabels": first,
+    }
+    if first:
+        label = f"Accuracy ({info.split})" if info.split else "Accuracy"
+        y["title"] = {"text": label, "standoff": 8, "font": {"size": FONT_SIZE}}
+    if number:
+        x["matches"], y["matches"] = "x", "y"
+    return {f"xaxis{number}": x, f"yaxis{number}": y}
+
+
+def _range(info: SeverityInfo) -> tuple[float, float]:
+    found = [one for line in info.lines for one in line.accuracies if math.isfinite(one)]
+    if not found:
+        return 0.0, 1.0
+    room = max(0.06 * (max(found) - min(found)), 0.01)
+    return min(found) - room, max(found) + room
+
+
+def _name(family: str, number: str) -> dict[str, Any]:
+    return {
+        "text": f"<b>{plain_text(family)}</b>",
+        "x": 0.5,
+        "xref": f"x{number} domain",
+        "y": 1,
+        "yref": f"y{number} domain",
+        "yanchor": "bottom",
+        "yshift": 4,
+        "showarrow": False,
+        "font": {"size": FONT_SIZE, "color": INK},
+    }
+
+
+def _dashes(lines: Sequence[SeverityLine]) -> Mapping[str, str]:
+    """The first line of its terms is solid; the plain finetune is dotted, beside the baseline."""
+    found: dict[str, str] = {"plain": "dot"}
+    used: dict[str, int] = {}
+    for line in lines:
+        if line.name not in found:
+            terms = terms_label(line.loss_terms)
+            found[line.name] = DASHES[used.get(terms, 0) % len(DASHES)]
+            used[terms] = used.get(terms, 0) + 1
+    return found
+
+
+def _line(
+    info: SeverityInfo,
+    line: SeverityLine,
+    baseline: SeverityLine | None,
+    dashes: Mapping[str, str],
+    *,
+    in_legend: bool,
+) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    marker = network_marker(line.name, line.loss_terms)
+    name = network_name(line.name)
+    # Of the plain finetune its name says it.
+    terms = "" if line.number is None else terms_label(line.loss_terms)
+    return Scatter(
+        x=list(info.severities),
+        y=[None if math.isnan(one) else one for one in line.accuracies],
+        mode="lines+markers",
+        name=f"{name}, {terms}" if terms else name,
+        legendgroup=line.name,
+        showlegend=in_legend,
+        line={"color": marker["color"], "width": 2, "dash": dashes[line.name]},
+        marker={"size": 8, **marker},
+        customdata=None if line.number is None else [line.number] * len(info.severities),
+        hovertext=_hover(info, line, baseline, f"<b>{name}</b>" + f", {terms}" * bool(terms)),
+        hoverinfo="text",
+        cliponaxis=False,
+    )
+
+
+def _hover(
+    info: SeverityInfo, line: SeverityLine, baseline: SeverityLine | None, head: str
+) -> list[str]:
+    texts = []
+    for place, (severity, accuracy) in enumerate(
+        zip(info.severities, line.accuracies, strict=True)
+    ):
+        gain = math.nan
+        if baseline is not None and baseline is not line:
+            gain = accuracy - baseline.accuracies[place]
+        gained = gain_text(_ACCURACY, gain)
+        where = f"{plain_text(line.family)}, severity {severity}" if severity else "clean"
+        against = f" ({gained} against the baseline)" if gained else ""
+        texts.append(f"{head}<br>{where}: <b>{metric_text(_ACCURACY, accuracy)}</b>{against}")
+    return texts
+
+
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInfo:
+    return severity_info(the_scored_search(sources, "severity"), options.trials)
+
+
+FIGURE = FigureKind(
+    name="severity",
+    title="Accuracy against severity",
+    says="Each line is a network; severity 0 is the clean images, the rest a family's mean.",
+    read=_read,
+    draw=plot_severity,
+    takes=("trials",),
+)

@@ -1,0 +1,110 @@
+"""`ablate report`: from a study that a person names to its page, once or as it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ablate.drawing import read_source
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.report.page.content import ReportContent, report_content
+from ablate.report.source import StudySource
+
+
+def read_report(
+    study: str | Path, *, with_images: bool = True, reload_seconds: float = 0.0
+) -> ReportContent:
+    """What the report of a study shows.
+
+    Args:
+        with_images: distortions and examples too, which need the study's data and weights.
+        reload_seconds: after which its page loads itself again, as long as the study runs.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    return _content(read_source(study), study, with_images, reload_seconds)
+
+
+def write_report(study: str | Path, output: Path, *, with_images: bool = True) -> None:
+    """Write the report of a study, one HTML file, whole or not at all.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+        UsageError: if the folder is missing or cannot be written.
+    """
+    from ablate.report.page.page import report_page
+    from ablate.report.write import write_text
+
+    write_text(report_page(read_report(study, with_images=with_images)), output)
+
+
+def watch_report(
+    study: str | Path, output: Path, *, every_seconds: float, written: Callable[[str], None]
+) -> None:
+    """Rewrite the report as the study runs, until all its rows have ended.
+
+    A page that is open loads itself again; the last one, which has the images, does not.
+
+    Args:
+        written: called after each time, with how far the study is.
+
+    Raises: as `write_report`.
+    """
+    from ablate.report.page.page import report_page
+    from ablate.report.write import write_text
+
+    while True:
+        source = read_source(study)
+        ended = is_ended(source.record)
+        content = _content(source, study, ended, 0.0 if ended else every_seconds)
+        write_text(report_page(content), output)
+        written(content.state)
+        if ended:
+            return
+        time.sleep(every_seconds)
+
+
+def is_ended(record: StudyRecord) -> bool:
+    """Whether nothing of the study will change by itself."""
+    ended = sum(row.state in TERMINAL for row in record.rows)
+    return ended >= record.trials and record.driver is None
+
+
+def _content(
+    source: StudySource, study: str | Path, with_images: bool, reload_seconds: float
+) -> ReportContent:
+    from ablate.galleries import study_galleries
+
+    return report_content(
+        source,
+        reference=_reference(study),
+        galleries=study_galleries(study, source.record) if with_images else (),
+        now=time.time(),
+        confirmation=_confirmation(study, source),
+        reload_seconds=reload_seconds,
+    )
+
+
+def _confirmation(study: str | Path, source: StudySource) -> StudySource | None:
+    """The study that confirms this one's front, where there is one."""
+    if source.confirmation is None:
+        return None
+    from ablate.confirming import confirmation_place
+    from ablate.locate import locate
+
+    place = confirmation_place(locate(str(study)))
+    return read_source(f"{place.url}#{place.name}")
+
+
+def _reference(study: str | Path) -> str:
+    """The study as a later command names it, without what only the environment may hold."""
+    import shlex
+
+    from ablate.lifecycle import shown_folder
+    from ablate.locate import locate
+
+    place = locate(str(study))
+    named = shown_folder(place.folder) if place.folder.is_dir() else f"{place.shown}#{place.name}"
+    return shlex.quote(str(named))

@@ -1,0 +1,71 @@
+"""Fronts of several studies in one table."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from example_records import example_record, example_row
+
+from ablate.analysis.fronts import ConfirmedMean, fronts_info
+from ablate.errors import ParameterError
+
+ONE = example_record([example_row(0, (0.94, 0.70)), example_row(1, (0.90, 0.60))], name="one")
+TWO = example_record(
+    [example_row(at, values) for at, values in enumerate([(0.9, 0.6), (0.8, 0.79), (0.7, 0.8)])],
+    name="two",
+)
+MEAN = ConfirmedMean(0, (0.93, 0.68), (0.92, math.nan), (0.94, math.nan), 5)
+
+
+def test_a_row_a_trial() -> None:
+    frame = fronts_info([ONE, TWO], [(), ()]).frame()
+    assert list(frame.columns) == [
+        *("study", "number", "loss_terms", "on_front", "is_knee"),
+        *("val_clean_accuracy", "val_robust_accuracy"),
+    ]
+    assert frame["study"].tolist() == ["one"] * 2 + ["two"] * 3
+    assert frame["number"].tolist() == [0, 1, 0, 1, 2]
+    assert frame["on_front"].tolist() == [True, False, True, True, True]
+    assert frame["is_knee"].tolist() == [False, False, False, True, False]
+
+
+def test_what_was_confirmed_stands_beside_its_trial() -> None:
+    frame = fronts_info([ONE, TWO], [(MEAN,), ()]).frame()
+    assert frame["confirmed_seeds"].isna().tolist() == [False, True, True, True, True]
+    assert frame["confirmed_seeds"][0] == 5
+    first = frame.loc[0]
+    assert first["confirmed.val_clean_accuracy"] == 0.93
+    assert first["confirmed.val_clean_accuracy.low"] == 0.92
+    assert first["confirmed.val_robust_accuracy"] == 0.68
+    assert math.isnan(first["confirmed.val_robust_accuracy.high"])
+    assert math.isnan(frame["confirmed.val_clean_accuracy"][2])
+
+
+def test_no_trial_gives_every_column() -> None:
+    frame = fronts_info([example_record()], [()]).frame()
+    assert len(frame) == 0
+    both = fronts_info([ONE, example_record()], [(), ()]).frame()
+    assert (frame.dtypes == both.dtypes).all()
+    assert both.dtypes.astype(str).tolist() == [
+        *("string", "int64", "string", "bool", "bool", "float64", "float64")
+    ]
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")],
+        [("val_robust_accuracy", "maximize"), ("val_clean_accuracy", "maximize")],
+    ],
+)
+def test_other_objectives_are_refused(objectives: list) -> None:
+    other = example_record(objectives=objectives, name="other", reference_point=None)
+    with pytest.raises(ParameterError) as caught:
+        fronts_info([ONE, other], [(), ()])
+    listed = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
+    assert str(caught.value) == (
+        "studies in one figure must have the same objectives, got maximize val_clean_accuracy, "
+        f"maximize val_robust_accuracy (study one) and {listed} (study other). Draw them one at a "
+        "time."
+    )

@@ -1,0 +1,254 @@
+"""The figures of an ablation: what is drawn where, by values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from example_ablations import (
+    CLEAN,
+    ROBUST,
+    estimate,
+    example_ablation,
+    example_arm,
+    example_effect,
+    factorial_ablation,
+    own_loop_ablation,
+    scored_arm,
+)
+from example_sources import ablation_source
+
+from ablate.ablation.arms_info import ArmsInfo
+from ablate.ablation.budget_info import BudgetInfo
+from ablate.ablation.crossing import Crossing
+from ablate.ablation.info import AblationInfo, TuningCurve
+from ablate.ablation.interactions_info import interactions_info
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.report.figures import find_figure
+from ablate.report.figures.arms import plot_arms
+from ablate.report.figures.budget import plot_budget
+from ablate.report.figures.figure import FigureOptions
+from ablate.report.figures.interactions import plot_interactions
+from ablate.report.style import DIVERGING, INK, PAPER, terms_style
+
+
+def draw(name: str, info: AblationInfo, objective: str = "") -> Any:
+    kind = find_figure(name)
+    return kind.draw(kind.info([ablation_source(info)], FigureOptions(objective=objective)))
+
+
+def traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def said(figure: Any) -> list[str]:
+    return [note.text for note in figure.layout.annotations]
+
+
+def facts(figure: Any) -> str:
+    return figure.layout.title.subtitle.text.replace("<br>", " · ")
+
+
+# -- effects --------------------------------------------------------------------------------
+
+
+def test_claims_are_filled_and_exploratory_effects_hollow() -> None:
+    figure = draw("effects", example_ablation())
+    (better,) = traces(figure, "Primary: better")
+    assert list(better.x) == pytest.approx([16.3])  # points, in the panel of robust accuracy
+    assert better.error_x.array[0] == better.error_x.arrayminus[0] == pytest.approx(2.0)
+    assert better.marker.color == DIVERGING[2][1]
+    (not_shown,) = traces(figure, "Primary: not shown")
+    assert not_shown.marker.color == INK
+    of_clean, of_robust = traces(figure, "Exploratory, no claim")
+    assert of_clean.marker.color == of_robust.marker.color == PAPER
+    assert list(of_clean.x) == pytest.approx([-2.0, -0.5, -1.0])
+    assert [of_clean.showlegend, of_robust.showlegend] == [True, False]
+    names = figure.layout.yaxis2.ticktext
+    assert names == ("<b>DA - plain</b>", "<b>FMA - plain</b>", "baseline - plain")
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first is on top
+
+
+def test_what_stands_at_the_edge_and_the_margin() -> None:
+    figure = draw("effects", example_ablation())
+    assert said(figure) == [
+        "-2.0 [-4.0, +0.0]<br>kept: not shown (p .4)",
+        "-0.5 [-2.5, +1.5]<br>kept: yes (p .0039)",
+        "-1.0 [-3.0, +1.0]",
+        "+14.5 [+12.5, +16.5]<br>not shown, adjusted p .062",
+        "+16.3 [+14.3, +18.3]<br>better, adjusted p .016",
+        "-1.0 [-3.0, +1.0]",
+    ]
+    (band,) = figure.layout.shapes
+    assert (band.xref, band.x0, band.x1) == ("x", -2.0, 0.0)
+    assert "shaded: a loss within the margin" in facts(figure)
+    assert "adjusted: Holm over 2 primary contrasts" in facts(figure)
+
+
+def test_of_one_seed_there_is_no_interval() -> None:
+    effect = example_effect("FMA - plain", 0.1, None, n=1, p=1.0)
+    nothing = replace(effect, contrast="DA - plain", estimate=estimate(math.nan, None))
+    figure = draw("effects", example_ablation(seeds=1, effects=(effect, nothing)))
+    (drawn,) = figure.data
+    assert list(drawn.x) == pytest.approx([10.0])
+    assert list(drawn.error_x.array) == [None]
+    assert said(figure)[0] == "+10.0<br>1 seed: no interval"
+    assert said(figure)[1].startswith("-")
+
+
+def test_less_is_better_is_said_at_the_axis() -> None:
+    figure = draw("effects", own_loop_ablation())
+    assert figure.layout.xaxis.title.text == "Difference in loss (← better)"
+    assert figure.layout.xaxis2.title.text == "Difference in images/s (better →)"
+    assert list(figure.data[0].x) == [0.0013, 0.0788]
+
+
+def test_another_metric_is_asked_for_by_its_heading() -> None:
+    figure = draw("effects", example_ablation(), "noise")
+    (drawn,) = figure.data
+    assert list(drawn.x) == pytest.approx([16.3])
+    assert figure.layout.xaxis.title.text == "Difference in accuracy, noise (points, better →)"
+    rule = r"^--objective: must be one of clean, robust, noise, blur, got nose\. Did you mean noise"
+    with pytest.raises(ParameterError, match=rule):
+        draw("effects", example_ablation(), "nose")
+
+
+def test_of_very_many_effects_the_exploratory_ones_are_cut() -> None:
+    effects = tuple(
+        example_effect(f"a contrast with a name of several lines, {at}", 0.1, metric=metric)
+        for at in range(80)
+        for metric in (CLEAN, ROBUST)
+    )
+    claim = example_effect("last", 0.1, p_adjusted=0.01, verdict="better")
+    figure = draw("effects", example_ablation(effects=(*effects, claim)))
+    width, height = figure.layout.meta["image_pixels"]
+    assert width == 1160
+    assert height <= 3000
+    shown = sum(len(trace.x) for trace in figure.data)
+    assert f"{161 - shown} exploratory effects not shown, for want of room" in facts(figure)
+    assert len(traces(figure, "Primary: better")) == 1
+
+
+# -- interactions ---------------------------------------------------------------------------
+
+
+def test_lines_of_an_interaction_are_named_at_their_ends() -> None:
+    means = tuple(tuple(estimate(one) for one in line) for line in ((0.5, 0.6), (0.7, 0.705)))
+    crossing = Crossing(
+        "loss.fma.weight", "st", ("0.3", "3"), ("without", "with"), means, ("fma * st",)
+    )
+    ablation = factorial_ablation()
+    info = interactions_info(ablation_source(ablation).record, ablation, ROBUST)
+    assert info is not None
+    figure = plot_interactions(replace(info, crossings=(crossing,)))
+    without, with_st = [trace for trace in figure.data if trace.xaxis == "x2"]
+    assert (list(without.y), list(with_st.y)) == ([0.5, 0.7], [0.6, 0.705])
+    assert figure.layout.xaxis2.ticktext == ("0.3", "3")
+    assert figure.layout.xaxis2.title.text == "loss.fma.weight"
+    lower, upper = figure.layout.annotations[-2:]
+    assert (lower.text, lower.y, upper.text, upper.y) == ("without st", 0.7, "with st", 0.705)
+    # Ends that nearly meet: the names stand apart.
+    low, high = figure.layout.yaxis2.range
+    assert upper.ay - lower.ay > 0.1 * (high - low)
+    assert list(figure.layout.yaxis.ticktext) == ["<b>fma</b>", "<b>st</b>", "<b>fma * st</b>"]
+
+
+def test_an_ablation_without_interactions_has_none_to_draw() -> None:
+    rule = (
+        r"^study example: figure interactions needs an ablation with interactions, got design arms "
+        r"without\. Write design: factorial, or draw effects\.$"
+    )
+    with pytest.raises(NothingToDrawError, match=rule):
+        draw("interactions", example_ablation())
+
+
+# -- arms -----------------------------------------------------------------------------------
+
+
+def test_bars_have_the_colour_of_the_terms_and_clean_is_paler() -> None:
+    terms = ("", "clean", "clean+da", "clean+fma")
+    info = ArmsInfo(example_ablation(), (CLEAN, ROBUST), (), terms)
+    figure = plot_arms(info)
+    clean, robust = [trace for trace in figure.data if trace.type == "bar" and trace.error_x.array]
+    assert (list(clean.x), list(robust.x)) == ([0.960, 0.935, 0.955], [0.610, 0.755, 0.773])
+    colors = tuple(terms_style(one).color for one in terms[1:])
+    assert clean.marker.color == robust.marker.color == colors
+    assert clean.marker.opacity < robust.marker.opacity == 1
+    assert list(robust.error_x.array) == pytest.approx([0.01] * 3)
+    (baseline,) = traces(figure, "baseline")
+    assert set(baseline.x) == {0.95, 0.60, None}
+    assert "dotted: baseline, clean 95.0, robust 60.0" in facts(figure)
+    labels = figure.layout.yaxis.ticktext
+    assert labels[2].split("<br>")[0] == "FMA"
+    assert "clean+fma" in labels[2]
+
+
+def test_the_families_are_marks_below_the_bars() -> None:
+    figure = draw("arms", example_ablation())
+    noise, blur = traces(figure, "noise")[0], traces(figure, "blur")[0]
+    assert list(noise.x) == pytest.approx([0.51, 0.655, 0.673])
+    robust = [trace for trace in figure.data if trace.type == "bar" and trace.error_x.array][1]
+    assert all(mark > bar for mark, bar in zip(noise.y, robust.y, strict=True))
+    assert noise.marker.symbol != blur.marker.symbol
+
+
+def test_any_other_metric_has_a_panel_of_its_own() -> None:
+    figure = draw("arms", own_loop_ablation())
+    loss, speed = [trace for trace in figure.data if trace.type == "bar"]
+    assert (loss.yaxis, speed.yaxis) == ("y", "y2")
+    assert list(speed.x) == [1250.0, 1300.0]  # of the third arm nothing is known
+    numbers = [trace.text for trace in figure.data if trace.type == "scatter"]
+    assert numbers[1] == ("1250", "1300", "-")
+    assert figure.layout.xaxis.title.text == "loss (less is better)"
+
+
+def test_missing_runs_are_said_and_names_are_shown_as_they_are() -> None:
+    arms = (
+        scored_arm("<b>plain", 0.9, 0.6, "seed 3 (raised)", n=7),
+        example_arm("DA", {CLEAN: estimate(0.9)}),
+    )
+    figure = draw("arms", example_ablation(arms=arms), "robust")
+    first = figure.layout.yaxis.ticktext[0]
+    assert first.startswith("&lt;b&gt;plain<br>")
+    assert "n = 7, 1 failed" in first
+    (bars,) = [trace for trace in figure.data if trace.type == "bar"]
+    assert list(bars.x) == [0.6]
+
+
+# -- budget ---------------------------------------------------------------------------------
+
+SCORES = (0.60, 0.65, 0.66)
+
+
+def test_a_line_an_arm_and_the_baseline() -> None:
+    curves = (
+        TuningCurve("DA single", ROBUST, SCORES, is_random=True),
+        TuningCurve("DA", ROBUST, SCORES[:2], is_random=True),
+        TuningCurve("FMA", ROBUST, (math.nan,), is_random=True),
+    )
+    terms = ("clean+da", "clean+da", "clean+fma")
+    info = BudgetInfo(example_ablation(tuning=curves), ROBUST, curves, terms, 0.60)
+    figure = plot_budget(info)
+    single, combined, failed, baseline = figure.data
+    assert (list(single.x), list(single.y)) == ([1, 2, 3], list(SCORES))
+    assert single.line.color == combined.line.color == terms_style("clean+da").color
+    assert single.line.dash != combined.line.dash  # the same terms: told apart
+    assert list(failed.y) == [None]
+    assert set(baseline.y) == {0.60}
+    assert figure.layout.xaxis.tickvals == (1, 2, 3)
+    assert single.hovertext[1].endswith("65.0 %<br>+5.0 against the baseline")
+    assert "approximation" not in facts(figure)
+    guided = replace(curves[1], is_random=False)
+    other = plot_budget(replace(info, curves=(curves[0], guided, curves[2])))
+    assert "an approximation: the sampler was not random" in facts(other)
+
+
+def test_arms_that_were_not_tuned() -> None:
+    rule = (
+        r"^study example: figure budget needs arms that were tuned, got none\. "
+        r"Write tune: \{trials: T\} below ablation: in the study file\.$"
+    )
+    with pytest.raises(NothingToDrawError, match=rule):
+        draw("budget", example_ablation())

@@ -1,0 +1,160 @@
+"""The answer in numbers and in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from example_ablations import CLEAN, ROBUST, example_ablation, example_effect, scored_arm
+from example_records import example_record, example_row
+from example_sources import ablation_source
+
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.analysis.answer import search_answer
+from ablate.analysis.pareto import pareto_info
+from ablate.report.answer import answer_sentences
+from ablate.report.source import StudySource
+
+LAYERS = {"loss.terms": "clean+fma", "loss.fma.layers": ["stage2", "stage3"]}
+ROWS = [
+    example_row(0, (0.95, 0.70), params=LAYERS),
+    example_row(1, (0.96, 0.72), params={"loss.terms": "clean+st"}),
+    example_row(2, (0.90, 0.81), params={"loss.terms": "clean+da"}),
+    example_row(3, (math.nan, 0.99)),
+    example_row(4, None, state="PRUNED"),
+]
+
+
+def said(rows: Any, **settings: Any) -> list[str]:
+    return answer_sentences(StudySource(example_record(rows, **settings)))
+
+
+def test_gains_are_over_a_baseline_of_95_and_60() -> None:
+    answer = search_answer(pareto_info(example_record(ROWS)))
+    assert answer is not None
+    assert answer.kept is not None
+    assert answer.kept.point.number == 1
+    assert (answer.kept.clean, answer.kept.robust) == pytest.approx((0.01, 0.12))
+    assert answer.kept.robust_over_plain == pytest.approx(0.11)
+    assert answer.kept.closed_fraction == pytest.approx(0.12 / 0.35)
+    assert answer.most_robust.point.number == 2
+    assert answer.chosen_from == 3
+
+
+def test_of_equally_robust_trials_the_one_that_is_better_on_clean_images_then_the_first() -> None:
+    rows = [example_row(at, (clean, 0.7)) for at, clean in enumerate((0.95, 0.96, 0.96))]
+    answer = search_answer(pareto_info(example_record(rows)))
+    assert answer is not None
+    assert answer.kept is not None
+    assert answer.kept.point.number == 1
+
+
+def test_a_baseline_without_a_gap_closes_nothing() -> None:
+    record = example_record(ROWS)
+    baseline = replace(record.references["baseline"], clean_accuracy=0.6)
+    record = replace(record, references={"baseline": baseline})
+    answer = search_answer(pareto_info(record))
+    assert answer is not None
+    assert math.isnan(answer.most_robust.closed_fraction)
+    assert math.isnan(answer.most_robust.robust_over_plain)
+    assert "of the gap" not in " ".join(answer_sentences(StudySource(record)))
+
+
+def test_a_search_in_words() -> None:
+    assert said(ROWS) == [
+        "At no loss of clean accuracy, clean+st (trial 1) gains 12.0 points of robust accuracy "
+        "over the baseline on validation images, +11.0 against the plain finetune, and closes "
+        "34 % of the gap between clean and robust accuracy.",
+        "The most robust, clean+da (trial 2), gains 21.0 points and closes 60 % of the gap between "
+        "clean and robust accuracy, and loses 5.0 points of clean accuracy.",
+        "Each trial was trained once (seed 0) and chosen among 3: what is chosen so looks better "
+        "than it is. Fresh seeds say by how much (ablate confirm).",
+    ]
+    assert "clean+fma on stage2+stage3 (trial 0)" in said(ROWS[:1])[0]
+
+
+def test_where_nothing_keeps_clean_accuracy() -> None:
+    first, second, _ = said([ROWS[2]])
+    assert first == (
+        "No trial gains robust accuracy without a loss of clean accuracy against the baseline."
+    )
+    assert second.startswith("The most robust, clean+da (trial 2), gains 21.0 points")
+    _, worse, _ = said([example_row(0, (0.9, 0.5))])
+    assert "loses 10.0 points, and loses 5.0 points of clean accuracy." in worse
+
+
+def test_before_anything_and_without_a_baseline() -> None:
+    assert said([]) == ["No trial is complete yet, of 16."]
+    own = {"trainable": "loops:train", "references": {}, "reference_point": None}
+    objectives = [("loss", "minimize"), ("speed", "maximize")]
+    rows = [example_row(0, (0.5, 1.0)), example_row(1, (0.25, 0.5)), example_row(2, (0.25, 0.25))]
+    assert said(rows, objectives=objectives, **own) == [
+        "The best loss is 0.25 (trial 1); the best speed is 1 (trial 0); 2 trials are on the front."
+    ]
+    nothing = [example_row(0, (math.nan, math.nan))]
+    assert said(nothing, objectives=objectives, **own) == [
+        "No complete trial has numbers for its objectives."
+    ]
+
+
+def confirmation(**arms: tuple[float, float]) -> ConfirmInfo:
+    """Baseline 95 clean and 60 robust, and these arms, on the test images over 8 seeds."""
+
+    def on_test(info: Any) -> Any:
+        renamed = {CLEAN: "test_clean_accuracy", ROBUST: "test_robust_accuracy"}
+        return replace(
+            info, estimates={renamed[m]: e for m, e in info.estimates.items() if m in renamed}
+        )
+
+    baseline = example_ablation().arms[0]
+    found = [scored_arm(name.replace("_", " "), *scores) for name, scores in arms.items()]
+    test = example_ablation(
+        arms=tuple(map(on_test, (baseline, *found))),
+        effects=(example_effect("trial 1 - plain", 0.1, metric="test_robust_accuracy"),),
+        split="test",
+    )
+    points = [ConfirmedPoint(arm.name, (ROBUST,), {ROBUST: 0.75}, {}, {}, {}, 1.0) for arm in found]
+    return ConfirmInfo(test, test, tuple(points), ("test_robust_accuracy",))
+
+
+def test_a_confirmation_comes_first() -> None:
+    info = confirmation(trial_1=(0.955, 0.71), trial_2=(0.91, 0.80))
+    first = answer_sentences(StudySource(example_record(ROWS), confirmation=info))[0]
+    assert first == (
+        "Confirmed over fresh seeds on the test images: at no loss of clean accuracy, clean+st "
+        "(trial 1) gains 11.0 points of robust accuracy over the baseline (95 % interval over "
+        "seeds 10.0 to 12.0, n = 8) and 10.0 points over plain (95 % interval over seeds 8.0 to "
+        "12.0, n = 8) and closes 31 % of the gap between clean and robust accuracy."
+    )
+    info = confirmation(trial_2=(0.91, 0.80))
+    first = answer_sentences(StudySource(example_record(ROWS), confirmation=info))[0]
+    assert "at a loss of 4.0 points clean, clean+da (trial 2) gains 20.0 points" in first
+    first = answer_sentences(StudySource(example_record(ROWS), confirmation=confirmation()))[0]
+    assert first == "The front is being confirmed: no run on the test images has ended yet."
+
+
+def test_an_ablation_in_words() -> None:
+    assert answer_sentences(ablation_source(example_ablation())) == [
+        "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8: not "
+        "shown (adjusted p .062); clean accuracy kept: not shown (p .4).",
+        "FMA - plain: +16.3 points of robust accuracy, 95 % interval +14.3 to +18.3, n = 8: better "
+        "(adjusted p .016); clean accuracy kept: yes (p .0039).",
+    ]
+
+
+def test_an_ablation_without_a_claim_says_so() -> None:
+    info = example_ablation(
+        effects=(
+            example_effect("DA - plain", 0.145),
+            example_effect("FMA - plain", 0.163, None, n=1),
+        ),
+        ended=20,
+    )
+    assert answer_sentences(ablation_source(info)) == [
+        "20 of 24 runs have ended: what follows will change.",
+        "No contrast was declared primary: what follows is exploratory, and no claim.",
+        "FMA - plain: +16.3 points of robust accuracy, n = 1.",
+        "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8.",
+    ]

@@ -1,0 +1,89 @@
+"""The figure of curves, by values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from example_records import example_record, example_row
+from example_sources import usual_record
+
+from ablate.analysis.curves import curves_info
+from ablate.ledger.record import Rung, StudyRecord
+from ablate.report.figures.curves import plot_curves
+from ablate.report.style import terms_style
+
+ROWS = [
+    example_row(0, (0.9, 0.7), curve=[{"epoch": at, "train_loss": 1 / at} for at in (1, 2, 3)]),
+    example_row(1, (0.8, 0.6), curve=[{"epoch": at, "train_loss": 2 / at} for at in (1, 2, 3)]),
+    example_row(2, (0.7, 0.6), curve=[{"epoch": 1, "train_loss": 40.0}]),
+    example_row(
+        3,
+        None,
+        state="PRUNED",
+        curve=[{"epoch": 1, "train_loss": 3.0}],
+        rungs=[Rung(1, 0.4, True, 1)],
+    ),
+]
+
+
+def draw(record: StudyRecord) -> Any:
+    return plot_curves(curves_info(record))
+
+
+def traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
+
+
+def test_lines_are_told_apart_by_gaps_and_the_front_is_clear() -> None:
+    pruned, dominated, front = traces(draw(example_record(ROWS[:4])), "clean+fma (")[:3]
+    assert list(front.x) == [1, 2, 3, 3]
+    assert np.isnan(front.y).tolist() == [False, False, False, True]
+    assert list(front.customdata) == [0, 0, 0, 0]
+    assert list(dominated.customdata) == [1, 1, 1, 1, 2, 2]
+    assert np.isnan(dominated.y).tolist() == [False, False, False, True, False, True]
+    assert front.line.color == dominated.line.color == terms_style("clean+fma").color
+    assert dominated.opacity < front.opacity == 1
+    assert (pruned.line.dash, pruned.customdata[0]) == ("dot", 3)
+    assert [trace.showlegend for trace in (pruned, dominated, front)] == [False, False, True]
+
+
+def test_rungs_have_a_panel_and_stops_a_mark() -> None:
+    record = example_record(ROWS, search={"pruner": {"metric": "val_robust_accuracy"}})
+    figure = draw(record)
+    assert figure.layout.yaxis2.title.text == "Robust accuracy"
+    assert figure.layout.yaxis2.tickformat == ".3~%"
+    ended, stopped = traces(figure, "Pruned")
+    assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 3.0, "y")
+    assert (stopped.x[0], stopped.customdata[0], stopped.yaxis) == (1, 3, "y2")
+    assert {shape.x0 for shape in figure.layout.shapes} == {1}
+    assert [ended.showlegend, stopped.showlegend] == [True, False]
+    assert "yaxis2" not in draw(example_record(ROWS[:2])).layout
+
+
+def test_a_wide_range_is_logarithmic() -> None:
+    figure = draw(example_record(ROWS))
+    assert figure.layout.yaxis.type == "log"
+    assert {0.3, 1, 3, 10, 30} <= set(np.round(figure.layout.yaxis.tickvals, 9))
+    assert draw(example_record(ROWS[:2])).layout.yaxis.type is None
+
+
+def test_what_is_left_out_is_said() -> None:
+    figure = draw(usual_record(700))
+    assert "500 of 700 trials drawn" in figure.layout.title.subtitle.text
+    assert "each loss has its own terms" in figure.layout.title.subtitle.text
+    assert len(figure.to_json()) < 200_000
+
+
+def test_cells_of_an_ablation_have_colours_and_their_names_as_written() -> None:
+    names = [f"<i>arm</i> {at}" for at in range(10)]
+    rows = [replace(row, cell=names[row.number], pair=0) for row in usual_record(10).rows]
+    record = replace(usual_record(10), rows=tuple(rows), design={"cells": names})
+    figure = draw(record)
+    first, ninth = traces(figure, "&lt;i&gt;arm&lt;/i&gt; 0")[0], traces(figure, "&lt;i")[8]
+    assert first.meta[0].startswith("&lt;i&gt;arm&lt;/i&gt; 0, ")
+    looks = {(trace.line.color, trace.line.dash) for trace in traces(figure, "&lt;i")}
+    assert len(looks) >= 10
+    assert ninth.line.color
+    assert "single seed" not in figure.layout.title.subtitle.text

@@ -1,0 +1,152 @@
+"""Several fronts in one plane, the knee, what was confirmed, and very many trials."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from example_ablations import NOTHING, estimate, example_ablation, example_arm
+from example_records import example_record, example_row
+from example_sources import sloped_scores, usual_record, usual_rows
+
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.analysis.pareto import pareto_info
+from ablate.report.figures.pareto import FIGURE, plot_pareto
+from ablate.report.figures.parts.studies import several_title, study_labels
+from ablate.report.source import StudySource
+
+ROWS = [
+    example_row(0, (0.94, 0.70)),
+    example_row(1, (0.93, 0.79)),
+    example_row(2, (0.90, 0.80)),
+    example_row(3, (0.89, 0.65)),
+]
+CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
+
+
+def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
+    """Of trials: number, estimates of clean and robust accuracy on validation."""
+    info = example_ablation(
+        arms=tuple(
+            example_arm(f"trial {number}", {CLEAN: clean, ROBUST: robust})
+            for number, clean, robust in arms
+        )
+    )
+    points = [ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, 0.5) for arm in arms]
+    return ConfirmInfo(test=info, validation=info, points=tuple(points), objectives=())
+
+
+def draw(*sources: StudySource) -> Any:
+    return FIGURE.draw(FIGURE.info(sources))
+
+
+def traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
+
+
+def facts(figure: Any) -> list[str]:
+    return str(figure.layout.title.subtitle.text).replace("<br>", " · ").split(" · ")
+
+
+def test_a_ring_is_round_the_knee() -> None:
+    figure = plot_pareto(pareto_info(example_record(ROWS)))
+    (ring,) = traces(figure, "Knee (trial 1)")
+    assert (ring.x[0], ring.y[0], ring.customdata[0]) == (0.93, 0.79, 1)
+    assert traces(plot_pareto(pareto_info(example_record(ROWS[:2]))), "Knee") == []
+
+
+def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
+    source = StudySource(
+        example_record(ROWS),
+        confirmation=confirmed(
+            (0, estimate(0.95, 0.01), estimate(0.65, 0.02)),
+            (1, estimate(0.92, None), estimate(0.75, None)),
+            (2, NOTHING, NOTHING),
+        ),
+    )
+    figure = draw(source)
+    (crosses,) = traces(figure, "Confirmed mean")
+    assert (list(crosses.x), list(crosses.y)) == ([0.95, 0.92], [0.65, 0.75])
+    assert list(crosses.customdata) == [0, 1]
+    assert crosses.error_x.array == pytest.approx((0.01, 0.0))
+    assert crosses.error_y.arrayminus == pytest.approx((0.02, 0.0))
+    joined = figure.data[list(figure.data).index(crosses) - 1]
+    assert list(joined.x) == [0.94, 0.95, None, 0.93, 0.92, None]
+    assert list(joined.y) == [0.70, 0.65, None, 0.79, 0.75, None]
+    first, second = crosses.hovertext
+    assert "Clean accuracy: <b>95.0</b> (+0.0 against the baseline), 94.0 to 96.0" in first
+    assert second.endswith("(+15.0 against the baseline)")
+    assert facts(figure)[-1] == (
+        "crosses: mean of 1 to 8 fresh seeds, 95 % t interval, joined to the selected value"
+    )
+
+
+def test_several_studies_have_their_own_look_and_steps() -> None:
+    other = example_record([example_row(0, (0.92, 0.78))], name="other <b>")
+    figure = draw(StudySource(example_record(ROWS)), StudySource(other))
+    (one,) = [trace for trace in traces(figure, "example (4)") if trace.showlegend]
+    (two,) = traces(figure, "other &lt;b&gt; (1)")
+    assert one.marker.color != two.marker.color
+    assert one.marker.symbol != two.marker.symbol
+    assert one.hoverinfo == "text+name"
+    steps = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [step.line.color for step in steps] == [one.marker.color, two.marker.color]
+    assert steps[0].line.dash != steps[1].line.dash
+    assert steps[1].x[1] == 0.92
+    assert len(traces(figure, "Baseline")) == 1
+    assert figure.layout.title.text == "<b>Pareto fronts of example and other &lt;b&gt;</b>"
+    assert figure.layout.meta["study"] == ["example", "other <b>"]
+    assert facts(figure)[0] == "5 of 32 trials complete"
+
+
+def test_baselines_that_differ_are_not_drawn() -> None:
+    other = replace(example_record(ROWS), references={"baseline": sloped_scores(0.9, 0.5)})
+    figure = draw(StudySource(example_record(ROWS)), StudySource(other))
+    assert traces(figure, "Baseline") == []
+    # Which the other has not scored.
+    assert len(traces(figure, "Plain finetune")) == 1
+    assert len(figure.layout.shapes) == 0
+    assert "baselines differ: not drawn" in facts(figure)
+    unscored = replace(other, references={})
+    figure = draw(StudySource(unscored), StudySource(example_record(ROWS)))
+    assert len(traces(figure, "Baseline")) == 1
+    assert "baselines differ: not drawn" not in facts(figure)
+
+
+def test_labels_fit_and_differ() -> None:
+    long = "a search whose name is rather longer than a legend"
+    assert study_labels(["a", "b", "a", long]) == [
+        "a [1]", "b", "a [2]", "a search whose …r than a legend",
+    ]  # fmt: skip
+    assert several_title("Fronts", ["a", "b", "c"]) == "Fronts of a, b and c"
+    assert several_title("Fronts", ["a"] * 4) == "Fronts of 4 studies"
+
+
+def test_ten_thousand_trials_are_light() -> None:
+    few = [(row, *row.values) for row in usual_rows(250) if row.values]
+    rows = [
+        replace(row, number=row.number + 250 * copy, values=(clean, robust - copy / 1000))
+        for copy in range(50)
+        for row, clean, robust in few
+    ]
+    info = pareto_info(replace(usual_record(1), rows=tuple(rows), trials=len(rows)))
+    assert len(info.points) == 10_000
+    plot_pareto(info)
+    start = time.process_time()
+    figure = plot_pareto(info)
+    assert time.process_time() - start < 0.5
+    assert len(figure.to_json()) < 500_000
+    dominated = [trace for trace in figure.data if trace.type == "scattergl"]
+    assert sum(len(trace.x) for trace in dominated) == 10_000 - len(info.front)
+    by_number = {point.number: point.values for point in info.points}
+    of_some = dominated[0]
+    assert by_number[int(of_some.customdata[7])] == pytest.approx(
+        (of_some.x[7], of_some.y[7]), abs=1e-6
+    )
+    assert of_some.x.dtype == np.float32
+    # The front keeps every parameter at hand.
+    (told,) = {len(trace.hovertext) == len(trace.x) for trace in figure.data if trace.hovertext}
+    assert told

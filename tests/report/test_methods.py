@@ -1,0 +1,145 @@
+"""What the page says of how a study was made, and where its numbers come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from example_ablations import example_ablation
+from example_records import BEGAN, example_record, example_row
+from example_sources import ablation_source, usual_record
+
+from ablate.analysis.accounting import study_account
+from ablate.analysis.pareto import pareto_info
+from ablate.ledger.record import Drive, StudyRecord, TestOpened
+from ablate.report.methods import methods
+from ablate.report.origin import origin_facts
+from ablate.report.source import StudySource
+
+NOW = BEGAN.timestamp() + 600
+
+
+def text(record: StudyRecord) -> str:
+    found = methods(StudySource(record), pareto_info(record))
+    return "\n".join(found.paragraphs)
+
+
+def facts(record: StudyRecord) -> dict[str, str]:
+    return {fact.name: fact.text for fact in origin_facts(record, study_account(record, NOW))}
+
+
+def test_a_search_is_described_by_its_settings() -> None:
+    said = text(
+        example_record(
+            [example_row(0, (0.9, 0.7))],
+            finetune={"budget": {"images": 24000}, "batch_size": 128},
+            augment={"method": "composed"},
+            search={"sampler": "nsga2", "seed": 3, "pruner": {"metric": "val_robust_accuracy"}},
+            space={
+                "finetune.learning_rate": {"float": [0.001, 0.1]},
+                "block": {"when": {}, "parameters": {"augment.strength": {"float": [0.2, 1.0]}}},
+            },
+        )
+    )
+    assert "A resnet8 was trained on digits for 10 epochs" in said
+    assert "for 24,000 images through the network (SGD, batches of 128, cosine schedule)" in said
+    assert "several distortion types in turn on one image" in said
+    assert "(augment.strength searched)" in said
+    assert "by NSGA-II [4] (seed 3) in 16 trials for clean accuracy and robust accuracy" in said
+    assert "asynchronous successive halving [6] (first rung at epoch 1, reduction factor 3)" in said
+    assert "Hypervolumes [7] refer to the point (85.0, 60.0)." in said
+
+
+def test_every_reference_is_cited_and_in_order() -> None:
+    record = usual_record(4)
+    found = methods(StudySource(record), pareto_info(record))
+    said = "\n".join(found.paragraphs)
+    places = [said.index(f"[{at}]") for at in range(1, len(found.references) + 1)]
+    assert places == sorted(places)
+    assert len(set(found.references)) == len(found.references)
+    assert f"[{len(found.references) + 1}]" not in said
+
+
+def test_only_the_benchmark_is_cited_as_the_benchmark() -> None:
+    row = [example_row(0, (0.9, 0.7))]
+    assert "Hendrycks and Dietterich" not in " ".join(
+        methods(StudySource(example_record(row)), pareto_info(example_record(row))).references
+    )
+    other = example_record(row, robustness={"suite": "cifar10c"})
+    assert "Hendrycks and Dietterich" in " ".join(
+        methods(StudySource(other), pareto_info(other)).references
+    )
+
+
+def test_other_budgets_checkpoints_and_loops() -> None:
+    def of(**settings: Any) -> str:
+        return text(example_record([example_row(0, (0.9, 0.7))], **settings))
+
+    assert "for 4 epochs" in of()
+    assert "for 30 seconds" in of(finetune={"budget": {"seconds": 30}})
+    assert "for 2e+12 floating point operations" in of(finetune={"budget": {"flops": 2e12}})
+    assert "A pretrained resnet8 was finetuned on digits" in of(
+        baseline={"checkpoint": "w.pt", "saw_validation": False}
+    )
+    own = of(
+        trainable="loops:train",
+        objectives=[("loss", "minimize"), ("speed", "maximize")],
+        reference_point=None,
+        references={},
+    )
+    assert own.startswith("Each run called the function loops:train.")
+    assert "for loss (less is better) and speed at once" in own
+    assert "resnet" not in own
+
+
+def test_an_ablation_says_how_it_is_tested() -> None:
+    source = ablation_source(example_ablation())
+    assert source.ablation is not None
+    found = methods(source, source.ablation)
+    said = found.paragraphs[-1]
+    assert "(design: arms) ran 4 configurations over 8 seeds" in said
+    assert "2 contrasts were declared before the runs and are adjusted by Holm" in said
+    assert "Optuna" not in " ".join(found.paragraphs)
+
+
+def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
+    drive = Drive(
+        BEGAN.timestamp(),
+        "node0",
+        1,
+        BEGAN.timestamp() + 120,
+        "finished",
+        provenance={
+            "python": "3.11.7",
+            "platform": "Linux",
+            "packages": {"torch": "2.6.0", "optuna": "5.0.0"},
+            "git": {"commit": "abc", "dirty": True},
+        },
+    )
+    record = usual_record(10, drives=[drive])
+    opened = TestOpened(BEGAN.timestamp() + 60, "confirm 2 trials", "example~confirm")
+    found = facts(replace(record, test_opened=(opened,), parent="other"))
+    assert found["Code"] == "commit abc, with uncommitted changes"
+    assert found["Versions"] == "python 3.11.7, torch 2.6.0, optuna 5.0.0"
+    assert found["Begun"] == "2026-03-01 12:00 UTC"
+    assert found["Last driven"] == "until 2026-03-01 12:02 UTC (finished)"
+    assert found["Rows"] == "8 complete, 1 pruned, 1 fail, of 10"
+    assert found["Seeds"] == "search 0; split 0; corrupted sets 0; training 0"
+    assert found["Part of"] == "other"
+    assert "hosts node0, node1" in found["Hardware"]
+    assert found["Chosen on"] == "the validation images"
+    assert found["Test images opened"] == "2026-03-01 12:01 UTC: confirm 2 trials"
+
+
+def test_provenance_of_a_study_that_was_hardly_begun() -> None:
+    found = facts(example_record())
+    assert found["Rows"] == "none, of 16"
+    assert found["Code"] == "in no Git repository"
+    assert found["Test images opened"] == "never"
+    assert "Last driven" not in found
+    checkpoint = example_record(baseline={"checkpoint": "w.pt", "saw_validation": True})
+    assert facts(checkpoint)["Baseline trained on"] == (
+        "a checkpoint from outside; it saw the validation images"
+    )
+    own = example_record(trainable="loops:train", objectives=[("a", "minimize"), ("b", "minimize")])
+    assert "no split" in facts(own)["Data"]

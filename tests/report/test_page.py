@@ -1,0 +1,305 @@
+"""The report's page: what is in it, and what it does in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_ablations import example_ablation
+from example_records import BEGAN
+from example_sources import ablation_source, searches, usual_record
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from ablate.report.figures import FIGURES
+from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
+from ablate.report.page.page import report_page
+from ablate.report.source import StudySource
+from ablate.report.write import write_text
+
+NOW = BEGAN.timestamp() + 600
+NAME = "<script>alert(1)"
+DOT = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDw"
+    "ADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+GALLERY = Gallery("seen", "Images", "As they are.", (Picture(DOT, "one <b>pixel</b>", 60, 60),))
+
+
+def content_of(source: StudySource, **changes: Any) -> ReportContent:
+    return report_content(source, reference="runs/example", now=NOW, **changes)
+
+
+@pytest.fixture(scope="module")
+def usual() -> ReportContent:
+    record = usual_record(30, name=NAME, question="Does </script><b>it</b> & 'that' help?")
+    return content_of(StudySource(record), galleries=[GALLERY])
+
+
+def test_every_figure_has_its_section() -> None:
+    named = [name for _, _, names in SECTIONS for name in names]
+    assert sorted(named) == sorted(FIGURES)
+
+
+@pytest.mark.parametrize("case", ["empty", "all failed", "own loop", "three objectives"])
+def test_a_page_bears_any_search(case: str) -> None:
+    page = report_page(content_of(searches()[case]))
+    assert page.startswith("<!doctype html>")
+    assert page.count("plotly.js v") >= 1
+    assert page.rstrip().endswith("</html>")
+
+
+def test_plotly_is_in_it_once_and_every_script_ends_where_it_should(usual: ReportContent) -> None:
+    page = report_page(usual)
+    assert len(re.findall(r"\* plotly\.js v\d", page)) == 1
+    assert "<script>alert" not in page
+    assert "</script><b>" not in page
+    assert page.count("<script") == page.count("</script>")
+
+
+def test_a_password_of_the_storage_is_nowhere() -> None:
+    record = usual_record(2, storage="postgresql+psycopg://me:SECRET@host/db")
+    page = report_page(content_of(StudySource(record)))
+    assert "SECRET" not in page
+    assert "search:" in page, "the other settings are there"
+
+
+def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
+    table = usual.trials.to_json()
+    keys = [column["key"] for column in table["columns"]]
+    assert keys[:5] == [
+        "number", "state", "val_clean_accuracy", "val_robust_accuracy", "param.loss.terms",
+    ]  # fmt: skip
+    assert len(table["values"]) == len(keys)
+    assert table["values"][0] == list(range(30))
+    robust = table["values"][3]
+    assert robust[3] is None
+    assert 50 < robust[0] < 90, "percent"
+    assert set(table["exportable"]) == {at for at in range(30) if at % 10 not in (3, 7)}
+    assert set(table["front"]) <= set(table["exportable"])
+    json.dumps(table, allow_nan=False)
+
+
+def test_an_ablation_has_runs_and_no_front() -> None:
+    content = content_of(ablation_source(example_ablation()))
+    assert content.trials.front == ()
+    assert content.sections[0].anchor == "ablation"
+    assert len(content.sections[0].tables) == 2
+    assert content.answers[1].startswith("FMA - plain: +16.3 points")
+
+
+def test_a_confirmation_stands_after_the_trade_off() -> None:
+    confirmed = ablation_source(example_ablation(split="test"))
+    content = content_of(StudySource(usual_record(12)), confirmation=confirmed)
+    assert [section.anchor for section in content.sections][:2] == ["trade-off", "confirmed"]
+    anchors = [figure.anchor for figure in content.figures]
+    assert len(anchors) == len(set(anchors))
+
+
+def test_the_export_line_can_be_pasted(usual: ReportContent) -> None:
+    assert usual.export == (
+        "ablate export runs/example --trial {trial} -o script-alert-1-{trial}.safetensors"
+    )
+
+
+# -- in Chromium ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def file(usual: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_text(report_page(usual), path)
+    return path
+
+
+class Looked:
+    """A page that is open, and everything it said or asked for."""
+
+    def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(**options)
+        self.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page: Page = self.context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("#rows tbody tr")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.said.append(message.text)
+
+    def draw_all(self) -> int:
+        """Scroll to every figure; how many were drawn."""
+        plots = self.page.locator(".plot")
+        for at in range(plots.count()):
+            plots.nth(at).evaluate("element => element.scrollIntoView()")
+            plots.nth(at).locator(".main-svg").first.wait_for(state="attached")
+        return plots.count()
+
+
+@pytest.fixture(scope="module")
+def looked(browser: Browser, file: Path) -> Iterator[Looked]:
+    found = Looked(browser, file, viewport={"width": 1280, "height": 900})
+    yield found
+    found.context.close()
+
+
+@pytest.mark.browser
+def test_all_figures_are_drawn_without_a_word_or_a_request(
+    looked: Looked, usual: ReportContent
+) -> None:
+    assert looked.draw_all() == len(usual.figures) > 10
+    outside = [url for url in looked.asked if not url.startswith(("file:", "data:", "blob:"))]
+    assert outside == []
+    assert looked.said == []
+    assert looked.page.locator("h1").inner_text() == "Does </script><b>it</b> & 'that' help?"
+    assert looked.page.locator("img[alt='one <b>pixel</b>']").count() == 1
+
+
+@pytest.mark.browser
+def test_a_click_in_one_figure_marks_the_trial_in_the_others(looked: Looked) -> None:
+    looked.draw_all()
+    page = looked.page
+    page.locator("#figure-pareto .plot").evaluate("element => element.scrollIntoView()")
+    # A mark of plotly's is under layers that catch the mouse: the place on the screen is clicked.
+    place = page.evaluate(
+        """() => {
+            const plot = document.querySelector('[data-figure=pareto]');
+            const at = plot.data.findIndex(
+                (trace) => trace.customdata && trace.marker?.opacity === 1);
+            const trace = plot._fullData[at], axes = plot._fullLayout;
+            const box = plot.getBoundingClientRect();
+            return {
+                x: box.left + axes._size.l + axes.xaxis.d2p(trace.x[0]),
+                y: box.top + axes._size.t + axes.yaxis.d2p(trace.y[0]),
+                number: Number(trace.customdata[0]),
+            };
+        }"""
+    )
+    page.mouse.click(place["x"], place["y"])
+    title = page.locator("#trial-title")
+    title.wait_for()
+    assert title.inner_text() == f"Trial {place['number']}, on the front"
+    marked = page.evaluate(
+        "() => [...drawn].filter(([, entry]) => entry.marks > 0).map(([name]) => name)"
+    )
+    assert {"pareto", "slice", "parallel", "curves"} <= set(marked)
+    assert page.locator("#rows tr[aria-current=true] button").inner_text() == str(place["number"])
+    page.locator("#trial-copy").click()
+    page.wait_for_function("document.getElementById('said').textContent.includes('copied')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith(f"ablate export runs/example --trial {place['number']} -o ")
+    page.keyboard.press("Escape")
+    assert page.locator("#trial").is_hidden()
+    assert page.evaluate("() => [...drawn.values()].every((entry) => entry.marks === 0)")
+    assert looked.said == []
+
+
+@pytest.mark.browser
+def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
+    page = looked.page
+    numbers = (
+        "() => [...document.querySelectorAll('#rows tbody button')].map((b) => +b.textContent)"
+    )
+    page.locator("#rows thead button", has_text="Robust accuracy (%)").first.click()
+    best = page.evaluate(numbers)
+    robust = dict(zip(*[page.evaluate(f"trials.values[{at}]") for at in (0, 3)], strict=True))
+    scored = [robust[number] for number in best if robust[number] is not None]
+    assert scored == sorted(scored, reverse=True)
+    assert robust[best[-1]] is None, "a row without a value comes last"
+    page.fill("#filter", "state = complete, strength > 0.5, stage3")
+    found = page.evaluate(numbers)
+    assert 0 < len(found) < 20
+    assert page.locator("#count").inner_text() == f"{len(found)} of 30 rows"
+    page.fill("#filter", "")
+    page.select_option("#state", "FAIL")
+    assert set(page.evaluate(numbers)) == {7, 17, 27}
+    page.select_option("#state", "")
+    page.check("#front")
+    assert set(page.evaluate(numbers)) == set(page.evaluate("trials.front"))
+    page.uncheck("#front")
+    page.locator("#rows tbody button").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#trial").is_visible()
+    page.keyboard.press("Escape")
+    table = page.locator("table.sortable").first
+    table.locator("thead button", has_text="Robust").click()
+    assert table.locator("th[aria-sort=descending]").count() == 1
+
+
+@pytest.mark.browser
+def test_everything_that_can_be_used_has_a_name(looked: Looked) -> None:
+    nameless = looked.page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select')]
+            .filter((one) => !one.closest('.plot'))
+            .filter((one) => !(one.textContent.trim() || one.getAttribute('aria-label')
+                || one.closest('label')))
+            .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+    images = looked.page.evaluate("() => [...document.images].filter((one) => !one.alt).length")
+    assert images == 0
+    looked.page.keyboard.press("Tab")
+    assert looked.page.locator("[role=img]:not([aria-label])").count() == 0
+
+
+@pytest.mark.browser
+def test_both_themes(looked: Looked) -> None:
+    page = looked.page
+
+    def papers() -> tuple[str, str]:
+        return page.evaluate(
+            """() => [getComputedStyle(document.body).backgroundColor,
+                document.querySelector('[data-figure=pareto]').layout.paper_bgcolor]"""
+        )
+
+    page.emulate_media(color_scheme="light")
+    assert tuple(papers()) == ("rgb(255, 255, 255)", "white")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "document.querySelector('[data-figure=pareto]').layout.paper_bgcolor === '#16191E'"
+    )
+    assert papers()[0] == "rgb(22, 25, 30)"
+    page.locator("#theme").click()
+    assert tuple(papers()) == ("rgb(255, 255, 255)", "white"), "a choice goes before the system's"
+    page.emulate_media(color_scheme="light")
+    assert looked.said == []
+
+
+@pytest.mark.browser
+def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file: Path) -> None:
+    phone = Looked(browser, file, viewport={"width": 375, "height": 720}, device_scale_factor=1)
+    try:
+        phone.draw_all()
+        wide = phone.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 375
+        plot = phone.page.locator("#figure-pareto .plot").bounding_box()
+        assert plot is not None
+        assert plot["width"] >= 300
+        assert phone.said == []
+    finally:
+        phone.context.close()
+
+
+@pytest.mark.browser
+def test_a_page_that_is_watched_loads_itself_again(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    begun = StudySource(usual_record(2, question="first"))
+    write_text(report_page(content_of(begun, reload_seconds=0.3)), file)
+    looked = Looked(browser, file)
+    try:
+        looked.page.locator("#rows tbody button").first.click()
+        ended = StudySource(usual_record(4, question="second"))
+        write_text(report_page(content_of(ended)), file)
+        looked.page.locator("h1", has_text="second").wait_for(timeout=10_000)
+        looked.page.wait_for_selector("#trial-title:has-text('Trial 0')")
+        assert looked.said == []
+    finally:
+        looked.context.close()

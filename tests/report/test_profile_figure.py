@@ -1,0 +1,167 @@
+"""The profile and the lines against severity: what is drawn where, by values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from example_records import example_record, example_row
+from example_sources import FAMILIES, searches, sloped_scores
+
+from ablate.analysis.profile import profile_info
+from ablate.analysis.severity import severity_info
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import StudyRecord
+from ablate.report.figures import find_figure
+from ablate.report.figures.figure import FigureOptions
+from ablate.report.figures.parts.profile_grid import ProfileGrid
+from ablate.report.figures.profile import plot_profile
+from ablate.report.figures.severity import plot_severity
+from ablate.report.style import DIVERGING, INK, terms_style
+
+NOISE = ("gaussian_noise", "impulse_noise")
+
+
+def record(*, terms: tuple[str, ...] = ("clean+fma", "clean+st"), **changes: Any) -> StudyRecord:
+    """Trial 0 gains ten points on every type, and was trained on noise; trial 1 gains five."""
+    rows = [
+        example_row(
+            number,
+            (0.93 + 0.01 * number, 0.70 - 0.05 * number),
+            scores=sloped_scores(
+                0.93 + 0.01 * number, 0.70 - 0.05 * number, seen=() if number else NOISE
+            ),
+            params={"loss.terms": term},
+        )
+        for number, term in enumerate(terms)
+    ]
+    references = {"baseline": sloped_scores(0.95, 0.60), "plain": sloped_scores(0.96, 0.61)}
+    return example_record(rows, **{"references": references, **changes})
+
+
+def cells(figure: Any) -> list[Any]:
+    return [trace for trace in figure.data if trace.type == "heatmap"]
+
+
+def texts(figure: Any) -> list[str]:
+    return [note.text for note in figure.layout.annotations]
+
+
+def test_the_baseline_shows_accuracies_and_the_others_differences() -> None:
+    figure = plot_profile(profile_info(record()))
+    baseline, plain, fma, st = cells(figure)[:2] + cells(figure)[:1:-1]
+    # The first row has the family's name, and nothing in it.
+    assert list(baseline.z[0]) == [None, None, None]
+    assert list(baseline.z[1]) == [0.0, 0.0, 0.0]
+    assert list(baseline.text[1]) == ["55.0", "50.0", "45.0"]
+    assert list(plain.z[1]) == pytest.approx([0.01, 0.01, 0.01])
+    assert list(fma.z[1]) == pytest.approx([0.1, 0.1, 0.1])
+    assert list(fma.text[1]) == ["+10.0", "+10.0", "+10.0"]
+    assert list(st.text[1]) == ["+5.0", "+5.0", "+5.0"]
+    assert fma.hovertext[1][2] == (
+        "<b>Trial 0</b><br>gaussian_noise, severity 5<br>"
+        "accuracy: <b>55.0</b> (+10.0 against the baseline)<br>trained on"
+    )
+    colours = figure.layout.coloraxis
+    assert (colours.cmin, colours.cmax) == pytest.approx((-0.1, 0.1))
+    assert [stop[1] for stop in colours.colorscale] == [color for _, color in DIVERGING]
+
+
+def test_a_panel_says_whose_it_is() -> None:
+    figure = plot_profile(profile_info(record()))
+    said = texts(figure)
+    assert said[:3] == ["<b>Baseline</b>", "accuracy", "clean 95.0"]
+    assert said[-3:] == ["<b>Trial 0</b>", "clean+fma", "clean 93.0 (-2.0)"]
+    marks = [trace for trace in figure.data if trace.type == "scatter"]
+    assert [mark.customdata for mark in marks] == [None, None, (1,), (0,)]
+    assert [mark.marker.color for mark in marks] == [
+        INK, INK, terms_style("clean+st").color, terms_style("clean+fma").color,
+    ]  # fmt: skip
+    types = [kind for kinds in FAMILIES.values() for kind in kinds]
+    assert [tick for tick in figure.layout.yaxis.ticktext if tick in types] == types
+
+
+def test_types_that_were_trained_on_are_framed() -> None:
+    figure = plot_profile(profile_info(record()))
+    (frame,) = figure.layout.shapes
+    noise = [row for row in ProfileGrid.of(4, FAMILIES, (1, 3, 5)).rows if row.kind in NOISE]
+    assert (frame.yref, frame.y0, frame.y1) == ("y4", noise[0].head, noise[1].foot)
+    assert "framed: types trained on" in figure.layout.title.subtitle.text
+    without = plot_profile(profile_info(record(), [1]))
+    assert without.layout.shapes == ()
+    assert "framed" not in without.layout.title.subtitle.text
+
+
+def test_numbers_lose_their_decimal_before_they_lose_their_cell() -> None:
+    figure = plot_profile(profile_info(record(terms=("clean+fma",) * 5)))
+    assert figure.layout.meta["image_pixels"][0] <= 1160
+    assert list(cells(figure)[-1].text[1]) == ["+10", "+10", "+10"]
+
+
+def test_more_panels_than_fit_stand_in_lines() -> None:
+    many = {"noise": [f"noise{number}" for number in range(19)]}
+    grid = ProfileGrid.of(8, many, (1, 2, 3, 4, 5))
+    assert (grid.lines, grid.columns) == (2, 4)
+    assert grid.width <= 1160
+    first, fifth = grid.axes(0), grid.axes(4)
+    assert first["xaxis"]["domain"] == fifth["xaxis5"]["domain"]
+    assert first["yaxis"]["domain"][0] > fifth["yaxis5"]["domain"][1]
+
+
+def test_references_alone_are_drawn_and_it_is_said() -> None:
+    figure = plot_profile(profile_info(record(terms=())))
+    assert len(cells(figure)) == 2
+    assert "no complete trial yet" in figure.layout.title.subtitle.text
+    empty = plot_profile(profile_info(record(terms=(), references={}, reference_point=None)))
+    assert texts(empty) == ["no complete trial yet"]
+
+
+def test_without_a_baseline_all_show_accuracies() -> None:
+    figure = plot_profile(profile_info(record(references={}, reference_point=None)))
+    assert list(cells(figure)[-1].text[1]) == ["65.0", "60.0", "55.0"]
+    assert figure.layout.coloraxis.showscale is False
+
+
+def test_lines_begin_at_the_clean_images() -> None:
+    figure = plot_severity(severity_info(record()))
+    assert texts(figure) == ["<b>noise</b>", "<b>blur</b>", "<b>photometric</b>"]
+    assert list(figure.layout.xaxis.ticktext) == ["clean", "1", "3", "5"]
+    trial = next(trace for trace in figure.data if trace.name == "Trial 0, clean+fma")
+    assert list(trial.x) == [0, 1, 3, 5]
+    assert list(trial.y) == pytest.approx([0.93, 0.65, 0.60, 0.55])
+    assert list(trial.customdata) == [0, 0, 0, 0]
+    assert trial.line.color == terms_style("clean+fma").color
+    assert trial.hovertext[1] == (
+        "<b>Trial 0</b>, clean+fma<br>noise, severity 1: <b>65.0</b> (+10.0 against the baseline)"
+    )
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert named == ["Baseline", "Plain finetune", "Trial 1, clean+st", "Trial 0, clean+fma"]
+    assert [trace.xaxis for trace in figure.data[::4]] == ["x", "x2", "x3"]
+
+
+def test_lines_of_the_same_terms_differ_in_their_dashes() -> None:
+    terms = ("clean+fma", "clean+st", "fma+clean")
+    figure = plot_severity(severity_info(record(terms=terms), [0, 1, 2]))
+    dashes = {trace.name: trace.line.dash for trace in figure.data[:5]}
+    assert dashes == {
+        "Baseline": "solid", "Plain finetune": "dot", "Trial 0, clean+fma": "solid",
+        "Trial 1, clean+st": "solid", "Trial 2, clean+fma": "dash",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["profile", "severity"])
+def test_which_trials_can_be_asked_for(name: str) -> None:
+    kind = find_figure(name)
+    usual = searches()["usual"]
+    frame = kind.info([usual], FigureOptions(trials=(4,))).frame()
+    assert set(frame["trial"].dropna()) == {4}
+
+
+@pytest.mark.parametrize("name", ["profile", "severity"])
+def test_a_loop_of_the_users_own_has_no_types(name: str) -> None:
+    with pytest.raises(NothingToDrawError) as error:
+        find_figure(name).info([searches()["own loop"]])
+    assert str(error.value) == (
+        f"study example: figure {name} needs accuracies by type of corruption, got a training "
+        "loop of the user's own. Draw pareto."
+    )

@@ -1,0 +1,153 @@
+"""The report's images, made of a study's own data and weights."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_sources import searches
+from PIL import Image
+
+import ablate
+from ablate.galleries import study_galleries
+from ablate.image_origin import Origin, find_origin
+from ablate.ledger.record import StudyRecord
+from ablate.picturing import example_images, suite_sheet, training_sheet
+from ablate.search.task import weights_file
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_study_in: Callable[..., Path],
+) -> tuple[Path, StudyRecord]:
+    """A search of seconds on digits with a trial that saw noise; its folder, and how it ended."""
+    folder = tmp_path_factory.mktemp("galleries")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ABLATE_CACHE", str(folder / "cache"))
+        file = write_study_in(
+            folder,
+            "looked",
+            dataset={"name": "digits", "image_size": 16, "validation": {"fraction": 0.2}},
+            baseline={"epochs": 2, "batch_size": 32},
+            space={"augment.strength": {"float": [0.5, 1.0]}},
+            loss={"terms": "clean+da"},
+            augment={"families": ["noise"]},
+            search={"trials": 1, "sampler": "random"},
+            finetune={"budget": {"epochs": 1}, "batch_size": 64},
+        )
+        return folder, ablate.launch(file, executor="inline")
+
+
+@pytest.fixture
+def origin(made: tuple[Path, StudyRecord], monkeypatch: pytest.MonkeyPatch) -> Origin:
+    folder, record = made
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ABLATE_CACHE", str(folder / "cache"))
+    return find_origin("runs/looked", record)
+
+
+def test_examples_are_what_the_two_networks_say(origin: Origin) -> None:
+    found, reason = example_images(origin, count=3)
+    assert found is not None, reason
+    assert reason == ""
+    assert found.loss_terms == "clean+da"
+    assert len(found.gained) <= 3
+    assert len(found.lost) <= 3
+    assert found.gained, "noise was trained on, and a baseline of two epochs has not seen it"
+    for one in found.gained:
+        assert one.by_trial == one.label != one.by_baseline
+    for one in found.lost:
+        assert one.by_baseline == one.label != one.by_trial
+    for one in (*found.gained, *found.lost):
+        assert one.clean.shape == one.distorted.shape == (16, 16, 3)
+        assert one.clean.dtype == np.uint8
+        assert (one.clean != one.distorted).any()
+        assert one.severity == 3
+    again, _ = example_images(origin, count=3)
+    assert again is not None
+    assert [one.kind for one in again.gained] == [one.kind for one in found.gained]
+
+
+def test_the_scored_suite_is_a_sheet(origin: Origin) -> None:
+    info, reason = suite_sheet(origin)
+    assert info is not None, reason
+    assert info.severities == (3,)
+    assert [row.name for row in info.rows][:2] == ["gaussian_noise", "impulse_noise"]
+
+
+def test_a_training_is_shown_at_its_own_strengths(origin: Origin) -> None:
+    info, reason = training_sheet(origin, 0)
+    assert info is not None, reason
+    assert [row.name for row in info.rows] == ["gaussian_noise", "impulse_noise"]
+    strength = origin.record.rows[0].params["augment.strength"]
+    assert info.rows[0].parameters[2] == f"strength {strength:.2g}"
+    weak, _, strong = (np.abs(tile.astype(int) - info.original) for tile in info.rows[0].tiles)
+    assert strong.mean() > weak.mean() > 0
+
+
+def test_galleries_are_pictures_with_words(origin: Origin) -> None:
+    galleries = study_galleries("runs/looked", origin.record, count=2)
+    assert [gallery.anchor for gallery in galleries] == ["scored", "trained", "gained", "lost"]
+    for gallery in galleries:
+        assert gallery.pictures or gallery.note == "None was found."
+        for picture in gallery.pictures:
+            head, _, content = picture.uri.partition(",")
+            assert head == "data:image/png;base64"
+            image = Image.open(io.BytesIO(base64.b64decode(content)))
+            assert image.width in (picture.width, 2 * picture.width)
+    cards = [picture for gallery in galleries[2:] for picture in gallery.pictures]
+    assert cards
+    assert all("severity 3; is " in card.alt for card in cards)
+
+
+def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> None:
+    elsewhere = replace(origin, folder=tmp_path)
+    assert example_images(elsewhere) == (
+        None, f"no complete trial has its weights in {tmp_path / 'weights'}",
+    )  # fmt: skip
+    assert example_images(elsewhere, trial=1)[1].startswith("trial 1 has not its weights in ")
+    assert training_sheet(elsewhere)[0] is not None, "its parameters are enough"
+
+
+def test_a_cache_that_is_gone_is_a_reason(origin: Origin, tmp_path: Path) -> None:
+    found, reason = example_images(replace(origin, cache=tmp_path))
+    assert (found, reason) == (None, f"the baseline's weights are no longer in {tmp_path}")
+    assert list(tmp_path.iterdir()) == [], "nothing is made anew"
+
+
+def test_data_that_are_gone_are_a_reason(origin: Origin) -> None:
+    other = {"name": "image_folder", "path": "nowhere"}
+    dataset = origin.record.study.dataset.model_copy(update=other)
+    study = origin.record.study.model_copy(update={"dataset": dataset})
+    elsewhere = replace(origin, record=replace(origin.record, study=study))
+    for make in (example_images, suite_sheet, training_sheet):
+        found, reason = make(elsewhere)
+        assert found is None
+        assert "nowhere" in reason
+        assert "\n" not in reason
+
+
+def test_weights_of_another_network_are_a_reason(origin: Origin, tmp_path: Path) -> None:
+    shutil.copytree(origin.folder / "weights", tmp_path / "weights")
+    model = origin.record.study.model.model_copy(update={"name": "resnet20"})
+    study = origin.record.study.model_copy(update={"model": model})
+    record = replace(origin.record, study=study)
+    found, reason = example_images(replace(origin, record=record, folder=tmp_path))
+    assert found is None
+    assert "must hold the weights of resnet20, got others" in reason
+    weights_file(tmp_path, 0).write_bytes(b"no weights")
+    found, reason = example_images(replace(origin, folder=tmp_path))
+    assert found is None
+    assert "must hold the weights of resnet8, got others" in reason
+
+
+def test_a_loop_of_the_users_own_has_no_images() -> None:
+    assert study_galleries("anything", searches()["own loop"].record) == ()

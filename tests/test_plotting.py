@@ -1,0 +1,208 @@
+"""`ablate plot` and `ablate report` as they are typed, on a study that was really run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import ablate
+from ablate.cli import main
+from ablate.errors import StudyNotFoundError
+from ablate.report.figures import FIGURES
+from ablate.reporting import is_ended, watch_report
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, write_study_in: Callable[..., Path]
+) -> Iterator[Path]:
+    """Where a study of four trials has been run."""
+    work = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        ablate.launch(write_study_in(work, "drawn"), executor="inline")
+        ablate.launch(write_study_in(work, "again", search={"trials": 2}), executor="inline")
+        yield work
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: str | Path) -> Result:
+        return CliRunner().invoke(main, [str(part) for part in arguments])
+
+    return call
+
+
+def said(result: Result) -> str:
+    """What a user reads of a refusal: one line, and exit code 2."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.strip().splitlines()
+    return line
+
+
+def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
+    run: Callable[..., Result], folder: Path
+) -> None:
+    result = run("plot", "runs/drawn", "--figure", "hypervolume")
+    assert result.output.split() == [str(folder / "runs" / "drawn" / "hypervolume.html")]
+    result = run("plot", "runs/drawn", "-o", "front.html", "--theme", "dark", "--data")
+    assert result.output.split() == ["front.html", "front.csv"]
+    assert '"paper_bgcolor":"#16191E"' in (folder / "front.html").read_text()
+    table = pd.read_csv(folder / "front.csv")
+    frame = ablate.load_trials("runs/drawn")
+    assert list(table["val_clean_accuracy"]) == list(frame["val_clean_accuracy"])
+
+
+def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) -> None:
+    (folder / "all").mkdir()
+    result = run("plot", "runs/drawn", "--figure", "all", "-o", "all")
+    assert result.exit_code == 0, result.output
+    names = [Path(line).stem for line in result.output.split()]
+    assert {"pareto", "profile", "curves", "timeline"} <= set(names)
+    assert names == [name for name in FIGURES if name in names]
+    assert "effects" not in names, "a search has none"
+    assert all((folder / "all" / f"{name}.html").stat().st_size > 1_000_000 for name in names)
+
+
+@pytest.mark.browser
+def test_images_of_several_figures(
+    run: Callable[..., Result], folder: Path, chromium_path: str
+) -> None:
+    (folder / "images").mkdir()
+    result = run(
+        *("plot", "runs/drawn", "--figure", "pareto,timeline", "-o", "images", "--format", "png")
+    )
+    assert result.exit_code == 0, result.output
+    for name in ("pareto", "timeline"):
+        assert (folder / "images" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_studies_in_one_figure(run: Callable[..., Result], folder: Path) -> None:
+    result = run("plot", "runs/drawn", "runs/again", "-o", "both.html", "--data")
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(folder / "both.csv")["study"]) == {"drawn", "again"}
+    line = said(run("plot", "runs/drawn", "runs/again", "--figure", "timeline"))
+    assert line == "ablate: --figure timeline: takes one study, got 2. Draw one at a time."
+    assert len(ablate.plot("pareto", "runs/drawn", "runs/again").data) > 4
+
+
+def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    line = said(run("plot", "runs/drawn", "--figure", "nothing"))
+    assert line.startswith("ablate: --figure: must be one of pareto, hypervolume, ")
+    line = said(run("plot", "runs/drawn", "--figure", "effects"))
+    assert "figure effects is of an ablation, got a search" in line
+    line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "nowhere"))
+    assert line.startswith("ablate: nowhere: the folder must exist, where several figures are")
+    line = said(run("plot", "runs/drawn", "-o", "front.html", "--format", "png"))
+    assert "Its ending says it." in line
+    line = said(run("plot", "runs/drawn", "-o", "front.jpg"))
+    assert "must end with .html, .png, .svg, .pdf, got .jpg" in line
+    line = said(run("plot", "runs/drawn", "--trials", "1"))
+    assert line == "ablate: --trials: is no option of --figure pareto. Leave it out."
+    line = said(run("plot", "runs/drawn", "--figure", "profile", "--trials", "99"))
+    assert line.startswith("ablate: --trials: ")
+    assert "99" in line
+    line = said(run("report", "runs/drawn", "-o", "nowhere/report.html"))
+    assert "the folder must exist, got nowhere" in line
+    assert said(run("report", "runs/none")).startswith("ablate: runs/none: must be a study file")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[..., Result]) -> None:
+    arguments = ["report", "runs/drawn", "-o", "plain.html", "--no-images"]
+    code = (
+        "import sys, ablate.cli\n"
+        f"try: ablate.cli.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=folder)
+    page = (folder / "plain.html").read_text()
+    assert "ablate export runs/drawn --trial {trial}" in page
+
+
+def test_a_report_has_images_where_data_and_weights_are(
+    folder: Path, run: Callable[..., Result]
+) -> None:
+    result = run("report", "runs/drawn")
+    assert result.output.split() == [str(folder / "runs" / "drawn" / "report.html")]
+    page = (folder / "runs" / "drawn" / "report.html").read_text()
+    assert page.count('<img src="data:image/') >= 1
+    ablate.write_report("runs/drawn", folder / "two.html", with_images=False)
+    assert '<img src="data:image/' not in (folder / "two.html").read_text()
+
+
+LOOP = """
+import time
+
+def train(context):
+    for epoch in range(context.start_epoch + 1, context.epochs + 1):
+        time.sleep(0.2)
+        context.report(epoch, {"loss": context.params["x"] / epoch, "speed": 1.0 + epoch})
+"""
+
+
+def test_a_report_is_rewritten_as_the_study_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loops.py").write_text(LOOP)
+    (tmp_path / "watched.yaml").write_text(
+        """
+version: 1
+name: watched
+trainable: loops:train
+finetune: {budget: {epochs: 2}}
+space: {x: {float: [0.0, 1.0]}}
+objectives: [{metric: loss, direction: minimize}, {metric: speed}]
+search: {trials: 6, sampler: random}
+"""
+    )
+    launched = subprocess.Popen(
+        [sys.executable, "-m", "ablate", "launch", "watched.yaml", "--executor", "inline"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        states: list[str] = []
+        reloads: list[bool] = []
+        output = tmp_path / "report.html"
+
+        def written(state: str) -> None:
+            states.append(state)
+            page = output.read_text()
+            (settings,) = (line for line in page.splitlines() if 'id="settings">' in line)
+            data = settings.partition(">")[2].partition("</script>")[0]
+            reloads.append(json.loads(data)["reloadSeconds"] > 0)
+
+        watch = threading.Thread(
+            target=_watch_once_there, args=(tmp_path / "watched.yaml", output, written)
+        )
+        watch.start()
+        watch.join(60)
+        assert not watch.is_alive()
+        assert states[-1] == "finished"
+        assert reloads[-1] is False
+        assert any(reloads), "while it runs the page loads itself again"
+        assert is_ended(ablate.read("runs/watched"))
+    finally:
+        launched.kill()
+        launched.wait()
+
+
+def _watch_once_there(study: Path, output: Path, written: Callable[[str], None]) -> None:
+    while True:
+        try:
+            watch_report(study, output, every_seconds=0.3, written=written)
+            return
+        except StudyNotFoundError:
+            continue
