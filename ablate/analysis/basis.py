@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from ablate.analysis.marks import result_marks
 from ablate.analysis.metrics import metric_split
@@ -48,7 +49,8 @@ def study_basis(record: StudyRecord) -> Basis:
     """The basis of a study's numbers, at the moment at which its record was read."""
     study = record.study
     own_loop = study.trainable is not None
-    scored = [*record.references.values(), *(row.scores for row in record.complete)]
+    complete = record.complete
+    scored = chain(record.references.values(), (row.scores for row in complete))
     first = next((scores for scores in scored if isinstance(scores, Scores)), None)
     splits = (metric_split(objective.metric) for objective in study.objectives)
     return Basis(
@@ -58,7 +60,7 @@ def study_basis(record: StudyRecord) -> Basis:
         fingerprint=record.fingerprint,
         objectives=study.objectives,
         trials=record.trials,
-        complete=len(record.complete),
+        complete=len(complete),
         split=next((split for split in splits if split), None if own_loop else "validation"),
         n_images=first.n_images if first else None,
         n_corrupted=(first.n_corrupted or first.n_images) if first else None,

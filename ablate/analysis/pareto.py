@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class ParetoPoint:
+class ParetoPoint(NamedTuple):
     """A complete trial.
 
     Attributes:
@@ -137,19 +136,20 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     objectives = study.objectives
     own_loop = study.trainable is not None
     rows = [row for row in record.complete if row.values is not None]
-    values = [row.values for row in rows if row.values is not None]
+    values = as_table([row.values for row in rows if row.values is not None], len(objectives))
+    usual = study.loss.terms
+    # A tuple made by place: 10,000 of them are a good part of what a figure takes.
     points = tuple(
         ParetoPoint(
-            number=row.number,
-            values=of_row,
-            params=row.params,
-            scores=row.scores,
-            loss_terms="" if own_loop else str(row.params.get("loss.terms", study.loss.terms)),
-            on_front=bool(on_front),
+            row.number,
+            row.values,
+            row.params,
+            row.scores,
+            "" if own_loop else str(row.params.get("loss.terms", usual)),
+            on_front,
         )
-        for row, of_row, on_front in zip(
-            rows, values, nondominated(values, objectives), strict=True
-        )
+        for row, on_front in zip(rows, nondominated(values, objectives).tolist(), strict=True)
+        if row.values is not None
     )
     return ParetoInfo(
         **vars(study_basis(record)),

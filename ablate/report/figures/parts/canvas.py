@@ -80,7 +80,8 @@ def finish(
             },
             "hovermode": "closest",
             "meta": meta | {"image_pixels": [width, height], "facts": list(facts)},
-        }
+        },
+        overwrite=True,  # each of these is whole; merging them takes as long as the traces do
     )
     if nothing:
         figure.add_annotation(
