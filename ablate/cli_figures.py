@@ -79,7 +79,7 @@ def plot(
 @click.option("--watch", is_flag=True, help="Rewrite it as the study runs; an open page reloads.")
 @click.option(
     "--every",
-    type=click.FloatRange(1),
+    type=click.FloatRange(1, 86400),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -99,7 +99,10 @@ def report(study: str, output: Path | None, *, watch: bool, every: float, no_ima
         output = folder / "report.html"
     if watch:
         click.echo(output)
-        watch_report(study, output, every_seconds=every, written=click.echo)
+        try:
+            watch_report(study, output, every_seconds=every, written=click.echo)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
         return
     write_report(study, output, with_images=not no_images)
     click.echo(output)

@@ -11,6 +11,7 @@ from ablate.errors import NothingToDrawError, ParameterError, UsageError
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.source import StudySource
+from ablate.report.write import ENDINGS
 
 if TYPE_CHECKING:
     from ablate.report.figures.figure import FigureKind
@@ -45,6 +46,8 @@ def draw_to_files(
     """
     from ablate.report.write import write_figures, write_frame
 
+    if names is not None and not names:
+        raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
     asked = None if names is None else list(dict.fromkeys(names))
     is_all = asked == [ALL]
     kinds = [find_figure(name) for name in (FIGURES if is_all else asked or ())]
@@ -98,6 +101,11 @@ def _files(
 
         folder = locate(study).folder
         folder.mkdir(parents=True, exist_ok=True)
+    elif folder.suffix.lower() in ENDINGS:
+        raise UsageError(
+            f"{folder}: must be a folder, where several figures are drawn, got the name of a file. "
+            "Name a folder; --format says what the files are."
+        )
     elif not folder.is_dir():
         raise UsageError(
             f"{folder}: the folder must exist, where several figures are drawn, got none. "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.drawing import read_source
+from ablate.errors import ParameterError, StudyNotFoundError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.page.content import ReportContent, report_content
 from ablate.report.source import StudySource
@@ -27,17 +28,19 @@ def read_report(
     return _content(read_source(study), study, with_images, reload_seconds)
 
 
-def write_report(study: str | Path, output: Path, *, with_images: bool = True) -> None:
+def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
     """Write the report of a study, one HTML file, whole or not at all.
 
     Raises:
         StudyNotFoundError: if there is no such study.
+        ParameterError: if the file is not to end with .html.
         UsageError: if the folder is missing or cannot be written.
     """
     from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
-    write_text(report_page(read_report(study, with_images=with_images)), output)
+    file = _page_file(Path(output))
+    write_text(report_page(read_report(study, with_images=with_images)), file)
 
 
 def watch_report(
@@ -45,7 +48,8 @@ def watch_report(
 ) -> None:
     """Rewrite the report as the study runs, until all its rows have ended.
 
-    A page that is open loads itself again; the last one, which has the images, does not.
+    A page that is open loads itself again; the last one, which has the images, does not. A study
+    file that is not launched yet is waited for.
 
     Args:
         written: called after each time, with how far the study is.
@@ -55,8 +59,9 @@ def watch_report(
     from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
+    _page_file(output)
     while True:
-        source = read_source(study)
+        source = _source_once_there(study, every_seconds, written)
         ended = is_ended(source.record)
         content = _content(source, study, ended, 0.0 if ended else every_seconds)
         write_text(report_page(content), output)
@@ -64,6 +69,36 @@ def watch_report(
         if ended:
             return
         time.sleep(every_seconds)
+
+
+def _page_file(path: Path) -> Path:
+    """The file of a page, refused before anything is read where it could not be written."""
+    from ablate.report.write import PAGE, whole_file
+
+    if path.suffix.lower() != PAGE:
+        raise ParameterError(
+            f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. Name "
+            f"it {path.with_suffix(PAGE).name}."
+        )
+    with whole_file(path):
+        return path
+
+
+def _source_once_there(
+    study: str | Path, every_seconds: float, written: Callable[[str], None]
+) -> StudySource:
+    """The study; of a study file that nobody has launched yet, once somebody has."""
+    is_told = False
+    while True:
+        try:
+            return read_source(study)
+        except StudyNotFoundError:
+            if not Path(study).is_file():
+                raise
+            if not is_told:
+                written("waits for its launch")
+            is_told = True
+            time.sleep(every_seconds)
 
 
 def is_ended(record: StudyRecord) -> bool:

@@ -47,6 +47,10 @@ def run_and_show(
         print_result(front_rows(info) if as_json else front_table(info))
         if not as_json:
             click.echo(f"figure: {written}")
+    if not as_json:
+        from ablate.lifecycle import shown_folder
+
+        click.echo(f"all of it: ablate report {shown_folder(folder)}")
     if not _is_good(record):
         raise click.exceptions.Exit(1)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from click.testing import CliRunner, Result
 
 import ablate
 from ablate.cli import main
-from ablate.errors import StudyNotFoundError
 from ablate.report.figures import FIGURES
 from ablate.reporting import is_ended, watch_report
 
@@ -115,6 +115,10 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert "99" in line
     line = said(run("report", "runs/drawn", "-o", "nowhere/report.html"))
     assert "the folder must exist, got nowhere" in line
+    line = said(run("report", "runs/drawn", "-o", "report.pdf"))
+    assert "a report's file must end with .html, got .pdf. Name it report.html." in line
+    line = said(run("plot", "runs/drawn", "--figure", "pareto,slice", "-o", "both.png"))
+    assert "must be a folder, where several figures are drawn" in line
     assert said(run("report", "runs/none")).startswith("ablate: runs/none: must be a study file")
     assert sorted(folder.rglob("*")) == before
 
@@ -140,6 +144,18 @@ def test_a_report_has_images_where_data_and_weights_are(
     assert page.count('<img src="data:image/') >= 1
     ablate.write_report("runs/drawn", folder / "two.html", with_images=False)
     assert '<img src="data:image/' not in (folder / "two.html").read_text()
+
+
+def test_ctrl_c_ends_a_watch_with_its_code(
+    folder: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ablate.reporting.watch_report", interrupted)
+    result = run("report", "runs/drawn", "--watch", "-o", str(folder / "watched.html"))
+    assert result.exit_code == 130
+    assert "Aborted" not in result.output
 
 
 LOOP = """
@@ -168,10 +184,7 @@ objectives: [{metric: loss, direction: minimize}, {metric: speed}]
 search: {trials: 6, sampler: random}
 """
     )
-    launched = subprocess.Popen(
-        [sys.executable, "-m", "ablate", "launch", "watched.yaml", "--executor", "inline"],
-        stdout=subprocess.DEVNULL,
-    )
+    launched = None
     try:
         states: list[str] = []
         reloads: list[bool] = []
@@ -179,30 +192,33 @@ search: {trials: 6, sampler: random}
 
         def written(state: str) -> None:
             states.append(state)
+            if not output.exists():
+                return
             page = output.read_text()
             (settings,) = (line for line in page.splitlines() if 'id="settings">' in line)
             data = settings.partition(">")[2].partition("</script>")[0]
             reloads.append(json.loads(data)["reloadSeconds"] > 0)
 
         watch = threading.Thread(
-            target=_watch_once_there, args=(tmp_path / "watched.yaml", output, written)
+            target=watch_report,
+            args=("watched.yaml", output),
+            kwargs={"every_seconds": 0.3, "written": written},
         )
         watch.start()
+        while not states:
+            time.sleep(0.05)
+        launched = subprocess.Popen(
+            [sys.executable, "-m", "ablate", "launch", "watched.yaml", "--executor", "inline"],
+            stdout=subprocess.DEVNULL,
+        )
         watch.join(60)
         assert not watch.is_alive()
+        assert states[0] == "waits for its launch"
         assert states[-1] == "finished"
         assert reloads[-1] is False
         assert any(reloads), "while it runs the page loads itself again"
         assert is_ended(ablate.read("runs/watched"))
     finally:
-        launched.kill()
-        launched.wait()
-
-
-def _watch_once_there(study: Path, output: Path, written: Callable[[str], None]) -> None:
-    while True:
-        try:
-            watch_report(study, output, every_seconds=0.3, written=written)
-            return
-        except StudyNotFoundError:
-            continue
+        if launched is not None:
+            launched.kill()
+            launched.wait()

@@ -30,6 +30,8 @@ _NODES = 48
 _WIDTHS = (0.06, 0.09, 0.13, 0.19, 0.27, 0.4)
 """Standard deviations of the kernel that are tried, as shares of an axis."""
 _LEAST_TRIALS = 5
+_LEAST_EXPLAINED = 0.25
+"""Of the variance of trials left out: a field that explains less is a picture of its kernel."""
 _LEAST_WEIGHT = 0.5
 """Of the trials around a place, one at the place itself weighing 1: with less it stays blank."""
 _COMPARED = 800
@@ -42,11 +44,11 @@ class ContourInfo(ParametersInfo):
 
     Attributes:
         x, y: nodes of the field, in the columns' coordinates; empty where there is no field: below
-            five trials that have both parameters.
+            five trials that have both parameters, and where it would explain next to nothing.
         field: `[y][x]`, the smoothed objective; NaN where no trial is near.
         explained: share of the objective's variance, among these trials, that the field explains
             of trials left out; at most 1, negative where it explains less than their mean, NaN
-            without a field and where all trials are equal.
+            of fewer than five trials and where all are equal.
         low, high: ends of the objective's colours: the range of its values, where a trial that
             collapsed counts as standing at the fence (`ablate.analysis.fence`), as in the field.
     """
@@ -147,6 +149,8 @@ def _field(
     nodes = [_nodes(column) for column in columns]
     places = [column.coordinates[used] for column in columns]
     width, explained = _best_width(columns, places, z)
+    if explained < _LEAST_EXPLAINED:
+        return empty, empty, np.empty((0, 0)), explained
     weights = [
         _kernel(column, at, place, width)
         for column, at, place in zip(columns, nodes, places, strict=True)

@@ -29,6 +29,7 @@ class Curve:
     Attributes:
         group: its loss terms; of an ablation its cell; empty where a training loop of the user's
             own has neither.
+        loss_terms: as written; empty in a training loop of the user's own.
         on_front: of the complete trials of a search.
         epochs: from 1, rising; values: one an epoch, NaN where it was no finite number.
         rungs: where a pruner compared it, by epoch.
@@ -37,6 +38,7 @@ class Curve:
     number: int
     state: State
     group: str
+    loss_terms: str
     on_front: bool
     epochs: tuple[int, ...]
     values: tuple[float, ...]
@@ -188,6 +190,7 @@ def _curve(record: StudyRecord, row: RowRecord, metric: str, on_front: bool) -> 
         number=row.number,
         state=row.state,
         group=_group(record, row),
+        loss_terms=_loss_terms(record, row),
         on_front=on_front,
         epochs=tuple(epoch for epoch, _ in points),
         values=tuple(value for _, value in points),
@@ -208,6 +211,10 @@ def _value(entry: Mapping[str, Any], metric: str) -> float | None:
 def _group(record: StudyRecord, row: RowRecord) -> str:
     if record.design is not None:
         return row.cell or ""
+    return _loss_terms(record, row)
+
+
+def _loss_terms(record: StudyRecord, row: RowRecord) -> str:
     if record.study.trainable is not None:
         return ""
     return str(row.params.get("loss.terms", record.study.loss.terms))

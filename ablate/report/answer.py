@@ -12,7 +12,7 @@ from ablate.analysis.answer import Gain, closed_fraction, search_answer
 from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.report.arms import metric_words, scale
-from ablate.report.effects import kept_text, p_text, verdict_text
+from ablate.report.effects import p_text, verdict_text
 from ablate.report.numbers import param_text
 from ablate.report.source import StudySource
 
@@ -24,10 +24,10 @@ def answer_sentences(source: StudySource) -> list[str]:
     if source.ablation is not None:
         return _of_ablation(source.ablation)
     info = pareto_info(source.record)
-    said = _of_search(info)
-    if source.confirmation is not None:
-        said = [*_of_confirmation(source.confirmation, info), *said]
-    return said
+    if source.confirmation is None:
+        return [*_of_search(info), *_advice(info)]
+    searched = [f"In the search, {text[:1].lower()}{text[1:]}" for text in _of_search(info)]
+    return [_of_confirmation(source.confirmation, info), *searched]
 
 
 def _of_search(info: ParetoInfo) -> list[str]:
@@ -57,12 +57,19 @@ def _of_search(info: ParetoInfo) -> list[str]:
             f"{'gains' if best.clean >= 0 else 'loses'} {_points(abs(best.clean))} of clean "
             "accuracy."
         )
+    return said
+
+
+def _advice(info: ParetoInfo) -> list[str]:
+    """That a choice among many flatters, where one was made."""
+    answer = search_answer(info)
+    if answer is None:
+        return []
     seed = "" if info.seed is None else f" (seed {info.seed})"
-    said.append(
+    return [
         f"Each trial was trained once{seed} and chosen among {answer.chosen_from}: what is chosen "
         "so looks better than it is. Fresh seeds say by how much (ablate confirm)."
-    )
-    return said
+    ]
 
 
 def _best_of_each(info: ParetoInfo) -> str:
@@ -82,38 +89,57 @@ def _best_of_each(info: ParetoInfo) -> str:
     if not found:
         return "No complete trial has numbers for its objectives."
     text = "; ".join(found)
-    return f"{text[:1].upper()}{text[1:]}; {len(info.front)} trials are on the front."
+    return f"{text[:1].upper()}{text[1:]}; {_trials(len(info.front))} on the front."
 
 
-def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> list[str]:
+def _trials(count: int) -> str:
+    return "1 trial is" if count == 1 else f"{count} trials are"
+
+
+def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
+    """What the trial that the search would have been read for does on the test images.
+
+    It is chosen by the search's own values: the best on the test images would be chosen by them.
+    """
     test = info.test
-    configurations = {point_name(point.number): _configuration(point) for point in search.points}
     arms = {arm.name: arm for arm in test.arms}
     baseline = arms.get(_BASELINE)
     clean, robust = "test_clean_accuracy", "test_robust_accuracy"
-    points = [
-        arms[point.name]
-        for point in info.points
-        if point.name in arms and math.isfinite(_of(arms[point.name], robust).mean)
+    there = [
+        point
+        for point in _as_chosen(search)
+        if point_name(point.number) in arms
+        and math.isfinite(_of(arms[point_name(point.number)], robust).mean)
     ]
-    if baseline is None or not points:
-        return ["The front is being confirmed: no run on the test images has ended yet."]
-    gap = _of(baseline, clean).mean - _of(baseline, robust).mean
-    keeping = [arm for arm in points if _of(arm, clean).mean >= _of(baseline, clean).mean]
-    best = max(keeping or points, key=lambda arm: _of(arm, robust).mean)
-    lost = _of(baseline, clean).mean - _of(best, clean).mean
-    head = "At no loss of clean accuracy" if keeping else f"At a loss of {_points(lost)} clean"
-    gained = _of(best, robust)
-    gain = gained.mean - _of(baseline, robust).mean
-    over_plain = test.to_reference(best.name, robust)
-    return [
-        f"Confirmed over fresh seeds on the test images: {head[:1].lower()}{head[1:]}, "
-        f"{configurations.get(best.name, best.name)} gains "
-        f"{_points(gain)} of robust accuracy over the baseline"
-        f"{_interval(gained, _of(baseline, robust).mean)}"
+    if baseline is None or not there:
+        return "The front is being confirmed: no run on the test images has ended yet."
+    arm = arms[point_name(there[0].number)]
+    before_clean, before = _of(baseline, clean).mean, _of(baseline, robust).mean
+    after_clean, after = _of(arm, clean), _of(arm, robust)
+    changed = after_clean.mean - before_clean
+    over_plain = test.to_reference(arm.name, robust)
+    closed = closed_fraction(after.mean - before, before_clean - before)
+    return (
+        f"Confirmed over {after.n} fresh seeds on the test images: "
+        f"{_configuration(there[0])}, as the search had chosen, "
+        f"{_changes(after.mean - before)} of robust accuracy over the baseline"
+        f"{_interval(after, before)}"
         f"{'' if over_plain is None else _and_over_plain(over_plain, test.reference)}"
-        f"{_closing(closed_fraction(gain, gap))}."
-    ]
+        f"{_closing(closed)}, and {_changes(changed)} of clean accuracy"
+        f"{_interval(after_clean, before_clean)}."
+    )
+
+
+def _as_chosen(search: ParetoInfo) -> list[ParetoPoint]:
+    """The front as a reader of the search takes from it: the most robust without a loss of clean
+    accuracy first, then the most robust, then the others."""
+    answer = search_answer(search)
+    first = [] if answer is None else [answer.kept, answer.most_robust]
+    return [*(gain.point for gain in first if gain is not None), *search.front]
+
+
+def _changes(fraction: float) -> str:
+    return f"{'gains' if fraction >= 0 else 'loses'} {_points(abs(fraction))}"
 
 
 def _of_ablation(info: AblationInfo) -> list[str]:
@@ -148,11 +174,25 @@ def _effect_sentence(info: AblationInfo, effect: Effect) -> str:
     )
     if effect.primary:
         text += f": {verdict_text(info, effect)} (adjusted p {p_text(effect.p_adjusted)})"
-        kept = kept_text(info, effect)
-        declared = next((one for one in info.effects if one.kept is not None), None)
-        if kept and declared is not None:
-            text += f"; {metric_words(declared.metric)} kept: {kept}"
+        text += _kept(info, effect)
     return f"{text}."
+
+
+def _kept(info: AblationInfo, effect: Effect) -> str:
+    """Whether what must be kept is kept, by how much it may have fallen."""
+    found = (one for one in info.effects if one.contrast == effect.contrast and one.kept)
+    declared = next(found, None)
+    if declared is None or declared.kept is None:
+        return ""
+    margin, kept = declared.kept.margin, declared.kept
+    unit = " points" if is_accuracy(declared.metric) else ""
+    by = scale(declared.metric)
+    within = f"; {metric_words(declared.metric)} kept within {by * margin:g}{unit}: "
+    if kept.kept is None:
+        return f"{within}too few seeds"
+    if kept.kept:
+        return f"{within}yes"
+    return f"{within}not shown, as {by * max(-kept.low, 0):.3g}{unit} may be lost"
 
 
 def _configuration(point: ParetoPoint) -> str:
@@ -190,7 +230,7 @@ def _interval(estimate: Estimate, less: float) -> str:
     if math.isnan(estimate.low):
         return f" (n = {estimate.n}: no interval)"
     low, high = 100 * (estimate.low - less), 100 * (estimate.high - less)
-    return f" (95 % interval over seeds {low:.1f} to {high:.1f}, n = {estimate.n})"
+    return f" (95 % interval {low:+.1f} to {high:+.1f}, {estimate.method}, n = {estimate.n})"
 
 
 def _and_over_plain(effect: Effect, reference: str) -> str:

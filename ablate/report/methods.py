@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.analysis.pareto import ParetoInfo
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.arms import metric_words
 from ablate.report.numbers import param_text, reference_text
 from ablate.report.source import StudySource
@@ -83,6 +84,8 @@ def methods(source: StudySource, info: ParetoInfo | AblationInfo) -> Methods:
     """The paragraphs of a study, from its settings alone: nothing is said that was not done."""
     record, cite = source.record, _Citations()
     study = record.study
+    if record.foreign:
+        return Methods((_foreign(record, cite),), (_REFERENCES["optuna"],))
     paragraphs = []
     if study.trainable is None:
         paragraphs += [_finetuning(study, cite), _scoring(study, info, cite)]
@@ -90,6 +93,8 @@ def methods(source: StudySource, info: ParetoInfo | AblationInfo) -> Methods:
         paragraphs.append(f"Each run called the function {study.trainable}.")
     if source.ablation is None:
         paragraphs.append(_search(record, cite))
+        if source.confirmation is not None:
+            paragraphs.append(_confirmation(source.confirmation))
     else:
         paragraphs.append(_ablation(source.ablation, cite))
     return Methods(tuple(paragraphs), tuple(_REFERENCES[key] for key in cite.keys))
@@ -139,17 +144,28 @@ def _scoring(study: Study, info: ParetoInfo | AblationInfo, cite: _Citations) ->
     )
 
 
-def _search(record: StudyRecord, cite: _Citations) -> str:
-    study, search = record.study, record.study.search
-    sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
-    wanted = " and ".join(
+def _foreign(record: StudyRecord, cite: _Citations) -> str:
+    return (
+        f"Another tool searched with Optuna{cite('optuna')} in {_so_far(record)} for "
+        f"{_wanted(record.study)} at once; its sampler, its seeds and how it ran its trials are "
+        "not known here."
+    )
+
+
+def _wanted(study: Study) -> str:
+    return " and ".join(
         f"{metric_words(one.metric)}{' (less is better)' if one.direction == 'minimize' else ''}"
         for one in study.objectives
     )
+
+
+def _search(record: StudyRecord, cite: _Citations) -> str:
+    study, search = record.study, record.study.search
+    sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}{cite(key)} "
-        f"(seed {search.seed}) in {record.trials} trials for {wanted} at once; trials ran on Ray "
-        f"Tune{cite('ray')}. All trials share the training seed {study.finetune.seed}."
+        f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} at once"
+        f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
     )
     if search.pruner is not None:
         text += (
@@ -164,14 +180,41 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
     return text
 
 
+def _so_far(record: StudyRecord) -> str:
+    ended = sum(row.state in TERMINAL for row in record.rows)
+    begun = "" if ended >= record.trials else f" ({ended} ended so far)"
+    return f"{record.trials} trials{begun}"
+
+
+def _run_by(record: StudyRecord, cite: _Citations) -> str:
+    """How trials were run; a trial that ran in its driver's process was run by no cluster."""
+    drivers = {drive.pid for drive in record.drives}
+    workers = {attempt.pid for row in record.rows for attempt in row.attempts if attempt.pid}
+    if not workers or workers <= drivers:
+        return ""
+    return f"; trials ran on Ray Tune{cite('ray')}"
+
+
+def _confirmation(info: ConfirmInfo) -> str:
+    return (
+        f"The trials of the front were trained again over {info.test.seeds} fresh seeds, paired "
+        "with a plain finetune and combined data augmentation at the same budget, and scored on "
+        "the test images, which nothing had been chosen by. Intervals are 95 % intervals by t "
+        "over seeds, of differences also over images."
+    )
+
+
 def _ablation(info: AblationInfo, cite: _Citations) -> str:
-    arms = len(info.arms)
+    arms = [arm for arm in info.arms if not arm.is_one_network]
+    configurations = sum(len(arm.cells) for arm in arms)
+    several = any(len(arm.cells) > 1 for arm in arms)
     text = (
-        f"The ablation (design: {info.design.replace('_', ' ')}) ran {arms} configurations over "
-        f"{info.seeds} seeds. Runs with one seed are paired: they share data order, distortion "
-        "draws and fresh parameters, and differences are taken within pairs. Intervals are 95 % "
-        "intervals by t over seeds and, for accuracies, images; tests are exact sign-flip tests "
-        "over the paired seeds, two-sided."
+        f"The ablation (design: {info.design.replace('_', ' ')}) ran {configurations} "
+        f"configurations in {len(arms)} arms over {info.seeds} seeds"
+        f"{'; an arm of several is their mean' if several else ''}. Runs with one seed are "
+        "paired: they share data order, distortion draws and fresh parameters, and differences "
+        "are taken within pairs. Intervals are 95 % intervals by t over seeds and, for "
+        "accuracies, images; tests are exact sign-flip tests over the paired seeds, two-sided."
     )
     if info.primary:
         text += (

@@ -26,6 +26,13 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
     Args:
         account: of the study (`ablate.analysis.accounting`).
     """
+    if record.foreign:
+        return (
+            Fact("Study", record.name),
+            Fact("Storage", record.storage),
+            Fact("Made by", "another tool with Optuna: code, machine, seeds and data are unknown"),
+            Fact("Rows", _rows(record)),
+        )
     last = record.drives[-1] if record.drives else None
     provenance = last.provenance if last is not None else {}
     lines = [
@@ -66,7 +73,7 @@ def _hardware(record: StudyRecord, account: StudyAccount) -> str:
     parts = [
         str(environment.get("device_name") or environment.get("device") or ""),
         f"precision {environment['precision']}" if environment.get("precision") else "",
-        f"{environment['threads']} threads a trial" if environment.get("threads") else "",
+        f"threads a trial: {environment['threads']}" if environment.get("threads") else "",
         f"hosts {', '.join(account.hosts)}" if account.hosts else "",
         f"peak memory {bytes_text(account.peak_memory_bytes)}" if account.peak_memory_bytes else "",
         str(machine),
@@ -118,16 +125,21 @@ def _data(record: StudyRecord) -> list[tuple[str, str]]:
     if record.study.trainable is not None:
         return [("Data", "the training function's own; ablate knows of no split")]
     seen = record.study.baseline.saw_validation
-    baseline = "the training images"
+    training = "the training images, without those of the validation split"
+    baseline = training
     if record.study.baseline.checkpoint:
         known = {True: "; it saw the validation images", False: "; it never saw the validation"}
         baseline = f"a checkpoint from outside{known.get(seen, '') if seen is not None else ''}"
     opened = "never"
     if record.test_opened:
         opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
+    dataset = record.study.dataset
+    path = f", {dataset.path}" if dataset.path else ""
+    digest = record.sections.get("data", "")
     return [
+        ("Data set", f"{dataset.name}{path}{f'; digest {digest[:12]}' if digest else ''}"),
         ("Baseline trained on", baseline),
-        ("Finetuned on", "the training images, without those of the validation split"),
+        ("Finetuned on", training),
         ("Chosen on", "the validation images"),
         ("Test images opened", opened),
     ]

@@ -115,6 +115,8 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
         UsageError: if the folder is missing or cannot be written.
     """
     folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"{path}: must be a file, got a folder. Name a file in it.")
     if not folder.is_dir():
         raise UsageError(
             f"{path}: the folder must exist, got {folder}. Make it with: mkdir -p '{folder}'"

@@ -53,6 +53,15 @@ def test_the_most_important_stand_above(info: ImportanceInfo) -> None:
     assert low > high, "the axis runs down"
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_parameters_are_enough(info: ImportanceInfo, count: int) -> None:
+    """One row of panels that is lower than the gap between two rows."""
+    panels = tuple(replace(one, parameters=one.parameters[:count]) for one in info.panels)
+    figure = plot_importance(replace(info, panels=panels))
+    assert len(figure.layout.yaxis.ticktext) == count
+    assert figure.layout.yaxis.domain[0] == 0
+
+
 def test_what_is_left_out_is_said(info: ImportanceInfo) -> None:
     facts = plot_importance(info).layout.title.subtitle.text
     assert "clean+fma (6), clean+st+fma (5), clean+da (4)" in facts

@@ -11,7 +11,7 @@ from example_sources import ablation_source, usual_record
 
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Drive, StudyRecord, TestOpened
+from ablate.ledger.record import Attempt, Drive, StudyRecord, TestOpened
 from ablate.report.methods import methods
 from ablate.report.origin import origin_facts
 from ablate.report.source import StudySource
@@ -45,9 +45,32 @@ def test_a_search_is_described_by_its_settings() -> None:
     assert "for 24,000 images through the network (SGD, batches of 128, cosine schedule)" in said
     assert "several distortion types in turn on one image" in said
     assert "(augment.strength searched)" in said
-    assert "by NSGA-II [4] (seed 3) in 16 trials for clean accuracy and robust accuracy" in said
-    assert "asynchronous successive halving [6] (first rung at epoch 1, reduction factor 3)" in said
-    assert "Hypervolumes [7] refer to the point (85.0, 60.0)." in said
+    assert "by NSGA-II [4] (seed 3) in 16 trials (1 ended so far) for clean accuracy and" in said
+    assert "asynchronous successive halving [5] (first rung at epoch 1, reduction factor 3)" in said
+    assert "Hypervolumes [6] refer to the point (85.0, 60.0)." in said
+
+
+def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
+    record = replace(example_record([example_row(0, (0.9, 0.7))]), foreign=True, trials=1)
+    found = methods(StudySource(record), pareto_info(record))
+    assert found.paragraphs == (
+        "Another tool searched with Optuna [1] in 1 trials for clean accuracy and robust accuracy "
+        "at once; its sampler, its seeds and how it ran its trials are not known here.",
+    )
+    assert len(found.references) == 1
+    assert facts(record) == {
+        "Study": "example",
+        "Storage": record.storage,
+        "Made by": "another tool with Optuna: code, machine, seeds and data are unknown",
+        "Rows": "1 complete, of 1",
+    }
+
+
+def test_only_what_ran_on_ray_is_said_to_have() -> None:
+    assert "trials ran on Ray Tune" in text(usual_record(4))
+    drive = Drive(BEGAN.timestamp(), "node0", 7)
+    row = example_row(0, (0.9, 0.7), attempts=[Attempt(1, 0.0, 1.0, "complete", pid=7)])
+    assert "Ray" not in text(example_record([row], drives=[drive]))
 
 
 def test_every_reference_is_cited_and_in_order() -> None:
@@ -97,7 +120,7 @@ def test_an_ablation_says_how_it_is_tested() -> None:
     assert source.ablation is not None
     found = methods(source, source.ablation)
     said = found.paragraphs[-1]
-    assert "(design: arms) ran 4 configurations over 8 seeds" in said
+    assert "(design: arms) ran 3 configurations in 3 arms over 8 seeds. Runs" in said
     assert "2 contrasts were declared before the runs and are adjusted by Holm" in said
     assert "Optuna" not in " ".join(found.paragraphs)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from example_ablations import example_ablation
-from example_records import BEGAN
+from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, searches, usual_record
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
@@ -97,6 +98,14 @@ def test_a_confirmation_stands_after_the_trade_off() -> None:
     assert [section.anchor for section in content.sections][:2] == ["trade-off", "confirmed"]
     anchors = [figure.anchor for figure in content.figures]
     assert len(anchors) == len(set(anchors))
+
+
+def test_a_study_that_nobody_drives_says_so() -> None:
+    begun = example_record([example_row(0, (0.9, 0.7))])
+    said = content_of(StudySource(begun)).state
+    assert said == "1 of 16 rows have ended; nobody drives it (ablate resume)"
+    driven = content_of(StudySource(replace(begun, driver="host:1"))).state
+    assert driven == "1 of 16 rows have ended"
 
 
 def test_the_export_line_can_be_pasted(usual: ReportContent) -> None:
@@ -271,6 +280,13 @@ def test_both_themes(looked: Looked) -> None:
     assert tuple(papers()) == ("rgb(255, 255, 255)", "white"), "a choice goes before the system's"
     page.emulate_media(color_scheme="light")
     assert looked.said == []
+
+
+@pytest.mark.browser
+def test_words_of_a_study_stay_as_they_are_in_the_dark(looked: Looked) -> None:
+    """Also those that any object of JavaScript's has as a property."""
+    words = ["constructor", "toString", "__proto__"]
+    assert looked.page.evaluate("(words) => exchanged(words)", words) == words
 
 
 @pytest.mark.browser

@@ -95,3 +95,13 @@ def test_at_most_300_dominated_lines_are_drawn() -> None:
     faint = {n for one in figure.data if one.opacity and one.opacity < 1 for n in one.customdata}
     assert len(faint) == 300
     assert "300 of " in figure.layout.title.subtitle.text
+
+
+def test_numbers_too_small_for_half_the_digits_have_a_height() -> None:
+    rows = [
+        example_row(at, (0.9, 0.7 + at / 10), params={"tiny": value})
+        for at, value in enumerate((1e-300, 3e-300))
+    ]
+    record = example_record(rows, space={"tiny": {"float": [1e-300, 3e-300]}})
+    heights = [line(draw(record, "tiny"), number)[1][0] for number in (0, 1)]
+    assert heights == [0.0, 1.0]

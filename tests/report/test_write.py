@@ -164,7 +164,7 @@ def test_folder_that_cannot_be_written() -> None:
 def test_a_folder_in_the_files_place_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "front.html"
     path.mkdir()
-    with pytest.raises(UsageError, match=r"front\.html: the folder must be writable, got Is a dir"):
+    with pytest.raises(UsageError, match=r"front\.html: must be a file, got a folder"):
         write_figure(figure(), path)
     assert list(tmp_path.iterdir()) == [path]
 

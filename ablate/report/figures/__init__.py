@@ -41,9 +41,8 @@ def find_figure(name: str) -> FigureKind:
         ParameterError: if there is none.
     """
     if name not in FIGURES:
-        raise ParameterError(
-            f"--figure: must be one of {', '.join(FIGURES)}, got {name}. "
-            f"{did_you_mean(name, FIGURES)}"
-        )
+        near = did_you_mean(name, FIGURES)
+        fix = near if near.startswith("Did") else "Name one of them."
+        raise ParameterError(f"--figure: must be one of {', '.join(FIGURES)}, got {name}. {fix}")
     kind: FigureKind = import_module(f"ablate.report.figures.{name}").FIGURE
     return kind

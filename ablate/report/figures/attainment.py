@@ -206,8 +206,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
 FIGURE = FigureKind(
     name="attainment",
     title="Attainment",
-    says="What lies under a line is attained by so many of the runs; the band is what depends on "
-    "the run.",
+    says="What lies under a line is attained by so many of the sets of trials, a set a study or a "
+    "seed; the band is what depends on the set.",
     read=_read,
     draw=plot_attainment,
     several=True,

@@ -35,6 +35,7 @@ from ablate.report.figures.parts.parameter_axis import (
     placed,
 )
 from ablate.report.figures.parts.score_axis import (
+    beyond_facts,
     bright_is_better,
     colour_bar,
     score_text,
@@ -79,11 +80,13 @@ def plot_contour(info: ContourInfo) -> Figure:
     others = len(info.points) - len(info.drawn)
     said = [f"{others} without both parameters or a score"] if others else []
     if math.isfinite(info.explained):
-        said.append(
-            f"the field explains {max(info.explained, 0):.0%} of the variance of trials left out"
-        )
+        share = f"{max(info.explained, 0):.0%} of the variance of trials left out"
+        said.append(f"the field explains {share}" if field else f"no field: it explains {share}")
     elif not field and info.points:
         said.append("too few trials for a field")
+    scores = [info.points[place].values[info.objective] for place in info.drawn]
+    maximize = info.objectives[info.objective].direction == "maximize"
+    said += beyond_facts(scores, maximize=maximize)
     for column, reading in zip(info.columns, ("top down", "left to right"), strict=True):
         said += dots_facts([column], info.keys, reading)
     if any(info.points[place].on_front for place in here):

@@ -134,8 +134,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
 FIGURE = FigureKind(
     name="curves",
     title="Curves",
-    says="A line is a trial by epoch; below, where there is a pruner, what it was stopped or kept "
-    "for.",
+    says="A line is a trial, epoch by epoch; what a pruner compared has a panel of its own.",
     read=_read,
     draw=plot_curves,
     takes=("trials", "objective"),

@@ -73,6 +73,8 @@ class FigureKind:
             ParameterError: if the figure takes one study and got several, or an option that it
                 does not look at, or one that names nothing.
         """
+        if not sources:
+            raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
         if len(sources) > 1 and not self.several:
             raise ParameterError(
                 f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
@@ -111,6 +113,6 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
     if source.ablation is None:
         raise NothingToDrawError(
             f"study {source.record.name}: figure {figure} is of an ablation, got a search. "
-            "Draw pareto, or ablate confirm it and draw its confirmation."
+            "Draw pareto, or ablate confirm it and draw runs/NAME/confirm."
         )
     return source.ablation

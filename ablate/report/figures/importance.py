@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.analysis.importance import (
+    LEAST_TRIALS,
     METHODS,
     ImportanceInfo,
     ImportancePanel,
@@ -20,6 +21,7 @@ from ablate.analysis.importance import (
     importance_info,
 )
 from ablate.errors import NothingToDrawError
+from ablate.ledger.record import TERMINAL
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
 from ablate.report.figures.parts.heading import basis_meta
@@ -76,7 +78,7 @@ def plot_importance(info: ImportanceInfo) -> Figure:
         shared_yaxes="rows",
         row_heights=heights,
         horizontal_spacing=0.06,
-        vertical_spacing=_GAP_PIXELS / height,
+        vertical_spacing=_GAP_PIXELS / height if len(heights) > 1 else 0,
     )
     figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(rows)})
     figure.update_xaxes(_share_axis(info))
@@ -225,7 +227,17 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
             f"study {record.name}: figure importance needs a parameter that is searched, got none. "
             "Search one in its space."
         )
-    return importance_info(record)
+    info = importance_info(record)
+    is_over = len(record.rows) >= record.trials and all(
+        row.state in TERMINAL for row in record.rows
+    )
+    if is_over and not info.panels and info.complete:
+        most = max((trials for _, trials in info.left_out), default=0)
+        raise NothingToDrawError(
+            f"study {record.name}: figure importance needs {LEAST_TRIALS} complete trials with one "
+            f"set of loss terms, got {most} at the most. Resume it with --add, or draw slice."
+        )
+    return info
 
 
 FIGURE = FigureKind(

@@ -16,6 +16,7 @@ from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finis
 from ablate.report.figures.parts.heading import basis_facts, basis_meta
 from ablate.report.figures.parts.mix_panels import draw_panels
 from ablate.report.figures.parts.mix_ternary import MOST_POINTS, draw_ternary
+from ablate.report.figures.parts.score_axis import beyond_facts
 from ablate.report.numbers import metric_label
 from ablate.report.source import StudySource
 
@@ -61,6 +62,8 @@ def _facts(info: MixInfo, *, is_triangle: bool) -> list[str]:
         said.append(f"ratios: {info.key}")
     if is_triangle and info.points:
         said.append(f"colour: {metric_label(info.metric).lower()}")
+        scores = [point.score for point in info.points]
+        said += beyond_facts(scores, maximize=info.direction == "maximize")
     if is_triangle and len(info.points) > MOST_POINTS:
         said.append(f"{MOST_POINTS:,} trials drawn: those on the front, others at random")
     if info.not_finite:

@@ -158,8 +158,8 @@ def _over(
     knees: list[Scatter] = []
     crosses: list[Scatter] = []
     for place, (study, means) in enumerate(zip(info.studies, info.confirmed, strict=True)):
-        color = INK if styles is None else styles[place].color
-        knee = knee_trace(study, x, y, color, is_one=styles is None)
+        color = None if styles is None else styles[place].color
+        knee = knee_trace(study, x, y, color or INK, is_one=styles is None)
         if knee is not None:
             knee.showlegend = in_legend and not knees
             knees.append(knee)

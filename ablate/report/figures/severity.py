@@ -215,7 +215,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInf
 FIGURE = FigureKind(
     name="severity",
     title="Accuracy against severity",
-    says="Each line is a network; severity 0 is the clean images, the rest a family's mean.",
+    says="Each line is a network: on the clean images, then a family's mean by severity.",
     read=_read,
     draw=plot_severity,
     takes=("trials",),

@@ -135,8 +135,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> TimelineInfo:
 FIGURE = FigureKind(
     name="timeline",
     title="Timeline",
-    says="A bar is an attempt on the row of its worker, coloured by how it ended; in grey time "
-    "nobody drove the study.",
+    says="A bar is an attempt on the row of its worker, coloured by how it ended; time in "
+    "which nobody drove the study is grey.",
     read=_read,
     draw=plot_timeline,
 )

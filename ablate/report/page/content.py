@@ -15,6 +15,7 @@ from ablate.report.methods import Methods, methods
 from ablate.report.origin import Fact, origin_facts
 from ablate.report.page.drawn import DrawnFigure, drawn_figures
 from ablate.report.page.trials import TrialsTable, trials_of
+from ablate.report.paper.confirmed import luck_paper_table
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
 from ablate.report.source import StudySource
@@ -31,7 +32,7 @@ SECTIONS = (
     ("run", "How it ran", ("curves", "timeline")),
 )
 """Anchor, heading, and the figures in it; a section without a figure is left out."""
-_CONFIRMED = ("effects", "arms", "attainment")
+_CONFIRMED = ("effects", "arms")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,10 @@ def report_content(
     info: ParetoInfo | AblationInfo = source.ablation or pareto_info(record)
     account: StudyAccount = study_account(record, now)
     ended = sum(row.state in TERMINAL for row in record.rows)
-    state = "finished" if ended == record.trials else f"{ended} of {record.trials} rows have ended"
+    state = "finished"
+    if ended < record.trials:
+        alone = "" if record.driver else "; nobody drives it (ablate resume)"
+        state = f"{ended} of {record.trials} rows have ended{alone}"
     return ReportContent(
         study=record.name,
         question=record.study.question,
@@ -165,7 +169,10 @@ def _sections(
             anchor="confirmed",
             title="Confirmed on the test images",
             figures=drawn_figures(confirmation, _CONFIRMED, info.marks, "confirmed-"),
-            tables=(arms_paper_table(confirmation.ablation),),
+            tables=(
+                arms_paper_table(confirmation.ablation),
+                *(() if source.confirmation is None else (luck_paper_table(source.confirmation),)),
+            ),
             says="The front again, over fresh seeds, on images that nothing was chosen by.",
         )
         found.insert(1, confirmed)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WIDE_PIXELS = 700
 _TOP_PIXELS = 28
+_WIDE_SHARE = 0.8
+_INSIDE_PIXELS = 230
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class DrawnFigure:
         anchor: unique on the page; title, says, caption: plain text.
         json: plotly's `data` and `layout`.
         width, height: pixels that it was made for; is_wide: whether it takes two columns.
+        least_width: pixels below which it is moved sideways in place of being pressed together.
     """
 
     anchor: str
@@ -35,6 +38,7 @@ class DrawnFigure:
     json: str
     width: int
     height: int
+    least_width: int
 
     @property
     def is_wide(self) -> bool:
@@ -78,7 +82,16 @@ def _drawn(kind: FigureKind, figure: Figure, anchor: str, said: Sequence[str]) -
         json=_json(figure),
         width=int(width),
         height=int(height - top + _TOP_PIXELS),
+        least_width=_least_width(figure, width),
     )
+
+
+def _least_width(figure: Figure, width: float) -> int:
+    """Names and numbers beside a plot do not shrink with it."""
+    if width > _WIDE_PIXELS:
+        return round(_WIDE_SHARE * width)
+    beside = float(figure.layout.margin.l) + float(figure.layout.margin.r)
+    return round(min(width, beside + _INSIDE_PIXELS))
 
 
 def _json(figure: Any) -> str:

@@ -8,9 +8,11 @@ const memory = (() => {
   // A page from a disk may have no storage of its own.
   try { sessionStorage.setItem("ablate", "1"); return sessionStorage; } catch { return new Map(); }
 })();
+// Two reports in one tab keep what they remember apart.
+const keyOf = (key) => `ablate:${settings.study}:${key}`;
 const remember = (key, value) =>
-  memory instanceof Map ? memory.set(key, value) : memory.setItem(key, value);
-const recall = (key) => (memory instanceof Map ? memory.get(key) : memory.getItem(key)) ?? "";
+  memory instanceof Map ? memory.set(key, value) : memory.setItem(keyOf(key), value);
+const recall = (key) => (memory instanceof Map ? memory.get(key) : memory.getItem(keyOf(key))) ?? "";
 
 function say(text) {
   const said = document.getElementById("said");
@@ -52,7 +54,7 @@ function setTheme(name) {
 }
 
 function exchanged(part) {
-  if (typeof part === "string") return settings.dark[part] ?? part;
+  if (typeof part === "string") return Object.hasOwn(settings.dark, part) ? settings.dark[part] : part;
   if (Array.isArray(part)) return part.map(exchanged);
   if (part === null || typeof part !== "object" || ArrayBuffer.isView(part)) return part;
   return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, exchanged(value)]));

@@ -17,6 +17,7 @@ _MANY = 2_000
 """Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
+_MIX = ("mix", "layer_weights")
 _REST = ("attempt", "failure_reason", "duration_seconds", "gpu_hours")
 _HEADINGS = {
     "number": "Trial",
@@ -102,7 +103,10 @@ def _is_coarse(name: str) -> bool:
 
 def _heading(name: str, short: Mapping[str, str]) -> str:
     if name.startswith(PARAM):
-        return short[name.removeprefix(PARAM)]
+        key = name.removeprefix(PARAM)
+        # A part of a mix by itself reads like the accuracy under it.
+        is_part = key.rpartition(".")[0].endswith(_MIX)
+        return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
     return _HEADINGS.get(name) or metric_label(name)
 
 

@@ -14,7 +14,7 @@ from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.parts.hover import mean_hover
 from ablate.report.source import StudySource
-from ablate.report.style import FAINT_INK
+from ablate.report.style import FAINT_INK, terms_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Scatter
@@ -48,9 +48,19 @@ def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
 
 
 def confirmed_traces(
-    info: ParetoInfo, means: Sequence[ConfirmedMean], x: int, y: int, *, color: str, in_legend: bool
+    info: ParetoInfo,
+    means: Sequence[ConfirmedMean],
+    x: int,
+    y: int,
+    *,
+    color: str | None,
+    in_legend: bool,
 ) -> list[Scatter]:
-    """Crosses at the means of confirmed trials, each joined to what the search had chosen it by."""
+    """Crosses at the means of confirmed trials, each joined to what the search had chosen it by.
+
+    Args:
+        color: of all; None: each in that of its trial's loss terms.
+    """
     from plotly.graph_objects import Scatter
 
     chosen = {point.number: point.values for point in info.front}
@@ -70,22 +80,29 @@ def confirmed_traces(
         showlegend=False,
         hoverinfo="skip",
     )
-    crosses = Scatter(
-        x=[mean.values[x] for mean in means],
-        y=[mean.values[y] for mean in means],
-        error_x=_bars(means, x, color),
-        error_y=_bars(means, y, color),
-        mode="markers",
-        name="Confirmed mean",
-        legendgroup="confirmed",
-        legendrank=3,
-        showlegend=in_legend,
-        marker={"color": color, "symbol": "circle", "size": 5},
-        customdata=[mean.number for mean in means],
-        hovertext=[mean_hover(info, mean) for mean in means],
-        hoverinfo="text",
-    )
-    return [joined, crosses]
+    terms = {point.number: point.loss_terms for point in info.front}
+    of_color: dict[str, list[ConfirmedMean]] = {}
+    for mean in means:
+        of_color.setdefault(color or terms_style(terms[mean.number]).color, []).append(mean)
+    crosses = [
+        Scatter(
+            x=[mean.values[x] for mean in alike],
+            y=[mean.values[y] for mean in alike],
+            error_x=_bars(alike, x, its_color),
+            error_y=_bars(alike, y, its_color),
+            mode="markers",
+            name="Confirmed mean",
+            legendgroup="confirmed",
+            legendrank=3,
+            showlegend=in_legend and place == 0,
+            marker={"color": its_color, "symbol": "circle", "size": 5},
+            customdata=[mean.number for mean in alike],
+            hovertext=[mean_hover(info, mean) for mean in alike],
+            hoverinfo="text",
+        )
+        for place, (its_color, alike) in enumerate(of_color.items())
+    ]
+    return [joined, *crosses]
 
 
 def _estimate(arm: ArmInfo, metric: str) -> Estimate:
@@ -105,6 +122,6 @@ def _bars(means: Sequence[ConfirmedMean], axis: int, color: str) -> dict[str, An
         "array": np.nan_to_num(high - values).tolist(),
         "arrayminus": np.nan_to_num(values - low).tolist(),
         "color": color,
-        "thickness": 1.2,
-        "width": 3,
+        "thickness": 1,
+        "width": 0,
     }

@@ -26,7 +26,7 @@ class Group:
 
 
 def groups(info: CurvesInfo) -> dict[str, Group]:
-    """By `Curve.group`: loss terms in their own colours, cells of an ablation in their order."""
+    """By `Curve.group`, in the colours of the loss terms; cells with the same differ by dash."""
     named = dict.fromkeys(curve.group for curve in info.curves)
     if info.seeds is None:
         styles = {name: terms_style(name) for name in named}
@@ -34,15 +34,17 @@ def groups(info: CurvesInfo) -> dict[str, Group]:
             name: Group(style.label, style.color, style.symbol, DASHES[0])
             for name, style in styles.items()
         }
-    return {
-        name: Group(
-            name,
-            SERIES[place % len(SERIES)],
-            SYMBOLS[place % len(SYMBOLS)],
-            DASHES[place // len(SERIES) % len(DASHES)],
-        )
-        for place, name in enumerate(named)
-    }
+    terms = {curve.group: curve.loss_terms for curve in info.curves}
+    found: dict[str, Group] = {}
+    for place, name in enumerate(named):
+        alike = sum(terms[other] == terms[name] for other in found)
+        style = terms_style(terms[name])
+        color, symbol = style.color, style.symbol
+        if not terms[name]:  # a loop of the user's own: its cells have no colour of their own
+            color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
+            alike = place // len(SERIES)
+        found[name] = Group(name, color, symbol, DASHES[alike % len(DASHES)])
+    return found
 
 
 def short_name(text: str) -> str:

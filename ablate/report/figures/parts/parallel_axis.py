@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +53,13 @@ def param_axes(info: ParametersInfo, numbers: NDArray[np.int64]) -> list[Paralle
 
 def _param_axis(column: ParameterColumn, name: str, numbers: NDArray[np.int64]) -> ParallelAxis:
     low, high = column.ends
+    at: NDArray[np.floating[Any]]
     if column.kind == "categorical":
         at = placed(column, numbers, "y")
         texts = level_texts(column, upright=False)
         ticks = [(float(place), text) for place, text in enumerate(texts)]
     else:
-        at = column.coordinates.astype(np.float32)
+        at = column.coordinates
         ticks = _number_ticks(column.kind, low, high, least=1.0 if column.is_whole else 0.0)
 
     def said(place: int) -> str:
@@ -68,7 +70,7 @@ def _param_axis(column: ParameterColumn, name: str, numbers: NDArray[np.int64]) 
 
     return ParallelAxis(
         name=name,
-        heights=(at - low) / (high - low),
+        heights=((at - low) / (high - low)).astype(np.float32),
         ticks=tuple(((tick - low) / (high - low), text) for tick, text in ticks),
         said=said,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,14 @@ def score_window(info: ParametersInfo, place: int) -> Window:
     pad = PAD_FRACTION * (high - low)
     low, high = low - pad, high + pad
     return Window(low, high, low if direction == "maximize" else high)
+
+
+def beyond_facts(values: Sequence[float], *, maximize: bool) -> list[str]:
+    """What is said of trials that collapsed where colours end at the fence before them."""
+    table = np.asarray(values, dtype=float)
+    table = table[np.isfinite(table)]
+    beyond = int((table != fenced(table, maximize=maximize)).sum())
+    return [f"{beyond} beyond the colours, in that of their worse end"] if beyond else []
 
 
 def score_text(metric: str, axis: str) -> str:
