@@ -63,6 +63,14 @@ def test_colours_say_terms_and_faint_says_dominated() -> None:
     assert (front.name, front.showlegend, dominated.showlegend) == ("clean+fma (2)", True, False)
 
 
+def test_a_short_front_has_its_numbers_beside_it() -> None:
+    front = traces(draw(example_record(ROWS)), "clean+fma")[1]
+    assert (front.mode, list(front.text)) == ("markers+text", ["0"])
+    many = [example_row(at, (0.9 + at / 1000, 0.8 - at / 1000)) for at in range(13)]
+    (front,) = traces(draw(example_record(many)), "clean+fma")
+    assert front.mode == "markers"
+
+
 def test_the_order_of_terms_does_not_change_their_colour() -> None:
     rows = [
         example_row(0, (0.9, 0.7), params={"loss.terms": "clean+fma"}),

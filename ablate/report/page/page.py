@@ -11,6 +11,8 @@ from ablate.report.page.content import ReportContent
 from ablate.report.theme import DARK
 
 _FOLDER = files("ablate.report.page")
+_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "tables", "begin")
+"""In one scope, in this order: each uses what stands before it."""
 
 
 def report_page(content: ReportContent) -> str:
@@ -32,7 +34,7 @@ def report_page(content: ReportContent) -> str:
         trials=Markup(_data(json.dumps(content.trials.to_json(), separators=(",", ":")))),
         settings=Markup(_data(json.dumps(_page_settings(content)))),
         style=Markup(_text("page.css")),
-        script=Markup(_text("page.js")),
+        script=Markup("\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)),
         plotly=Markup(get_plotlyjs()),
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
     )

@@ -14,13 +14,22 @@ from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.figures.parts.hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window
 from ablate.report.numbers import plain_text
-from ablate.report.style import DOMINATED_OPACITY, INK, TermsStyle, terms_style
+from ablate.report.style import (
+    DOMINATED_OPACITY,
+    FAINT_INK,
+    FONT_SIZE,
+    INK,
+    TermsStyle,
+    terms_style,
+)
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Scatter, Scattergl
 
 MANY = 2000
 """More trials than this are drawn by the graphics card, with a short word at each."""
+_NUMBERED = 12
+"""Of at most so many on a front, the numbers stand beside the marks: print has no hover."""
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
@@ -119,8 +128,16 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
         texts = [point_hover(marks.info, point) for point in marks.points]
         told: dict[str, Any] = {"customdata": numbers, "hovertext": texts}
+        if on_front and len(marks.info.front) <= _NUMBERED:
+            told |= {
+                "mode": "markers+text",
+                "text": [str(number) for number in numbers],
+                "textposition": "top right",
+                "cliponaxis": False,  # the best stand at the edge
+                "textfont": {"size": FONT_SIZE - 4, "color": FAINT_INK},
+            }
         told["hoverinfo"] = "text+name" if marks.of_several else "text"
-        return Scatter(x=at[:, x].tolist(), y=at[:, y].tolist(), **look, **told)
+        return Scatter(x=at[:, x].tolist(), y=at[:, y].tolist(), **(look | told))
     short = at.astype(np.float32)
     return Scattergl(
         x=np.ascontiguousarray(short[:, x]),

@@ -1,0 +1,33 @@
+"use strict";
+// What is done once, at the end: listen, build, watch what comes into view.
+
+document.getElementById("theme").addEventListener("click", () => {
+  setTheme(themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length]);
+  for (const entry of drawn.values()) draw(entry.element);
+});
+system.addEventListener("change", () => { for (const entry of drawn.values()) draw(entry.element); });
+setTheme(recall("theme") || "auto");
+document.querySelectorAll("table.sortable").forEach(sortable);
+for (const button of document.querySelectorAll("[data-copy-from]")) {
+  button.addEventListener("click", () =>
+    copy(document.getElementById(button.dataset.copyFrom).innerText.trim(), "Methods"));
+}
+buildTable();
+document.querySelectorAll(".plot").forEach((element) => inView.observe(element));
+
+let width = document.body.clientWidth;
+addEventListener("resize", () => {
+  if (Math.abs(document.body.clientWidth - width) < 60) return;
+  width = document.body.clientWidth;
+  for (const entry of drawn.values()) draw(entry.element);
+});
+
+if (recall("chosen") !== "") choose(Number(recall("chosen")));
+if (settings.reloadSeconds) {
+  if (recall("scroll")) scrollTo({ top: Number(recall("scroll")), behavior: "instant" });
+  setInterval(() => {
+    if (document.hidden) return;
+    remember("scroll", String(scrollY));
+    location.reload();
+  }, 1000 * settings.reloadSeconds);
+}
