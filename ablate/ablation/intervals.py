@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from ablate.errors import ParameterError
 from ablate.robustness.measures import LEVEL
@@ -212,4 +211,6 @@ def _no_interval(seeds: NDArray[np.float64]) -> Estimate:
 
 
 def _quantile(freedom: float, level: float) -> float:
+    from scipy.special import stdtrit
+
     return float(stdtrit(freedom, (1 + level) / 2))

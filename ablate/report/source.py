@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ablate.ablation.confirm import ConfirmInfo
-from ablate.ablation.info import AblationInfo
 from ablate.ledger.record import StudyRecord
+
+if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
+    from ablate.ablation.confirm import ConfirmInfo
+    from ablate.ablation.info import AblationInfo
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.ablation.info import AblationInfo
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+
+    from ablate.ablation.info import AblationInfo
 
 
 class Info(Protocol):
