@@ -38,7 +38,7 @@ def show_check(study: Study, file: Path) -> None:
     runs = len(design.cells) * settings.seed_count
     click.echo(
         f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
-        f"{len(design.claims)} primary contrasts"
+        f"{len(design.claims)} primary contrast{'s' * (len(design.claims) != 1)}"
     )
     for line in design.aliases:
         click.echo(f"  {line}")

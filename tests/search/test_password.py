@@ -69,9 +69,9 @@ def test_a_password_is_nowhere_but_in_the_driver(work: Path, postgres_url: str) 
     output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 0, output
     assert showing == {f"{driver.pid} environ"}  # where its user has put it
-    for asked in ("status", "trials", "logs"):
+    for asked in (["status", "--json"], ["trials", "--json"], ["logs", "--json"], ["report"]):
         done = subprocess.run(
-            [*command, asked, "runs/secret", "--json"],
+            [*command, asked[0], "runs/secret", *asked[1:]],
             cwd=work,
             env=environment,
             capture_output=True,
@@ -82,4 +82,5 @@ def test_a_password_is_nowhere_but_in_the_driver(work: Path, postgres_url: str) 
     assert secret not in output
     files = [path for path in work.rglob("*") if path.is_file()]
     assert len(files) > 5
+    assert work / "runs" / "secret" / "report.html" in files
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
