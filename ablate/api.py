@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
@@ -163,12 +163,9 @@ def read_ablation(study: str | Path) -> AblationInfo:
         ParameterError: if the study is a search.
         StudyNotFoundError: if there is no such study.
     """
-    from ablate.ablation.confirm import is_confirmation
-    from ablate.ablation.info import ablation_info
+    from ablate.ablation.confirm import study_ablation
 
-    record, outcomes, baseline = _read_outcomes(study)
-    split: Literal["val", "test"] = "test" if is_confirmation(record) else "val"
-    return ablation_info(record, outcomes, baseline, split=split)
+    return study_ablation(*_read_outcomes(study))
 
 
 def confirm(
@@ -290,9 +287,19 @@ def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str
     """A study, and which images its rows and its baseline were right on."""
     ledger = _open(place)
     try:
-        record = ledger.read()  # first: a run that ends meanwhile has bits that nobody asks for
+        record = ledger.read()
+    finally:
+        ledger.close()
+    # After the rows: a run that ends meanwhile has bits that nobody asks for.
+    return record, *read_bits(place)
+
+
+def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
+    """Which images the rows and the baseline of a study were right on, whose rows are read."""
+    ledger = _open(place)
+    try:
         outcomes, references = ledger.outcomes()
-        return record, outcomes, references.get("baseline", {})
+        return outcomes, references.get("baseline", {})
     finally:
         ledger.close()
 

@@ -13,8 +13,6 @@ from ablate.report.source import StudySource
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from ablate.ablation.results import SplitName
-
 THEMES = ("light", "dark")
 
 
@@ -26,8 +24,7 @@ def read_source(study: str | Path) -> StudySource:
         UsageError: if another tool wrote it and it has one objective.
     """
     from ablate import api
-    from ablate.ablation.confirm import confirm_info, is_confirmation
-    from ablate.ablation.info import ablation_info
+    from ablate.ablation.confirm import confirm_info, study_ablation
     from ablate.confirming import confirmation_place
     from ablate.ledger.foreign import check_two_objectives
     from ablate.ledger.ledger import Ledger
@@ -39,13 +36,13 @@ def read_source(study: str | Path) -> StudySource:
         check_two_objectives(record)
         return StudySource(record)
     if record.design is not None:
-        record, outcomes, baseline = api.read_outcomes(place)
-        split: SplitName = "test" if is_confirmation(record) else "val"
-        return StudySource(record, ablation_info(record, outcomes, baseline, split=split))
+        return StudySource(record, study_ablation(record, *api.read_bits(place)))
     confirmed = confirmation_place(place)
     if not Ledger.exists(confirmed.url, confirmed.name):
         return StudySource(record)
-    return StudySource(record, confirmation=confirm_info(*api.read_outcomes(confirmed)))
+    confirming, outcomes, baseline = api.read_outcomes(confirmed)
+    info = confirm_info(confirming, outcomes, baseline)
+    return StudySource(record, confirmation=info, confirming=confirming)
 
 
 def figure_info(name: str, studies: Sequence[str | Path], options: FigureOptions = USUAL) -> Info:

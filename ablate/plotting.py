@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ablate.drawing import read_source, themed
 from ablate.errors import NothingToDrawError, ParameterError, UsageError
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.source import StudySource
 from ablate.report.write import ENDINGS
-
-if TYPE_CHECKING:
-    from ablate.report.figures.figure import FigureKind
 
 ALL = "all"
 
@@ -58,15 +53,14 @@ def draw_to_files(
         )
     sources = [read_source(study) for study in studies]
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
+    if is_all:
+        kinds = [kind for kind in kinds if kind.takes_all(sources, options)]
     infos = []
     for kind in kinds:
         try:
             infos.append((kind, kind.info(sources, options)))
         except NothingToDrawError:
             if not is_all:
-                raise
-        except ParameterError:
-            if not is_all or not _takes_less(kind, sources, options):
                 raise
     files = _files([kind.name for kind, _ in infos], studies[0], output, into_folder, ending)
     write_figures(
@@ -82,12 +76,6 @@ def draw_to_files(
             write_frame(info.frame(), beside)
             written.append(beside)
     return written
-
-
-def _takes_less(kind: FigureKind, sources: Sequence[StudySource], options: FigureOptions) -> bool:
-    """Whether a figure is left out of all: it takes fewer studies, or not these options."""
-    given = {name for name, value in vars(options).items() if value}
-    return (len(sources) > 1 and not kind.several) or not given <= set(kind.takes)
 
 
 def _files(

@@ -9,23 +9,8 @@ from pathlib import Path
 from ablate.drawing import read_source
 from ablate.errors import ParameterError, StudyNotFoundError
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.report.page.content import ReportContent, report_content
+from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.source import StudySource
-
-
-def read_report(
-    study: str | Path, *, with_images: bool = True, reload_seconds: float = 0.0
-) -> ReportContent:
-    """What the report of a study shows.
-
-    Args:
-        with_images: distortions and examples too, which need the study's data and weights.
-        reload_seconds: after which its page loads itself again, as long as the study runs.
-
-    Raises:
-        StudyNotFoundError: if there is no such study.
-    """
-    return _content(read_source(study), study, with_images, reload_seconds)
 
 
 def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
@@ -40,7 +25,8 @@ def write_report(study: str | Path, output: str | Path, *, with_images: bool = T
     from ablate.report.write import write_text
 
     file = _page_file(Path(output))
-    write_text(report_page(read_report(study, with_images=with_images)), file)
+    content = _content(read_source(study), study, with_images, 0.0)
+    write_text(report_page(content), file)
 
 
 def watch_report(
@@ -110,27 +96,19 @@ def is_ended(record: StudyRecord) -> bool:
 def _content(
     source: StudySource, study: str | Path, with_images: bool, reload_seconds: float
 ) -> ReportContent:
-    from ablate.galleries import study_galleries
-
     return report_content(
         source,
         reference=_reference(study),
-        galleries=study_galleries(study, source.record) if with_images else (),
+        galleries=_galleries(study, source) if with_images else (),
         now=time.time(),
-        confirmation=_confirmation(study, source),
         reload_seconds=reload_seconds,
     )
 
 
-def _confirmation(study: str | Path, source: StudySource) -> StudySource | None:
-    """The study that confirms this one's front, where there is one."""
-    if source.confirmation is None:
-        return None
-    from ablate.confirming import confirmation_place
-    from ablate.locate import locate
+def _galleries(study: str | Path, source: StudySource) -> tuple[Gallery, ...]:
+    from ablate.galleries import study_galleries
 
-    place = confirmation_place(locate(str(study)))
-    return read_source(f"{place.url}#{place.name}")
+    return study_galleries(study, source.record)
 
 
 def _reference(study: str | Path) -> str:

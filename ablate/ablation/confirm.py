@@ -13,7 +13,7 @@ from ablate.ablation.cell import Arm, Cell, Design, difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.luck import front_probability
-from ablate.ablation.results import BASELINE, Outcomes, Results
+from ablate.ablation.results import BASELINE, Outcomes, Results, SplitName
 from ablate.analysis.metrics import SPLITS
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import ParameterError
@@ -96,6 +96,17 @@ def point_name(number: int) -> str:
 def is_confirmation(record: StudyRecord) -> bool:
     """Whether a study confirms a front: its test images are open."""
     return bool(record.design and record.design["selected"])
+
+
+def study_ablation(
+    record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
+) -> AblationInfo:
+    """What an ablation says on the validation images, or a confirmation on the test images.
+
+    Args and raises: as `ablation_info`.
+    """
+    split: SplitName = "test" if is_confirmation(record) else "val"
+    return ablation_info(record, outcomes, baseline, split=split)
 
 
 def confirm_info(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.association import association, mean_ranks
 from ablate.analysis.columns import PARAM, flat_param
+from ablate.analysis.features import written_domains
 from ablate.analysis.objective_choice import objective_place
 from ablate.analysis.parameter_column import ParameterColumn, parameter_column
 from ablate.analysis.pareto import ParetoInfo, pareto_info
@@ -92,7 +93,7 @@ def parameters_info(
     """
     pareto = pareto_info(record)
     place = objective_place(objective, pareto.objectives)
-    domains = dict(_domains(record.study.space))
+    domains = dict(written_domains(record.study.space))
     columns = _columns(record, pareto, domains)
     if len(columns) < least:
         needed = "a parameter that is searched" if least == 1 else f"{least} parameters"
@@ -174,15 +175,6 @@ def _meant(name: str, keys: Sequence[str]) -> list[str]:
         f"--params: must be parameters of the study, got {name or 'nothing'}. "
         f"{did_you_mean(name, keys)}"
     )
-
-
-def _domains(space: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The domains of a space as it is written, blocks opened."""
-    for key, entry in space.items() if isinstance(space, Mapping) else ():
-        if "parameters" in entry:
-            yield from _domains(entry["parameters"])
-        else:
-            yield key, entry
 
 
 def _columns(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo
+from ablate.analysis.features import written_domains
 from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.arms import metric_words
@@ -235,21 +235,10 @@ def _budget(budget: BudgetSettings) -> str:
 
 
 def _searched(study: Study, key: str) -> bool:
-    return isinstance(study.space, Mapping) and key in _keys(study.space)
+    return key in dict(written_domains(study.space))
 
 
 def _varied(study: Study, section: str) -> str:
     """Which keys of a section the search varies."""
-    if not isinstance(study.space, Mapping):
-        return ""
-    keys: Sequence[str] = [key for key in _keys(study.space) if key.startswith(f"{section}.")]
+    keys = [key for key, _ in written_domains(study.space) if key.startswith(f"{section}.")]
     return f" ({', '.join(keys)} searched)" if keys else ""
-
-
-def _keys(space: Mapping[str, object]) -> list[str]:
-    """Keys of a space; a block's are those of its parameters."""
-    found: list[str] = []
-    for key, spec in space.items():
-        inner = spec.get("parameters") if isinstance(spec, Mapping) else None
-        found += _keys(inner) if isinstance(inner, Mapping) else [key]
-    return found

@@ -18,12 +18,21 @@ class StudySource:
 
     Attributes:
         ablation: where it is an ablation (`record.design`); None of a search.
-        confirmation: where it is a search whose front was confirmed.
+        confirmation: where it is a search whose front was confirmed; confirming: the study that
+            did so.
     """
 
     record: StudyRecord
     ablation: AblationInfo | None = None
     confirmation: ConfirmInfo | None = None
+    confirming: StudyRecord | None = None
+
+    @property
+    def confirmed(self) -> StudySource | None:
+        """The confirmation as a study of its own, on the test images."""
+        if self.confirmation is None or self.confirming is None:
+            return None
+        return StudySource(self.confirming, self.confirmation.test)
 
     @property
     def is_search(self) -> bool:

@@ -15,6 +15,7 @@ from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, searches, usual_record
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from ablate.ablation.confirm import ConfirmInfo
 from ablate.report.figures import FIGURES
 from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
 from ablate.report.page.page import report_page
@@ -47,9 +48,10 @@ def test_every_figure_has_its_section() -> None:
 
 @pytest.mark.parametrize("case", ["empty", "all failed", "own loop", "three objectives"])
 def test_a_page_bears_any_search(case: str) -> None:
-    page = report_page(content_of(searches()[case]))
+    content = content_of(searches()[case])
+    page = report_page(content)
     assert page.startswith("<!doctype html>")
-    assert page.count("plotly.js v") >= 1
+    assert page.count("<figure ") == len(content.figures) > 0
     assert page.rstrip().endswith("</html>")
 
 
@@ -93,8 +95,14 @@ def test_an_ablation_has_runs_and_no_front() -> None:
 
 
 def test_a_confirmation_stands_after_the_trade_off() -> None:
-    confirmed = ablation_source(example_ablation(split="test"))
-    content = content_of(StudySource(usual_record(12)), confirmation=confirmed)
+    test = example_ablation(split="test")
+    content = content_of(
+        StudySource(
+            usual_record(12),
+            confirmation=ConfirmInfo(test, test, (), ()),
+            confirming=ablation_source(test).record,
+        )
+    )
     assert [section.anchor for section in content.sections][:2] == ["trade-off", "confirmed"]
     anchors = [figure.anchor for figure in content.figures]
     assert len(anchors) == len(set(anchors))
@@ -255,7 +263,6 @@ def test_everything_that_can_be_used_has_a_name(looked: Looked) -> None:
     assert nameless == []
     images = looked.page.evaluate("() => [...document.images].filter((one) => !one.alt).length")
     assert images == 0
-    looked.page.keyboard.press("Tab")
     assert looked.page.locator("[role=img]:not([aria-label])").count() == 0
 
 

@@ -66,6 +66,14 @@ class FigureKind:
     several: bool = False
     takes: tuple[str, ...] = ()
 
+    def takes_all(self, sources: Sequence[StudySource], options: FigureOptions) -> bool:
+        """Whether it looks at so many studies, and at every option that is given."""
+        return (self.several or len(sources) < 2) and not self._refused(options)
+
+    def _refused(self, options: FigureOptions) -> list[str]:
+        given = (field.name for field in fields(options) if getattr(options, field.name))
+        return [name for name in given if name not in self.takes]
+
     def info(self, sources: Sequence[StudySource], options: FigureOptions = USUAL) -> Info:
         """The Info of these studies.
 
@@ -80,11 +88,8 @@ class FigureKind:
             raise ParameterError(
                 f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
             )
-        for field in fields(options):
-            if getattr(options, field.name) and field.name not in self.takes:
-                raise ParameterError(
-                    f"--{field.name}: is no option of --figure {self.name}. Leave it out."
-                )
+        for name in self._refused(options):
+            raise ParameterError(f"--{name}: is no option of --figure {self.name}. Leave it out.")
         found: Info = self.read(sources, options)
         return found
 

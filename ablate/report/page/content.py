@@ -111,7 +111,6 @@ def report_content(
     *,
     reference: str,
     now: float,
-    confirmation: StudySource | None = None,
     galleries: Sequence[Gallery] = (),
     reload_seconds: float = 0.0,
 ) -> ReportContent:
@@ -120,7 +119,6 @@ def report_content(
     Args:
         reference: how a person names the study in a command.
         now: seconds since 1970, of the end of a drive that is under way.
-        confirmation: the study that confirms this one's front.
         galleries: images, which only whoever has data and weights can make.
         reload_seconds: after which the page is to load itself again; 0: never.
     """
@@ -139,7 +137,7 @@ def report_content(
         state=state,
         answers=tuple(answer_sentences(source)),
         marks=info.marks,
-        sections=tuple(_sections(source, info, confirmation, galleries)),
+        sections=tuple(_sections(source, info, galleries)),
         trials=trials_of(record),
         origin=origin_facts(record, account),
         settings=_settings(record.study.model_dump(mode="json", exclude={"storage"})),
@@ -153,7 +151,6 @@ def report_content(
 def _sections(
     source: StudySource,
     info: ParetoInfo | AblationInfo,
-    confirmation: StudySource | None,
     galleries: Sequence[Gallery],
 ) -> list[Section]:
     tables = _tables(info)
@@ -164,14 +161,14 @@ def _sections(
         shown = tables if anchor == home else ()
         if figures or shown:
             found.append(Section(anchor, title, figures, shown))
-    if confirmation is not None and confirmation.ablation is not None:
+    if source.confirmation is not None and source.confirmed is not None:
         confirmed = Section(
             anchor="confirmed",
             title="Confirmed on the test images",
-            figures=drawn_figures(confirmation, _CONFIRMED, info.marks, "confirmed-"),
+            figures=drawn_figures(source.confirmed, _CONFIRMED, info.marks, "confirmed-"),
             tables=(
-                arms_paper_table(confirmation.ablation),
-                *(() if source.confirmation is None else (luck_paper_table(source.confirmation),)),
+                arms_paper_table(source.confirmation.test),
+                luck_paper_table(source.confirmation),
             ),
             says="The front again, over fresh seeds, on images that nothing was chosen by.",
         )
