@@ -92,15 +92,24 @@ def test_the_same_digits_inline_on_ray_and_after_a_killed_driver(write_ablation:
 
 
 def kill_amid(file: Path, rows: int) -> None:
-    """Launch in another process, and kill it once so many rows are complete."""
+    """Launch in another process, and kill it amid a row, once so many are complete.
+
+    It is stopped before the log is looked at, so that the row cannot end in between.
+    """
     command = [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = Path("runs") / file.stem / "log.jsonl"
     until = time.monotonic() + 120
     try:
-        while not (log.exists() and log.read_text().count('"complete"') >= rows):
+        while True:
             assert process.poll() is None, "it ended before it was killed"
             assert time.monotonic() < until
+            os.kill(process.pid, signal.SIGSTOP)
+            events = log.read_text().split('"event": "')[1:] if log.exists() else []
+            complete = sum(event.startswith("complete") for event in events)
+            if complete >= rows and events[-1].startswith(("asked", "epoch")):
+                return
+            os.kill(process.pid, signal.SIGCONT)
             time.sleep(0.05)
     finally:
         os.kill(process.pid, signal.SIGKILL)
