@@ -231,13 +231,14 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
     A driver that runs meanwhile takes it up; where nobody drives, `resume` does.
 
     Args:
-        values: by dotted key, as the study's space has them; what is left out is drawn.
+        values: by dotted key of the study's space, or its last parts where no other key ends so
+            (`st.weight`); what is left out is drawn.
 
     Returns:
         The row's number.
 
     Raises:
-        ParameterError: if a key is not searched, or a value is outside its range.
+        ParameterError: if a name is no key that is searched, or a value is outside its range.
         StudyNotFoundError: if there is no such study.
     """
     ledger = _open(locate(str(study)))

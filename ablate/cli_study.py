@@ -39,7 +39,8 @@ def status(study: str, as_json: bool) -> None:
     "--where",
     multiple=True,
     metavar="CONDITION",
-    help="Only rows for which it holds: COLUMN=VALUE, or with !=, <, <=, >, >=.  May be repeated.",
+    help="Only rows for which it holds: COLUMN=VALUE, or with !=, <, <=, >, >=.  An accuracy is a "
+    "fraction: 0.9 or 90%.  May be repeated.",
 )
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
 @click.option("--columns", metavar="COLUMN,...", help="Show these columns alone.")
@@ -55,7 +56,7 @@ def trials(
 ) -> None:
     """The rows of a study, with parameters, scores and what each has cost.
 
-    A column is named as in the table or in --json: trial, robust, fma.weight, gpu_hours.
+    A column is named as in the table or in --json: trial, robust, fma.weight, worked.
     """
     from ablate import api
     from ablate.analysis.select import select_trials
@@ -73,8 +74,8 @@ def trials(
 def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     """Have a study try these parameters next; what is left out is drawn.
 
-    VALUE is YAML, as for --set: augment.mix='{noise: 1, blur: 3}'.  The row counts towards the
-    study's trials.
+    KEY is a key of the space, or its end as tables show it (st.weight).  VALUE is YAML, as for
+    --set: augment.mix='{noise: 1, blur: 3}'.  The row counts towards the study's trials.
     """
     from ablate import api
     from ablate.handwork import parse_values

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
+from ablate.analysis.features import written_domains
 from ablate.analysis.metrics import short_metric
-from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.study.keys import find_key, meant_keys
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
@@ -21,7 +23,7 @@ TRAILING = (
     *("hosts", "started", "finished", "duration_seconds"),
 )
 PARAM = "param."
-_ALIASES = {"trial": "number", "attempts": "attempt"}
+_HEADINGS = {"number": "trial", "attempt": "attempts"}
 
 
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
@@ -105,32 +107,41 @@ def column_order(
     return [*LEADING, *cell, *dict.fromkeys(metrics), *others, *params, *TRAILING]
 
 
+def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`column_order` of a study's flat rows, then every parameter that no row has had yet."""
+    there = column_order(rows, record.study.objectives)
+    searched = [PARAM + key for key, _ in written_domains(record.study.space)]
+    has_parts = {column.rpartition(".")[0] for column in there}
+    return there + [key for key in searched if key not in there and key not in has_parts]
+
+
+def column_heading(column: str) -> str:
+    """What the table of trials calls a column: trial, robust, loss.fma.weight, worked."""
+    if column.startswith(PARAM):
+        return column.removeprefix(PARAM)
+    heading = _HEADINGS.get(column) or short_metric(column)
+    return re.sub("_(seconds|bytes)$", "", heading) if column in TRAILING else heading
+
+
 def find_column(name: str, columns: Sequence[str], option: str) -> str:
     """The column that a person means.
 
     Args:
         name: of a column; or of a parameter without `param.`, whole or as its last parts, if no
-            other ends so; or a heading of the table of trials: trial, attempts, clean, robust.
+            other ends so; or a heading of the table of trials: trial, attempts, clean, worked.
         columns: there are.
         option: for the message.
 
     Raises:
         ParameterError: if there is none, or several parameters end so.
     """
-    for column in (name, PARAM + name, _ALIASES.get(name, name)):
-        if column in columns:
-            return column
-    short = [column for column in columns if name and short_metric(column) == name]
-    ending = [column for column in columns if name and column.endswith(f".{name}")]
-    ending = [column for column in ending if column.startswith(PARAM)]
-    if len(short) == 1 or len(ending) == 1:
-        return (short or ending)[0]
-    if ending:
-        raise ParameterError(
-            f"{option}: must be one column, got {name}, which is the end of {', '.join(ending)}. "
-            "Write more of it."
-        )
-    raise ParameterError(
-        f"{option}: must be a column of the trials, got {name or 'nothing'}. "
-        f"{did_you_mean(name, columns)}"
+    if name in columns:
+        return name
+    headed = [column for column in columns if column_heading(column) == name]
+    if len(headed) == 1:
+        return headed[0]
+    params = [column for column in columns if column.startswith(PARAM)]
+    is_param = bool(meant_keys(name, params))
+    return find_key(
+        name, params if is_param else columns, where=option, what="a column of the trials"
     )

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from ablate.analysis.columns import as_utc, find_column
+from ablate.analysis.columns import CELL, LEADING, TRAILING, as_utc, find_column
+from ablate.analysis.metrics import is_accuracy
 from ablate.errors import ParameterError
 
 _WRITTEN = re.compile(r"(?P<column>.*?)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
@@ -74,7 +76,7 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
 
     Raises:
         ParameterError: if it has no sign, the column is unknown, or an order is asked of a value
-            that is neither a number nor a moment.
+            that is neither a number nor a moment, or a fraction is compared with what is none.
     """
     found = _WRITTEN.fullmatch(text)
     if found is None or found["sign"] == "==":
@@ -89,13 +91,32 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
             f"where: {found['sign']} needs a number or a moment as 2026-03-01T12:00, got "
             f"{value or 'nothing'}. Text can be compared with = and !=."
         )
+    _check_fraction(column, value)
     return ColumnCondition(column, found["sign"], value)
 
 
+def _check_fraction(column: str, text: str) -> None:
+    """Tables show accuracies in percent: 90 must not be taken for the fraction 0.9 in silence."""
+    number = _number(text)
+    if number is None:
+        return
+    if text.endswith("%") and column in (*LEADING, *CELL, *TRAILING):
+        raise ParameterError(
+            f"where: {column} is no fraction, got {text}. Compare it with a number without %."
+        )
+    if is_accuracy(column) and not 0 <= number <= 1:
+        fix = "Write one, as 90% or 0.9."
+        if not text.endswith("%") and 1 < number <= 100:
+            fix = f"Did you mean {number:g}% or {number / 100:g}?"
+        raise ParameterError(f"where: {column} is a fraction from 0 to 1, got {text}. {fix}")
+
+
 def _number(text: str) -> float | None:
+    """ "0.9", or "90%" for the same."""
     try:
-        return float(text)
-    except ValueError:
+        # Decimal, so that 29% is the same float as 0.29.
+        return float(Decimal(text[:-1]).scaleb(-2)) if text.endswith("%") else float(text)
+    except (ValueError, ArithmeticError):
         return None
 
 

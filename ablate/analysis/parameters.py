@@ -15,8 +15,9 @@ from ablate.analysis.features import written_domains
 from ablate.analysis.objective_choice import objective_place
 from ablate.analysis.parameter_column import ParameterColumn, parameter_column
 from ablate.analysis.pareto import ParetoInfo, pareto_info
-from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import StudyRecord
+from ablate.study.keys import find_key, meant_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,24 +158,10 @@ def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _meant(name: str, keys: Sequence[str]) -> list[str]:
-    if name in keys:
-        return [name]
-    dotted = f".{name}"
-    ending = [key for key in keys if name and key.endswith(dotted)]
-    inside = [key for key in keys if name and f".{key}".rpartition(".")[0].endswith(dotted)]
-    if len(ending) == 1:
-        return ending
-    if ending:
-        raise ParameterError(
-            f"--params: must be one parameter, got {name}, which is the end of "
-            f"{', '.join(ending)}. Write more of it."
-        )
-    if len({key.rpartition(".")[0] for key in inside}) == 1:
+    inside = [key for key in keys if name and f".{key}".rpartition(".")[0].endswith(f".{name}")]
+    if not meant_keys(name, keys) and len({key.rpartition(".")[0] for key in inside}) == 1:
         return inside
-    raise ParameterError(
-        f"--params: must be parameters of the study, got {name or 'nothing'}. "
-        f"{did_you_mean(name, keys)}"
-    )
+    return [find_key(name, keys, where="--params", what="parameters of the study")]
 
 
 def _columns(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from ablate.analysis.columns import column_order, find_column, flat_rows
+from ablate.analysis.columns import find_column, flat_rows, known_columns
 from ablate.analysis.condition import parse_condition
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, State, StudyRecord
@@ -40,7 +40,7 @@ def select_trials(
     """
     wanted_state = _state(state)
     flat = {row["number"]: row for row in flat_rows(record)}
-    columns = column_order(list(flat.values()), record.study.objectives)
+    columns = known_columns(record, list(flat.values()))
     wanted = [parse_condition(text, columns) for text in where]
     kept = [
         row

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
+from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger import tables
 from ablate.ledger.attributes import (
     DRIVES,
@@ -40,6 +40,7 @@ from ablate.ledger.store import Patience, Store
 from ablate.ledger.url import masked, sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
+from ablate.study.keys import find_key
 from ablate.study.scores import Scores, scores_from_json
 from ablate.study.settings import Study
 
@@ -207,7 +208,7 @@ class Ledger(StudyAttributes):
         """Append a row with these parameters, to be run next; its number.
 
         Args:
-            values: by dotted key; what is left out is drawn.
+            values: by dotted key, or its last parts; what is left out is drawn.
 
         Raises:
             UsageError: if the study is an ablation, whose rows are those of its design.
@@ -218,6 +219,7 @@ class Ledger(StudyAttributes):
                 f"study {self.head.study.name}: an ablation's rows are those of its design, got "
                 "parameters for another. Add an arm to a study file of its own."
             )
+        values = _whole_keys(values, self.space.keys)
         raw = self.space.encode_partial(values)
 
         def append(connection: Connection) -> int:
@@ -298,6 +300,17 @@ def _insert_waiting(
         draws=tables.Draws(system={tables.FIXED: dict(raw)}),
         attributes={tables.ENQUEUED: dict(values)},
     )
+
+
+def _whole_keys(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Values by the whole keys of the space that their names mean."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = find_key(name, keys, where="enqueue", what="searched by the study")
+        if key in found:
+            raise ParameterError(f"enqueue: {key} must be given once, got it twice. Keep one.")
+        found[key] = value
+    return found
 
 
 def _insert_planned(connection: Connection, study_id: int, number: int, row: Planned) -> None:

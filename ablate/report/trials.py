@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.columns import column_order, find_column, flat_rows
+from ablate.analysis.columns import column_heading, find_column, flat_rows, known_columns
 from ablate.analysis.marks import result_marks
-from ablate.analysis.metrics import is_accuracy, short_metric
+from ablate.analysis.metrics import is_accuracy
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.cells import metric_unit, params_cell
 from ablate.report.numbers import (
@@ -25,7 +25,6 @@ from ablate.report.numbers import (
 )
 
 _COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
-_HEADINGS = {"number": "trial", "attempt": "attempts"}
 
 
 def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
@@ -41,7 +40,7 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
     """
     flat = flat_rows(record)
     objectives = [objective.metric for objective in record.study.objectives]
-    there = column_order(flat, record.study.objectives)
+    there = known_columns(record, flat)
     shown = [find_column(name, there, "columns") for name in columns]
     cell = [name for name in ("cell", "pair") if name in there]
     shown = shown or ["number", *cell, "state", *objectives, *_telling(flat)]
@@ -53,11 +52,10 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
         caption=escape("; ".join(captions)) or None,
     )
     for name in shown:
-        heading = _HEADINGS.get(name) or short_metric(name).removeprefix("param.")
-        heading = heading.removesuffix("_bytes").removesuffix("_seconds")
         is_number = any(not isinstance(row.get(name, 0), str) for row in flat)
         table.add_column(
-            escape(heading) + metric_unit(name), justify="right" if is_number else "left"
+            escape(column_heading(name)) + metric_unit(name),
+            justify="right" if is_number else "left",
         )
     if not columns:
         table.add_column("parameters, or why it failed", overflow="fold", min_width=24)
@@ -79,7 +77,7 @@ def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[s
     """
     flat = flat_rows(record)
     if columns:
-        there = column_order(flat, record.study.objectives)
+        there = known_columns(record, flat)
         shown = [find_column(name, there, "columns") for name in columns]
         flat = [{name: row.get(name) for name in shown} for row in flat]
     return [json_value(row) for row in flat]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from ablate.errors import ParameterError, did_you_mean
 from ablate.study.settings import Study
 
 SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
@@ -58,6 +59,40 @@ def is_searchable(key: str) -> bool:
 def is_own_key(key: str) -> bool:
     """Whether a space of a trainable may search a key: dotted, of letters, digits and _."""
     return all(part.isidentifier() for part in key.split("."))
+
+
+def meant_keys(name: str, keys: Sequence[str]) -> list[str]:
+    """The keys that a person may mean: the one of that name, else all that end so.
+
+    Args:
+        name: a dotted key, or its last parts, as tables show it: `st.weight`.
+        keys: there are.
+    """
+    if name in keys:
+        return [name]
+    return [key for key in keys if name and key.endswith(f".{name}")]
+
+
+def find_key(name: str, keys: Sequence[str], *, where: str, what: str) -> str:
+    """The one key that a person means (`meant_keys`): how every command finds it.
+
+    Args:
+        where, what: for the message: who asks, and what the key must be one of.
+
+    Raises:
+        ParameterError: if there is none, or several end so.
+    """
+    meant = meant_keys(name, keys)
+    if len(meant) > 1:
+        raise ParameterError(
+            f"{where}: must be one parameter, got {name}, which is the end of {', '.join(meant)}. "
+            "Write more of it."
+        )
+    if not meant:
+        raise ParameterError(
+            f"{where}: must be {what}, got {name or 'nothing'}. {did_you_mean(name, keys)}"
+        )
+    return meant[0]
 
 
 def plain_values(study: Study) -> dict[str, Any]:

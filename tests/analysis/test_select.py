@@ -72,6 +72,22 @@ def test_columns_by_the_names_of_the_table() -> None:
     assert numbers(where=["attempts=1", "clean=0.94"]) == [0, 4]
 
 
+def test_an_accuracy_is_compared_in_percent_or_as_a_fraction() -> None:
+    assert numbers(where=["robust>=75%"]) == numbers(where=["robust>=0.75"]) == [2, 3]
+    assert numbers(where=["robust=70 %"]) == [0]
+    assert numbers(where=["strength>=50%"]) == [0, 3]
+
+
+def test_what_no_row_has_had_is_a_column_all_the_same() -> None:
+    space = {
+        "loss.st.weight": {"float": [0.1, 1], "when": {"loss.terms": {"contains": "st"}}},
+        "augment.mix": {"simplex": "augment.families"},
+    }
+    record = example_record([example_row(0, (0.9, 0.7), params={})], space=space)
+    assert select_trials(record, where=["st.weight>1"]).rows == ()
+    assert len(select_trials(record, sort="worked", where=["lost>=0", "mix!=1"]).rows) == 1
+
+
 def test_an_ending_of_several_parameters_is_refused() -> None:
     row = example_row(0, (0.9, 0.7), params={"loss.fma.weight": 1.0, "loss.st.weight": 2.0})
     record = example_record([row])
@@ -79,7 +95,7 @@ def test_an_ending_of_several_parameters_is_refused() -> None:
     with pytest.raises(ParameterError) as caught:
         select_trials(record, sort="weight")
     assert str(caught.value) == (
-        "sort: must be one column, got weight, which is the end of param.loss.fma.weight, "
+        "sort: must be one parameter, got weight, which is the end of param.loss.fma.weight, "
         "param.loss.st.weight. Write more of it."
     )
 
@@ -128,6 +144,25 @@ def test_an_empty_study_can_be_sorted() -> None:
             {"where": ["number==3"]},
             "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got number==3. "
             "Write it as state=COMPLETE.",
+        ),
+        (
+            {"where": ["robust>=90"]},
+            "where: val_robust_accuracy is a fraction from 0 to 1, got 90. Did you mean 90% or "
+            "0.9?",
+        ),
+        (
+            {"where": ["clean!=-3"]},
+            "where: val_clean_accuracy is a fraction from 0 to 1, got -3. Write one, as 90% or "
+            "0.9.",
+        ),
+        (
+            {"where": ["clean<=120%"]},
+            "where: val_clean_accuracy is a fraction from 0 to 1, got 120%. Write one, as 90% or "
+            "0.9.",
+        ),
+        (
+            {"where": ["worked>90%"]},
+            "where: worked_seconds is no fraction, got 90%. Compare it with a number without %.",
         ),
         (
             {"where": ["loss.terms>clean"]},

@@ -196,10 +196,12 @@ def test_a_row_enqueued_amid_a_run_is_taken_up(driving: Driving, storage_url: st
 def test_a_row_enqueued_at_the_end_is_one_more(driving: Driving, storage_url: str) -> None:
     while driving.ask():
         pass
-    assert Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25}) == 3
+    # By the end of its key, as tables show it.
+    assert Ledger.open(storage_url, "rows").enqueue({"strength": 0.25}) == 3
     last = driving.ask()
     assert last is not None
     assert last.number == 3
+    assert last.params["augment.strength"] == 0.25
     assert driving.ask() is None
     assert driving.ledger.trials == 4
 
@@ -209,6 +211,8 @@ def test_an_enqueued_value_outside_its_range_is_refused(ledger: Ledger) -> None:
         ledger.enqueue({"augment.strength": 5.0})
     with pytest.raises(ParameterError, match=r"augment\.strenght.*Did you mean augment\.strength"):
         ledger.enqueue({"augment.strenght": 0.5})
+    with pytest.raises(ParameterError, match=r"augment\.strength must be given once"):
+        ledger.enqueue({"augment.strength": 0.5, "strength": 0.25})
     assert ledger.read().rows == ()
 
 
