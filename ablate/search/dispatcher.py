@@ -138,6 +138,10 @@ class Dispatcher:
             out.ended = True
             self._inbox.put(lambda: self._lose(out, reason, None))
 
+    def note(self, event: str, text: str) -> None:
+        """Something on the run as a whole that the executor has seen."""
+        self._around.note(event, text)
+
     def fail(self, error: AblateError) -> None:
         """Stop everything, for a reason from outside the ledger; the first one stays."""
         with self._changed:

@@ -17,6 +17,7 @@ from typing import Any
 from ablate.errors import AblateError, InfrastructureError, error_text
 from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
 from ablate.search.cluster.head_watch import HeadWatch
+from ablate.search.cluster.lost_nodes import LostNodes
 from ablate.search.cluster.nodes import (
     Agreed,
     agree,
@@ -25,6 +26,7 @@ from ablate.search.cluster.nodes import (
     keep_weights,
     prepare_alone,
 )
+from ablate.search.cluster.ray_output import RayOutput
 from ablate.search.cluster.tasks import fitting_nodes, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.task import Job, Prepared, Report, row_from_text, weights_file
@@ -141,9 +143,10 @@ class RayExecutor:
         self._started = not ray.is_initialized()
         self._alone = address is None
         self._agreed: Agreed | None = None
-        if self._started:
-            connect(address, settings, secret)
+        self._output = RayOutput()
         try:
+            if self._started:
+                connect(address, settings, secret)
             self.gpus_per_trial = resolve_gpus(settings)
             self.parallel = resolve_parallel(settings, self.gpus_per_trial)
         except BaseException:
@@ -158,6 +161,7 @@ class RayExecutor:
             UsageError, DataError, FingerprintError: if a node differs, naming it.
             InfrastructureError: if a node is lost meanwhile.
         """
+        self._output.keep_in(Path(job.folder))
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         nodes = fitting_nodes(cpus, gpus)
         if self._alone and len(nodes) == 1:
@@ -179,8 +183,10 @@ class RayExecutor:
         ahead = 0 if self.parallel == 1 else max(1, self.parallel // 8)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.parallel + ahead)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        capacity = Capacity(job.study.run.cpus_per_trial, self.gpus_per_trial, self.parallel)
-        searcher = LedgerSearcher(dispatcher, capacity, ahead)
+        lost = LostNodes(lambda text: dispatcher.note("node_lost", text + self._output.said))
+        cpus, gpus = job.study.run.cpus_per_trial, self.gpus_per_trial
+        capacity = Capacity(cpus, gpus, self.parallel, lost.look)
+        searcher = LedgerSearcher(dispatcher, capacity, ahead, lost)
         with tempfile.TemporaryDirectory(prefix="ablate-tune-") as folder:
             try:
                 with HeadWatch(dispatcher):
@@ -206,9 +212,14 @@ class RayExecutor:
                 pass
             except (tune.TuneError, ray.exceptions.RayError, ConnectionError) as error:
                 dispatcher.fail(InfrastructureError(f"Ray: {error_text(error)[:300]}"))
+        if dispatcher.error is None:
+            lost.end(ray.nodes())
+        elif type(dispatcher.error) is InfrastructureError and self._output.said:
+            dispatcher.note("ray_said", self._output.said.strip())
 
     def close(self) -> None:
         if self._agreed is not None:
             forget(self._job, self._agreed)
         if self._started:
             ray.shutdown()
+        self._output.close()

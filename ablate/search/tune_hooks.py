@@ -20,6 +20,8 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from ablate.errors import InfrastructureError, error_text
+from ablate.search.cluster.connect import Capacity
+from ablate.search.cluster.lost_nodes import LostNodes, node_of
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.task import Report, row_to_text
 
@@ -70,16 +72,20 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         dispatcher: of the drive.
         capacity: gives the rows that can be run at once.
         ahead: rows that are out beside them, waiting for a worker.
+        lost: hears which rows a lost node took with it.
 
     Attributes:
         over: nothing more is to come, and nothing is out.
     """
 
-    def __init__(self, dispatcher: Dispatcher, capacity: Callable[[], int], ahead: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, capacity: Capacity, ahead: int, lost: LostNodes
+    ) -> None:
         super().__init__()
         self.dispatcher = dispatcher
-        self._capacity = capacity
+        self.capacity = capacity
         self._ahead = ahead
+        self._lost = lost
         self._rows: dict[str, Row] = {}
         self._losses: dict[str, str] = {}
         self._finished = False
@@ -90,7 +96,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     @_guarded()
     def suggest(self, trial_id: str) -> Any:
-        if len(self._rows) >= self._capacity() + self._ahead:
+        if len(self._rows) >= self.capacity() + self._ahead:
             return None
         row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
         if row == FINISHED:
@@ -108,9 +114,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self.dispatcher.report(row, Report.from_text(result["report"]))
         return self.dispatcher.is_stopped(row)
 
-    def note_loss(self, trial_id: str, reason: str) -> None:
-        """Why a trial is lost; Tune tells its searcher a moment later that it is."""
-        self._losses[trial_id] = reason
+    def note_loss(self, trial_id: str, error: str) -> None:
+        """What Tune wrote of a lost trial; it tells its searcher a moment later that it is lost."""
+        self._losses[trial_id] = _reason(error)
+        if trial_id in self._rows:
+            self._lost.lose(self._rows[trial_id].number, node_of(error))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the stopper has heard it, which Tune asks before."""
@@ -172,7 +180,7 @@ class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
 
     @_guarded()
     def on_trial_error(self, _controller: Any, trial: Any) -> None:
-        self._searcher.note_loss(trial.trial_id, _reason(Path(trial.error_file).read_text()))
+        self._searcher.note_loss(trial.trial_id, Path(trial.error_file).read_text())
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -198,6 +206,11 @@ class Watch(Callback):  # type: ignore[misc]
     def on_step_end(self, **_info: Any) -> None:
         if self._searcher.over:
             raise Over
+        self._look()
+
+    @_guarded()
+    def _look(self) -> None:
+        self._searcher.capacity.look()
 
     @_guarded()
     def on_trial_complete(self, trial: Any, **_info: Any) -> None:

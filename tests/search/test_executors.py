@@ -129,11 +129,12 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
 
     from ray import cloudpickle
 
+    from ablate.search.cluster.lost_nodes import LostNodes
     from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, ReportStopper, Watch
 
     # A lock cannot be pickled: whatever reached for the dispatcher would raise.
     ledger = SimpleNamespace(url="postgresql://u:s3cret@h/d", lock=threading.Lock())
-    searcher = LedgerSearcher(ledger, lambda: 1, 0)  # type: ignore[arg-type]
+    searcher = LedgerSearcher(ledger, lambda: 1, 0, LostNodes(print))  # type: ignore[arg-type]
     for hook in (searcher, ReportStopper(searcher), FirstComeScheduler(searcher), Watch(searcher)):
         assert b"s3cret" not in cloudpickle.dumps(hook)
 

@@ -11,6 +11,7 @@ import pytest
 
 from ablate.errors import AblateError, InfrastructureError
 from ablate.ledger.record import Row
+from ablate.search.cluster.lost_nodes import LostNodes
 from ablate.search.dispatcher import FINISHED
 from ablate.search.task import Report, row_from_text
 from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
@@ -51,7 +52,7 @@ class Told:
 
 def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
     told = Told(*rows)
-    return told, LedgerSearcher(told, lambda: 2, 0)  # type: ignore[arg-type]
+    return told, LedgerSearcher(told, lambda: 2, 0, LostNodes(print))  # type: ignore[arg-type]
 
 
 def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:

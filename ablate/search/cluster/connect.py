@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
@@ -265,20 +265,31 @@ class Capacity:
 
     Args:
         most: the answer where every node is there.
+        heard: is given Ray's table of nodes at each look.
     """
 
-    def __init__(self, cpus: int, gpus: float, most: int) -> None:
+    def __init__(
+        self, cpus: int, gpus: float, most: int, heard: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
         self._trial = (cpus, gpus)
         self._most = most
+        self._heard = heard
         self._looked = time.monotonic()
         self._found = most
 
     def __call__(self) -> int:
         """What was found at most two seconds ago; one at least."""
+        self.look()
+        return max(1, min(self._most, self._found))
+
+    def look(self) -> None:
+        """Ask Ray for its nodes, if that was not done within the last two seconds."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
-            self._found = sum(_carries(node, *self._trial) for node in _alive())
-        return max(1, min(self._most, self._found))
+            nodes = ray.nodes()
+            alive = [node["Resources"] for node in nodes if node["Alive"]]
+            self._found = sum(_carries(node, *self._trial) for node in alive)
+            self._heard(nodes)
 
 
 def _carries(node: dict[str, float], cpus: int, gpus: float) -> int:
