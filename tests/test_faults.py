@@ -38,7 +38,10 @@ def test_a_driver_that_dies_at_a_point(bench: faults.Bench, name: str, storage: 
 def test_what_breaks_a_study_on_ray(bench: faults.Bench, name: str) -> None:
     if name == "checkpoint: no space left" and os.geteuid() != 0:
         missing("the right to mount a small file system")
-    assert bench.run(name, faults.OTHERS[name]) == []
+    try:
+        assert bench.run(name, faults.OTHERS[name]) == []
+    except faults.NotAllowedError as error:  # in a container of CI, say
+        pytest.skip(f"needs {error}")
 
 
 def test_a_node_that_dies(bench: faults.Bench) -> None:
