@@ -12,6 +12,8 @@
     │   ├── ResourceError           2   CPUs or GPUs are asked for that are not there
     │   └── MissingDependencyError  2   an optional package or program is not installed
     ├── NotFiniteError              1   a training has diverged
+    ├── StoppedError                1   trials fail, and running more of them would not mend it
+    ├── UnexpectedError             2   a fault that ablate does not know: it would come again
     └── InfrastructureError         3   storage, cluster or disk failed; the study can be resumed
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
@@ -102,6 +104,16 @@ class NotFiniteError(AblateError):
     """A loss, an output or a score is NaN or infinite: the training has diverged."""
 
 
+class StoppedError(AblateError):
+    """The study was stopped, since what failed would fail again; it can be resumed."""
+
+
+class UnexpectedError(AblateError):
+    """Something failed in a way that was not foreseen; the same run would fail again."""
+
+    exit_code = 2
+
+
 class InfrastructureError(AblateError):
     """Something outside the trials failed; nothing is lost and the study can be resumed."""
 
@@ -119,6 +131,29 @@ class LeaseError(InfrastructureError):
 def error_text(error: BaseException) -> str:
     """Kind and message of somebody else's error, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def unexpected(where: str, error: BaseException) -> AblateError:
+    """An exception that nobody raised on purpose, as one of ours.
+
+    Args:
+        where: what was being done.
+
+    Returns:
+        An `InfrastructureError` where another time or machine may do better (a file, the network,
+        memory), so that a job may be requeued; else an `UnexpectedError`.  Its cause is `error`.
+    """
+    if isinstance(error, OSError | MemoryError):
+        found: AblateError = InfrastructureError(
+            f"{where}: {error_text(error)}. Nothing is lost: ablate resume."
+        )
+    else:
+        found = UnexpectedError(
+            f"{where}: {error_text(error)}. Trying again would not help; nothing is lost. "
+            "ablate --debug shows where it was raised."
+        )
+    found.__cause__ = error
+    return found
 
 
 _SHOWN = 16

@@ -16,6 +16,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.errors import ParameterError, error_text
 from ablate.ledger.tables import FIXED, Draws
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
@@ -63,6 +64,9 @@ class Mirror:
 
         Returns:
             Resolved values by dotted key, and what was drawn for them.
+
+        Raises:
+            ParameterError: if the sampler raises, as it would again for this row.
         """
         search = self._search
         self._study.sampler = make_sampler(search.sampler, search.seed, number)
@@ -71,7 +75,13 @@ class Mirror:
             self._append(TrialState.RUNNING, Draws())
         self.start(number)
         trial_id = self._ids[number]
-        params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
+        try:
+            params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
+        except Exception as error:
+            raise ParameterError(
+                f"search.sampler: {search.sampler} must draw trial {number}, got "
+                f"{error_text(error)}. Take another sampler or other ranges in the space."
+            ) from error
         drawn = self._storage.get_trial(trial_id)
         kept = {
             key: value

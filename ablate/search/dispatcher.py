@@ -16,7 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ablate.errors import AblateError, InfrastructureError, LeaseError, StorageError
+from ablate.errors import (
+    AblateError,
+    InfrastructureError,
+    LeaseError,
+    StoppedError,
+    StorageError,
+    unexpected,
+)
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha
@@ -190,8 +197,7 @@ class Dispatcher:
             except AblateError as error:
                 self.fail(error)
             except Exception as error:
-                self.fail(InfrastructureError(f"the ledger: {type(error).__name__}: {error}"))
-                self.error.__cause__ = error  # type: ignore[union-attr]
+                self.fail(unexpected("the ledger", error))
 
     def _begin(self) -> None:
         if needs_plain(self._study) and "plain" not in self._driving.ledger.references:
@@ -290,7 +296,7 @@ class Dispatcher:
             self._around.log("raised", row, reason=failure.reason)
             self._retry(self._driving.begin_again(row, "raised", failure.reason, failures=1))
         elif row.number is None:
-            raise InfrastructureError(
+            raise StoppedError(
                 f"the plain finetune must end with scores, got: {failure.reason}. "
                 "It has no searched part: look at dataset, model, baseline and finetune."
             )

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ray.exceptions import RayError
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from ablate.errors import InfrastructureError, error_text
+from ablate.errors import InfrastructureError, error_text, unexpected
 from ablate.search.cluster.connect import Capacity
 from ablate.search.cluster.lost_nodes import LostNodes, node_of
 from ablate.search.dispatcher import FINISHED, Dispatcher
@@ -51,13 +52,11 @@ def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[.
         def guarded(self: Any, *given: Any, **named: Any) -> Any:
             try:
                 return hook(self, *given, **named)
+            except RayError as error:
+                self.dispatcher.fail(InfrastructureError(f"Ray: {error_text(error)[:300]}"))
+                return otherwise
             except Exception as error:
-                self.dispatcher.fail(
-                    InfrastructureError(
-                        f"Ray Tune's hook {hook.__name__}: {error_text(error)}. "
-                        "Nothing is lost: ablate resume."
-                    )
-                )
+                self.dispatcher.fail(unexpected(f"Ray Tune's hook {hook.__name__}", error))
                 return otherwise
 
         return guarded

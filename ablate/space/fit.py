@@ -11,6 +11,8 @@ from ablate.errors import did_you_mean
 from ablate.space.choice import ChoiceDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Domain
+from ablate.space.float import FloatDomain
+from ablate.space.int import IntDomain
 from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter
 from ablate.space.subset import SubsetDomain
@@ -128,6 +130,24 @@ def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> s
         rules = (rule for value in wanted for rule in value_rules(study, key, value, names))
     first = next(rules, None)
     return None if first is None else f"when on {key}: {first[1]}"
+
+
+MOST_GP_VALUES = 1_000_000
+"""Of a stepped parameter: the sampler `gp` makes a list of all of them for each draw."""
+
+
+def check_sampler(
+    document: Document, parameters: Sequence[Parameter], places: Mapping[str, Path], study: Study
+) -> None:
+    """Note ranges that the study's sampler cannot draw from."""
+    for parameter in parameters if study.search.sampler == "gp" else ():
+        domain = parameter.domain
+        if isinstance(domain, FloatDomain | IntDomain) and domain.step is not None:
+            values = int((domain.high - domain.low) / domain.step) + 1
+            if values > MOST_GP_VALUES:
+                rule = f"sampler gp takes at most {MOST_GP_VALUES:,} values, got {values:,}"
+                fix = "Raise step, search a float without one, or take another sampler."
+                document.refuse(places[parameter.key], f"{rule}. {fix}", name=parameter.key)
 
 
 def check_related(

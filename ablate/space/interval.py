@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
-from ablate.space.spec import Spec
+from ablate.space.spec import LARGEST, Spec
 from ablate.study.document import show
+
+_LEAST_WIDTH = 1e-12
+"""Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
 
 
 class Interval(NamedTuple):
@@ -32,20 +36,33 @@ def parse_interval(spec: Spec, word: str, *, whole: bool) -> Interval | None:
     )
     if low is None or high is None or (step is None and spec.data.get("step") is not None):
         return None
-    rule = _range_rule(low, high, ends, log=log) or _step_rule(low, high, step, log=log)
+    rule = _range_rule(low, high, ends, log=log, whole=whole)
+    rule = rule or _step_rule(low, high, step, log=log)
     if rule:
         spec.refuse(rule, *(("step",) if rule.startswith("step") else (word,)))
         return None
     return Interval(low, high, log, step)
 
 
-def _range_rule(low: float, high: float, ends: list[Any], *, log: bool) -> str | None:
+def _range_rule(low: float, high: float, ends: list[Any], *, log: bool, whole: bool) -> str | None:
     if low > high:
         return f"low must be below high, got {show(ends)}. Swap them."
     if low == high:
         return f"low must be below high, got {show(ends)}. Widen it, or fix the value in the study."
     if log and low <= 0:
         return f"log needs a low above 0, got {show(ends)}. Raise low or drop log."
+    return _width_rule(low, high, ends, whole=whole)
+
+
+def _width_rule(low: float, high: float, ends: list[Any], *, whole: bool) -> str | None:
+    """Why no sampler can draw from a range: they compute in floats."""
+    if whole and high - low >= LARGEST:
+        return f"high - low must be below 2**53, got {show(ends)}. Narrow it, or search a float."
+    if not whole and not math.isfinite(high - low):
+        return f"high - low must be finite, got {show(ends)}. Narrow it."
+    if not whole and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
+        rule = f"low and high must differ by more than {_LEAST_WIDTH:g} of them, got {show(ends)}"
+        return f"{rule}. Widen it, or fix the value in the study."
     return None
 
 
@@ -58,6 +75,13 @@ def _step_rule(low: Any, high: Any, step: Any, *, log: bool) -> str | None:
         return f"step must be above 0, got {show(step)}. Raise it."
     if step > high - low:
         return f"step must fit into [{low:g}, {high:g}], got {show(step)}. Lower it."
+    return _steps_rule(low, high, step)
+
+
+def _steps_rule(low: Any, high: Any, step: Any) -> str | None:
+    largest = max(high - low, abs(low), abs(high))
+    if largest / step >= LARGEST / 2:
+        return f"step must fit into {largest:g} fewer than 2**52 times, got {show(step)}. Raise it."
     last = low + step * int((high - low) / step + 1e-9)
     if abs(last - high) > 1e-9 * max(abs(high), step):
         rule = f"step must lead from {low:g} to {high:g}, got {show(step)}"

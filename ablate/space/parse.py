@@ -9,13 +9,14 @@ from typing import Any
 from ablate.errors import ParameterError, StudyFileError, did_you_mean
 from ablate.space.condition import Condition, parse_when
 from ablate.space.domain import Domain
-from ablate.space.fit import check_conditions, check_related, check_values
+from ablate.space.fit import check_conditions, check_related, check_sampler, check_values
 from ablate.space.order import in_order
 from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
 from ablate.study.keys import (
+    LONGEST_OWN_KEY,
     SEARCHABLE,
     all_keys,
     is_own_key,
@@ -64,6 +65,7 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     conditions = {condition.key: None for entry in found for condition in entry.when}
     used = {key: fixed[key] for key in conditions if key in fixed and key not in places}
     check_conditions(document, found, parsed, study, names)
+    check_sampler(document, parameters, places, study)
     if study.trainable is None:
         check_values(document, parameters, places, study, names)
         check_related(document, parameters, places, study, names)
@@ -133,7 +135,7 @@ class _Entries:
                 fix = "Add parameters: {KEY: DOMAIN}."
                 document.refuse(at, f"{rule} {fix}", name=key, key=True)
             else:
-                rule = _NOT_OWN if self._own_keys else _not_searchable(key)
+                rule = _not_own(key) if self._own_keys else _not_searchable(key)
                 document.refuse(at, rule, name=key, key=True)
             return False
         if key in self._seen:
@@ -145,7 +147,11 @@ class _Entries:
         return True
 
 
-_NOT_OWN = "must be words with dots between them, got another name. Write it as net.width."
+def _not_own(key: str) -> str:
+    if len(key) > LONGEST_OWN_KEY:
+        rule = f"must have at most {LONGEST_OWN_KEY} characters, got {len(key)}"
+        return f"{rule}. Shorten it."
+    return "must be words with dots between them, got another name. Write it as net.width."
 
 
 def _not_searchable(key: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,17 @@ from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
 from ablate.study.names import KnownNames
 
-_LARGEST = 2**53  # floats, in which samplers compute, are exact to here
+LARGEST = 2**53
+"""Floats, in which samplers compute, are exact to here."""
+
+MOST_CHOICES = 1_000
+"""Of a choice: each row keeps them all beside the one that was drawn."""
+
+MOST_ITEMS = 256
+"""Of a subset or simplex: each is a parameter of its own in every row."""
+
+_LONGEST_NAME = 200
+"""Characters of an item: a database keeps 512 of `key[item]`."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +60,18 @@ class Spec:
 
     def number(self, value: Any, rule: str, *at: str | int, whole: bool) -> Any:
         """The value if it is a finite number (a whole one), else None and a problem."""
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST:
-            return value if whole else float(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not whole:
+                return self.number(float(value), rule, *at, whole=False)
+            if abs(value) < LARGEST:
+                return value
+            self.refuse(f"{rule} must be within 2**53, got {show(value)}. Take a smaller one.", *at)
+            return None
         if isinstance(value, float) and math.isfinite(value) and not whole:
+            if 0 < abs(value) < sys.float_info.min:
+                fix = f"Write 0, or at least {sys.float_info.min:.3g}."
+                self.refuse(f"{rule} must keep its digits, got {show(value)}. {fix}", *at)
+                return None
             return value
         kind = "a whole number" if whole else "a number"
         self.refuse(f"{rule} must be {kind}, got {show(value)}. Write {kind}.", *at)
@@ -66,8 +86,8 @@ class Spec:
             return False
         return value
 
-    def item_list(self, word: str) -> tuple[Any, ...] | None:
-        """The list after the domain's word: not empty, nothing twice."""
+    def item_list(self, word: str, most: int = MOST_CHOICES) -> tuple[Any, ...] | None:
+        """The list after the domain's word: not empty, nothing twice, all of it to be stored."""
         items = self.data[word]
         if not isinstance(items, list):
             self.refuse(f"{word} needs a list, got {show(items)}. Write {word}: [a, b].", word)
@@ -75,7 +95,16 @@ class Spec:
         if not items:
             self.refuse(f"{word} of nothing, got []. Name at least one.", word)
             return None
+        if len(items) > most:
+            rule = f"{word} must have at most {most} items, got {len(items)}"
+            fix = "Name fewer, or search an int or float."
+            self.refuse(f"{rule}. {fix}", word)
+            return None
         for i, item in enumerate(items):
+            wrong = next(filter(None, map(_storage_rule, _leaves(item))), None)
+            if wrong is not None:
+                self.refuse(wrong, word, i)
+                return None
             if item in items[:i]:
                 self.refuse(f"given twice, got {show(item)}. Remove one.", word, i)
                 return None
@@ -83,8 +112,12 @@ class Spec:
 
     def name_list(self, word: str) -> tuple[str, ...] | None:
         """As `item_list`, of text."""
-        items = self.item_list(word)
+        items = self.item_list(word, MOST_ITEMS)
         for i, item in enumerate(items or ()):
+            if isinstance(item, str) and len(item) > _LONGEST_NAME:
+                rule = f"items must have at most {_LONGEST_NAME} characters, got {len(item)}"
+                self.refuse(f"{rule}. Shorten it.", word, i)
+                return None
             if not isinstance(item, str):
                 self.refuse(f"items must be text, got {show(item)}. Put it in quotes.", word, i)
                 return None
@@ -98,3 +131,26 @@ class Spec:
             self.refuse(f"{rule} List the layers.", word)
             return None
         return tuple(taps)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The text and numbers in a choice, keys of mappings too."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _storage_rule(value: Any) -> str | None:
+    """Why a value cannot be kept in a database and read back, as `rule, got X. Fix.`"""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be finite, got {show(value)}. Write a number, or text in quotes."
+    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        rule = f"must be text that can be stored, got {show(value)}"
+        return f"{rule}. Remove the control character."
+    return None

@@ -31,6 +31,10 @@ NAMED = ("ablation.reference", "ablation.components", "ablation.factors", "ablat
 """Mappings whose keys are names or dotted keys, as `ablation.reference.loss.fma.weight`."""
 
 
+LONGEST_OWN_KEY = 200
+"""Characters of a key of a trainable: a database keeps 512 of it with an item, `key[item]`."""
+
+
 @cache
 def all_keys() -> tuple[str, ...]:
     """Every key, sections and what stands in a list too, as `loss`, `loss.fma.weight`."""
@@ -58,7 +62,7 @@ def is_searchable(key: str) -> bool:
 
 def is_own_key(key: str) -> bool:
     """Whether a space of a trainable may search a key: dotted, of letters, digits and _."""
-    return all(part.isidentifier() for part in key.split("."))
+    return len(key) <= LONGEST_OWN_KEY and all(part.isidentifier() for part in key.split("."))
 
 
 def meant_keys(name: str, keys: Sequence[str]) -> list[str]:

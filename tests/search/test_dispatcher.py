@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,9 @@ from ablate.search.progress import Silent
 from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report, checkpoint_folder
+from ablate.space.float import FloatDomain
 from ablate.space.parse import parse_space
+from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
@@ -245,6 +247,41 @@ def test_a_plain_finetune_that_fails_stops_the_study(make_ledger: Make, dispatch
     dispatcher.report(take(dispatcher), RAISED)
     assert dispatcher.take(10) == FINISHED
     assert "the plain finetune must end with scores, got: ValueError: no" in str(dispatcher.error)
+    assert dispatcher.error.exit_code == 1  # a job that is requeued would fail again
+
+
+def test_a_sampler_that_raises_is_wrong_use(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger()
+    (parameter,) = ledger.space.parameters  # as a study begun before there was a check
+    ledger.space = Space((replace(parameter, domain=FloatDomain(-1e308, 1e308)),))
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    assert dispatcher.take(10) == FINISHED
+    assert str(dispatcher.error) == (
+        "search.sampler: tpe must draw trial 0, got OverflowError: Range exceeds valid bounds. "
+        "Take another sampler or other ranges in the space."
+    )
+    assert dispatcher.error.exit_code == 2
+    assert ledger.read().rows == ()
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyError("no"), 2), (OSError(5, "I/O error"), 3)])
+def test_only_what_may_go_away_is_tried_again(
+    raised: Exception,
+    code: int,
+    make_ledger: Make,
+    dispatch: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ask(_: Driving) -> None:
+        raise raised
+
+    monkeypatch.setattr(Driving, "ask", ask)
+    dispatcher = dispatch(make_ledger())
+    take(dispatcher)
+    assert dispatcher.take(10) == FINISHED
+    assert str(dispatcher.error).startswith(f"the ledger: {type(raised).__name__}: ")
+    assert dispatcher.error.exit_code == code
 
 
 def test_nothing_is_written_once_the_lease_is_lost(make_ledger: Make, dispatch: Start) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ablate.errors import AblateError, InfrastructureError
+from ablate.errors import AblateError, UnexpectedError
 from ablate.ledger.record import Row
 from ablate.search.cluster.lost_nodes import LostNodes
 from ablate.search.dispatcher import FINISHED
@@ -126,12 +126,13 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     told, searcher = hooks(ROW)
     searcher.suggest("a")
     assert ReportStopper(searcher)("a", {"report": "no JSON"}) is True
-    assert isinstance(told.failed, InfrastructureError)
+    assert isinstance(told.failed, UnexpectedError)
     assert str(told.failed).startswith("Ray Tune's hook hear: JSONDecodeError: ")
     told, searcher = hooks()
     assert searcher.suggest("a") is None
     assert str(told.failed) == (
-        "Ray Tune's hook suggest: IndexError: pop from empty list. Nothing is lost: ablate resume."
+        "Ray Tune's hook suggest: IndexError: pop from empty list. Trying again would not help; "
+        "nothing is lost. ablate --debug shows where it was raised."
     )
     told, searcher = hooks()
     FirstComeScheduler(searcher).on_trial_error(None, SimpleNamespace(trial_id="a"))

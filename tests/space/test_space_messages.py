@@ -17,6 +17,55 @@ Problems = Callable[..., list[str]]
 @pytest.mark.parametrize(
     ("space", "message"),
     [
+        # what no sampler could draw, or no database keep
+        (
+            "loss.st.weight: {float: [-1e308, 1e308]}",
+            "1:25: loss.st.weight: high - low must be finite, got [-1e+308, 1e+308]. Narrow it.",
+        ),
+        (
+            "loss.st.weight: {float: [0, 5e-324]}",
+            "1:29: loss.st.weight: high must keep its digits, got 4.94066e-324. Write 0, or at",
+        ),
+        (
+            "loss.st.weight: {float: [1, 1.0000000000000002]}",
+            "1:25: loss.st.weight: low and high must differ by more than 1e-12 of them, got [1, ",
+        ),
+        (
+            "loss.st.weight: {float: [0, 1], step: 1e-300}",
+            "1:39: loss.st.weight: step must fit into 1 fewer than 2**52 times, got 1e-300. Raise",
+        ),
+        (
+            "loss.st.weight: {float: [1e10, 10000001000], step: 1e-7}",
+            "1:52: loss.st.weight: step must fit into 1e+10 fewer than 2**52 times, got 1e-07.",
+        ),
+        (
+            "finetune.batch_size: {int: [-9007199254740991, 9007199254740991]}",
+            "1:28: finetune.batch_size: high - low must be below 2**53, got [-9007199254740991, ",
+        ),
+        (
+            "finetune.batch_size: {int: [1, 9007199254740992]}",
+            "1:32: finetune.batch_size: high must be within 2**53, got 9007199254740992. Take a",
+        ),
+        (
+            f"finetune.batch_size: {{choice: {list(range(1, 1002))}}}",
+            "1:31: finetune.batch_size: choice must have at most 1000 items, got 1001. Name fewer",
+        ),
+        (
+            f"loss.fma.layers: {{subset: [{', '.join(f'a{i}' for i in range(257))}]}}",
+            "1:27: loss.fma.layers: subset must have at most 256 items, got 257. Name fewer, or",
+        ),
+        (
+            f"loss.fma.layers: {{subset: [stem, {'a' * 201}]}}",
+            "1:34: loss.fma.layers: items must have at most 200 characters, got 201. Shorten it.",
+        ),
+        (
+            'loss.fma.layers: {subset: ["a\\0b", stem]}',
+            "1:28: loss.fma.layers: must be text that can be stored, got 'a\\x00b'. Remove the",
+        ),
+        (
+            "loss.st.weight: {choice: [1, .nan]}",
+            "1:30: loss.st.weight: must be finite, got nan. Write a number, or text in quotes.",
+        ),
         # intervals
         (
             "loss.st.weight: {float: [10, 0.01]}",
@@ -436,3 +485,11 @@ def test_a_mix_of_families_is_none_of_types(problems: Problems) -> None:
         "2:24: augment.mix: must be one of augment.types ['hue', 'jpeg'], got 'blur'. "
         "Known: hue, jpeg."
     )
+
+
+def test_a_sampler_that_lists_every_value_gets_few(problems: Problems) -> None:
+    space = "finetune.budget.images: {int: [1, 5000000]}"
+    assert problems(space) == []
+    rule = "1:25: finetune.budget.images: sampler gp takes at most 1,000,000 values, got 5,000,000."
+    (problem,) = problems(space, "search: {sampler: gp}\n")
+    assert problem.startswith(rule)

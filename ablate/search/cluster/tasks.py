@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ablate.errors import AblateError, InfrastructureError, StudyFileError, error_text
+from ablate.errors import AblateError, InfrastructureError, StudyFileError, unexpected
 
 LOOK_SECONDS = 120
 """A node that reads a file or a version for longer is taken for lost."""
@@ -82,16 +82,15 @@ def answer(
 
     Raises:
         AblateError: as the function did.
-        InfrastructureError: if the node is lost, cannot run it, or takes longer.
+        InfrastructureError: if the node is lost, or takes longer.
+        UnexpectedError: if the function raised what was not foreseen.
     """
     try:
         return ray.get(reference, timeout=timeout)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, AblateError):
             raise (named(node, error.cause) if by_name else error.cause) from None
-        raise InfrastructureError(
-            f"node {node.name}: must be able to run a task, got {error_text(error.cause)}."
-        ) from error
+        raise unexpected(f"node {node.name}", error.cause) from error
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise InfrastructureError(
