@@ -14,7 +14,7 @@ from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.lifecycle import begin, check_same_study, go_on, shown_folder
+from ablate.lifecycle import begin, begin_again, check_same_study, go_on, shown_folder
 from ablate.locate import Place, locate, place_of_file
 from ablate.running import RunOptions
 from ablate.study.params import needs_plain
@@ -63,6 +63,8 @@ def launch(
             if not resume:
                 raise  # another driver has begun it meanwhile
     ledger = Ledger.open(place.url, place.name)
+    if begin_again(ledger, run):
+        return begin(place, run)
     check_same_study(ledger, place, run)
     if _is_finished(ledger, place):
         return ledger.read()

@@ -5,7 +5,6 @@ The same on images in memory is `ablate.corrupt`.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from ablate.finetune.data import NAMED
 from ablate.finetune.data.decode import fit_image, open_rgb
 from ablate.finetune.data.evaluated import usual_resize
 from ablate.finetune.data.shown import show_name
-from ablate.finetune.environment import resolve_environment
+from ablate.finetune.environment import resolve_environment, usable_cores
 from ablate.option_checks import read_severities
 from ablate.option_names import spelt_as_options
 from ablate.provenance import versions
@@ -85,7 +84,7 @@ def corrupt_files(
         DataError: if images are missing, unreadable, or of several sizes for one array.
     """
     _check_empty(output)
-    threads = workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    threads = workers or min(_MOST_WORKERS, usable_cores())
     with spelt_as_options():
         images = _read(
             source,

@@ -5,7 +5,6 @@ The same from Python is `ablate.evaluate`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.data.evaluated import ImageRequest, Part
-from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
+from ablate.finetune.environment import (
+    DeviceKind,
+    Environment,
+    resolve_environment,
+    usable_cores,
+)
 from ablate.finetune.model.origin import Origin, find_origin, module_origin
 from ablate.finetune.model.stated_normalization import Normalization
 from ablate.finetune.model.subject import Subject, build_subject, probe
@@ -328,8 +332,7 @@ def _environment(
 ) -> Environment:
     if origin.kind == "program" and precision == "auto":
         precision = "fp32"  # what the file's code was written in
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return resolve_environment(precision, threads=threads or cores or 1, device=device)
+    return resolve_environment(precision, threads=threads or usable_cores(), device=device)
 
 
 def _check_seen(given: Sequence[str] | None) -> tuple[str, ...] | None:

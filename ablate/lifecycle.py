@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablate.ablating import FoundReference, design_of, find_reference
+from ablate.ablating import design_of, find_reference
 from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
 from ablate.ablation.reference import check_reference
-from ablate.errors import FingerprintError
+from ablate.errors import FingerprintError, InfrastructureError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
@@ -44,7 +46,7 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
         return begin_study(place, study, base, text, run)
     reference = find_reference(study, base)
     design = design_of(study, base, str(place.file), reference)
-    return begin_study(place, study, base, text, run, design=design, reference=reference)
+    return begin_study(place, study, base, text, run, design=design)
 
 
 def begin_study(
@@ -55,7 +57,6 @@ def begin_study(
     run: RunOptions,
     *,
     design: Design | None = None,
-    reference: FoundReference | None = None,
     test: Mapping[str, Any] | None = None,
     parent: str | None = None,
 ) -> StudyRecord:
@@ -66,46 +67,89 @@ def begin_study(
         base: absolute folder that its relative paths start from.
         text: of the study file, without a password.
         design: of an ablation; None: a search.
-        reference: of an ablation; one that is a trial must be of the same data and training.
         test: what the test images are scored under, in a confirmation.
         parent: name of the study that this one belongs to.
 
     Raises:
         StudyExistsError: if another driver has begun it meanwhile.
-        FingerprintError: if the reference is a trial of other data or training.
+        FingerprintError: if the reference of an ablation is a trial of other data or training.
     """
     space = parse_space(study, names_for(study.model.name, base))
-    identity = secrets.token_hex(4)
     planned = [] if design is None else planned_rows(study, design)
-    needs_tuning = study.ablation is not None and study.ablation.tune is not None
-    with running_on(place, study, base, identity, run, test=test) as running:
-        prepared = prepare(running, run)
-        sections = study_fingerprint(study, space, prepared.data_digest)
-        if design is not None:
-            sections["design"] = digest_of(design.to_json())
-        if reference is not None and reference.sections is not None:
-            check_reference(study, sections, reference.study, reference.sections)
-        head = Head(
-            identity=identity,
-            study=study,
-            text=text,
-            space=space.to_json(),
-            base=str(base),
-            fingerprint=sections,
-            baseline_sha256=prepared.baseline_sha256,
-            environment=prepared.environment,
-            reference_point=_reference_point(study, prepared),
-            design=None if design is None else design.to_json(),
-            test=test,
-            parent=parent,
+    head = Head(
+        identity=secrets.token_hex(4),
+        study=study,
+        text=text,
+        space=space.to_json(),
+        base=str(base),
+        reference_point=study.search.reference_point,
+        design=None if design is None else design.to_json(),
+        test=test,
+        parent=parent,
+    )
+    trials = study.search.trials if design is None else len(planned)
+    # Rows of arms that are still to be tuned are planned after that.
+    ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)
+    try:
+        return _prepare_and_run(ledger, place, run)
+    except BaseException:
+        with suppress(InfrastructureError):  # else a later launch does it
+            ledger.discard()
+        raise
+
+
+def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
+    """Prepare a study for the first time, keep what it depends on, and run it to its end."""
+    head = ledger.head
+    study, base = head.study, Path(head.base)
+    with (
+        leased(ledger, run) as lease,
+        running_on(place, study, base, head.identity, run, test=head.test) as running,
+    ):
+        prepared = prepare(ledger, running, run)
+        sections = study_fingerprint(study, ledger.space, prepared.data_digest)
+        if head.design is not None:
+            sections["design"] = digest_of(head.design)
+        if study.ablation is not None:
+            reference = find_reference(study, base)
+            if reference.sections is not None:
+                check_reference(study, sections, reference.study, reference.sections)
+        environment = {
+            **prepared.environment,
+            "baseline_threads": running.job.baseline_threads,
+        }
+        ledger.complete_head(
+            replace(
+                head,
+                fingerprint=sections,
+                baseline_sha256=prepared.baseline_sha256,
+                environment=environment,
+                reference_point=_reference_point(study, prepared),
+            )
         )
-        trials = study.search.trials if design is None else len(planned)
-        # Rows of arms that are still to be tuned are planned after that.
-        ledger = Ledger.create(place.url, head, trials, [] if needs_tuning else planned)
-        if not needs_tuning:
-            with leased(ledger, run) as lease:
-                return drive_to_end(ledger, lease, running, prepared, run)
+        if not _needs_tuning(study):
+            return drive_to_end(ledger, lease, running, prepared, run)
     return go_on(ledger, place, run, None)
+
+
+def begin_again(ledger: Ledger, run: RunOptions) -> bool:
+    """Take away a study whose driver died before data and baseline were there.
+
+    Returns:
+        Whether it was so: it can be begun anew, with a file that may have changed.
+
+    Raises:
+        LeaseError: if a driver prepares it now.
+    """
+    if ledger.head.is_prepared:
+        return False
+    with leased(ledger, run):
+        pass
+    return ledger.discard()
+
+
+def _needs_tuning(study: Study) -> bool:
+    return study.ablation is not None and study.ablation.tune is not None
 
 
 def go_on(
@@ -126,6 +170,10 @@ def go_on(
         LeaseError: if another driver holds it; nothing is changed then.
         FingerprintError: if data or environment have changed in a way that matters.
     """
+    if not ledger.head.is_prepared:
+        record = _prepare_and_run(ledger, place, run)
+        if total is None and seeds is None:
+            return record
     design = None
     if ledger.head.design is not None:
         design = _tuned_design(ledger, place, run)
@@ -135,8 +183,12 @@ def go_on(
             _raise_seeds(ledger, seeds)
         head = ledger.head
         study, base = head.study, Path(head.base)
-        with running_on(place, study, base, head.identity, run, test=head.test) as running:
-            prepared = prepare(running, run)
+        # A study of 0.1 has trained its baseline with the threads of a trial.
+        threads = head.environment.get("baseline_threads", study.run.cpus_per_trial)
+        with running_on(
+            place, study, base, head.identity, run, test=head.test, baseline_threads=threads
+        ) as running:
+            prepared = prepare(ledger, running, run)
             _check_same_environment(ledger, prepared, accept=run.accept_environment)
             if design is not None:
                 ledger.plan(planned_rows(study, design), design.to_json())

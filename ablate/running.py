@@ -33,10 +33,14 @@ from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job, Prepared
 from ablate.study.params import needs_plain
+from ablate.study.preparation import PreparationStep
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
 ExecutorName = Literal["ray", "inline"]
+
+_KEEP_SECONDS = 1.0
+"""Between two steps of a preparation that the ledger keeps."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def make_executor(run: RunOptions, study: Study, secret: Sequence[str] = ()) -> 
 def leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
     lease = ledger.lease()
     lease.acquire(takeover=run.takeover)
+    lease.keep(lambda _error: None)  # the next write says that it was lost
     try:
         yield lease
     finally:
@@ -107,17 +112,19 @@ def running_on(
     run: RunOptions,
     *,
     test: Mapping[str, Any] | None = None,
+    baseline_threads: int | None = None,
 ) -> Iterator[Running]:
     """An executor, closed in the end; signals are heard from here on.
 
     Args:
         test: what the test images are scored under, in a confirmation.
+        baseline_threads: that the baseline was trained with before; None: all cores of the node.
     """
     stops = Stops()
     with stops.heard():
         checkpoints = checkpoint_root(study, base, place.folder, identity)
         check_writable(checkpoints)
-        run.progress.phase("starting the workers")
+        run.progress.preparing(PreparationStep("starting the workers"))
         executor = make_executor(run, study, place.secret)
         try:
             resolved = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
@@ -128,6 +135,7 @@ def running_on(
                 folder=str(place.folder),
                 checkpoints=checkpoints,
                 test=test,
+                baseline_threads=baseline_threads or executor.free_cores,
             )
             with stops.heard():  # Ray has put its own handlers in between
                 yield Running(executor, job, place.folder, stops)
@@ -150,11 +158,21 @@ def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> st
     return str((base / given / f"{study.name}-{identity}").absolute())
 
 
-def prepare(running: Running, run: RunOptions) -> Prepared:
-    what = "data, baseline and evaluation set"
+def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
+    """Make data, baseline and evaluation set; whoever asks the ledger sees how far that is."""
+    kept_at = 0.0
+
+    def on_step(step: PreparationStep) -> None:
+        nonlocal kept_at
+        run.progress.preparing(step)
+        if not ledger.head.is_prepared and time.monotonic() - kept_at > _KEEP_SECONDS:
+            ledger.set_preparing(step)
+            kept_at = time.monotonic()
+
     own = running.job.study.trainable
-    run.progress.phase(f"preparing {what if own is None else own}")
-    return running.executor.prepare(running.job)
+    if own is not None:
+        on_step(PreparationStep(f"importing {own}"))
+    return running.executor.prepare(running.job, on_step)
 
 
 def drive_to_end(

@@ -14,6 +14,7 @@ from ablate.analysis.dominance import as_table
 from ablate.analysis.hypervolume import hypervolume
 from ablate.analysis.marks import result_marks
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
+from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
 _UNKNOWN = ("unknown", "no reason is recorded")
@@ -70,6 +71,7 @@ class StatusInfo:
         cells: of an ablation; None of a search; pairs: of seeds at which all cells have ended, and
             of all.
         test_opened: every time that the test images were opened for it, and for what.
+        preparing: what is being made before the first trial; None once all of it is there.
     """
 
     study: str
@@ -95,6 +97,7 @@ class StatusInfo:
     cells: int | None = None
     pairs: tuple[int, int] = (0, 0)
     test_opened: tuple[TestOpened, ...] = ()
+    preparing: PreparationStep | None = None
 
     @property
     def terminal(self) -> int:
@@ -147,6 +150,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         cells=None if record.design is None else len(record.design["cells"]),
         pairs=_pairs(record),
         test_opened=record.test_opened,
+        preparing=record.preparing,
     )
 
 

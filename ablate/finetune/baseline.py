@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def obtain_baseline(
     environment: Environment,
     cache: Path,
     base: Path | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> Baseline:
     """The baseline of these data, model and settings: from the cache, or made now.
 
@@ -81,6 +83,8 @@ def obtain_baseline(
         cache: folder that holds `baselines/`.
         base: folder of the study file: a relative checkpoint starts from it, and a network of the
             user's own may stand in it.
+        environment: its threads are part of the key, since other threads give other bits.
+        on_epoch: is told of each epoch of a training.
 
     Raises:
         UsageError: if the cache cannot be written.
@@ -133,6 +137,7 @@ def obtain_baseline(
                 baseline_settings,
                 environment=environment,
                 base=base,
+                on_epoch=on_epoch,
             )
         else:
             model = _build(dataset, model_settings, seed=0, base=base)
@@ -168,11 +173,13 @@ def train_baseline(
     *,
     environment: Environment,
     base: Path | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> tuple[nn.Module, list[EpochReport]]:
     """Train a network from new weights on the clean training images.
 
     Args:
         base: folder of the study file, where a network of the user's own may stand.
+        on_epoch: is told of each epoch.
 
     Returns:
         (the network, what each epoch did).
@@ -194,7 +201,11 @@ def train_baseline(
         dataset_settings=dataset_settings,
         environment=environment,
     )
-    reports = [training.run_epoch() for _ in range(baseline_settings.epochs)]
+    reports = []
+    for _ in range(baseline_settings.epochs):
+        reports.append(training.run_epoch())
+        if on_epoch is not None:
+            on_epoch(reports[-1])
     return training.model, reports
 
 

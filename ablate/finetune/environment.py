@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from contextlib import AbstractContextManager
@@ -103,6 +104,13 @@ def resolve_environment(
         )
     name = _name_device(device)
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def limit_gpu_memory(fraction: float) -> None:

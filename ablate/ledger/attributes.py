@@ -14,11 +14,13 @@ from ablate.ledger.head import Head
 from ablate.ledger.record import Drive
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
+from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores, scores_from_json
 
 HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
 REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
 TEST, OPENED = "ablate:test_references", "ablate:test_opened"
+PREPARING = "ablate:preparing"
 
 
 class StudyAttributes:
@@ -33,6 +35,15 @@ class StudyAttributes:
         self.store = store
         self.study_id = study_id
         self.head = head
+
+    def set_preparing(self, step: PreparationStep) -> None:
+        """Keep what is being made before the first row."""
+        self._set({PREPARING: step.to_json()})
+
+    def complete_head(self, head: Head) -> None:
+        """Data and baseline are there: keep what the study depends on."""
+        self.head = head
+        self._set({HEAD: head.to_json()})
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Keep a change that alters no score, such as another sampler on resume."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ablate.study.settings import Study
@@ -14,7 +14,8 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Head:
-    """What a study was begun with; written once.
+    """What a study was begun with: written at its first second, and completed when data and
+    baseline are there.
 
     Attributes:
         identity: random, of this study alone: its training states go below it.
@@ -24,7 +25,8 @@ class Head:
         base: absolute folder that relative paths of the study are relative to.
         fingerprint: digest by section of what a score depends on.
         baseline_sha256: of the baseline's weights; empty where there is none.
-        environment: what changes bits beside the fingerprint (device, precision, threads, torch).
+        environment: what changes bits beside the fingerprint (device, precision, threads, torch),
+            and `baseline_threads`, those that the baseline is trained with.
         reference_point: of the hypervolume; none where nothing gives one.
         design: of an ablation, as plain data; none: a search.
         test: what a confirmation scores on the test images (`Confirmation`); none: they stay shut.
@@ -36,16 +38,21 @@ class Head:
     text: str
     space: Mapping[str, Any]
     base: str
-    fingerprint: Mapping[str, str]
-    baseline_sha256: str
-    environment: Mapping[str, Any]
-    reference_point: tuple[float, ...] | None
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    baseline_sha256: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    reference_point: tuple[float, ...] | None = None
     design: Mapping[str, Any] | None = None
     test: Mapping[str, Any] | None = None
     parent: str | None = None
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether data and baseline were there: a study has rows only after that."""
+        return bool(self.fingerprint)
+
     def to_json(self) -> dict[str, Any]:
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        data = {one.name: getattr(self, one.name) for one in fields(self)}
         return {"format": FORMAT, **data, "study": self.study.model_dump(mode="json")}
 
     @classmethod

@@ -58,6 +58,14 @@ def is_proven_dead(holder: dict[str, Any]) -> bool:
     return bool(holder["namespace"] == here["namespace"] and holder["start"] != here["start"])
 
 
+def delete_free_lease(connection: Connection, study_id: int) -> bool:
+    """Take the lease of a study away with it; false where a driver holds it."""
+    deleted = connection.execute(
+        text("DELETE FROM ablate_lease WHERE study_id = :id AND token IS NULL"), {"id": study_id}
+    )
+    return deleted.rowcount == 1
+
+
 class Lease:
     """The right to drive one study; renewed by a thread of its own until released."""
 
@@ -71,6 +79,8 @@ class Lease:
         self._renewed = time.monotonic()
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
+        self._on_lost: Callable[[AblateError], None] = lambda _error: None
+        self._lost: AblateError | None = None
         self.last_sign: float | None = None
         file = sqlite_file(url)
         self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
@@ -172,11 +182,22 @@ class Lease:
         return _in_words(holder)
 
     def keep(self, on_lost: Callable[[AblateError], None]) -> None:
-        """Renew in the background; `on_lost` is called once, with why, if it cannot be held."""
-        self._thread = threading.Thread(
-            target=self._renew_until_released, args=(on_lost,), name="ablate-lease", daemon=True
-        )
-        self._thread.start()
+        """Renew in the background; `on_lost` is called once, with why, if it cannot be held.
+
+        Called again, it puts another `on_lost` in the place of the one before.
+        """
+        self._on_lost = on_lost
+        if self._lost is not None:
+            on_lost(self._lost)
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._renew_until_released, name="ablate-lease", daemon=True
+            )
+            self._thread.start()
+
+    def _lose(self, error: AblateError) -> None:
+        self._lost = error
+        self._on_lost(error)
 
     def release(self) -> None:
         """Give the lease back; a second call does nothing."""
@@ -193,7 +214,7 @@ class Lease:
             pass  # the storage is away: the lease ends with its term or with this process
         self._unlock()
 
-    def _renew_until_released(self, on_lost: Callable[[AblateError], None]) -> None:
+    def _renew_until_released(self) -> None:
         while not self._released.wait(TERM_SECONDS / 6):
             begun = time.monotonic()
             try:
@@ -201,11 +222,11 @@ class Lease:
                     self.fence(connection)
                 self.renewed(begun)
             except LeaseError as error:
-                on_lost(error)
+                self._lose(error)
                 return
             except SQLAlchemyError as error:
                 if self.seconds_left() <= 0:
-                    on_lost(self._away(error))
+                    self._lose(self._away(error))
                     return
 
     def _away(self, error: SQLAlchemyError) -> StorageError:

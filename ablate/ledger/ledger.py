@@ -26,13 +26,14 @@ from ablate.ledger.attributes import (
     HEAD,
     LOG,
     OPENED,
+    PREPARING,
     REFERENCES,
     TEST,
     TRIALS,
     StudyAttributes,
 )
 from ablate.ledger.head import FORMAT, Head
-from ablate.ledger.lease import Lease
+from ablate.ledger.lease import Lease, delete_free_lease
 from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
 from ablate.ledger.row import CELL, STATES, row_record
 from ablate.ledger.storage import open_storage, storage_errors
@@ -41,6 +42,7 @@ from ablate.ledger.url import masked, sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
+from ablate.study.preparation import PreparationStep
 from ablate.study.scores import Scores, scores_from_json
 from ablate.study.settings import Study
 
@@ -153,6 +155,25 @@ class Ledger(StudyAttributes):
         self.store.hold(lease.fence, patience)
 
     # -- the study -------------------------------------------------------------------------
+
+    def discard(self) -> bool:
+        """Take the study away again if it was never prepared and nobody drives it.
+
+        Returns:
+            Whether it was taken away.
+        """
+
+        def delete(connection: Connection) -> bool:
+            tables.lock_rows(connection, self.study_id)
+            kept = tables.study_attributes(connection, self.study_id).get(HEAD)
+            if kept is None or Head.from_json(kept).is_prepared:
+                return False
+            if not delete_free_lease(connection, self.study_id):
+                return False
+            tables.delete_study(connection, self.study_id)
+            return True
+
+        return self.store.write(delete)
 
     @property
     def trials(self) -> int:
@@ -269,6 +290,9 @@ class Ledger(StudyAttributes):
                 for changes in event.values()
                 for change in changes
             ),
+            preparing=None
+            if self.head.is_prepared
+            else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
@@ -224,6 +225,8 @@ class StudyRecord:
         test_references: as `references`, on the test images.
         test_opened: every time that they were opened for this study.
         notes: what was changed since it was begun.
+        preparing: what is being made, or was when its driver ended, before the first row; none
+            once data and baseline were there.
         foreign: whether another tool wrote it with Optuna (`ablate.ledger.foreign`): then there is
             no more than its rows, and any objectives, also one alone.
     """
@@ -245,6 +248,7 @@ class StudyRecord:
     test_references: Mapping[str, Scores] = field(default_factory=dict)
     test_opened: tuple[TestOpened, ...] = ()
     notes: tuple[str, ...] = ()
+    preparing: PreparationStep | None = None
     foreign: bool = False
 
     def count(self, state: State) -> int:

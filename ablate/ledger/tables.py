@@ -96,6 +96,15 @@ def insert_study(
     return study_id
 
 
+def delete_study(connection: Connection, study_id: int) -> None:
+    """Take a study away, with its rows."""
+    trial_ids = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
+    for table in (_PARAMS, _VALUES, _TRIAL_USER, _TRIAL_SYSTEM):
+        connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
+    for table in (_TRIALS, _DIRECTIONS, _STUDY_USER, _STUDY_SYSTEM, _STUDIES):
+        connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
 def find_study(connection: Connection, name: str) -> int | None:
     found = connection.execute(select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == name))
     study_id: int | None = found.scalar_one_or_none()

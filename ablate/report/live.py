@@ -16,11 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
-from ablate.report.numbers import duration_text, metric_label, metric_text
+from ablate.report.numbers import (
+    duration_text,
+    metric_label,
+    metric_text,
+    step_progress_text,
+    step_text,
+)
 from ablate.report.standing import Epoch, Standing
 from ablate.search.progress import Progress
+from ablate.study.preparation import PreparationStep
 
 _BAR_COLUMNS = 24
+
+_STEP_SECONDS = 10.0
+"""Between two lines on how far a step of the preparation is."""
 
 
 class Display(Progress, Protocol):
@@ -57,9 +67,18 @@ class PlainDisplay:
         self._standing = Standing()
         self._lock = threading.Lock()
         self._closed = False
+        self._step = ""
+        self._said = 0.0
 
-    def phase(self, text: str) -> None:
-        self._print(f"{self._study}: {text}")
+    def preparing(self, step: PreparationStep) -> None:
+        """A line a step; how far it is, every ten seconds."""
+        now = time.monotonic()
+        with self._lock:
+            is_new = step.what != self._step
+            if not is_new and now - self._said < _STEP_SECONDS:
+                return
+            self._step, self._said = step.what, now
+        self._print(f"{self._study}: {step_text(step)}")
 
     def note(self, text: str) -> None:
         self._print(f"{self._study}: {text}")
@@ -116,15 +135,15 @@ class LiveDisplay:
 
     def __init__(self, console: Console, study: str) -> None:
         self._study = study
-        self._phase = ""
+        self._step: PreparationStep | None = None
         self._standing = Standing()
         self._lock = threading.Lock()
         self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4)
         self._live.start()
 
-    def phase(self, text: str) -> None:
+    def preparing(self, step: PreparationStep) -> None:
         with self._lock:
-            self._phase = text
+            self._step = step
 
     def note(self, text: str) -> None:
         self._live.console.print(Text(f"{self._study}: {text}"))
@@ -132,7 +151,7 @@ class LiveDisplay:
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
             self._standing.reset(record)
-            self._phase = ""
+            self._step = None
 
     def started(self, number: int | None) -> None:
         with self._lock:
@@ -152,7 +171,7 @@ class LiveDisplay:
     def render(self) -> RenderableType:
         """The panel as it stands now."""
         with self._lock:
-            return Group(self._head(), *self._running(), *self._best())
+            return Group(self._head(), *self._preparing(), *self._running(), *self._best())
 
     def _head(self) -> RenderableType:
         standing = self._standing
@@ -163,10 +182,21 @@ class LiveDisplay:
             ProgressBar(standing.trials or 1, standing.ended, width=_BAR_COLUMNS),
             Text(f"{standing.ended} of {standing.trials}" if standing.trials else ""),
             Text(f"{duration_text(left)} left" if left else ""),
-            Text(self._phase, style="italic"),
         )
         counts = ", ".join(f"{count} {state}" for state, count in standing.counts().items())
         return Group(head, Text(counts, style="dim")) if counts else head
+
+    def _preparing(self) -> list[RenderableType]:
+        step = self._step
+        if step is None:
+            return []
+        table = Table.grid(padding=(0, 2))
+        if step.total:
+            bar = ProgressBar(step.total, step.done or 0, width=_BAR_COLUMNS)
+            table.add_row(step.what, bar, step_progress_text(step))
+        else:
+            table.add_row(Text(step.what, style="italic"))
+        return [table]
 
     def _running(self) -> list[RenderableType]:
         if not self._standing.running:

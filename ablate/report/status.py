@@ -19,6 +19,7 @@ from ablate.report.numbers import (
     moment_text,
     numbers_text,
     reference_text,
+    step_text,
 )
 
 _SHOWN_FAILURES = 4
@@ -32,6 +33,9 @@ def status_table(info: StatusInfo) -> Table:
     table.show_header = False
     counts = ", ".join(f"{count} {state.lower()}" for state, count in info.counts.items() if count)
     table.add_row("trials", counts or "none begun")
+    if info.preparing is not None:
+        stopped = "" if info.driver else "; its driver has ended"
+        table.add_row("preparing", escape(step_text(info.preparing) + stopped))
     if info.cells is not None:
         ended, seeds = info.pairs
         table.add_row("ablation", f"{info.cells} cells, {ended} of {seeds} seeds ended in all")
@@ -80,6 +84,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     status = {
         "study": info.study,
         "driver": info.driver,
+        "preparing": None if info.preparing is None else info.preparing.to_json(),
         "storage": info.storage,
         "fingerprint": info.fingerprint,
         "trials": info.trials,

@@ -24,6 +24,7 @@ from ablate.finetune.data.load import load_dataset
 from ablate.finetune.data.split import draw_stratified, take_fraction
 from ablate.finetune.environment import DeviceKind, Environment, resolve_environment
 from ablate.finetune.flops import ImageFlops, count_flops
+from ablate.finetune.loop import EpochReport
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.model.build import own_image_size
 from ablate.finetune.model.taps import FeatureTaps, layer_names
@@ -33,6 +34,7 @@ from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.checks import candidates, searched
+from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
@@ -71,29 +73,48 @@ class Workbench:
         base: folder that the study's relative paths start from.
         cache: folder that is shared with other studies and processes.
         environment: where networks are trained and scored.
+        baseline_threads: of torch while the baseline is trained; None: those of a trial.
     """
 
-    _kept: ClassVar[OrderedDict[tuple[str, Path, Path], Workbench]] = OrderedDict()
+    _kept: ClassVar[OrderedDict[tuple[str, Path, Path, int | None], Workbench]] = OrderedDict()
 
-    def __init__(self, study: Study, base: Path, cache: Path, environment: Environment) -> None:
+    def __init__(
+        self,
+        study: Study,
+        base: Path,
+        cache: Path,
+        environment: Environment,
+        baseline_threads: int | None = None,
+    ) -> None:
         self.study = study
         self.base = base
         self.cache = cache
         self.environment = environment
+        self.baseline_threads = baseline_threads
+        self._on_step: OnStep = ignore_step
         self.suite = find_suite(study.robustness.suite)
         self._test_sets: dict[object, EvaluationSet] = {}
 
     @classmethod
-    def get(cls, study: Study, base: Path, cache: Path, *, fresh: bool = False) -> Workbench:
+    def get(
+        cls,
+        study: Study,
+        base: Path,
+        cache: Path,
+        *,
+        baseline_threads: int | None = None,
+        fresh: bool = False,
+    ) -> Workbench:
         """The workbench that this process keeps for the study, or a new one.
 
         Args:
+            baseline_threads: of torch while the baseline is trained; None: those of a trial.
             fresh: make a new one, since the data on the disk may have changed.
 
         Its environment is what the study's `run` section asks of this machine; with
         `gpus_per_trial: 0` it is the CPU, whatever there is.
         """
-        key = (study.model_dump_json(), base, cache)
+        key = (study.model_dump_json(), base, cache, baseline_threads)
         kept = None if fresh else cls._kept.pop(key, None)
         if kept is None:
             run = study.run
@@ -104,7 +125,7 @@ class Workbench:
                 device=device,
                 compile_mode=run.compile,
             )
-            kept = cls(study, base, cache, environment)
+            kept = cls(study, base, cache, environment, baseline_threads)
         cls._kept[key] = kept
         while len(cls._kept) > _KEPT:
             cls._kept.popitem(last=False)
@@ -120,7 +141,7 @@ class Workbench:
         if all(value == getattr(self.study, section) for section, value in update.items()):
             return self
         other = self.study.model_copy(update=update)
-        return Workbench.get(other, self.base, self.cache)
+        return Workbench.get(other, self.base, self.cache, baseline_threads=self.baseline_threads)
 
     @property
     def image_size(self) -> int:
@@ -133,14 +154,34 @@ class Workbench:
 
     @cached_property
     def baseline(self) -> Baseline:
-        return obtain_baseline(
-            self.dataset,
-            self.study.dataset,
-            self.study.model,
-            self.study.baseline,
-            environment=self.environment,
-            cache=self.cache,
-            base=self.base,
+        threads = self.baseline_threads
+        if threads is None or self.environment.device != "cpu":
+            threads = self.environment.threads
+        try:
+            return obtain_baseline(
+                self.dataset,
+                self.study.dataset,
+                self.study.model,
+                self.study.baseline,
+                environment=replace(self.environment, threads=threads),
+                cache=self.cache,
+                base=self.base,
+                on_epoch=self._say_epoch,
+            )
+        finally:
+            self.environment.apply()  # training has set its own threads
+
+    def _say_epoch(self, report: EpochReport) -> None:
+        total = self.study.baseline.epochs
+        self._on_step(
+            PreparationStep(
+                "training the baseline",
+                done=report.epoch,
+                total=total,
+                unit="epochs",
+                images_per_second=report.images / report.seconds if report.seconds else None,
+                seconds_left=report.seconds * (total - report.epoch),
+            )
         )
 
     @cached_property
@@ -196,18 +237,26 @@ class Workbench:
         settings = study.dataset
         return take_fraction(images, settings.train_fraction, settings.validation.seed)
 
-    def prepare(self) -> Prepared:
+    def prepare(self, on_step: OnStep = ignore_step) -> Prepared:
         """Make, or find in the cache, everything that the trials share.
+
+        Args:
+            on_step: is told what is being made.
 
         Raises:
             DataError: if the data set is missing or inconsistent.
             ParameterError: if a layer that a trial may read cannot be read.
             UsageError: if the cache cannot be written.
         """
+        self._on_step = on_step
         self.environment.apply()
+        on_step(PreparationStep("reading the data"))
+        _ = self.dataset
+        on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
         self._check_layers(model)
         self._check_batch(model)
+        on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
         scored = self.score(model, train_seconds=self.baseline.train_seconds)
         return Prepared(
             data_digest=self._digest(),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from ablate.errors import ResourceError
+from ablate.finetune.environment import usable_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.task import Job, Prepared
 from ablate.search.worker import Worker
+from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
 
 
@@ -17,12 +19,14 @@ class Executor(Protocol):
     Attributes:
         parallel: rows run at once.
         gpus_per_trial: resolved from the study's settings and the machine.
+        free_cores: of the node that prepares, which does nothing else meanwhile.
     """
 
     parallel: int
     gpus_per_trial: float
+    free_cores: int
 
-    def prepare(self, job: Job) -> Prepared:
+    def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         """Data, baseline and evaluation set, made where the trials will run."""
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
@@ -51,9 +55,10 @@ class InlineExecutor:
                 "no GPU. Set it to 0, or run where there are GPUs (`ablate doctor`)."
             )
         self.gpus_per_trial = there if asked == "auto" else min(asked, 1.0)
+        self.free_cores = usable_cores()
 
-    def prepare(self, job: Job) -> Prepared:
-        return Worker(job).prepare()
+    def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
+        return Worker(job).prepare(on_step)
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         worker = Worker(job)

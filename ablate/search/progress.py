@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.study.preparation import PreparationStep
 
 
 class Progress(Protocol):
@@ -13,8 +14,8 @@ class Progress(Protocol):
     Every method returns at once, may be called from any thread, and raises nothing.
     """
 
-    def phase(self, text: str) -> None:
-        """What is being done now that is no trial, such as "training the baseline"."""
+    def preparing(self, step: PreparationStep) -> None:
+        """What is being done now that is no trial: a step begins, or gets on."""
 
     def note(self, text: str) -> None:
         """Something that the user should read, now or later."""
@@ -38,7 +39,7 @@ class Progress(Protocol):
 class Silent:
     """Nobody watches."""
 
-    def phase(self, text: str) -> None: ...
+    def preparing(self, step: PreparationStep) -> None: ...
     def note(self, text: str) -> None: ...
     def totals(self, record: StudyRecord) -> None: ...
     def started(self, number: int | None) -> None: ...

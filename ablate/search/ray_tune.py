@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, InfrastructureError, error_text
+from ablate.finetune.environment import usable_cores
 from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
 from ablate.search.cluster.head_watch import HeadWatch
 from ablate.search.cluster.lost_nodes import LostNodes
@@ -27,10 +28,11 @@ from ablate.search.cluster.nodes import (
     prepare_alone,
 )
 from ablate.search.cluster.ray_output import RayOutput
-from ablate.search.cluster.tasks import fitting_nodes, remaining_nodes
+from ablate.search.cluster.tasks import fitting_nodes, is_idle, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.task import Job, Prepared, Report, row_from_text, weights_file
 from ablate.search.worker import Worker
+from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
 
 # Tune reads these when it is imported or run; each turns off a second keeper of the truth.
@@ -153,8 +155,13 @@ class RayExecutor:
             self.close()
             raise
         self._resources = {"cpu": settings.cpus_per_trial, "gpu": self.gpus_per_trial}
+        # A cluster may have other work to do: then the preparation takes what a trial takes.
+        first = fitting_nodes(settings.cpus_per_trial, self.gpus_per_trial)[0]
+        has_all = self._alone or is_idle(first)
+        self._first_cpus = first.cpus if has_all else settings.cpus_per_trial
+        self.free_cores = usable_cores() if self._alone else self._first_cpus
 
-    def prepare(self, job: Job) -> Prepared:
+    def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         """Compare the nodes of a cluster, and prepare where the trials will run.
 
         Raises:
@@ -165,10 +172,11 @@ class RayExecutor:
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         nodes = fitting_nodes(cpus, gpus)
         if self._alone and len(nodes) == 1:
-            return prepare_alone(job, nodes[0], cpus, gpus)
+            return prepare_alone(job, nodes[0], self._first_cpus, gpus, on_step=on_step)
         while self._agreed is None:
             try:
-                self._agreed = agree(job, nodes, cpus, gpus)
+                first_cpus = max(cpus, min(self._first_cpus, nodes[0].cpus))
+                self._agreed = agree(job, nodes, cpus, gpus, first_cpus=first_cpus, on_step=on_step)
             except InfrastructureError:
                 left = remaining_nodes(nodes)
                 if not left or left == nodes:

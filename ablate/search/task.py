@@ -26,6 +26,7 @@ class Job:
         checkpoints: absolute path or fsspec URI of the training states.
         test: suite and severities that a confirmation scores the test images under; none: they
             stay shut.
+        baseline_threads: of torch while the baseline is trained; none: those of a trial.
     """
 
     study: Study
@@ -34,6 +35,7 @@ class Job:
     folder: str
     checkpoints: str
     test: Mapping[str, Any] | None = None
+    baseline_threads: int | None = None
 
     def to_text(self) -> str:
         return json.dumps({**vars(self), "study": self.study.model_dump(mode="json")})

@@ -36,6 +36,7 @@ from ablate.search.trial.output import TrialOutput
 from ablate.search.trial.place import current_place, reset_gpu_peak
 from ablate.search.trial.robustness import RobustnessTrial, kept_scores
 from ablate.search.trial.trial import Trial
+from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 
 if TYPE_CHECKING:
     from ablate.robustness.workbench import Workbench
@@ -61,10 +62,13 @@ class Worker:
         self._note = ""
         self._stuck = ""
 
-    def prepare(self) -> Prepared:
+    def prepare(self, on_step: OnStep = ignore_step) -> Prepared:
         """Make data, baseline and evaluation set, or find them in the cache.
 
         Of a study with a trainable, import that alone.
+
+        Args:
+            on_step: is told what is being made.
         """
         study, base = self.job.study, Path(self.job.base)
         if study.trainable is not None:
@@ -73,8 +77,10 @@ class Worker:
         from ablate.robustness.bits import Scored
 
         bench = self._workbench(fresh=True)
-        prepared = bench.prepare()
+        prepared = bench.prepare(on_step)
         scored, test = Scored(prepared.baseline_scores, prepared.baseline_bits), self.job.test
+        if test is not None:
+            on_step(PreparationStep("corrupting the test images and scoring the baseline"))
         tested = None if test is None else bench.score_test(bench.build_baseline(), **test)
         return Prepared(
             prepared.data_digest,
@@ -220,7 +226,13 @@ class Worker:
 
         self._limit_gpu_memory()
         job = self.job
-        return Workbench.get(job.study, Path(job.base), Path(job.cache), fresh=fresh)
+        return Workbench.get(
+            job.study,
+            Path(job.base),
+            Path(job.cache),
+            baseline_threads=job.baseline_threads,
+            fresh=fresh,
+        )
 
     def _limit_gpu_memory(self) -> None:
         run = self.job.study.run

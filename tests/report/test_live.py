@@ -14,6 +14,7 @@ from rich.console import Console
 from ablate.ledger.record import Failure
 from ablate.report.live import Display, LiveDisplay, PlainDisplay, make_display
 from ablate.report.standing import Epoch, Standing, time_left
+from ablate.study.preparation import PreparationStep
 
 RECORD = example_record([example_row(0, (0.94, 0.70)), example_row(1, None, state="RUNNING")])
 
@@ -29,7 +30,7 @@ def panel(display: LiveDisplay) -> str:
 
 
 def run(display: Display) -> None:
-    display.phase("training the baseline")
+    display.preparing(PreparationStep("training the baseline"))
     unscored = example_record(references={}, reference_point=None, trials=4)
     display.totals(unscored)
     display.started(None)
@@ -52,7 +53,7 @@ def test_plain_lines() -> None:
     run(display)
     display.close()
     display.close()
-    display.phase("nobody hears")
+    display.preparing(PreparationStep("nobody hears"))
     assert console.file.getvalue().splitlines() == [
         "example: training the baseline",
         "example: 0 of 4 trials ended",
@@ -65,13 +66,30 @@ def test_plain_lines() -> None:
     ]
 
 
+def test_a_line_a_step_and_how_far_it_is_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("ablate.report.live.time.monotonic", lambda: now)
+    console = Console(file=io.StringIO(), width=200)
+    display = PlainDisplay(console, "example")
+    for epoch, now in ((1, 101.0), (2, 102.0), (3, 112.0), (4, 113.0)):  # noqa: B007
+        display.preparing(PreparationStep("training the baseline", epoch, 9, "epochs"))
+    display.preparing(PreparationStep("scoring the baseline"))
+    assert console.file.getvalue().splitlines() == [
+        "example: training the baseline: 1 of 9 epochs",
+        "example: training the baseline: 3 of 9 epochs",
+        "example: scoring the baseline",
+    ]
+
+
 def test_a_closed_pipe_does_not_stop_the_study() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w", encoding="utf-8", buffering=1) as file:
         display = PlainDisplay(Console(file=file), "example")
         for _ in range(3):
-            display.phase("training the baseline" * 1000)
+            display.preparing(PreparationStep("training the baseline" * 1000))
         run(display)
 
 
@@ -79,9 +97,11 @@ def test_panel() -> None:
     display = make_display(terminal(), "example")
     assert isinstance(display, LiveDisplay)
     try:
-        display.phase("training the baseline")
+        display.preparing(PreparationStep("training the baseline"))
         assert panel(display).split("\n")[0].split()[0] == "example"
         assert "training the baseline" in panel(display)
+        display.preparing(PreparationStep("training the baseline", 3, 12, "epochs", 1950.4, 40.2))
+        assert "3 of 12 epochs, 1,950 images a second, 40 s left" in panel(display)
         run(display)
         display.epoch(3, 1, 4, 0.25)
         text = panel(display)

@@ -7,7 +7,6 @@ of workers nor their speed shows in a result.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from ablate.finetune.data.dataset import Split
 from ablate.finetune.data.decode import Decoder
 from ablate.finetune.data.listing import Listing
 from ablate.finetune.data.stored import decoded_split
+from ablate.finetune.environment import usable_cores
 from ablate.study.seeds import derive_seed
 
 _VERSION = 1
@@ -94,8 +94,7 @@ class StreamedSplit:
         """
         decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
         # More than there are cores would only wait for each other; what comes out is the same.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return PlacedStream(decoder, self.labels, device, min(self.workers, cores or 1))
+        return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
 
 
 class PlacedStream:

@@ -24,7 +24,15 @@ from ablate.errors import (
 )
 from ablate.search.cluster import paths
 from ablate.search.cluster.baseline import BaselineFiles, read_baseline, receive_baseline
-from ablate.search.cluster.tasks import LOOK_SECONDS, Node, answer, named, submit, this_node
+from ablate.search.cluster.tasks import (
+    LOOK_SECONDS,
+    Node,
+    answer,
+    named,
+    run_told,
+    submit,
+    this_node,
+)
 from ablate.search.cluster.versions import (
     compare_versions,
     look_at_packages,
@@ -33,6 +41,7 @@ from ablate.search.cluster.versions import (
 )
 from ablate.search.task import Job, Prepared
 from ablate.search.worker import Worker
+from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 
 
 @dataclass(frozen=True)
@@ -58,13 +67,23 @@ class Agreed:
     token: str
 
 
-def agree(job: Job, nodes: Sequence[Node], cpus: float, gpus: float) -> Agreed:
+def agree(
+    job: Job,
+    nodes: Sequence[Node],
+    cpus: float,
+    gpus: float,
+    *,
+    first_cpus: float | None = None,
+    on_step: OnStep = ignore_step,
+) -> Agreed:
     """Compare the nodes, and prepare each.
 
     Args:
         job: with `gpus_per_trial` resolved.
         nodes: at least one; the first makes what the others are handed.
         cpus, gpus: of a trial: a node prepares with what a trial has.
+        first_cpus: of the first node's preparation, which trains the baseline; None: as a trial.
+        on_step: is told what the first node makes.
 
     Raises:
         UsageError: if a node differs or does not see the checkpoints' folder, naming it.
@@ -75,8 +94,11 @@ def agree(job: Job, nodes: Sequence[Node], cpus: float, gpus: float) -> Agreed:
     token = secrets.token_hex(8)
     apart = _check_folders(job, nodes, token)
     first, *others = nodes
-    started = submit(first, _prepare_first, job.to_text(), cpus=cpus, gpus=gpus)
-    prepared, files = answer(first, started)
+    prepared, files = run_told(
+        first, _prepare_first, job.to_text(), on_step=on_step, cpus=first_cpus or cpus, gpus=gpus
+    )
+    if others:
+        on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
     baseline = None if files is None else ray.put(files)
     waiting = [
         (
@@ -85,8 +107,9 @@ def agree(job: Job, nodes: Sequence[Node], cpus: float, gpus: float) -> Agreed:
         )
         for node in others
     ]
-    for node, reference in waiting:
+    for done, (node, reference) in enumerate(waiting, start=1):
         answer(node, reference)
+        on_step(PreparationStep("preparing the other nodes", done, len(others), "nodes"))
     ids = frozenset(node.id for node in nodes)
     return Agreed(versions, prepared, baseline, ids, apart, this_node().id, token)
 
@@ -119,23 +142,23 @@ def join(job: Job, agreed: Agreed) -> bool:
     return bool(paths.see_token(job.folder, agreed.token, node.id, write=False))
 
 
-def prepare_alone(job: Job, node: Node, cpus: float, gpus: float) -> Prepared:
+def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: OnStep) -> Prepared:
     """Prepare on the one node there is.
 
     Raises:
         AblateError: as preparing does.
         InfrastructureError: if its process is lost.
     """
-    prepared: Prepared = answer(
-        node, submit(node, _prepare, job.to_text(), cpus=cpus, gpus=gpus), by_name=False
+    prepared: Prepared = run_told(
+        node, _prepare, job.to_text(), on_step=on_step, cpus=cpus, gpus=gpus, by_name=False
     )
     return prepared
 
 
-def _prepare(job_text: str) -> Prepared:
+def _prepare(job_text: str, *, on_step: OnStep) -> Prepared:
     job = Job.from_text(job_text)
     _check_gpu(job)
-    return Worker(job).prepare()
+    return Worker(job).prepare(on_step)
 
 
 def prepare_like(
@@ -191,9 +214,9 @@ def _put(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def _prepare_first(job_text: str) -> tuple[Prepared, BaselineFiles | None]:
+def _prepare_first(job_text: str, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
     job = Job.from_text(job_text)
-    prepared = _prepare(job_text)
+    prepared = _prepare(job_text, on_step=on_step)
     if job.study.trainable is not None:
         return prepared, None
     return prepared, read_baseline(_workbench(job).baseline.path.parent)
@@ -202,7 +225,9 @@ def _prepare_first(job_text: str) -> tuple[Prepared, BaselineFiles | None]:
 def _workbench(job: Job) -> Any:
     from ablate.robustness.workbench import Workbench
 
-    return Workbench.get(job.study, Path(job.base), Path(job.cache))
+    return Workbench.get(
+        job.study, Path(job.base), Path(job.cache), baseline_threads=job.baseline_threads
+    )
 
 
 def _check_gpu(job: Job) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ablate.errors import AblateError, InfrastructureError, StudyFileError, unexpected
+from ablate.study.preparation import OnStep, PreparationStep
 
 LOOK_SECONDS = 120
 """A node that reads a file or a version for longer is taken for lost."""
@@ -22,17 +27,23 @@ _NOTICE_SECONDS = 20
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster that can run a trial; `name` is its host and address."""
+    """A node of the cluster that can run a trial; `name` is its host and address, `cpus` what Ray
+    counts there."""
 
     id: str
     name: str
+    cpus: int = 0
 
 
 def fitting_nodes(cpus: float, gpus: float) -> list[Node]:
     """Alive nodes that can run a trial, the driver's own first."""
     own = this_node().id
     nodes = [
-        Node(node["NodeID"], f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})")
+        Node(
+            node["NodeID"],
+            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            int(node["Resources"].get("CPU", 0)),
+        )
         for node in ray.nodes()
         if node["Alive"]
         and node["Resources"].get("CPU", 0) >= cpus
@@ -60,15 +71,82 @@ def this_node() -> Node:
     )
 
 
+def is_idle(node: Node) -> bool:
+    """Whether nothing that Ray counts runs on a node now."""
+    free = available_resources_per_node().get(node.id, {})
+    return bool(free.get("CPU", 0) >= node.cpus)
+
+
 def submit(
-    node: Node, function: Callable[..., Any], *arguments: Any, cpus: float = 0, gpus: float = 0
-) -> ray.ObjectRef:
-    """Run a function on a node; what takes CPUs ends its process, so that memory is given back."""
+    node: Node,
+    function: Callable[..., Any],
+    *arguments: Any,
+    cpus: float = 0,
+    gpus: float = 0,
+    **options: Any,
+) -> Any:
+    """Run a function on a node; what takes CPUs ends its process, so that memory is given back.
+
+    Args:
+        options: of `ray.remote`.
+    """
     return (
-        ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1 if cpus else 0)(function)
+        ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1 if cpus else 0, **options)(function)
         .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False))
         .remote(*arguments)
     )
+
+
+def run_told(
+    node: Node,
+    function: Callable[..., Any],
+    *arguments: Any,
+    on_step: OnStep,
+    cpus: float,
+    gpus: float,
+    by_name: bool = True,
+) -> Any:
+    """Run a function that takes `on_step` on a node, and hand on each step as it comes.
+
+    Args:
+        by_name: name the node in an error.
+
+    Returns:
+        What the function gave.
+
+    Raises:
+        AblateError, InfrastructureError: as `answer`.
+    """
+    said = submit(
+        node, _telling, function, arguments, cpus=cpus, gpus=gpus, num_returns="streaming"
+    )
+    given = None
+    with _one_line(node, by_name=by_name):
+        for reference in said:
+            given = ray.get(reference)
+            if isinstance(given, PreparationStep):
+                on_step(given)
+    return given
+
+
+def _telling(function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
+    """The steps of a function as they come, then what it gives."""
+    said: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            given = function(*arguments, on_step=lambda step: said.put((False, step)))
+        except BaseException as error:
+            given = error
+        said.put((True, given))
+
+    Thread(target=work, name="ablate-prepare", daemon=True).start()
+    ended = False
+    while not ended:
+        ended, given = said.get()
+        if ended and isinstance(given, BaseException):
+            raise given
+        yield given
 
 
 def answer(
@@ -85,8 +163,15 @@ def answer(
         InfrastructureError: if the node is lost, or takes longer.
         UnexpectedError: if the function raised what was not foreseen.
     """
-    try:
+    with _one_line(node, by_name=by_name):
         return ray.get(reference, timeout=timeout)
+
+
+@contextmanager
+def _one_line(node: Node, *, by_name: bool) -> Iterator[None]:
+    """Ray's errors as `ablate`'s, which name the node."""
+    try:
+        yield
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, AblateError):
             raise (named(node, error.cause) if by_name else error.cause) from None

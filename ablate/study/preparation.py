@@ -1,0 +1,38 @@
+"""What is being done before the first trial, for whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PreparationStep:
+    """One step of the preparation, and how far it is.
+
+    Attributes:
+        what: such as "training the baseline".
+        done, total: units done, and of how many; None: not known.
+        unit: of both, in the plural, such as "epochs".
+        images_per_second: through the network; None: not known.
+        seconds_left: of this step; None: not known.
+    """
+
+    what: str
+    done: int | None = None
+    total: int | None = None
+    unit: str = ""
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+OnStep = Callable[[PreparationStep], None]
+"""Is told of each step as it begins or gets on.  Returns at once and raises nothing."""
+
+
+def ignore_step(_step: PreparationStep) -> None:
+    """Nobody watches."""

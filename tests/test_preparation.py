@@ -1,0 +1,141 @@
+"""A study exists from its first second, says what is being prepared, and can be begun anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import ablate
+from ablate.errors import AblateError, DataError, StudyNotFoundError
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.locate import place_of_file
+from ablate.robustness.workbench import Workbench
+from ablate.study.preparation import PreparationStep
+from ablate.study.settings import Study
+
+Write = Callable[..., Path]
+
+
+def command(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "ablate", *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def prepared_until(driver: subprocess.Popen[bytes], what: str) -> StudyRecord:
+    """The study as it stands once this step has got on."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        try:
+            record = ablate.read("runs/long")
+        except AblateError:  # not there yet
+            continue
+        step = record.preparing
+        if step is not None and step.what == what and step.done:
+            return record
+        time.sleep(0.05)
+    raise AssertionError(f"never seen: {what}")
+
+
+def test_a_study_that_is_being_prepared(write_study: Write, work: Path) -> None:
+    file = write_study("long", baseline={"epochs": 2000}, search={"trials": 1})
+    environment = {**os.environ, "ABLATE_CACHE": str(work / "cache")}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        record = prepared_until(driver, "training the baseline")
+        assert record.driver is not None
+        assert record.preparing is not None
+        assert record.preparing.total == 2000
+        assert record.rows == ()
+        status = command("status", "runs/long")
+        assert "training the baseline: " in status
+        assert "of 2000 epochs" in status
+        assert "no event" not in command("logs", "runs/long")
+        with pytest.raises(ablate.AblateError, match="one driver at a time"):
+            ablate.launch(file, executor="inline")
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    left = ablate.read("runs/long")
+    assert left.driver is None
+    assert "its driver has ended" in command("status", "runs/long")
+
+    # Nothing was scored yet, so the file may still change.
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "baseline": {"epochs": 1}}))
+    record = ablate.launch(file, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"]
+    assert record.preparing is None
+    assert record.environment["baseline_threads"] == len(os.sched_getaffinity(0))
+
+
+def test_what_cannot_be_prepared_is_not_begun(write_study: Write, work: Path) -> None:
+    file = write_study("wrong", dataset={"name": "image_folder", "path": "nowhere"})
+    for _ in range(2):
+        with pytest.raises(DataError, match="nowhere"):
+            ablate.launch(file, executor="inline")
+        with pytest.raises(StudyNotFoundError):
+            ablate.read("runs/wrong")
+
+
+def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
+    study = Study(
+        version=1,
+        name="threads",
+        dataset={"name": "digits"},
+        model={"name": "resnet8"},
+        baseline={"epochs": 1, "batch_size": 1000},
+        robustness={"images": 20},
+    )
+    there = torch.get_num_threads()
+    trained_on: list[int] = []
+
+    def look(step: PreparationStep) -> None:
+        if step.done:
+            trained_on.append(torch.get_num_threads())
+
+    def prepare(threads: int | None) -> str:
+        bench = Workbench.get(study, Path(), tmp_path, baseline_threads=threads)
+        bench.prepare(look)
+        assert torch.get_num_threads() == study.run.cpus_per_trial
+        return bench.baseline.key
+
+    try:
+        keys = {prepare(threads) for threads in (None, 2, 3, 2)}
+    finally:
+        torch.set_num_threads(there)
+    assert trained_on == [1, 2, 3]  # other threads give other bits, so each has its own
+    assert len(keys) == 3
+
+
+def test_a_study_of_0_1_keeps_its_baseline(write_study: Write, work: Path) -> None:
+    """Its head does not say with how many threads the baseline was trained: those of a trial."""
+    file = write_study("old", search={"trials": 1})
+    begun = ablate.launch(file, executor="inline")
+    place = place_of_file(file)
+    ledger = Ledger.open(place.url, place.name)
+    study, base = ledger.head.study, Path(ledger.head.base)
+    bench = Workbench.get(study, base, Path(os.environ["ABLATE_CACHE"]))
+    environment = {
+        key: value for key, value in begun.environment.items() if key != "baseline_threads"
+    }
+    sha256 = bench.baseline.sha256
+    ledger.complete_head(replace(ledger.head, environment=environment, baseline_sha256=sha256))
+    record = ablate.resume(file, add=1, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 2
