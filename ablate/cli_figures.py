@@ -24,7 +24,8 @@ from ablate.cli_options import listed, study_argument
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=".html, or .png, .svg, .pdf with the extra `images`; of several figures a folder.  "
+    help=".html, or .png, .svg, .pdf with the extra `images`; of several figures a folder, "
+    "which is made.  "
     "Without it: runs/NAME/FIGURE.html.",
 )
 @click.option(
@@ -52,6 +53,8 @@ def plot(
 ) -> None:
     """Draw figures of a study, or of several in one.
 
+    Of several, those that cannot be drawn are said, a line each; it ends with 0 if one is drawn.
+
     Pareto front, hypervolume, attainment; profile, severity, transfer; importance, slice, contour,
     parallel, rank, layers, mix; curves, timeline; of an ablation effects, interactions, arms,
     budget.
@@ -60,11 +63,13 @@ def plot(
     from ablate.report.figures.figure import FigureOptions
 
     options = FigureOptions(trials or (), params or (), objective)
-    written = draw_to_files(
+    written, missing = draw_to_files(
         studies, names, output, ending=ending, theme=theme, with_data=data, options=options
     )
     for file in written:
         click.echo(file)
+    for line in missing:
+        click.echo(f"ablate: {line}", err=True)
 
 
 @click.command()

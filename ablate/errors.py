@@ -128,9 +128,18 @@ class LeaseError(InfrastructureError):
     """Another driver is running the study."""
 
 
+LONGEST = 200
+"""Characters of a text from elsewhere in a message."""
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """A text as a message can hold it; of a longer one its beginning and "..."."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def error_text(error: BaseException) -> str:
     """Kind and message of somebody else's error, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return cut(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def unexpected(where: str, error: BaseException) -> AblateError:

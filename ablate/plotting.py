@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.drawing import read_source, themed
-from ablate.errors import NothingToDrawError, ParameterError, UsageError
+from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
 from ablate.report.figures import FIGURES, find_figure
-from ablate.report.figures.figure import FigureOptions
-from ablate.report.write import ENDINGS
+from ablate.report.figures.figure import FigureOptions, Info, why_not_drawn
+from ablate.report.write import ENDINGS, make_folder
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 ALL = "all"
 
@@ -23,21 +27,23 @@ def draw_to_files(
     theme: str,
     with_data: bool,
     options: FigureOptions,
-) -> list[Path]:
-    """Draw, and write what is drawn.
+) -> tuple[list[Path], list[str]]:
+    """Draw, and write what is drawn; of several figures, one that cannot be drawn stops no other.
 
     Args:
         names: of figures, or `all`; None: what a study is asked for first.
-        output: a file of one figure, a folder of several; None: the run folder of the first study.
+        output: a file of one figure, a folder of several, which is made; None: the run folder of
+            the first study.
         ending: of files in a folder.
         with_data: whether each figure's data stand beside it.
 
     Returns:
-        Every file, in the order of the figures.
+        Every file, in the order of the figures; and why the others are not drawn, a line each. Of
+        `all`, those that the study has nothing for are not spoken of.
 
     Raises:
-        ParameterError, UsageError, NothingToDrawError: see `ablate.drawing.plot` and
-            `ablate.report.write.write_figures`.
+        ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
+            see also `ablate.drawing.plot` and `ablate.report.write.write_figures`.
     """
     from ablate.report.write import write_figures, write_frame
 
@@ -55,27 +61,28 @@ def draw_to_files(
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
     if is_all:
         kinds = [kind for kind in kinds if kind.takes_all(sources, options)]
-    infos = []
+    drawn: list[tuple[str, Info, Figure]] = []
+    missing: list[str] = []
     for kind in kinds:
         try:
-            infos.append((kind, kind.info(sources, options)))
-        except NothingToDrawError:
-            if not is_all:
+            info = kind.info(sources, options)
+            drawn.append((kind.name, info, themed(kind.draw(info), theme)))
+        except Exception as error:
+            if not into_folder and isinstance(error, AblateError):
                 raise
-    files = _files([kind.name for kind, _ in infos], studies[0], output, into_folder, ending)
-    write_figures(
-        [
-            (themed(kind.draw(info), theme), file)
-            for (kind, info), file in zip(infos, files, strict=True)
-        ]
-    )
+            if not (is_all and isinstance(error, NothingToDrawError)):
+                missing.append(why_not_drawn(kind.name, error))
+    if missing and not drawn:
+        raise ParameterError("\n".join(missing))
+    files = _files([name for name, _, _ in drawn], studies[0], output, into_folder, ending)
+    write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
     written = list(files)
     if with_data:
-        for (_, info), file in zip(infos, files, strict=True):
+        for (_, info, _), file in zip(drawn, files, strict=True):
             beside = file.with_suffix(".csv")
             write_frame(info.frame(), beside)
             written.append(beside)
-    return written
+    return written, missing
 
 
 def _files(
@@ -94,9 +101,6 @@ def _files(
             f"{folder}: must be a folder, where several figures are drawn, got the name of a file. "
             "Name a folder; --format says what the files are."
         )
-    elif not folder.is_dir():
-        raise UsageError(
-            f"{folder}: the folder must exist, where several figures are drawn, got none. "
-            f"Make it with: mkdir -p '{folder}'"
-        )
+    else:
+        make_folder(folder)
     return [folder / f"{name}.{ending or 'html'}" for name in names]

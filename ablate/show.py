@@ -12,7 +12,6 @@ import click
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
-    from ablate.analysis.pareto import ParetoInfo
     from ablate.ledger.record import StudyRecord
     from ablate.report.live import Display
 
@@ -36,17 +35,14 @@ def run_and_show(
     from ablate.report.tables import front_rows, front_table
 
     record = run_with_display(run, study, folder, as_json=as_json, options=options)
-    folder.mkdir(parents=True, exist_ok=True)
     if record.design is not None:
         from ablate.show_ablation import show_effects
 
         show_effects(folder, as_json=as_json)
     else:
         info = pareto_info(record)
-        written = write_pareto(info, folder / "pareto.html")
         print_result(front_rows(info) if as_json else front_table(info))
-        if not as_json:
-            click.echo(f"figure: {written}")
+        show_figure(lambda: write_pareto(record, folder / "pareto.html"), as_json=as_json)
     if not as_json:
         from ablate.lifecycle import shown_folder
 
@@ -117,11 +113,35 @@ def _is_good(record: StudyRecord) -> bool:
     return False
 
 
-def write_pareto(info: ParetoInfo, file: Path) -> Path:
-    from ablate.report.figures.pareto import plot_pareto
+def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: bool = False) -> None:
+    """Write a picture of the result, and say where it is.
+
+    The result is there already: whatever goes wrong in drawing is one line, and no failure of the
+    command.
+
+    Args:
+        write: draws it, and gives its file.
+        what: it is, in the line.
+    """
+    from ablate.errors import error_text
+
+    try:
+        written = write()
+    except Exception as error:
+        why = str(error) if isinstance(error, AblateError) else error_text(error)
+        click.echo(f"ablate: the {what} is not drawn: {why}", err=True)
+        return
+    if not as_json:
+        click.echo(f"{what}: {written}")
+
+
+def write_pareto(record: StudyRecord, file: Path) -> Path:
+    from ablate.report.figures.pareto import FIGURE
+    from ablate.report.source import StudySource
     from ablate.report.write import write_figure
 
-    write_figure(plot_pareto(info), file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_figure(FIGURE.draw(FIGURE.info([StudySource(record)])), file)
     return file
 
 

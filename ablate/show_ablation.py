@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ablate.show import print_result
+from ablate.show import print_result, show_figure
 
 if TYPE_CHECKING:
     from ablate.ablation.confirm import ConfirmInfo
@@ -64,9 +64,8 @@ def show_effects(study: str | Path, *, as_json: bool) -> None:
         print_result(ablation_rows(info))
         return
     _print_ablation(info)
-    written = _write_page(info, Path(study))
-    if written is not None:
-        click.echo(f"table: {written}")
+    if Path(study).is_dir():
+        show_figure(lambda: _write_page(info, Path(study)), "table")
     _show_figure(info, Path(study))
 
 
@@ -100,13 +99,11 @@ def _print_ablation(info: AblationInfo) -> None:
         click.echo(f"failed: {failure}")
 
 
-def _write_page(info: AblationInfo, folder: Path) -> Path | None:
-    """The table as a page in the run's folder; None where that is not on this machine."""
+def _write_page(info: AblationInfo, folder: Path) -> Path:
+    """The table as a page in the run's folder."""
     from ablate.report.paper.table import arms_paper_table
     from ablate.tabling import table_text, write_table
 
-    if not folder.is_dir():
-        return None
     return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")
 
 
@@ -116,7 +113,10 @@ def _show_figure(info: AblationInfo, folder: Path) -> None:
     from ablate.report.figures.effects import plot_effects, usual_effects
     from ablate.report.write import write_figure
 
-    if folder.is_dir():
+    def write() -> Path:
         file = folder / "effects.html"
         write_figure(plot_effects(usual_effects(info)), file)
-        click.echo(f"figure: {file}")
+        return file
+
+    if folder.is_dir():
+        show_figure(write)

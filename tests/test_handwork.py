@@ -83,6 +83,14 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
     ]
 
 
+def test_launch_does_not_fail_for_its_picture(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.report.figures.pareto._lines", lambda *_, **__: 1 / 0)
+    result = CliRunner().invoke(main, ["launch", "own.yaml", "--executor", "inline"])
+    assert result.exit_code == 0
+    assert "own: Pareto front" in result.stdout
+    assert result.stderr == "ablate: the figure is not drawn: ZeroDivisionError: division by zero\n"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

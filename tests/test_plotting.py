@@ -64,14 +64,36 @@ def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
 
 
 def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) -> None:
-    (folder / "all").mkdir()
-    result = run("plot", "runs/drawn", "--figure", "all", "-o", "all")
-    assert result.exit_code == 0, result.output
+    result = run("plot", "runs/drawn", "--figure", "all", "-o", "all/of/them")
+    assert (result.exit_code, result.stderr) == (0, "")
     names = [Path(line).stem for line in result.output.split()]
     assert {"pareto", "profile", "curves", "timeline"} <= set(names)
     assert names == [name for name in FIGURES if name in names]
     assert "effects" not in names, "a search has none"
-    assert all((folder / "all" / f"{name}.html").stat().st_size > 1_000_000 for name in names)
+    made = folder / "all" / "of" / "them"
+    assert all((made / f"{name}.html").stat().st_size > 1_000_000 for name in names)
+
+
+def test_a_figure_that_cannot_be_drawn_stops_no_other(
+    run: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.report.figures.rank._marks", lambda *_: 1 / 0)
+    names = "effects,pareto,rank,timeline"
+    result = run("plot", "runs/drawn", "--figure", names, "-o", "some", "--trials", "1")
+    assert result.exit_code == 2, "pareto and timeline take no trials"
+    result = run("plot", "runs/drawn", "--figure", names, "-o", "some")
+    assert result.exit_code == 0
+    assert result.stdout.split() == ["some/pareto.html", "some/timeline.html"]
+    lines = result.stderr.splitlines()
+    assert "figure effects is of an ablation, got a search" in lines[0]
+    assert (
+        lines[1] == "ablate: figure rank could not be drawn: ZeroDivisionError: division by zero."
+    )
+    # None of them: what was asked for cannot be done.
+    result = run("plot", "runs/drawn", "--figure", "effects,arms", "-o", "none")
+    assert result.exit_code == 2
+    assert result.stderr.count("got a search") == 2
+    assert not (folder / "none").exists()
 
 
 @pytest.mark.browser
@@ -107,8 +129,10 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert line.startswith("ablate: --figure: must be one of pareto, hypervolume, ")
     line = said(run("plot", "runs/drawn", "--figure", "effects"))
     assert "figure effects is of an ablation, got a search" in line
-    line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "nowhere"))
-    assert line.startswith("ablate: nowhere: the folder must exist, where several figures are")
+    line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "drawn.yaml"))
+    assert line == (
+        "ablate: drawn.yaml: must be a folder that can be made, got File exists. Name another."
+    )
     line = said(run("plot", "runs/drawn", "-o", "front.html", "--format", "png"))
     assert "Its ending says it." in line
     line = said(run("plot", "runs/drawn", "-o", "front.jpg"))

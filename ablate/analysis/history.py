@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.accounting import attempt_end
 from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.hypervolume import hypervolume
 from ablate.analysis.hypervolume_steps import hypervolume_steps
@@ -112,11 +113,17 @@ def hypervolume_info(
         confirmed: one entry a record.
 
     Raises:
-        NothingToDrawError: if no study has a reference point.
+        NothingToDrawError: if no study has a reference point, they have more than
+            `MOST_OBJECTIVES` objectives, or the volume is beyond what can be drawn.
         ParameterError: if their objectives differ, or the reference point has another number of
             values.
     """
     objectives = shared_objectives(records)
+    if len(objectives) > MOST_OBJECTIVES:
+        raise NothingToDrawError(
+            f"study {records[0].name}: figure hypervolume is of at most {MOST_OBJECTIVES} "
+            f"objectives, got {len(objectives)}. Draw pareto."
+        )
     points = (record.reference_point for record in records)
     reference_point = next((point for point in points if point is not None), None)
     if reference_point is None:
@@ -143,6 +150,11 @@ def hypervolume_info(
                 else None,
                 confirmed_trials=len(means),
             )
+        )
+    if any(is_beyond(float(curve.hypervolume.max(initial=0.0))) for curve in curves):
+        raise NothingToDrawError(
+            f"study {records[0].name}: figure hypervolume is of volumes up to {LARGEST:g}, got a "
+            "larger one. Draw pareto."
         )
     return HypervolumeInfo(tuple(curves), reference_point)
 

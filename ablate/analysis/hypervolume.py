@@ -5,11 +5,13 @@ Source: Zitzler and Thiele 1998, computed by moocore (exact).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.dominance import as_table, maximised
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
@@ -30,7 +32,8 @@ def hypervolume(
 
     Returns:
         >= 0, in the product of the objectives' units (accuracies as fractions); 0 where no point
-        is better than the reference; None where there is no reference point.
+        is better than the reference; None where there is no reference point, and of more than
+        `MOST_OBJECTIVES` objectives or where it is too large for a number.
 
     Raises:
         ParameterError: if the reference point has another number of values.
@@ -42,12 +45,15 @@ def hypervolume(
             f"reference_point: needs one value an objective ({len(objectives)}), got "
             f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
         )
+    if len(objectives) > MOST_OBJECTIVES:
+        return None
     table = as_table(values, len(objectives))
     table = table[np.isfinite(table).all(axis=1)]
     if not len(table):
         return 0.0
     import moocore
 
-    return float(
+    volume = float(
         moocore.hypervolume(table, ref=list(reference_point), maximise=maximised(objectives))
     )
+    return volume if math.isfinite(volume) else None

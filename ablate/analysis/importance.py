@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fanova import fanova
 from ablate.analysis.features import Feature, varying_features
 from ablate.analysis.ped_anova import best_share, normalised, ped_anova
@@ -81,7 +82,8 @@ class ImportanceInfo(Basis):
     """Importances within the largest sets of loss terms.
 
     Attributes:
-        panels: by set, the largest first, and in it by objective.
+        panels: by set, the largest first, and in it by objective, of which at most the first
+            `MOST_OBJECTIVES` have one.
         left_out: set -> its complete trials, of sets that have too few of them or are beyond the
             largest `MOST_SETS`.
     """
@@ -155,7 +157,7 @@ def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[
     features = varying_features(params, record.study.space)
     table = np.array([row.values for row in rows], dtype=float)
     panels = []
-    for place, objective in enumerate(record.study.objectives):
+    for place, objective in enumerate(record.study.objectives[:MOST_OBJECTIVES]):
         losses = table[:, place] * (-1 if objective.direction == "maximize" else 1)
         found = {
             "ped_anova": _ped_anova_shares(features, losses),

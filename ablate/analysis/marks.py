@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.analysis.bounds import beyond_marks
 from ablate.ledger.record import StudyRecord
 from ablate.robustness.suites import approximations, find_suite
 from ablate.study.scores import Scores
@@ -12,10 +13,12 @@ OVERLAP = "types trained on are among the scored: not comparable with methods th
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The marks of a study's results: of its baseline, its suite, and what was trained on."""
     study = record.study
+    beyond = beyond_marks(record.rows)
     if study.trainable is not None:
-        return study.marks
+        return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
     marks = [*study.marks, *approximations(suite, study.robustness.frost_images)]
+    marks += beyond
     scored = (row.scores for row in record.rows)
     if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
         marks.append(OVERLAP)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.analysis.association import association, mean_ranks
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.features import written_domains
 from ablate.analysis.objective_choice import objective_place
@@ -39,7 +40,7 @@ class ParametersInfo(ParetoInfo):
         columns: the parameters that are shown, in order, one value a point each.
         keys: flat ones of all parameters, shown or not.
         objective: place in `objectives` of the one that trials are compared by.
-        shown: places in `objectives` of those that are shown.
+        shown: places in `objectives` of those that are shown, at most `MOST_OBJECTIVES`.
     """
 
     columns: tuple[ParameterColumn, ...]
@@ -86,7 +87,8 @@ def parameters_info(
         limit: parameters that may be named.
         least: parameters without which there is no figure.
         params: keys, or their last parts, in the order in which they are shown (`find_params`).
-        objective: a metric, whole or short; empty: the second objective, and all are shown.
+        objective: a metric, whole or short; empty: the second objective, and all are shown
+            (of many the first).
 
     Raises:
         NothingToDrawError: if the study has fewer parameters than `least`.
@@ -121,7 +123,7 @@ def parameters_info(
         columns=tuple(columns[key] for key in chosen),
         keys=tuple(columns),
         objective=place,
-        shown=(place,) if objective else tuple(range(len(pareto.objectives))),
+        shown=(place,) if objective else tuple(range(min(len(pareto.objectives), MOST_OBJECTIVES))),
     )
 
 

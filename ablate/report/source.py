@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ablate.analysis.bounds import drawn_record
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
@@ -33,6 +34,11 @@ class StudySource:
         if self.confirmation is None or self.confirming is None:
             return None
         return StudySource(self.confirming, self.confirmation.test)
+
+    def as_drawn(self) -> StudySource:
+        """The source as figures read it: without values that none can hold."""
+        record = drawn_record(self.record)
+        return self if record is self.record else replace(self, record=record)
 
     @property
     def is_search(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.summary import StatusInfo
 from ablate.report.cells import metric_unit
 from ablate.report.numbers import (
@@ -179,7 +180,11 @@ def _code_text(info: StatusInfo) -> str:
 
 def _hypervolume_text(info: StatusInfo) -> str:
     if info.hypervolume is None or info.reference_point is None:
-        return f"{MISSING} (no reference point)"
+        why = "no reference point"
+        if info.reference_point is not None:
+            few = len(info.objectives) <= MOST_OBJECTIVES
+            why = "too large" if few else f"of at most {MOST_OBJECTIVES} objectives"
+        return f"{MISSING} ({why})"
     metrics = [objective.metric for objective in info.objectives]
     return (
         f"{info.hypervolume:.4g}, reference point {reference_text(metrics, info.reference_point)}"

@@ -104,6 +104,20 @@ def write_text(text: str, path: Path) -> None:
         write(text.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for several files, and those above it.
+
+    Raises:
+        UsageError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: must be a folder that can be made, got {error.strerror}. Name another."
+        ) from error
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     """A file that is there whole, or is as it was: written beside its place, then renamed.

@@ -66,7 +66,7 @@ def load_program(path: Path, device: str = "cpu") -> Program:
                 exported = move_to_device_pass(exported, device)
             module = exported.module()
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, pickle.PickleError) as error:
-        text = error_text(error)[:200]
+        text = error_text(error)
         raise DataError(
             f"{shown}: must be a whole {kind} file, got {text}. Write it again with this torch."
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.errors import NothingToDrawError, ParameterError
+from ablate.errors import AblateError, NothingToDrawError, ParameterError, error_text
 from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
@@ -90,8 +90,15 @@ class FigureKind:
             )
         for name in self._refused(options):
             raise ParameterError(f"--{name}: is no option of --figure {self.name}. Leave it out.")
-        found: Info = self.read(sources, options)
+        found: Info = self.read([source.as_drawn() for source in sources], options)
         return found
+
+
+def why_not_drawn(name: str, error: Exception) -> str:
+    """In one line, why there is no figure of this name: whatever went wrong."""
+    if isinstance(error, AblateError):
+        return str(error)
+    return f"figure {name} could not be drawn: {error_text(error)}."
 
 
 def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.importance import (
     LEAST_TRIALS,
     METHODS,
@@ -61,7 +62,7 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     """
     from plotly.subplots import make_subplots
 
-    columns = len(info.objectives)
+    columns = min(len(info.objectives), MOST_OBJECTIVES)
     rows = [info.panels[at : at + columns] for at in range(0, len(info.panels), columns)]
     shown = [_most_important(row) for row in rows]
     short = short_names(sorted({one.key for row in rows for one in row[0].parameters}))

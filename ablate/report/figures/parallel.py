@@ -21,6 +21,7 @@ from ablate.report.figures.parts.drawn_trials import (
     Group,
     drawn_trials,
     legend_of,
+    shown_facts,
     trial_facts,
     trial_numbers,
 )
@@ -175,7 +176,7 @@ def _tick_texts(axes: list[ParallelAxis]) -> Iterator[dict[str, Any]]:
 
 
 def _facts(info: ParametersInfo, drawn: DrawnTrials, axes: list[ParallelAxis]) -> list[str]:
-    said = list(drawn.facts)
+    said = [*shown_facts(info), *drawn.facts]
     if any(not info.points[place].on_front for place in drawn.places):
         said.append("faint: dominated")
     said.append("scores: better is up")

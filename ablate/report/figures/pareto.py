@@ -6,7 +6,8 @@ baseline and the plain finetune stand in black. Where the front was confirmed, a
 of a trial's fresh seeds with its interval, joined to the value that the search chose it by.
 Several studies stand in one plane, and then colour, mark and dash are the study's. With more than
 two objectives each pair has a panel, axes linked, and each panel's step line is the front of its
-own plane; full colour stays with the trials on the front of all objectives.
+own plane; full colour stays with the trials on the front of all objectives. Of more than
+`MOST_OBJECTIVES` objectives the first have panels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
@@ -70,7 +72,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     from plotly.subplots import make_subplots
 
     studies, objectives = info.studies, info.objectives
-    count, side = len(objectives), len(objectives) - 1
+    count = min(len(objectives), MOST_OBJECTIVES)
+    side = count - 1
     figure = make_subplots(
         rows=side,
         cols=side,

@@ -22,6 +22,7 @@ from ablate.report.figures.parts.drawn_trials import (
     drawn_trials,
     legend_of,
     point_marker,
+    shown_facts,
     trial_facts,
     trial_numbers,
 )
@@ -191,7 +192,7 @@ def _axis_name(letter: str, at: int) -> str:
 
 def _facts(info: ParametersInfo, drawn: DrawnTrials, windows: dict[int, Window]) -> list[str]:
     points = [info.points[place] for place in drawn.places]
-    said = list(drawn.facts)
+    said = [*shown_facts(info), *drawn.facts]
     if any(not point.on_front for point in points):
         said.append("faint: dominated")
     if "baseline" in info.references:

@@ -157,20 +157,22 @@ def _sections(
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     found: list[Section] = []
     for anchor, title, names in sorted(SECTIONS, key=lambda section: section[0] != home):
-        figures = drawn_figures(source, names, info.marks)
+        figures, missing = drawn_figures(source, names, info.marks)
         shown = tables if anchor == home else ()
-        if figures or shown:
-            found.append(Section(anchor, title, figures, shown))
+        if figures or shown or missing:
+            found.append(Section(anchor, title, figures, shown, says=missing))
     if source.confirmation is not None and source.confirmed is not None:
+        figures, missing = drawn_figures(source.confirmed, _CONFIRMED, info.marks, "confirmed-")
+        what = "The front again, over fresh seeds, on images that nothing was chosen by."
         confirmed = Section(
             anchor="confirmed",
             title="Confirmed on the test images",
-            figures=drawn_figures(source.confirmed, _CONFIRMED, info.marks, "confirmed-"),
+            figures=figures,
             tables=(
                 arms_paper_table(source.confirmation.test),
                 luck_paper_table(source.confirmation),
             ),
-            says="The front again, over fresh seeds, on images that nothing was chosen by.",
+            says=f"{what} {missing}".strip(),
         )
         found.insert(1, confirmed)
     if galleries:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
-from ablate.report.figures.figure import FigureKind
+from ablate.report.figures.figure import FigureKind, why_not_drawn
 from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
@@ -47,22 +47,28 @@ class DrawnFigure:
 
 def drawn_figures(
     source: StudySource, names: Sequence[str], said: Sequence[str], prefix: str = ""
-) -> tuple[DrawnFigure, ...]:
+) -> tuple[tuple[DrawnFigure, ...], str]:
     """Those of the figures that the study has something for, in this order.
 
     Args:
         said: facts that the page says once, for all figures.
         prefix: of the anchors, where a page has a figure twice.
+
+    Returns:
+        The figures; and of those that could not be drawn, a sentence each.
     """
-    found = []
+    found, missing = [], []
     for name in names:
         kind = find_figure(name)
         try:
             info = kind.info([source])
+            found.append(_drawn(kind, kind.draw(info), prefix + name, said))
         except NothingToDrawError:
             continue
-        found.append(_drawn(kind, kind.draw(info), prefix + name, said))
-    return tuple(found)
+        except Exception as error:  # the rest of the page does not depend on it
+            why = why_not_drawn(name, error)
+            missing.append(why[0].upper() + why[1:])
+    return tuple(found), " ".join(missing)
 
 
 def _drawn(kind: FigureKind, figure: Figure, anchor: str, said: Sequence[str]) -> DrawnFigure:

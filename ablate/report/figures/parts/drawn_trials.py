@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.dominance import as_table
 from ablate.analysis.parameters import ParametersInfo
-from ablate.report.figures.parts.heading import basis_facts
+from ablate.report.figures.parts.heading import basis_facts, objectives_facts
 from ablate.report.numbers import plain_text
 from ablate.report.style import DOMINATED_OPACITY, INK, TermsStyle, terms_style
 
@@ -100,6 +100,12 @@ def trial_facts(info: ParametersInfo, *more: str) -> list[str]:
     left = len(info.keys) - len(info.columns)
     chosen = [f"{len(info.columns)} of {len(info.keys)} parameters"] if left else []
     return [*basis_facts(info), *chosen, *more]
+
+
+def shown_facts(info: ParametersInfo) -> list[str]:
+    """That not all objectives are shown, where none was asked for."""
+    is_asked = len(info.shown) == 1
+    return [] if is_asked else objectives_facts(len(info.shown), len(info.objectives))
 
 
 def point_marker(group: Group, size: float) -> dict[str, Any]:

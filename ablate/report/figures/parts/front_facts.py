@@ -8,7 +8,7 @@ import numpy as np
 
 from ablate.analysis.fronts import ConfirmedMean, FrontsInfo
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.figures.parts.heading import basis_facts
+from ablate.report.figures.parts.heading import basis_facts, objectives_facts
 from ablate.report.figures.parts.studies import several_facts, several_marks
 from ablate.report.figures.parts.window import Window
 from ablate.report.numbers import reference_text
@@ -28,7 +28,7 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
             said.append(f"hypervolume {study.hypervolume:.4g}, reference point {point}")
     else:
         said = several_facts(studies) + reference_facts(studies)
-    said += marks
+    said += [*marks, *objectives_facts(len(windows), len(info.objectives))]
     values = np.concatenate([study.values for study in studies])
     on_front = np.concatenate([study.is_on_front for study in studies])
     finite = np.isfinite(values).all(axis=1)
@@ -36,7 +36,8 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     if len(dominated):
         said.append("faint: dominated")
     low, high = (np.array([getattr(window, end) for window in windows]) for end in ("low", "high"))
-    outside = int((~((dominated >= low) & (dominated <= high)).all(axis=1)).sum())
+    shown = dominated[:, : len(windows)]
+    outside = int((~((shown >= low) & (shown <= high)).all(axis=1)).sum())
     if outside:
         said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
     if not finite.all():

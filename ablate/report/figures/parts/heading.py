@@ -62,6 +62,11 @@ def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
     ]
 
 
+def objectives_facts(shown: int, count: int) -> list[str]:
+    """How many of a study's objectives a figure shows; nothing where it shows all."""
+    return [f"the first {shown} of {count} objectives"] if shown < count else []
+
+
 def basis_meta(info: Basis, figure: str) -> dict[str, Any]:
     """`layout.meta` of a figure of one study.
 

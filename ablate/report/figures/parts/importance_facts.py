@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.importance import LEAST_TRIALS, RESAMPLES, ImportanceInfo
-from ablate.report.figures.parts.heading import basis_facts
+from ablate.report.figures.parts.heading import basis_facts, objectives_facts
 from ablate.report.style import terms_style
 
 _NAMED_SETS = 3
@@ -15,7 +16,8 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     Args:
         others: parameters that are not drawn.
     """
-    said = basis_facts(info)
+    count = len(info.objectives)
+    said = [*basis_facts(info), *objectives_facts(min(count, MOST_OBJECTIVES), count)]
     if info.left_out:
         sets = [f"{terms_style(terms).label} ({trials})" for terms, trials in info.left_out]
         more = f" and {len(sets) - _NAMED_SETS} more" if len(sets) > _NAMED_SETS else ""

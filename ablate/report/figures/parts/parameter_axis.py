@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.analysis.bounds import LARGEST
 from ablate.analysis.parameter_column import ParameterColumn
 from ablate.analysis.parameters import ParametersInfo
 from ablate.report.numbers import plain_text, short_names
@@ -130,9 +131,10 @@ def placed(
 
 
 def on_axis(column: ParameterColumn, coordinates: Any) -> NDArray[np.float32]:
-    """Coordinates of a column in the units of its axis."""
+    """Coordinates of a column in the units of its axis; NaN beyond `LARGEST`."""
     at = np.asarray(coordinates, dtype=float)
-    return (10**at if column.kind == "log" else at).astype(np.float32)
+    at = 10**at if column.kind == "log" else at
+    return np.where(np.abs(at) > LARGEST, np.nan, at).astype(np.float32)
 
 
 def param_axis(column: ParameterColumn, *, upright: bool = True) -> dict[str, Any]:

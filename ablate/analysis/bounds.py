@@ -1,0 +1,58 @@
+"""What a figure can hold: numbers whose squares and spans are numbers, panels that can be seen.
+
+A value beyond `LARGEST` is drawn nowhere, as if it were infinite; the marks of the study say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ablate.ledger.record import RowRecord, StudyRecord
+
+LARGEST = 1e37
+"""Below the largest number of single precision, in which trees and pages compute."""
+MOST_OBJECTIVES = 6
+"""Of a figure with a panel an objective or a pair; and of an exact hypervolume, whose time grows
+exponentially with them."""
+
+
+def is_beyond(value: Any) -> bool:
+    """Whether a value is a number that no figure can hold."""
+    return isinstance(value, (int, float)) and abs(value) > LARGEST
+
+
+def drawn_record(record: StudyRecord) -> StudyRecord:
+    """The record as figures read it: values beyond `LARGEST` are infinite; the same where none
+    is."""
+    rows = tuple(map(_drawn_row, record.rows))
+    if all(one is other for one, other in zip(rows, record.rows, strict=True)):
+        return record
+    return replace(record, rows=rows)
+
+
+def _drawn_row(row: RowRecord) -> RowRecord:
+    values, params = row.values or (), row.params
+    if not any(map(is_beyond, (*values, *params.values()))):
+        return row
+    return replace(
+        row,
+        values=None if row.values is None else tuple(map(_drawn, values)),
+        params={key: _drawn(value) for key, value in params.items()},
+    )
+
+
+def _drawn(value: Any) -> Any:
+    return math.copysign(math.inf, value) if is_beyond(value) else value
+
+
+def beyond_marks(rows: Sequence[RowRecord]) -> list[str]:
+    """How many complete trials have a number that no figure can hold; nothing where none has."""
+    count = sum(
+        row.state == "COMPLETE" and any(map(is_beyond, (*(row.values or ()), *row.params.values())))
+        for row in rows
+    )
+    trials = "1 trial has" if count == 1 else f"{count} trials have"
+    return [f"{trials} a number beyond {LARGEST:g}, which no figure shows"] if count else []

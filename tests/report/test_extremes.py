@@ -1,0 +1,132 @@
+"""Numbers and numbers of objectives that no sheet can hold: drawn, or said to be left out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+from example_records import example_record, example_row
+
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import StudyRecord
+from ablate.report.figures import FIGURES, find_figure
+from ablate.report.page.content import report_content
+from ablate.report.page.page import report_page
+from ablate.report.source import StudySource
+from ablate.report.standing import Standing
+from ablate.study.scores import ReportedScores
+
+HUGE = (1e308, -1e308, 1e38, 5e-324)
+SPACE = {
+    "x": {"float": [0, 1]},
+    "wide": {"float": [0, 1e300]},
+    "scale": {"float": [1e-300, 1e300], "log": True},
+    "kind": {"choice": ["a", "b"]},
+}
+DRAWN_OF_HUGE = {"pareto", "importance", "slice", "contour", "parallel", "rank", "curves"}
+DRAWN_OF_MANY = {"pareto", "importance", "slice", "contour", "parallel", "rank", "timeline"}
+
+
+def huge_study() -> StudyRecord:
+    """24 trials; of every third each objective is beyond what a figure can hold."""
+    rows = []
+    for number in range(24):
+        x = number / 24
+        values = (HUGE[number // 3 % 4], -HUGE[number // 3 % 4]) if number % 3 == 0 else (x, 1 - x)
+        curve = [
+            {"epoch": epoch, "train_loss": value, "seconds": 1.0, "scores": {"a": value}}
+            for epoch, value in enumerate((1.0, values[0], x), start=1)
+        ]
+        params = {
+            "x": x,
+            "wide": x * 1e300,
+            "scale": 10.0 ** (25 * number - 300),
+            "kind": "ab"[number % 2],
+        }
+        scores = ReportedScores({"a": values[0], "b": values[1]})
+        rows.append(example_row(number, values, params=params, curve=curve, scores=scores))
+    objectives = (("a", "maximize"), ("b", "minimize"))
+    return example_record(
+        rows,
+        objectives=objectives,
+        trials=24,
+        reference_point=(-1e307, 1e307),
+        references={},
+        trainable="my_loop:train",
+        space=SPACE,
+    )
+
+
+def many_study(count: int) -> StudyRecord:
+    """12 trials, none dominated by another, in so many objectives."""
+    rows = [
+        example_row(
+            number,
+            [(number * (place + 3)) % 13 / 13 for place in range(count)],
+            params={"x": number / 12, "kind": "ab"[number % 2]},
+        )
+        for number in range(12)
+    ]
+    return example_record(
+        rows,
+        objectives=[(f"m{place}", "maximize") for place in range(count)],
+        trials=12,
+        reference_point=(0.0,) * count,
+        references={},
+        trainable="my_loop:train",
+        space=SPACE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "drawn", "said"),
+    [
+        (
+            huge_study(),
+            DRAWN_OF_HUGE,
+            "24 trials have a number beyond 1e+37, which no figure shows",
+        ),
+        (many_study(30), DRAWN_OF_MANY, "the first 6 of 30 objectives"),
+        (many_study(50), DRAWN_OF_MANY, "the first 6 of 50 objectives"),
+    ],
+    ids=["huge", "30", "50"],
+)
+def test_figures_cope_or_say_what_they_leave_out(
+    record: StudyRecord, drawn: set[str], said: str
+) -> None:
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        for name in FIGURES:
+            kind = find_figure(name)
+            try:
+                figure = kind.draw(kind.info([StudySource(record)]))
+            except NothingToDrawError:
+                continue
+            json.loads(figure.to_json())
+            found[name] = figure.layout.meta["facts"]
+    assert drawn <= found.keys()
+    assert said in found["pareto"]
+    assert said in found["importance"]
+    assert said in found["parallel"]
+
+
+def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = report_page(report_content(StudySource(huge_study()), reference="runs/x", now=0.0))
+    assert "24 trials have a number beyond 1e+37" in page
+    # Whatever a figure trips over, the page says it in one line and has all others.
+    monkeypatch.setattr("ablate.report.figures.parallel._layout", lambda axes: 1 / 0)
+    content = report_content(StudySource(many_study(30)), reference="runs/x", now=0.0)
+    (section,) = (one for one in content.sections if one.anchor == "why")
+    assert section.says == (
+        "Figure parallel could not be drawn: ZeroDivisionError: division by zero."
+    )
+    assert {"importance", "slice"} <= {figure.anchor for figure in section.figures}
+
+
+def test_the_volume_of_many_objectives_is_not_waited_for() -> None:
+    record = many_study(30)
+    standing = Standing()
+    standing.reset(record)
+    assert standing.hypervolume_text() is None
