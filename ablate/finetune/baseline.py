@@ -2,14 +2,18 @@
 
 It is trained by the same loop as the trials, on the clean images alone, and never sees the
 validation images.  Or its weights come from elsewhere, and the study says whether those saw them.
+
+A training that is killed is gone on with: its state lies beside its entry until it is done.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,18 +22,19 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ablate.finetune.cache import locked, publish_folder
+from ablate.finetune.cache import locked, publish_file, publish_folder
 from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.environment import Environment
 from ablate.finetune.external_checkpoint import find_checkpoint, load_external
-from ablate.finetune.inventory import mark_used
+from ablate.finetune.inventory import mark_used, state_file
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.model import SOURCES, is_external
 from ablate.finetune.model.build import build_model, check_image_size
 from ablate.finetune.model.callable import code_digest
 from ablate.finetune.model.taps import LayerNames
+from ablate.finetune.save_interval import SaveInterval
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     BaselineSettings,
@@ -73,6 +78,7 @@ def obtain_baseline(
     cache: Path,
     base: Path | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpoint_seconds: float = 300.0,
 ) -> Baseline:
     """The baseline of these data, model and settings: from the cache, or made now.
 
@@ -85,6 +91,7 @@ def obtain_baseline(
             user's own may stand in it.
         environment: its threads are part of the key, since other threads give other bits.
         on_epoch: is told of each epoch of a training.
+        checkpoint_seconds: between two training states; see `SaveInterval`.
 
     Raises:
         UsageError: if the cache cannot be written.
@@ -138,6 +145,7 @@ def obtain_baseline(
                 environment=environment,
                 base=base,
                 on_epoch=on_epoch,
+                states=TrainingStates(state_file(entry), checkpoint_seconds),
             )
         else:
             model = _build(dataset, model_settings, seed=0, base=base)
@@ -148,6 +156,8 @@ def obtain_baseline(
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
             (temporary / _RECORD).write_text(json.dumps(record, indent=1))
+        with suppress(OSError):
+            state_file(entry).unlink(missing_ok=True)
         return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve))
 
 
@@ -165,6 +175,62 @@ def kept_baseline(cache: Path, sha256: str) -> Path | None:
     return None
 
 
+class TrainingStates:
+    """Where the state of a baseline's training is kept until it is done, and when it is written.
+
+    Args:
+        path: the file.
+        seconds: between two states; see `SaveInterval`.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path = path
+        self._interval = SaveInterval(seconds)
+
+    def is_due(self) -> bool:
+        return self._interval.is_due()
+
+    def save(self, training: Finetuning, reports: list[EpochReport]) -> None:
+        """Replace what is there.
+
+        Raises:
+            UsageError: if the cache cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+        buffer = io.BytesIO()
+        torch.save(
+            {"training": training.state(), "curve": [asdict(one) for one in reports]}, buffer
+        )
+        content = buffer.getvalue()
+        digest = hashlib.sha256(content).hexdigest().encode()
+        with self._interval.writing():
+            publish_file(self._path, lambda temporary: _write(temporary, digest + content))
+
+    def restore(self, training: Finetuning) -> list[EpochReport]:
+        """Go on from what is there; what is missing or damaged is as if it were not.
+
+        Returns:
+            Reports of the epochs done.
+        """
+        try:
+            content = self._path.read_bytes()
+        except OSError:
+            return []
+        digest, content = content[:_DIGEST_CHARACTERS], content[_DIGEST_CHARACTERS:]
+        if hashlib.sha256(content).hexdigest().encode() != digest:
+            return []
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        training.load_state(state["training"])
+        return [EpochReport(**entry) for entry in state["curve"]]
+
+
+_DIGEST_CHARACTERS = 64
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
 def train_baseline(
     dataset: Dataset,
     dataset_settings: DatasetSettings,
@@ -174,12 +240,14 @@ def train_baseline(
     environment: Environment,
     base: Path | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    states: TrainingStates | None = None,
 ) -> tuple[nn.Module, list[EpochReport]]:
     """Train a network from new weights on the clean training images.
 
     Args:
         base: folder of the study file, where a network of the user's own may stand.
         on_epoch: is told of each epoch.
+        states: where a training that is killed is gone on from; none: it begins again.
 
     Returns:
         (the network, what each epoch did).
@@ -201,11 +269,15 @@ def train_baseline(
         dataset_settings=dataset_settings,
         environment=environment,
     )
-    reports = []
-    for _ in range(baseline_settings.epochs):
-        reports.append(training.run_epoch())
-        if on_epoch is not None:
-            on_epoch(reports[-1])
+    reports = [] if states is None else states.restore(training)
+    while not training.done:
+        report = training.run_epoch(None if states is None else states.is_due)
+        if report is not None:
+            reports.append(report)
+            if on_epoch is not None:
+                on_epoch(report)
+        if states is not None and states.is_due() and not training.done:
+            states.save(training, reports)
     return training.model, reports
 
 

@@ -25,13 +25,16 @@ __all__ = [
 ]
 
 
-def save_checkpoint(folder: str | Path, epoch: int, state: Mapping[str, Any]) -> SavedState:
-    """Write a state, flushed to the disk, and remove all but the last two of the folder.
+def save_checkpoint(
+    folder: str | Path, epoch: int, state: Mapping[str, Any], *, step: int = 0, seconds: float = 0.0
+) -> SavedState:
+    """Write a state, flushed to the disk.
 
     Args:
         folder: path or fsspec URI, of this trial and attempt alone; made if missing.
         epoch: epochs done.
         state: tensors and plain Python data, as `torch.load(weights_only=True)` reads them.
+        step: steps done in the epoch under way; seconds: that they took.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -39,7 +42,7 @@ def save_checkpoint(folder: str | Path, epoch: int, state: Mapping[str, Any]) ->
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    return save_blob(str(folder), epoch, buffer.getvalue())
+    return save_blob(str(folder), epoch, buffer.getvalue(), step=step, seconds=seconds)
 
 
 def load_checkpoint(saved: SavedState) -> dict[str, Any]:

@@ -37,11 +37,18 @@ class SavedState:
         epoch: epochs done.
         uri: absolute path or fsspec URI.
         sha256: of the content.
+        step: steps done in the epoch under way; 0 between two epochs.
+        seconds: that these steps took.
     """
 
     epoch: int
     uri: str
     sha256: str
+    step: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
 
 
 def is_uri(text: str) -> bool:
@@ -49,7 +56,9 @@ def is_uri(text: str) -> bool:
     return _URI.match(text) is not None
 
 
-def save_blob(folder: str, epoch: int, content: bytes) -> SavedState:
+def save_blob(
+    folder: str, epoch: int, content: bytes, *, step: int = 0, seconds: float = 0.0
+) -> SavedState:
     """Write a state, flushed to the disk.
 
     Nothing is removed: which states are needed no more is known by who has recorded newer ones.
@@ -58,13 +67,15 @@ def save_blob(folder: str, epoch: int, content: bytes) -> SavedState:
         folder: absolute path or fsspec URI, of this trial and attempt alone; made if missing.
         epoch: epochs done.
         content: of the state.
+        step: steps done in the epoch under way; seconds: that they took.
 
     Raises:
         UsageError: if the folder cannot be written: rights, or a protocol that is unknown.
         MissingDependencyError: if the protocol's package is not installed.
         InfrastructureError: if the disk is full or broken, or the file system does not answer.
     """
-    name = f"epoch-{epoch:06d}.state"
+    amid = f"-step-{step:08d}" if step else ""
+    name = f"epoch-{epoch:06d}{amid}.state"
     path = _local(folder)
     if path is not None:
         _publish(path / name, content)
@@ -74,7 +85,7 @@ def save_blob(folder: str, epoch: int, content: bytes) -> SavedState:
         with reaching(uri):
             files, root = open_uri(folder)
             put_file(files, f"{root}/{name}", content, uri)
-    return SavedState(epoch, uri, hashlib.sha256(content).hexdigest())
+    return SavedState(epoch, uri, hashlib.sha256(content).hexdigest(), step, seconds)
 
 
 def load_blob(saved: SavedState) -> bytes:
@@ -95,7 +106,7 @@ def load_blob(saved: SavedState) -> bytes:
                 f"{saved.uri}: must be reachable, got {reason!r}. Bring it back and resume."
             ) from error
         raise CheckpointError(
-            f"{saved.uri}: the state of epoch {saved.epoch} must be readable, "
+            f"{saved.uri}: the state of {saved} must be readable, "
             f"got {reason!r}. Go on from the one before."
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()

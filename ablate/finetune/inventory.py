@@ -51,7 +51,9 @@ USUAL_BOUND_GB = 50.0
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 # As `publish_folder` names what it fills; those of eight characters are of earlier versions.
-_LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.(?:[0-9a-f]{16}|[0-9a-z_]{8})")
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}(?:\.state)?\.(?:[0-9a-f]{16}|[0-9a-z_]{8})")
+_BESIDE = (".lock", ".state")
+"""What lies beside an entry: its lock, and the state of a training that was not done."""
 _IN_USE_SECONDS = 3600.0
 _LEFTOVER_SECONDS = 86400.0
 
@@ -79,7 +81,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a killed process left: half an entry, or a lock of an entry that is not there.
+    """What a killed process left: half an entry, the state of a training that was not done, or a
+    lock of an entry that is not there.
 
     Attributes:
         size: in bytes.
@@ -90,6 +93,11 @@ class Leftover:
     path: Path
     size: int
     changed: float
+
+
+def state_file(entry: Path) -> Path:
+    """Where the state of a training is that the entry will be made of."""
+    return Path(f"{entry}.state")
 
 
 def mark_used(entry: Path) -> None:
@@ -125,7 +133,8 @@ def list_leftovers(cache: Path, kind: Kind, now: float) -> list[Leftover]:
         is_lock = path.suffix == ".lock" and _KEY.fullmatch(path.stem) is not None
         if is_lock and (folder / path.stem).exists():
             continue
-        if not is_lock and not _LEFTOVER.fullmatch(path.name):
+        is_state = path.suffix == ".state" and _KEY.fullmatch(path.stem) is not None
+        if not (is_lock or is_state or _LEFTOVER.fullmatch(path.name)):
             continue
         try:
             changed, size = _last_written(path), size_of(path)
@@ -280,7 +289,7 @@ def _lock_of(entry: Path) -> Path:
 
 
 def _entry_of(leftover: Path) -> Path:
-    if leftover.suffix == ".lock":
+    if leftover.suffix in _BESIDE:
         return leftover.with_suffix("")
     return leftover.with_name(leftover.name.split(".")[1])
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -77,9 +77,11 @@ class Finetuning:
 
     Attributes:
         epoch: epochs done.
+        step: steps done in the epoch under way; 0 between two epochs.
+        epoch_seconds: wall time of these steps.
         train_seconds: wall time of the steps so far.
-        student_images: images that went forward and backward so far, copies included.
-        teacher_images: images that went forward through a teacher so far.
+        student_images: images that went forward and backward in the epochs done, copies included.
+        teacher_images: images that went forward through a teacher in the epochs done.
 
     Raises:
         ParameterError: if the objective does not fit the network or the batch size.
@@ -100,10 +102,13 @@ class Finetuning:
     ) -> None:
         device = environment.device
         self.epoch = 0
+        self.epoch_seconds = 0.0
         self.train_seconds = 0.0
         self.student_images = 0
         self.teacher_images = 0
         self._steps = 0
+        self._losses: list[float] = []
+        self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
         self._student = model.to(device)
         self._train = train
         self._placed = train.place(device)
@@ -135,9 +140,13 @@ class Finetuning:
         return self._student if self._average is None else self._average.module
 
     @property
+    def step(self) -> int:
+        return len(self._losses)
+
+    @property
     def done(self) -> bool:
-        """Whether the budget is spent."""
-        return self.budget.is_spent(self._steps, self.train_seconds)
+        """Whether the budget is spent and its last epoch reported."""
+        return not self.step and self.budget.is_spent(self._steps, self.train_seconds)
 
     def _count_step(self) -> int:
         """Floating point operations of a step, as torch counts them."""
@@ -152,8 +161,20 @@ class Finetuning:
         copies = 0 if self._augment is None else len(self._augment.copy_weights)
         return copies + self._forward.reads_clean
 
-    def run_epoch(self) -> EpochReport:
+    @overload
+    def run_epoch(self) -> EpochReport: ...
+    @overload
+    def run_epoch(self, pause: Callable[[], bool] | None) -> EpochReport | None: ...
+
+    def run_epoch(self, pause: Callable[[], bool] | None = None) -> EpochReport | None:
         """Train on every image once, or on fewer where the budget ends.
+
+        Args:
+            pause: asked after every step but an epoch's last, whether to stop there; the next call
+                goes on with the step that follows.
+
+        Returns:
+            What the epoch did; none where it was paused.
 
         Raises:
             NotFiniteError: if the loss of a step is NaN or infinite; found within 50 steps.
@@ -162,36 +183,33 @@ class Finetuning:
         """
         began = time.perf_counter()
         self._forward.prepare()
-        losses: list[float] = []
         unread: list[torch.Tensor] = []
         steps = self._epoch_steps
         device = self._environment.device
         at_once = self._batch_size * self._views // self._parts
+        paused = False
+        if self._under_way is None:
+            self._under_way = self._batches(self.step, steps)
         with explained_failures(self._batch_size, at_once), own_generators(device):
-            for step, (images, labels) in enumerate(self._batches(steps)):
+            for step, images, labels in self._under_way:
                 elapsed = self.train_seconds + time.perf_counter() - began
-                if step and self.budget.is_spent(self._steps + step, elapsed):
-                    break
                 seed_generators(self._seed("network", step), device)
                 unread.append(self._step(step, images, labels, elapsed))
                 if len(unread) == _CHECKED_STEPS:
-                    losses += self._read(unread, first_step=len(losses))
-                    unread.clear()
-            losses += self._read(unread, first_step=len(losses))
-        self.epoch += 1
-        self._steps += len(losses)
-        images_seen = len(losses) * self._batch_size
-        self.student_images += images_seen * self._views
-        self.teacher_images += images_seen * len(self._teachers)
+                    self._read(unread)
+                if step + 1 == steps:
+                    continue
+                elapsed = self.train_seconds + time.perf_counter() - began
+                if self.budget.is_spent(self._steps + step + 1, elapsed):
+                    break
+                paused = pause is not None and pause()
+                if paused:
+                    break
+            self._read(unread)
         seconds = time.perf_counter() - began
         self.train_seconds += seconds
-        return EpochReport(
-            epoch=self.epoch,
-            epochs=self.budget.epochs,
-            train_loss=math.fsum(losses) / len(losses),
-            seconds=seconds,
-            images=images_seen * self._views,
-        )
+        self.epoch_seconds += seconds
+        return None if paused else self._end_epoch()
 
     def state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on: tensors and plain data."""
@@ -199,6 +217,8 @@ class Finetuning:
         return {
             "epoch": self.epoch,
             "steps": self._steps,
+            "losses": self._losses,
+            "epoch_seconds": self.epoch_seconds,
             "train_seconds": self.train_seconds,
             "student_images": self.student_images,
             "teacher_images": self.teacher_images,
@@ -218,6 +238,10 @@ class Finetuning:
         for name, module in self._followers().items():
             module.load_state_dict(state["averages"][name])
         self.epoch = int(state["epoch"])
+        # States of version 0.1 have neither: they were written between two epochs.
+        self._losses = list(state.get("losses", ()))
+        self.epoch_seconds = float(state.get("epoch_seconds", 0.0))
+        self._under_way = None
         self.train_seconds = float(state["train_seconds"])
         self.student_images = int(state["student_images"])
         self.teacher_images = int(state["teacher_images"])
@@ -243,12 +267,31 @@ class Finetuning:
         found = {name: module for name, module in self._teachers.items() if name == "ema"}
         return found if self._average is None else {**found, "weights": self._average}
 
-    def _batches(self, steps: int) -> Iterator[tuple[ByteImages, Labels]]:
+    def _end_epoch(self) -> EpochReport:
+        losses, self._losses = self._losses, []
+        seconds, self.epoch_seconds = self.epoch_seconds, 0.0
+        self._under_way = None
+        self.epoch += 1
+        self._steps += len(losses)
+        images_seen = len(losses) * self._batch_size
+        self.student_images += images_seen * self._views
+        self.teacher_images += images_seen * len(self._teachers)
+        return EpochReport(
+            epoch=self.epoch,
+            epochs=self.budget.epochs,
+            train_loss=math.fsum(losses) / len(losses),
+            seconds=seconds,
+            images=images_seen * self._views,
+        )
+
+    def _batches(self, first: int, steps: int) -> Iterator[tuple[int, ByteImages, Labels]]:
+        """Steps from `first` to the epoch's last, each with its images and labels."""
         generator = make_generator(self._seed("order"), "cpu")
-        order = torch.randperm(len(self._train), generator=generator)[: steps * self._batch_size]
+        order = torch.randperm(len(self._train), generator=generator)
+        order = order[first * self._batch_size : steps * self._batch_size]
         batches = self._placed.batches(order, self._batch_size, seed=self._seed("crop"))
-        for step, (images, labels) in enumerate(batches):
-            yield self._move(images, step), labels
+        for step, (images, labels) in enumerate(batches, start=first):
+            yield step, self._move(images, step), labels
 
     def _move(self, images: ByteImages, step: int) -> ByteImages:
         padding = self._dataset_settings.crop_padding
@@ -293,17 +336,17 @@ class Finetuning:
             total += loss.detach()
         return total
 
-    def _read(self, losses: list[torch.Tensor], *, first_step: int) -> list[float]:
-        if not losses:
-            return []
-        values: list[float] = torch.stack(losses).tolist()
-        for step, value in enumerate(values, start=first_step):
+    def _read(self, unread: list[torch.Tensor]) -> None:
+        """Take up the losses of the last steps."""
+        values: list[float] = torch.stack(unread).tolist() if unread else []
+        unread.clear()
+        for value in values:
+            self._losses.append(value)
             if not math.isfinite(value):
                 raise NotFiniteError(
-                    f"epoch {self.epoch + 1}, step {step + 1} of {self._epoch_steps}: the loss "
+                    f"epoch {self.epoch + 1}, step {self.step} of {self._epoch_steps}: the loss "
                     f"must be finite, got {value}. Lower the learning rate or the terms' weights."
                 )
-        return values
 
     def _seed(self, purpose: str, *step: int) -> int:
         return derive_seed(self._settings.seed, purpose, self.epoch, *step)

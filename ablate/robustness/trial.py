@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,25 @@ class TrialRun:
         """The network as it stands."""
         return self._finetuning.model
 
-    def run_epoch(self) -> EpochReport:
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way; 0 between two epochs."""
+        return self._finetuning.step
+
+    def run_epoch(self, pause: Callable[[], bool] | None = None) -> EpochReport | None:
         """Train for one epoch, or for what the budget leaves of it.
+
+        Args:
+            pause: asked after every step but an epoch's last, whether to stop there.
+
+        Returns:
+            What the epoch did; none where it was paused.
 
         Raises:
             NotFiniteError: if the loss is NaN or infinite.
             OutOfMemoryError: naming the batch size.
         """
-        return self._finetuning.run_epoch()
+        return self._finetuning.run_epoch(pause)
 
     def save(self, folder: str) -> SavedState:
         """Write the training state; `folder` is a path or URI, this trial's and attempt's alone.
@@ -95,7 +106,10 @@ class TrialRun:
             UsageError: if the folder cannot be written.
             InfrastructureError: if the disk is full or broken.
         """
-        return save_checkpoint(folder, self.epoch, self._finetuning.state())
+        run = self._finetuning
+        return save_checkpoint(
+            folder, self.epoch, run.state(), step=run.step, seconds=run.epoch_seconds
+        )
 
     def restore(self, saved: SavedState) -> None:
         """Go on from a training state: the bits are those of a trial that was never stopped.

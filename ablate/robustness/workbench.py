@@ -167,6 +167,7 @@ class Workbench:
                 cache=self.cache,
                 base=self.base,
                 on_epoch=self._say_epoch,
+                checkpoint_seconds=self.study.run.checkpoint_seconds,
             )
         finally:
             self.environment.apply()  # training has set its own threads

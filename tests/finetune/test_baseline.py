@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.data.load import load_dataset
 from ablate.finetune.environment import resolve_environment
+from ablate.finetune.inventory import state_file
 from ablate.study.settings import (
     BaselineSettings,
     DatasetSettings,
@@ -40,10 +44,18 @@ def obtain(
     precision: str = "fp32",
     model: ModelSettings = MODEL,
     base: Path | None = None,
+    checkpoint_seconds: float = 300.0,
 ) -> Baseline:
     environment = resolve_environment(precision, threads=1, device="cpu")
     return obtain_baseline(
-        load(data), data, model, settings, environment=environment, cache=cache, base=base
+        load(data),
+        data,
+        model,
+        settings,
+        environment=environment,
+        cache=cache,
+        base=base,
+        checkpoint_seconds=checkpoint_seconds,
     )
 
 
@@ -74,6 +86,48 @@ def test_two_processes_train_once(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert one == other
+
+
+SMALL = DatasetSettings(
+    name="digits", image_size=8, validation=ValidationSettings(fraction=0.9, seed=0)
+)
+LONG = BaselineSettings(epochs=40, batch_size=16)
+
+
+def obtain_long(cache: Path) -> Baseline:
+    return obtain(cache, data=SMALL, settings=LONG, checkpoint_seconds=0.3)
+
+
+def kept_states(cache: Path) -> list[dict[str, Any]]:
+    """The state of a training that is under way, if any is kept."""
+    return [
+        torch.load(io.BytesIO(path.read_bytes()[64:]), weights_only=True)
+        for path in (cache / "baselines").glob("*.state")
+    ]
+
+
+def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=obtain_long, args=(tmp_path,))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not any(state["curve"] for state in kept_states(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    (state,) = kept_states(tmp_path)
+    again = obtain_long(tmp_path)
+    curve = json.loads((again.path.parent / "baseline.json").read_text())["curve"]
+    assert curve[: len(state["curve"])] == state["curve"]  # their seconds too
+    assert [entry["epoch"] for entry in curve] == list(range(1, 41))
+    assert kept_states(tmp_path) == []
+
+    whole = tmp_path / "whole"
+    entry = whole / "baselines" / again.key
+    entry.parent.mkdir(parents=True)
+    state_file(entry).write_bytes(b"damaged: it begins again")
+    assert obtain_long(whole).sha256 == again.sha256
+    assert kept_states(whole) == []
 
 
 @pytest.mark.parametrize("damage", ["weights", "record", "missing"])

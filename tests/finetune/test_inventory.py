@@ -169,6 +169,21 @@ def test_leftovers_of_other_kinds_wait_a_day(tmp_path: Path) -> None:
     assert [left.path.name for left in found] == [temporary_name(1)]
 
 
+def test_the_state_of_a_training_is_kept_for_a_day(tmp_path: Path) -> None:
+    folder = tmp_path / "baselines"
+    folder.mkdir()
+    names = (f"{key(1)}.state", f"{key(2)}.state", f".{key(3)}.state.{1:016x}", "notes.state")
+    for name, days_ago in zip(names, (2, 0.5, 2, 9), strict=True):
+        (folder / name).write_bytes(bytes(10))
+        os.utime(folder / name, (time.time() - days_ago * DAY,) * 2)
+    found = list_leftovers(tmp_path, "baseline", time.time())
+    assert [left.path.name for left in found] == [names[2], names[0]]
+    with locked(folder / key(1)):  # somebody goes on with it
+        assert not remove_leftover(found[1])
+    assert [remove_leftover(left) for left in found] == [True, True]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([names[1], names[3]])
+
+
 def _die_in_the_middle(entry: Path, started: multiprocessing.Queue[bool]) -> None:
     with locked(entry), publish_folder(entry) as temporary:
         (temporary / "images.npy").write_bytes(bytes(100))

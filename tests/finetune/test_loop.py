@@ -49,6 +49,8 @@ def make_run(
     weights_seed: int = 0,
     moved: DatasetSettings = MOVED,
     mix: dict[str, float] | None = None,
+    budget: dict[str, float] | None = None,
+    loss: dict[str, object] | None = None,
     **settings: float,
 ) -> Finetuning:
     environment = resolve_environment(precision, threads=1, device="cpu")
@@ -58,8 +60,10 @@ def make_run(
         model,
         make_split(n),
         TrainingSettings.model_validate({"batch_size": 16, **settings}),
-        budget=BudgetSettings(epochs=epochs),
-        loss=build_loss(LossSettings(terms=terms), layer_names(model)),
+        budget=BudgetSettings.model_validate(budget or {"epochs": epochs}),
+        loss=build_loss(
+            LossSettings.model_validate({"terms": terms, **(loss or {})}), layer_names(model)
+        ),
         augment=CombinedAugmentations(mix=mix),
         dataset_settings=moved,
         environment=environment,
@@ -132,6 +136,67 @@ def test_resumed_is_uninterrupted(precision: str) -> None:
         later.load_state(through_a_file(run.state()))
         assert later.epoch == stop
         assert same(finish(later), whole)
+
+
+RESUMED: dict[str, dict[str, object]] = {
+    "fp32": {"terms": "clean+st+fma"},
+    "bf16": {"precision": "bf16"},
+    "parts, averages, clipping": {"accumulation_steps": 2, "ema_decay": 0.9, "optimizer": "adamw"},
+    "scale by gradient": {"loss": {"fma": {"scale": "gradient"}}},
+    "teacher that follows": {"loss": {"fma": {"anchor": "ema"}}},
+    "images": {"budget": {"images": 32 * 6}},
+    "flops": {"budget": {"flops": 445_000_000}, "terms": "clean"},
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_resumed_at_any_step_is_uninterrupted(name: str) -> None:
+    """Weights, averages and every entry of the curve, wherever it was stopped."""
+
+    def reported(report: EpochReport) -> tuple[object, ...]:
+        return report.epoch, report.epochs, report.train_loss, report.images
+
+    def to_end(run: Finetuning) -> list[tuple[object, ...]]:
+        reports = []
+        while not run.done:
+            report = run.run_epoch()
+            assert report is not None
+            reports.append(reported(report))
+        return reports
+
+    options: dict[str, object] = {"n": 64, "epochs": 2, **RESUMED[name]}
+    whole = make_run(**options)
+    curve = to_end(whole)
+    assert len(curve) == 2
+    for stop in (1, 2, 3) if name == "fp32" else (2,):  # of four; the last one ends the epoch
+        run = make_run(**options)
+        asked = iter(range(1, 9))
+        assert run.run_epoch(lambda asked=asked, stop=stop: next(asked) == stop) is None
+        assert (run.epoch, run.step, run.done) == (0, stop, False)
+        later = make_run(**options, weights_seed=9)
+        later.load_state(through_a_file(run.state()))
+        assert (later.epoch, later.step, later.epoch_seconds) == (0, stop, run.epoch_seconds)
+        assert to_end(later) == curve
+        assert same(bits(later), bits(whole))
+        assert later.student_images == whole.student_images
+        assert later.teacher_images == whole.teacher_images
+        assert to_end(run) == curve  # in the process that paused it, too
+        assert same(bits(run), bits(whole))
+
+
+def test_the_clock_counts_what_was_trained_before_a_pause() -> None:
+    run = make_run("clean", n=64, budget={"seconds": 0.5})
+    assert run.run_epoch(lambda: True) is None
+    later = make_run("clean", n=64, budget={"seconds": 0.5})
+    state = {**run.state(), "train_seconds": 1.0}  # as of a slower machine: the budget is spent
+    later.load_state(state)
+    assert not later.done  # the epoch under way has not been reported
+    report = later.run_epoch()
+    assert report is not None
+    assert report.epoch == 1
+    assert report.images < 64
+    assert report.seconds > run.epoch_seconds
+    assert later.done
 
 
 def test_other_runs_beside_it_change_nothing() -> None:

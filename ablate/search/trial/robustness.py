@@ -64,7 +64,9 @@ class RobustnessTrial:
         return self._run.epoch
 
     def run_epoch(self) -> Mapping[str, Any]:
-        return asdict(self._run.run_epoch())
+        report = self._run.run_epoch()
+        assert report is not None
+        return asdict(report)
 
     def interim(self) -> dict[str, float]:
         metrics = self._run.finish().scores.metrics()

@@ -41,6 +41,11 @@ class RunSettings(Settings):
         description="Folder or fsspec URI (s3://...) of the training states, relative to the "
         "study file; every node must reach it.  None: checkpoints/ in the run's folder.",
     )
+    checkpoint_seconds: Positive = Field(
+        300.0,
+        description="A training state is written after each epoch, and amid one where so many "
+        "seconds have passed since the last (or 100 times what it took to write, if that is more).",
+    )
     keep_checkpoints: Count | Literal["all"] = Field(
         50,
         description="Finetuned weights that stay on disk: of this many complete trials, those of "
