@@ -104,12 +104,13 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     if row.state == "FAIL":
         return _length(spans)
     lost = 0.0
-    went_on_from = _durable_epoch(row)
+    went_on_from = _durable_seconds(row)
     for attempt, (start, end) in zip(reversed(row.attempts), reversed(spans), strict=True):
+        began_at = _trained_seconds(row, attempt.first_epoch, attempt.first_seconds)
         if attempt.end in BROKEN_OFF:
-            kept = _epochs_seconds(row, attempt.first_epoch, went_on_from)
+            kept = max(0.0, went_on_from - began_at)
             lost += max(0.0, end - start - kept)
-        went_on_from = min(went_on_from, attempt.first_epoch)
+        went_on_from = min(went_on_from, began_at)
     return lost
 
 
@@ -183,22 +184,25 @@ def _length(spans: _Spans) -> float:
 
 
 def attempt_end(row: RowRecord, attempt: Attempt) -> float:
-    """Seconds since 1970; of an attempt without an end that of its last epoch."""
+    """Seconds since 1970; of an attempt without an end that of its last epoch or checkpoint."""
     if attempt.ended is not None:
         return max(attempt.started, attempt.ended)
-    return attempt.started + _epochs_seconds(row, attempt.first_epoch, attempt.epochs)
-
-
-def _epochs_seconds(row: RowRecord, after: int, until: int) -> float:
-    """Of the curve's epochs `after` < epoch <= `until`."""
-    return float(
-        sum(point.get("seconds", 0.0) for point in row.curve if after < point["epoch"] <= until)
+    began_at = _trained_seconds(row, attempt.first_epoch, attempt.first_seconds)
+    return attempt.started + max(
+        0.0, _trained_seconds(row, attempt.epochs, attempt.seconds) - began_at
     )
 
 
-def _durable_epoch(row: RowRecord) -> int:
-    """The epoch that nothing takes away any more: the last one of a row that has ended."""
+def _trained_seconds(row: RowRecord, epochs: int, amid_seconds: float) -> float:
+    """What these epochs of the curve took, and so much of the one after them."""
+    whole = sum(point.get("seconds", 0.0) for point in row.curve if point["epoch"] <= epochs)
+    return float(whole + amid_seconds)
+
+
+def _durable_seconds(row: RowRecord) -> float:
+    """The training that nothing takes away any more: all of a row that has ended."""
     if row.state in TERMINAL:
-        return max((int(point["epoch"]) for point in row.curve), default=0)
-    went_on_from = row.attempts[-1].first_epoch if row.attempts else 0
-    return max([went_on_from, *(checkpoint.epoch for checkpoint in row.checkpoints)])
+        return _trained_seconds(row, max((int(p["epoch"]) for p in row.curve), default=0), 0.0)
+    places = [(one.epoch, one.seconds) for one in row.checkpoints]
+    places += [(one.first_epoch, one.first_seconds) for one in row.attempts[-1:]]
+    return max((_trained_seconds(row, *place) for place in places), default=0.0)

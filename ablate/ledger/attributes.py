@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from ablate.ledger import tables
 from ablate.ledger.head import Head
-from ablate.ledger.record import Drive
+from ablate.ledger.record import Checkpoint, Drive
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.preparation import PreparationStep
@@ -19,6 +19,7 @@ from ablate.study.scores import AnyScores, Scores, scores_from_json
 
 HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
 REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
+PLAIN = "ablate:plain"
 TEST, OPENED = "ablate:test_references", "ablate:test_opened"
 PREPARING = "ablate:preparing"
 
@@ -57,6 +58,17 @@ class StudyAttributes:
     def set_reference(self, name: str, scores: AnyScores) -> None:
         """Keep the scores of a network that is no row: "baseline" or "plain"."""
         self._set({REFERENCES: {**(self._get(REFERENCES) or {}), name: scores.to_json()}})
+
+    @property
+    def plain(self) -> tuple[int, tuple[Checkpoint, ...]]:
+        """Of the plain finetune, attempts begun and what is durable of the last."""
+        kept = self._get(PLAIN) or {"attempt": 0, "checkpoints": []}
+        return kept["attempt"], tuple(Checkpoint(**data) for data in kept["checkpoints"])
+
+    def set_plain(self, attempt: int, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep how far the plain finetune is, which has no row."""
+        kept = [asdict(checkpoint) for checkpoint in checkpoints]
+        self._set({PLAIN: {"attempt": attempt, "checkpoints": kept}})
 
     def set_outcomes(self, name: str, outcomes: Mapping[str, str]) -> None:
         """Keep which images a reference was right on, by split, in bits."""

@@ -19,7 +19,18 @@ from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.loaded import load_rows
 from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung
-from ablate.ledger.row import CELL, CURVE, FAILURE, ROW, SCORES, TEST, OpenRow, row_record
+from ablate.ledger.row import (
+    CELL,
+    CURVE,
+    FAILURE,
+    ROW,
+    SCORES,
+    TEST,
+    OpenRow,
+    row_record,
+    with_checkpoint,
+)
+from ablate.study.params import PLAIN
 from ablate.study.scores import AnyScores
 from ablate.study.seeds import Seeds
 
@@ -36,6 +47,7 @@ class Driving:
         self.ledger = ledger
         self._last_sign = last_sign
         self._open: dict[int, OpenRow] = {}
+        self._plain: Row | None = None
         self._waiting: list[int] = []
         self._trials = ledger.trials
         self._load()
@@ -53,6 +65,29 @@ class Driving:
             train=study.finetune.seed,
             evaluation=study.robustness.seed,
         )
+
+    # -- the plain finetune, which is no row ------------------------------------------------
+
+    def begin_plain(self) -> Row:
+        """Begin it, or begin it again from what is durable of it."""
+        attempt, checkpoints = self.ledger.plain
+        return self._begin_plain(Row(None, attempt, PLAIN, self.seeds(), checkpoints))
+
+    def record_plain(self, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+        """Keep what is durable of it.
+
+        Returns:
+            Checkpoints that are needed no more: newer ones are recorded.
+        """
+        assert self._plain is not None
+        self._plain, outdated = with_checkpoint(self._plain, checkpoint)
+        self.ledger.set_plain(self._plain.attempt, self._plain.checkpoints)
+        return outdated
+
+    def _begin_plain(self, row: Row) -> Row:
+        self._plain = replace(row, attempt=row.attempt + 1)
+        self.ledger.set_plain(self._plain.attempt, self._plain.checkpoints)
+        return self._plain
 
     # -- rows begin ------------------------------------------------------------------------
 
@@ -96,7 +131,8 @@ class Driving:
         """
         counted = replace(row, failures=row.failures + failures, lost=row.lost + lost)
         if row.number is None:
-            return replace(counted, attempt=row.attempt + 1)
+            assert self._plain is not None
+            return self._begin_plain(replace(counted, checkpoints=self._plain.checkpoints))
         again = self._open[row.number]
         again.row = replace(counted, checkpoints=again.row.checkpoints)
         self._close_attempt(again, end, reason)
@@ -119,8 +155,22 @@ class Driving:
         """
         row = self._open[number]
         self._place(row, place)
-        outdated = row.add_epoch(entry, checkpoint, rung)
-        row.update_attempt(epochs=entry["epoch"])
+        row.add_epoch(entry, rung)
+        outdated = () if checkpoint is None else row.add_checkpoint(checkpoint)
+        self._write(row, {CURVE: row.curve_attribute()})
+        return outdated
+
+    def record_checkpoint(
+        self, number: int, checkpoint: Checkpoint, place: Mapping[str, Any] | None = None
+    ) -> tuple[Checkpoint, ...]:
+        """Keep what is durable amid an epoch.
+
+        Returns:
+            Checkpoints that are needed no more: newer ones are recorded.
+        """
+        row = self._open[number]
+        self._place(row, place)
+        outdated = row.add_checkpoint(checkpoint)
         self._write(row, {CURVE: row.curve_attribute()})
         return outdated
 
@@ -273,8 +323,7 @@ class Driving:
         row = self._open[number]
         self._place(row, place)
         if entry is not None:
-            row.add_epoch(entry, None, rung)
-            row.update_attempt(epochs=entry["epoch"])
+            row.add_epoch(entry, rung)
 
     def _place(self, row: OpenRow, place: Mapping[str, Any] | None) -> None:
         if not place:
@@ -333,4 +382,7 @@ class Driving:
         self.ledger.store.write(lambda c: tables.set_attributes(c, row.trial_id, attributes))
 
 
-_PLACE = ("host", "pid", "first_epoch", "peak_memory_bytes", "peak_gpu_bytes")
+_PLACE = (
+    *("host", "pid", "first_epoch", "first_step", "first_seconds"),
+    *("peak_memory_bytes", "peak_gpu_bytes"),
+)

@@ -27,11 +27,24 @@ class Failure:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A durable training state: the last one recorded is where a trial goes on."""
+    """A durable training state: the last one recorded is where a trial goes on.
+
+    Attributes:
+        epoch: epochs done.
+        uri: absolute path or fsspec URI; sha256: of the content.
+        step: steps done in the epoch under way, 0 between two epochs; seconds: that they took.
+    """
 
     epoch: int
     uri: str
     sha256: str
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Grows from one state of a trial to the next."""
+        return self.epoch, self.step
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,10 @@ class Attempt:
             infrastructure), "left" (its driver ended); none while it runs.
         reason: of a raise or loss.
         host, pid, gpus: where; empty before its first word.
-        first_epoch: epochs done before it, of the checkpoint that it went on from.
-        epochs: epochs done at its last word.
+        first_epoch: epochs done before it, of the checkpoint that it went on from; first_step,
+            first_seconds: steps of the epoch that was under way there, and what they took.
+        epochs: epochs done at its last word; seconds: at its last checkpoint amid an epoch after
+            these, what that epoch's steps had taken.
         peak_memory_bytes: the most that was resident; of the process, which may be an older
             trial's; peak_gpu_bytes: the most that torch allocated on the GPU.
     """
@@ -74,7 +89,10 @@ class Attempt:
     pid: int = 0
     gpus: tuple[str, ...] = ()
     first_epoch: int = 0
+    first_step: int = 0
+    first_seconds: float = 0.0
     epochs: int = 0
+    seconds: float = 0.0
     peak_memory_bytes: int = 0
     peak_gpu_bytes: int = 0
 

@@ -75,23 +75,26 @@ class OpenRow:
         """Whether a pruner's recorded decision has stopped it."""
         return any(rung.stop for rung in self.rungs)
 
-    def add_epoch(
-        self, entry: Mapping[str, Any], checkpoint: Checkpoint | None, rung: Rung | None
-    ) -> tuple[Checkpoint, ...]:
-        """Take up an epoch; what was there of it and after it is replaced.
+    def add_epoch(self, entry: Mapping[str, Any], rung: Rung | None) -> None:
+        """Take up an epoch; what was there of it and after it is replaced."""
+        epoch = entry["epoch"]
+        self.curve = [point for point in self.curve if point["epoch"] < epoch]
+        self.curve.append(entry)
+        self.update_attempt(epochs=epoch, seconds=0.0)
+        if rung is not None:
+            others = [one for one in self.rungs if one.epoch != rung.epoch]
+            self.rungs = sorted([*others, rung], key=lambda one: one.epoch)
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+        """Take up a checkpoint, after an epoch or amid one; the last two are kept.
 
         Returns:
             Checkpoints that are needed no more.
         """
-        epoch = entry["epoch"]
-        self.curve = [point for point in self.curve if point["epoch"] < epoch]
-        self.curve.append(entry)
-        known = (*self.row.checkpoints, *([checkpoint] if checkpoint is not None else []))
-        self.row = replace(self.row, checkpoints=known[-KEPT_CHECKPOINTS:])
-        if rung is not None:
-            others = [one for one in self.rungs if one.epoch != rung.epoch]
-            self.rungs = sorted([*others, rung], key=lambda one: one.epoch)
-        return known[:-KEPT_CHECKPOINTS]
+        self.update_attempt(epochs=checkpoint.epoch, seconds=checkpoint.seconds)
+        row, outdated = with_checkpoint(self.row, checkpoint)
+        self.row = row
+        return outdated
 
     def update_attempt(self, **fields: Any) -> None:
         """Say more of the attempt under way."""
@@ -115,6 +118,17 @@ class OpenRow:
             "rungs": [asdict(rung) for rung in self.rungs],
             "attempts": [_without_defaults(attempt) for attempt in self.attempts],
         }
+
+
+def with_checkpoint(row: Row, checkpoint: Checkpoint) -> tuple[Row, tuple[Checkpoint, ...]]:
+    """A row with one more checkpoint, and those that are needed no more.
+
+    One that is as far or farther could not be used, or the attempt had gone on from it.
+    """
+    older = tuple(one for one in row.checkpoints if one.place < checkpoint.place)
+    kept = (*older, checkpoint)[-KEPT_CHECKPOINTS:]
+    outdated = tuple(one for one in row.checkpoints if one not in kept)
+    return replace(row, checkpoints=kept), outdated
 
 
 def row_record(stored: Stored) -> RowRecord:

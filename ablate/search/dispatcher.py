@@ -30,7 +30,7 @@ from ablate.search.asha import Asha
 from ablate.search.losses import Losses
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
-from ablate.study.params import PLAIN, needs_plain
+from ablate.study.params import needs_plain
 from ablate.study.scores import AnyScores, scores_from_json
 
 FINISHED: Literal["finished"] = "finished"
@@ -42,13 +42,13 @@ class _Out:
 
     Attributes:
         began: when it was handed out, by the monotonic clock.
-        epoch: the last that was heard of.
+        heard: how far it was at its last word: epochs done, and steps of the next.
         ended: its last word has been heard: its worker has to stop.
     """
 
     row: Row
     began: float = field(default_factory=time.monotonic)
-    epoch: int = 0
+    heard: tuple[int, int] = (0, 0)
     ended: bool = False
 
 
@@ -120,14 +120,14 @@ class Dispatcher:
             out = self._out.get(row.number)
             if out is None or out.row.attempt != row.attempt or out.ended:
                 return  # a word from an attempt that was given up
-            rung = None
-            if report.entry is not None:
-                epoch = int(report.entry["epoch"])
-                if epoch <= out.epoch and not report.done:
+            rung, heard = None, report.progress
+            if heard is not None:
+                if heard <= out.heard and not report.done:
                     return
-                out.epoch = epoch
-                if self._asha and report.rung is not None and row.number is not None:
-                    rung = self._asha.decide(row.number, epoch, report.rung)
+                out.heard = heard
+            if self._asha and report.rung is not None and row.number is not None:
+                assert report.entry is not None
+                rung = self._asha.decide(row.number, int(report.entry["epoch"]), report.rung)
             out.ended = report.done or (rung is not None and rung.stop)
             leave = self._draining is not None and not out.ended
             out.ended |= leave
@@ -201,8 +201,7 @@ class Dispatcher:
 
     def _begin(self) -> None:
         if needs_plain(self._study) and "plain" not in self._driving.ledger.references:
-            seeds = self._driving.seeds()
-            self._again.append(Row(number=None, attempt=1, params=PLAIN, seeds=seeds))
+            self._again.append(self._driving.begin_plain())
         rows, ended = self._driving.adopt()
         self._again.extend(rows)
         self._losses.adopt(rows)
@@ -252,14 +251,17 @@ class Dispatcher:
         if report.lost is not None:
             self._lose(out, report.lost, report.place)
             return
-        self._losses.progress(row.number, epoch=report.entry is not None)
+        self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
             self._around.epoch(row, report.entry, rung)
+        elif report.checkpoint is not None:
+            kept = report.checkpoint
+            self._around.log("checkpoint", row, epoch=kept["epoch"], step=kept["step"])
         if report.failure is not None:
             self._fail_attempt(row, Failure(**report.failure), report)
         elif report.scores is not None:
             self._complete(row, scores_from_json(report.scores), report)
-        elif report.entry is not None:
+        elif report.progress is not None:
             self._record(row, report, rung)
         if leave:  # a drain: it stays running in the ledger
             if row.number is not None:
@@ -269,14 +271,19 @@ class Dispatcher:
 
     def _record(self, row: Row, report: Report, rung: Rung | None) -> None:
         entry, place = report.entry, report.place
-        assert entry is not None
+        checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
+        outdated: tuple[Checkpoint, ...]
         if row.number is None:
-            return
-        if rung is not None and rung.stop:
+            outdated = () if checkpoint is None else self._driving.record_plain(checkpoint)
+        elif entry is None:
+            assert checkpoint is not None
+            outdated = self._driving.record_checkpoint(row.number, checkpoint, place)
+        elif rung is not None and rung.stop:
             self._end_row(self._driving.prune(row.number, entry, rung, place))
             return
-        checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
-        for old in self._driving.record_epoch(row.number, entry, checkpoint, rung, place):
+        else:
+            outdated = self._driving.record_epoch(row.number, entry, checkpoint, rung, place)
+        for old in outdated:
             self._around.janitor.remove_state(old.uri)
 
     def _complete(self, row: Row, scores: AnyScores, report: Report) -> None:

@@ -36,10 +36,10 @@ class Losses:
         """Rows that an earlier drive left."""
         self._marked = {row.number for row in rows if row.lost >= CAP}
 
-    def progress(self, number: int | None, *, epoch: bool) -> None:
-        """A row has said something; `epoch`: that one has ended."""
+    def progress(self, number: int | None, *, trained: bool) -> None:
+        """A row has said something; `trained`: an epoch has ended, or a state amid one is kept."""
         self.in_a_row = 0
-        if epoch:
+        if trained:
             self._progressed.add(number)
 
     def add(self, row: Row, began: float, *, died: bool) -> Literal["retry", "fail", "stop"]:

@@ -81,7 +81,7 @@ def row_from_text(text: str) -> Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says after an epoch, and at the end.
+    """What a worker says after an epoch, at a checkpoint amid one, and at the end.
 
     Exactly one of `scores`, `failure` and `lost` is there at the end, none before it; a report
     without any of these and without an entry only says where the attempt runs.
@@ -89,15 +89,15 @@ class Report:
     Attributes:
         entry: the epoch's point of the curve: `epoch`, `epochs` (the budget), `seconds`, and of a
             finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
-        checkpoint: what is durable after it.
+        checkpoint: what is durable after it; without an entry, amid an epoch.
         rung: the pruner's metric as it stands, after an epoch that trials are compared at.
         kept: beside the scores: `outcomes`, by split which images were right, in bits; `test`, the
             scores on the test images.  In an ablation alone.
         lost: why the attempt cannot go on here, though the trial did nothing wrong.
-        place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch` (of
-            the checkpoint that it went on from, 0: from the beginning), `peak_memory_bytes`,
-            `peak_gpu_bytes`, and `note` (such as why a checkpoint could not be used), which one
-            report of an attempt has.
+        place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch`,
+            `first_step` and `first_seconds` (of the checkpoint that it went on from, 0: from the
+            beginning), `peak_memory_bytes`, `peak_gpu_bytes`, and `note` (such as why a checkpoint
+            could not be used), which one report of an attempt has.
     """
 
     entry: Mapping[str, Any] | None = None
@@ -108,6 +108,14 @@ class Report:
     rung: Mapping[str, float] | None = None
     lost: str | None = None
     place: Mapping[str, Any] | None = None
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """Epochs done, and steps of the next; none where nothing was trained."""
+        if self.entry is not None:
+            return int(self.entry["epoch"]), 0
+        kept = self.checkpoint
+        return None if kept is None else (int(kept["epoch"]), int(kept["step"]))
 
     @property
     def done(self) -> bool:

@@ -21,6 +21,7 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.finetune.durable import CheckpointError, SavedState
+from ablate.finetune.save_interval import SaveInterval
 from ablate.ledger.record import Checkpoint, Failure, Row
 from ablate.search.asha import is_rung
 from ablate.search.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
@@ -58,7 +59,8 @@ class Worker:
         self._output = TrialOutput()
         self._is_limited = False
         self._started = 0.0
-        self._first_epoch = 0
+        self._begun_at = _BEGINNING
+        self._interval = SaveInterval(job.study.run.checkpoint_seconds)
         self._note = ""
         self._stuck = ""
 
@@ -95,19 +97,19 @@ class Worker:
         self._give_up()
         self._row = row
         self._started = time.time()
-        self._first_epoch, self._note = 0, ""
+        self._begun_at, self._note = _BEGINNING, ""
         self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
         reset_gpu_peak()
 
     def step(self) -> Report:
-        """Run one epoch of the row, and score it after the last."""
+        """Run one epoch of the row, or to a checkpoint amid it; score it after the last."""
         assert self._row is not None
         with self._output:
             report = self._guarded_step(self._row)
             if report.done:
                 self._give_up()
         place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
-        place |= {"first_epoch": self._first_epoch, "started": self._started}
+        place |= {**self._begun_at, "started": self._started}
         if self._note:
             place["note"], self._note = self._note, ""
         return replace(report, place=place)
@@ -146,17 +148,15 @@ class Worker:
         if self._trial is None:
             self._trial = self._begun(row)
         trial = self._trial
-        entry = None if trial.done else trial.run_epoch()
+        entry = None if trial.done else trial.run_epoch(self._interval.is_due)
         if trial.done:
             scores = trial.finish()
             return Report(entry, scores=scores.to_json(), kept=trial.kept())
-        assert entry is not None
-        if row.number is None:
-            return Report(entry)  # the plain finetune begins again where it is stopped
         folder = checkpoint_folder(self.job.checkpoints, row.number)
-        saved = trial.save(f"{folder}/attempt-{row.attempt}")
+        with self._interval.writing():
+            saved = trial.save(f"{folder}/attempt-{row.attempt}")
         checkpoint = None if saved is None else asdict(saved)
-        return Report(entry, checkpoint, rung=self._rung(row, trial))
+        return Report(entry, checkpoint, rung=self._rung(row, trial) if entry else None)
 
     def _rung(self, row: Row, trial: Trial) -> Mapping[str, float] | None:
         pruner = self.job.study.search.pruner
@@ -175,15 +175,24 @@ class Worker:
         """The row's trial, at its last checkpoint that can be used, else at the beginning."""
         trial = self._made(row)
         reasons = []
+        kept: Checkpoint | None
         for kept in reversed(row.checkpoints):
             try:
                 trial.restore(_saved(kept))
                 break
             except CheckpointError as error:
-                reasons.append(f"epoch {kept.epoch} ({error})")
-        self._first_epoch = trial.epoch
+                reasons.append(f"{_saved(kept)} ({error})")
+        else:
+            kept = None
+        self._interval = SaveInterval(self.job.study.run.checkpoint_seconds)
+        if kept is not None:
+            self._begun_at = {
+                "first_epoch": kept.epoch,
+                "first_step": kept.step,
+                "first_seconds": kept.seconds,
+            }
         if reasons:
-            start = f"epoch {trial.epoch}" if trial.epoch else "the beginning"
+            start = "the beginning" if kept is None else str(_saved(kept))
             self._note = f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
         return trial
 
@@ -244,8 +253,11 @@ class Worker:
         self._is_limited = True
 
 
+_BEGINNING = {"first_epoch": 0, "first_step": 0, "first_seconds": 0.0}
+
+
 def _saved(kept: Checkpoint) -> SavedState:
-    return SavedState(kept.epoch, kept.uri, kept.sha256)
+    return SavedState(kept.epoch, kept.uri, kept.sha256, kept.step, kept.seconds)
 
 
 def _failed(error: BaseException) -> Report:

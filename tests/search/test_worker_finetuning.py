@@ -26,6 +26,7 @@ STUDY = Study.model_validate(
         "run": {"precision": "fp32", "gpus_per_trial": 0},
     }
 )
+RUN = STUDY.run.model_dump(mode="json")
 PRUNER = {"metric": "val_robust_accuracy", "min_epochs": 1, "reduction_factor": 2}
 ROW = Row(7, 1, {"loss.terms": "clean+da"}, Seeds(split=0, train=0, evaluation=0))
 
@@ -73,13 +74,43 @@ def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> 
     assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
 
 
+def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Path) -> None:
+    """Of a budget that is less than an epoch, which has no other state at all."""
+    part = {"finetune": {"budget": {"images": 64 * 2 * 4}}}
+    study = Study.model_validate({**STUDY.model_dump(mode="json"), **part})
+    plain = to_end(worker_of(study, session_cache, tmp_path / "a"), ROW)
+    weights = weights_file(tmp_path / "a" / "run", 7).read_bytes()
+    assert len(plain) == 1
+
+    often = {**study.model_dump(mode="json"), "run": {**RUN, "checkpoint_seconds": 1e-9}}
+    worker = worker_of(Study.model_validate(often), session_cache, tmp_path / "b")
+    worker.begin(ROW)
+    first = worker.step()
+    assert (first.entry, first.done, first.rung) == (None, False, None)
+    assert first.progress == (0, 1)
+    assert first.checkpoint is not None
+    assert first.checkpoint["uri"].endswith("attempt-1/epoch-000000-step-00000001.state")
+
+    kept = Checkpoint(**first.checkpoint)
+    resumed = to_end(worker, replace(ROW, attempt=2, checkpoints=(kept,)))
+    place = resumed[0].place
+    assert place is not None
+    assert (place["first_epoch"], place["first_step"]) == (0, 1)
+    assert place["first_seconds"] == kept.seconds > 0
+    assert untimed(resumed[-1].scores) == untimed(plain[-1].scores)
+    assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
+    (one,), (other,) = ([r.entry for r in reports if r.entry] for reports in (plain, resumed))
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert other["seconds"] > kept.seconds
+
+
 def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path) -> None:
     pruned = Study.model_validate({**STUDY.model_dump(mode="json"), "search": {"pruner": PRUNER}})
     row = replace(ROW, number=None, params={"loss.terms": "clean"})
     reports = to_end(worker_of(pruned, session_cache, tmp_path), row)
     assert [report.rung for report in reports] == [None] * 3
-    assert [report.checkpoint for report in reports] == [None] * 3
-    assert not (tmp_path / "states").exists()  # it begins again where it is stopped
+    assert [report.checkpoint is None for report in reports] == [False, False, True]
+    assert (tmp_path / "states" / "plain" / "attempt-1").is_dir()
 
 
 def test_what_is_prepared_is_plain_data(session_cache: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""What a training loop of the user's own is given: parameters, seeds, budget, and `report`.
+"""What a training loop of the user's own is given: parameters, seeds, budget, `report`, `save`.
 
 The loop runs in a thread of its own.  It and the worker take turns: `report` hands an epoch over
 and does not return before the worker asks for the next one, so nothing is trained that the ledger
-does not know of, and a trial that is stopped ends inside `report`.
+does not know of, and a trial that is stopped ends inside `report`.  `save` does the same amid an
+epoch, when a training state is due.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import operator
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ablate.study.seeds import Seeds
 
 
 class TrialStopped(BaseException):
-    """Ends a training loop from inside `report`: its trial was pruned, drained or given up."""
+    """Ends a loop from inside `report` or `save`: its trial was pruned, drained or given up."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Said:
 
     epoch: int
     scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A loop has put its state into the checkpoint folder, after so many steps of an epoch."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Turns:
     """The two ends take turns: one waits while the other works."""
 
     def __init__(self) -> None:
-        self.said: queue.SimpleQueue[Said | Ended] = queue.SimpleQueue()
+        self.said: queue.SimpleQueue[Said | Saved | Ended] = queue.SimpleQueue()
         self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._stopped = False
 
@@ -53,7 +61,7 @@ class Turns:
         self._go_on.put(True)
 
     def stop(self) -> None:
-        """Let the loop end where it next reports, or waits in `report` now."""
+        """Let the loop end where it next reports or saves, or waits in there now."""
         self._stopped = True
         self._go_on.put(False)
 
@@ -77,6 +85,7 @@ class TrialContext:
         epochs: the budget: the most that may be reported.
         number: of the trial, from 0; attempt: from 1.
         start_epoch: epochs that an earlier attempt did and this one goes on from; else 0.
+        start_step: steps of the epoch after these that were done at its last `save`; else 0.
         checkpoint: folder of the files that it goes on from; none: it begins at the beginning.
     """
 
@@ -99,6 +108,7 @@ class TrialContext:
         self.number = number
         self.attempt = attempt
         self.start_epoch = 0
+        self.start_step = 0
         self.checkpoint: Path | None = None
         self._where = where
         self._objectives = objectives
@@ -106,6 +116,9 @@ class TrialContext:
         self._workspace = workspace
         self._folder: Path | None = None
         self._epoch = 0
+        self._step = 0
+        self.due: Callable[[], bool] = lambda: False
+        """Whether a training state is due; set by the worker."""
         self.problem: Exception | None = None
         """What was wrong with a report, whatever the loop made of the error."""
 
@@ -116,7 +129,10 @@ class TrialContext:
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Local folder: what lies there when an epoch is reported is durable after it."""
+        """Local folder: what lies there at a `report`, or a `save` that is due, is durable after.
+
+        Files and folders, and links within it; anything else fails the trial.
+        """
         if self._folder is None:
             self._folder = self._workspace.folder("checkpoint")
         return self._folder
@@ -143,14 +159,45 @@ class TrialContext:
         except (ParameterError, NotFiniteError) as error:
             self.problem = error
             raise
-        self._epoch = number
+        self._epoch, self._step = number, 0
         self._turns.said.put(Said(number, checked))
         if number < self.epochs:
             self._turns.wait()
 
-    def go_on_from(self, epoch: int, folder: Path) -> None:
+    @property
+    def save_due(self) -> bool:
+        """Whether the next `save` writes: `run.checkpoint_seconds` have passed since the last."""
+        return self.due()
+
+    def save(self, step: int) -> None:
+        """Make what lies in `checkpoint_folder` durable amid an epoch, where that is due.
+
+        A trial that is stopped later goes on from there: with `start_epoch`, `start_step` and the
+        files in `checkpoint`.  Call it after every step; it returns at once where `save_due` is
+        false.  Raises an exception that ends the loop where it is to end.
+
+        Args:
+            step: steps done in the epoch that is reported next: from 1, more each time.
+
+        Raises:
+            ParameterError: if the step is not such a number, or a save is due and nothing lies in
+                the folder.
+        """
+        self._turns.check()
+        try:
+            number = self._checked_step(step)
+        except ParameterError as error:
+            self.problem = error
+            raise
+        self._step = number
+        if self.due():
+            self._turns.said.put(Saved(number))
+            self._turns.wait()
+
+    def go_on_from(self, epoch: int, step: int, folder: Path) -> None:
         """Begin at a checkpoint instead of the beginning."""
         self.start_epoch = self._epoch = epoch
+        self.start_step = self._step = step
         self.checkpoint = folder
 
     def written(self) -> Path | None:
@@ -171,6 +218,24 @@ class TrialContext:
         if number > self.epochs:
             rule = f"must report at most context.epochs ({self.epochs}) epochs, got {number}"
             raise ParameterError(f"{self._where}: {rule}. Return after the last one.")
+        return number
+
+    def _checked_step(self, step: Any) -> int:
+        try:
+            number = operator.index(step)
+        except TypeError:
+            number = -1
+        if number <= self._step:
+            rule = f"steps must be saved in order, got {_shown(step)} where {self._step} were done"
+            raise ParameterError(
+                f"{self._where}: {rule}. Call save(step) with the steps done in this epoch."
+            )
+        if self._epoch >= self.epochs:
+            rule = f"save is for what is left to train, got {self._epoch} of {self.epochs} epochs"
+            raise ParameterError(f"{self._where}: {rule} done. Return after the last report.")
+        if self.due() and self.written() is None:
+            rule = "save needs files in checkpoint_folder, got none"
+            raise ParameterError(f"{self._where}: {rule}. Write the training state there first.")
         return number
 
     def _checked_scores(self, epoch: int, scores: Any) -> dict[str, float]:

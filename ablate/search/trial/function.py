@@ -17,7 +17,7 @@ from typing import Any
 from ablate.errors import InfrastructureError, ParameterError
 from ablate.finetune.callables import import_callable
 from ablate.finetune.durable import SavedState, load_blob, save_blob
-from ablate.search.trial.context import Ended, Said, TrialContext, Turns
+from ablate.search.trial.context import Ended, Said, Saved, TrialContext, Turns
 from ablate.search.trial.packed import pack, unpack
 from ablate.search.trial.workspace import Workspace
 from ablate.study.scores import ReportedScores
@@ -145,17 +145,20 @@ class FunctionTrial:
         )
         self._scores: Mapping[str, float] | None = None
         self._started = False
+        self._epoch_seconds = 0.0
         self.epoch = 0
+        self.step = 0
         self.done = False
 
-    def run_epoch(self) -> dict[str, Any] | None:
-        """Let the loop go on to its next report.
+    def run_epoch(self, pause: Callable[[], bool]) -> dict[str, Any] | None:
+        """Let the loop go on to its next report, or to a `save` that is due.
 
         Raises:
             FunctionRaised: if the loop ended with an error.
             InfrastructureError: if the disk was full for it.
         """
         began = time.perf_counter()
+        self._context.due = pause
         if self._started:
             self._turns.next()
         else:
@@ -165,8 +168,13 @@ class FunctionTrial:
         if isinstance(said, Ended):
             self._end(said)
             return None
-        self.epoch, self._scores = said.epoch, said.scores
-        entry = self._entry(said, time.perf_counter() - began)
+        self._epoch_seconds += time.perf_counter() - began
+        if isinstance(said, Saved):
+            self.step = said.step
+            return None
+        self.epoch, self.step, self._scores = said.epoch, 0, said.scores
+        entry = self._entry(said, self._epoch_seconds)
+        self._epoch_seconds = 0.0
         if said.epoch == self._context.epochs:
             last = self._turns.said.get()
             assert isinstance(last, Ended)
@@ -180,14 +188,15 @@ class FunctionTrial:
         written = self._context.written()
         if written is None:
             return None
-        return save_blob(folder, self.epoch, pack(written, self.interim()))
+        content = pack(written, self.interim(), self._name)
+        return save_blob(folder, self.epoch, content, step=self.step, seconds=self._epoch_seconds)
 
     def restore(self, saved: SavedState) -> None:
         content = load_blob(saved)
         folder = self._workspace.folder("restored")
-        self._scores = unpack(content, folder)
-        self.epoch = saved.epoch
-        self._context.go_on_from(saved.epoch, folder)
+        self._scores = unpack(content, folder) or None  # before its first report it has none
+        self.epoch, self.step, self._epoch_seconds = saved.epoch, saved.step, saved.seconds
+        self._context.go_on_from(saved.epoch, saved.step, folder)
 
     def finish(self) -> ReportedScores:
         """What was reported last.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +63,13 @@ class RobustnessTrial:
     def epoch(self) -> int:
         return self._run.epoch
 
-    def run_epoch(self) -> Mapping[str, Any]:
-        report = self._run.run_epoch()
-        assert report is not None
-        return asdict(report)
+    @property
+    def step(self) -> int:
+        return self._run.step
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        report = self._run.run_epoch(pause)
+        return None if report is None else asdict(report)
 
     def interim(self) -> dict[str, float]:
         metrics = self._run.finish().scores.metrics()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ablate.finetune.durable import SavedState
@@ -20,11 +20,19 @@ class Trial(Protocol):
     def epoch(self) -> int:
         """Epochs done."""
 
-    def run_epoch(self) -> Mapping[str, Any] | None:
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way; 0 between two epochs."""
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
         """Train for an epoch.
 
+        Args:
+            pause: asked amid the epoch, as often as may be, whether to stop there for a `save`.
+
         Returns:
-            Its point of the curve; none where the training turned out to have ended before.
+            Its point of the curve; none where it was paused, or where the training turned out to
+            have ended before.
         """
 
     def interim(self) -> Mapping[str, float]:
