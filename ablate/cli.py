@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,19 @@ import click
 from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
 from ablate.cli_options import json_option, run_options, study_argument
 from ablate.errors import AblateError
+from ablate.report.streams import take_every_text
 from ablate.show import print_result, run_and_show
 
 
 class _Commands(click.Group):
-    """Turns every error raised on purpose into one line and its exit code."""
+    """Turns every error raised on purpose into one line and its exit code.
+
+    No command ends because a terminal or pipe lacks a character.
+    """
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        take_every_text(sys.stdout, sys.stderr)
+        return super().main(*arguments, **named)
 
     def invoke(self, context: click.Context) -> Any:
         try:

@@ -23,6 +23,7 @@ A message is one line: where, the rule, what was got, the fix.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -139,7 +140,22 @@ def cut(text: str, most: int = LONGEST) -> str:
 
 def error_text(error: BaseException) -> str:
     """Kind and message of somebody else's error, on one line."""
-    return cut(" ".join(f"{type(error).__name__}: {error}".split()))
+    try:
+        text = str(error)
+    except Exception:  # its own text cannot be made
+        text = ""
+    return cut(storable_text(" ".join(f"{type(error).__name__}: {text}".split())))
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable_text(text: str) -> str:
+    """Somebody else's text as databases, pages and UTF-8 take it.
+
+    NUL (which PostgreSQL refuses) and lone surrogates (which no encoding has) become escapes.
+    """
+    return _UNSTORABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def unexpected(where: str, error: BaseException) -> AblateError:

@@ -28,7 +28,7 @@ from ablate.search.drive import Stops, Terminated, drive
 from ablate.search.events import EventLog
 from ablate.search.executor import Executor
 from ablate.search.janitor import Janitor
-from ablate.search.progress import Progress, Silent
+from ablate.search.progress import Guarded, Progress, Silent
 from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job, Prepared
@@ -52,7 +52,7 @@ class RunOptions:
         ray_address: of a running cluster; none starts Ray on this machine.
         takeover: drive the study even where another driver seems to be alive.
         accept_environment: go on although device, precision, threads or torch have changed.
-        progress: is told what happens.
+        progress: is told what happens; a study goes on whatever it raises.
     """
 
     executor: ExecutorName = "ray"
@@ -60,6 +60,9 @@ class RunOptions:
     takeover: bool = False
     accept_environment: bool = False
     progress: Progress = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "progress", Guarded(self.progress))
 
 
 def make_executor(run: RunOptions, study: Study, secret: Sequence[str] = ()) -> Executor:

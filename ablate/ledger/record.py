@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ablate.errors import storable_text
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
@@ -23,6 +24,10 @@ class Failure:
     kind: str
     reason: str
     traceback: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("reason", "traceback"):
+            object.__setattr__(self, name, storable_text(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ class Attempt:
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     peak_gpu_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable_text(self.reason))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +25,7 @@ from ablate.report.numbers import (
     step_text,
 )
 from ablate.report.standing import Epoch, Standing
+from ablate.report.streams import take_every_text
 from ablate.search.progress import Progress
 from ablate.study.preparation import PreparationStep
 
@@ -50,6 +52,7 @@ def make_display(console: Console, study: str) -> Display:
     Returns:
         A live panel holds the terminal from here on: close it whatever happens.
     """
+    take_every_text(console.file)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, study)
     return PlainDisplay(console, study)
@@ -166,7 +169,8 @@ class LiveDisplay:
             self._standing.finish(row)
 
     def close(self) -> None:
-        self._live.stop()
+        with suppress(OSError, ValueError):  # a terminal that is gone
+            self._live.stop()
 
     def render(self) -> RenderableType:
         """The panel as it stands now."""

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from ablate.errors import (
@@ -67,7 +68,7 @@ class Dispatcher:
         self._asha = (
             Asha(pruner, self._study.objectives, driving.rungs()) if pruner is not None else None
         )
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._again: deque[Row] = deque()
         self._out: dict[int | None, _Out] = {}
         self._ready: deque[Row] = deque()
@@ -180,24 +181,31 @@ class Dispatcher:
             self._closed = True
             if self._grace is not None:
                 self._grace.cancel()
-            self._inbox.put(self._end)
+            self._inbox.put(None)
             self._thread.join()
 
     # -- on the ledger's own thread ----------------------------------------------------------
 
     def _serve(self) -> None:
-        while True:
-            apply = self._inbox.get()
-            if isinstance(self.error, LeaseError | StorageError) and apply != self._end:
-                continue  # nothing may, or can, be written any more
-            try:
-                apply()
-            except _End:
-                return
-            except AblateError as error:
-                self.fail(error)
-            except Exception as error:
-                self.fail(unexpected("the ledger", error))
+        """Until `close`, whatever comes: who waits for this thread must not wait for ever."""
+        while (apply := self._inbox.get()) is not None:
+            if not self._may_write:
+                continue
+            self._guarded(apply)
+        self._leave_running()
+
+    @property
+    def _may_write(self) -> bool:
+        """Nothing may, or can, be written once the lease or the storage is lost."""
+        return not isinstance(self.error, LeaseError | StorageError)
+
+    def _guarded(self, apply: Callable[[], object]) -> None:
+        try:
+            apply()
+        except AblateError as error:
+            self.fail(error)
+        except BaseException as error:
+            self.fail(unexpected("the ledger", error))
 
     def _begin(self) -> None:
         if needs_plain(self._study) and "plain" not in self._driving.ledger.references:
@@ -352,16 +360,7 @@ class Dispatcher:
             self.drained = not self._finished
             self._changed.notify_all()
 
-    def _end(self) -> None:
-        if not isinstance(self.error, LeaseError | StorageError):
-            for number in [number for number in self._out if number is not None]:
-                try:
-                    self._driving.leave(number)
-                except AblateError as error:
-                    self.fail(error)
-                    break
-        raise _End
-
-
-class _End(Exception):  # noqa: N818 (no error: the thread's last call)
-    pass
+    def _leave_running(self) -> None:
+        for number in [number for number in self._out if number is not None]:
+            if self._may_write:
+                self._guarded(partial(self._driving.leave, number))

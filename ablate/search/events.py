@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,10 @@ class EventLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append a line: `time` (seconds since 1970), `event`, and these fields."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
-        try:
+        with suppress(OSError, ValueError, TypeError):
+            line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
             with self._lock, self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        except OSError:
-            pass
 
     def driver(self, event: str, **fields: Any) -> None:
         """A line on the driver itself: which process on which host it is."""

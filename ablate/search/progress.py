@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
 
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.preparation import PreparationStep
@@ -47,3 +49,36 @@ class Silent:
         self, number: int | None, epoch: int, epochs: int | None, train_loss: float
     ) -> None: ...
     def finished(self, row: RowRecord) -> None: ...
+
+
+class Guarded:
+    """A progress of somebody's, which no study stops for: what it raises is dropped.
+
+    Args:
+        progress: what is told; one that raises has missed that word and gets the next.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def phase(self, text: str) -> None:
+        self._tell(self._progress.phase, text)
+
+    def note(self, text: str) -> None:
+        self._tell(self._progress.note, text)
+
+    def totals(self, record: StudyRecord) -> None:
+        self._tell(self._progress.totals, record)
+
+    def started(self, number: int | None) -> None:
+        self._tell(self._progress.started, number)
+
+    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
+        self._tell(self._progress.epoch, number, epoch, epochs, train_loss)
+
+    def finished(self, row: RowRecord) -> None:
+        self._tell(self._progress.finished, row)
+
+    def _tell(self, method: Callable[..., None], *what: Any) -> None:
+        with suppress(Exception, SystemExit):  # rich answers a closed pipe with SystemExit
+            method(*what)

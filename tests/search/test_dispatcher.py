@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -458,3 +459,26 @@ def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:
     assert not second.is_stopped(again)
     second.close()
     assert [(rung.stop, rung.sequence) for rung in ledger.read().rows[0].rungs] == [(False, 1)]
+
+
+def test_a_thread_that_meets_the_unexpected_ends_the_drive(
+    make_ledger: Make, dispatch: Start
+) -> None:
+    class Broken(Watcher):
+        def finished(self, row: RowRecord) -> None:
+            raise KeyError("what nobody thought of")
+
+    ledger = make_ledger(trials=3)
+    dispatcher = dispatch(ledger, Broken())
+    dispatcher.report(take(dispatcher), DONE)
+    row, other = take(dispatcher), take(dispatcher)
+    dispatcher.report(row, DONE)
+    assert dispatcher.take(10) == FINISHED
+    closing = threading.Thread(target=dispatcher.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert str(dispatcher.error).startswith("the ledger: KeyError: 'what nobody thought of'. ")
+    complete, left = ledger.read().rows
+    assert (complete.state, left.state, left.number) == ("COMPLETE", "RUNNING", other.number)
+    assert left.attempts[0].end == "left"
