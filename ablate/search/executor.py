@@ -8,6 +8,7 @@ from ablate.errors import ResourceError
 from ablate.finetune.environment import usable_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.task import Job, Prepared
+from ablate.search.trial.process_exit import ExitGuard
 from ablate.search.worker import Worker
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
@@ -61,12 +62,14 @@ class InlineExecutor:
         return Worker(job).prepare(on_step)
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
-        worker = Worker(job)
+        exits = ExitGuard()
+        worker = Worker(job, exits)
         try:
-            while (row := dispatcher.take(None)) is not None and row != FINISHED:
-                worker.begin(row)
-                while not dispatcher.is_stopped(row):
-                    dispatcher.report(row, worker.step())
+            with exits:
+                while (row := dispatcher.take(None)) is not None and row != FINISHED:
+                    worker.begin(row)
+                    while not dispatcher.is_stopped(row):
+                        dispatcher.report(row, worker.step())
         finally:
             worker.close()
 

@@ -35,6 +35,7 @@ from ablate.search.trial.function import (
 )
 from ablate.search.trial.output import TrialOutput
 from ablate.search.trial.place import current_place, reset_gpu_peak
+from ablate.search.trial.process_exit import ExitGuard, ProcessExit
 from ablate.search.trial.robustness import RobustnessTrial, kept_scores
 from ablate.search.trial.trial import Trial
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
@@ -48,15 +49,19 @@ class Worker:
 
     Whatever a trial does wrong becomes a `Report` with a failure, and what disk or cache do
     wrong one that the attempt is lost: neither ends the worker.
+
+    Args:
+        exits: where it runs in the driver's process, which no trial may end.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, exits: ExitGuard | None = None) -> None:
         self.job = job
         self._row: Row | None = None
         self._trial: Trial | None = None
         self._function: Trainable | None = None
         self._thread: LoopThread | None = None
         self._output = TrialOutput()
+        self._exits = exits
         self._is_limited = False
         self._started = 0.0
         self._begun_at = _BEGINNING
@@ -98,6 +103,8 @@ class Worker:
         self._row = row
         self._started = time.time()
         self._begun_at, self._note = _BEGINNING, ""
+        if self._exits is not None:
+            self._exits.forget()
         self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
         reset_gpu_peak()
 
@@ -106,6 +113,8 @@ class Worker:
         assert self._row is not None
         with self._output:
             report = self._guarded_step(self._row)
+            if self._exits is not None and self._exits.call is not None:
+                report = _failed(self._exits.call)  # in a thread of the trial's, perhaps
             if report.done:
                 self._give_up()
         place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
@@ -138,7 +147,7 @@ class Worker:
             return _failed(error)
         except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's
             return Report(lost=str(error))
-        except Exception as error:
+        except (Exception, ProcessExit) as error:
             return _failed(error)
 
     def _step(self, row: Row) -> Report:
