@@ -82,14 +82,13 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
                 self._apart = join(self._job, self._agreed)
             except AblateError as error:
                 self._refused = str(error)
-        self._begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
-        return True
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002 (Tune's)
+        return True  # the next row is taken up as the first one was
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._row = row_from_text(config["row"])
+    def take_up(self, row: str) -> None:
+        """Begin this row, as text, with the next step."""
+        self._row = row_from_text(row)
         self._worker.begin(self._row)
 
     def step(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,10 @@ def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[.
 class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Hands Tune the dispatcher's rows and the dispatcher Tune's results.
 
+    A trial of Tune's gets its row when its worker is ready, not when it is made: Tune gives a kept
+    worker the newest of the trials that wait, and a row that was handed out early would stay
+    behind all later ones.  So rows begin in the order in which they were handed out.
+
     Args:
         dispatcher: of the drive.
         capacity: gives the rows that can be run at once.
@@ -85,39 +90,49 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self.capacity = capacity
         self._ahead = ahead
         self._lost = lost
-        self._rows: dict[str, Row] = {}
+        self._waiting: deque[Row] = deque()
+        self._trials: dict[str, Row | None] = {}
         self._losses: dict[str, str] = {}
         self._finished = False
 
     @property
     def over(self) -> bool:
-        return self.dispatcher.stopping or (self._finished and not self._rows)
+        return self.dispatcher.stopping or (self._finished and not self._trials)
 
     @_guarded()
     def suggest(self, trial_id: str) -> Any:
-        if len(self._rows) >= self.capacity() + self._ahead:
+        if len(self._trials) >= self.capacity() + self._ahead:
             return None
-        row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
+        row = self.dispatcher.take(_WAIT_SECONDS if self._trials else _IDLE_WAIT_SECONDS)
         if row == FINISHED:
             self._finished = True
             return Searcher.FINISHED
         if row is None:
             return None
-        self._rows[trial_id] = row
-        return {"row": row_to_text(row)}
+        self._waiting.append(row)
+        self._trials[trial_id] = None
+        return {}
+
+    def begin(self, trial_id: str) -> Row:
+        """A trial's worker is ready: the row that it takes up."""
+        row = self._trials[trial_id] = self._waiting.popleft()
+        return row
 
     @_guarded(otherwise=True)
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Hand a result to the dispatcher; gives whether its trial has to stop."""
-        row = self._rows[trial_id]
+        row = self._trials[trial_id]
+        assert row is not None
         self.dispatcher.report(row, Report.from_text(result["report"]))
         return self.dispatcher.is_stopped(row)
 
     def note_loss(self, trial_id: str, error: str) -> None:
         """What Tune wrote of a lost trial; it tells its searcher a moment later that it is lost."""
         self._losses[trial_id] = _reason(error)
-        if trial_id in self._rows:
-            self._lost.lose(self._rows[trial_id].number, node_of(error))
+        if trial_id in self._trials:
+            # A worker that never came up loses the row that it would have taken.
+            row = self._trials[trial_id] or self._waiting[0]
+            self._lost.lose(row.number, node_of(error))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the stopper has heard it, which Tune asks before."""
@@ -126,10 +141,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        row = self._rows.pop(trial_id, None)
+        if trial_id not in self._trials:
+            return
+        row = self._trials.pop(trial_id) or self._waiting.popleft()
         reason = self._losses.pop(trial_id, "its process ended without a word")
         # Of a trial that ended by itself, or was stopped, the stopper has heard the last result.
-        if row is not None and (error or not result or "report" not in result):
+        if error or not result or "report" not in result:
             self.dispatcher.lose(row, reason)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -201,6 +218,12 @@ class Watch(Callback):  # type: ignore[misc]
         # Tune has put its own handler there, without asking, which would end the run at once.
         if self._drain is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGUSR1, self._drain)
+
+    @_guarded()
+    def on_trial_start(self, trial: Any, **_info: Any) -> None:
+        row = self._searcher.begin(trial.trial_id)
+        # A worker does what it is told in order: this, then the step that Tune asks it for next.
+        trial.temporary_state.ray_actor.take_up.remote(row_to_text(row))
 
     def on_step_end(self, **_info: Any) -> None:
         if self._searcher.over:

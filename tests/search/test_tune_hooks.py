@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,8 +59,8 @@ def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
 def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:
     told, searcher = hooks(ROW)
     stopper = ReportStopper(searcher)
-    config = searcher.suggest("a")
-    assert row_from_text(config["row"]) == ROW
+    assert searcher.suggest("a") == {}
+    assert searcher.begin("a") == ROW
     told.said.clear()
     assert stopper("a", EPOCH) is False
     told.stop = True
@@ -72,6 +73,7 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
     told, searcher = hooks(ROW, ROW, ROW)
     for trial in ("a", "b"):
         searcher.suggest(trial)
+        searcher.begin(trial)
     told.said.clear()
     searcher.on_trial_complete("a", result=DONE)
     assert told.said == []
@@ -96,6 +98,32 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
     ]
 
 
+def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
+    """Whatever trial Tune gives a worker to, and whichever worker is ready first."""
+    rows = [replace(ROW, number=number) for number in range(4)]
+    told, searcher = hooks(*rows)
+    searcher._ahead = 2
+    watch, begun = Watch(searcher), []
+
+    def worker(trial_id: str) -> Any:
+        call = SimpleNamespace(remote=lambda text: begun.append((trial_id, row_from_text(text))))
+        state = SimpleNamespace(ray_actor=SimpleNamespace(take_up=call))
+        return SimpleNamespace(trial_id=trial_id, temporary_state=state)
+
+    for trial in "abcd":
+        searcher.suggest(trial)
+    watch.on_trial_start(trial=worker("b"))
+    watch.on_trial_start(trial=worker("d"))
+    searcher.on_trial_complete("a", error=True)  # its worker never came up
+    watch.on_trial_start(trial=worker("c"))
+    assert begun == [("b", rows[0]), ("d", rows[1]), ("c", rows[3])]
+    assert told.said[-1] == ("lose", 2, "its process ended without a word")
+    for trial in "bcd":
+        assert not searcher.over
+        searcher.on_trial_complete(trial, result=DONE)
+    assert len(told.said) == 5
+
+
 def test_no_more_is_asked_than_may_be_out_and_waits_are_short() -> None:
     told, searcher = hooks(ROW, None, ROW)
     assert searcher.suggest("a") is not None
@@ -109,6 +137,7 @@ def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
     told, searcher = hooks(ROW, FINISHED)
     watch = Watch(searcher)
     searcher.suggest("a")
+    searcher.begin("a")
     assert searcher.suggest("b") == LedgerSearcher.FINISHED
     watch.on_step_end()
     searcher.on_trial_complete("a", result=DONE)
@@ -125,6 +154,7 @@ def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
 def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     told, searcher = hooks(ROW)
     searcher.suggest("a")
+    searcher.begin("a")
     assert ReportStopper(searcher)("a", {"report": "no JSON"}) is True
     assert isinstance(told.failed, UnexpectedError)
     assert str(told.failed).startswith("Ray Tune's hook hear: JSONDecodeError: ")
