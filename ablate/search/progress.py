@@ -61,8 +61,8 @@ class Guarded:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def phase(self, text: str) -> None:
-        self._tell(self._progress.phase, text)
+    def preparing(self, step: PreparationStep) -> None:
+        self._tell(self._progress.preparing, step)
 
     def note(self, text: str) -> None:
         self._tell(self._progress.note, text)

@@ -33,7 +33,7 @@ class ExitGuard:
 
     def __enter__(self) -> None:
         self._exit = os._exit
-        os._exit = self._called  # type: ignore[assignment]
+        os._exit = self._called
 
     def __exit__(self, *_error: object) -> None:
         os._exit = self._exit
