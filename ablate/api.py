@@ -14,6 +14,8 @@ from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.rescue import rescued_copy
+from ablate.ledger.url import sqlite_url
 from ablate.lifecycle import begin, begin_again, check_same_study, go_on, shown_folder
 from ablate.locate import Place, locate, place_of_file
 from ablate.running import RunOptions
@@ -55,8 +57,11 @@ def launch(
     """
     run = RunOptions(**options)
     place = place_of_file(Path(study), overrides)
+    is_there = Ledger.exists(place.url, place.name)
+    if not is_there:
+        _refuse_to_forget(place)
     place.make_folder()
-    if not Ledger.exists(place.url, place.name):
+    if not is_there:
         try:
             return begin(place, run)
         except StudyExistsError:
@@ -309,11 +314,23 @@ def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
 
 def _open(place: Place) -> Ledger:
     if not Ledger.exists(place.url, place.name):
+        _refuse_to_forget(place)
         raise StudyNotFoundError(
             f"study {place.name}: must have been launched, got no such study in {place.shown}. "
             "Launch it first, or check name and storage."
         )
     return Ledger.open(place.url, place.name)
+
+
+def _refuse_to_forget(place: Place) -> None:
+    """Where the database is gone and its rows were copied, the study is in the copy."""
+    copy = rescued_copy(place.url)
+    if copy is not None and Ledger.exists(sqlite_url(copy), place.name):
+        raise StudyNotFoundError(
+            f"study {place.name}: must be in {place.shown}, got no file there; its rows were "
+            f"copied to {copy} as it was deleted. Rename the copy to go on with it, or remove it "
+            "to begin anew."
+        )
 
 
 def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:

@@ -67,7 +67,7 @@ class Place:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = self.folder / _FOLDER_FILE
-            if self.file is not None or not file.exists():
+            if self.file is not None or not self._is_noted():
                 note = {"name": self.name, "storage": self._storage_note()}
                 file.write_text(json.dumps(note) + "\n")
         except OSError as error:
@@ -75,6 +75,16 @@ class Place:
                 f"{self.folder}: the run's folder must be writable, got: {error.strerror}. "
                 "Run the command in another folder, or change its rights."
             ) from error
+
+    def _is_noted(self) -> bool:
+        """Whether the folder names a storage; an SQLite file that is gone is none."""
+        try:
+            file = sqlite_file(_place_of_folder(self.folder).url)
+        except StudyNotFoundError:
+            return False
+        except UsageError:
+            return True  # it names a variable that is not set here
+        return file is None or file.exists()
 
     def _storage_note(self) -> str | None:
         """The storage as a later command needs it, without what only the environment may hold."""

@@ -232,6 +232,7 @@ def drive_to_end(
         janitor.close()
         events.driver("drive_ended", end=end)
         _end_drive(ledger, end)
+        lease.check_file()  # a deleted database is said, whatever else ended the drive
     lease.release()  # so that what is read says that nobody drives it any more
     return ledger.read()
 

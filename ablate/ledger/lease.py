@@ -2,21 +2,19 @@
 
 Optuna's attributes have no compare-and-set, so the lease is a small table of its own, taken by
 an UPDATE that names the token it saw.  Times are the database's clock.  On a local SQLite file a
-lock beside it holds as well.  A dead driver is taken over at once where host, boot, pid namespace
-and process start time prove it dead, else after the term, or when the user says so.
+lock beside it holds as well, and the file itself is watched.  A dead driver is taken over at once
+where it is proven dead (`holder.py`), else after the term, or when the user says so.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
+import math
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 from sqlalchemy import text
@@ -24,6 +22,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
 from ablate.errors import AblateError, LeaseError, StorageError
+from ablate.ledger.holder import Holder, is_proven_dead, this_process
+from ablate.ledger.rescue import DatabaseFile
 from ablate.ledger.storage import make_tables, storage_errors
 from ablate.ledger.url import sqlite_file
 
@@ -36,26 +36,29 @@ _NOW = {
 }
 
 
-def process_identity(pid: int | None = None) -> dict[str, Any]:
-    """What tells one process from every other: host, boot, pid namespace, pid, start time."""
-    pid = os.getpid() if pid is None else pid
-    return {
-        "host": socket.gethostname(),
-        "boot": _read("/proc/sys/kernel/random/boot_id"),
-        "namespace": _link("/proc/self/ns/pid"),
-        "pid": pid,
-        "start": _start_time(pid),
-    }
+@dataclass(frozen=True)
+class _Entry:
+    """The line of a study in the table, as it was read.
 
+    Attributes:
+        token: of who holds the lease; none where nobody does.
+        holder: none where the line does not say it in a way that can be read.
+        since: when it was taken, in seconds since 1970; 0 where it does not say.
+        age: seconds since the last sign, by the database's clock; below 0 where that clock was set
+            back, none where there was no sign.
+    """
 
-def is_proven_dead(holder: dict[str, Any]) -> bool:
-    """True only where the holder's process ran on this very system and is gone."""
-    here = process_identity(holder["pid"])
-    if not here["boot"] or not here["namespace"] or holder["host"] != here["host"]:
-        return False
-    if holder["boot"] != here["boot"]:
-        return True  # the same host has been started anew since
-    return bool(holder["namespace"] == here["namespace"] and holder["start"] != here["start"])
+    token: str | None
+    holder: Holder | None
+    since: float
+    age: float | None
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether nobody holds it, or who does is past the term or proven dead."""
+        if self.token is None or (self.age is not None and self.age >= TERM_SECONDS):
+            return True
+        return self.holder is not None and is_proven_dead(self.holder)
 
 
 def delete_free_lease(connection: Connection, study_id: int) -> bool:
@@ -84,6 +87,7 @@ class Lease:
         self.last_sign: float | None = None
         file = sqlite_file(url)
         self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
+        self._file: DatabaseFile | None = None
 
     def _make_row(self) -> None:
         with self._engine.begin() as connection:
@@ -106,23 +110,23 @@ class Lease:
             takeover: take it even from a holder that may be alive.
 
         Afterwards `last_sign` is when the holder before gave its last sign, in seconds since 1970;
-        none where it gave the lease back.
+        none where there was none before.
 
         Raises:
             LeaseError: if another driver holds it; the message says who, and since when.
         """
         with storage_errors(self._url):
             make_tables(self._make_row)
-        seen, holder, since, age = self._read()
-        if seen is not None and not takeover and age < TERM_SECONDS and not is_proven_dead(holder):
-            raise self._held(holder, since, age)
+        seen = self._read()
+        if not takeover and not seen.may_be_taken:
+            raise self._held(seen)
         try:
             if self._lock is not None:
                 self._lock.acquire(timeout=0)
         except Timeout:
             # A holder that is suspended keeps its lock; what it writes later the fence refuses.
-            if not takeover and age < TERM_SECONDS:
-                raise self._held(holder, since, age) from None
+            if not takeover and (seen.age is None or seen.age < TERM_SECONDS):
+                raise self._held(seen) from None
         with storage_errors(self._url), self._engine.begin() as connection:
             taken = connection.execute(
                 text(
@@ -132,17 +136,28 @@ class Lease:
                 ),
                 {
                     "token": self._token,
-                    "holder": json.dumps(process_identity()),
+                    "holder": json.dumps(this_process().to_json()),
                     "id": self._study_id,
-                    "seen": seen or "",
+                    "seen": seen.token or "",
                 },
             )
         if taken.rowcount != 1:
             self._unlock()
-            _, holder, since, age = self._read()
-            raise self._held(holder, since, age)
+            raise self._held(self._read())
         self._renewed = time.monotonic()
-        self.last_sign = None if seen is None else time.time() - age
+        self.last_sign = None if seen.age is None else time.time() - max(0.0, seen.age)
+        file = sqlite_file(self._url)
+        if file is not None:
+            self._file = DatabaseFile(self._engine, file, self._name)
+
+    def check_file(self) -> None:
+        """Compare an SQLite file with what stands at its path; for another database, nothing.
+
+        Raises:
+            StorageError: if it was deleted, moved or replaced; where its rows were copied to.
+        """
+        if self._file is not None:
+            self._file.check()
 
     def fence(self, connection: Connection) -> None:
         """Prove, and renew, the lease as part of a transaction: none that lost it writes.
@@ -174,12 +189,10 @@ class Lease:
     def holder(self) -> str | None:
         """Who drives the study, in words; none where nobody does or it is proven dead."""
         try:
-            token, holder, _, age = self._read()
+            seen = self._read()
         except (StorageError, NoResultFound):
             return None  # no driver has ever been here
-        if token is None or age > TERM_SECONDS or is_proven_dead(holder):
-            return None
-        return _in_words(holder)
+        return None if seen.may_be_taken else _in_words(seen.holder)
 
     def keep(self, on_lost: Callable[[AblateError], None]) -> None:
         """Renew in the background; `on_lost` is called once, with why, if it cannot be held.
@@ -210,7 +223,7 @@ class Lease:
                     text("UPDATE ablate_lease SET token = NULL WHERE token = :token"),
                     {"token": self._token},
                 )
-        except SQLAlchemyError:
+        except (SQLAlchemyError, StorageError):
             pass  # the storage is away: the lease ends with its term or with this process
         self._unlock()
 
@@ -221,7 +234,8 @@ class Lease:
                 with self._engine.begin() as connection:
                     self.fence(connection)
                 self.renewed(begun)
-            except LeaseError as error:
+                self.check_file()
+            except (LeaseError, StorageError) as error:
                 self._lose(error)
                 return
             except SQLAlchemyError as error:
@@ -236,7 +250,7 @@ class Lease:
             f"from the storage ({reason}). Bring it back, then ablate resume."
         )
 
-    def _read(self) -> tuple[str | None, dict[str, Any], float, float]:
+    def _read(self) -> _Entry:
         with storage_errors(self._url), self._engine.connect() as connection:
             token, holder, since, age = connection.execute(
                 text(
@@ -245,39 +259,61 @@ class Lease:
                 ),
                 {"id": self._study_id},
             ).one()
-        return token, json.loads(holder or "{}"), float(since or 0), float(age or 0)
-
-    def _held(self, holder: dict[str, Any], since: float, age: float) -> LeaseError:
-        begun = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since)) if since else "just now"
-        return LeaseError(
-            f"study {self._name}: one driver at a time, got a second: {_in_words(holder)} drives "
-            f"it since {begun} (last sign {age:.0f} s ago). Wait, stop it, or add --takeover."
+        return _Entry(
+            None if token is None else str(token),
+            Holder.from_text(holder),
+            _number(since) or 0.0,
+            _number(age),
         )
+
+    def _held(self, seen: _Entry) -> LeaseError:
+        begun = _moment(seen.since)
+        if seen.age is None or seen.age < 0:
+            self._begin_term()
+            sign = "no last sign"
+            if seen.age is not None:
+                sign = f"last sign {-seen.age:.0f} s ahead of the storage's clock"
+            sign += f", so its term of {TERM_SECONDS:g} s begins now"
+        else:
+            sign = f"last sign {seen.age:.0f} s ago"
+        return LeaseError(
+            f"study {self._name}: one driver at a time, got a second: {_in_words(seen.holder)} "
+            f"drives it since {begun} ({sign}). Wait, stop it, or add --takeover."
+        )
+
+    def _begin_term(self) -> None:
+        """Where the last sign can never be a term ago: count from now on.
+
+        Whoever holds the lease renews it; the line of a dead one is past its term a term later.
+        """
+        with storage_errors(self._url), self._engine.begin() as connection:
+            connection.execute(
+                text(f"UPDATE ablate_lease SET renewed = {self._now} WHERE study_id = :id"),
+                {"id": self._study_id},
+            )
 
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
 
 
-def _in_words(holder: dict[str, Any]) -> str:
-    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+def _in_words(holder: Holder | None) -> str:
+    return "an unknown process" if holder is None else f"process {holder.pid} on {holder.host}"
 
 
-def _read(path: str) -> str:
+def _number(value: object) -> float | None:
+    """A finite number; none for whatever else stands in the table."""
     try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _link(path: str) -> str:
+def _moment(seconds: float) -> str:
     try:
-        return str(Path(path).readlink())
-    except OSError:
-        return ""
-
-
-def _start_time(pid: int) -> str:
-    """Clock ticks from boot to the start of a process; empty where there is none."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+        return (
+            time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "just now"
+        )
+    except (OverflowError, OSError, ValueError):
+        return "an unknown time"

@@ -152,7 +152,7 @@ class Ledger(StudyAttributes):
 
     def hold(self, lease: Lease, patience: Patience) -> None:
         """Write under this lease from here on, and sit out what the storage is away."""
-        self.store.hold(lease.fence, patience)
+        self.store.hold(lease.fence, lease.check_file, patience)
 
     # -- the study -------------------------------------------------------------------------
 

@@ -54,15 +54,22 @@ class Store:
         self._url = url
         self._engine = engine
         self._fence: Callable[[Connection], None] | None = None
+        self._check: Callable[[], None] = lambda: None
         self._patience: Patience | None = None
 
-    def hold(self, fence: Callable[[Connection], None], patience: Patience) -> None:
+    def hold(
+        self,
+        fence: Callable[[Connection], None],
+        check: Callable[[], None],
+        patience: Patience,
+    ) -> None:
         """From here on every transaction proves that the lease is held, and outages are sat out.
 
         Args:
             fence: the first work of each transaction; raises where the lease is lost.
+            check: called after each; raises where the database's file is no longer in its place.
         """
-        self._fence, self._patience = fence, patience
+        self._fence, self._check, self._patience = fence, check, patience
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that writes nothing, on one snapshot; an outage is sat out as for `write`.
@@ -89,7 +96,7 @@ class Store:
         is over.
 
         Raises:
-            StorageError: if the storage cannot be reached.
+            StorageError: if the storage cannot be reached, or its file was deleted or replaced.
             LeaseError: if another driver holds the study.
         """
 
@@ -112,9 +119,11 @@ class Store:
                 try:
                     result = attempt()
                 except (DBAPIError, sqlite3.Error) as error:
+                    self._check()
                     away = away or time.monotonic()
                     self._wait(error, first=away)
                 else:
+                    self._check()
                     if away is not None and self._patience is not None:
                         gone = time.monotonic() - away
                         self._patience.told(

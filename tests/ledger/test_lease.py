@@ -7,14 +7,24 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy
+from needs import missing
 
 from ablate.errors import LeaseError
 from ablate.ledger import lease as lease_module
-from ablate.ledger.lease import Lease, is_proven_dead, process_identity
+from ablate.ledger.holder import Holder, is_proven_dead, process_start, this_process
+from ablate.ledger.lease import Lease
+
+
+def change(storage_url: str, what: str, **values: object) -> None:
+    """Change the lease's line, as a driver elsewhere or somebody's hand does."""
+    with sqlalchemy.create_engine(storage_url).begin() as connection:
+        connection.execute(sqlalchemy.text(f"UPDATE ablate_lease SET {what}"), values)
 
 
 @pytest.fixture
@@ -52,12 +62,8 @@ def test_a_driver_elsewhere_keeps_it_for_its_term(
     holder = make_lease()
     holder.acquire()
     holder._unlock()  # a driver on another host holds no lock on this one
-    elsewhere = {**process_identity(), "host": "elsewhere"}
-    with sqlalchemy.create_engine(storage_url).begin() as connection:
-        connection.execute(
-            sqlalchemy.text("UPDATE ablate_lease SET holder = :holder"),
-            {"holder": json.dumps(elsewhere)},
-        )
+    elsewhere = replace(this_process(), host="elsewhere", machine="another", start="1")
+    change(storage_url, "holder = :holder", holder=json.dumps(elsewhere.to_json()))
     with pytest.raises(LeaseError, match=r"on elsewhere .*add --takeover"):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
@@ -93,9 +99,126 @@ def test_a_lease_that_is_kept_outlives_its_term(
 
 
 def test_only_what_is_proven_is_dead() -> None:
-    me = process_identity()
+    me = this_process()
+    assert me.boot
     assert not is_proven_dead(me)
-    assert is_proven_dead({**me, "start": "1"})
-    assert is_proven_dead({**me, "boot": "another"})
-    assert not is_proven_dead({**me, "start": "1", "host": "elsewhere"})
-    assert not is_proven_dead({**me, "start": "1", "namespace": "pid:[1]"})
+    gone = replace(me, start="1")
+    assert is_proven_dead(gone)
+    assert is_proven_dead(replace(gone, host="the same machine, renamed"))
+    for unlike in (
+        {"boot": "another"},
+        {"boot": ""},
+        {"machine": "another"},
+        {"namespace": "pid:[1]"},
+        {"namespace": ""},
+        {"start": ""},
+    ):
+        assert not is_proven_dead(replace(gone, **unlike)), unlike
+
+
+def test_a_zombie_is_dead() -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    holder = replace(this_process(), pid=process.pid, start=process_start(process.pid))
+    assert not is_proven_dead(holder)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_proven_dead(holder)  # while nobody has asked how it ended
+    process.wait()
+    assert is_proven_dead(holder)
+
+
+IN_ITS_OWN = """
+import json, os, sys
+from ablate.ledger.holder import Holder, is_proven_dead, this_process
+holders = [Holder(**data) for data in json.loads(sys.argv[1])]
+if sys.argv[2:]:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(json.dumps([this_process().to_json(), *map(is_proven_dead, holders)]))
+"""
+
+
+def said_in(namespaces: list[str], *holders: Holder, other_user: bool = False) -> list[object]:
+    """What a process in namespaces of its own says: who it is, and who is dead."""
+    if os.geteuid() != 0:
+        missing("the right to make namespaces")
+    written = json.dumps([holder.to_json() for holder in holders])
+    program = [sys.executable, "-c", IN_ITS_OWN, written, *(["other"] if other_user else [])]
+    result = subprocess.run(
+        ["unshare", *namespaces, *program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return list(json.loads(result.stdout))
+
+
+@pytest.mark.parametrize("hidden", ["1", "2"])
+def test_a_driver_whose_process_is_hidden_is_not_proven_dead(hidden: str) -> None:
+    """`/proc` of another user, with hidepid."""
+    mount = f'mount -t proc -o hidepid={hidden} proc /proc && exec "$@"'
+    alive = this_process()
+    ended = subprocess.Popen(["sleep", "60"])
+    gone = replace(alive, pid=ended.pid, start=process_start(ended.pid))
+    ended.kill()
+    ended.wait()
+    namespaces = ["--mount", "sh", "-c", mount, "sh"]
+    assert said_in(namespaces, alive, gone, other_user=True)[1:] == [False, True]
+
+
+def test_proc_of_another_namespace_proves_nothing() -> None:
+    """Process ids in it are of other processes."""
+    me, dead = said_in(["--pid", "--fork"], replace(this_process(), start="1"))
+    assert not dead
+    assert isinstance(me, dict)
+    assert me["start"] == ""
+    assert not is_proven_dead(Holder(**me))
+
+
+UNREADABLE = ("nonsense", "", "{}", "[]", "null", '{"pid": "x"}', '{"pid": -1}', "[" * 9999)
+
+
+@pytest.mark.parametrize("holder", [*UNREADABLE, None])
+def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
+    make_lease: Callable[[], Lease],
+    storage_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    holder: str | None,
+) -> None:
+    first = make_lease()
+    first.acquire()
+    first._unlock()
+    change(storage_url, "holder = :holder", holder=holder)
+    assert make_lease().holder() == "an unknown process"
+    with pytest.raises(LeaseError, match="got a second: an unknown process drives it since 20"):
+        make_lease().acquire()
+    monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
+    make_lease().acquire()
+
+
+@pytest.mark.parametrize(
+    ("renewed", "said"),
+    [
+        ("renewed + 86400", r"last sign 86[34]\d\d s ahead of the storage's clock, so its term of"),
+        ("NULL", r"no last sign, so its term of"),
+    ],
+)
+def test_a_clock_that_was_set_back_begins_the_term_anew(
+    make_lease: Callable[[], Lease],
+    storage_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    renewed: str,
+    said: str,
+) -> None:
+    first = make_lease()
+    first.acquire()
+    first._unlock()
+    change(storage_url, f"renewed = {renewed}, since = 1e300")
+    with pytest.raises(LeaseError, match=rf"since an unknown time \({said} 180 s begins now\)"):
+        make_lease().acquire()
+    with pytest.raises(LeaseError, match=r"\(last sign \d s ago\)"):
+        make_lease().acquire()
+    monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.2)
+    time.sleep(0.3)
+    later = make_lease()
+    later.acquire()
+    assert later.last_sign == pytest.approx(time.time(), abs=60)

@@ -1,0 +1,141 @@
+"""Who holds a lease: one process among all others, and whether it is proven dead.
+
+A process is dead where that is proven, on the very machine that it ran on.  What cannot be read
+(`/proc` with `hidepid`, another user's process, another namespace) proves nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+_LONGEST = 200
+"""Characters of one thing that a lease says."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process, told from every other; empty is what could not be read.
+
+    Attributes:
+        host: its name, for messages: two machines may have the same one.
+        machine: `/etc/machine-id`.
+        boot: drawn at random by the kernel each time it starts.
+        namespace: of process ids, and of time, which a start time is counted in.
+        pid: in that namespace.
+        start: clock ticks from boot to the start of the process.
+    """
+
+    host: str
+    machine: str
+    boot: str
+    namespace: str
+    pid: int
+    start: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_text(cls, written: object) -> Holder | None:
+        """What a lease says; none where it does not say it in a way that can be read."""
+        try:
+            data = json.loads(str(written))
+            pid = int(data["pid"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        if pid < 1:
+            return None
+        said = {
+            field.name: " ".join(str(data.get(field.name, "")).split())[:_LONGEST]
+            for field in fields(cls)
+        }
+        return cls(**{**said, "pid": pid})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Process:
+    """What `/proc` says of a process.
+
+    Attributes:
+        start: clock ticks from boot to its start.
+        is_ended: it is a zombie, with no thread that still runs.
+    """
+
+    start: str
+    is_ended: bool
+
+
+def this_process() -> Holder:
+    """The process that asks."""
+    pid = os.getpid()
+    return Holder(
+        host=socket.gethostname(),
+        machine=_text("/etc/machine-id"),
+        boot=_text("/proc/sys/kernel/random/boot_id"),
+        namespace=f"{_link('/proc/self/ns/pid')} {_link('/proc/self/ns/time')}".strip(),
+        pid=pid,
+        start=process_start(pid),
+    )
+
+
+def process_start(pid: int) -> str:
+    """Clock ticks from boot to the start of a process; empty where they cannot be read."""
+    process = _process(pid)
+    return "" if process is None else process.start
+
+
+def is_proven_dead(holder: Holder) -> bool:
+    """True only where the process ran on this very machine since it was booted, and is gone.
+
+    Containers often have no machine id at all.  The boot id, which is random, has to be there.
+    """
+    here = this_process()
+    if not (here.boot and here.namespace and here.start and holder.start):
+        return False
+    if (here.machine, here.boot, here.namespace) != (holder.machine, holder.boot, holder.namespace):
+        return False
+    if not _exists(holder.pid):
+        return True
+    process = _process(holder.pid)
+    return process is not None and (process.is_ended or process.start != holder.start)
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of that number; asked of the kernel, as `/proc` may hide it."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    except OverflowError:
+        return True  # no number of a process: it proves nothing
+    return True
+
+
+def _process(pid: int) -> _Process | None:
+    """What `/proc` says of a process; none where it says nothing, or is of other processes."""
+    if _link("/proc/self") != str(os.getpid()):
+        return None  # of another namespace: its numbers are not ours
+    said = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if len(said) < 20:  # proc(5): the state is its third field, the start its 22nd
+        return None
+    return _Process(start=said[19], is_ended=said[0] in "ZX" and int(said[17]) <= 1)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""

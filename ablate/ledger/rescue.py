@@ -1,0 +1,172 @@
+"""An SQLite database that is deleted, moved or replaced while its study runs.
+
+SQLite goes on writing into a file that has no name any more, and says nothing: a run would end
+well and leave nothing.  So after each commit the file that is open is compared with what stands at
+its path.  Where they differ, the study is copied out of the connection that is still open.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from ablate.errors import StorageError
+from ablate.ledger.url import sqlite_file, sqlite_url
+
+_SUFFIXES = ("", "-wal", "-shm")
+"""Of the files that SQLite has open: what is committed may stand in the second one alone, and the
+third one holds the locks of all who use the database."""
+
+
+class DatabaseFile:
+    """The file of a database that a driver has open.
+
+    Args:
+        engine: of the database; from here on it opens no other file in its place.
+        file: of the database.
+        name: of the study, for messages.
+    """
+
+    def __init__(self, engine: Engine, file: Path, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._lock = threading.Lock()
+        self._message: str | None = None
+        # Kept for the copy.  It has to read once, as SQLite opens the second and third file then.
+        self._open = engine.raw_connection()
+        self._open.cursor().execute("SELECT count(*) FROM sqlite_master").fetchall()
+        paths = [file.with_name(file.name + suffix) for suffix in _SUFFIXES]
+        found = {path: _stat(path) for path in paths}
+        # Without WAL there is but the first one.
+        self._known = {path: one for path, one in found.items() if one or path == file}
+        self._bytes = 0
+        # A new connection to a path with no file would make an empty one.
+        event.listen(engine, "do_connect", lambda *_: self.check())
+
+    def check(self) -> None:
+        """Compare the file that is open with what stands at its path.
+
+        Raises:
+            StorageError: if it is not the same; where the copy is, and how to go on.
+        """
+        with self._lock:
+            if self._message is None:
+                changed = self._changed()
+                if changed is None:
+                    return
+                self._message = self._rescued(changed)
+        raise StorageError(self._message)
+
+    def _changed(self) -> str | None:
+        for path, known in self._known.items():
+            try:
+                now = _stat(path)
+            except OSError:
+                continue  # it cannot be looked at: that says nothing of the file
+            if now is None:
+                return f"{path} must stay where it is while the study runs, got none there"
+            if known is not None and not os.path.samestat(now, known):
+                return f"{path} must stay what it is while the study runs, got another file there"
+            if path == self._file:  # SQLite lets it grow
+                if now.st_size < self._bytes:
+                    return f"{path} must stay whole while the study runs, got it cut off"
+                self._bytes = now.st_size
+        return None
+
+    def _rescued(self, changed: str) -> str:
+        reasons = []
+        for place in self._places():
+            try:
+                copy = self._copy_into(place)
+            except (OSError, sqlite3.Error) as error:
+                reasons.append(f"{place}: {getattr(error, 'strerror', None) or error}")
+                continue
+            named = shlex.quote(f"{sqlite_url(copy)}#{self._name}")
+            return (
+                f"study {self._name}: {changed}. All of its rows were copied to {copy}. "
+                f"Go on with: ablate resume {named}"
+            )
+        return (
+            f"study {self._name}: {changed}. Its rows are lost: they could not be copied "
+            f"({'; '.join(reasons)}). Launch it again."
+        )
+
+    def _places(self) -> Iterator[Path]:
+        """Where the copy may go: where the database was, a folder above, then the temporary one."""
+        folder = self._file.absolute().parent
+        yield folder
+        yield from list(folder.parents)[:2]
+        yield Path(tempfile.gettempdir())
+
+    def _copy_into(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._file.stem}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            with closing(sqlite3.connect(part)) as copy:
+                source = self._open.dbapi_connection
+                assert source is not None
+                source.backup(copy)
+                if copy.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                    raise sqlite3.DatabaseError("what was read is damaged")
+                # Nobody drives the copy; the last sign stays, as what ran ended then.
+                copy.execute("UPDATE ablate_lease SET token = NULL")
+                copy.commit()
+            known = self._known[self._file]
+            if known is not None:
+                part.chmod(known.st_mode & 0o777)
+            return _put_under_new_name(part, folder, self._file)
+        finally:
+            for suffix in _SUFFIXES:
+                part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+def _put_under_new_name(part: Path, folder: Path, file: Path) -> Path:
+    """Give the copy the first name that nobody has; an earlier copy stays."""
+    for name in rescued_names(file):
+        try:
+            os.close(os.open(folder / name, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        return part.replace(folder / name)
+    raise AssertionError("names do not end")
+
+
+def rescued_names(file: Path) -> Iterator[str]:
+    """Names of copies of a database, in the order in which they are taken."""
+    yield f"{file.stem}.rescued{file.suffix}"
+    number = 2
+    while True:
+        yield f"{file.stem}.rescued-{number}{file.suffix}"
+        number += 1
+
+
+def rescued_copy(url: str) -> Path | None:
+    """The copy that was made beside a database that is not there any more; none without one."""
+    file = sqlite_file(url)
+    if file is None or file.exists():
+        return None
+    copy = file.with_name(next(rescued_names(file)))
+    return copy if copy.is_file() else None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """What is known of a file; none where there is no file.
+
+    Raises:
+        OSError: if it cannot be looked at.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
