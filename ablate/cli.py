@@ -33,6 +33,8 @@ class _Commands(click.Group):
             if context.params.get("debug"):
                 raise
             click.echo(f"ablate: {error}", err=True)
+            for note in getattr(error, "__notes__", ()):  # a trial's traceback
+                click.echo(note, err=True)
             context.exit(error.exit_code)
 
 

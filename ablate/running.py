@@ -27,6 +27,7 @@ from ablate.provenance import provenance
 from ablate.search.drive import Stops, Terminated, drive
 from ablate.search.events import EventLog
 from ablate.search.executor import Executor
+from ablate.search.failing import Failing
 from ablate.search.janitor import Janitor
 from ablate.search.progress import Guarded, Progress, Silent
 from ablate.search.spending import Spending
@@ -203,6 +204,7 @@ def drive_to_end(
         janitor=janitor,
         keep=keeper,
         spending=Spending(record, executor.gpus_per_trial, lease.last_sign),
+        failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
         parallel=executor.parallel,
         grace_seconds=record.study.run.grace_seconds,
     )

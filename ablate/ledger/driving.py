@@ -57,6 +57,11 @@ class Driving:
         """Rows that are there."""
         return len(self._mirror)
 
+    @property
+    def trials(self) -> int:
+        """N, the rows that the finished study has, as far as this driver knows."""
+        return self._trials
+
     def seeds(self) -> Seeds:
         """Of every row of a search: one training seed, so that rows differ by their parameters."""
         study = self.ledger.head.study

@@ -54,6 +54,10 @@ class Asha:
             self._values.setdefault(rung.epoch, {})[number] = self._signed(rung.value)
             self._sequence = max(self._sequence, rung.sequence)
 
+    @property
+    def has_decided(self) -> bool:
+        return bool(self._decided)
+
     def decide(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Rung | None:
         """Put a trial beside the others of its rung; none where the epoch is no rung.
 

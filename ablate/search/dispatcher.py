@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha
 from ablate.search.losses import Losses
+from ablate.search.pruner_metric import PrunerMetric
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
 from ablate.study.params import needs_plain
@@ -67,6 +68,11 @@ class Dispatcher:
         pruner = self._study.search.pruner
         self._asha = (
             Asha(pruner, self._study.objectives, driving.rungs()) if pruner is not None else None
+        )
+        self._metric = (
+            PrunerMetric(pruner, reported=self._asha.has_decided)
+            if pruner is not None and self._asha and self._study.trainable is not None
+            else None
         )
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._again: deque[Row] = deque()
@@ -126,6 +132,15 @@ class Dispatcher:
                 if heard <= out.heard and not report.done:
                     return
                 out.heard = heard
+            if self._metric and report.rung is not None:
+                assert report.entry is not None
+                without = self._metric.missing(report.entry)
+                if without is not None and not self._metric.reported:
+                    self.fail(without)  # no trial ever had it: the study file is wrong
+                    return
+                if without is not None:
+                    failure = Failure("raised", f"ParameterError: {without}")
+                    report = replace(report, rung=None, failure=asdict(failure))
             if self._asha and report.rung is not None and row.number is not None:
                 assert report.entry is not None
                 rung = self._asha.decide(row.number, int(report.entry["epoch"]), report.rung)
@@ -215,6 +230,7 @@ class Dispatcher:
         self._losses.adopt(rows)
         for record in ended:
             self._around.ended(record)
+            self._around.failing.add(record, self._driving.trials)
 
     def _answer(self, question: object) -> None:
         if question is self._question:  # else the end of a row has answered it already
@@ -262,6 +278,9 @@ class Dispatcher:
         self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
             self._around.epoch(row, report.entry, rung)
+            said = self._metric.first_look(report.entry) if self._metric else None
+            if said:
+                self._around.note("pruner", said)
         elif report.checkpoint is not None:
             kept = report.checkpoint
             self._around.log("checkpoint", row, epoch=kept["epoch"], step=kept["step"])
@@ -320,6 +339,9 @@ class Dispatcher:
 
     def _end_row(self, record: RowRecord) -> None:
         self._around.ended(record)
+        stopped = self._around.failing.add(record, self._driving.trials)
+        if stopped is not None:
+            self.fail(stopped)
         self._release(record.number)
 
     def _lose(self, out: _Out, reason: str, place: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ablate.ledger.record import Row, RowRecord, Rung
 from ablate.search.events import EventLog
+from ablate.search.failing import Failing
 from ablate.search.janitor import Janitor
 from ablate.search.progress import Progress
 from ablate.search.spending import Spending
@@ -34,6 +35,7 @@ class Surroundings:
     janitor: Janitor
     keep: Keep
     spending: Spending
+    failing: Failing
     parallel: int
     grace_seconds: float
 

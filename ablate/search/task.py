@@ -90,7 +90,8 @@ class Report:
         entry: the epoch's point of the curve: `epoch`, `epochs` (the budget), `seconds`, and of a
             finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
         checkpoint: what is durable after it; without an entry, amid an epoch.
-        rung: the pruner's metric as it stands, after an epoch that trials are compared at.
+        rung: the pruner's metric as it stands, after an epoch that trials are compared at; empty
+            where a loop did not report it.
         kept: beside the scores: `outcomes`, by split which images were right, in bits; `test`, the
             scores on the test images.  In an ablation alone.
         lost: why the attempt cannot go on here, though the trial did nothing wrong.

@@ -172,13 +172,15 @@ class Worker:
         if pruner is None or row.number is None or not is_rung(pruner, trial.epoch):
             return None
         metrics = trial.interim()
-        if pruner.metric not in metrics:
-            names = ", ".join(metrics) or "none"
-            raise ParameterError(
-                f"search.pruner.metric: must be scored after epoch {trial.epoch}, got {names} "
-                f"without {pruner.metric}. Report it at each rung, or name another metric."
-            )
-        return {pruner.metric: metrics[pruner.metric]}
+        if pruner.metric in metrics:
+            return {pruner.metric: metrics[pruner.metric]}
+        if self.job.study.trainable is not None:
+            return {}  # the dispatcher knows whether any trial ever had it
+        names = ", ".join(metrics) or "none"
+        raise ParameterError(
+            f"search.pruner.metric: must be scored after epoch {trial.epoch}, got {names} "
+            f"without {pruner.metric}. Name another metric."
+        )
 
     def _begun(self, row: Row) -> Trial:
         """The row's trial, at its last checkpoint that can be used, else at the beginning."""

@@ -18,6 +18,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Failure, Row, RowRecord
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.events import EventLog, read_events
+from ablate.search.failing import Failing
 from ablate.search.janitor import Janitor
 from ablate.search.progress import Silent
 from ablate.search.spending import Spending
@@ -78,12 +79,14 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
     def start(
         ledger: Ledger, watcher: Watcher | None = None, *, grace_seconds: float = 30.0
     ) -> Dispatcher:
+        record = ledger.read()
         around = Surroundings(
             progress=watcher or Watcher(),
             events=EventLog(tmp_path),
             janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),
             keep=Keeper(["maximize", "maximize"], "all"),
-            spending=Spending(ledger.read(), 1.0),
+            spending=Spending(record, 1.0),
+            failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
             parallel=1,
             grace_seconds=grace_seconds,
         )

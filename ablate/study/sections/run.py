@@ -34,7 +34,7 @@ class RunSettings(Settings):
         0, description="Retries of a trial that raised (none for a loss that is not finite)."
     )
     max_failed_fraction: Share = Field(
-        0.5, description="More failed rows than this and the command ends with 1."
+        0.5, description="As soon as more rows have failed, the study stops and ends with 1."
     )
     checkpoints: str | None = Field(
         None,
