@@ -140,6 +140,7 @@ def running_on(
                 checkpoints=checkpoints,
                 test=test,
                 baseline_threads=baseline_threads or executor.free_cores,
+                free_cores=executor.free_cores,
             )
             with stops.heard():  # Ray has put its own handlers in between
                 yield Running(executor, job, place.folder, stops)
@@ -176,7 +177,11 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
     own = running.job.study.trainable
     if own is not None:
         on_step(PreparationStep(f"importing {own}"))
-    return running.executor.prepare(running.job, on_step)
+    prepared = running.executor.prepare(running.job, on_step)
+    for text in prepared.notes:
+        run.progress.note(text)
+        EventLog(running.folder).driver("note", text=text)
+    return prepared
 
 
 def drive_to_end(

@@ -22,8 +22,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ablate.finetune.baseline_record import RECORD, WEIGHTS, are_whole, read_record, sha256_of
 from ablate.finetune.cache import locked, publish_file, publish_folder
 from ablate.finetune.checkpoint import export_weights
+from ablate.finetune.damage import DamagedError, say_made_again
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.environment import Environment
 from ablate.finetune.external_checkpoint import find_checkpoint, load_external
@@ -46,9 +48,6 @@ from ablate.study.settings import (
 
 _VERSION = 1
 """Counts the ways in which baselines were trained; part of the key."""
-
-_WEIGHTS = "weights.safetensors"
-_RECORD = "baseline.json"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def obtain_baseline(
     """The baseline of these data, model and settings: from the cache, or made now.
 
     Made is: trained, or read from `baseline.checkpoint`. Of several processes that ask at once,
-    one makes it and the others wait. A cached file that is not what was written is made again.
+    one makes it and the others wait. One that is not what was written is made again, and that is
+    said.
 
     Args:
         cache: folder that holds `baselines/`.
@@ -135,6 +135,8 @@ def obtain_baseline(
         found = _find(entry, key)
         if found is not None:
             return found
+        if entry.is_dir():
+            say_made_again("the baseline was")
         reports: list[EpochReport] = []
         if checkpoint is None:
             model, reports = train_baseline(
@@ -151,14 +153,14 @@ def obtain_baseline(
             model = _build(dataset, model_settings, seed=0, base=base)
             load_external(model, model_settings, checkpoint, base)
         with publish_folder(entry) as temporary:
-            export_weights(model, temporary / _WEIGHTS)
-            sha256 = _digest(temporary / _WEIGHTS)
+            export_weights(model, temporary / WEIGHTS)
+            sha256 = sha256_of(temporary / WEIGHTS)
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
-            (temporary / _RECORD).write_text(json.dumps(record, indent=1))
+            (temporary / RECORD).write_text(json.dumps(record, indent=1))
         with suppress(OSError):
             state_file(entry).unlink(missing_ok=True)
-        return Baseline(entry / _WEIGHTS, sha256, key, _seconds(curve))
+        return Baseline(entry / WEIGHTS, sha256, key, math.fsum(one.seconds for one in reports))
 
 
 def kept_baseline(cache: Path, sha256: str) -> Path | None:
@@ -293,7 +295,11 @@ def load_baseline(
     Args:
         baseline: of this data set and model.
         base: folder of the study file, where a network of the user's own may stand.
+
+    Raises:
+        DamagedError: if the weights are no longer there, or no longer what they were.
     """
+    _check_whole(baseline)
     statistics = dataset.mean, dataset.std
     model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
     weights: dict[str, torch.Tensor] = load_file(baseline.path)
@@ -320,22 +326,23 @@ def _is_users(model_settings: ModelSettings) -> bool:
     return is_external(name) and name.partition(":")[0] not in SOURCES
 
 
+def _check_whole(baseline: Baseline) -> None:
+    try:
+        if are_whole(baseline.path, baseline.sha256):
+            return
+        got = "other bytes"
+    except OSError as error:
+        got = error.strerror or str(error)
+    raise DamagedError(
+        f"{baseline.path}: must hold the baseline's weights as they were written, got {got}. "
+        "Resume: it is made again."
+    )
+
+
 def _find(entry: Path, key: str) -> Baseline | None:
     """What the cache holds, where its weights are those that were written."""
-    try:
-        record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
-        sha256 = _digest(entry / _WEIGHTS)
-    except (OSError, ValueError):
-        return None
-    if sha256 != record["sha256"]:
+    record = read_record(entry)
+    if record is None:
         return None
     mark_used(entry)
-    return Baseline(entry / _WEIGHTS, sha256, key, _seconds(record["curve"]))
-
-
-def _seconds(curve: list[dict[str, Any]]) -> float:
-    return math.fsum(epoch["seconds"] for epoch in curve)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return Baseline(entry / WEIGHTS, record.sha256, key, record.train_seconds)

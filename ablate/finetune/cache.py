@@ -10,11 +10,12 @@ import errno
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ablate.errors import InfrastructureError, UsageError
 
@@ -39,20 +40,31 @@ def cache_folder() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "ablate"
 
 
+class GivenUpError(Exception):
+    """Another thread has said that what was begun is not wanted any more."""
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, stop: threading.Event | None = None) -> Iterator[None]:
     """Hold the lock of a cache entry; other processes and threads wait at the entrance.
 
     The lock ends with the process that holds it, so a crash leaves none behind.
 
+    Args:
+        stop: ends the waiting once it is set; None: it is waited for as long as it takes.
+
     Raises:
+        GivenUpError: if `stop` is set.
         UsageError: if its folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock")
-        lock.acquire()
+        try:
+            lock.acquire(cancel_check=None if stop is None else stop.is_set)
+        except Timeout as error:
+            raise GivenUpError from error
     try:
         yield
     finally:

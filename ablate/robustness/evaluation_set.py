@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.lib.format import write_array_header_1_0
 
 from ablate import distortion
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
-from ablate.finetune.cache import locked, publish_folder
+from ablate.errors import InfrastructureError
+from ablate.finetune.cache import GivenUpError, locked, publish_folder
+from ablate.finetune.damage import say_made_again
 from ablate.finetune.data.dataset import Split
-from ablate.finetune.inventory import (
-    ABOUT,
-    bound_evaluation_sets,
-    evaluation_bound,
-    mark_used,
-)
+from ablate.finetune.inventory import bound_evaluation_sets, evaluation_bound
 from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import scale_of
+from ablate.robustness.kept_copy import DamagedCopyError, KeptCopy
+from ablate.robustness.outcomes import Cell
 from ablate.robustness.suites import Suite, approximations
 from ablate.study.seeds import derive_seed
 
-_VERSION = 2
+_VERSION = 3
 """Counts the ways in which sets were put together; the code of the pixels has its own."""
 
 _LARGEST_BLOCK = 512
 _BLOCK_PIXELS = 2**19
-_READ = 2048
 
-_FILE = "images.npy"
+_MOST_READINGS = 4
+"""Of a copy that is damaged again and again, before its disk is given up."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,74 @@ class EvaluationSet:
         if self.cache is None:
             yield from self._make(kind, severity)
             return
-        images = self._stored(self.cache, kind, severity)
-        for start in range(0, len(images), _READ):
-            yield images[start : start + _READ]
+        copy = self._copy(self.cache, kind, severity)
+        if not copy.is_there:
+            self._keep(copy, kind, severity)
+        done = 0
+        for _ in range(_MOST_READINGS):
+            try:
+                for images in copy.read(done):
+                    done += 1
+                    yield images
+                return
+            except DamagedCopyError:
+                # What was read until here was whole: it goes on behind it, with the same bytes.
+                self._keep(copy, kind, severity)
+        raise InfrastructureError(
+            f"{copy.entry}: must hold what was written, got other bytes {_MOST_READINGS} times in "
+            "a row, each time just after it was made. Look at the disk and the memory, set "
+            "ABLATE_CACHE to another disk, and resume."
+        )
 
-    def _make(self, kind: str, severity: int) -> Iterator[ByteImages]:
+    def make_all(self, workers: int, say: Callable[[int, int], None] | None = None) -> None:
+        """Make the copies that the cache has not, or has damaged, several at once.
+
+        Each is made by one thread, and has the bytes that it has when it is made alone. Nothing
+        is made of a set that is not kept.
+
+        Args:
+            workers: threads, at least 1; each takes the memory of a block.
+            say: is told how many are made, and of how many, where there is something to make.
+
+        Raises:
+            UsageError: if the cache cannot be written.
+            InfrastructureError: if its disk is full or broken.
+        """
+        if self.cache is None:
+            return
+        cells = [(kind, severity) for kind in self.suite.types for severity in self.severities]
+        copies = {cell: self._copy(self.cache, *cell) for cell in cells}
+        total = sum(not copy.is_there for copy in copies.values())
+        made = 0
+        before = torch.get_num_threads()
+        stop = threading.Event()
+
+        def make(cell: Cell) -> bool:
+            return copies[cell].state() != "whole" and self._keep(copies[cell], *cell, stop=stop)
+
+        # Threads, since torch leaves the interpreter's lock; no process can be left behind.
+        pool = ThreadPoolExecutor(
+            max_workers=min(workers, len(cells)), initializer=torch.set_num_threads, initargs=(1,)
+        )
+        try:
+            for done in as_completed([pool.submit(make, cell) for cell in cells]):
+                made += done.result()
+                total = max(total, made)
+                if say is not None and done.result():
+                    say(made, total)
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)  # what later threads begin with is one for all
+
+    def _make(
+        self, kind: str, severity: int, stop: threading.Event | None = None
+    ) -> Iterator[ByteImages]:
         images = self.split.images
         size = block_size(*images.shape[2:])
         for start in range(0, len(images), size):
+            if stop is not None and stop.is_set():
+                raise GivenUpError
             yield corrupt_block(
                 images[start : start + size],
                 self.suite,
@@ -117,31 +176,31 @@ class EvaluationSet:
                 frost=self.frost,
             )
 
-    def _stored(self, cache: Path, kind: str, severity: int) -> ByteImages:
-        entry = cache / "evaluation" / _digest(self._made_from(kind, severity))
+    def _copy(self, cache: Path, kind: str, severity: int) -> KeptCopy:
+        made_from = self._made_from(kind, severity)
         shape = tuple(self.split.images.shape)
-        images = _open(entry, shape)
-        if images is None:
-            evaluation_bound()  # a wrong one is said before anything is made
-            with locked(entry):
-                images = _open(entry, shape)
-                if images is None:
-                    with publish_folder(entry) as temporary:
-                        self._write(temporary, kind, severity)
-                    images = torch.from_numpy(np.load(entry / _FILE, mmap_mode="c"))
-                    bound_evaluation_sets(cache, keep=entry)
-        return images
+        entry = cache / "evaluation" / _digest(made_from)
+        return KeptCopy(entry, shape, made_from["block"], made_from)
 
-    def _write(self, folder: Path, kind: str, severity: int) -> None:
-        shape = tuple(self.split.images.shape)
-        # Not through a map: on a full disk that would be a bus error, without a word.
-        with (folder / _FILE).open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            write_array_header_1_0(file, header)
-            for block in self._make(kind, severity):
-                file.write(block.contiguous().numpy().tobytes())
-        about = {"set": self.identity, **self._made_from(kind, severity)}
-        (folder / ABOUT).write_text(json.dumps(about))
+    def _keep(
+        self, copy: KeptCopy, kind: str, severity: int, *, stop: threading.Event | None = None
+    ) -> bool:
+        """Make a copy that is not there or not whole; whether it was not done by another process.
+
+        Args:
+            stop: is set by another thread, to give up.
+        """
+        evaluation_bound()  # a wrong one is said before anything is made
+        with locked(copy.entry, stop):
+            state = copy.state()
+            if state == "whole":
+                return False
+            if state == "damaged":
+                say_made_again(f"images of {kind}, severity {severity} were")
+            with publish_folder(copy.entry) as temporary:
+                copy.write(temporary, self._make(kind, severity, stop), self.identity)
+            bound_evaluation_sets(copy.entry.parents[1], keep=copy.entry)
+        return True
 
     def _made_from(self, kind: str, severity: int) -> dict[str, Any]:
         """Everything that decides the bytes of a copy."""
@@ -204,18 +263,6 @@ def corrupt_block(
     distort = distortion.load(kind)
     distorted = distort(images.float() / 255, strength, make_generator(place, "cpu"))
     return (distorted * 255).round().to(torch.uint8)
-
-
-def _open(entry: Path, shape: tuple[int, ...]) -> ByteImages | None:
-    try:
-        # Copy on write: torch wants an array that can be written, and nothing writes it.
-        images = np.load(entry / _FILE, mmap_mode="c")
-    except (OSError, ValueError, EOFError):
-        return None
-    if images.shape != shape or images.dtype != np.uint8:
-        return None
-    mark_used(entry)
-    return torch.from_numpy(images)
 
 
 def _digest(made_from: object) -> str:

@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ablate.errors import FingerprintError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.damage import DamagedError
 from ablate.finetune.data.dataset import Dataset, Split, TrainingImages
 from ablate.finetune.data.load import load_dataset
 from ablate.finetune.data.split import draw_stratified, take_fraction
@@ -224,7 +226,26 @@ class Workbench:
         return replace(made, cache=None) if too_large else made
 
     def build_baseline(self) -> nn.Module:
-        """A new network with the baseline's weights, on the CPU."""
+        """A new network with the baseline's weights, on the CPU.
+
+        Weights that were damaged or removed since they were read are made again.
+
+        Raises:
+            FingerprintError: if they come out with other bits.
+        """
+        try:
+            return self._load_baseline()
+        except DamagedError:
+            before = self.__dict__.pop("baseline").sha256
+        if self.baseline.sha256 != before:
+            raise FingerprintError(
+                f"{self.baseline.path}: the baseline must have the weights that the study began "
+                "with, got others: they were damaged, and came out with other bits when they were "
+                "made again. Put the file back from a copy, or launch under another name."
+            )
+        return self._load_baseline()
+
+    def _load_baseline(self) -> nn.Module:
         return load_baseline(self.baseline, self.dataset, self.study.model, base=self.base)
 
     def finetuning_images(self, study: Study, loss: RobustLoss) -> TrainingImages:
@@ -238,11 +259,31 @@ class Workbench:
         settings = study.dataset
         return take_fraction(images, settings.train_fraction, settings.validation.seed)
 
-    def prepare(self, on_step: OnStep = ignore_step) -> Prepared:
+    def make_copies(self, cores: int, *, test: Mapping[str, Any] | None = None) -> None:
+        """Make the corrupted images that are scored, or find them in the cache, whole.
+
+        Args:
+            cores: that nothing else takes.
+            test: suite and severities of the test images; None: the validation images are meant.
+
+        Raises:
+            UsageError: if the cache cannot be written.
+        """
+        made = self.evaluation_set if test is None else self._test_set(**test)
+        images = "validation" if test is None else "test"
+
+        def say(done: int, total: int) -> None:
+            what = f"corrupting the {images} images"
+            self._on_step(PreparationStep(what, done, total, "copies"))
+
+        made.make_all(cores, say)
+
+    def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
         """Make, or find in the cache, everything that the trials share.
 
         Args:
             on_step: is told what is being made.
+            cores: as `Worker.prepare` has it.
 
         Raises:
             DataError: if the data set is missing or inconsistent.
@@ -257,6 +298,8 @@ class Workbench:
         model = self.build_baseline()
         self._check_layers(model)
         self._check_batch(model)
+        if cores is not None:
+            self.make_copies(cores)
         on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
         scored = self.score(model, train_seconds=self.baseline.train_seconds)
         return Prepared(
@@ -335,14 +378,15 @@ class Workbench:
         Args:
             suite, severities: that they are scored under.
         """
-        made = self._test_set(find_suite(suite), tuple(severities))
+        made = self._test_set(suite, severities)
         about = {"split": "test", "seen_types": seen_types, **finetuning}
         return self._score(model, self.test_split, made, about)
 
-    def _test_set(self, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
-        key = (suite.name, suite.types, severities)
+    def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
+        found = find_suite(suite)
+        key = (found.name, found.types, tuple(severities))
         if key not in self._test_sets:
-            self._test_sets[key] = self._make_set(self.test_split, suite, severities)
+            self._test_sets[key] = self._make_set(self.test_split, found, tuple(severities))
         return self._test_sets[key]
 
     def _score(

@@ -271,7 +271,7 @@ class Dispatcher:
         if self._out.get(row.number) is not out:
             return
         if report.place and report.place.get("note"):
-            self._around.log("note", row, text=report.place["note"])
+            self._around.row_note(row, report.place["note"])
         if report.lost is not None:
             self._lose(out, report.lost, report.place)
             return

@@ -59,7 +59,7 @@ class InlineExecutor:
         self.free_cores = usable_cores()
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
-        return Worker(job).prepare(on_step)
+        return Worker(job).prepare(on_step, cores=job.free_cores)
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         exits = ExitGuard()

@@ -79,7 +79,8 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
         self._refused = ""
         if self._agreed is not None:
             try:
-                self._apart = join(self._job, self._agreed)
+                self._apart, told = join(self._job, self._agreed)
+                self._worker.note(told)
             except AblateError as error:
                 self._refused = str(error)
 

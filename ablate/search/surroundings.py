@@ -49,6 +49,12 @@ class Surroundings:
         self.events.driver(event, text=text)
         self.progress.note(text)
 
+    def row_note(self, row: Row, text: str) -> None:
+        """Something on an attempt of a row, for its log and for whoever watches."""
+        self.log("note", row, text=text)
+        who = "plain finetune" if row.number is None else f"trial {row.number}"
+        self.progress.note(f"{who}: {text}")
+
     def epoch(self, row: Row, entry: Mapping[str, Any], rung: Rung | None) -> None:
         """An epoch of a row has ended, and a pruner may have decided on it."""
         self.log("epoch", row, epoch=entry["epoch"], seconds=entry.get("seconds"))

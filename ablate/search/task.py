@@ -27,6 +27,7 @@ class Job:
         test: suite and severities that a confirmation scores the test images under; none: they
             stay shut.
         baseline_threads: of torch while the baseline is trained; none: those of a trial.
+        free_cores: of the node that prepares, which does nothing else meanwhile; none: a trial's.
     """
 
     study: Study
@@ -36,6 +37,7 @@ class Job:
     checkpoints: str
     test: Mapping[str, Any] | None = None
     baseline_threads: int | None = None
+    free_cores: int | None = None
 
     def to_text(self) -> str:
         return json.dumps({**vars(self), "study": self.study.model_dump(mode="json")})
@@ -58,6 +60,7 @@ class Prepared:
         environment: what the bits of a score depend on: `Environment.to_json()`; for a trainable
             `python`, its version, and `code`, the sha256 of the trainable's source.
         kept: beside the baseline's scores, as a row's (`Report.kept`).
+        notes: what the user should read, such as what was damaged and made again.
     """
 
     data_digest: str
@@ -65,6 +68,7 @@ class Prepared:
     baseline_scores: Scores | None
     environment: Mapping[str, Any]
     kept: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def row_to_text(row: Row) -> str:
@@ -97,8 +101,8 @@ class Report:
         lost: why the attempt cannot go on here, though the trial did nothing wrong.
         place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch`,
             `first_step` and `first_seconds` (of the checkpoint that it went on from, 0: from the
-            beginning), `peak_memory_bytes`, `peak_gpu_bytes`, and `note` (such as why a checkpoint
-            could not be used), which one report of an attempt has.
+            beginning), `peak_memory_bytes`, `peak_gpu_bytes`, and `note` (why a checkpoint could
+            not be used, what was damaged and made again), where there is something to say.
     """
 
     entry: Mapping[str, Any] | None = None

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from ablate.errors import (
     ParameterError,
     UsageError,
 )
+from ablate.finetune.damage import heard_damage
 from ablate.finetune.durable import CheckpointError, SavedState
 from ablate.finetune.save_interval import SaveInterval
 from ablate.ledger.record import Checkpoint, Failure, Row
@@ -66,17 +67,25 @@ class Worker:
         self._started = 0.0
         self._begun_at = _BEGINNING
         self._interval = SaveInterval(job.study.run.checkpoint_seconds)
-        self._note = ""
+        self._notes: list[str] = []
+        self._told: list[str] = []
         self._stuck = ""
 
-    def prepare(self, on_step: OnStep = ignore_step) -> Prepared:
+    def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
         """Make data, baseline and evaluation set, or find them in the cache.
 
         Of a study with a trainable, import that alone.
 
         Args:
             on_step: is told what is being made.
+            cores: that nothing else takes, for corrupted images; None: the first scoring makes
+                them, with a trial's threads.
         """
+        with heard_damage() as damage:
+            prepared = self._prepare(on_step, cores)
+        return replace(prepared, notes=tuple(damage))
+
+    def _prepare(self, on_step: OnStep, cores: int | None) -> Prepared:
         study, base = self.job.study, Path(self.job.base)
         if study.trainable is not None:
             code = trainable_digest(study.trainable, base)
@@ -84,9 +93,11 @@ class Worker:
         from ablate.robustness.bits import Scored
 
         bench = self._workbench(fresh=True)
-        prepared = bench.prepare(on_step)
+        prepared = bench.prepare(on_step, cores=cores)
         scored, test = Scored(prepared.baseline_scores, prepared.baseline_bits), self.job.test
         if test is not None:
+            if cores is not None:
+                bench.make_copies(cores, test=test)
             on_step(PreparationStep("corrupting the test images and scoring the baseline"))
         tested = None if test is None else bench.score_test(bench.build_baseline(), **test)
         return Prepared(
@@ -97,12 +108,16 @@ class Worker:
             None if study.ablation is None else kept_scores(scored, tested),
         )
 
+    def note(self, texts: Sequence[str]) -> None:
+        """Say this with the next report."""
+        self._told.extend(texts)
+
     def begin(self, row: Row) -> None:
         """Take up a row, giving up the one before; what can fail comes with the first step."""
         self._give_up()
         self._row = row
         self._started = time.time()
-        self._begun_at, self._note = _BEGINNING, ""
+        self._begun_at, self._notes = _BEGINNING, []
         if self._exits is not None:
             self._exits.forget()
         self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
@@ -111,7 +126,7 @@ class Worker:
     def step(self) -> Report:
         """Run one epoch of the row, or to a checkpoint amid it; score it after the last."""
         assert self._row is not None
-        with self._output:
+        with self._output, heard_damage() as damage:
             report = self._guarded_step(self._row)
             if self._exits is not None and self._exits.call is not None:
                 report = _failed(self._exits.call)  # in a thread of the trial's, perhaps
@@ -119,8 +134,9 @@ class Worker:
                 self._give_up()
         place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
         place |= {**self._begun_at, "started": self._started}
-        if self._note:
-            place["note"], self._note = self._note, ""
+        if notes := [*self._told, *self._notes, *damage]:
+            place["note"] = "; ".join(notes)
+            self._told, self._notes = [], []
         return replace(report, place=place)
 
     def close(self) -> None:
@@ -204,7 +220,9 @@ class Worker:
             }
         if reasons:
             start = "the beginning" if kept is None else str(_saved(kept))
-            self._note = f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
+            self._notes.append(
+                f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
+            )
         return trial
 
     def _made(self, row: Row) -> Trial:

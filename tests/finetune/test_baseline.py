@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from ablate.errors import DataError, ParameterError, UsageError
-from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.baseline import (
+    Baseline,
+    kept_baseline,
+    load_baseline,
+    obtain_baseline,
+)
+from ablate.finetune.damage import DamagedError, heard_damage
 from ablate.finetune.data.dataset import Dataset
 from ablate.finetune.data.load import load_dataset
 from ablate.finetune.environment import resolve_environment
@@ -130,21 +136,60 @@ def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     assert kept_states(whole) == []
 
 
-@pytest.mark.parametrize("damage", ["weights", "record", "missing"])
-def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+RECORDS = {
+    "cut short": b"{",
+    "a list": b"[]",
+    "a number": b"1",
+    "empty": b"{}",
+    "no digest": b'{"sha256": null, "curve": []}',
+    "no curve": b'{"sha256": "0", "curve": 5}',
+    "zero bytes": bytes(500),
+    "nested": b"[" * 99_999,
+}
+DAMAGED = "cache: the baseline was damaged; made again"
+
+
+@pytest.mark.parametrize("damage", ["weights", "zeros", "missing", *RECORDS])
+def test_a_damaged_entry_is_made_again(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the training gives the same bits is looked at in two of the cases, to save the time."""
     first = obtain(tmp_path)
+    if damage not in ("weights", "a list"):
+        model = load_baseline(first, load(), MODEL)
+        monkeypatch.setattr("ablate.finetune.baseline.train_baseline", lambda *_, **__: (model, []))
     if damage == "weights":
         content = bytearray(first.path.read_bytes())
         content[-1] ^= 1
         first.path.write_bytes(content)
-    elif damage == "record":
-        (first.path.parent / "baseline.json").write_text("{")
-    else:
+    elif damage == "zeros":
+        first.path.write_bytes(bytes(first.path.stat().st_size))
+    elif damage == "missing":
         first.path.unlink()
-    again = obtain(tmp_path)
+    else:
+        (first.path.parent / "baseline.json").write_bytes(RECORDS[damage])
+    assert kept_baseline(tmp_path, first.sha256) is None
+    with heard_damage() as said:
+        again = obtain(tmp_path)
+    assert said == [DAMAGED]
     assert again.train_seconds != first.train_seconds
     assert (again.path, again.sha256, again.key) == (first.path, first.sha256, first.key)
-    assert obtain(tmp_path) == again
+    with heard_damage() as said:
+        assert obtain(tmp_path) == again
+    assert said == []
+
+
+def test_weights_that_change_after_they_were_found_are_not_loaded(tmp_path: Path) -> None:
+    baseline, data = obtain(tmp_path), load()
+    load_baseline(baseline, data, MODEL)
+    content = bytearray(baseline.path.read_bytes())
+    content[-1] ^= 1
+    baseline.path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"must hold the baseline's weights as they were writ"):
+        load_baseline(baseline, data, MODEL)
+    baseline.path.unlink()
+    with pytest.raises(DamagedError, match=r"got No such file or directory\. Resume: it is made"):
+        load_baseline(baseline, data, MODEL)
 
 
 def test_what_changes_it_makes_another(tmp_path: Path) -> None:

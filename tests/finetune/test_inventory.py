@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 
 from ablate.errors import UsageError
 from ablate.finetune.cache import locked, publish_folder
+from ablate.finetune.damage import heard_damage
+from ablate.finetune.data.dataset import digest_images
 from ablate.finetune.data.stored import Pixels, stored_split
 from ablate.finetune.inventory import (
     KINDS,
@@ -346,5 +349,64 @@ def test_data_that_were_let_go_are_made_again(tmp_path: Path) -> None:
     again = stored_split(tmp_path, "ours", _pixels, what="ours")
     assert again.digest == first.digest
     assert first.images.float().mean() == 7
-    (entry.path / "images.npy").unlink()  # half of it was removed by hand
-    assert stored_split(tmp_path, "ours", _pixels, what="ours").digest == first.digest
+
+
+def _change(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a pixel": lambda entry: _change(entry / "images.npy", -1),
+    "a label": lambda entry: _change(entry / "labels.npy", -8),
+    "the head": lambda entry: _change(entry / "images.npy", 25),
+    "no Python": lambda entry: (entry / "images.npy").write_bytes(
+        (entry / "images.npy").read_bytes()[:10] + b'("(("' + bytes(200)
+    ),
+    "cut short": lambda entry: os.truncate(entry / "images.npy", 150),
+    "no labels": lambda entry: os.truncate(entry / "labels.npy", 0),
+    "zeros": lambda entry: (entry / "images.npy").write_bytes(bytes(300)),
+    "an archive": lambda entry: (entry / "images.npy").write_bytes(b"PK\3\4" + bytes(300)),
+    "the digest": lambda entry: (entry / "digest").write_bytes(b"\xff" * 64),
+    "another kind": lambda entry: np.save(
+        entry / "images.npy", np.load(entry / "images.npy").view(np.int8)
+    ),
+    "removed": lambda entry: (entry / "images.npy").unlink(),  # by hand
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_data_that_are_damaged_are_made_again_and_that_is_said(tmp_path: Path, damage: str) -> None:
+    first = stored_split(tmp_path, "ours", _pixels, what="ours, test")
+    (entry,) = list_entries(tmp_path, "data")
+    DAMAGE[damage](entry.path)
+    with heard_damage() as said:
+        again = stored_split(tmp_path, "ours", _pixels, what="ours, test")
+        assert said == ["cache: images of ours, test were damaged; made again"]
+        assert again.digest == first.digest
+        assert again.images.dtype == first.images.dtype
+        assert (again.images == 7).all()
+        assert again.labels.tolist() == [0, 1]
+        stored_split(tmp_path, "ours", _pixels, what="ours, test")
+    assert len(said) == 1
+
+
+def test_data_are_compared_with_their_digest_once_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_split(tmp_path, "ours", _pixels, what="ours")
+    looks: list[int] = []
+
+    def digest(images: np.ndarray, labels: np.ndarray) -> str:
+        looks.append(1)
+        return digest_images(images, labels)
+
+    monkeypatch.setattr("ablate.finetune.data.stored.digest_images", digest)
+    (entry,) = list_entries(tmp_path, "data")
+    stored_split(tmp_path, "ours", _pixels, what="ours")
+    assert len(looks) == 0
+    os.utime(entry.path / "images.npy")  # somebody may have written to it
+    for _ in range(2):
+        stored_split(tmp_path, "ours", _pixels, what="ours")
+        assert len(looks) == 1

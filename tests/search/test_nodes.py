@@ -6,6 +6,8 @@ have packages of other versions in front of the right ones.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -29,6 +31,7 @@ from ablate.errors import (
     MissingDependencyError,
     UsageError,
 )
+from ablate.finetune.damage import heard_damage
 from ablate.search.cluster import nodes, paths
 from ablate.search.cluster.baseline import read_baseline, receive_baseline
 from ablate.search.cluster.nodes import agree, join, keep_weights
@@ -268,22 +271,39 @@ def test_a_node_that_comes_later_is_handed_the_baseline(
 ) -> None:
     job = make_job(cache=places["apart"] / "cache")
     agreed = agree(job, [own()], 1, 0)
-    assert on(apart_node, join, job, agreed) is True  # it is apart from the run's folder
+    assert on(apart_node, join, job, agreed) == (True, ())  # it is apart from the run's folder
     # Once more: what is there already stays.
-    assert on(apart_node, join, job, agreed) is True
+    assert on(apart_node, join, job, agreed) == (True, ())
+
+
+def _write_baseline(entry: Path, weights: bytes) -> None:
+    entry.mkdir(parents=True, exist_ok=True)
+    (entry / "weights.safetensors").write_bytes(weights)
+    record = {"sha256": hashlib.sha256(weights).hexdigest(), "curve": []}
+    (entry / "baseline.json").write_text(json.dumps(record))
 
 
 def test_a_baseline_of_other_bits_is_not_overwritten(tmp_path: Path) -> None:
     entry = tmp_path / "there" / "baselines" / "key"
-    entry.mkdir(parents=True)
-    (entry / "weights.safetensors").write_bytes(b"one")
+    _write_baseline(entry, b"one")
     handed = read_baseline(entry)
-    (entry / "weights.safetensors").write_bytes(b"another")
+    _write_baseline(entry, b"another")
     with pytest.raises(FingerprintError, match=r"key: the baseline must be the one that the first"):
         receive_baseline(tmp_path / "there", handed)
     assert (entry / "weights.safetensors").read_bytes() == b"another"
     receive_baseline(tmp_path / "here", handed)
     assert read_baseline(tmp_path / "here" / "baselines" / "key") == handed
+
+
+def test_a_damaged_baseline_is_replaced_by_the_one_that_is_handed_on(tmp_path: Path) -> None:
+    entry = tmp_path / "baselines" / "key"
+    _write_baseline(entry, b"one")
+    handed = read_baseline(entry)
+    (entry / "weights.safetensors").write_bytes(b"0ne")
+    with heard_damage() as said:
+        receive_baseline(tmp_path, handed)
+    assert said == ["cache: the baseline was damaged; made again"]
+    assert read_baseline(entry) == handed
 
 
 def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., Job]) -> None:

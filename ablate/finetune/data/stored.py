@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
+from ablate.errors import InfrastructureError
 from ablate.finetune.cache import locked, publish_folder
+from ablate.finetune.damage import is_whole, say_made_again
 from ablate.finetune.data.dataset import Split, digest_images
 from ablate.finetune.data.decode import Decoder
 from ablate.finetune.data.listing import Listing
@@ -40,7 +42,9 @@ class Pixels(NamedTuple):
 
 
 def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, what: str) -> Split:
-    """The images that `read` gives, from the cache where they are there.
+    """The images that `read` gives, from the cache where they are there and whole.
+
+    Their digest is compared with their bytes once a process.
 
     Args:
         cache: folder that holds `data/`.
@@ -58,11 +62,17 @@ def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, 
         with locked(entry):
             split = _open(entry)
             if split is None:
+                if entry.is_dir():
+                    say_made_again(f"images of {what} were")
                 with publish_folder(entry) as temporary:
                     _write(read(), temporary)
                     (temporary / ABOUT).write_text(json.dumps({"what": what}))
                 split = _open(entry)
-    assert split is not None  # nobody removes an entry whose lock is held
+    if split is None:  # nobody removes an entry whose lock is held
+        raise InfrastructureError(
+            f"{entry}: must hold what was written, got other bytes just after it was made. Look at "
+            "the disk and the memory, set ABLATE_CACHE to another disk, and resume."
+        )
     return split
 
 
@@ -83,12 +93,18 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
 
 
 def _open(entry: Path) -> Split | None:
+    """What is there, or None where it is missing or damaged."""
+    files = entry / "images.npy", entry / "labels.npy", entry / "digest"
     try:
         # Copy on write: torch wants an array that can be written, and nothing writes it.
-        images = np.load(entry / "images.npy", mmap_mode="c")
-        labels = np.load(entry / "labels.npy")
-        digest = (entry / "digest").read_text()
-    except FileNotFoundError:  # not there yet, or let go just now
+        images = np.load(files[0], mmap_mode="c")
+        labels = np.load(files[1])
+        digest = files[2].read_text()
+        if (images.dtype, labels.dtype, images.ndim) != (np.uint8, np.int64, 4):
+            return None
+        if not is_whole(files, digest, lambda: digest_images(images, labels)):
+            return None
+    except Exception:  # damage can make numpy fail anywhere: an EOFError, a TokenError
         return None
     mark_used(entry)
     return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.errors import FingerprintError
+from ablate.finetune.baseline_record import WEIGHTS, read_record
 from ablate.finetune.cache import locked, publish_folder
+from ablate.finetune.damage import say_made_again
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def read_baseline(entry: Path) -> BaselineFiles:
 
 
 def receive_baseline(cache: Path, baseline: BaselineFiles) -> None:
-    """Put a baseline into this node's cache; one that is there already stays.
+    """Put a baseline into this node's cache; one that is there already, and whole, stays.
 
     Args:
         cache: folder that holds `baselines/`.
@@ -38,22 +40,16 @@ def receive_baseline(cache: Path, baseline: BaselineFiles) -> None:
     """
     entry = cache / "baselines" / baseline.name
     with locked(entry):
-        if entry.is_dir():
-            if _digests(read_baseline(entry)) != _digests(baseline):
+        there = read_record(entry)
+        if there is not None:
+            if there.sha256 != hashlib.sha256(baseline.files[WEIGHTS]).hexdigest():
                 raise FingerprintError(
                     f"{entry}: the baseline must be the one that the first node made, got one of "
                     "the same settings with other bits. Remove the folder where no study uses it."
                 )
             return
+        if entry.is_dir():
+            say_made_again("the baseline was")
         with publish_folder(entry) as temporary:
             for name, content in baseline.files.items():
                 (temporary / name).write_bytes(content)
-
-
-def _digests(baseline: BaselineFiles) -> dict[str, str]:
-    """sha256 of the weights, by file: the record beside them holds wall times."""
-    return {
-        name: hashlib.sha256(content).hexdigest()
-        for name, content in baseline.files.items()
-        if name.endswith(".safetensors")
-    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from ablate.errors import (
     ResourceError,
     UsageError,
 )
+from ablate.finetune.damage import heard_damage
 from ablate.search.cluster import paths
 from ablate.search.cluster.baseline import BaselineFiles, read_baseline, receive_baseline
 from ablate.search.cluster.tasks import (
     LOOK_SECONDS,
     Node,
     answer,
+    is_idle,
     named,
     run_told,
     submit,
@@ -100,15 +102,14 @@ def agree(
     if others:
         on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
     baseline = None if files is None else ray.put(files)
-    waiting = [
-        (
-            node,
-            submit(node, prepare_like, job.to_text(), prepared, [baseline], cpus=cpus, gpus=gpus),
-        )
-        for node in others
-    ]
+    waiting = []
+    for node in others:
+        cores = node.cpus if is_idle(node) else cpus
+        given = (job.to_text(), prepared, [baseline], int(cores))
+        waiting.append((node, submit(node, prepare_like, *given, cpus=cores, gpus=gpus)))
     for done, (node, reference) in enumerate(waiting, start=1):
-        answer(node, reference)
+        told = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
+        prepared = replace(prepared, notes=prepared.notes + told)
         on_step(PreparationStep("preparing the other nodes", done, len(others), "nodes"))
     ids = frozenset(node.id for node in nodes)
     return Agreed(versions, prepared, baseline, ids, apart, this_node().id, token)
@@ -120,26 +121,26 @@ def forget(job: Job, agreed: Agreed) -> None:
         paths.take_token(folder, agreed.token)
 
 
-def join(job: Job, agreed: Agreed) -> bool:
+def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
     """Compare the node that this worker runs on, where nobody has yet.
 
     Returns:
-        Whether the node is apart from the run's folder.
+        (whether the node is apart from the run's folder, what was damaged and made again).
 
     Raises:
         AblateError: if it differs, naming the node.
     """
     node = this_node()
     if node.id in agreed.nodes:
-        return node.id in agreed.apart
+        return node.id in agreed.apart, ()
     refuse_other_versions(node, agreed.versions, look_at_packages()(list(agreed.versions)))
     if wrong := paths.see_token(job.checkpoints, agreed.token, node.id, write=False):
         raise _unseen(node, job.checkpoints, wrong)
     try:
-        prepare_like(job.to_text(), agreed.prepared, [agreed.baseline])
+        told = prepare_like(job.to_text(), agreed.prepared, [agreed.baseline], None)
     except AblateError as error:
         raise named(node, error) from error
-    return bool(paths.see_token(job.folder, agreed.token, node.id, write=False))
+    return bool(paths.see_token(job.folder, agreed.token, node.id, write=False)), told
 
 
 def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: OnStep) -> Prepared:
@@ -158,28 +159,37 @@ def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: On
 def _prepare(job_text: str, *, on_step: OnStep) -> Prepared:
     job = Job.from_text(job_text)
     _check_gpu(job)
-    return Worker(job).prepare(on_step)
+    return Worker(job).prepare(on_step, cores=job.free_cores)
 
 
 def prepare_like(
-    job_text: str, prepared: Prepared, baseline: Sequence[ray.ObjectRef | None]
-) -> None:
+    job_text: str,
+    prepared: Prepared,
+    baseline: Sequence[ray.ObjectRef | None],
+    cores: int | None,
+) -> tuple[str, ...]:
     """Prepare this node as the first was, and compare.
 
     Args:
         prepared: what the first node made.
         baseline: one reference, or none; in a list, so that Ray hands on the reference itself.
+        cores: as `Worker.prepare` has it.
+
+    Returns:
+        What was damaged and made again.
 
     Raises:
         DataError, FingerprintError, UsageError: what differs.
     """
     job = Job.from_text(job_text)
     _check_gpu(job)
+    damage: Sequence[str] = ()
     if baseline[0] is not None:
         refuse_other_environment(prepared.environment, _workbench(job).environment.to_json())
         files: BaselineFiles = ray.get(baseline[0])
-        receive_baseline(Path(job.cache), files)
-    here = Worker(job).prepare()
+        with heard_damage() as damage:
+            receive_baseline(Path(job.cache), files)
+    here = Worker(job).prepare(cores=cores)
     refuse_other_environment(prepared.environment, here.environment)
     if here.data_digest != prepared.data_digest:
         raise DataError(
@@ -191,6 +201,7 @@ def prepare_like(
             "baseline: the weights must be those of the other nodes, got others. "
             "Put the same checkpoint there."
         )
+    return (*damage, *here.notes)
 
 
 def keep_weights(agreed: Agreed, file: Path) -> None:

@@ -1,0 +1,81 @@
+"""What was damaged on the disk: found by its checksum, made again, and said.
+
+Importing this loads no torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ablate.errors import InfrastructureError
+
+_LOG = logging.getLogger("ablate.cache")
+_lock = threading.Lock()
+_heard: list[list[str]] = []
+_checked: dict[tuple[Path, ...], tuple[object, ...]] = {}
+
+
+class DamagedError(InfrastructureError):
+    """A file that was whole is damaged or gone; whoever knows how makes it again."""
+
+
+def say_made_again(what: str) -> None:
+    """Say that something was damaged and is made again.
+
+    It goes to the innermost `heard_damage` block of this process; where there is none, to the
+    logger `ablate.cache`, which writes to standard error unless somebody set it up otherwise.
+
+    Args:
+        what: with its verb, as "images of fog, severity 3 were".
+    """
+    text = f"cache: {what} damaged; made again"
+    with _lock:
+        if _heard:
+            _heard[-1].append(text)
+            return
+    _LOG.warning(text)
+
+
+@contextmanager
+def heard_damage() -> Iterator[list[str]]:
+    """Collect what this process says of damage, in any of its threads, while the block runs."""
+    texts: list[str] = []
+    with _lock:
+        _heard.append(texts)
+    try:
+        yield texts
+    finally:
+        with _lock:
+            _heard[:] = [one for one in _heard if one is not texts]
+
+
+def is_whole(files: tuple[Path, ...], expected: str, digest: Callable[[], str]) -> bool:
+    """Whether files hold what was written, looked at once a process.
+
+    They are read again only where their number, size or times have changed since.
+
+    Args:
+        files: that the digest is of.
+        expected: the digest as it was kept; digest: reads the files and computes it.
+
+    Raises:
+        OSError: if one is missing or cannot be read.
+    """
+    stamps = (expected, *(_stamp(file) for file in files))
+    with _lock:
+        if _checked.get(files) == stamps:
+            return True
+    if digest() != expected:
+        return False
+    with _lock:
+        _checked[files] = stamps
+    return True
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

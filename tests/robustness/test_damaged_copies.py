@@ -1,0 +1,268 @@
+"""Corrupted copies on the disk that are damaged: found at every read, made again, and said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablate.errors import InfrastructureError
+from ablate.finetune.cache import locked
+from ablate.finetune.damage import heard_damage
+from ablate.finetune.data.dataset import Split, digest_images
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.kept_copy import KeptCopy
+from ablate.robustness.suites import find_suite
+
+SAID = ["cache: images of contrast, severity 3 were damaged; made again"]
+
+
+@pytest.fixture(scope="module")
+def long_split() -> Split:
+    """Three blocks of images: 512, 512 and 76."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (1100, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(1100) % 4
+    return Split(images, labels, digest_images(images.numpy(), labels.numpy()))
+
+
+def obtain(split: Split, cache: Path | None, *types: str) -> EvaluationSet:
+    return EvaluationSet(split, find_suite(types or ["contrast"]), (3,), 0, cache)
+
+
+def read(made: EvaluationSet, kind: str = "contrast") -> torch.Tensor:
+    return torch.cat(list(made.blocks(kind, 3)))
+
+
+def the_entry(cache: Path) -> Path:
+    (file,) = (cache / "evaluation").glob("*/images.npy")
+    return file.parent
+
+
+def flip(file: Path, place: int = -1) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def zero(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def say_less(entry: Path) -> None:
+    about = json.loads((entry / "about.json").read_text())
+    del about["crc32"]
+    (entry / "about.json").write_text(json.dumps(about))
+
+
+def exchange(entry: Path) -> None:
+    """The whole folder of another copy, under this one's name."""
+    cache = entry.parents[1]
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randint(256, (1100, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.zeros(1100, dtype=torch.int64)
+    other = Split(images, labels, digest_images(images.numpy(), labels.numpy()))
+    read(obtain(other, cache))
+    (its,) = (one.parent for one in entry.parent.glob("*/images.npy") if one.parent != entry)
+    shutil.rmtree(entry)
+    its.rename(entry)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a bit": lambda entry: flip(entry / "images.npy"),
+    "the head": lambda entry: flip(entry / "images.npy", 20),
+    "cut short": lambda entry: cut(entry / "images.npy"),
+    "empty": lambda entry: (entry / "images.npy").write_bytes(b""),
+    "zeros": lambda entry: zero(entry / "images.npy"),
+    "no images": lambda entry: (entry / "images.npy").unlink(),
+    "a list": lambda entry: (entry / "about.json").write_text("[]"),
+    "no JSON": lambda entry: (entry / "about.json").write_bytes(b"\xff{"),
+    "nested": lambda entry: (entry / "about.json").write_text("[" * 99_999),
+    "no checksums": say_less,
+    "no manifest": lambda entry: (entry / "about.json").unlink(),
+    "another copy": exchange,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_damaged_is_made_again_and_said(
+    tmp_path: Path, long_split: Split, damage: str
+) -> None:
+    first = read(obtain(long_split, tmp_path))
+    with heard_damage() as said:
+        assert torch.equal(read(obtain(long_split, tmp_path)), first)
+        assert said == []
+        DAMAGE[damage](the_entry(tmp_path))
+        assert torch.equal(read(obtain(long_split, tmp_path)), first)
+        assert said == SAID
+        assert torch.equal(read(obtain(long_split, tmp_path)), first)
+        assert said == SAID
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut short", "zeros"])
+def test_damage_amid_a_reading_changes_no_image(
+    tmp_path: Path, long_split: Split, damage: str
+) -> None:
+    """In a process that has the file open, as one that scores for hours has."""
+    made = obtain(long_split, tmp_path)
+    first = read(made)
+    reading = made.blocks("contrast", 3)
+    with heard_damage() as said:
+        before = next(reading)
+        DAMAGE[damage](the_entry(tmp_path))
+        assert torch.equal(torch.cat([before, *reading]), first)
+    assert said == SAID
+
+
+def test_a_copy_that_is_let_go_amid_a_reading_is_read_to_its_end(
+    tmp_path: Path, long_split: Split
+) -> None:
+    made = obtain(long_split, tmp_path)
+    first = read(made)
+    reading = made.blocks("contrast", 3)
+    with heard_damage() as said:
+        before = next(reading)
+        shutil.rmtree(the_entry(tmp_path))
+        assert torch.equal(torch.cat([before, *reading]), first)
+        assert torch.equal(read(made), first)
+    assert said == []
+
+
+def test_a_disk_that_keeps_nothing_is_given_up(
+    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = KeptCopy.write
+
+    def write_badly(copy: KeptCopy, folder: Path, *rest: object) -> None:
+        write(copy, folder, *rest)  # type: ignore[arg-type]
+        flip(folder / "images.npy")
+
+    monkeypatch.setattr(KeptCopy, "write", write_badly)
+    message = r"must hold what was written, got other bytes 4 times in a row, each time just after"
+    with pytest.raises(InfrastructureError, match=message), heard_damage():
+        read(obtain(split, tmp_path))
+
+
+def test_without_a_listener_it_is_said_on_standard_error() -> None:
+    script = "from ablate.finetune.damage import say_made_again as say; say('the baseline was')"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "cache: the baseline was damaged; made again\n"
+
+
+# -- many copies at once ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suite", ["all", "families_all"])
+def test_the_bytes_do_not_depend_on_the_number_of_cores(tmp_path: Path, suite: str) -> None:
+    """Of every type: made on three cores, on one, and when it is read, with two threads each."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (6, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    split = Split(images, torch.arange(6) % 2, "six")
+    three, one, read_alone = (
+        EvaluationSet(split, find_suite(suite), (2, 5), 0, cache)
+        for cache in (tmp_path / "three", tmp_path / "one", None)
+    )
+    three.make_all(3)
+    one.make_all(1)
+    names = [
+        sorted(path.name for path in (tmp_path / n / "evaluation").iterdir())
+        for n in ("three", "one")
+    ]
+    assert names[0] == names[1]
+    assert len([name for name in names[0] if not name.endswith(".lock")]) == 2 * len(
+        three.suite.types
+    )
+    torch.set_num_threads(2)
+    for kind in three.suite.types:
+        for severity in (2, 5):
+            alone = torch.cat(list(read_alone.blocks(kind, severity)))
+            for made in (three, one):
+                assert torch.equal(torch.cat(list(made.blocks(kind, severity))), alone), kind
+
+
+def test_what_is_there_is_checked_and_only_the_rest_is_made(
+    tmp_path: Path, long_split: Split
+) -> None:
+    types = ("contrast", "brightness", "pixelate")
+    first = read(obtain(long_split, tmp_path))
+    flip(the_entry(tmp_path) / "images.npy")
+    read(obtain(long_split, tmp_path, "brightness"), "brightness")
+    made = obtain(long_split, tmp_path, *types)
+    told: list[tuple[int, int]] = []
+    threads = torch.get_num_threads()
+    with heard_damage() as said:
+        made.make_all(2, lambda *told_now: told.append(told_now))
+        assert torch.equal(read(made), first)
+    assert said == SAID
+    assert told[-1] == (2, 2)
+    assert torch.get_num_threads() == threads
+    told.clear()
+    made.make_all(2, lambda *told_now: told.append(told_now))
+    assert told == []
+
+
+def test_a_set_that_is_not_kept_is_not_made(split: Split) -> None:
+    told: list[int] = []
+    obtain(split, None).make_all(2, lambda done, _total: told.append(done))
+    assert told == []
+
+
+def test_an_error_of_one_copy_ends_all(tmp_path: Path, split: Split) -> None:
+    (tmp_path / "evaluation").write_text("in the way")
+    before = threading.active_count()
+    with pytest.raises(Exception, match="must be in a folder that can be written"):
+        obtain(split, tmp_path, "contrast", "brightness").make_all(2)
+    assert threading.active_count() == before
+
+
+def test_ctrl_c_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """Also where a thread waits for another process that makes one of the copies."""
+    script = f"""
+import torch
+from pathlib import Path
+from ablate.finetune.data.dataset import Split
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.suites import find_suite
+split = Split(torch.zeros(40000, 3, 32, 32, dtype=torch.uint8), torch.zeros(40000).long(), "zeros")
+made = EvaluationSet(split, find_suite(["contrast", "spatter"]), (1,), 0, Path({str(tmp_path)!r}))
+print(*(made._copy(made.cache, kind, 1).entry for kind in made.suite.types), flush=True)
+input()
+made.make_all(2)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    first, second = map(Path, process.stdout.readline().split())
+    with locked(first):
+        process.stdin.write("\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not list(second.parent.glob(f".{second.name}.*")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    assert [path.name for path in first.parent.iterdir() if path.suffix != ".lock"] == []
