@@ -11,6 +11,7 @@ import pytest
 from ablate.ledger.record import Checkpoint, Row
 from ablate.search.task import Job, Report, weights_file
 from ablate.search.worker import Worker
+from ablate.study.preparation import PreparationStep
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -102,6 +103,35 @@ def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Pat
     (one,), (other,) = ([r.entry for r in reports if r.entry] for reports in (plain, resumed))
     assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert other["seconds"] > kept.seconds
+
+
+def test_damage_between_two_trials_of_a_worker_changes_no_score(tmp_path: Path) -> None:
+    """What it found once is on the disk, and looked at again."""
+    budget = {"finetune": {"budget": {"epochs": 1}}}
+    study = Study.model_validate({**STUDY.model_dump(mode="json"), **budget})
+    cache = tmp_path / "cache"
+    worker = worker_of(study, cache, tmp_path)
+    told: list[PreparationStep] = []
+    assert worker.prepare(told.append, cores=2).notes == ()
+    assert PreparationStep("corrupting the validation images", 6, 6, "copies") in told
+    before = to_end(worker, ROW)[-1]
+    assert before.place is not None
+    assert "note" not in before.place
+    (weights,) = cache.glob("baselines/*/weights.safetensors")
+    copies = sorted(cache.glob("evaluation/*/images.npy"))
+    for file in (weights, *copies[:2]):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 255
+        file.write_bytes(content)
+    after = to_end(worker, ROW)[-1]
+    assert untimed(after.scores) == untimed(before.scores)
+    assert after.place is not None
+    notes = after.place["note"].split("; made again")
+    assert notes[0] == "cache: the baseline was damaged"
+    assert [note[:18] for note in notes[1:]] == ["; cache: images of"] * 2 + [""]
+    weights.unlink()
+    again = to_end(worker, ROW)[-1]
+    assert untimed(again.scores) == untimed(before.scores)
 
 
 def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path) -> None:
