@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 import yaml
 
 HERE = Path(__file__).parent
@@ -52,7 +55,7 @@ class Lab:
         self._address = address
         self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
         self._environment.pop("ABLATE_STORAGE", None)
-        self._storage = storage
+        self.storage = storage
         if storage is not None:
             self._environment["ABLATE_STORAGE"] = storage
         self._prefix: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ class Lab:
 
     @property
     def reference(self) -> str:
-        return f"{self._storage}#faulty" if self._storage else str(self.folder / "runs" / "faulty")
+        return f"{self.storage}#faulty" if self.storage else str(self.folder / "runs" / "faulty")
 
     def move(self, machines: TwoMachines) -> None:
         """Run drivers on the head's machine from here on."""
@@ -293,6 +296,58 @@ def full_disk(lab: Lab) -> None:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def deleted(*, folder: bool) -> Callable[[Lab], None]:
+    """The database is removed amid a run, or all of the run's folder: its rows are copied out."""
+
+    def fault(lab: Lab) -> None:
+        lab.write(epoch_seconds=0.7)
+        driver = lab.start()
+        lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
+        run = lab.folder / "runs" / "faulty"
+        for file in run.glob("study.db*"):
+            file.unlink()
+        if folder:
+            shutil.rmtree(run, ignore_errors=True)  # workers go on writing into it
+        lab.hurry()
+        code, output = lab.end(driver)
+        assert code == 3, f"exit code {code}:\n{output}"
+        rescued = run / "study.rescued.db"
+        assert f"rows were copied to {rescued}. Go on with: ablate resume" in output, output
+        assert not (run / "study.db").exists()
+        rescued.rename(run / "study.db")
+        lab.resume()
+        if folder:
+            lab.durable.clear()  # the training states were removed too
+
+    return fault
+
+
+def host_booted_since(lab: Lab) -> None:
+    """A driver is killed and its lease is of another boot: only the term ends it."""
+    lab.write(epoch_seconds=0.5)
+    driver = lab.start()
+    lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
+    lab.kill(driver)
+    url = lab.storage or f"sqlite:///{lab.folder}/runs/faulty/study.db"
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        holder = json.loads(connection.execute(_HOLDER).scalar_one())
+        connection.execute(_SET_HOLDER, {"holder": json.dumps({**holder, "boot": "another"})})
+    lab.hurry()
+    code, output = lab.end(lab.start())
+    assert code == 3, f"exit code {code}:\n{output}"
+    assert f"got a second: process {driver.pid} on" in output, output
+    with engine.begin() as connection:
+        connection.execute(_A_TERM_LATER)
+    engine.dispose()
+    lab.resume()
+
+
+_HOLDER = sqlalchemy.text("SELECT holder FROM ablate_lease")
+_SET_HOLDER = sqlalchemy.text("UPDATE ablate_lease SET holder = :holder")
+_A_TERM_LATER = sqlalchemy.text("UPDATE ablate_lease SET renewed = renewed - 200")
+
+
 def pruned_by_a_dying_driver(lab: Lab) -> None:
     """SIGKILL between a stop decision and the tell: the row ends as pruned, once."""
     pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
@@ -347,6 +402,9 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
     "checkpoint: torn": torn_checkpoint,
     "checkpoint: no space left": full_disk,
     "two drivers at once": two_drivers,
+    "driver: killed, its host booted since": host_booted_since,
+    "database: deleted amid a run": deleted(folder=False),
+    "run folder: deleted amid a run": deleted(folder=True),
     CUT_OFF: node_cut_off,
 }
 
@@ -484,7 +542,8 @@ def main() -> None:
             for name, fault in faults.items():
                 # A point of the driver's code is the same whatever executor runs beside it.
                 inline = name in POINTS and (number % 2 == 1 or options.only == "points")
-                served = "PostgreSQL" in name or number % 4 in (1, 2)
+                of_sqlite = "deleted amid a run" in name
+                served = "PostgreSQL" in name or (number % 4 in (1, 2) and not of_sqlite)
                 storage = "postgresql" if served else "sqlite"
                 try:
                     wrong = tools.run(name, fault, storage=storage, inline=inline)
