@@ -1,4 +1,4 @@
-"""A training loop of no cost whose result shows every epoch that was left out or done twice."""
+"""A training loop of no cost whose result shows every step that was left out or done twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 EPOCH_SECONDS = 0.02
+STEPS = 10
+"""Of an epoch."""
 
 
 def first_state(params: Mapping[str, Any], seed: int) -> str:
@@ -18,9 +20,9 @@ def first_state(params: Mapping[str, Any], seed: int) -> str:
     return _digest(f"{sorted(params.items())} {seed}")
 
 
-def next_state(state: str, epoch: int) -> str:
-    """What an epoch makes of a state: it shows order and number of the epochs before."""
-    return _digest(f"{state} {epoch}")
+def next_state(state: str, epoch: int, step: int) -> str:
+    """What a step makes of a state: it shows order and number of the steps before."""
+    return _digest(f"{state} {epoch} {step}")
 
 
 def scores(state: str) -> dict[str, float]:
@@ -32,33 +34,42 @@ def uninterrupted(params: Mapping[str, Any], seed: int, epochs: int) -> dict[str
     """The scores of a trial that nothing has stopped."""
     state = first_state(params, seed)
     for epoch in range(1, epochs + 1):
-        state = next_state(state, epoch)
+        for step in range(1, STEPS + 1):
+            state = next_state(state, epoch, step)
     return scores(state)
 
 
 def train(context: Any) -> None:
-    """The trainable: resumes from its checkpoint, and dies where the file `kill` says so."""
+    """The trainable: resumes from its checkpoint; it dies where the file `kill` says so (trial,
+    attempt, epoch, step), and sleeps for ever where the file `hang` does."""
     state = first_state(context.params, context.seed)
     if context.checkpoint is not None:
         state = (context.checkpoint / "state").read_text()
     for epoch in range(context.start_epoch + 1, context.epochs + 1):
-        _take_time()
-        _die_if_told(context.number, context.attempt, epoch)
-        state = next_state(state, epoch)
-        (context.checkpoint_folder / "state").write_text(state)
+        done = context.start_step if epoch == context.start_epoch + 1 else 0
+        for step in range(done + 1, STEPS + 1):
+            _take_time()
+            place = f"{context.number} {context.attempt} {epoch} {step}"
+            if _is_told("kill", place):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if _is_told("hang", place):
+                time.sleep(1e6)
+            state = next_state(state, epoch, step)
+            (context.checkpoint_folder / "state").write_text(state)
+            if step < STEPS:
+                context.save(step)
         context.report(epoch, scores(state))
 
 
 def _take_time() -> None:
-    """As long as an epoch is to take, until the file `hurry` is there."""
+    """As long as a step is to take, until the file `hurry` is there."""
     if not Path(__file__).with_name("hurry").is_file():
-        time.sleep(EPOCH_SECONDS)
+        time.sleep(EPOCH_SECONDS / STEPS)
 
 
-def _die_if_told(number: int, attempt: int, epoch: int) -> None:
-    told = Path(__file__).with_name("kill")
-    if told.is_file() and told.read_text() == f"{number} {attempt} {epoch}":
-        os.kill(os.getpid(), signal.SIGKILL)
+def _is_told(file: str, place: str) -> bool:
+    told = Path(__file__).with_name(file)
+    return told.is_file() and told.read_text() == place
 
 
 def _digest(text: str) -> str:

@@ -59,7 +59,7 @@ class Lab:
         if storage is not None:
             self._environment["ABLATE_STORAGE"] = storage
         self._prefix: tuple[str, ...] = ()
-        self.durable: dict[int, int] = {}
+        self.durable: dict[int, tuple[int, int]] = {}
         self.epochs = EPOCHS
         self.codes: list[int] = []
 
@@ -152,7 +152,7 @@ class Lab:
         with contextlib.suppress(ablate.AblateError):
             for row in self.read().rows:
                 if row.state == "RUNNING" and row.checkpoints:
-                    self.durable[row.number] = row.checkpoints[-1].epoch
+                    self.durable[row.number] = row.checkpoints[-1].place
 
     def resume(self) -> None:
         """Go on, with the line that a requeued job has, until the study ends."""
@@ -184,7 +184,8 @@ class Lab:
             if row.state == "COMPLETE" and row.values != (alone["a"], alone["b"]):
                 wrong.append(f"{name}: {row.values} instead of {alone}")
             if row.number in self.durable:
-                begun = row.attempts[-1].first_epoch
+                last_attempt = row.attempts[-1]
+                begun = (last_attempt.first_epoch, last_attempt.first_step)
                 if begun < self.durable[row.number]:
                     wrong.append(f"{name}: from {begun}, durable {self.durable[row.number]}")
         return wrong
@@ -246,9 +247,53 @@ def told_to_stop(number: int) -> Callable[[Lab], None]:
 def worker_killed(lab: Lab) -> None:
     """SIGKILL of a worker in its second epoch."""
     lab.write()
-    (lab.folder / "kill").write_text("2 1 2")
+    (lab.folder / "kill").write_text("2 1 2 1")
     lab.resume()
     assert lab.read().rows[2].attempts[0].end == "lost"
+
+
+def _often(lab: Lab) -> None:
+    """Epochs of seconds, with a training state amid each."""
+    lab.write(epoch_seconds=2.0, run={"checkpoint_seconds": 0.05})
+
+
+def worker_killed_after_a_state(lab: Lab) -> None:
+    """SIGKILL of a worker amid its first epoch, with a training state there."""
+    _often(lab)
+    (lab.folder / "kill").write_text(f"0 1 1 {fault_trial.STEPS - 1}")
+    driver = lab.start()
+    lab.wait_for(lambda record: any(row.attempt > 1 for row in record.rows), driver)
+    lab.look()
+    lab.hurry()
+    code, output = lab.end(driver)
+    assert code == 0, f"exit code {code}:\n{output}"
+    first, second = lab.read().rows[0].attempts
+    assert first.end == "lost"
+    assert (second.first_epoch, second.first_step > 0) == (0, True), second
+
+
+def driver_killed_after_a_state(lab: Lab) -> None:
+    """SIGKILL of a driver amid the first epochs, with a training state there."""
+    _often(lab)
+    driver = lab.start()
+    lab.wait_for(
+        lambda record: any(kept.step for row in record.rows for kept in row.checkpoints), driver
+    )
+    time.sleep(random.uniform(0.0, 0.5))
+    lab.look()
+    lab.kill(driver)
+    lab.resume()
+    assert any(step for _, step in lab.durable.values()), lab.durable
+
+
+def trial_that_sleeps(lab: Lab) -> None:
+    """A trial that sleeps for ever is ended by run.epoch_timeout_seconds, and tried again."""
+    lab.write(run={"epoch_timeout_seconds": 5.0, "max_failures": 2})
+    (lab.folder / "hang").write_text("2 1 2 5")
+    lab.resume()
+    first = lab.read().rows[2].attempts[0]
+    assert first.end == "raised", first
+    assert "an epoch must end within run.epoch_timeout_seconds" in first.reason, first
 
 
 def torn_checkpoint(lab: Lab) -> None:
@@ -261,7 +306,8 @@ def torn_checkpoint(lab: Lab) -> None:
         if row.state == "RUNNING" and row.checkpoints:
             path = Path(row.checkpoints[-1].uri)
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-            lab.durable[row.number] = row.checkpoints[-1].epoch - 1
+            before = row.checkpoints[:-1]
+            lab.durable[row.number] = before[-1].place if before else (0, 0)
     durable = dict(lab.durable)
     lab.resume()
     lab.durable = durable
@@ -398,7 +444,10 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
     "driver: at random times": driver_at_random,
     "driver: SIGTERM": told_to_stop(signal.SIGTERM),
     "driver: SIGUSR1": told_to_stop(signal.SIGUSR1),
+    "driver: amid an epoch, after a checkpoint there": driver_killed_after_a_state,
     "worker: SIGKILL": worker_killed,
+    "worker: amid an epoch, after a checkpoint there": worker_killed_after_a_state,
+    "trial: sleeps for ever (epoch_timeout_seconds)": trial_that_sleeps,
     "checkpoint: torn": torn_checkpoint,
     "checkpoint: no space left": full_disk,
     "two drivers at once": two_drivers,

@@ -19,7 +19,8 @@ TERMINAL: tuple[State, ...] = ("COMPLETE", "PRUNED", "FAIL")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed: `kind` is "raised", "not_finite", "out_of_memory" or "lost"."""
+    """Why a trial failed: `kind` is "raised", "not_finite", "out_of_memory", "timed_out" or
+    "lost"."""
 
     kind: str
     reason: str

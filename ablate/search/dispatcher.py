@@ -165,6 +165,14 @@ class Dispatcher:
         """Something on the run as a whole that the executor has seen."""
         self._around.note(event, text)
 
+    def time_out(self, row: Row, seconds: float) -> None:
+        """The epoch under way has taken longer than `seconds`: a failure of the row."""
+        reason = (
+            "an epoch must end within run.epoch_timeout_seconds, got one under way for "
+            f"{seconds:g} s. Its worker was ended: look at what it waits for, or raise the limit."
+        )
+        self.report(row, Report(failure=asdict(Failure("timed_out", reason))))
+
     def fail(self, error: AblateError) -> None:
         """Stop everything, for a reason from outside the ledger; the first one stays."""
         with self._changed:

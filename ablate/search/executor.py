@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ablate.errors import ResourceError
+from ablate.errors import ResourceError, UsageError
 from ablate.finetune.environment import usable_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.task import Job, Prepared
@@ -44,6 +44,12 @@ class InlineExecutor:
 
     def __init__(self, settings: RunSettings, *, loads_torch: bool = True) -> None:
         """Without `loads_torch`, for a trainable that may not need it, `auto` is no GPU."""
+        if settings.epoch_timeout_seconds is not None:
+            raise UsageError(
+                "run.epoch_timeout_seconds: needs Ray, where a trial has a process that can be "
+                "ended, got the inline executor. Leave out --executor inline, or add "
+                "--set run.epoch_timeout_seconds=null."
+            )
         there = float(settings.gpus_per_trial != "auto")
         if loads_torch:
             import torch

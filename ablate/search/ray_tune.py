@@ -194,7 +194,8 @@ class RayExecutor:
         lost = LostNodes(lambda text: dispatcher.note("node_lost", text + self._output.said))
         cpus, gpus = job.study.run.cpus_per_trial, self.gpus_per_trial
         capacity = Capacity(cpus, gpus, self.parallel, lost.look)
-        searcher = LedgerSearcher(dispatcher, capacity, ahead, lost)
+        limit = job.study.run.epoch_timeout_seconds
+        searcher = LedgerSearcher(dispatcher, capacity, ahead, lost, limit)
         with tempfile.TemporaryDirectory(prefix="ablate-tune-") as folder:
             try:
                 with HeadWatch(dispatcher):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.exceptions import RayError
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler
@@ -25,6 +26,7 @@ from ablate.errors import InfrastructureError, error_text, unexpected
 from ablate.search.cluster.connect import Capacity
 from ablate.search.cluster.lost_nodes import LostNodes, node_of
 from ablate.search.dispatcher import FINISHED, Dispatcher
+from ablate.search.epoch_limit import EpochLimit
 from ablate.search.task import Report, row_to_text
 
 if TYPE_CHECKING:
@@ -77,19 +79,27 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         capacity: gives the rows that can be run at once.
         ahead: rows that are out beside them, waiting for a worker.
         lost: hears which rows a lost node took with it.
+        epoch_seconds: that an epoch may take; none: any time.
 
     Attributes:
         over: nothing more is to come, and nothing is out.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, capacity: Capacity, ahead: int, lost: LostNodes
+        self,
+        dispatcher: Dispatcher,
+        capacity: Capacity,
+        ahead: int,
+        lost: LostNodes,
+        epoch_seconds: float | None = None,
     ) -> None:
         super().__init__()
         self.dispatcher = dispatcher
         self.capacity = capacity
         self._ahead = ahead
         self._lost = lost
+        self._limit = EpochLimit(epoch_seconds)
+        self._epoch_seconds = epoch_seconds
         self._waiting: deque[Row] = deque()
         self._trials: dict[str, Row | None] = {}
         self._losses: dict[str, str] = {}
@@ -116,15 +126,28 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     def begin(self, trial_id: str) -> Row:
         """A trial's worker is ready: the row that it takes up."""
         row = self._trials[trial_id] = self._waiting.popleft()
+        self._limit.begin(trial_id)
         return row
 
     @_guarded(otherwise=True)
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Hand a result to the dispatcher; gives whether its trial has to stop."""
-        row = self._trials[trial_id]
+        row, report = self._trials[trial_id], Report.from_text(result["report"])
         assert row is not None
-        self.dispatcher.report(row, Report.from_text(result["report"]))
+        if report.entry is not None:
+            self._limit.begin(trial_id)
+        self.dispatcher.report(row, report)
         return self.dispatcher.is_stopped(row)
+
+    def time_out(self) -> list[str]:
+        """Fail the rows whose epoch takes too long; gives their trials, whose workers must end."""
+        late = self._limit.overdue()
+        for trial_id in late:
+            self._limit.end(trial_id)
+            row = self._trials.get(trial_id)
+            if row is not None and self._epoch_seconds is not None:
+                self.dispatcher.time_out(row, self._epoch_seconds)
+        return late
 
     def note_loss(self, trial_id: str, error: str) -> None:
         """What Tune wrote of a lost trial; it tells its searcher a moment later that it is lost."""
@@ -141,6 +164,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        self._limit.end(trial_id)
         if trial_id not in self._trials:
             return
         row = self._trials.pop(trial_id) or self._waiting.popleft()
@@ -212,6 +236,7 @@ class Watch(Callback):  # type: ignore[misc]
         self.dispatcher = searcher.dispatcher
         self._searcher = searcher
         self._drain = signal.getsignal(signal.SIGUSR1)
+        self._trials: dict[str, Any] = {}
 
     @_guarded()
     def setup(self, **_info: Any) -> None:
@@ -222,6 +247,7 @@ class Watch(Callback):  # type: ignore[misc]
     @_guarded()
     def on_trial_start(self, trial: Any, **_info: Any) -> None:
         row = self._searcher.begin(trial.trial_id)
+        self._trials[trial.trial_id] = trial
         # A worker does what it is told in order: this, then the step that Tune asks it for next.
         trial.temporary_state.ray_actor.take_up.remote(row_to_text(row))
 
@@ -233,13 +259,19 @@ class Watch(Callback):  # type: ignore[misc]
     @_guarded()
     def _look(self) -> None:
         self._searcher.capacity.look()
+        for trial_id in self._searcher.time_out():
+            trial = self._trials.get(trial_id)
+            if trial is not None and trial.temporary_state.ray_actor is not None:
+                ray.kill(trial.temporary_state.ray_actor)
 
     @_guarded()
     def on_trial_complete(self, trial: Any, **_info: Any) -> None:
+        self._trials.pop(trial.trial_id, None)
         _shrink(trial)
 
     @_guarded()
     def on_trial_error(self, trial: Any, **_info: Any) -> None:
+        self._trials.pop(trial.trial_id, None)
         _shrink(trial)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from example_records import BEGAN, example_record, example_row
 
@@ -112,6 +114,22 @@ def test_what_waits_for_a_resume_keeps_what_is_durable() -> None:
         checkpoints=[Checkpoint(1, "a", "0"), Checkpoint(2, "b", "0")],
     )
     assert lost_seconds(row) == 15 - 2 * 4
+
+
+def test_what_was_kept_amid_an_epoch_is_not_lost() -> None:
+    """An epoch of 10 s: killed after 7, the last state at 6; its entry has the seconds of both."""
+    before = replace(attempt(1, 0, 7, "left"), seconds=6.0)
+    after = replace(attempt(2, 20, 4, "complete", last=1), first_step=60, first_seconds=6.0)
+    entry = {"epoch": 1, "train_loss": 0.1, "seconds": 10.0}
+    row = example_row(0, (0.9, 0.7), attempts=[before, after], curve=[entry])
+    assert (worked_seconds(row), lost_seconds(row)) == (7 + 4, 1)
+
+    kept = Checkpoint(0, "a", "0", step=60, seconds=6.0)
+    waits = example_row(0, None, state="RUNNING", attempts=[before], checkpoints=[kept])
+    assert lost_seconds(waits) == 1
+    silent = replace(attempt(1, 0, None, None), seconds=6.0)  # its driver was killed
+    waits = example_row(0, None, state="RUNNING", attempts=[silent], checkpoints=[kept])
+    assert worked_seconds(waits) == 6
 
 
 def test_a_row_that_waits_has_cost_nothing() -> None:

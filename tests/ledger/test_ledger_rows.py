@@ -12,6 +12,7 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Checkpoint, Failure
+from ablate.ledger.row import CURVE
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
@@ -120,6 +121,61 @@ def test_a_running_row_is_adopted_in_place(driving: Driving, storage_url: str) -
     assert adopted.params == row.params
     assert adopted.checkpoints == (checkpoint,)
     assert len(later.ledger.read().rows) == 1
+
+
+def test_checkpoints_amid_epochs(driving: Driving, storage_url: str) -> None:
+    assert driving.ask() is not None
+    first, second = (Checkpoint(0, f"/x/{step}", "a" * 64, step, step / 2) for step in (10, 20))
+    after = Checkpoint(1, "/x/1", "b" * 64)
+    assert driving.record_checkpoint(0, first, {"host": "here"}) == ()
+    assert driving.record_checkpoint(0, second) == ()
+    (row,) = Ledger.open(storage_url, "rows").read().rows
+    assert (row.checkpoints, row.curve) == ((first, second), ())
+    assert (row.attempts[0].epochs, row.attempts[0].seconds) == (0, 10.0)
+    assert driving.record_epoch(0, {"epoch": 1, "seconds": 15.0}, after) == (first,)
+    (row,) = Ledger.open(storage_url, "rows").read().rows
+    assert (row.checkpoints, row.attempts[0].epochs, row.attempts[0].seconds) == (
+        (second, after), 1, 0.0,
+    )  # fmt: skip
+
+    later = driven_again(storage_url)  # which finds that `after` is torn
+    later.adopt()
+    again = Checkpoint(0, "/x/attempt-2/30", "c" * 64, 30, 15.0)
+    assert later.record_checkpoint(0, again) == (after,)
+    place = {"first_epoch": 0, "first_step": 20, "first_seconds": 10.0}
+    assert later.record_epoch(0, {"epoch": 1}, None, place=place) == ()
+    (row,) = later.ledger.read().rows
+    assert row.checkpoints == (second, again)
+    assert (row.attempts[1].first_step, row.attempts[1].first_seconds) == (20, 10.0)
+
+
+def test_checkpoints_without_a_step_are_read(driving: Driving, storage_url: str) -> None:
+    """As version 0.1 wrote them, after epochs alone."""
+    assert driving.ask() is not None
+    driving.record_epoch(0, {"epoch": 1}, Checkpoint(1, "/x/1", "a" * 64))
+    old = {"epoch": 1, "uri": "/x/1", "sha256": "a" * 64}
+    attempt = {"attempt": 1, "started": 1.0, "first_epoch": 0, "epochs": 1}
+    kept = {"curve": [{"epoch": 1}], "checkpoints": [old], "rungs": [], "attempts": [attempt]}
+    row = driving._open[0]
+    driving._write(row, {CURVE: kept})
+    (adopted,), _ = driven_again(storage_url).adopt()
+    assert adopted.checkpoints == (Checkpoint(1, "/x/1", "a" * 64, 0, 0.0),)
+
+
+def test_the_plain_finetune_goes_on_where_it_was_stopped(
+    driving: Driving, storage_url: str
+) -> None:
+    plain = driving.begin_plain()
+    assert (plain.number, plain.attempt, plain.checkpoints) == (None, 1, ())
+    first, second, third = (Checkpoint(0, f"/x/{step}", "a" * 64, step) for step in (10, 20, 30))
+    assert driving.record_plain(first) == ()
+    assert driving.record_plain(second) == ()
+    again = driving.begin_again(plain, "lost", "its node", lost=1)
+    assert (again.attempt, again.lost, again.checkpoints) == (2, 1, (first, second))
+    assert driving.record_plain(third) == (first,)
+    later = driven_again(storage_url).begin_plain()
+    assert (later.attempt, later.checkpoints) == (3, (second, third))
+    assert later.params == {"loss.terms": "clean"}
 
 
 def test_a_half_sampled_row_is_completed_in_place(ledger: Ledger, storage_url: str) -> None:

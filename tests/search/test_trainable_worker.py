@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ablate.finetune.save_interval import SaveInterval
 from ablate.ledger.record import Checkpoint, Row
 from ablate.search.task import Job, Report, log_file
 from ablate.search.trial import function
@@ -165,6 +166,122 @@ def test_a_loop_may_end_early_and_be_resumed_after_its_last_epoch(start: Start) 
     assert whole[1].checkpoint is not None
     worker.begin(row(attempt=2, checkpoints=(Checkpoint(**whole[1].checkpoint),)))
     assert worker.step().scores == whole[-1].scores
+
+
+AMID = """
+def train(trial):
+    total = 0
+    if trial.checkpoint is not None:
+        total = int((trial.checkpoint / "total").read_text())
+    for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
+        for step in range(trial.start_step if epoch == trial.start_epoch + 1 else 0, 4):
+            total = total * 31 + 10 * epoch + step
+            if trial.save_due:
+                (trial.checkpoint_folder / "total").write_text(str(total))
+            if step < 3:
+                trial.save(step + 1)
+        trial.report(epoch, {"a": total, "b": 1})
+"""
+
+
+def test_a_loop_saves_amid_an_epoch_and_goes_on_there(start: Start) -> None:
+    plain = start(AMID)
+    plain.begin(row())
+    whole = to_end(plain)
+    assert len(whole) == 3  # nothing is due within 300 s
+    worker = start(AMID, run={"checkpoint_seconds": 1e-9})
+    for stop in (1, 2, 3):
+        worker.begin(row())
+        reports = []
+        while len(reports) < stop:
+            # A write is followed by 100 times what it took: here every step is to be one.
+            worker._interval = SaveInterval(1e-9)
+            reports.append(worker.step())
+        assert [report.entry for report in reports] == [None] * stop
+        assert [report.progress for report in reports] == [(0, step + 1) for step in range(stop)]
+        kept = tuple(Checkpoint(**r.checkpoint) for r in reports if r.checkpoint)
+        worker.begin(row(attempt=2, checkpoints=kept[-2:]))
+        resumed = to_end(worker)
+        assert resumed[-1].scores == whole[-1].scores
+        entries = [report.entry for report in resumed if report.entry]
+        assert [entry["epoch"] for entry in entries] == [1, 2, 3]
+        assert entries[0]["seconds"] > kept[-1].seconds > 0
+        place = resumed[0].place
+        assert place is not None
+        assert (place["first_epoch"], place["first_step"]) == (0, stop)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("save(0)", "steps must be saved in order, got 0 where 0 were done. Call save(step) with "),
+        ("save('a')", "got 'a' where 0 were done"),
+        ("save(2); t.save(2)", "got 2 where 2 were done"),
+        ("save(3); t.report(1, {'a': 1}); t.save(1); t.save(1)", "got 1 where 1 were done"),
+        (
+            "report(1, {'a': 1, 'b': 1}); t.save(1)",
+            "save is for what is left to train, got 1 of 1 epochs done. Return after the last",
+        ),
+    ],
+)
+def test_a_bad_save_is_a_failure_with_its_reason(run: Run, call: str, reason: str) -> None:
+    last = run(f"def train(t): t.{call}\n", epochs=2 if "save(3)" in call else 1)[-1]
+    assert last.failure is not None
+    assert reason in last.failure["reason"]
+
+
+def test_a_save_that_is_due_needs_files(run: Run) -> None:
+    last = run("def train(t): t.save(1)\n", run={"checkpoint_seconds": 1e-9})[-1]
+    assert last.failure is not None
+    assert "save needs files in checkpoint_folder, got none. Write the" in last.failure["reason"]
+
+
+NO_FILES = {
+    "os.mkfifo(f / 'pipe')": "a FIFO: pipe",
+    "(f / 'deep').mkdir(); os.mkfifo(f / 'deep' / 'pipe')": "a FIFO: deep/pipe",
+    "socket.socket(socket.AF_UNIX).bind(str(f / 'talk'))": "a socket: talk",
+    "(f / 'out').symlink_to('/etc/hostname')": "a link out of the folder: out",
+    "(f / 'up').symlink_to('..')": "a link out of the folder: up",
+    "(f / 'nowhere').symlink_to('gone')": "a link that leads nowhere: nowhere",
+    "(f / 'self').symlink_to('self')": "a link that leads nowhere: self",
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES)
+def test_what_is_no_file_is_refused_by_name(run: Run, make: str) -> None:
+    code = (
+        "import os, socket\n"
+        f"def train(t):\n    f = t.checkpoint_folder; {make}\n"
+        "    for e in range(t.epochs): t.report(e + 1, {'a': 1, 'b': 1})\n"
+    )
+    last = run(code)[-1]
+    assert last.failure is not None
+    assert last.failure["kind"] == "raised"
+    assert (
+        f"checkpoint_folder must hold plain files and folders, got {NO_FILES[make]}. Put it "
+        "elsewhere." in last.failure["reason"]
+    )
+
+
+def test_links_within_the_folder_are_kept(start: Start) -> None:
+    code = (
+        "def train(t):\n"
+        "    f = t.checkpoint_folder; e = t.start_epoch\n"
+        "    if e == 0:\n"
+        "        (f / 'step-1').mkdir(); (f / 'step-1' / 'x').write_text('7')\n"
+        "        (f / 'last').symlink_to('step-1'); (f / 'a').symlink_to(f / 'step-1' / 'x')\n"
+        "    else:\n"
+        "        assert (t.checkpoint / 'last').is_symlink()\n"
+        "        assert (t.checkpoint / 'last' / 'x').read_text() == '7'\n"
+        "        assert (t.checkpoint / 'a').read_text() == '7'\n"
+        "    for e in range(e, t.epochs): t.report(e + 1, {'a': 1, 'b': 1})\n"
+    )
+    worker = start(code)
+    worker.begin(row())
+    first = worker.step().checkpoint
+    assert first is not None
+    worker.begin(row(attempt=2, checkpoints=(Checkpoint(**first),)))
+    assert to_end(worker)[-1].failure is None
 
 
 BAD = {

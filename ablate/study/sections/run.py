@@ -46,6 +46,11 @@ class RunSettings(Settings):
         description="A training state is written after each epoch, and amid one where so many "
         "seconds have passed since the last (or 100 times what it took to write, if that is more).",
     )
+    epoch_timeout_seconds: Positive | None = Field(
+        None,
+        description="An epoch that takes longer, loading and scoring included, is ended with its "
+        "worker and is a failure of its trial (see max_failures).  Needs Ray.  None: any time.",
+    )
     keep_checkpoints: Count | Literal["all"] = Field(
         50,
         description="Finetuned weights that stay on disk: of this many complete trials, those of "
