@@ -263,7 +263,6 @@ def worker_killed_after_a_state(lab: Lab) -> None:
     (lab.folder / "kill").write_text(f"0 1 1 {fault_trial.STEPS - 1}")
     driver = lab.start()
     lab.wait_for(lambda record: any(row.attempt > 1 for row in record.rows), driver)
-    lab.look()
     lab.hurry()
     code, output = lab.end(driver)
     assert code == 0, f"exit code {code}:\n{output}"

@@ -15,7 +15,7 @@ from ablate.keep import Keeper
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.events import EventLog, read_events
 from ablate.search.failing import Failing
@@ -286,6 +286,69 @@ def test_only_what_may_go_away_is_tried_again(
     assert dispatcher.take(10) == FINISHED
     assert str(dispatcher.error).startswith(f"the ledger: {type(raised).__name__}: ")
     assert dispatcher.error.exit_code == code
+
+
+def amid(step: int, epochs: int = 0) -> Report:
+    uri = f"/x/{epochs}-{step}"
+    return Report(checkpoint=asdict(Checkpoint(epochs, uri, "a" * 64, step, 1.0)))
+
+
+def test_checkpoints_amid_epochs_are_recorded_once(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1)
+    dispatcher = dispatch(ledger)
+    plain = take(dispatcher)
+    dispatcher.report(plain, amid(5))
+    dispatcher.lose(plain, "killed")
+    again = take(dispatcher)
+    assert (again.number, again.attempt) == (None, 2)
+    assert [kept.place for kept in again.checkpoints] == [(0, 5)]
+    dispatcher.report(again, DONE)
+    row = take(dispatcher)
+    for report in (amid(10), amid(10), epoch(1), amid(20), amid(5, epochs=1), amid(5, epochs=1)):
+        dispatcher.report(row, report)
+    dispatcher.lose(row, "killed")
+    again = take(dispatcher)
+    assert [kept.place for kept in again.checkpoints] == [(0, 10), (1, 5)]
+    (running,) = ledger.read().rows
+    assert [entry["epoch"] for entry in running.curve] == [1]
+    assert (running.attempts[0].epochs, running.attempts[0].seconds) == (1, 1.0)
+
+
+def test_a_drain_leaves_at_the_next_checkpoint(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1)
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    row = take(dispatcher)
+    dispatcher.drain("a test")
+    assert not dispatcher.is_stopped(row)
+    dispatcher.report(row, amid(10))
+    assert dispatcher.is_stopped(row)
+    dispatcher.close()
+    assert dispatcher.drained
+    (left,) = ledger.read().rows
+    assert (left.state, left.attempts[0].end) == ("RUNNING", "left")
+    assert [kept.place for kept in left.checkpoints] == [(0, 10)]
+
+
+def test_an_epoch_that_takes_too_long_is_a_failure(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1, max_failures=1)
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), DONE)
+    row = take(dispatcher)
+    dispatcher.report(row, epoch(1))
+    dispatcher.time_out(row, 60.0)
+    assert dispatcher.is_stopped(row)
+    dispatcher.lose(row, "its process was killed")  # says Ray a moment later
+    again = take(dispatcher)
+    assert (again.attempt, again.failures, again.lost) == (2, 1, 0)
+    dispatcher.time_out(again, 60.0)
+    assert dispatcher.take(10) == FINISHED
+    (ended,) = ledger.read().rows
+    assert ended.failure == Failure(
+        "timed_out",
+        "an epoch must end within run.epoch_timeout_seconds, got one under way for 60 s. Its "
+        "worker was ended: look at what it waits for, or raise the limit.",
+    )
 
 
 def test_nothing_is_written_once_the_lease_is_lost(make_ledger: Make, dispatch: Start) -> None:

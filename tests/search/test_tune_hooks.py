@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 
 from ablate.errors import AblateError, UnexpectedError
 from ablate.ledger.record import Row
@@ -169,11 +171,38 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     assert told.failed is not None
 
 
+def test_a_worker_whose_epoch_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, killed = 0.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(ray, "kill", killed.append)
+    told = Told(ROW)
+    told.time_out = lambda row, seconds: told.said.append(("time out", row.number, seconds))  # type: ignore[attr-defined]
+    capacity = SimpleNamespace(look=lambda: None)
+    searcher = LedgerSearcher(told, capacity, 1, LostNodes(print), 3.0)  # type: ignore[arg-type]
+    searcher._waiting.append(ROW)
+    actor = SimpleNamespace(take_up=SimpleNamespace(remote=lambda _row: None))
+    trial = SimpleNamespace(trial_id="t", temporary_state=SimpleNamespace(ray_actor=actor))
+    watch = Watch(searcher)
+    watch.on_trial_start(trial=trial, iteration=1, trials=[])
+    for second in range(1, 6):
+        now = float(second)
+        if second == 2:
+            searcher.hear("t", EPOCH)  # the next epoch begins
+        watch.on_step_end()
+    assert killed == []
+    now = 6.0
+    watch.on_step_end()
+    watch.on_step_end()
+    assert killed == [actor]
+    assert told.said[-1] == ("time out", 3, 3.0)
+    assert told.failed is None
+
+
 def test_a_trial_that_has_ended_is_kept_small() -> None:
     _told, searcher = hooks()
     run = SimpleNamespace(last_result=DONE, metric_analysis={"x": 1}, metric_n_steps={"x": 1})
     trial = SimpleNamespace(config={"row": "..."}, evaluated_params=1, experiment_tag="1")
-    trial.run_metadata = run
+    trial.run_metadata, trial.trial_id = run, "t"
     Watch(searcher).on_trial_complete(trial=trial, iteration=1, trials=[])
     assert json.dumps([trial.config, trial.evaluated_params, vars(run)]) == (
         '[{}, {}, {"last_result": {}, "metric_analysis": {}, "metric_n_steps": {}}]'
