@@ -219,6 +219,8 @@ def _read(uri: str) -> bytes:
     """
     path = _local(uri)
     if path is not None:
+        if path.exists() and not path.is_file():  # a FIFO would be waited for without end
+            raise OSError(errno.EINVAL, "it is no plain file")
         return path.read_bytes()
     gone: FileNotFoundError | None = None
     with reaching(uri):

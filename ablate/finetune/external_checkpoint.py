@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import pickle
 import pickletools
@@ -67,6 +68,8 @@ def find_checkpoint(
         return CheckpointSource(f"timm:{config.architecture}.{config.tag}")
     path = (base or Path()) / Path(checkpoint).expanduser()
     try:
+        if path.is_fifo():  # it would be waited for
+            raise OSError(errno.EINVAL, "it is no plain file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -117,6 +117,19 @@ def test_a_missing_state_is_a_checkpoint_error(folder: str) -> None:
     )
 
 
+def test_a_state_amid_an_epoch_has_its_step(folder: str) -> None:
+    saved = save_blob(folder, 3, CONTENT, step=70, seconds=1.5)
+    assert saved.uri.endswith("/epoch-000003-step-00000070.state")
+    assert (saved.epoch, saved.step, saved.seconds, str(saved)) == (3, 70, 1.5, "epoch 3, step 70")
+    assert load_blob(saved) == CONTENT
+
+
+def test_a_fifo_in_the_place_of_a_state_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "epoch-000001.state")
+    with pytest.raises(CheckpointError, match=r"the state of epoch 1 must .* got 'it is no plain"):
+        load_blob(SavedState(1, str(tmp_path / "epoch-000001.state"), "0" * 64))
+
+
 def test_a_state_where_nothing_of_its_kind_is_read_is_given_up() -> None:
     with pytest.raises(CheckpointError) as error:
         load_blob(SavedState(1, "s4://bucket/epoch-000001.state", "0" * 64))
