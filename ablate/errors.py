@@ -29,10 +29,33 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 
+LONGEST = 200
+"""Characters of a text from elsewhere in a message."""
+_LONGEST_LINE = 500
+_END = 120
+"""Of a line that is cut: its end, where the fix is."""
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """A text as a message can hold it; of a longer one its beginning and "..."."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _readable(line: str) -> str:
+    line = re.sub(rf"\S{{{LONGEST + 1},}}", lambda found: cut(found[0]), line)
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE - _END - 5]} ... {line[-_END:]}"
+
+
 class AblateError(Exception):
     """Base of every error raised on purpose; `exit_code` is the command line's."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; what somebody wrote or sent is cut, so that each line can be read."""
+        return "\n".join(map(_readable, super().__str__().split("\n")))
 
 
 class UsageError(AblateError):
@@ -129,15 +152,6 @@ class LeaseError(InfrastructureError):
     """Another driver is running the study."""
 
 
-LONGEST = 200
-"""Characters of a text from elsewhere in a message."""
-
-
-def cut(text: str, most: int = LONGEST) -> str:
-    """A text as a message can hold it; of a longer one its beginning and "..."."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
 def error_text(error: BaseException) -> str:
     """Kind and message of somebody else's error, on one line."""
     try:
@@ -185,6 +199,29 @@ _SHOWN = 16
 _SHORTEST_STEM = 3
 
 
+_ALSO_CALLED = {
+    "lr": "finetune.learning_rate",
+    "wd": "finetune.weight_decay",
+    "bs": "finetune.batch_size",
+    "n_trials": "search.trials",
+}
+"""What other tools call a key."""
+
+
+def also_called(name: str, known: Sequence[str]) -> list[str]:
+    """Names that are known, of what other tools call `name`: first that beside it.
+
+    Args:
+        name: of a key, its sections before it or not: `lr`, `baseline.lr`.
+    """
+    above, _, last = name.rpartition(".")
+    key = _ALSO_CALLED.get(last.lower())
+    if key is None:
+        return []
+    short = key.rpartition(".")[2]
+    return [one for one in (f"{above}.{short}", key, short) if one in known]
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The fix for an unknown name: the nearest known one, or the list of all.
 
@@ -192,7 +229,10 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
         name: what was got.
         known: what there is; may be empty.
     """
-    nearest = get_close_matches(name, known, n=1, cutoff=0.6)
+    nearest = also_called(name, known)
+    # By its end: resnet18 is torchvision:resnet18, and not a misspelt resnet8.
+    nearest += [one for one in known if name and one.endswith((f".{name}", f":{name}"))]
+    nearest += get_close_matches(name[:LONGEST], known, n=1, cutoff=0.6)
     if not nearest and len(name) >= _SHORTEST_STEM:
         nearest = [one for one in known if one.startswith(name)]
     if nearest:

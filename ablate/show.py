@@ -47,7 +47,7 @@ def run_and_show(
         from ablate.lifecycle import shown_folder
 
         click.echo(f"all of it: ablate report {shown_folder(folder)}")
-    if not _is_good(record):
+    if not _is_good(record, folder):
         raise click.exceptions.Exit(1)
 
 
@@ -101,13 +101,15 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     return "no trial was begun yet: launch it again"
 
 
-def _is_good(record: StudyRecord) -> bool:
+def _is_good(record: StudyRecord, folder: Path) -> bool:
+    from ablate.lifecycle import shown_folder
+
     failed = record.count("FAIL") / max(1, len(record.rows))
     if record.complete and failed <= record.study.run.max_failed_fraction:
         return True
     click.echo(
         f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
-        f"`ablate trials ... --state fail`",
+        f"`ablate trials {shown_folder(folder)} --state fail`",
         err=True,
     )
     return False

@@ -8,6 +8,7 @@ that the project does not bring, or a layer that is no tap.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from ablate.errors import ParameterError
 from ablate.finetune.callables import import_callable, is_callable_name
 from ablate.finetune.data import DATASETS
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
-from ablate.finetune.model import MODELS, taps_of
+from ablate.finetune.model import MODELS, SOURCES, taps_of
 from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
 from ablate.robustness.suites import SUITES, find_suite
 from ablate.space import SAMPLERS
@@ -41,8 +42,15 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         for metric in metric_names(find_suite(suite).families, SEVERITIES)
     ]
     return {
-        "dataset.name": OpenNames(lambda: DATASETS, is_callable_name),
-        "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like),
+        "dataset.name": OpenNames(
+            lambda: DATASETS, is_callable_name, refusal=partial(_refusal, "dataset.name", base)
+        ),
+        "model.name": OpenNames(
+            lambda: MODELS,
+            _is_model,
+            _torchvision_like,
+            refusal=partial(_refusal, "model.name", base),
+        ),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
         "loss.fma.distance": DISTANCES,
@@ -51,19 +59,26 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         "objectives.metric": tuple(dict.fromkeys(metrics)),
         "search.pruner.metric": tuple(dict.fromkeys(metrics)),
-        "trainable": ImportedNames(lambda name: _trainable_refusal(name, base)),
+        "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),
         "robustness.suite": SUITES,
         "robustness.corruptions": CORRUPTIONS,
         "search.sampler": SAMPLERS,
     }
 
 
-def _trainable_refusal(name: str, base: Path | None) -> str | None:
+def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
+    """Why what a key names cannot be imported."""
     try:
-        import_callable("trainable", name, base)
+        import_callable(key, name, base)
     except ParameterError as error:
-        return str(error).removeprefix("trainable: ")
+        return str(error).removeprefix(f"{key}: ")
     return None
+
+
+def _refusal(key: str, base: Path | None, name: str) -> str | None:
+    """The same of a key that may also say a name of a package's own."""
+    is_own = is_callable_name(name) and name.partition(":")[0] not in SOURCES
+    return _import_refusal(key, base, name) if is_own else None
 
 
 def _layers(model: str | None, base: Path | None) -> Sequence[str]:
@@ -92,8 +107,10 @@ def _is_model(name: str) -> bool:
 
 
 def _torchvision_like(name: str) -> Sequence[str]:
-    if not name.startswith("torchvision:"):
+    """Networks of torchvision that may be meant: all, or of a bare name the one that has it."""
+    if ":" in name and not name.startswith("torchvision:"):
         return ()
     from ablate.finetune.model.inspect import torchvision_names
 
-    return torchvision_names()
+    names = torchvision_names()
+    return names if ":" in name else [one for one in names if one == f"torchvision:{name}"]

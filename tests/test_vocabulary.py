@@ -67,6 +67,45 @@ def test_a_network_of_torchvision_has_a_nearest(write_study: Write) -> None:
     )
 
 
+def test_a_bare_name_of_torchvision_is_told_from_a_misspelt_one(write_study: Write) -> None:
+    assert refusal(write_study(model={"name": "resnet18"})) == (
+        "model.name: unknown model, got 'resnet18'. Did you mean torchvision:resnet18?"
+    )
+
+
+def test_a_wrong_callable_is_one_problem_of_the_file(write_study: Write) -> None:
+    """With its line, and beside all others."""
+    data = {"name": "no_module:data", "validation": {"fraction": 0.2}}
+    file = write_study(
+        dataset=data, model={"name": "my_nets:nte"}, finetune={"budget": {"epochs": -1}}
+    )
+    (file.parent / "my_nets.py").write_text("def net(classes):\n    raise KeyError('lost')\n")
+    with pytest.raises(StudyFileError) as error:
+        place_of_file(file)
+    found = [problem.message for problem in error.value.problems]
+    assert [text.partition(": ")[0] for text in found] == [
+        "dataset.name",
+        "model.name",
+        "finetune.budget.epochs",
+    ]
+    assert "got 'no_module:data' and no module no_module. Install it or put" in found[0]
+    assert "my_nets must have nte, got a module without it" in found[1]
+    assert found[1].endswith("Did you mean net?")
+    assert all(problem.line for problem in error.value.problems)
+    # One that cannot be built has no layers: that is said, and not of the layers.
+    file = write_study(
+        model={"name": "my_nets:net"},
+        finetune={"budget": {"epochs": -1}},
+        space={"loss.fma.layers": {"subset": "taps"}},
+    )
+    with pytest.raises(StudyFileError) as error:
+        place_of_file(file)
+    found = [problem.message for problem in error.value.problems]
+    assert found[0].startswith("model.name: my_nets:net must return a network when called with")
+    assert found[0].endswith("got KeyError: 'lost'. Mend it.")
+    assert [text.partition(": ")[0] for text in found[1:]] == ["finetune.budget.epochs"]
+
+
 def test_the_taps_of_a_network_of_the_user_s_own_are_searched(write_study: Write) -> None:
     file = write_study(model={"name": "my_net:make"}, space={"loss.fma.layers": {"subset": "taps"}})
     (file.parent / "my_net.py").write_text(

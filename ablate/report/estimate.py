@@ -25,10 +25,13 @@ def estimate_text(info: DryRun) -> str:
         f"{info.study}: {rows}, {info.parallel} at once{gpus}, on {info.device} in {info.precision}"
     )
     if plan is None:
+        images = f"{trial.train_images:,}"
+        if trial.seen_images < trial.train_images:
+            images = f"{trial.seen_images:,} of {images}"
         lines.append(
             f"one trial: {duration_text(trial.train_seconds)} of training on "
-            f"{trial.train_images} images, {duration_text(trial.score_seconds)} of scoring on "
-            f"{trial.validation_images}"
+            f"{images} images, {duration_text(trial.score_seconds)} of scoring on "
+            f"{trial.validation_images:,}"
         )
     lines.append(
         f"all: {duration_text(info.seconds)} without the baseline, {info.gpu_hours:.2f} GPU "

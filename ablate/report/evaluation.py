@@ -1,6 +1,5 @@
-"""An evaluation for a terminal: what was evaluated, every corruption by severity, the summary.
-
-The numbers that one looks for stand last, since the table before them is longer than a screen.
+"""An evaluation for a terminal: its main result, what was evaluated, every corruption by
+severity, the other means.
 """
 
 from __future__ import annotations
@@ -29,28 +28,29 @@ _HEADLINE = (
     "mean_corruption_error",
     "mean_corruption_error_relative_to",
 )
-"""Of the summary, what stands last."""
+"""Of the summary, what stands first."""
 
 
 def evaluation_report(evaluation: Evaluation) -> Group:
-    """What is printed: a heading, the accuracies in percent, the numbers to compare, the marks."""
+    """What is printed: the numbers to compare with their marks, then what they stand on."""
     lines = summarise(evaluation)
     return Group(
+        Text(evaluation.model.name, style="bold"),
+        summary_table([line for line in lines if line.name in _HEADLINE]),
+        *(Text.assemble(("mark: ", "yellow"), mark) for mark in evaluation.marks),
+        Text(),
         heading(evaluation),
         accuracy_table(evaluation),
         Text("accuracies in %; brackets: 95 % intervals over the images", style="dim"),
         Text(),
         summary_table([line for line in lines if line.name not in _HEADLINE]),
-        Text(),
-        *(Text.assemble(("mark: ", "yellow"), mark) for mark in evaluation.marks),
-        summary_table([line for line in lines if line.name in _HEADLINE]),
     )
 
 
 def heading(evaluation: Evaluation) -> Text:
-    """Model, weights, data, suite, machine and notes: a line each."""
+    """Weights, data, suite, machine and notes: a line each."""
     model, data, suite = evaluation.model, evaluation.data, evaluation.suite
-    lines = [Text(model.name, style="bold")]
+    lines = []
     weights = model.checkpoint if model.checkpoint not in (None, model.name) else None
     if weights is not None and Path(weights).is_absolute():
         weights = Path(weights).name

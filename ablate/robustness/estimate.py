@@ -29,6 +29,7 @@ class TrialEstimate:
 
     Attributes:
         train_images, validation_images: in the splits.
+        seen_images: of the training images, those that the budget reaches.
         step_seconds: one training step, copies and loss included.
         train_seconds: of the whole budget; score_seconds: of scoring after it.
         state_bytes: of a training state on disk.
@@ -36,6 +37,7 @@ class TrialEstimate:
     """
 
     train_images: int
+    seen_images: int
     validation_images: int
     step_seconds: float
     train_seconds: float
@@ -51,11 +53,13 @@ class TrainingEstimate:
     Attributes:
         step_seconds: one training step, copies and loss included.
         train_seconds: of the whole budget.
+        seen_images: of the training images, those that the budget reaches.
         state_bytes: of a training state on disk.
     """
 
     step_seconds: float
     train_seconds: float
+    seen_images: int
     state_bytes: int
 
 
@@ -79,6 +83,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
     return TrialEstimate(
         train_images=len(bench.finetuning_images(study, loss)),
+        seen_images=trained.seen_images,
         validation_images=len(dataset.validation),
         step_seconds=trained.step_seconds,
         train_seconds=trained.train_seconds,
@@ -126,7 +131,9 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
     state = io.BytesIO()
     torch.save(run.state(), state)
     seconds = step_seconds * (whole.steps or 0) if whole.seconds is None else whole.seconds
-    return TrainingEstimate(step_seconds, seconds, state.getbuffer().nbytes)
+    in_budget = whole.steps if whole.steps is not None else int(seconds / step_seconds)
+    seen = min(in_budget * batch, len(train))
+    return TrainingEstimate(step_seconds, seconds, seen, state.getbuffer().nbytes)
 
 
 def _new_network(bench: Workbench) -> nn.Module:

@@ -24,7 +24,7 @@ from ablate.study.keys import (
     plain_values,
     searchable,
 )
-from ablate.study.names import KnownNames
+from ablate.study.names import KnownNames, refuse_failures
 from ablate.study.settings import Study
 
 
@@ -44,6 +44,7 @@ def parse_space(study: Study, names: KnownNames) -> Space:
         raise ParameterError(f"space: {rule}. Read the study with read_study.")
     document = Document("space", study.space)
     space = check_space(document, (), study, names)
+    refuse_failures(document, names)
     if document.problems:
         raise StudyFileError(document.problems)
     return space

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
-from ablate.study.names import KnownNames
+from ablate.study.names import KnownNames, OpenNames
 
 LARGEST = 2**53
 """Floats, in which samplers compute, are exact to here."""
@@ -126,6 +126,8 @@ class Spec:
     def taps(self, word: str) -> tuple[str, ...] | None:
         """The items of `{subset: taps}`: every tap of the study's model."""
         taps = self.names.get("loss.fma.layers")
+        if isinstance(taps, OpenNames) and not taps and taps.failure:
+            return None
         if not taps:
             rule = f"taps needs a model whose taps are known, got {show(self.data[word])}."
             self.refuse(f"{rule} List the layers.", word)

@@ -124,6 +124,13 @@ def _mix(study: Study) -> Rules:
         yield from _ratios(("augment", "mix"), augment.mix, key, augment.types or augment.families)
 
 
+def _gpus(study: Study) -> Rules:
+    gpus = study.run.gpus_per_trial
+    if study.trainable is None and gpus != "auto" and gpus > 1:
+        rule = f"must be at most 1, as a finetuning trains on one GPU, got {gpus:g}"
+        yield ("run", "gpus_per_trial"), f"{rule}. Write 1: other trials take the other GPUs."
+
+
 def _copies(study: Study) -> Rules:
     augment = study.augment
     is_searched = {"augment.method", "augment.copies"} & searched(study.space)
@@ -233,6 +240,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.types",), _distinct_types),
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
+    (("run.gpus_per_trial", "trainable"), _gpus),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),
     (("loss.terms", "loss.fma.scale"), _gradient_scale),

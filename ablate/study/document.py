@@ -32,6 +32,7 @@ class Document:
         file: of the data as a whole.
         data: dicts, lists, text, numbers, true, false and None; text keys only.
         keys, values: places by path, as `("loss", "fma", "layers", 0)`; a list has no keys.
+        written: text of each number, by path.
         problems: found so far; reading goes on, so that all are shown at once.
     """
 
@@ -39,6 +40,7 @@ class Document:
     data: Any = None
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def get(self, path: Path, default: Any = None) -> Any:
@@ -63,12 +65,14 @@ class Document:
         """Put another document at a path whose parent is a mapping, with its places."""
         parent = self.get(path[:-1])
         parent[path[-1]] = other.data
-        for places in (self.keys, self.values):
+        for places in (self.keys, self.values, self.written):
             for old in [old for old in places if old[: len(path)] == path and old != path]:
                 del places[old]
         self.values.pop(path, None)
+        self.written.pop(path, None)
         self.keys.update({path + inner: place for inner, place in other.keys.items()})
         self.values.update({path + inner: place for inner, place in other.values.items()})
+        self.written.update({path + inner: text for inner, text in other.written.items()})
         if key is not None:
             self.keys[path] = key
         self.problems += other.problems
@@ -82,6 +86,8 @@ class Document:
             name: what to call it; the dotted path without one.
             key: the key itself is wrong, so its place is shown.
         """
+        if path in self.written and not key:  # 1e3, where it was read as 1000.0
+            rule = rule.replace(f"got {show(self.get(path))}", f"got {self.written[path]}", 1)
         place = self.place(path, key=key)
         name = dotted(path) if name is None else name
         prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from ablate.errors import did_you_mean
+from ablate.errors import UsageError, did_you_mean
 from ablate.study.document import Document, Path, show
-from ablate.study.keys import BY_NAME
+from ablate.study.keys import BY_NAME, all_keys
 
 # By dotted key, the names that exist; a key without any is not checked.
 KnownNames = Mapping[str, Sequence[str]]
@@ -30,6 +30,11 @@ class OpenNames(Sequence[str]):
         listed: made when it is first read; what `taps` or an enumeration is.
         accepts: whether a name that is not listed exists.
         others: names that are near to one that does not, for the message.
+        refusal: why a name that exists cannot be used, as `rule, got X. Fix.`; none where it can.
+
+    Attributes:
+        failure: why the names could not be found, as `KEY: rule, got X. Fix.`; empty while they
+            can. Every name is let through then: what failed is said once (`refuse_failures`).
     """
 
     def __init__(
@@ -37,13 +42,22 @@ class OpenNames(Sequence[str]):
         listed: Callable[[], Sequence[str]],
         accepts: Callable[[str], bool],
         others: Callable[[str], Sequence[str]] = lambda _: (),
+        refusal: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._list = listed
         self._accepts = accepts
         self.others = others
+        self.refusal = refusal
+        self.failure = ""
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._listed or self._accepts(name))
+        if not isinstance(name, str):
+            return False
+        try:
+            return name in self._listed or self._accepts(name) or bool(self.failure)
+        except UsageError as error:
+            self.failure = str(error)
+            return True
 
     def __getitem__(self, place: Any) -> Any:
         return self._listed[place]
@@ -53,7 +67,11 @@ class OpenNames(Sequence[str]):
 
     @cached_property
     def _listed(self) -> tuple[str, ...]:
-        return tuple(self._list())
+        try:
+            return tuple(self._list())
+        except UsageError as error:
+            self.failure = str(error)
+            return ()
 
 
 class ImportedNames(OpenNames):
@@ -64,8 +82,7 @@ class ImportedNames(OpenNames):
     """
 
     def __init__(self, refusal: Callable[[str], str | None]) -> None:
-        super().__init__(lambda: (), lambda name: refusal(name) is None)
-        self.refusal = refusal
+        super().__init__(lambda: (), lambda name: refusal(name) is None, refusal=refusal)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -91,9 +108,12 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if key in LISTED and isinstance(value, list | tuple):
         key = LISTED[key]
     known = names.get(key)
+    if isinstance(known, OpenNames) and isinstance(value, str):
+        rule = known.refusal(value)
+        if rule is not None:
+            yield (), rule
+            return
     if isinstance(known, ImportedNames):
-        rule = known.refusal(value) if isinstance(value, str) else None
-        yield from [((), rule)] if rule else []
         return
     if key in _WORDS and value == _WORDS[key]:
         return
@@ -102,7 +122,7 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
         found: Iterable[tuple[Path, str]] = (((name,), name) for name in entries)
     else:
         found = _named(value)
-    kinds = [kind for kind in BY_NAME.get(key, (key,)) if names.get(kind)]
+    kinds = [kind for kind in BY_NAME.get(key, (key,)) if _has_names(names.get(kind))]
     if not kinds:
         return
     for path, name in found:
@@ -138,6 +158,20 @@ def check_names(document: Document, names: KnownNames, refused: set[Path]) -> se
                     document.refuse(where, rule)
                     unknown.add(where)
     return unknown
+
+
+def refuse_failures(document: Document, names: KnownNames) -> None:
+    """Note, once each, why names could not be found: a network that cannot be built has no
+    layers."""
+    for key, known in names.items():
+        if isinstance(known, OpenNames) and known.failure:
+            where, _, rule = known.failure.partition(": ")
+            at, rule = (where, rule) if where in all_keys() else (key, known.failure)
+            document.refuse(tuple(at.split(".")), rule)
+
+
+def _has_names(known: Sequence[str] | None) -> bool:
+    return bool(known) or (isinstance(known, OpenNames) and bool(known.failure))
 
 
 def _term_rules(terms: str, known: Sequence[str] | None) -> Iterator[str]:

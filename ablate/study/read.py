@@ -23,7 +23,7 @@ from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
-from ablate.study.names import NamesFor, check_names
+from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study
 from ablate.study.translate import findings
@@ -165,8 +165,10 @@ def _check(document: Document, names: NamesFor) -> Study:
     space = check_space(document, ("space",), study, known) if isinstance(written, dict) else None
     if len(document.problems) == before and not isinstance(written, str | int | float | list):
         check_enqueued(document, space or Space(), study.search.enqueue)
+    refuse_failures(document, known)
     if len(document.problems) == at_first:
         check_ablation(document, study, known)
+        refuse_failures(document, known)
     return study
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ablate.errors import did_you_mean
+from ablate.errors import also_called, did_you_mean
 from ablate.study.document import Path, dotted, has, show
 from ablate.study.keys import all_keys, leaves
 
@@ -185,6 +185,7 @@ def unknown_key(path: Path) -> str:
     fix = did_you_mean(last, beside)
     # The right key in the wrong section.
     elsewhere = [name for name in leaves() if name.endswith(f".{last}")]
+    elsewhere += also_called(last, leaves())
     if elsewhere and not fix.startswith("Did you mean"):
         fix = f"Did you mean {elsewhere[0]}?"
     return f"unknown key. {fix}"

@@ -15,7 +15,7 @@ from yaml.composer import ComposerError
 from yaml.error import Mark
 from yaml.reader import ReaderError
 
-from ablate.errors import Problem
+from ablate.errors import Problem, cut
 from ablate.study.document import Document, Path, Place, show
 
 MAX_DEPTH = 40
@@ -161,9 +161,11 @@ class _Builder:
                 path, f"must fit its tag !!{kind}, got {show(node.value)}. Remove the tag."
             )
             return None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._document.written[path] = cut(node.value)
         if isinstance(value, int) and abs(value) >= 2**63:
-            rule = f"whole numbers must be below 2**63, got {node.value[:20]}..."
-            self._document.refuse(path, f"{rule} Write a smaller one.")
+            rule = f"whole numbers must be below 2**63, got {cut(node.value, 40)}"
+            self._document.refuse(path, f"{rule}. Write a smaller one.")
             return None
         return value
 

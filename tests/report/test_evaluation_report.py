@@ -70,8 +70,7 @@ def printed(made: Evaluation, width: int = 80) -> list[str]:
 
 def test_the_heading_says_what_was_evaluated() -> None:
     lines = printed(EVALUATION)
-    assert lines[:5] == [
-        "timm:tf_efficientnet_lite0",
+    assert lines[9:13] == [
         "weights: lite0.pth, sha256:abababababab, 4,652,008 parameters",
         "data: sample val, 1,000 images of 224 x 224, 4 classes",
         "suite: imagenetc, seed 7, bf16 on cpu, 2 min 05 s",
@@ -79,16 +78,17 @@ def test_the_heading_says_what_was_evaluated() -> None:
     ]
 
 
-def test_what_one_looks_for_stands_last_with_the_marks() -> None:
+def test_what_one_looks_for_stands_first_with_the_marks() -> None:
     lines = printed(EVALUATION)
-    assert lines[-8:] == [
-        "mark: approximate frost [a texture]",
+    assert lines[:9] == [
+        "timm:tf_efficientnet_lite0",
         "clean_accuracy 87.4 % (85.2 to 89.3)",
         "1000 images",
         "mean_corruption_accuracy_unnormalised 60.0 % (57.5 to 62.5)",
         "15 types x 5 severities",
         "mean_corruption_error_unnormalised 40.0 %",
         "15 types x 5 severities",
+        "mark: approximate frost [a texture]",
         "",
     ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from ablate.errors import ParameterError
 from ablate.finetune.environment import Environment
-from ablate.robustness.estimate import estimate_trial
+from ablate.robustness.estimate import estimate_training, estimate_trial
 from ablate.robustness.workbench import Workbench
 from ablate.study.settings import Study
 
@@ -56,6 +56,13 @@ def test_a_trial_of_a_network_from_elsewhere(tmp_path: Path, environment: Enviro
     assert found.train_images > found.validation_images > 0
     assert found.train_seconds > found.step_seconds > 0
     assert found.state_bytes > 0
+    assert found.train_images - 4 < found.seen_images <= found.train_images
+
+
+def test_a_budget_of_fewer_images_than_there_are(tmp_path: Path, environment: Environment) -> None:
+    made = bench(tmp_path, environment, "resnet8")
+    study = made.study.with_values({"finetune.budget": {"images": 40}})
+    assert estimate_training(made, study).seen_images == 40
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: {x: {loss.fma.weight: .nan}}}",
-            "5:69: ablation.components.x.loss.fma.weight: must be finite, got nan. Write a",
+            "5:69: ablation.components.x.loss.fma.weight: must be finite, got .nan. Write a",
         ),
         (
             "{design: leave_one_out, components: {x: {augment.strengths.hew: 0.5}}}",

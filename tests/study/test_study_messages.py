@@ -24,7 +24,18 @@ Problems = Callable[..., list[str]]
             "finetune: {epochs: 3}",
             "5:12: finetune.epochs: unknown key. Did you mean baseline.epochs?",
         ),
+        ("lr: 0.1", "5:1: lr: unknown key. Did you mean finetune.learning_rate?"),
+        ("baseline: {lr: 0.1}", "5:12: baseline.lr: unknown key. Did you mean learning_rate?"),
         # types
+        (
+            "search: {trials: 1e3}",
+            "5:18: search.trials: must be a whole number, got 1e3. Write a whole number, as 4.",
+        ),
+        (
+            "run: {gpus_per_trial: 2}",
+            "5:23: run.gpus_per_trial: must be at most 1, as a finetuning trains on one GPU, got "
+            "2. Write 1: other trials take the other GPUs.",
+        ),
         (
             "baseline: {epochs: 1.5}",
             "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, as 4.",
@@ -69,7 +80,7 @@ Problems = Callable[..., list[str]]
         ("finetune: {momentum: 1}", "5:22: finetune.momentum: must be below 1, got 1. Lower it."),
         (
             "loss: {da: {weight: .nan}}",
-            "5:21: loss.da.weight: must be finite, got nan. Write a number, as 0.5.",
+            "5:21: loss.da.weight: must be finite, got .nan. Write a number, as 0.5.",
         ),
         (
             "augment: {families: []}",

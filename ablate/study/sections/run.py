@@ -17,7 +17,9 @@ class RunSettings(Settings):
     )
     cpus_per_trial: Count = Field(1, description="Also torch's threads.")
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Whole or a fraction below 1; `auto`: one where Ray sees any, else 0."
+        "auto",
+        description="1, or a fraction below it; a trainable may take more, whole ones; `auto`: one "
+        "where Ray sees any, else 0.",
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
