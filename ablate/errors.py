@@ -28,7 +28,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-
 LONGEST = 200
 """Characters of a text from elsewhere in a message."""
 _LONGEST_LINE = 500
