@@ -11,23 +11,43 @@ import click
 
 from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
 from ablate.cli_options import json_option, run_options, study_argument
-from ablate.errors import AblateError
-from ablate.report.streams import take_every_text
+from ablate.errors import AblateError, UsageError
+from ablate.report.streams import take_every_text, written_or_dropped
 from ablate.show import print_result, run_and_show
 
 
 class _Commands(click.Group):
     """Turns every error raised on purpose into one line and its exit code.
 
-    No command ends because a terminal or pipe lacks a character.
+    No command ends because a terminal or pipe lacks a character, or the disk that takes its output
+    is full: a study goes on, and a command that is there to print says so as it ends.
     """
 
+    _runs_study = False
+
     def main(self, *arguments: Any, **named: Any) -> Any:
-        take_every_text(sys.stdout, sys.stderr)
-        return super().main(*arguments, **named)
+        with written_or_dropped() as output:
+            take_every_text(sys.stdout, sys.stderr)
+            try:
+                return super().main(*arguments, **named)
+            except SystemExit as end:
+                sys.stdout.flush()
+                if output.error is None:
+                    raise
+                click.echo(f"ablate: {_unwritten(output.error)}", err=True)
+                raise SystemExit(end.code if self._runs_study else end.code or 3) from None
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(context, arguments)
+        options = command.params if command is not None else ()
+        self._runs_study = any(option.name == "executor" for option in options)
+        return name, command, rest
 
     def invoke(self, context: click.Context) -> Any:
         try:
+            _check_working_folder()
             return super().invoke(context)
         except AblateError as error:
             if context.params.get("debug"):
@@ -36,6 +56,23 @@ class _Commands(click.Group):
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(error.exit_code)
+
+
+def _unwritten(error: OSError) -> str:
+    return (
+        f"standard output: must be written, got: {error.strerror}. Some of what was printed is "
+        "lost, nothing else: free the disk, then print it again."
+    )
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"working folder: must be there, got: {error.strerror}. It was deleted or moved: "
+            "go to another one."
+        ) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -237,7 +237,10 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
 
 def shown_folder(folder: Path) -> str:
     """A run folder as a person types it."""
-    return os.path.relpath(folder)
+    try:
+        return os.path.relpath(folder)
+    except FileNotFoundError:  # the folder that the command is run in is gone
+        return str(folder)
 
 
 def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ class RayOutput:
     def said(self) -> str:
         """Where to read on, for the end of a message; "" where Ray has said nothing."""
         file = self._file
-        return f" What Ray says of it: {os.path.relpath(file)}" if file and file.is_file() else ""
+        if file is None or not file.is_file():
+            return ""
+        with suppress(FileNotFoundError):  # the folder that the command is run in is gone
+            file = Path(os.path.relpath(file))
+        return f" What Ray says of it: {file}"
 
     def close(self) -> None:
         """Let Ray print again."""

@@ -1,0 +1,88 @@
+"""Standard output on a full disk, a working folder that is gone: one line, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+LOOP = """
+def train(trial):
+    trial.report(1, {"error": trial.params["lr"], "size": 1.0})
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a study that was launched while the disk of its output was full."""
+    made = tmp_path_factory.mktemp("full")
+    (made / "loop_full.py").write_text(LOOP)
+    study = {
+        "version": 1,
+        "name": "full",
+        "trainable": "loop_full:train",
+        "finetune": {"budget": {"epochs": 1}},
+        "space": {"lr": {"float": [0.01, 1.0]}},
+        "objectives": [{"metric": "error", "direction": "minimize"}, {"metric": "size"}],
+        "search": {"trials": 2, "sampler": "random"},
+    }
+    (made / "full.yaml").write_text(yaml.safe_dump(study))
+    code, said = run(made, "launch", "full.yaml", "--executor", "inline")
+    assert code == 0, said  # a study is not its output
+    assert said == [FULL]
+    return made
+
+
+FULL = (
+    "ablate: standard output: must be written, got: No space left on device. Some of what was "
+    "printed is lost, nothing else: free the disk, then print it again."
+)
+
+
+def run(folder: Path, *command: str, unbuffered: str = "") -> tuple[int, list[str]]:
+    """Exit code and lines of standard error, with standard output on a full disk."""
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "ablate", *command],
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    return result.returncode, result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("command", ["status --json", "report"])
+def test_what_only_prints_says_that_it_could_not(folder: Path, command: str) -> None:
+    name, *options = command.split()
+    assert run(folder, name, "full.yaml", *options) == (3, [FULL])
+
+
+def test_what_is_not_buffered_is_lost_alike(folder: Path) -> None:
+    assert run(folder, "--help", unbuffered="1") == (3, [FULL])
+
+
+def test_a_wrong_use_keeps_its_code(folder: Path) -> None:
+    code, said = run(folder, "status", "nonsense")
+    assert code == 2
+    assert len(said) == 1
+    assert "must be a study file" in said[0]
+
+
+@pytest.mark.parametrize("command", ["launch s.yaml", "layers resnet8"])
+def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m ablate {command}'
+    result = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "ablate: working folder: must be there, got: No such file or directory. It was deleted or "
+        "moved: go to another one.\n"
+    )
