@@ -18,7 +18,9 @@ from ablate.ledger.rescue import rescued_copy
 from ablate.ledger.url import sqlite_url
 from ablate.lifecycle import begin, begin_again, check_same_study, go_on, shown_folder
 from ablate.locate import Place, locate, place_of_file
+from ablate.report.live import watching
 from ablate.running import RunOptions
+from ablate.search.progress import Progress
 from ablate.study.params import needs_plain
 from ablate.study.settings import SearchBudgetSettings
 
@@ -36,6 +38,7 @@ def launch(
     overrides: Sequence[str] = (),
     *,
     resume: bool = False,
+    progress: Progress | bool | None = None,
     **options: Any,
 ) -> StudyRecord:
     """Run the study of a file to its end; a finished one is returned as it is.
@@ -44,6 +47,8 @@ def launch(
         study: the study file.
         overrides: `key=value`, as `--set`.
         resume: go on where the study exists and is unfinished.
+        progress: who is told how it goes (`ablate.report.live.watching`): by default a display
+            where there is a terminal or a notebook; False: nobody.
         options: see `RunOptions`.
 
     Returns:
@@ -55,8 +60,12 @@ def launch(
         FingerprintError: if it exists with other contents.
         InfrastructureError: if storage, cluster or workers fail; it can be resumed.
     """
-    run = RunOptions(**options)
     place = place_of_file(Path(study), overrides)
+    with watching(progress, place.name) as told:
+        return _launch(place, RunOptions(progress=told, **options), resume=resume)
+
+
+def _launch(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
     is_there = Ledger.exists(place.url, place.name)
     if not is_there:
         _refuse_to_forget(place)
@@ -87,6 +96,7 @@ def resume(
     trials: int | None = None,
     add: int | None = None,
     seeds: int | None = None,
+    progress: Progress | bool | None = None,
     **options: Any,
 ) -> StudyRecord:
     """Finish what was begun: rows that were running are adopted, missing ones are added.
@@ -95,6 +105,7 @@ def resume(
         study: a study file, a run folder, or `URL#NAME`.
         trials: a new total N; add: more rows than before.  Neither: the N it was begun with.
         seeds: of an ablation, in place of these: a new number of runs of each cell.
+        progress: as of `launch`.
         options: see `RunOptions`.
 
     Raises:
@@ -102,8 +113,15 @@ def resume(
         FingerprintError: if the file or the environment has changed in a way that matters.
         InfrastructureError: if storage, cluster or workers fail; it can be resumed again.
     """
-    run = RunOptions(**options)
     place = locate(str(study))
+    with watching(progress, place.name) as told:
+        run = RunOptions(progress=told, **options)
+        return _resume(place, run, trials, add, seeds)
+
+
+def _resume(
+    place: Place, run: RunOptions, trials: int | None, add: int | None, seeds: int | None
+) -> StudyRecord:
     ledger = _open(place)
     check_same_study(ledger, place, run)
     if ledger.head.design is not None or seeds is not None:
@@ -182,6 +200,7 @@ def confirm(
     trials: Sequence[int] | None = None,
     suite: str | None = None,
     severities: Sequence[int] | None = None,
+    progress: Progress | bool | None = None,
     **options: Any,
 ) -> ConfirmInfo:
     """Run the front of a search again over fresh seeds, and score it on the test images.
@@ -193,6 +212,7 @@ def confirm(
         seeds: K; paired over the front, the plain finetune and combined data augmentation.
         trials: of the front, these alone; None: all of it.
         suite, severities: of the test images; None: the search's.
+        progress: as of `launch`.
         options: see `RunOptions`.
 
     Raises:
@@ -209,15 +229,16 @@ def confirm(
         )
     place = locate(str(study))
     ledger = _open(place)
-    confirm_front(
-        ledger,
-        place,
-        RunOptions(**options),
-        seeds=seeds,
-        trials=trials,
-        suite=suite,
-        severities=severities,
-    )
+    with watching(progress, f"{place.name}, confirm") as told:
+        confirm_front(
+            ledger,
+            place,
+            RunOptions(progress=told, **options),
+            seeds=seeds,
+            trials=trials,
+            suite=suite,
+            severities=severities,
+        )
     return confirm_info(*read_outcomes(confirmation_place(place)))
 
 

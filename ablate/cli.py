@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
-from ablate.cli_options import json_option, run_options, study_argument
+from ablate.cli_options import json_option, run_options, said_when_slow, study_argument
 from ablate.errors import AblateError, UsageError
 from ablate.report.streams import take_every_text, written_or_dropped
 from ablate.show import print_result, run_and_show
@@ -235,11 +235,12 @@ def doctor(as_json: bool) -> None:
     from ablate.doctor import examine
 
     findings = []
-    for finding in examine():
-        findings.append(finding)
-        if not as_json:
-            fix = f"; {finding.fix}" if finding.fix else ""
-            click.echo(f"{finding.state:6}  {finding.what}: {finding.found}{fix}")
+    with said_when_slow() as begin:
+        for finding in examine(begin):
+            findings.append(finding)
+            if not as_json:
+                fix = f"; {finding.fix}" if finding.fix else ""
+                click.echo(f"{finding.state:6}  {finding.what}: {finding.found}{fix}")
     if as_json:
         print_result([finding.to_json() for finding in findings])
     if any(finding.state == "broken" for finding in findings):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ablate.cli_options import listed, study_argument
+from ablate.cli_options import listed, said_when_slow, study_argument
 
 
 @click.command()
@@ -109,7 +109,8 @@ def report(study: str, output: Path | None, *, watch: bool, every: float, no_ima
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
-    write_report(study, output, with_images=not no_images)
+    with said_when_slow() as begin:
+        write_report(study, output, with_images=not no_images, begin=begin)
     click.echo(output)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
+
+SLOW_SECONDS = 1.0
+"""What takes longer says what it does."""
 
 
 def study_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +70,32 @@ def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any
             raise click.BadParameter(message) from None
 
     return split
+
+
+@contextmanager
+def said_when_slow() -> Iterator[Callable[[str], None]]:
+    """Says on standard error what is done, where that takes longer than a second.
+
+    Yields:
+        To be called with what is done from now on.
+    """
+    from threading import Timer
+
+    timers: list[Timer] = []
+
+    def begin(what: str) -> None:
+        if timers:
+            timers.pop().cancel()
+        timer = Timer(SLOW_SECONDS, partial(click.echo, f"ablate: {what}", err=True))
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
+
+    try:
+        yield begin
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 @contextmanager

@@ -34,8 +34,12 @@ class Finding:
         return asdict(self)
 
 
-def examine() -> Iterator[Finding]:
-    """Look at everything that a study needs; each is really tried."""
+def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
+    """Look at everything that a study needs; each is really tried.
+
+    Args:
+        begin: is told what is looked at from now on.
+    """
     yield _versions()
     for look, what in (
         (_torch, "torch"),
@@ -48,6 +52,7 @@ def examine() -> Iterator[Finding]:
         (_images, "images"),
         (_dashboard, "dashboard"),
     ):
+        begin(f"looking at: {what}")
         yield _guarded(what, look)
 
 

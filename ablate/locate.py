@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 from ablate.errors import (
+    LONGEST,
     DataError,
     Problem,
     StudyFileError,
@@ -167,9 +170,9 @@ def locate(reference: str) -> Place:
         StudyFileError: if it is a study file that is wrong.
     """
     path = Path(reference)
-    if path.is_dir():
+    if _is(Path.is_dir, path):
         return _place_of_folder(path)
-    if path.is_file() or path.suffix in (".yaml", ".yml"):
+    if _is(Path.is_file, path) or path.suffix in (".yaml", ".yml"):
         return place_of_file(path)
     if "#" in reference:
         url, _, name = reference.rpartition("#")
@@ -181,8 +184,29 @@ def locate(reference: str) -> Place:
         return _place(name, url or _STORAGE_VARIABLE, run_folder(name))
     raise UsageError(
         f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
-        "Check the path."
+        f"{_nearest_study(path)}"
     )
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Whether there is one; nothing has a name that no file can have."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _nearest_study(path: Path) -> str:
+    """The fix for a path where no study is: a run folder or study file of that name, or of one
+    like it, that stands near."""
+    found: dict[str, Path] = {}
+    for folder in (path.parent, Path(), Path("runs"), Path("studies"), Path("../runs")):
+        with suppress(OSError, ValueError):  # no such folder, or not to be read
+            for one in sorted(folder.iterdir()):
+                if one.suffix in (".yaml", ".yml") or _is(Path.is_file, one / _FOLDER_FILE):
+                    found.setdefault(one.stem, one)
+    near = get_close_matches(path.stem[:LONGEST], found, n=1)
+    return f"Did you mean {found[near[0]]}?" if near else "Check the path."
 
 
 def _place_of_folder(folder: Path) -> Place:

@@ -13,8 +13,17 @@ from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.source import StudySource
 
 
-def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
+def write_report(
+    study: str | Path,
+    output: str | Path,
+    *,
+    with_images: bool = True,
+    begin: Callable[[str], None] = lambda _: None,
+) -> None:
     """Write the report of a study, one HTML file, whole or not at all.
+
+    Args:
+        begin: is told what is done from now on.
 
     Raises:
         StudyNotFoundError: if there is no such study.
@@ -25,7 +34,10 @@ def write_report(study: str | Path, output: str | Path, *, with_images: bool = T
     from ablate.report.write import write_text
 
     file = _page_file(Path(output))
-    content = _content(read_source(study), study, with_images, 0.0)
+    begin(f"reading {study}")
+    source = read_source(study)
+    content = _content(source, study, with_images, 0.0, begin)
+    begin(f"writing {file}")
     write_text(report_page(content), file)
 
 
@@ -94,12 +106,20 @@ def is_ended(record: StudyRecord) -> bool:
 
 
 def _content(
-    source: StudySource, study: str | Path, with_images: bool, reload_seconds: float
+    source: StudySource,
+    study: str | Path,
+    with_images: bool,
+    reload_seconds: float,
+    begin: Callable[[str], None] = lambda _: None,
 ) -> ReportContent:
+    if with_images:
+        begin("making the images: data and weights are read")
+    galleries = _galleries(study, source) if with_images else ()
+    begin("drawing the figures")
     return report_content(
         source,
         reference=_reference(study),
-        galleries=_galleries(study, source) if with_images else (),
+        galleries=galleries,
         now=time.time(),
         reload_seconds=reload_seconds,
     )

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ablate.cli import main
+from ablate.doctor import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
@@ -244,3 +245,11 @@ def test_doctor_says_what_is_broken(
     )
     assert "s3cret" not in result.stdout
     assert "; export RAY_AUTH_MODE=token" in result.stdout
+
+
+def test_doctor_says_what_it_looks_at() -> None:
+    told: list[str] = []
+    looks = examine(told.append)
+    assert next(looks).what == "versions"
+    assert next(looks).what == "torch"
+    assert told == ["looking at: torch"]

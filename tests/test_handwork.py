@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -81,6 +83,34 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
         {"number": 1, "param.lr": 0.25, "loss": 0.75, "latency": 2.5},
         {"number": 2, "param.lr": 0.5, "loss": 0.5, "latency": 5.0},
     ]
+
+
+@pytest.mark.parametrize(
+    ("option", "is_terminal", "is_shown"),
+    [("", True, True), ("", False, False), (", progress=False", True, False)],
+)
+def test_a_launch_from_python_is_shown_on_a_terminal(
+    there: Path, option: str, is_terminal: bool, is_shown: bool
+) -> None:
+    code = f"import ablate; print(len(ablate.launch('own.yaml', executor='inline'{option}).rows))"
+    ours, theirs = pty.openpty() if is_terminal else os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+            check=True,
+            timeout=120,
+        )
+        os.write(theirs, b"end")
+        shown = os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert int(done.stdout) >= 2
+    assert ("own" in shown) is is_shown
+    assert (shown == "end") is not is_shown
 
 
 def test_launch_does_not_fail_for_its_picture(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,16 @@ def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[...,
     assert "ablate export runs/drawn --trial {trial}" in page
 
 
+def test_a_report_that_takes_long_says_what_it_does(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.cli_options.SLOW_SECONDS", 0.0)
+    result = run("report", "runs/drawn", "-o", "slow.html", "--no-images")
+    assert result.stdout == "slow.html\n"
+    lines = result.stderr.splitlines()
+    assert lines[:2] == ["ablate: reading runs/drawn", "ablate: drawing the figures"]
+
+
 def test_a_report_has_images_where_data_and_weights_are(
     folder: Path, run: Callable[..., Result]
 ) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -26,7 +27,7 @@ from ablate.report.numbers import (
 )
 from ablate.report.standing import Epoch, Standing
 from ablate.report.streams import take_every_text
-from ablate.search.progress import Progress
+from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
 
 _BAR_COLUMNS = 24
@@ -56,6 +57,30 @@ def make_display(console: Console, study: str) -> Display:
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, study)
     return PlainDisplay(console, study)
+
+
+@contextmanager
+def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]:
+    """Who is told of a run that was begun from Python.
+
+    Args:
+        progress: who is; False: nobody; True: a display on standard error; None: that where it is
+            a terminal or a notebook, else nobody.
+        study: what is run, as the display names it.
+    """
+    if not (progress is None or isinstance(progress, bool)):
+        yield progress
+        return
+    console = Console(stderr=True)
+    is_seen = console.is_terminal or console.is_jupyter if progress is None else progress
+    if not is_seen:
+        yield Silent()
+        return
+    display = make_display(console, study)
+    try:
+        yield display
+    finally:
+        display.close()
 
 
 class PlainDisplay:

@@ -15,7 +15,7 @@ from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 from ablate.vocabulary import names_for
 
-MUTATIONS = 2400
+MUTATIONS = 2000
 LONGEST_LINE = 500
 ROOT = Path(__file__).parents[2]
 
@@ -105,7 +105,7 @@ def said(call: Callable[[], object]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_any_file_and_any_override_is_a_study_or_a_few_lines(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +141,22 @@ def test_any_file_and_any_override_is_a_study_or_a_few_lines(
             assert len(line) <= LONGEST_LINE, shown
         file.write_text(texts[file])
     assert MUTATIONS / 4 < refused < MUTATIONS
+
+
+def test_a_study_that_is_not_there_has_a_nearest(work: Path) -> None:
+    (work / "runs" / "quickstart").mkdir(parents=True)
+    (work / "runs" / "quickstart" / "run.json").write_text('{"name": "quickstart"}')
+    (work / "studies").mkdir()
+    (work / "studies" / "joint.yaml").write_text("version: 1")
+    for asked, near in (
+        ("quickstart", "runs/quickstart"),
+        ("run/quickstart", "runs/quickstart"),
+        ("runs/quikstart", "runs/quickstart"),
+        ("runs/joint", "studies/joint.yaml"),
+    ):
+        text = said(lambda asked=asked: locate(asked))
+        assert text.endswith(f"got none of them. Did you mean {near}?")
+    assert said(lambda: locate("runs/nothing_like_it")).endswith("Check the path.")
 
 
 def test_any_word_is_a_study_or_a_line(work: Path) -> None:
