@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -196,6 +197,13 @@ def test_a_link_that_leads_nowhere(folder: Path) -> None:
     assert refused(folder) == (
         "/images/train/cat/link.png: must be an image, got a link that leads nowhere. "
         "Mend or remove it."
+    )
+
+
+def test_a_fifo_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "images/train/cat/pipe.png")
+    assert refused(folder) == (
+        "/images/train/cat/pipe.png: must be an image, got a FIFO. Remove it."
     )
 
 

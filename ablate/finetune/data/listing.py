@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,17 +89,20 @@ def _list_images(root: Path, name: str, label: int) -> list[FileEntry]:
     with os.scandir(root / name) as entries:
         for entry in entries:
             if Path(entry.name).suffix.lower() in ENDINGS and entry.name[0] != ".":
-                stat = _stat(Path(entry.path))
-                found.append((f"{prefix}{entry.name}", label, stat.st_size, stat.st_mtime_ns))
+                status = _stat(Path(entry.path))
+                found.append((f"{prefix}{entry.name}", label, status.st_size, status.st_mtime_ns))
     return sorted(found)
 
 
 def _stat(file: Path) -> os.stat_result:
     """Of the file itself, or an error that names it: a link may lead nowhere."""
     try:
-        return file.stat()
+        found = file.stat()
     except FileNotFoundError as error:
         raise DataError(
             f"{show_name(file)}: must be an image, got a link that leads nowhere. "
             "Mend or remove it."
         ) from error
+    if stat.S_ISFIFO(found.st_mode):  # it would be waited for
+        raise DataError(f"{show_name(file)}: must be an image, got a FIFO. Remove it.")
+    return found
