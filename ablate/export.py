@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ablate.errors import InfrastructureError, UsageError
+from ablate.errors import DataError, InfrastructureError, UsageError
 from ablate.finetune.cache import publish_file
 from ablate.finetune.durable import folder_bytes
+from ablate.finetune.export_metadata import read_metadata
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.search.task import weights_file
 from ablate.study.scores import ReportedScores
@@ -28,8 +29,8 @@ def export_weights_of(record: StudyRecord, folder: Path, number: int | None, out
         The file, absolute.
 
     Raises:
-        UsageError: if there is no such trial, it is not complete, its weights are not there, or
-            the output cannot be written.
+        UsageError: if there is no such trial, it is not complete, its weights are not there or
+            damaged, or the output cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
     if output.suffix != _SUFFIX:
@@ -106,9 +107,16 @@ def _check_complete(row: RowRecord) -> None:
 
 def _source(record: StudyRecord, folder: Path, number: int | None) -> Path:
     source = weights_file(folder.absolute(), number)
-    if source.is_file():
-        return source
     who = "plain" if number is None else f"trial {number}"
+    if source.is_file():
+        try:
+            read_metadata(source)
+        except DataError as error:
+            raise DataError(
+                f"{source}: must be the weights that {who} wrote, got a damaged file. Put it back "
+                "from a copy; without one, only the same trial run anew has them."
+            ) from error
+        return source
     if not source.parent.is_dir():
         raise UsageError(
             f"{source.parent}: must hold the weights of {record.name}, got no such folder. "

@@ -11,7 +11,9 @@ stop; no attempt that began before what was durable.  A row of the table is one 
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import functools
 import json
 import os
 import random
@@ -47,6 +49,34 @@ CUT_OFF = "node: cut off, then back"
 _RESUMABLE = (3, 130, 143, -signal.SIGKILL)
 
 
+FINETUNING: dict[str, Any] = {
+    "version": 1,
+    "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.5}},
+    "model": {"name": "resnet8"},
+    "finetune": {"budget": {"epochs": 1}},
+    "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3]},
+    "space": {"loss.da.weight": {"float": [0.1, 2.0]}},
+    "loss": {"terms": "clean+da"},
+    "search": {"trials": TRIALS, "sampler": "random"},
+    "run": {"parallel": 2, "precision": "fp32"},
+}
+"""A search on handwritten digits; its name and weights are the lab's."""
+
+
+@functools.cache
+def untrained_weights() -> Path:
+    """Weights of the network, as they are drawn: the damage is found whatever they are."""
+    from ablate.finetune.checkpoint import export_weights
+    from ablate.finetune.model.build import build_model
+    from ablate.study.settings import ModelSettings
+
+    path = Path(tempfile.mkdtemp(prefix="ablate-fault-")) / "digits.safetensors"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    model = build_model(ModelSettings(name="resnet8"), 10, (0.5,) * 3, (0.5,) * 3, seed=0)
+    export_weights(model, path)
+    return path
+
+
 class Lab:
     """One study in a folder of its own, over a cluster that outlives it."""
 
@@ -62,6 +92,7 @@ class Lab:
         self.durable: dict[int, tuple[int, int]] = {}
         self.epochs = EPOCHS
         self.codes: list[int] = []
+        self.expected: dict[int, tuple[float, ...] | None] = {}
 
     @property
     def reference(self) -> str:
@@ -90,6 +121,28 @@ class Lab:
             **keys,
         }
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+
+    def write_finetuning(self) -> None:
+        """A robustness study of seconds, from weights that are given, in a cache of its own."""
+        weights = self.folder / "digits.safetensors"
+        shutil.copy(untrained_weights(), weights)
+        study = {
+            **FINETUNING,
+            "baseline": {"checkpoint": weights.name, "saw_validation": False},
+            "name": "faulty",
+        }
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+        self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
+        self.epochs = 1
+
+    def alone(self) -> dict[int, tuple[float, ...] | None]:
+        """The values of such a study where nothing breaks."""
+        with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
+            lab = Lab(Path(folder), None)
+            lab.write_finetuning()
+            code, output = lab.end(lab.start())
+            assert code == 0, output
+            return {row.number: row.values for row in lab.read().rows}
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """A driver in a process of its own; with a point it kills itself there."""
@@ -179,6 +232,10 @@ class Lab:
             last = row.rungs[-1].epoch if row.state == "PRUNED" else self.epochs
             if epochs != list(range(1, last + 1)):
                 wrong.append(f"{name}: epochs {epochs}")
+            if self.expected:
+                if row.values != self.expected[row.number]:
+                    wrong.append(f"{name}: {row.values} instead of {self.expected[row.number]}")
+                continue
             assert row.seeds is not None
             alone = fault_trial.uninterrupted(row.params, row.seeds.train, self.epochs)
             if row.state == "COMPLETE" and row.values != (alone["a"], alone["b"]):
@@ -310,6 +367,34 @@ def torn_checkpoint(lab: Lab) -> None:
     durable = dict(lab.durable)
     lab.resume()
     lab.durable = durable
+
+
+def damaged(pattern: str) -> Callable[[Lab], None]:
+    """Files of the cache get other bytes amid a study: they are made again, and no score changes.
+
+    Args:
+        pattern: of the files, below the cache.
+    """
+
+    def fault(lab: Lab) -> None:
+        lab.write_finetuning()
+        lab.expected = lab.alone()
+        driver = lab.start()
+        lab.wait_for(lambda record: bool(record.complete), driver)
+        files = list((lab.folder / "cache").glob(pattern))
+        assert files, f"no {pattern} in the cache"
+        for file in files:
+            content = bytearray(file.read_bytes())
+            middle = len(content) // 2
+            content[middle : middle + 20_000] = bytes(
+                one ^ 255 for one in content[middle : middle + 20_000]
+            )
+            file.write_bytes(content)
+        code, output = lab.end(driver)
+        assert code == 0, f"exit code {code}:\n{output}"
+        assert "damaged; made again" in output, output
+
+    return fault
 
 
 def two_drivers(lab: Lab) -> None:
@@ -449,6 +534,8 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
     "trial: sleeps for ever (epoch_timeout_seconds)": trial_that_sleeps,
     "checkpoint: torn": torn_checkpoint,
     "checkpoint: no space left": full_disk,
+    "evaluation set: damaged": damaged("evaluation/*/images.npy"),
+    "baseline: damaged": damaged("baselines/*/weights.safetensors"),
     "two drivers at once": two_drivers,
     "driver: killed, its host booted since": host_booted_since,
     "database: deleted amid a run": deleted(folder=False),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from ablate.errors import UsageError
 from ablate.export import checkpoint_bytes, export_weights_of
@@ -24,13 +26,17 @@ ROWS = (
 )
 
 
+def weights_of(number: int | None) -> bytes:
+    return save({"weight": np.full(2, -1 if number is None else number)})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run's folder with the weights of the plain finetune and of trial 1."""
-    for number, content in ((None, b"plain"), (1, b"one")):
+    for number in (None, 1):
         file = weights_file(tmp_path / "runs" / "example", number)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        file.write_bytes(weights_of(number))
     return tmp_path / "runs" / "example"
 
 
@@ -49,7 +55,7 @@ def refusal(
 def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "folder" / "one.safetensors"
     assert export_weights_of(example_record(ROWS), folder, 1, output) == output
-    assert output.read_bytes() == b"one"
+    assert output.read_bytes() == weights_of(1)
     assert weights_file(folder, 1).exists()
     assert list(output.parent.iterdir()) == [output]
 
@@ -60,7 +66,7 @@ def test_plain_replaces_a_file_that_is_there(
     Path("out.safetensors").write_bytes(b"older, and longer")
     output = export_weights_of(example_record(ROWS), folder, None, Path("out.safetensors"))
     assert output == work / "out.safetensors"
-    assert output.read_bytes() == b"plain"
+    assert output.read_bytes() == weights_of(None)
 
 
 def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ def test_an_output_below_a_file_is_refused(folder: Path) -> None:
 
 def test_bytes_on_disk(folder: Path) -> None:
     for checkpoints in (str(folder / "checkpoints"), f"memory:/{folder}/states"):
-        assert checkpoint_bytes(folder, checkpoints) == (0, 8)
+        assert checkpoint_bytes(folder, checkpoints) == (0, 2 * len(weights_of(1)))
         for epoch in (1, 2, 3):
             save_blob(f"{checkpoint_folder(checkpoints, 3)}/attempt-1", epoch, bytes(1000))
         assert checkpoint_bytes(folder, checkpoints) == (3000, 8)
@@ -155,3 +161,15 @@ def test_bytes_on_disk(folder: Path) -> None:
 def test_bytes_that_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
     assert checkpoint_bytes(tmp_path / "elsewhere", str(folder)) is None
     assert checkpoint_bytes(folder, "nosuchprotocol://bucket") is None
+
+
+@pytest.mark.parametrize("damage", ["cut short", "zeros", "empty"])
+def test_damaged_weights_are_not_copied(folder: Path, damage: str) -> None:
+    file = weights_file(folder, 1)
+    whole = file.read_bytes()
+    kinds = {"cut short": whole[:-3], "zeros": bytes(len(whole)), "empty": b""}
+    file.write_bytes(kinds[damage])
+    assert refusal(example_record(ROWS), folder, 1) == (
+        "RUN/weights/00001.safetensors: must be the weights that trial 1 wrote, got a damaged "
+        "file. Put it back from a copy; without one, only the same trial run anew has them."
+    )

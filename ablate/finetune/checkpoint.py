@@ -14,7 +14,7 @@ from torch import nn
 
 from ablate.finetune.cache import publish_file
 from ablate.finetune.durable import CheckpointError, SavedState, load_blob, save_blob
-from ablate.finetune.export_metadata import ExportMetadata
+from ablate.finetune.export_metadata import ExportMetadata, seal_export
 
 __all__ = [
     "CheckpointError",
@@ -61,7 +61,7 @@ def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None
     """Write a network's parameters and buffers as safetensors, whole or not at all.
 
     Args:
-        metadata: how they are to be used, for the file's header.
+        metadata: how they are to be used, for the file's header, with a sha256 of it all.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -72,5 +72,7 @@ def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None
     def write(temporary: Path) -> None:
         header = None if metadata is None else metadata.to_header()
         save_file(tensors, os.fspath(temporary), metadata=header)
+        if metadata is not None:
+            seal_export(temporary)
 
     publish_file(path, write)

@@ -1,15 +1,17 @@
 """What an export says of itself in its header, so that nothing else has to be said to evaluate it.
 
 A .safetensors file has texts beside its tensors; under the name `ablate` stands the JSON of
-`ExportMetadata`.  Importing this loads no torch.
+`ExportMetadata`, with a sha256 of the file's bytes as they are with zeros in its place.  Importing
+this loads no torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
@@ -18,6 +20,13 @@ from ablate.finetune.data.shown import show_name
 
 KEY = "ablate"
 VERSION = 1
+
+_NO_DIGEST = "0" * 64
+# As it stands in the header: a JSON text inside a JSON text, which nothing else in it can be.
+_DIGEST_NAME = rb"\"sha256\": \""
+_LARGEST_HEADER = 100_000_000
+"""Bytes; safetensors itself reads no larger one."""
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,9 @@ class ExportMetadata:
     seen_types: tuple[str, ...]
 
     def to_header(self) -> dict[str, str]:
-        """The texts for the header."""
-        return {KEY: json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)}
+        """The texts for the header; `seal_export` puts the digest in."""
+        said = {"version": VERSION, "sha256": _NO_DIGEST, **asdict(self)}
+        return {KEY: json.dumps(said, sort_keys=True)}
 
     @property
     def training(self) -> dict[str, Any]:
@@ -60,16 +70,57 @@ class ExportMetadata:
         return {name: asdict(self)[name] for name in names}
 
 
+def seal_export(path: Path) -> None:
+    """Put the digest of a file that was just written with `to_header` into its header."""
+    with path.open("r+b") as file:
+        place, _, digest = _read_digest(file)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def is_as_exported(path: Path) -> bool:
+    """Whether a file has the bytes that the digest in it is of; True of one without a digest.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        place, said, digest = _read_digest(file)
+    return place < 0 or said == digest
+
+
+def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
+    """Where the digest stands, what it says, and what it should say; (-1, "", "") without one."""
+    length = int.from_bytes(file.read(8), "little")
+    file.seek(0)
+    head = file.read(8 + min(length, _LARGEST_HEADER))
+    found = head.find(_DIGEST_NAME)
+    if found < 0:
+        return -1, "", ""
+    place = found + len(_DIGEST_NAME)
+    end = place + len(_NO_DIGEST)
+    digest = hashlib.sha256(head[:place] + _NO_DIGEST.encode() + head[end:])
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return place, head[place:end].decode(errors="replace"), digest.hexdigest()
+
+
 def read_metadata(path: Path) -> ExportMetadata | None:
     """What an export says of itself; None where the file says nothing.
 
     Raises:
-        DataError: if the file is no whole .safetensors file, or says it in another way.
+        DataError: if the file is no whole .safetensors file, is not as it was exported, or says it
+            in another way.
     """
     shown = show_name(path)
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
+        if not is_as_exported(path):
+            raise DataError(
+                f"{shown}: must have the bytes that were exported, got others: it is damaged. "
+                "Copy or export it again."
+            )
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
@@ -80,6 +131,7 @@ def read_metadata(path: Path) -> ExportMetadata | None:
     try:
         found = json.loads(text)
         version = found.pop("version")
+        found.pop("sha256", None)  # version 0.1 wrote none
         tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
         metadata = ExportMetadata(**{**found, **tuples})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

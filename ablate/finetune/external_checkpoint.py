@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ablate.errors import DataError
 from ablate.finetune import published_weights
 from ablate.finetune.data.shown import show_name
+from ablate.finetune.export_metadata import is_as_exported
 from ablate.finetune.ordered_checkpoint import match_by_order
 from ablate.study.settings import ModelSettings
 
@@ -128,6 +129,8 @@ def load_external(
 def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
+            if not is_as_exported(path):
+                raise ValueError("not the bytes that were exported: it is damaged")
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

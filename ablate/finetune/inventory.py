@@ -42,7 +42,8 @@ _FILES: dict[str, frozenset[str]] = {
 """Folder of a kind -> all files that an entry of it is made with."""
 
 ABOUT = "about.json"
-"""What an entry says of itself; an entry without it is as good."""
+"""What an entry says of itself; of an evaluation set also its checksums, else an entry without it
+is as good."""
 
 BOUND_VARIABLE = "ABLATE_CACHE_GB"
 """Bounds the evaluation sets, in GB of 10^9 bytes."""

@@ -21,6 +21,7 @@ from ablate.errors import DataError
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.data.load import load_validation
 from ablate.finetune.environment import resolve_environment
+from ablate.finetune.export_metadata import read_metadata
 from ablate.finetune.model.build import build_model
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.outcomes import Cell
@@ -97,8 +98,9 @@ def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
         study: says which network.
 
     Raises:
-        DataError: if the weights are of another network.
+        DataError: if the weights are damaged, or of another network.
     """
+    read_metadata(weights)
     channels = sample.split.images.shape[1]
     # The statistics are in the weights.
     mean, std = (0.0,) * channels, (1.0,) * channels

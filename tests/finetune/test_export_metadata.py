@@ -51,6 +51,34 @@ def test_metadata_stands_beside_the_tensors(tmp_path: Path) -> None:
     }
 
 
+def test_every_byte_of_an_export_counts(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    export_weights(build(), file, METADATA)
+    whole = file.read_bytes()
+    length = 8 + int.from_bytes(whole[:8], "little")
+    digest = whole.index(b"sha256") + 20
+    name = whole.index(b"left")
+    for place in (0, 9, name, digest, length, (length + len(whole)) // 2, len(whole) - 1):
+        content = bytearray(whole)
+        content[place] ^= 1
+        file.write_bytes(content)
+        assert refusal(file).endswith("Copy or export it again.") or place == 9
+    for content in (whole[:-1], whole[:100], b"", bytes(len(whole)), whole + b"0"):
+        file.write_bytes(content)
+        assert refusal(file).startswith("FILE: must ")
+    content = bytearray(whole)
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert refusal(file) == (
+        "FILE: must have the bytes that were exported, got others: it is damaged. Copy or export "
+        "it again."
+    )
+    with pytest.raises(DataError, match=r"^baseline.checkpoint: must be a whole .* it is damaged"):
+        load_external(build(), OWN, str(file))
+    export_weights(build(), file, METADATA)
+    assert file.read_bytes() == whole
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(DataError) as error:
         read_metadata(path)
@@ -71,6 +99,9 @@ def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
         )
         assert refusal(file).endswith("Name its network: ablate evaluate NAME --checkpoint FILE.")
     header = json.loads(METADATA.to_header()["ablate"])
+    del header["sha256"]
+    save_file(tensors, file, metadata={"ablate": json.dumps(header)})
+    assert read_metadata(file) == METADATA  # of a version that wrote no digest
     save_file(tensors, file, metadata={"ablate": json.dumps({**header, "version": 2})})
     assert refusal(file) == (
         "FILE: must be an export of version 1, got version 2. Export it again with this ablate, or "
