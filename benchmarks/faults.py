@@ -53,12 +53,12 @@ FINETUNING: dict[str, Any] = {
     "version": 1,
     "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.5}},
     "model": {"name": "resnet8"},
-    "finetune": {"budget": {"epochs": 1}},
+    "finetune": {"budget": {"images": 512}},
     "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3]},
     "space": {"loss.da.weight": {"float": [0.1, 2.0]}},
     "loss": {"terms": "clean+da"},
     "search": {"trials": TRIALS, "sampler": "random"},
-    "run": {"parallel": 2, "precision": "fp32"},
+    "run": {"precision": "fp32"},
 }
 """A search on handwritten digits; its name and weights are the lab's."""
 
@@ -75,6 +75,17 @@ def untrained_weights() -> Path:
     model = build_model(ModelSettings(name="resnet8"), 10, (0.5,) * 3, (0.5,) * 3, seed=0)
     export_weights(model, path)
     return path
+
+
+@functools.cache
+def finetuned_alone() -> dict[int, tuple[float, ...] | None]:
+    """The values of `FINETUNING` where nothing breaks."""
+    with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
+        lab = Lab(Path(folder), None)
+        lab.write_finetuning()
+        code, output = lab.end(lab.start())
+        assert code == 0, output
+        return {row.number: row.values for row in lab.read().rows}
 
 
 class Lab:
@@ -123,7 +134,11 @@ class Lab:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
 
     def write_finetuning(self) -> None:
-        """A robustness study of seconds, from weights that are given, in a cache of its own."""
+        """A robustness study of seconds, from weights that are given, in a cache of its own.
+
+        It runs in the driver's own process, which is a worker that lives long: the workers of a
+        cluster would spend most of the time on importing torch.
+        """
         weights = self.folder / "digits.safetensors"
         shutil.copy(untrained_weights(), weights)
         study = {
@@ -133,16 +148,7 @@ class Lab:
         }
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
         self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
-        self.epochs = 1
-
-    def alone(self) -> dict[int, tuple[float, ...] | None]:
-        """The values of such a study where nothing breaks."""
-        with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
-            lab = Lab(Path(folder), None)
-            lab.write_finetuning()
-            code, output = lab.end(lab.start())
-            assert code == 0, output
-            return {row.number: row.values for row in lab.read().rows}
+        self._address, self.epochs = None, 1
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """A driver in a process of its own; with a point it kills itself there."""
@@ -378,7 +384,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
 
     def fault(lab: Lab) -> None:
         lab.write_finetuning()
-        lab.expected = lab.alone()
+        lab.expected = finetuned_alone()
         driver = lab.start()
         lab.wait_for(lambda record: bool(record.complete), driver)
         files = list((lab.folder / "cache").glob(pattern))
