@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,27 @@ from ablate.cli_options import json_option, run_options, said_when_slow, study_a
 from ablate.errors import AblateError, UsageError
 from ablate.report.streams import take_every_text, written_or_dropped
 from ablate.show import print_result, run_and_show
+from ablate.study.masking import keep_secrets_in, masked_output, print_traceback
 
 
 class _Commands(click.Group):
     """Turns every error raised on purpose into one line and its exit code.
 
     No command ends because a terminal or pipe lacks a character, or the disk that takes its output
-    is full: a study goes on, and a command that is there to print says so as it ends.
+    is full: a study goes on, and a command that is there to print says so as it ends.  None prints
+    a secret.
     """
 
     _runs_study = False
 
-    def main(self, *arguments: Any, **named: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        keep_secrets_in(sys.argv[1:] if args is None else list(args))
+        sys.excepthook = print_traceback
         with written_or_dropped() as output:
             take_every_text(sys.stdout, sys.stderr)
             try:
-                return super().main(*arguments, **named)
+                with masked_output():
+                    return super().main(args, *rest, **named)
             except SystemExit as end:
                 sys.stdout.flush()
                 if output.error is None:

@@ -75,7 +75,7 @@ def confirm_front(
 
 def confirmation_place(place: Place) -> Place:
     """Where the confirmation of a search is: in the same storage, below the run's folder."""
-    return Place(f"{place.name}~confirm", place.url, place.folder / "confirm", place.secret)
+    return Place(f"{place.name}~confirm", place.url, place.folder / "confirm", place.given)
 
 
 def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoint]:

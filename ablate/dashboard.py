@@ -16,6 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from ablate.errors import MissingDependencyError, StudyNotFoundError, UsageError
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.locate import locate
+from ablate.study.masking import masked
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -91,12 +92,26 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
 
 
 def _looked_at_only(application: _Application) -> _Application:
-    """Answers reading requests; refuses any other with 403."""
+    """Answers reading requests, with no secret in what it says; refuses any other with 403."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in _READS:
+            if environ["PATH_INFO"].startswith("/api/"):
+                return [_masked_answer(application, environ, start_response)]
             return application(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "application/json")])
         return [b'{"reason": "ablate shows the study here; it is changed by ablate alone"}']
 
     return answer
+
+
+def _masked_answer(
+    application: _Application, environ: dict[str, Any], start_response: Callable[..., Any]
+) -> bytes:
+    """An answer in JSON: it has what other tools wrote, and an older `ablate`."""
+    begun: list[Any] = []
+    given = b"".join(application(environ, lambda *head: begun.extend(head)))
+    content = masked(given.decode()).encode()
+    status, headers = begun[0], [one for one in begun[1] if one[0].lower() != "content-length"]
+    start_response(status, [*headers, ("Content-Length", str(len(content)))])
+    return content

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ablate.errors import AblateError, MissingDependencyError
+from ablate.errors import AblateError, MissingDependencyError, error_text
+from ablate.study.masking import masked
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
     except AblateError as error:
         return Finding(what, "broken", str(error).splitlines()[0])
     except Exception as error:
-        return Finding(what, "broken", f"{type(error).__name__}: {error}".splitlines()[0])
+        return Finding(what, "broken", masked(error_text(error)))
 
 
 def _versions() -> Finding:
@@ -159,7 +160,7 @@ def _sqlite() -> Finding:
 
 def _storage() -> Finding:
     from ablate.ledger.storage import open_storage
-    from ablate.ledger.url import fill_variables, masked
+    from ablate.ledger.url import fill_variables
 
     if "ABLATE_STORAGE" not in os.environ:
         return Finding("ABLATE_STORAGE", "absent", "not set: a study is in runs/NAME/study.db")

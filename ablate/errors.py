@@ -18,7 +18,7 @@
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
 
-A message is one line: where, the rule, what was got, the fix.
+A message is one line: where, the rule, what was got, the fix.  No secret is in it (`masked`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+
+from ablate.study.masking import masked
 
 LONGEST = 200
 """Characters of a text from elsewhere in a message."""
@@ -51,6 +53,9 @@ class AblateError(Exception):
     """Base of every error raised on purpose; `exit_code` is the command line's."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(message))
 
     def __str__(self) -> str:
         """The message; what somebody wrote or sent is cut, so that each line can be read."""

@@ -27,6 +27,7 @@ from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
+from ablate.study.read import kept_text
 from ablate.study.settings import Study
 from ablate.tuning import tune_design
 from ablate.vocabulary import names_for
@@ -41,7 +42,7 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     assert place.study is not None
     assert place.file is not None
     study, base = _for_workers(place.study), place.file.absolute().parent
-    text = _without_password(place)
+    text = kept_text(place.file)
     if study.ablation is None:
         return begin_study(place, study, base, text, run)
     reference = find_reference(study, base)
@@ -65,7 +66,7 @@ def begin_study(
     Args:
         study: without its storage.
         base: absolute folder that its relative paths start from.
-        text: of the study file, without a password.
+        text: of the study file, as it is kept.
         design: of an ablation; None: a search.
         test: what the test images are scored under, in a confirmation.
         parent: name of the study that this one belongs to.
@@ -330,11 +331,3 @@ def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | No
 def _for_workers(study: Study) -> Study:
     """The study without its storage: nobody but the driver is to know it."""
     return study.model_copy(update={"storage": None})
-
-
-def _without_password(place: Place) -> str:
-    assert place.file is not None
-    assert place.study is not None
-    text = place.file.read_text()
-    storage = place.study.storage
-    return text.replace(storage, place.shown) if storage and storage in text else text

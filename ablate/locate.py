@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,9 @@ from ablate.errors import (
     StudyNotFoundError,
     UsageError,
 )
-from ablate.ledger.url import (
-    fill_variables,
-    masked,
-    parse_url,
-    sqlite_file,
-    sqlite_url,
-    variables_in,
-    without_password,
-)
+from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.robustness.suites import find_suite
+from ablate.study.masking import MASK, has_secret, keep_secret, masked
 from ablate.study.read import read_study
 from ablate.study.scores import COSTS, metric_names
 from ablate.study.settings import Study
@@ -36,6 +30,7 @@ from ablate.vocabulary import names_for
 
 _FOLDER_FILE = "run.json"
 _STORAGE_VARIABLE = "${ABLATE_STORAGE}"
+_IS_URL = re.compile(r"[\w+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -46,14 +41,14 @@ class Place:
         name: of the study.
         url: of the storage, variables filled in: never to be shown; `shown` is.
         folder: of the run, absolute: storage, checkpoints, weights and figures go there.
-        secret: variables of the environment that the URL came from: for the driver alone.
+        given: the storage as it was written, variables not filled in; None: the run folder's own.
         file: the study file, where the user named one; study: what it says.
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)
     folder: Path
-    secret: tuple[str, ...] = ()
+    given: str | None = field(default=None, repr=False)
     file: Path | None = None
     study: Study | None = None
 
@@ -93,11 +88,9 @@ class Place:
         """The storage as a later command needs it, without what only the environment may hold."""
         if self.url == sqlite_url(self.folder / "study.db"):
             return None
-        if sqlite_file(self.url) is not None:
+        if sqlite_file(self.url) is not None or self.given is None:
             return self.url
-        if self.study is not None and self.study.storage is not None:
-            return without_password(self.study.storage)
-        return _STORAGE_VARIABLE if "ABLATE_STORAGE" in self.secret else self.shown
+        return masked(self.given) if has_secret(self.given) else self.given
 
 
 def run_folder(name: str) -> Path:
@@ -169,19 +162,32 @@ def locate(reference: str) -> Place:
         UsageError: if it is none of them.
         StudyFileError: if it is a study file that is wrong.
     """
+    is_url = _IS_URL.match(reference) is not None
     path = Path(reference)
-    if _is(Path.is_dir, path):
+    if not is_url and _is(Path.is_dir, path):
         return _place_of_folder(path)
-    if _is(Path.is_file, path) or path.suffix in (".yaml", ".yml"):
+    if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
         return place_of_file(path)
+    if is_url:
+        keep_secret(reference)
     if "#" in reference:
         url, _, name = reference.rpartition("#")
+        if is_url and "@" in name and "@" not in url:
+            raise UsageError(
+                "a storage's URL: must have no # before its @, got one. In a password write # as "
+                "%23; the last # stands before the study's name."
+            )
         if not url and "ABLATE_STORAGE" not in os.environ:
             raise UsageError(
                 f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
                 "export ABLATE_STORAGE=URL, or write URL#NAME."
             )
         return _place(name, url or _STORAGE_VARIABLE, run_folder(name))
+    if is_url:
+        raise UsageError(
+            f"{reference}: must be URL#NAME, got no name of a study. Add #NAME; in a password "
+            "write @ as %40, / as %2F, : as %3A and # as %23."
+        )
     raise UsageError(
         f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
         f"{_nearest_study(path)}"
@@ -224,6 +230,12 @@ def _place_of_folder(folder: Path) -> Place:
             f"{note}: must say name and storage of the study, got something else. "
             "Name the study file or URL#NAME instead."
         ) from error
+    if data["storage"] is not None and MASK in str(data["storage"]):
+        raise UsageError(
+            f"{folder}: the run folder must lead to the storage, got {data['storage']}: the "
+            "password in the study file is not kept. Name the study file, or URL#NAME. (One that "
+            "is written as ${VARIABLE} there is found from the run folder too.)"
+        )
     return _place(data["name"], data["storage"], folder.absolute())
 
 
@@ -236,11 +248,9 @@ def _place(
 ) -> Place:
     """The place behind a storage as it was written; none is the run folder's own."""
     if storage is None:
-        return Place(name, sqlite_url(folder / "study.db"), folder, (), file, study)
+        return Place(name, sqlite_url(folder / "study.db"), folder, None, file, study)
     url = fill_variables(storage)
-    secret = variables_in(storage)
     if storage == _STORAGE_VARIABLE:  # which may name variables itself
-        secret += variables_in(url)
         url = fill_variables(url)
     if parse_url(url).get_backend_name() == "sqlite":
         kept = sqlite_file(url)
@@ -250,4 +260,4 @@ def _place(
                 "Write sqlite:///FILE."
             )
         url = sqlite_url(kept.absolute())
-    return Place(name, url, folder, secret, file, study)
+    return Place(name, url, folder, storage, file, study)

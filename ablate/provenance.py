@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ablate.study.masking import environment_without_secrets
+
 PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
 
 
@@ -49,6 +51,7 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
             capture_output=True,
             text=True,
             timeout=10,
+            env=environment_without_secrets(),
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

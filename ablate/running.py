@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,19 +66,15 @@ class RunOptions:
         object.__setattr__(self, "progress", Guarded(self.progress))
 
 
-def make_executor(run: RunOptions, study: Study, secret: Sequence[str] = ()) -> Executor:
-    """The executor that the options name; close it when done.
-
-    Args:
-        secret: variables of the environment that its processes must not inherit.
-    """
+def make_executor(run: RunOptions, study: Study) -> Executor:
+    """The executor that the options name; close it when done."""
     if run.executor == "inline":
         from ablate.search.executor import InlineExecutor
 
         return InlineExecutor(study.run, loads_torch=study.trainable is None)
     from ablate.search.ray_tune import RayExecutor
 
-    return RayExecutor(study.run, run.ray_address, secret)
+    return RayExecutor(study.run, run.ray_address)
 
 
 @contextmanager
@@ -129,7 +125,7 @@ def running_on(
         checkpoints = checkpoint_root(study, base, place.folder, identity)
         check_writable(checkpoints)
         run.progress.preparing(PreparationStep("starting the workers"))
-        executor = make_executor(run, study, place.secret)
+        executor = make_executor(run, study)
         try:
             resolved = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
             job = Job(

@@ -25,7 +25,8 @@ from ablate.ledger.attributes import HEAD
 from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.ledger.row import STATES
 from ablate.ledger.storage import engine_arguments, storage_errors
-from ablate.ledger.url import masked, parse_url, sqlite_file
+from ablate.ledger.url import parse_url, sqlite_file
+from ablate.study.masking import masked
 from ablate.study.settings import ObjectiveSettings, Study
 
 _FINGERPRINT = "none"

@@ -38,10 +38,11 @@ from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
 from ablate.ledger.row import CELL, STATES, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
-from ablate.ledger.url import masked, sqlite_file
+from ablate.ledger.url import sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
+from ablate.study.masking import masked
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import Scores, scores_from_json
 from ablate.study.settings import Study

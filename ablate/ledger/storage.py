@@ -19,7 +19,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ablate.errors import MissingDependencyError, StorageError
-from ablate.ledger.url import masked, parse_url, sqlite_file
+from ablate.ledger.url import parse_url, sqlite_file
+from ablate.study.masking import masked
 
 T = TypeVar("T")
 

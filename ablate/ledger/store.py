@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from ablate.errors import StorageError
 from ablate.ledger.storage import storage_errors
-from ablate.ledger.url import masked
+from ablate.study.masking import masked
 
 T = TypeVar("T")
 

@@ -1,4 +1,7 @@
-"""Where a study is kept: storage URLs, `${VARIABLE}` in them, and what may be shown of them."""
+"""Where a study is kept: storage URLs, and `${VARIABLE}` in them.
+
+What may be shown of one: `ablate.study.masking`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,19 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ablate.errors import UsageError
+from ablate.study.masking import keep_secret, keep_variable
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_FORM = (
+    "Write postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; in a password @ is %40, "
+    "/ is %2F, : is %3A, # is %23."
+)
 
 
 def fill_variables(url: str) -> str:
     """`url` with every `${NAME}` replaced from the environment.
+
+    The variables are secret from here on, and what the URL then says.
 
     Raises:
         UsageError: if a variable is not set.
@@ -28,14 +38,12 @@ def fill_variables(url: str) -> str:
                 f"storage: ${{{name}}} must be set in the environment, got nothing. "
                 f"export {name}=..."
             )
+        keep_variable(name)
         return os.environ[name]
 
-    return _VARIABLE.sub(value, url)
-
-
-def variables_in(url: str) -> tuple[str, ...]:
-    """Names of the variables that a URL is filled from."""
-    return tuple(_VARIABLE.findall(url))
+    filled = _VARIABLE.sub(value, url)
+    keep_secret(filled)
+    return filled
 
 
 def parse_url(url: str) -> URL:
@@ -46,28 +54,19 @@ def parse_url(url: str) -> URL:
             password may stand in it.
     """
     try:
-        return make_url(url)
+        parsed = make_url(url)
     except ArgumentError:
         raise UsageError(
             "storage: must be an SQLAlchemy URL, got something else. "
             "Write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
         ) from None
-
-
-def masked(url: str) -> str:
-    """The URL as it may be shown: its password, and any in its query, hidden."""
-    parsed = parse_url(url)
-    query = {
-        key: "hidden" if "password" in key.lower() else value for key, value in parsed.query.items()
-    }
-    return parsed.set(query=query).render_as_string(hide_password=True)
-
-
-def without_password(storage: str) -> str:
-    """A storage as it was written, where its password is a variable; else `masked`."""
-    password = parse_url(storage).password
-    literal = _VARIABLE.sub("", str(password or ""))
-    return masked(storage) if literal else storage
+    except ValueError:  # it is the port that is made a number
+        raise UsageError(
+            f"storage: the port after HOST: must be a number, got something else. {_FORM}"
+        ) from None
+    if "@" in (parsed.host or ""):
+        raise UsageError(f"storage: must have one @, got another, unescaped. {_FORM}")
+    return parsed
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -28,6 +28,7 @@ from ablate.report.numbers import (
 from ablate.report.standing import Epoch, Standing
 from ablate.report.streams import take_every_text
 from ablate.search.progress import Progress, Silent
+from ablate.study.masking import masked
 from ablate.study.preparation import PreparationStep
 
 _BAR_COLUMNS = 24
@@ -152,7 +153,7 @@ class PlainDisplay:
         if self._closed:
             return
         try:
-            self._console.print(Text(text), soft_wrap=True, highlight=False)
+            self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
         except (OSError, SystemExit):
             # rich answers a closed pipe with SystemExit.
             self._closed = True
@@ -174,7 +175,7 @@ class LiveDisplay:
             self._step = step
 
     def note(self, text: str) -> None:
-        self._live.console.print(Text(f"{self._study}: {text}"))
+        self._live.console.print(Text(masked(f"{self._study}: {text}")))
 
     def totals(self, record: StudyRecord) -> None:
         with self._lock:

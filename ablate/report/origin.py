@@ -10,6 +10,7 @@ from typing import Any
 from ablate.analysis.accounting import StudyAccount
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import bytes_text, duration_text
+from ablate.study.masking import masked
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
         *_data(record),
         *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
     ]
-    return tuple(Fact(name, text) for name, text in lines if text)
+    return tuple(Fact(name, masked(text)) for name, text in lines if text)
 
 
 def _code(provenance: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
+from ablate.study.masking import without_secrets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +191,7 @@ def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
 
     try:
         # In a thread of its own: a notebook has a loop that runs already.
-        with ThreadPoolExecutor(1) as thread:
+        with without_secrets(), ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, _drawn_by_chromium(figures)).result()
     except ChromeNotFoundError as error:
         chosen = os.environ.get("BROWSER_PATH")

@@ -32,6 +32,7 @@ from ablate.search.losses import Losses
 from ablate.search.pruner_metric import PrunerMetric
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
+from ablate.study.masking import masked
 from ablate.study.params import needs_plain
 from ablate.study.scores import AnyScores, scores_from_json
 
@@ -123,6 +124,7 @@ class Dispatcher:
 
     def report(self, row: Row, report: Report) -> None:
         """What the worker of `row` said; a report that is handed in twice counts once."""
+        report = report.masked()
         with self._changed:
             out = self._out.get(row.number)
             if out is None or out.row.attempt != row.attempt or out.ended:
@@ -156,6 +158,7 @@ class Dispatcher:
 
     def lose(self, row: Row, reason: str) -> None:
         """The infrastructure lost the attempt: a worker or node died."""
+        reason = masked(reason)
         out = self._out.get(row.number)
         if out is not None and out.row.attempt == row.attempt and not out.ended:
             out.ended = True

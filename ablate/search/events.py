@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ablate.study.masking import masked_data
+
 LOG_FILE = "log.jsonl"
 """In the folder of the run."""
 
@@ -33,7 +35,8 @@ class EventLog:
     def write(self, event: str, **fields: Any) -> None:
         """Append a line: `time` (seconds since 1970), `event`, and these fields."""
         with suppress(OSError, ValueError, TypeError):
-            line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+            said = masked_data(fields)
+            line = json.dumps({"time": round(time.time(), 3), "event": event, **said})
             with self._lock, self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,6 @@ class RayExecutor:
     Args:
         settings: of the study.
         address: of a running cluster ("auto", "HOST:PORT"); none starts Ray here.
-        secret: variables of the environment that Ray's processes must not inherit.
 
     Raises:
         UsageError: if the address cannot drive a study.
@@ -139,16 +137,14 @@ class RayExecutor:
         InfrastructureError: if the cluster does not answer.
     """
 
-    def __init__(
-        self, settings: RunSettings, address: str | None = None, secret: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, settings: RunSettings, address: str | None = None) -> None:
         self._started = not ray.is_initialized()
         self._alone = address is None
         self._agreed: Agreed | None = None
         self._output = RayOutput()
         try:
             if self._started:
-                connect(address, settings, secret)
+                connect(address, settings)
             self.gpus_per_trial = resolve_gpus(settings)
             self.parallel = resolve_parallel(settings, self.gpus_per_trial)
         except BaseException:

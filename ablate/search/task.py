@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ablate.ledger.record import Checkpoint, Row
+from ablate.study.masking import masked_data
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
@@ -125,6 +126,15 @@ class Report:
     @property
     def done(self) -> bool:
         return (self.scores, self.failure, self.lost) != (None, None, None)
+
+    def masked(self) -> Report:
+        """Without a secret that the worker has met, in what it says in its own words."""
+        return replace(
+            self,
+            failure=masked_data(self.failure),
+            lost=masked_data(self.lost),
+            place=masked_data(self.place),
+        )
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from ablate.errors import Problem, did_you_mean
 from ablate.study.document import Document, Path, Place
 from ablate.study.keys import BY_NAME, NAMED, all_keys
+from ablate.study.masking import keep_secret
 from ablate.study.yaml_source import parse_yaml
 
 
@@ -23,8 +25,12 @@ def apply_overrides(
     for override in overrides:
         key, sign, text = override.partition("=")
         key = key.strip()
+        keep_secret(override)
         if not sign:
-            rule = f"must be key=value, got {override!r}. Write --set {key or 'KEY'}=VALUE."
+            # Of what is no key nothing is repeated: a password may stand in it.
+            is_key = re.fullmatch(r"[\w.]+", key) is not None
+            got, key = (repr(override), key) if is_key else ("text without =", "KEY")
+            rule = f"must be key=value, got {got}. Write --set {key}=VALUE."
             document.problems.append(Problem("--set", 0, 0, rule))
             continue
         named = next((above for above in NAMED if key.startswith(f"{above}.")), None)

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
@@ -23,11 +24,12 @@ from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
+from ablate.study.masking import keep_secrets_in, masked, masked_data
 from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study
 from ablate.study.translate import findings
-from ablate.study.yaml_source import parse_yaml
+from ablate.study.yaml_source import parse_yaml, without_key
 
 # Stand in for required keys that are missing or wrong, so that the rest can be checked.
 _PLACEHOLDERS: dict[str, Any] = {
@@ -42,8 +44,27 @@ _PLACEHOLDERS: dict[str, Any] = {
 }
 
 
+def kept_text(path: Path) -> str:
+    """The text of a study file as the ledger keeps it: a study file still, without its storage.
+
+    Comments stay, other than on the lines of `storage`; what looks like a secret is masked.
+
+    Raises:
+        StudyFileError: as `study_text`.
+    """
+    text = study_text(path)
+    kept = masked(without_key(text, "storage"))
+    document = parse_yaml(kept, str(path))
+    if not document.problems and isinstance(document.data, dict):
+        return kept
+    # Another value refers to the storage (`*anchor`), or is itself a secret.
+    data = parse_yaml(text, str(path)).data
+    left = {key: value for key, value in data.items() if key != "storage"}
+    return yaml.safe_dump(masked_data(left), sort_keys=False, allow_unicode=True)
+
+
 def study_text(path: Path) -> str:
-    """The text of a study file, as the ledger keeps it.
+    """The text of a study file.
 
     Raises:
         StudyFileError: if there is no such file, or it cannot be read as UTF-8 text.
@@ -90,6 +111,7 @@ def parse_study(
         base: folder that a relative `space` starts from.
     """
     document = parse_yaml(text, file)
+    keep_secrets_in(document.data)
     if document.problems and document.data is None:
         raise StudyFileError(document.problems)
     if not isinstance(document.data, dict):

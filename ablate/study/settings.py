@@ -141,7 +141,9 @@ class Study(Settings):
     robustness: RobustnessSettings = RobustnessSettings()
     run: RunSettings = RunSettings()
     storage: str | None = Field(
-        None, description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db."
+        None,
+        repr=False,
+        description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db.",
     )
 
     @model_validator(mode="before")

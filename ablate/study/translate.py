@@ -131,8 +131,21 @@ def _finding(found: _Error) -> Finding:
         return Finding(found.path, "is required, got nothing. Add it.")
     if found.kind == "value_error":
         return Finding(found.path, found.message.removeprefix("Value error, "))
+    if found.path[:1] == ("storage",):  # whatever it is, a password may stand in it
+        return Finding(
+            found.path,
+            f"must be text, got {_kind(found.value)}. Write storage: URL, a password as "
+            "${VARIABLE}.",
+        )
     rule, fix = _rule(found)
     return Finding(found.path, f"{rule}, got {show(found.value)}. {fix}")
+
+
+def _kind(value: Any) -> str:
+    """What a value is, without the value."""
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else "something else"
 
 
 def _rule(found: _Error) -> tuple[str, str]:

@@ -118,6 +118,55 @@ def parse_yaml(text: str, file: str) -> Document:
     return document
 
 
+def without_key(text: str, key: str) -> str:
+    """YAML text of a mapping without one key of it, cut by where it stands.
+
+    Args:
+        text: a document that `parse_yaml` finds nothing wrong with.
+        key: of the mapping; in block style its lines are cut whole, with a comment behind it.
+    """
+    root, entries = _entries(text)
+    for at in reversed([at for at, entry in enumerate(entries) if entry[0] == key]):
+        _, start, end = entries[at]
+        if not root.flow_style:
+            line = text.rfind("\n", 0, start.index) + 1
+            has_line = text[line : start.index].strip() in ("", "?")  # and no --- before it
+            first = line if has_line else start.index
+            after = text.find("\n", end.index) + 1 if end.column else end.index
+            text = text[:first] + (text[after:] if after else "")
+        elif at + 1 < len(entries):
+            text = text[: start.index] + text[entries[at + 1][1].index :]
+        else:
+            text = text[: entries[at - 1][2].index if at else start.index] + text[end.index :]
+    return text
+
+
+def _entries(text: str) -> tuple[yaml.MappingStartEvent, list[tuple[str, Mark, Mark]]]:
+    """The mapping that a document is: its keys, where each begins and where its value ends.
+
+    Of events and not of nodes: that of an alias stands where the alias is.
+    """
+    events: list[Any] = [
+        event
+        for event in yaml.parse(text, Loader=_Loader)
+        if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent)
+    ]
+    found: list[tuple[Any, Mark]] = []
+    depth = 0
+    for event in events[1:-1]:
+        is_end = isinstance(event, yaml.CollectionEndEvent)
+        depth -= is_end
+        if depth == 0 and is_end:
+            found[-1] = (found[-1][0], event.end_mark)
+        elif depth == 0:
+            found.append((event, event.end_mark))
+        depth += isinstance(event, yaml.CollectionStartEvent)
+    return events[0], [
+        (getattr(key, "value", ""), key.start_mark, end)
+        for (key, _), (_, end) in zip(found[::2], found[1::2], strict=True)
+    ]
+
+
 def _place(file: str, mark: Mark | None) -> Place:
     return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
 

@@ -147,7 +147,7 @@ def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> 
 
     ray.shutdown()
     monkeypatch.setenv("ABLATE_STORAGE", "postgresql://u:s3cret@h/d")
-    executor = RayExecutor(RunSettings(), secret=("ABLATE_STORAGE",))
+    executor = RayExecutor(RunSettings())
     try:
 
         @ray.remote

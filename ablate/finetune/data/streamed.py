@@ -24,6 +24,7 @@ from ablate.finetune.data.decode import Decoder
 from ablate.finetune.data.listing import Listing
 from ablate.finetune.data.stored import decoded_split
 from ablate.finetune.environment import usable_cores
+from ablate.study.masking import without_secrets
 from ablate.study.seeds import derive_seed
 
 _VERSION = 1
@@ -145,8 +146,10 @@ class PlacedStream:
 
     def _decoded(self) -> Iterator[Decoded]:
         try:
+            with without_secrets():  # its workers start here
+                batches = iter(self._loader)
             # What its reader raises does not come by here.
-            yield from self._loader
+            yield from batches
         except RuntimeError as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise InfrastructureError(

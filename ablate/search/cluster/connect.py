@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import IO, Any
 
 from ablate.errors import AblateError, InfrastructureError, ResourceError, UsageError
+from ablate.study.masking import environment_without_secrets, masked
 from ablate.study.settings import RunSettings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,19 +48,18 @@ else:
 """
 
 
-def connect(address: str | None, settings: RunSettings, secret: Sequence[str] = ()) -> None:
-    """Start Ray here, or connect to a cluster.
+def connect(address: str | None, settings: RunSettings) -> None:
+    """Start Ray here, or connect to a cluster.  Its processes inherit no secret.
 
     Args:
         address: "auto" or "HOST:PORT"; none starts Ray on this machine.
         settings: of the study: a Ray that is started has as many CPUs as its trials ask for.
-        secret: variables of the environment that Ray's processes must not inherit.
 
     Raises:
         UsageError: if the address is of a kind that cannot drive a study.
         InfrastructureError: if no cluster answers there within `CONNECT_SECONDS`, or it refuses.
     """
-    with _without(secret):
+    with _masked_command():
         if address is None:
             _start(settings)
         else:
@@ -107,7 +106,11 @@ def _try(address: str) -> tuple[str | None, str]:
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", _TRY, address], stdout=out, stderr=errors, text=True
+            [sys.executable, "-c", _TRY, address],
+            stdout=out,
+            stderr=errors,
+            text=True,
+            env=environment_without_secrets(),
         )
         end = time.monotonic() + CONNECT_SECONDS
         try:
@@ -174,7 +177,7 @@ def _start(settings: RunSettings) -> None:
     cpus = os.cpu_count() or 1
     if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
         cpus = settings.cpus_per_trial * settings.parallel
-    with _in_groups_of_their_own(), _handlers_kept():
+    with _apart_from_the_driver(), _handlers_kept():
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -185,13 +188,18 @@ def _start(settings: RunSettings) -> None:
 
 
 @contextmanager
-def _in_groups_of_their_own() -> Iterator[None]:
-    """Keep from Ray's processes the signals that a terminal or batch system sends to a group.
+def _apart_from_the_driver() -> Iterator[None]:
+    """Keep from Ray's processes the signals that a terminal or batch system sends to a group, and
+    the secrets that the driver connects to its storage with.
 
-    The driver gets them, and drains; without Ray it could not.  Ray's processes end with it.
+    The driver gets the signals, and drains; without Ray it could not.  Ray's processes end with it.
     """
     popen = services.ConsolePopen
-    services.ConsolePopen = partial(popen, process_group=0)
+
+    def start(*given: Any, env: Mapping[str, str], **named: Any) -> Any:
+        return popen(*given, env=environment_without_secrets(env), process_group=0, **named)
+
+    services.ConsolePopen = start
     try:
         yield
     finally:
@@ -210,12 +218,14 @@ def _handlers_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _without(variables: Sequence[str]) -> Iterator[None]:
-    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+def _masked_command() -> Iterator[None]:
+    """Tell Ray the driver's command line, which it keeps and logs, without a password in it."""
+    get_name = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: masked(get_name())
     try:
         yield
     finally:
-        os.environ.update(kept)
+        utils.get_entrypoint_name = get_name
 
 
 def resolve_gpus(settings: RunSettings) -> float:

@@ -17,6 +17,8 @@ from typing import Any
 
 from ray._private import worker
 
+from ablate.study.masking import masked
+
 RAY_LOG_FILE = "ray.log"
 """In the folder of a run."""
 
@@ -67,7 +69,7 @@ class RayOutput:
 
     def write(self, text: str) -> None:
         """Append what Ray said, a line or more."""
-        text = _COLOUR.sub("", text).rstrip("\n")
+        text = masked(_COLOUR.sub("", text).rstrip("\n"))
         with self._lock:
             if self._file is None:
                 self._waiting.append(text)

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ablate.study.masking import masked
+
 MOST_BYTES = 1_000_000
 """That an attempt's file takes."""
 
@@ -56,7 +58,7 @@ class TrialOutput:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("wb", buffering=0)
                 self._bytes = 0
-            content = text.encode(errors="replace")
+            content = masked(text).encode(errors="replace")
             if self._bytes > MOST_BYTES:
                 return
             self._file.write(content[: MOST_BYTES - self._bytes])
