@@ -73,18 +73,23 @@ def _importance(feature: Feature, best: Table, weights: Table) -> Table:
 def _grid(feature: Feature, values: Table) -> tuple[NDArray[np.int64], int, bool]:
     """The place of each value, how many places there are, and whether they lie on a scale.
 
-    A number of few values (a batch size, an int) is taken as a choice of these: a kernel between
-    them would be as narrow as may be, and importance would be an accident of a resample.
+    The scale is the space's.  Where nothing says it, a number of few values (a batch size) is taken
+    as a choice of these: a kernel between them would be as narrow as may be, and importance would
+    be an accident of a resample.
     """
     if feature.kind in ("flag", "choice"):
         return values.astype(np.int64), max(len(feature.choices), 2), False
-    levels, place = np.unique(values, return_inverse=True)
-    if len(levels) <= min(_FEW_VALUES, len(values) - 1):
-        return place, len(levels), False
-    # A value halfway between two places goes to the lower one, as in Optuna.
-    at = (values - levels[0]) / (levels[-1] - levels[0]) * (_STEPS - 1)
-    place = np.ceil(at - 0.5).clip(0, _STEPS - 1).astype(np.int64)
-    return place, _STEPS, True
+    ends, steps = feature.ends, min(feature.places or _STEPS, _STEPS)
+    if ends is None:
+        levels, place = np.unique(values, return_inverse=True)
+        if len(levels) <= min(_FEW_VALUES, len(values) - 1):
+            return place, len(levels), False
+        ends = levels[0], levels[-1]
+    at = (values - ends[0]) / (ends[1] - ends[0]) * (steps - 1)
+    # A value halfway between two places goes to the lower one: as Optuna means it, which decides
+    # by a rounding error where the scale is a logarithm.
+    place = np.ceil(at - 0.5 - 1e-9).clip(0, steps - 1).astype(np.int64)
+    return place, steps, True
 
 
 def _counts(place: NDArray[np.int64], weights: Table, size: int) -> Table:

@@ -6,12 +6,18 @@ left as it is, and so it is looked at first, through a connection that cannot wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
 
 import sqlalchemy
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
@@ -36,8 +42,9 @@ _FINGERPRINT = "none"
 def read_foreign(url: str, name: str) -> StudyRecord | None:
     """Another tool's study: its objectives, and its rows with parameters, values and times.
 
-    What a tool keeps beside them (attributes, intermediate values) is left out.  A trial of
-    Optuna's is run once, so a row has one attempt, of which no worker is known.
+    Its space is what its trials were drawn from (`_space`).  What a tool keeps beside them
+    (attributes, intermediate values) is left out.  A trial of Optuna's is run once, so a row has
+    one attempt, of which no worker is known.
 
     Returns:
         None where the storage has no study of that name, or `ablate` made it.  The study in the
@@ -67,7 +74,9 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
         name=name,
         storage=masked(url),
         # Unlike a study file's, not validated: what another tool has made is read, whatever it is.
-        study=study.model_copy(update={"name": name, "objectives": objectives}),
+        study=study.model_copy(
+            update={"name": name, "objectives": objectives, "space": _space(draws.values())}
+        ),
         fingerprint=_FINGERPRINT,
         environment={},
         trials=len(rows),
@@ -147,6 +156,35 @@ def _objectives(connection: Connection, study_id: int) -> tuple[ObjectiveSetting
         )
         for name, way in zip(names, directions, strict=True)
     )
+
+
+def _space(draws: Iterable[tables.Draws]) -> dict[str, dict[str, Any]]:
+    """What trials were drawn from, as the space of a study file: by parameter as it is first met.
+
+    A range that changed from trial to trial is the widest one, and its steps count where all had
+    the same; nothing else of a parameter can change in Optuna.
+    """
+    space: dict[str, dict[str, Any]] = {}
+    for one in draws:
+        for name, distribution in one.distributions.items():
+            before, domain = space.get(name), _domain(distribution)
+            if before is not None and before != domain:
+                word = "int" if "int" in domain else "float"
+                (low, high), (least, most) = domain[word], before[word]
+                domain[word] = [min(low, least), max(high, most)]
+                if domain.get("step") != before.get("step"):
+                    domain.pop("step", None)
+            space[name] = domain
+    return space
+
+
+def _domain(distribution: BaseDistribution) -> dict[str, Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return {"choice": list(distribution.choices)}
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    step = {} if distribution.step is None else {"step": distribution.step}
+    word = "int" if isinstance(distribution, IntDistribution) else "float"
+    return {word: [distribution.low, distribution.high], "log": distribution.log, **step}
 
 
 def _is_local(connection: Connection) -> bool:

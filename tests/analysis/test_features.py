@@ -48,6 +48,32 @@ def test_a_choice_of_lists_is_one_parameter_and_a_block_is_opened() -> None:
     assert found == {"types": ("choice", [0, 1]), "wd": ("log", [0, 1])}
 
 
+def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
+    space = {
+        "lr": {"float": [0.001, 0.1], "log": True},
+        "batch": {"int": [8, 500], "log": True},
+        "depth": {"int": [1, 9], "step": 2},
+        "drop": {"float": [0, 0.5], "step": 0.125},
+        "kind": {"choice": ["b", None, "a"]},
+    }
+    params = [
+        {"lr": 0.01, "batch": 9, "depth": 3, "drop": 0.25, "kind": "a", "other": 1.0},
+        {"lr": 0.02, "batch": 99, "depth": 5, "drop": 0.5, "kind": "b", "other": 2.0},
+    ]
+    found = {one.name: one for one in varying_features(params, space)}
+    ranges = {name: (one.ends, one.places) for name, one in found.items()}
+    assert ranges == {
+        "lr": ((-3.0, -1.0), None),
+        "batch": ((math.log10(8), math.log10(500)), 10),
+        "depth": ((1.0, 9.0), 5),
+        "drop": ((0.0, 0.5), 5),
+        "kind": (None, None),
+        "other": (None, None),
+    }
+    assert found["kind"].choices == ("b", "None", "a")
+    assert found["kind"].values.tolist() == [2, 0]
+
+
 def test_what_a_condition_left_out_is_not_a_number() -> None:
     found = columns({"w": 1.0}, {}, {"w": math.inf}, {"w": 3.0}, space={})
     kind, values = found["w"]

@@ -44,7 +44,8 @@ def optunas_own(features: tuple[Feature, ...], losses: Any, trials: list[int], s
                 tuple(range(max(2, len(feature.choices))))
             )
         else:
-            ranges[feature.name] = FloatDistribution(present.min(), present.max())
+            ends = feature.ends or (present.min(), present.max())
+            ranges[feature.name] = FloatDistribution(*ends)
     study = optuna.create_study()
     for at in trials:
         there = [feature for feature in features if not math.isnan(feature.values[at])]

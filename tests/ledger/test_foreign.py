@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from click.testing import CliRunner
 
 import ablate
 from ablate import api
+from ablate.analysis.importance import importance_info
+from ablate.analysis.parameters import most_telling, parameters_info
+from ablate.analysis.rank import rank_info
 from ablate.cli import main
 from ablate.drawing import plot, read_source
 from ablate.errors import StorageError, StudyNotFoundError, UsageError
@@ -78,6 +83,101 @@ def test_rows_are_read_with_parameters_values_and_times(theirs: str) -> None:
     assert record.rows[3].values is None
     assert [one.end for one in record.rows[3].attempts] == ["fail"]
     assert "secret" not in str(record.rows)
+
+
+def spread(trial: optuna.Trial) -> tuple[float, float]:
+    """A parameter of each kind; the rate acts by its logarithm."""
+    rate = trial.suggest_float("rate", 1e-5, 1.0, log=True)
+    batch = trial.suggest_int("batch", 8, 500, log=True)
+    depth = trial.suggest_int("depth", 1, 4)
+    drop = trial.suggest_float("drop", 0.0, 0.5, step=0.125)
+    kind = trial.suggest_categorical("kind", ["c", "a", "b", None])
+    norm = trial.suggest_categorical("norm", [True, False])
+    momentum = trial.suggest_float("momentum", 0.0, 1.0) if kind == "a" else 0.0
+    loss = abs(math.log10(rate) + 3) + 0.1 * depth + (kind == "b") + 0.2 * momentum
+    return loss, 10.0 * norm + drop + math.log2(batch)
+
+
+@pytest.fixture(scope="module")
+def spread_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, str]:
+    """80 trials of it, and how it is named."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{tmp_path_factory.mktemp('spread')}/x.db"
+    study = optuna.create_study(
+        directions=["minimize", "maximize"], sampler=optuna.samplers.RandomSampler(seed=3)
+    )
+    study.optimize(spread, n_trials=80)
+    stored = optuna.create_study(
+        storage=url, study_name="spread", directions=["minimize", "maximize"]
+    )
+    stored.add_trials(study.trials)
+    return study, f"{url}#spread"
+
+
+def test_its_space_is_what_its_trials_were_drawn_from(
+    spread_study: tuple[optuna.Study, str],
+) -> None:
+    assert api.read(spread_study[1]).study.space == {
+        "rate": {"float": [1e-5, 1.0], "log": True},
+        "batch": {"int": [8, 500], "log": True, "step": 1},
+        "depth": {"int": [1, 4], "log": False, "step": 1},
+        "drop": {"float": [0.0, 0.5], "log": False, "step": 0.125},
+        "kind": {"choice": ["c", "a", "b", None]},
+        "norm": {"choice": [True, False]},
+        "momentum": {"float": [0.0, 1.0], "log": False},
+    }
+
+
+def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> None:
+    study, named = spread_study
+    info = importance_info(api.read(named))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(
+        target_quantile=info.panels[0].best_share
+    )
+    assert info.panels[0].best_share == 0.1  # Optuna's default
+    for place, sign in enumerate((1, -1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = evaluator.evaluate(study, target=lambda trial: sign * trial.values[place])  # noqa: B023
+        whole = sum(found.values())
+        ours = {one.key: one.shares["ped_anova"] for one in info.panels[place].parameters}
+        assert ours == pytest.approx({key: value / whole for key, value in found.items()})
+
+
+def test_figures_have_its_scales(spread_study: tuple[optuna.Study, str]) -> None:
+    _, named = spread_study
+    record = api.read(named)
+    params = ["rate", "batch", "kind"]
+    for info in (
+        parameters_info(record, "slice", choose=most_telling(3), limit=8, params=params),
+        rank_info(record, params=params),
+    ):
+        rate, batch, kind = info.columns
+        assert (rate.kind, rate.bounds) == ("log", (1e-5, 1.0))
+        assert (batch.kind, batch.bounds) == ("log", (8.0, 500.0))
+        assert (kind.kind, kind.levels) == ("categorical", ("c", "a", "b", "None"))
+    assert plot("contour", named, params=["rate", "batch"]).layout.xaxis.type == "log"
+    assert plot("slice", named, params=["rate"]).layout.xaxis.type == "log"
+    for name in ("rank", "parallel", "importance"):
+        assert plot(name, named).data
+
+
+def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    study = optuna.create_study(storage=url, study_name="s", directions=["minimize"] * 2)
+
+    def changing(trial: optuna.Trial) -> tuple[float, float]:
+        first = trial.number == 0
+        trial.suggest_float("wider", 0.1, 1.0 if first else 9.0, log=True)
+        trial.suggest_float("steps", 0.0, 1.0, step=0.5 if first else None)
+        return 0.0, 0.0
+
+    study.optimize(changing, n_trials=2)
+    record = api.read(f"{url}#s")
+    assert record.study.space == {
+        "wider": {"float": [0.1, 9.0], "log": True},
+        "steps": {"float": [0.0, 1.0], "log": False},
+    }
 
 
 def test_nothing_is_written(theirs: str) -> None:
