@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, UsageError
 
 if TYPE_CHECKING:
     from ablate.ledger.record import StudyRecord
@@ -83,9 +83,12 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     from ablate.lifecycle import shown_folder
     from ablate.locate import locate
 
+    named = shown_folder(folder)
     try:
         place = locate(str(folder) if folder.is_dir() else study)
         begun = Ledger.exists(place.url, place.name)
+    except UsageError:  # a password is in the study file alone
+        begun, named = True, study
     except AblateError:  # the stop keeps its own exit code, whatever the storage says now
         begun = True
     if begun:
@@ -97,7 +100,7 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
             )
             if options[key] != usual
         )
-        return f"go on with: ablate resume {shown_folder(folder)}{where}"
+        return f"go on with: ablate resume {named}{where}"
     return "no trial was begun yet: launch it again"
 
 

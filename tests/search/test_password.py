@@ -22,6 +22,7 @@ from sqlalchemy import make_url
 
 from ablate.cli import main
 from ablate.ledger.ledger import Ledger
+from ablate.locate import locate, place_of_file
 from ablate.study.yaml_source import parse_yaml
 
 SECRET = "Tr0ub:4d@r/&?#3 'x\"\\ü%7yZ"
@@ -204,8 +205,7 @@ def test_another_storage_gets_no_password_of_the_files(work: Path) -> None:
 
 def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Path) -> None:
     write_study(work, "storage: postgresql+psycopg://u:Tr0ub4dor-3x@127.0.0.1:1/d\n")
-    launched = CliRunner().invoke(main, ["launch", "secret.yaml", "--executor", "inline"])
-    assert launched.exit_code == 3
+    place_of_file(work / "secret.yaml").make_folder()
     note = json.loads((work / "runs" / "secret" / "run.json").read_text())
     assert note == {"name": "secret", "storage": "postgresql+psycopg://u:***@127.0.0.1:1/d"}
     for command in ("resume", "status", "report"):
@@ -217,7 +217,9 @@ def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Pat
         assert "Name the study file, or URL#NAME" in done.output
         assert done.output.count("\n") == 1
     again = CliRunner().invoke(main, ["resume", "secret.yaml"])
-    assert again.exit_code == 3
+    assert again.exit_code == 3  # nobody answers there
+    locate("postgresql+psycopg://u:Tr0ub4dor-3x@127.0.0.1:1/d#secret").make_folder()
+    assert json.loads((work / "runs" / "secret" / "run.json").read_text()) == note
 
 
 @pytest.mark.parametrize(
