@@ -12,7 +12,7 @@ import click
 
 from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
 from ablate.cli_options import json_option, run_options, said_when_slow, study_argument
-from ablate.errors import AblateError, UsageError
+from ablate.errors import AblateError, UsageError, unencodable
 from ablate.report.streams import take_every_text, written_or_dropped
 from ablate.show import print_result, run_and_show
 from ablate.study.masking import keep_secrets_in, masked_output, print_traceback
@@ -55,6 +55,13 @@ class _Commands(click.Group):
         try:
             _check_working_folder()
             return super().invoke(context)
+        except click.NoSuchOption as error:
+            raise _with_key(error) from None
+        except UnicodeEncodeError as error:  # of a path; of output nothing is refused
+            if context.params.get("debug"):
+                raise
+            click.echo(f"ablate: {unencodable(error)}", err=True)
+            context.exit(UsageError.exit_code)
         except AblateError as error:
             if context.params.get("debug"):
                 raise
@@ -62,6 +69,22 @@ class _Commands(click.Group):
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(error.exit_code)
+
+
+def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The same, where it is a key of the study file: --trials is --set search.trials=VALUE."""
+    from ablate.errors import also_called
+    from ablate.study.keys import leaves, meant_keys
+
+    options = error.ctx.command.params if error.ctx is not None else ()
+    if not any(option.name == "overrides" for option in options):
+        return error
+    name = error.option_name.lstrip("-").replace("-", "_")
+    keys = [*also_called(name, leaves()), *sorted(meant_keys(name, leaves()), key=len)]
+    if not keys:
+        return error
+    message = f"No such option '{error.option_name}'. Did you mean --set {keys[0]}=VALUE?"
+    return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
 
 
 def _unwritten(error: OSError) -> str:

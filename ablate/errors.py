@@ -165,6 +165,11 @@ def error_text(error: BaseException) -> str:
     return cut(storable_text(" ".join(f"{type(error).__name__}: {text}".split())))
 
 
+def unencodable(error: UnicodeEncodeError) -> str:
+    """The message for a path, of a file or a folder, whose name's bytes are not UTF-8."""
+    return f"{error.object!a}: must be UTF-8, got other bytes in a name. Rename that."
+
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

@@ -19,6 +19,7 @@ from ablate.errors import (
     StudyFileError,
     StudyNotFoundError,
     UsageError,
+    unencodable,
 )
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.robustness.suites import find_suite
@@ -91,6 +92,18 @@ class Place:
         if sqlite_file(self.url) is not None or self.given is None:
             return self.url
         return masked(self.given) if has_secret(self.given) else self.given
+
+
+def check_utf8(path: Path) -> None:
+    """Refuse a path that no ledger, page or URL can hold.
+
+    Raises:
+        UsageError: if its bytes are not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(unencodable(error)) from None
 
 
 def run_folder(name: str) -> Path:
@@ -247,6 +260,9 @@ def _place(
     study: Study | None = None,
 ) -> Place:
     """The place behind a storage as it was written; none is the run folder's own."""
+    for path in (folder, file):
+        if path is not None:
+            check_utf8(path.absolute())
     if storage is None:
         return Place(name, sqlite_url(folder / "study.db"), folder, None, file, study)
     url = fill_variables(storage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -253,3 +254,30 @@ def test_doctor_says_what_it_looks_at() -> None:
     assert next(looks).what == "versions"
     assert next(looks).what == "torch"
     assert told == ["looking at: torch"]
+
+
+@pytest.mark.parametrize("command", ["check", "launch", "status", "trials", "plot", "report"])
+def test_a_path_that_is_not_utf8_is_one_line(
+    command: str, write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_study("odd")
+    folder = os.fsencode(work) + b"/caf\xe9"
+    os.mkdir(folder)  # noqa: PTH102 (a path of bytes)
+    (work / "odd.yaml").rename(os.fsdecode(folder + b"/odd.yaml"))
+    shutil.copy(os.fsdecode(folder + b"/odd.yaml"), os.fsdecode(os.fsencode(work) + b"/\xff.yaml"))
+    for study in (os.fsdecode(folder + b"/odd.yaml"), os.fsdecode(b"\xff.yaml")):
+        result = CliRunner().invoke(main, [command, study])
+        assert result.exit_code == 2
+        assert result.stderr.endswith(": must be UTF-8, got other bytes in a name. Rename that.\n")
+        assert result.stderr.count("\n") == 1
+    monkeypatch.chdir(os.fsdecode(folder))
+    result = CliRunner().invoke(main, [command, "odd.yaml"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert not file.exists()
+
+
+def test_an_option_that_is_a_key_is_set() -> None:
+    for option, key in (("--trials", "search.trials"), ("--lr", "finetune.learning_rate")):
+        result = CliRunner().invoke(main, ["launch", "a.yaml", option, "3"])
+        assert result.exit_code == 2
+        assert f"Did you mean --set {key}=VALUE?" in result.stderr
