@@ -30,6 +30,7 @@ from ablate.search.executor import Executor
 from ablate.search.failing import Failing
 from ablate.search.janitor import Janitor
 from ablate.search.progress import Guarded, Progress, Silent
+from ablate.search.signals import held
 from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job, Prepared
@@ -72,7 +73,8 @@ def make_executor(run: RunOptions, study: Study) -> Executor:
         from ablate.search.executor import InlineExecutor
 
         return InlineExecutor(study.run, loads_torch=study.trainable is None)
-    from ablate.search.ray_tune import RayExecutor
+    with held():  # half an import cannot be repeated
+        from ablate.search.ray_tune import RayExecutor
 
     return RayExecutor(study.run, run.ray_address)
 

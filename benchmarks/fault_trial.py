@@ -41,7 +41,8 @@ def uninterrupted(params: Mapping[str, Any], seed: int, epochs: int) -> dict[str
 
 def train(context: Any) -> None:
     """The trainable: resumes from its checkpoint; it dies where the file `kill` says so (trial,
-    attempt, epoch, step), and sleeps for ever where the file `hang` does."""
+    attempt, epoch, step), sleeps for ever where `hang` does, calls `os._exit` where `leave` does,
+    and raises where `raise` does."""
     state = first_state(context.params, context.seed)
     if context.checkpoint is not None:
         state = (context.checkpoint / "state").read_text()
@@ -54,6 +55,10 @@ def train(context: Any) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             if _is_told("hang", place):
                 time.sleep(1e6)
+            if _is_told("leave", place):
+                os._exit(0)
+            if _is_told("raise", place):
+                raise RuntimeError("\ud800 \x00 \N{CHECK MARK}")
             state = next_state(state, epoch, step)
             (context.checkpoint_folder / "state").write_text(state)
             if step < STEPS:

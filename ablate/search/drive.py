@@ -14,10 +14,9 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.store import Patience
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.executor import Executor
+from ablate.search.signals import SIGNALS
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _LATE_SECONDS = 3
 """After the grace, what an executor gets to end its workers in."""
@@ -55,8 +54,9 @@ class Stops:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on) for number in _SIGNALS}
+        before = {number: signal.signal(number, self._on) for number in SIGNALS}
         try:
+            self._raise_missed()
             yield
         except KeyboardInterrupt as stop:
             if self._last in (None, signal.SIGINT):
@@ -78,6 +78,7 @@ class Stops:
         self._dispatcher, self._grace_seconds = dispatcher, grace_seconds
         self._at_once = at_once
         try:
+            self._raise_missed()
             yield
         finally:
             self._dispatcher = None
@@ -86,6 +87,11 @@ class Stops:
         """What a drained run ends with."""
         first = self._first or signal.SIGTERM
         return KeyboardInterrupt() if first == signal.SIGINT else Terminated(first)
+
+    def _raise_missed(self) -> None:
+        """An exception that was raised in somebody's callback, as in Ray's, may be swallowed."""
+        if self._last is not None:
+            raise KeyboardInterrupt
 
     def _on(self, number: int, _frame: FrameType | None) -> None:
         dispatcher = self._dispatcher

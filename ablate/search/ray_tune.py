@@ -29,6 +29,7 @@ from ablate.search.cluster.nodes import (
 from ablate.search.cluster.ray_output import RayOutput
 from ablate.search.cluster.tasks import fitting_nodes, is_idle, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
+from ablate.search.signals import held
 from ablate.search.task import Job, Prepared, Report, row_from_text, weights_file
 from ablate.search.worker import Worker
 from ablate.study.preparation import OnStep, ignore_step
@@ -226,5 +227,6 @@ class RayExecutor:
         if self._agreed is not None:
             forget(self._job, self._agreed)
         if self._started:
-            ray.shutdown()
+            with held():
+                ray.shutdown()
         self._output.close()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from ablate.errors import AblateError, InfrastructureError, ResourceError, UsageError
+from ablate.search.signals import held
 from ablate.study.masking import environment_without_secrets, masked
 from ablate.study.settings import RunSettings
 
@@ -64,7 +65,7 @@ def connect(address: str | None, settings: RunSettings) -> None:
             _start(settings)
         else:
             check_answer(address)
-            with _handlers_kept():
+            with held(), _handlers_kept():
                 ray.init(address=address, **_QUIET)
 
 
@@ -177,7 +178,7 @@ def _start(settings: RunSettings) -> None:
     cpus = os.cpu_count() or 1
     if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
         cpus = settings.cpus_per_trial * settings.parallel
-    with _apart_from_the_driver(), _handlers_kept():
+    with held(), _apart_from_the_driver(), _handlers_kept():
         ray.init(
             address="local",
             num_cpus=cpus,
