@@ -123,13 +123,14 @@ def main(debug: bool) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Say everything that is wrong with a study file, each with file:line:column."""
-    from ablate.locate import place_of_file
+    from ablate.locate import check_something_searched, place_of_file
     from ablate.space.parse import parse_space
     from ablate.vocabulary import names_for
 
     study = place_of_file(file, overrides).study
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
+    check_something_searched(study, file, space)
     if study.ablation is not None:
         from ablate.show_ablation import show_check
 
@@ -140,10 +141,6 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
             f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
             f"{', '.join(objective.metric for objective in study.objectives)}"
         )
-        if not space.keys and study.search.trials > 1:
-            click.echo(
-                f"{file}: note: nothing is searched, so all trials are equal: search.trials: 1"
-            )
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():

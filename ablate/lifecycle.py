@@ -21,7 +21,7 @@ from ablate.errors import FingerprintError, InfrastructureError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.locate import Place
+from ablate.locate import Place, check_something_searched
 from ablate.running import RunOptions, drive_to_end, leased, prepare, running_on
 from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
@@ -44,6 +44,8 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     study, base = _for_workers(place.study), place.file.absolute().parent
     text = kept_text(place.file)
     if study.ablation is None:
+        space = parse_space(study, names_for(study.model.name, base))
+        check_something_searched(study, place.file, space)
         return begin_study(place, study, base, text, run)
     reference = find_reference(study, base)
     design = design_of(study, base, str(place.file), reference)

@@ -23,6 +23,8 @@ from ablate.errors import (
 )
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.robustness.suites import find_suite
+from ablate.space.reach import telling_values
+from ablate.space.space import Space
 from ablate.study.masking import MASK, has_secret, keep_secret, masked
 from ablate.study.read import read_study
 from ablate.study.scores import COSTS, metric_names
@@ -122,6 +124,22 @@ def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
     folder = run_folder(study.name)
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
     return _place(study.name, study.storage or given, folder, file, study)
+
+
+def check_something_searched(study: Study, file: Path, space: Space) -> None:
+    """Refuse to begin a search whose trials would all be equal.
+
+    Raises:
+        StudyFileError: if no parameter has two values, and there is more than one trial.
+    """
+    if study.ablation is not None or study.search.trials == 1:
+        return
+    if not any(len(telling_values(parameter.domain)) > 1 for parameter in space.parameters):
+        rule = f"a search of {study.search.trials} trials needs a parameter with two values or more"
+        got = ", ".join(space.keys) or "none"
+        fix = "Add one, as finetune.learning_rate: {float: [0.001, 0.1], log: true}, or write"
+        problem = f"space: {rule}, got {got}. {fix} search: {{trials: 1}}."
+        raise StudyFileError([Problem(str(file), 0, 0, problem)])
 
 
 def _check_objectives(study: Study, file: Path) -> None:

@@ -179,9 +179,14 @@ def test_the_schema_knows_suites_and_corruptions() -> None:
     assert listed["items"]["enum"] == list(CORRUPTIONS)
 
 
-def test_check_says_that_nothing_is_searched(
+def test_a_search_of_nothing_is_refused(
     write_study: Write, ablate: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    done = ablate("check", write_study(space={}))
-    assert done.returncode == 0
-    assert "note: nothing is searched, so all trials are equal" in done.stdout
+    for space in ({}, {"loss.terms": {"choice": ["clean+da"]}}):
+        file = write_study(space=space)
+        for command in ("check", "launch"):
+            done = ablate(command, file)
+            assert done.returncode == 2
+            assert "trials needs a parameter with two values or more, got " in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+    assert ablate("check", write_study(space={}, search={"trials": 1})).returncode == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.ablation.cell import Cell
-from ablate.ablation.trained import trained_values
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import did_you_mean
+from ablate.finetune.reads import as_text, trained_identity
 from ablate.study.checks import study_rules
 from ablate.study.document import dotted, show
 from ablate.study.keys import (
@@ -102,29 +101,16 @@ class Ground:
     def identity(self, values: Values) -> str:
         """What a configuration comes down to, as text: of two that are one, the same."""
         if self.study.trainable is not None:
-            return _text(dict(values))
+            return as_text(dict(values))
         try:
             study = Study.model_validate(self.filled(values))
-            return _text(trained_values(study, self.taps if self.is_named(values) else ()))
-        except (ValidationError, ParameterError):  # which is said of it elsewhere
-            return _text({**self.own, **values})
+        except ValidationError:  # which is said of it elsewhere
+            return as_text({**self.own, **values})
+        return trained_identity(plain_values(study), self.taps if self.is_named(values) else ())
 
     def same(self, one: Values, other: Values) -> bool:
         """Whether two configurations are one: nothing that is trained tells them apart."""
         return self.identity(one) == self.identity(other)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(_plain(value), sort_keys=True, default=str)
-
-
-def _plain(value: Any) -> Any:
-    """With whole floats as ints: 1.0 is 1, and true is not."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Cells:

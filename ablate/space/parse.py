@@ -74,6 +74,21 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     return Space(tuple(ordered) if len(document.problems) == before else (), used)
 
 
+def parameter_paths(written: Mapping[str, Any], path: Path) -> dict[str, Path]:
+    """Where each parameter of a space stands, by its key; blocks are opened.
+
+    Args:
+        written: the space, in which nothing is wrong; path: of it in its document.
+    """
+    found: dict[str, Path] = {}
+    for name, entry in written.items():
+        if "parameters" in entry:
+            found |= parameter_paths(entry["parameters"], (*path, name, "parameters"))
+        else:
+            found[name] = (*path, name)
+    return found
+
+
 @dataclass(frozen=True)
 class Entry:
     """A parameter as it is written: its key, where, and its own and its blocks' conditions."""

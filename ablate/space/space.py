@@ -100,7 +100,7 @@ class Space:
         """
         raw, values = dict[str, Any](), dict[str, Any]()
         for parameter in self.parameters:
-            if not self._is_active(parameter, values):
+            if not self.is_active(parameter, values):
                 continue
             for dimension in parameter.domain.dimensions(parameter.key):
                 raw[dimension.name] = ask(dimension)
@@ -197,7 +197,8 @@ class Space:
     def from_json(cls, data: Mapping[str, Any]) -> Space:
         return cls(tuple(map(Parameter.from_json, data["parameters"])), data["fixed"])
 
-    def _is_active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
+    def is_active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
+        """Whether a parameter is drawn beside these values of those that stand before it."""
         return self._may_be_active(parameter, values, ())
 
     def _may_be_active(

@@ -1,7 +1,8 @@
 """A study file, and the space file it names, into a frozen Study: every problem at once.
 
-The space and the ablation are checked here too (`ablate.space.parse`, `ablate.ablation.design`),
-although they stand to the right of study/: one file's problems belong in one message.
+The space, what a finetuning reads of it and the ablation are checked here too
+(`ablate.space.parse`, `ablate.finetune.inert`, `ablate.ablation.design`), although they stand to
+the right of study/: one file's problems belong in one message.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
+from ablate.finetune.inert import check_inert
 from ablate.space.enqueue import check_enqueued
 from ablate.space.parse import check_space
+from ablate.space.reach import check_reach
 from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
 from ablate.study.masking import keep_secrets_in, masked, masked_data
-from ablate.study.names import NamesFor, check_names, refuse_failures
+from ablate.study.names import KnownNames, NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study
 from ablate.study.translate import findings
@@ -189,9 +192,19 @@ def _check(document: Document, names: NamesFor) -> Study:
         check_enqueued(document, space or Space(), study.search.enqueue)
     refuse_failures(document, known)
     if len(document.problems) == at_first:
+        if space is not None and study.ablation is None:
+            _check_search(document, study, space, known)
         check_ablation(document, study, known)
         refuse_failures(document, known)
     return study
+
+
+def _check_search(document: Document, study: Study, space: Space, names: KnownNames) -> None:
+    """Note what in a search is searched in vain; in an ablation each arm has values of its own."""
+    never = check_reach(document, ("space",), space)
+    if study.trainable is None:
+        taps = tuple(names.get("loss.fma.layers", ()))
+        check_inert(document, ("space",), study, space, taps=taps, passed_over=never)
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:

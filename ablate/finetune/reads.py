@@ -1,0 +1,340 @@
+"""Who reads a key of the study, and when; what a configuration comes down to.
+
+`READINGS` says under which values of other keys a key reaches a finetuning.  On it stand the check
+of a search (`inert.py`), the rows of a search that are one point, and the cells of an ablation that
+are one configuration.  Where a loss, an augmentation or an optimiser comes to read a key, or no
+longer reads it, this is the place to say so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from ablate.errors import ParameterError
+from ablate.finetune.augment.ratios import type_ratios
+from ablate.finetune.loss import TERMS
+from ablate.study.keys import OPEN, leaves
+from ablate.study.sections.training import DEFAULT_EPOCHS, UNITS
+
+Values = Mapping[str, Any]
+"""A whole configuration: plain JSON by dotted key of the study, defaults too."""
+
+SECTIONS = ("dataset", "model", "baseline", "finetune", "loss", "augment")
+"""What a finetuning is made from."""
+
+_DIGITS = 12
+"""To which ratios are compared: 0.2 of 0.6 is 1 of 3."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Keys that reach a finetuning only where a condition holds.
+
+    Attributes:
+        keys: dotted; one that ends with a dot is all that stands below it.
+        deciders: keys whose values the condition reads, all of them.
+        holds: whether it does, for a whole configuration.
+        where: the condition in words, after "where".
+    """
+
+    keys: tuple[str, ...]
+    deciders: tuple[str, ...]
+    holds: Callable[[Values], bool]
+    where: str
+
+    def covers(self, key: str) -> bool:
+        return any(key == one or (one.endswith(".") and key.startswith(one)) for one in self.keys)
+
+
+def terms_of(values: Values) -> list[str]:
+    """The terms of the objective, in one order."""
+    return sorted(str(values["loss.terms"]).split("+"))
+
+
+def has_copies(values: Values) -> bool:
+    """Whether augmented copies are made at all."""
+    return terms_of(values) != ["clean"]
+
+
+def type_shares(values: Values) -> dict[str, float]:
+    """How often each distortion type is drawn; none by `augmix`, which has operators of its own."""
+    if values["augment.method"] == "augmix":
+        return {}
+    names = (values[f"augment.{name}"] for name in ("families", "mix", "types"))
+    return type_ratios(*names)
+
+
+def _has_term(term: str, values: Values) -> bool:
+    return term in terms_of(values)
+
+
+def _is(key: str, wanted: Any, values: Values) -> bool:
+    return bool(values[key] == wanted)
+
+
+def _is_not(key: str, other: Any, values: Values) -> bool:
+    return bool(values[key] != other)
+
+
+def _above_0(key: str, values: Values) -> bool:
+    return bool(values[key] > 0)
+
+
+def _has_ema(values: Values) -> bool:
+    return any(values.get(f"loss.{term}.anchor") == "ema" for term in terms_of(values))
+
+
+def _has_layers(values: Values) -> bool:
+    layers = values["loss.fma.layers"]
+    return bool(layers == "taps" or len(layers) > 1)
+
+
+def _is_mixed(values: Values) -> bool:
+    types = values["augment.types"]
+    return len(values["augment.families"] if types is None else types) > 1
+
+
+def _has_types(values: Values) -> bool:
+    return len(type_shares(values)) > 1
+
+
+def _draws(kind: str, values: Values) -> bool:
+    return kind in type_shares(values)
+
+
+def _needs_strength(values: Values) -> bool:
+    return any(kind not in values["augment.strengths"] for kind in type_shares(values))
+
+
+_DRAWN = ("augment.families", "augment.types", "augment.mix", "augment.method")
+_WEIGHED = {
+    "st": ("loss.st.form", "loss.st.temperature"),
+    "fma": (
+        *("loss.fma.distance", "loss.fma.activation"),
+        *("loss.fma.layers", "loss.fma.layer_weights"),
+    ),
+}
+"""What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
+
+READINGS: tuple[Reading, ...] = (
+    *(
+        Reading(
+            (f"loss.{term}.",), ("loss.terms",), partial(_has_term, term), f"loss.terms has {term}"
+        )
+        for term in TERMS
+    ),
+    *(
+        Reading(
+            keys,
+            (f"loss.{term}.weight",),
+            partial(_above_0, f"loss.{term}.weight"),
+            f"loss.{term}.weight is above 0",
+        )
+        for term, keys in _WEIGHED.items()
+    ),
+    Reading(
+        ("loss.fma.layer_weights",),
+        ("loss.fma.layers",),
+        _has_layers,
+        "loss.fma.layers has more than one layer",
+    ),
+    Reading(
+        ("loss.teacher_decay",),
+        ("loss.terms", *(key for key in leaves() if key.endswith(".anchor"))),
+        _has_ema,
+        "a term in loss.terms has the anchor ema",
+    ),
+    Reading(("augment.",), ("loss.terms",), has_copies, "loss.terms has more than clean"),
+    Reading(
+        ("augment.families",),
+        ("augment.types",),
+        partial(_is, "augment.types", None),
+        "augment.types is not given",
+    ),
+    Reading(
+        (*_DRAWN[:3], "augment.strength", "augment.strengths", "augment.strengths."),
+        ("augment.method",),
+        partial(_is_not, "augment.method", "augmix"),
+        "augment.method is not augmix",
+    ),
+    Reading(("augment.mix",), _DRAWN[:2], _is_mixed, "more than one family or type is drawn from"),
+    Reading(
+        ("augment.strength",),
+        (*_DRAWN, "augment.strengths"),
+        _needs_strength,
+        "a type is drawn that augment.strengths leaves out",
+    ),
+    Reading(
+        ("augment.depth",),
+        ("augment.method",),
+        partial(_is, "augment.method", "composed"),
+        "augment.method is composed",
+    ),
+    Reading(("augment.depth",), _DRAWN, _has_types, "more than one type is drawn"),
+    Reading(
+        ("augment.copies",),
+        ("augment.method",),
+        partial(_is_not, "augment.method", "all"),
+        "augment.method is not all",
+    ),
+    Reading(
+        ("augment.augmix.",),
+        ("augment.method",),
+        partial(_is, "augment.method", "augmix"),
+        "augment.method is augmix",
+    ),
+    *(
+        Reading(
+            (f"{section}.momentum",),
+            (f"{section}.optimizer",),
+            partial(_is, f"{section}.optimizer", "sgd"),
+            f"{section}.optimizer is sgd",
+        )
+        for section in ("baseline", "finetune")
+    ),
+    *(
+        Reading(
+            (f"{section}.warmup_fraction",),
+            (f"{section}.schedule",),
+            partial(_is_not, f"{section}.schedule", "one_cycle"),
+            f"{section}.schedule is not one_cycle",
+        )
+        for section in ("baseline", "finetune")
+    ),
+    Reading(
+        tuple(
+            key
+            for key in leaves()
+            if key.startswith("baseline.")
+            and key not in ("baseline.checkpoint", "baseline.saw_validation")
+        ),
+        ("baseline.checkpoint",),
+        partial(_is, "baseline.checkpoint", None),
+        "no baseline.checkpoint is given",
+    ),
+)
+
+
+@cache
+def readings_of(key: str) -> tuple[Reading, ...]:
+    """What has to hold for a key to reach a finetuning: all of it; nothing for most keys."""
+    found = tuple(reading for reading in READINGS if reading.covers(key))
+    above, _, kind = key.rpartition(".")
+    if above == "augment.strengths":
+        drawn = Reading((key,), _DRAWN, partial(_draws, kind), f"the type {kind} is drawn")
+        found = (*found, drawn)
+    return found
+
+
+def is_read(key: str, values: Values) -> bool:
+    """Whether a key reaches the finetuning of a configuration."""
+    return all(reading.holds(values) for reading in readings_of(key))
+
+
+def with_params(values: Values, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with other values for some keys, entries of open mappings too."""
+    merged = {**values, **params}
+    for key, value in params.items():
+        above, _, name = key.rpartition(".")
+        if above in OPEN:
+            merged[above] = {**merged[above], name: value}
+    return merged
+
+
+def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
+    """What a finetuning reads of a configuration, written in one way.
+
+    Two configurations are one where these are equal: `clean+fma+st` is `clean+st+fma`, a list of
+    all taps is `taps`, a mix of equal ratios is none, and the weight of a term that the objective
+    does not have is nothing at all.
+
+    Args:
+        taps: named layers of its network, first to last; none where they are not known.
+
+    Raises:
+        ParameterError: if the augmentation draws from nothing.
+    """
+    read = {
+        key: values[key]
+        for key in leaves()
+        if key.partition(".")[0] in SECTIONS and is_read(key, values)
+    }
+    read["loss.terms"] = terms_of(values)
+    _write_budget(read)
+    if "loss.fma.layers" in read:
+        weights = read.pop("loss.fma.layer_weights", "uniform")
+        read["loss.fma.layers"] = _layers(read["loss.fma.layers"], weights, taps)
+    if not has_copies(values):
+        if read["finetune.batch_norm"] == "separate":
+            read["finetune.batch_norm"] = "joint"  # nothing stands beside the clean images
+        return read
+    shares = type_shares(values)
+    for name in ("families", "types", "mix", "strength", "strengths"):
+        read.pop(f"augment.{name}", None)
+    read["augment.types"] = {
+        kind: [round(share, _DIGITS), *_limits(values, kind)] for kind, share in shares.items()
+    }
+    if "augment.depth" in read:
+        read["augment.depth"] = min(read["augment.depth"], len(shares))
+    return read
+
+
+def trained_identity(values: Values, taps: Sequence[str] = ()) -> str:
+    """`trained_values` as text: of two configurations that are one, the same."""
+    try:
+        read: Mapping[str, Any] = trained_values(values, taps)
+    except ParameterError:  # which the trial will say
+        read = {key: values[key] for key in leaves() if key.partition(".")[0] in SECTIONS}
+    return as_text(read)
+
+
+def as_text(value: Any) -> str:
+    """Plain data as text, whole floats as ints: 1.0 is 1, and true is not."""
+    return json.dumps(_plain(value), sort_keys=True, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _write_budget(read: dict[str, Any]) -> None:
+    """Keep the one unit that the budget is in."""
+    amounts = {unit: read.pop(f"finetune.budget.{unit}") for unit in UNITS}
+    given = {unit: amount for unit, amount in amounts.items() if amount is not None}
+    read["finetune.budget"] = given or {"epochs": DEFAULT_EPOCHS}
+
+
+def _layers(named: Any, weights: Any, taps: Collection[str]) -> Any:
+    """Share by layer; where the depth of a layer is not known, layers and scheme."""
+    layers = tuple(taps) if named == "taps" and taps else named
+    if layers == "taps":
+        return [layers, weights]
+    if not isinstance(weights, str):
+        return _shares({layer: weights.get(layer, 0.0) for layer in layers})
+    if weights == "uniform" or len(layers) == 1:
+        return _shares(dict.fromkeys(layers, 1.0))
+    if not set(layers) <= set(taps):
+        return [sorted(layers), weights]
+    ordered = enumerate(layer for layer in taps if layer in layers)
+    return _shares(
+        {layer: place + 1.0 if weights == "linear" else 2.0**place for place, layer in ordered}
+    )
+
+
+def _limits(values: Values, kind: str) -> tuple[float, float]:
+    given = values["augment.strengths"].get(kind, values["augment.strength"])
+    return (given[0], given[1]) if isinstance(given, list | tuple) else (0.0, given)
+
+
+def _shares(weights: dict[str, float]) -> dict[str, float]:
+    total = math.fsum(weights.values()) or 1.0
+    return {layer: round(weight / total, _DIGITS) for layer, weight in weights.items() if weight}

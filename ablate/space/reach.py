@@ -1,0 +1,140 @@
+"""Which points a space can reach, seen through a few of its parameters.
+
+A domain has few values that conditions can tell apart: each choice, the ends of a range, which
+items of a subset are in.  So whether a condition can ever hold is found by going through all of
+them, and not by drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import combinations, islice
+from typing import Any
+
+from ablate.space.choice import ChoiceDomain
+from ablate.space.condition import Condition
+from ablate.space.domain import Domain
+from ablate.space.parse import parameter_paths
+from ablate.space.simplex import SimplexDomain
+from ablate.space.space import Parameter, Space
+from ablate.space.subset import SubsetDomain
+from ablate.study.document import Document, Path, show
+
+Values = Mapping[str, Any]
+
+MOST_POINTS = 20_000
+"""Where there are more, a condition counts as one that can hold."""
+
+_WHOLE_SUBSETS = 6
+"""Items to which all subsets are gone through; of more, those that leave out or have one."""
+
+
+def telling_values(
+    domain: Domain, others: Collection[Any] = (), chosen: Collection[str] | None = None
+) -> list[Any]:
+    """Values of a domain that stand for all of it.
+
+    Args:
+        others: values that something asks for by name; those in the domain are among them.
+        chosen: of ratios over a subset: its items.
+    """
+    if isinstance(domain, ChoiceDomain):
+        return list(domain.choices)
+    if isinstance(domain, SubsetDomain):
+        names = domain.names
+        sizes: Iterable[int] = range(1, len(names) + 1)
+        if len(names) > _WHOLE_SUBSETS:
+            sizes = (1, len(names) - 1, len(names))
+        return [list(some) for size in sizes for some in combinations(names, size)]
+    if isinstance(domain, SimplexDomain):
+        kept = [name for name in domain.names if chosen is None or name in chosen]
+        even = {name: 1 / len(kept) * (name in kept) for name in domain.names}
+        corners = [{name: float(name == one) for name in domain.names} for one in kept]
+        return [even, *(corners if len(kept) > 1 else ())]
+    ends = domain.examples()
+    return [*ends, *(value for value in others if domain.holds(value) and value not in ends)]
+
+
+def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Every combination of telling values of some parameters and of what decides on them.
+
+    Yields:
+        Values by dotted key, of those that are active in it.
+    """
+    wanted = _with_required(space, keys)
+    parameters = [parameter for parameter in space.parameters if parameter.key in wanted]
+    asked = {key: list(_operands(space, key)) for key in wanted}
+
+    def go_on(place: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if place == len(parameters):
+            yield values
+            return
+        parameter = parameters[place]
+        if not space.is_active(parameter, values):
+            yield from go_on(place + 1, values)
+            return
+        domain = parameter.domain
+        of = domain.of if isinstance(domain, SimplexDomain) else None
+        chosen = None if of is None else values[of]
+        for value in telling_values(domain, asked[parameter.key], chosen):
+            yield from go_on(place + 1, {**values, parameter.key: value})
+
+    yield from go_on(0, {})
+
+
+def check_reach(document: Document, path: Path, space: Space) -> set[str]:
+    """Note conditions of a search that no draw can satisfy, whatever the other parameters are.
+
+    Args:
+        path: of the space in the document; there is nothing else wrong with it.
+
+    Returns:
+        The parameters that can never be active.
+    """
+    never: set[str] = set()
+    places = parameter_paths(document.get(path), path)
+    for parameter in space.parameters:
+        if not parameter.requires or _can_be_active(space, parameter):
+            continue
+        never.add(parameter.key)
+        if any(key in never for key in parameter.requires):
+            continue  # which is said of the other one
+        rule = _never_rule(space, parameter)
+        document.refuse(places[parameter.key], rule, name=parameter.key, key=True)
+    return never
+
+
+def _can_be_active(space: Space, parameter: Parameter) -> bool:
+    reached = list(islice(points(space, parameter.requires), MOST_POINTS))
+    return len(reached) == MOST_POINTS or any(
+        space.is_active(parameter, values) for values in reached
+    )
+
+
+def _never_rule(space: Space, parameter: Parameter) -> str:
+    fixed = [one for one in parameter.when if one.key in space.fixed]
+    wrong = next((one for one in fixed if not one.holds(space.fixed[one.key])), None)
+    if wrong is not None:
+        got = f"got {wrong.key}: {show(space.fixed[wrong.key])}"
+        return f"when can never hold: {wrong}, {got}. Change {wrong.key}, or remove the parameter."
+    when = " and ".join(map(str, parameter.when))
+    return f"when can never hold: {when} exclude each other, got no draw with both. Change one."
+
+
+def _with_required(space: Space, keys: Collection[str]) -> set[str]:
+    """The searched ones of these keys, and what decides whether they are active."""
+    by_key = {parameter.key: parameter for parameter in space.parameters}
+    found, waiting = set[str](), [key for key in keys if key in by_key]
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting += [other for other in by_key[key].requires if other in by_key]
+    return found
+
+
+def _operands(space: Space, key: str) -> Iterator[Any]:
+    conditions: Iterator[Condition] = (one for each in space.parameters for one in each.when)
+    for condition in conditions:
+        if condition.key == key:
+            yield from condition.operand if condition.operator == "in" else [condition.operand]

@@ -1,0 +1,259 @@
+"""What is searched in vain is said before a trial is run; what is not, is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablate.errors import StudyFileError
+from ablate.finetune.inert import inert_rule
+from ablate.finetune.reads import READINGS, is_read, trained_identity, with_params
+from ablate.space.dimension import CategoricalDimension, Dimension
+from ablate.space.parse import parse_space
+from ablate.space.space import Space
+from ablate.study.keys import leaves, plain_values
+from ablate.study.read import parse_study
+from ablate.study.settings import Study
+from ablate.vocabulary import names_for
+
+HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\nsearch: {trials: 9}\n"
+ROOT = Path(__file__).parents[2]
+
+
+def read(space: str, study: str = "") -> Study:
+    lines = "".join(f"  {line}\n" for line in space.strip().splitlines())
+    text = f"{HEAD}{study}space:\n{lines}"
+    return parse_study(text, "s.yaml", names=names_for, base=Path())
+
+
+def said(space: str, study: str = "") -> list[str]:
+    try:
+        read(space, study)
+    except StudyFileError as error:
+        return [problem.message for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("study", "space", "message"),
+    [
+        (
+            "loss: {terms: clean+da}\n",
+            "loss.fma.weight: {float: [0.01, 30], log: true}",
+            "loss.fma.weight: is read by no trial, only where loss.terms has fma, got loss.terms: "
+            "'clean+da'. Change loss.terms, or remove this.",
+        ),
+        (
+            "",
+            "loss.terms: {choice: [clean, clean+da]}\nloss.st.form: {choice: [kl, js]}",
+            "loss.st.form: is read by no trial, only where loss.terms has st, got loss.terms: one "
+            "of ['clean', 'clean+da']. Change loss.terms, or remove this.",
+        ),
+        (
+            "loss: {fma: {layers: [stage3]}}\n",
+            "loss.fma.layer_weights: {choice: [uniform, linear]}",
+            "loss.fma.layer_weights: is read by no trial, only where loss.fma.layers has more than "
+            "one layer, got loss.fma.layers: ['stage3']. Change loss.fma.layers, or remove this.",
+        ),
+        (
+            "loss: {fma: {weight: 0}}\n",
+            "loss.fma.distance: {choice: [mse, cosine]}",
+            "loss.fma.distance: is read by no trial, only where loss.fma.weight is above 0, got ",
+        ),
+        (
+            "loss: {terms: clean+st, st: {anchor: clean}, fma: {anchor: ema}}\n",
+            "loss.teacher_decay: {float: [0.9, 0.99]}",
+            "loss.teacher_decay: is read by no trial, only where a term in loss.terms has the ",
+        ),
+        (
+            "loss: {terms: clean}\n",
+            "augment.strength: {float: [0.2, 1]}",
+            "augment.strength: is read by no trial, only where loss.terms has more than clean, got",
+        ),
+        (
+            "augment: {method: augmix}\n",
+            "augment.families: {subset: [noise, blur]}",
+            "augment.families: is read by no trial, only where augment.method is not augmix, got ",
+        ),
+        (
+            "augment: {types: [hue]}\n",
+            "augment.families: {subset: [noise, blur]}",
+            "augment.families: is read by no trial, only where augment.types is not given, got ",
+        ),
+        (
+            "",
+            "augment.method: {choice: [per_sample, per_batch]}\naugment.depth: {int: [2, 4]}",
+            "augment.depth: is read by no trial, only where augment.method is composed, got ",
+        ),
+        (
+            "augment: {families: [noise]}\n",
+            "augment.strengths.hue: {float: [0.2, 1]}",
+            "augment.strengths.hue: is read by no trial, only where the type hue is drawn, got ",
+        ),
+        (
+            "augment: {types: [hue], strengths: {hue: 0.5}}\n",
+            "augment.strength: {float: [0.2, 1]}",
+            "augment.strength: is read by no trial, only where a type is drawn that ",
+        ),
+        (
+            "finetune: {optimizer: adamw}\n",
+            "finetune.momentum: {float: [0, 0.9]}",
+            "finetune.momentum: is read by no trial, only where finetune.optimizer is sgd, got ",
+        ),
+        (
+            "baseline: {checkpoint: a.safetensors, saw_validation: false}\n",
+            "baseline.learning_rate: {float: [0.01, 0.1]}",
+            "baseline.learning_rate: is read by no trial, only where no baseline.checkpoint is ",
+        ),
+        (
+            "loss: {terms: clean}\n",
+            "finetune.batch_norm: {choice: [joint, separate]}",
+            "finetune.batch_norm: makes no difference to any trial here, got ['joint', 'separate",
+        ),
+        # conditions
+        (
+            "loss: {terms: clean+da}\n",
+            "loss.fma.weight: {float: [0.01, 30], when: {loss.terms: {contains: fma}}}",
+            "loss.fma.weight: when can never hold: loss.terms contains 'fma', got loss.terms: "
+            "'clean+da'. Change loss.terms, or remove the parameter.",
+        ),
+        (
+            "",
+            "loss.terms: {choice: [clean+st, clean+fma]}\n"
+            "loss.st.form: {choice: [kl, js], when: {loss.terms: {contains: st}}}\n"
+            "loss.fma.weight: {float: [1, 2], when: {loss.st.form: js, loss.terms: clean+fma}}",
+            "loss.fma.weight: when can never hold: loss.st.form is 'js' and loss.terms is "
+            "'clean+fma' exclude each other, got no draw with both. Change one.",
+        ),
+    ],
+)
+def test_what_is_searched_in_vain_is_named(study: str, space: str, message: str) -> None:
+    rate = "finetune.learning_rate: {float: [0.001, 0.1], log: true}\n"
+    (line,) = said(rate + space, study)
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("study", "space"),
+    [
+        ("", "loss.fma.layers: {subset: taps}\nloss.fma.layer_weights: {simplex: loss.fma.layers}"),
+        ("loss: {fma: {weight: 0}}\n", "loss.fma.anchor: {choice: [clean, ema]}"),
+        ("loss: {terms: clean}\n", "finetune.batch_norm: {choice: [joint, frozen]}"),
+        ("loss: {terms: clean+st}\n", "loss.st.weight: {choice: [0, 1]}\nloss.st.form: "
+         "{choice: [kl, js]}"),
+        ("", "loss.terms: {choice: [clean+da]}\naugment.strength: {float: [0.2, 1]}"),
+        ("", "augment.method: {choice: [augmix, composed]}\naugment.depth: {int: [2, 4]}\n"
+         "augment.augmix.severity: {float: [1, 3], when: {augment.method: augmix}}"),
+        ("", "finetune.optimizer: {choice: [sgd, adamw]}\nfinetune.momentum: {float: [0, 0.9]}"),
+    ],
+)  # fmt: skip
+def test_what_some_draw_reads_is_right(study: str, space: str) -> None:
+    assert said(space, study) == []
+
+
+def test_all_of_it_is_said_at_once() -> None:
+    space = (
+        "loss.fma.weight: {float: [0.01, 30]}\nloss.st.weight: {float: [0.01, 30]}\n"
+        "finetune.momentum: {float: [0, 0.9]}"
+    )
+    assert [line.partition(":")[0] for line in said(space, "loss: {terms: clean}\n")] == [
+        "loss.fma.weight",
+        "loss.st.weight",
+    ]
+
+
+def test_an_arm_that_is_tuned_searches_what_it_reads() -> None:
+    ablation = (
+        "loss: {terms: clean}\nablation: {design: arms, seeds: 2, tune: {trials: 2}, "
+        "arms: {a: {loss.terms: clean+st}, b: {loss.terms: clean+fma}}}\n"
+    )
+    space = "loss.st.weight: {float: [1, 2], when: {loss.terms: {contains: st}}}"
+    assert said(space, ablation) == []
+
+
+def draw(space: Space, chance: random.Random) -> dict[str, Any]:
+    def ask(dimension: Dimension) -> Any:
+        if isinstance(dimension, CategoricalDimension):
+            return chance.choice(dimension.choices)
+        low, high = dimension.low, dimension.high
+        return chance.choice([low, high, type(low)(low + (high - low) * chance.random())])
+
+    return dict(space.draw(ask).values)
+
+
+VARIED = {
+    "loss.terms": {"choice": ["clean", "clean+da", "clean+st", "clean+fma", "clean+st+fma"]},
+    "loss.teacher_decay": {"choice": [0.9, 0.99]},
+    "loss.clean.weight": {"float": [0, 2]},
+    "loss.da.weight": {"float": [0, 2]},
+    "loss.st.weight": {"float": [0, 2]},
+    "loss.st.form": {"choice": ["kl", "js"]},
+    "loss.st.anchor": {"choice": ["both", "ema"]},
+    "loss.fma.weight": {"float": [0, 2]},
+    "loss.fma.layers": {"subset": "taps"},
+    "loss.fma.layer_weights": {"choice": ["uniform", "linear"]},
+    "loss.fma.anchor": {"choice": ["both", "ema"]},
+    "augment.method": {"choice": ["per_sample", "all", "composed", "augmix"]},
+    "augment.types": {"choice": [None, ["hue"], ["hue", "jpeg"]]},
+    "augment.families": {"subset": ["noise", "blur"]},
+    "augment.strength": {"float": [0.2, 1]},
+    "augment.strengths.hue": {"float": [0.2, 1]},
+    "augment.depth": {"int": [1, 3]},
+    "augment.copies": {"int": [1, 3]},
+    "augment.augmix.chains": {"int": [1, 3]},
+    "finetune.optimizer": {"choice": ["sgd", "adamw"]},
+    "finetune.momentum": {"float": [0, 0.9]},
+    "finetune.schedule": {"choice": ["cosine", "one_cycle"]},
+    "finetune.warmup_fraction": {"choice": [0, 0.1]},
+    "finetune.batch_norm": {"choice": ["joint", "separate"]},
+}
+
+
+def test_inert_is_what_changes_no_draw() -> None:
+    """Against 60 spaces: no draw of one shows a change by a parameter that is named."""
+    chance, named, seen = random.Random(0), 0, 0
+    study = Study.model_validate(yaml.safe_load(HEAD))
+    names, fixed = names_for("resnet8"), plain_values(study)
+    for _ in range(60):
+        keys = chance.sample(sorted(VARIED), 5)
+        own = {key: {**VARIED[key]} for key in keys}
+        for entry in own.values():  # some are all but fixed
+            if "choice" in entry and chance.random() < 0.5:
+                entry["choice"] = entry["choice"][:1]
+        space = parse_space(study.model_copy(update={"space": own}), names)
+        differs = set()
+        for values in (draw(space, chance) for _ in range(8)):
+            for parameter in space.parameters:
+                key = parameter.key
+                if len(own[key].get("choice", "ab")) == 1:
+                    if is_read(key, with_params(fixed, values)):
+                        differs.add(key)
+                    continue
+                other = with_params(fixed, {**values, key: draw(space, chance)[key]})
+                if trained_identity(other) != trained_identity(with_params(fixed, values)):
+                    differs.add(key)
+        inert = {one.key for one in space.parameters if inert_rule(space, one, fixed)}
+        named += len(inert)
+        seen += len(differs)
+        assert not inert & differs, own
+    assert named > 30
+    assert seen > 90
+
+
+def test_every_reading_is_of_keys_that_exist() -> None:
+    for reading in READINGS:
+        for key in reading.deciders:
+            assert key in leaves(), reading
+        assert any(reading.covers(key) for key in leaves()) or reading.keys == ("loss.da.",)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda f: f.stem)
+def test_shipped_studies_search_nothing_in_vain(file: Path) -> None:
+    names: Callable[..., Any] = partial(names_for, base=file.parent)
+    parse_study(file.read_text(), str(file), names=names, base=file.parent)
