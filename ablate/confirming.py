@@ -102,7 +102,10 @@ def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoi
             raise ParameterError(
                 f"--trials: must be on the front, got {number}. {did_you_mean(str(number), known)}"
             )
-    return [point for number, point in front.items() if trials is None or number in trials]
+    if trials is not None:
+        return [point for number, point in front.items() if number in trials]
+    copies = {row.number for row in record.rows if row.copy_of is not None}
+    return [point for number, point in front.items() if number not in copies]
 
 
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:

@@ -41,7 +41,9 @@ def export_weights_of(record: StudyRecord, folder: Path, number: int | None, out
     if number is None:
         _check_plain(record)
     else:
-        _check_complete(_row(record, number))
+        row = _row(record, number)
+        _check_complete(row)
+        number = row.number if row.copy_of is None else row.copy_of
     source = _source(record, folder, number)
 
     def write(temporary: Path) -> None:

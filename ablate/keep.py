@@ -61,7 +61,7 @@ class Keeper:
         Returns:
             Numbers of the trials that have no weights, or should have none.
         """
-        complete = [row for row in rows if row.state == "COMPLETE" and row.values is not None]
+        complete = [row for row in rows if row.values is not None and row.copy_of is None]
         complete.sort(key=lambda row: (row.finished.timestamp() if row.finished else 0, row.number))
         return [gone for row in complete for gone in self.completed(row.number, row.values or ())]
 

@@ -18,7 +18,7 @@ LEADING = ("number", "state", "attempt")
 CELL = ("cell", "pair", "train_seed")
 """Of an ablation alone."""
 TRAILING = (
-    *("failure_kind", "failure_reason", "enqueued"),
+    *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
     *("hosts", "started", "finished", "duration_seconds"),
 )
@@ -32,7 +32,8 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     Columns, in this order: number, state, attempt (how often it was begun); of an ablation cell,
     pair (place of its seed, from 0) and train_seed (the seed, once begun); every metric (an
     objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
-    failure_reason; enqueued; worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
+    failure_reason; enqueued; copy_of (number of the row whose scores it has taken);
+    worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
     peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
     UTC), duration_seconds.  What a row does not have is left out, apart from number, state,
     attempt and enqueued; so is a peak that is not known.
@@ -62,6 +63,8 @@ def _flat_row(
     if row.failure is not None:
         flat |= {"failure_kind": row.failure.kind, "failure_reason": row.failure.reason}
     flat["enqueued"] = row.enqueued
+    if row.copy_of is not None:
+        flat["copy_of"] = row.copy_of
     if account.attempts:
         flat["worked_seconds"] = account.worked_seconds
         flat["lost_seconds"] = account.lost_seconds

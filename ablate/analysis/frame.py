@@ -19,6 +19,7 @@ _TYPES = {
     "failure_kind": "string",
     "failure_reason": "string",
     "enqueued": "boolean",
+    "copy_of": "Int64",
     "peak_memory_bytes": "Int64",
     "peak_gpu_bytes": "Int64",
     "hosts": "string",
@@ -41,6 +42,7 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
             by +; a mix has one float64 column a part, as `param.augment.mix.noise`.
         failure_kind, failure_reason: text, missing unless the state is FAIL.
         enqueued: boolean, whether (some of) its parameters were given, not drawn.
+        copy_of: Int64, number of the row whose scores it has taken; missing where it was run.
         worked_seconds, lost_seconds, gpu_hours: float64 (`ablate.analysis.accounting`), NaN
             before the first attempt.
         peak_memory_bytes, peak_gpu_bytes: Int64, missing where not known.

@@ -145,6 +145,8 @@ def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
     for row in record.complete:
         if row.values is None or not all(map(math.isfinite, row.values)):
             continue
+        if row.copy_of is not None:  # no trial of its own: it would count one twice
+            continue
         terms = "" if own_loop else str(row.params.get(_TERMS, record.study.loss.terms))
         name = written.setdefault(frozenset(terms.split("+")), terms)
         sets.setdefault(name, []).append(row)

@@ -100,7 +100,8 @@ class Driving:
         """Begin again every row that was left running: same number, attempt + 1.
 
         Returns:
-            The rows to run, and those that are ended: what stopped them was recorded already.
+            The rows to run, and those that are ended: what stopped them was recorded already, or
+            they have taken another row's scores.
         """
         rows: list[Row] = []
         ended: list[RowRecord] = []
@@ -108,14 +109,20 @@ class Driving:
             self._close_attempt(left, "left", at=self._left_at(left))
             if left.is_stopped:
                 ended.append(self._end(number, TrialState.PRUNED))
-            elif not left.row.attempt:
-                rows.append(self._begin(number, left.trial_id))  # half-drawn
+            elif not left.row.attempt:  # half-drawn
+                begun = self._begin(number, left.trial_id)
+                (rows if isinstance(begun, Row) else ended).append(begun)  # type: ignore[arg-type]
             else:
                 rows.append(self._again(left))
         return rows, ended
 
-    def ask(self) -> Row | None:
-        """The next row, drawn and begun: one that waits, else a new one; none where N are there."""
+    def ask(self) -> Row | RowRecord | None:
+        """The next row, drawn and begun: one that waits, else a new one.
+
+        Returns:
+            A row to run; or one that has ended already, with the scores of another whose trial
+            read the same values; none where N are there.
+        """
         if not self._waiting and self.asked >= self._trials:
             self._find_others()
         if self._waiting:
@@ -261,20 +268,29 @@ class Driving:
         if sum(counts.values()) != self.asked:
             self._load()
 
-    def _begin(self, number: int, trial_id: int | None) -> Row:
-        """Draw a row and write it whole: it is running, or it is not there."""
+    def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
+        """Draw a row and write it whole: it runs, or has another's scores, or is not there."""
         ledger = self.ledger
         planned = self._rows.planned.get(number)
+        twin = None
         if planned is not None:
             self._mirror.start(number)
             params, draws, seeds = planned.params, tables.Draws(), planned.seeds
         else:
-            params, draws = self._mirror.draw(number)
+            given = number in self._rows.given
+            params, draws, twin = self._mirror.draw_new(number, self._rows.twins, given=given)
             seeds = self.seeds()
-        row = Row(number=number, attempt=1, params=params, seeds=seeds)
+        row = Row(number=number, attempt=int(twin is None), params=params, seeds=seeds)
         begun = OpenRow(trial_id or 0, row, enqueued=number in self._rows.given)
-        begun.attempts = [Attempt(1, time.time())]
-        attributes = {ROW: begun.row_attribute()}
+        if twin is None:
+            begun.attempts = [Attempt(1, time.time())]
+            attributes = {ROW: begun.row_attribute()}
+        else:
+            attributes = self._scores_of(twin) | {
+                ROW: begun.row_attribute() | {"copy_of": twin},
+                CURVE: begun.curve_attribute(),
+            }
+        values = [] if twin is None else self._mirror.values(twin)
         of_sampler = self._mirror.changed_attributes()
 
         def write(connection: Connection) -> int | None:
@@ -297,6 +313,8 @@ class Driving:
                 found = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
                 if found is None:
                     return None  # somebody has enqueued a row with this number
+            if twin is not None and found is not None:
+                tables.end_row(connection, found, TrialState.COMPLETE, values)
             tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)
             return found
 
@@ -308,8 +326,21 @@ class Driving:
             return again
         begun.trial_id = written
         self._rows.trial_ids[number] = written
+        if twin is not None:
+            self._open.pop(number, None)
+            self._mirror.end(number, TrialState.COMPLETE, values)
+            now, state = tables.moment(time.time()), TrialState.COMPLETE
+            return row_record(tables.Stored(written, number, state, now, now, values, attributes))
         self._open[number] = begun
+        if planned is None:
+            self._rows.twins.add(number, params, TrialState.RUNNING)
         return row
+
+    def _scores_of(self, number: int) -> dict[str, Any]:
+        """What a complete row keeps of its scores."""
+        trial_id = self._rows.trial_ids[number]
+        kept = self.ledger.store.read(lambda c: tables.row_attributes(c, trial_id))
+        return {SCORES: kept[SCORES]}
 
     def _again(self, left: OpenRow) -> Row:
         left.row = replace(left.row, attempt=left.row.attempt + 1)
@@ -357,6 +388,7 @@ class Driving:
 
         self.ledger.store.write(write)
         self._mirror.end(number, state, values)
+        self._rows.twins.end(number, state)
         del self._open[number]
         ended = tables.Stored(
             row.trial_id,

@@ -13,7 +13,8 @@ from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.mirror import Mirror
 from ablate.ledger.record import Planned, Rung
-from ablate.ledger.row import CELL, OpenRow
+from ablate.ledger.row import CELL, ROW, OpenRow
+from ablate.ledger.twins import Twins
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class LoadedRows:
         running: by number, as they were left; waiting: numbers, in order.
         given: rows of which (some) parameters were given by `enqueue`.
         planned: by number, rows that are run as they are given.
+        twins: the points that were begun; of a design, none.
         rungs: decisions of a pruner, with the row of each.
     """
 
@@ -35,6 +37,7 @@ class LoadedRows:
     waiting: tuple[int, ...]
     given: frozenset[int]
     planned: Mapping[int, Planned]
+    twins: Twins
     rungs: tuple[tuple[int, Rung], ...]
 
 
@@ -53,6 +56,11 @@ def load_rows(ledger: Ledger) -> LoadedRows:
     mirror = Mirror(ledger.head.study, ledger.space, of_sampler)
     none = tables.Draws()
     mirror.fill((stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows)
+    twins = Twins(ledger.head.study)
+    for stored in rows:
+        row = stored.attributes.get(ROW, {})
+        if CELL not in stored.attributes and "params" in row and "copy_of" not in row:
+            twins.add(stored.number, row["params"], stored.state)
     return LoadedRows(
         mirror=mirror,
         trial_ids={stored.number: stored.trial_id for stored in rows},
@@ -72,5 +80,6 @@ def load_rows(ledger: Ledger) -> LoadedRows:
             for stored in rows
             if CELL in stored.attributes
         },
+        twins=twins,
         rungs=tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs),
     )

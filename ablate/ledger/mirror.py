@@ -8,9 +8,10 @@ away at any time.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -18,12 +19,29 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.errors import ParameterError, error_text
 from ablate.ledger.tables import FIXED, Draws
+from ablate.ledger.twins import Twins
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.settings import Study
 
 _OF_ONE_ASK = ("tpe:", FIXED)
 """Attributes of a row that nobody reads once it is drawn."""
+
+REDRAWS = 10
+"""How often a row is drawn anew that is the point of another; then it takes that one's scores."""
+
+
+class Drawn(NamedTuple):
+    """A row that was drawn.
+
+    Attributes:
+        params: resolved, by dotted key; draws: what was drawn for them.
+        twin: the complete row that is the same point; none where there is none.
+    """
+
+    params: Mapping[str, Any]
+    draws: Draws
+    twin: int | None = None
 
 
 class Mirror:
@@ -38,18 +56,19 @@ class Mirror:
     def __init__(self, study: Study, space: Space, attributes: Mapping[str, Any]) -> None:
         self._search = study.search
         self._space = space
+        self._storage = InMemoryStorage()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self._study = optuna.create_study(
-                storage=InMemoryStorage(),
+                storage=self._storage,
                 directions=[objective.direction for objective in study.objectives],
             )
-        self._storage = self._study._storage
         self._kept = dict(attributes)
         for key, value in attributes.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
         self._ids: list[int] = []
+        self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -59,8 +78,11 @@ class Mirror:
         for state, values, draws in rows:
             self._append(state, draws, values)
 
-    def draw(self, number: int) -> tuple[Mapping[str, Any], Draws]:
+    def draw(self, number: int, redraw: int = 0) -> tuple[Mapping[str, Any], Draws]:
         """Draw the row of this number: a new one, or one that waits or was half-drawn.
+
+        Args:
+            redraw: how often it was drawn before; what was given or stored of it stays.
 
         Returns:
             Resolved values by dotted key, and what was drawn for them.
@@ -69,12 +91,15 @@ class Mirror:
             ParameterError: if the sampler raises, as it would again for this row.
         """
         search = self._search
-        self._study.sampler = make_sampler(search.sampler, search.seed, number)
+        self._study.sampler = make_sampler(search.sampler, search.seed, number, redraw)
         self._study._thread_local.cached_all_trials = None  # as Optuna's own ask forgets them
         if number == len(self._ids):
             self._append(TrialState.RUNNING, Draws())
         self.start(number)
         trial_id = self._ids[number]
+        if not redraw:  # Optuna's trial writes into the one that it was given
+            self._undrawn = copy.deepcopy(self._storage.get_trial(trial_id))
+        self._storage._set_trial(trial_id, copy.deepcopy(self._undrawn))
         try:
             params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
         except Exception as error:
@@ -89,6 +114,35 @@ class Mirror:
             if not key.startswith(_OF_ONE_ASK)
         }
         return params.values, Draws(drawn.params, drawn.distributions, kept)
+
+    def draw_new(self, number: int, twins: Twins, *, given: bool) -> Drawn:
+        """As `draw`; a point that was begun is drawn anew, unless somebody has asked for it.
+
+        Args:
+            given: whether (some of) its parameters were.
+        """
+        made = [self.draw(number)]
+        if not given:
+            while twins.is_begun(made[-1][0]) and len(made) <= REDRAWS:
+                made.append(self.draw(number, len(made)))
+            if not twins.is_begun(made[-1][0]):
+                return Drawn(*made[-1])
+        found = [twins.complete(params) for params, _ in made]
+        chosen = next((at for at, twin in enumerate(found) if twin is not None), 0)
+        if len(made) > 1:
+            self._keep(number, made[chosen][1])
+        return Drawn(*made[chosen], found[chosen])
+
+    def _keep(self, number: int, draws: Draws) -> None:
+        """Go back to an earlier draw of the row that was drawn last."""
+        trial = copy.deepcopy(self._undrawn)
+        trial.params, trial.distributions = dict(draws.params), dict(draws.distributions)
+        trial.system_attrs = {**trial.system_attrs, **draws.system}
+        self._storage._set_trial(self._ids[number], trial)
+
+    def values(self, number: int) -> list[float]:
+        """One number an objective, of a complete row."""
+        return list(self._storage.get_trial(self._ids[number]).values)
 
     def start(self, number: int) -> None:
         """A row that waits is run as it is: nothing is drawn."""

@@ -192,6 +192,8 @@ class RowRecord:
         rungs: where a pruner compared it, in order.
         enqueued: whether (some of) its parameters were given, not drawn.
         cell, pair: of a row of an ablation (`Planned`).
+        copy_of: number of the row whose scores it has taken, since its trial would have read the
+            same values; it was not run.  None: it was, or will be.
         test_scores: on the test images, where `confirm` has opened them.
         started, finished: aware, in UTC.
     """
@@ -211,6 +213,7 @@ class RowRecord:
     enqueued: bool = False
     cell: str | None = None
     pair: int | None = None
+    copy_of: int | None = None
     test_scores: Scores | None = None
     started: datetime | None = None
     finished: datetime | None = None

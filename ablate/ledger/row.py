@@ -151,6 +151,7 @@ def row_record(stored: Stored) -> RowRecord:
         attempts=tuple(_attempts(stored)),
         rungs=tuple(_rungs(curve)),
         enqueued=bool(row.get("enqueued", False)) or ENQUEUED in stored.attributes,
+        copy_of=row.get("copy_of"),
         cell=cell.get("cell"),
         pair=cell.get("pair"),
         test_scores=Scores.from_json(test) if complete and test else None,

@@ -270,6 +270,13 @@ def read_rows(connection: Connection, study_id: int) -> list[Stored]:
     return list(rows.values())
 
 
+def row_attributes(connection: Connection, trial_id: int) -> dict[str, Any]:
+    """The attributes of one row, large ones too."""
+    query = select(_TRIAL_USER.c.key, _TRIAL_USER.c.value_json)
+    found = connection.execute(query.where(_TRIAL_USER.c.trial_id == trial_id))
+    return {str(key): json.loads(text) for key, text in found}
+
+
 def read_attribute(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
     """One attribute of every row that has it, by the row's number."""
     query = (

@@ -273,4 +273,5 @@ def _end_text(row: RowRecord, standing: Standing) -> str:
         f"{metric_label(objective.metric).lower()} {metric_text(objective.metric, value)}"
         for objective, value in zip(standing.objectives, row.values, strict=True)
     )
-    return f"{row.state.lower()}: {values}"
+    whose = "" if row.copy_of is None else f" as trial {row.copy_of}, the same point"
+    return f"{row.state.lower()}{whose}: {values}"

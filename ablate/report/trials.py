@@ -84,8 +84,10 @@ def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[s
 
 
 def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Attempts where a row has several, and each cost where a row has any."""
+    """Attempts where a row has several, the row whose scores one has, each cost where there is
+    any."""
     telling = ["attempt"] if any(row["attempt"] > 1 for row in flat) else []
+    telling += ["copy_of"] if any("copy_of" in row for row in flat) else []
     return telling + [name for name in _COSTS if any(row.get(name) for row in flat)]
 
 

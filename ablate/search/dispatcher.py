@@ -251,6 +251,11 @@ class Dispatcher:
         if self.error or self._question is None:
             return
         row, asked = self._next()
+        if isinstance(row, RowRecord):  # it has taken another row's scores: nothing to run
+            self._around.ended(row)
+            if self._draining is None:
+                self._inbox.put(self._offer)  # reports that came meanwhile first
+            return
         with self._changed:
             if row is not None:
                 self._question = None
@@ -265,8 +270,8 @@ class Dispatcher:
             self._around.log("asked" if asked else "begun", row)
             self._around.progress.started(row.number)
 
-    def _next(self) -> tuple[Row | None, bool]:
-        """The next row to hand out, and whether it is a new one."""
+    def _next(self) -> tuple[Row | RowRecord | None, bool]:
+        """The next row to hand out, or one that has ended already; and whether it is a new one."""
         if self._again:
             return self._again.popleft(), False
         spent = self._around.spending.spent()

@@ -74,8 +74,9 @@ class Surroundings:
             host=last.host if last else "",
             values=record.values,
             reason=record.failure.reason if record.failure else None,
+            **({} if record.copy_of is None else {"copy_of": record.copy_of}),
         )
         self.progress.finished(record)
         self.janitor.remove_states(record.number)
-        if record.values is not None:
+        if record.values is not None and record.copy_of is None:
             self.janitor.remove_weights(self.keep.completed(record.number, record.values))

@@ -62,7 +62,7 @@ def _one_thread(sampler: BaseSampler) -> Iterator[None]:
         yield
 
 
-def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSampler:
     """A sampler for one ask.
 
     A sampler with a fixed seed would draw its start-up points again in a resumed study, and one
@@ -73,6 +73,7 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
         name: of `ablate.space.SAMPLERS`.
         seed: of the search.
         number: of the trial, from 0.
+        redraw: how often the trial was drawn before.
 
     Raises:
         ParameterError: if there is no such sampler.
@@ -82,7 +83,8 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
         raise ParameterError(f"sampler: unknown sampler, got {name!r}. {fix}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return _MAKERS[name](seed, derive_seed(seed, "ask", number) % 2**32)
+        purpose = ("ask", number, redraw) if redraw else ("ask", number)
+        return _MAKERS[name](seed, derive_seed(seed, *purpose) % 2**32)
 
 
 def _tpe(_: int, ask_seed: int) -> BaseSampler:

@@ -80,19 +80,21 @@ def test_a_simplex_over_the_taps(make_space: MakeSpace, simplex: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("study", "when", "active"),
+    ("terms", "operator", "operand", "active"),
     [
-        ("loss: {terms: clean+st}\n", "{contains: st}", True),
-        ("loss: {terms: clean}\n", "{contains: st}", False),
-        ("loss: {terms: clean}\n", "clean", True),
-        ("loss: {terms: clean}\n", "{in: [st, clean]}", True),
-        ("loss: {terms: da}\n", "{in: [st, clean]}", False),
+        ("clean+st", "contains", "st", True),
+        ("clean", "contains", "st", False),
+        ("clean", "is", "clean", True),
+        ("clean", "in", ["st", "clean"], True),
+        ("da", "in", ["st", "clean"], False),
     ],
 )
 def test_a_condition_on_a_fixed_key_reads_the_study(
-    make_space: MakeSpace, study: str, when: str, active: bool
+    terms: str, operator: str, operand: object, active: bool
 ) -> None:
-    space = make_space(f"loss.st.weight: {{float: [0, 1], when: {{loss.terms: {when}}}}}", study)
+    condition = Condition("loss.terms", operator, operand)
+    parameter = Parameter("loss.st.weight", FloatDomain(0.0, 1.0), (condition,))
+    space = Space((parameter,), {"loss.terms": terms})
     assert ("loss.st.weight" in space.draw(lambda _: 0.5).values) == active
 
 
@@ -139,7 +141,7 @@ def test_conditions(condition: Condition, value: object, holds: bool) -> None:
 
 
 def test_a_space_goes_through_json(whole: Space, make_space: MakeSpace) -> None:
-    fixed = make_space("loss.st.weight: {float: [0, 1], when: {loss.terms: clean+fma}}")
+    fixed = make_space("loss.clean.weight: {float: [0, 1], when: {loss.terms: clean+fma}}")
     for space in (whole, fixed, Space()):
         assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
 
@@ -148,7 +150,7 @@ def test_the_storage_format(make_space: MakeSpace) -> None:
     """A change here needs a new version of the format: old ledgers hold this."""
     space = make_space(
         "augment.families: {subset: [noise, blur]}\naugment.mix: {simplex: augment.families}\n"
-        "loss.st.weight: {float: [1, 2], when: {loss.terms: {contains: st}}}\n"
+        "loss.clean.weight: {float: [1, 2], when: {loss.terms: {contains: clean}}}\n"
         "finetune.batch_size: {int: [2, 8]}\nloss.fma.layers: {choice: [[stem], [stage1]]}\n"
     )
     assert space.to_json() == {
@@ -167,13 +169,13 @@ def test_the_storage_format(make_space: MakeSpace) -> None:
                 "when": [],
             },
             {
-                "key": "loss.st.weight",
+                "key": "loss.clean.weight",
                 "domain": "float",
                 "low": 1.0,
                 "high": 2.0,
                 "log": False,
                 "step": None,
-                "when": [{"key": "loss.terms", "operator": "contains", "operand": "st"}],
+                "when": [{"key": "loss.terms", "operator": "contains", "operand": "clean"}],
             },
             {
                 "key": "finetune.batch_size",
@@ -197,7 +199,7 @@ def test_the_storage_format(make_space: MakeSpace) -> None:
         "augment.families[noise]",
         "augment.families[blur]",
         "augment.mix[noise]",
-        "loss.st.weight",
+        "loss.clean.weight",
         "finetune.batch_size",
         "loss.fma.layers",
     ]

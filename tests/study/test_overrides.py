@@ -25,7 +25,7 @@ Names = Mapping[str, Sequence[str]]
         ("finetune={batch_size: 32}", "finetune.batch_size", 32),
         ("augment.mix.noise=2", "augment.mix", {"noise": 2}),
         ("search.reference_point=null", "search.reference_point", None),
-        ("space.loss.st.weight={float: [1, 2]}", "space", {"loss.st.weight": {"float": [1, 2]}}),
+        ("space.loss.fma.weight={int: [1, 2]}", "space", {"loss.fma.weight": {"int": [1, 2]}}),
         (" name =b", "name", "b"),
     ],
 )
@@ -50,19 +50,19 @@ def test_a_parameter_of_a_space_file_and_of_a_block_is_replaced(
     (tmp_path / "x.yaml").write_text(
         "b: {when: {loss.terms: clean+fma}, parameters: {loss.fma.weight: {float: [1, 2]}}}\n"
     )
-    sets = ["space.loss.fma.weight={float: [3, 4]}", "space.loss.da.weight={int: [1, 2]}"]
+    sets = ["space.loss.fma.weight={float: [3, 4]}", "space.loss.clean.weight={int: [1, 2]}"]
     text = head + "space: x.yaml\n"
     study = parse_study(text, "s.yaml", sets, names=lambda _: names, base=tmp_path)
     assert isinstance(study.space, dict)
     assert study.space["b"]["parameters"] == {"loss.fma.weight": {"float": [3, 4]}}
-    assert study.space["loss.da.weight"] == {"int": [1, 2]}
+    assert study.space["loss.clean.weight"] == {"int": [1, 2]}
 
 
 def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -> None:
-    (tmp_path / "y.yaml").write_text("loss.da.weight: {float: [0, 1]}\n")
+    (tmp_path / "y.yaml").write_text("loss.clean.weight: {float: [0, 1]}\n")
     text = head + "space: missing.yaml\n"
     study = parse_study(text, "s.yaml", ["space=y.yaml"], names=lambda _: names, base=tmp_path)
-    assert study.space == {"loss.da.weight": {"float": [0, 1]}}
+    assert study.space == {"loss.clean.weight": {"float": [0, 1]}}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ablate.study.read import parse_study
 from ablate.study.settings import Study
 
 Names = Mapping[str, Sequence[str]]
-SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.da.weight: {float: [0, 1]}}\n"
+SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.clean.weight: {float: [0, 1]}}\n"
 
 
 def study_of(text: str, names: Names, *overrides: str) -> Study:
@@ -45,7 +45,7 @@ def sections_of(text: str, names: Names, *overrides: str, data: str = "d") -> di
             "objectives",
         ),
         ("robustness.severities=[1]", "robustness"),
-        ("space.loss.da.weight={float: [0, 2]}", "space"),
+        ("space.loss.clean.weight={float: [0, 2]}", "space"),
     ],
 )
 def test_what_a_score_depends_on_changes_its_section_alone(
@@ -93,10 +93,10 @@ def test_order_and_blocks_of_a_space_change_nothing(head: str, names: Names) -> 
     when = "when: {loss.terms: clean+fma}"
     one = (
         f"space: {{loss.fma.weight: {{float: [1, 2], {when}}}, "
-        f"loss.da.weight: {{float: [0, 1], {when}}}}}\n"
+        f"loss.clean.weight: {{float: [0, 1], {when}}}}}\n"
     )
     other = (
-        f"space: {{b: {{{when}, parameters: {{loss.da.weight: {{float: [0, 1]}}, "
+        f"space: {{b: {{{when}, parameters: {{loss.clean.weight: {{float: [0, 1]}}, "
         "loss.fma.weight: {float: [1.0, 2]}}}}\n"
     )
     assert sections_of(head + one, names) == sections_of(head + other, names)
@@ -110,9 +110,9 @@ def test_the_short_name_is_stable(head: str, names: Names) -> None:
 
 
 def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> None:
-    block = "b: {when: {loss.terms: clean+fma}, parameters: {loss.st.weight: {float: [1, 2]}}}"
-    old = study_of(head + f"space: {{loss.da.weight: {{float: [0, 1]}}, {block}}}\n", names)
-    block = block.replace("clean+fma", "clean+st")
+    block = "b: {when: {loss.terms: clean+fma}, parameters: {loss.clean.weight: {float: [1, 2]}}}"
+    old = study_of(head + f"space: {{finetune.momentum: {{choice: [0, 0.9]}}, {block}}}\n", names)
+    block = block.replace("loss.terms: clean+fma", "loss.fma.scale: value")
     new = study_of(
         head.replace("resnet8", "resnet20")
         + f"augment: {{mix: {{noise: 1}}}}\nspace: {{loss.fma.weight: {{int: [1, 9]}}, {block}}}\n",
@@ -121,8 +121,8 @@ def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> Non
     assert changed_keys(old.model_dump(mode="json"), new.model_dump(mode="json")) == [
         "model.name: 'resnet8' -> 'resnet20'",
         "augment.mix: nothing -> {noise: 1}",
-        "space.loss.da.weight: {float: [0, 1]} -> nothing",
-        "space.loss.st.weight: {float: [1, 2], when: [{loss.terms: 'clean+fma'}]} -> "
-        "{float: [1, 2], when: [{loss.terms: 'clean+st'}]}",
+        "space.finetune.momentum: {choice: [0, 0.9]} -> nothing",
+        "space.loss.clean.weight: {float: [1, 2], when: [{loss.terms: 'clean+fma'}]} -> "
+        "{float: [1, 2], when: [{loss.fma.scale: 'value'}]}",
         "space.loss.fma.weight: nothing -> {int: [1, 9]}",
     ]

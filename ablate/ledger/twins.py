@@ -1,0 +1,71 @@
+"""Rows of a search that are one point: their trials would read the same values.
+
+A trial is a function of what it reads, so a point that was run is not run again (`README.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import TrialState
+
+from ablate.finetune.model import taps_of
+from ablate.finetune.reads import as_text, trained_identity, with_params
+from ablate.study.keys import plain_values
+from ablate.study.settings import Study
+
+Params = Mapping[str, Any]
+"""Resolved, by dotted key."""
+
+
+class Twins:
+    """Which points have been begun, and which of them have scores.
+
+    Args:
+        study: with a trainable, every parameter is read.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._fixed = None if study.trainable is not None else plain_values(study)
+        self._taps = () if self._fixed is None else taps_of(study.model.name) or ()
+        self._unread: list[tuple[int, Params, TrialState]] = []
+        self._points: dict[int, bytes] = {}
+        self._begun: set[bytes] = set()
+        self._complete: dict[bytes, int] = {}
+
+    def add(self, number: int, params: Params, state: TrialState) -> None:
+        """Take up a row that was begun; what it reads is found out when it is first asked for."""
+        self._unread.append((number, params, state))
+
+    def end(self, number: int, state: TrialState) -> None:
+        """A row that was taken up is terminal."""
+        self._read()
+        if state == TrialState.COMPLETE and number in self._points:
+            self._complete.setdefault(self._points[number], number)
+
+    def is_begun(self, params: Params) -> bool:
+        """Whether there is a row of this point: it runs, or it has ended in whatever way."""
+        self._read()
+        return self._point(params) in self._begun
+
+    def complete(self, params: Params) -> int | None:
+        """The first row of this point that is complete; none where there is none."""
+        self._read()
+        return self._complete.get(self._point(params))
+
+    def _read(self) -> None:
+        for number, params, state in self._unread:
+            point = self._points[number] = self._point(params)
+            self._begun.add(point)
+            if state == TrialState.COMPLETE:
+                self._complete.setdefault(point, number)
+        self._unread.clear()
+
+    def _point(self, params: Params) -> bytes:
+        if self._fixed is None:
+            text = as_text(params)
+        else:
+            text = trained_identity(with_params(self._fixed, params), self._taps)
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,179 @@
+"""A point that was run is not run again: another draw, or the scores of the row that had it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.ledger.driving import Driving
+from ablate.ledger.head import Head
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.space.parse import parse_space
+from ablate.space.sampling import make_sampler
+from ablate.study.fingerprint import study_fingerprint
+from ablate.study.scores import Scores
+from ablate.study.settings import Study
+from ablate.vocabulary import names_for
+
+TWO = {"augment.copies": {"choice": [1, 2]}}
+Make = Callable[..., Ledger]
+
+
+def scores(clean: float = 0.9) -> Scores:
+    accuracies = {"gaussian_noise": {"3": clean / 2}}
+    return Scores("val", 10, clean, accuracies, {"noise": ("gaussian_noise",)})
+
+
+@pytest.fixture
+def make_ledger(tmp_path: Path) -> Make:
+    def make(space: Any, trials: int = 6, name: str = "twins", **keys: Any) -> Ledger:
+        data = {"version": 1, "name": name, "space": space, **keys}
+        if "trainable" not in keys:
+            data |= {"dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
+        study = Study.model_validate(data)
+        names = {} if study.trainable else names_for("resnet8")
+        read = parse_space(study, names)
+        fingerprint = study_fingerprint(study, read, "digest")
+        head = Head("0a1b2c3d", study, "", read.to_json(), "/", fingerprint, "b", {}, (0.8, 0.4))
+        return Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials)
+
+    return make
+
+
+def drive(ledger: Ledger, *, stop_after: int | None = None) -> list[Row]:
+    """Run rows one after the other, each with scores of its own; those that were run."""
+    driving, run = Driving(ledger), []
+    waiting = driving.adopt()[0]
+    while (row := waiting.pop(0) if waiting else driving.ask()) is not None:
+        if isinstance(row, RowRecord):
+            continue
+        run.append(row)
+        if stop_after is not None and len(run) > stop_after:
+            break  # killed amid it
+        driving.complete(row.number, scores(0.5 + row.number / 100))
+    return run
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "nsga2", "gp"])
+def test_an_exhausted_space_is_run_once(make_ledger: Make, sampler: str) -> None:
+    ledger = make_ledger(TWO, search={"sampler": sampler})
+    ran = drive(ledger)
+    assert sorted(row.params["augment.copies"] for row in ran) == [1, 2]
+    first = {row.params["augment.copies"]: row.number for row in ran}
+    rows = ledger.read().rows
+    assert [row.state for row in rows] == ["COMPLETE"] * 6
+    for row in rows:
+        origin = first[row.params["augment.copies"]]
+        assert row.copy_of == (None if row.number == origin else origin)
+        assert (row.values, row.scores) == (rows[origin].values, rows[origin].scores)
+        assert len(row.attempts) == (row.copy_of is None)
+    # Optuna's own tables say the same.
+    import optuna
+
+    study = optuna.load_study(study_name="twins", storage=ledger._url)
+    for trial, row in zip(study.trials, rows, strict=True):
+        assert trial.values == list(row.values or ())
+        assert trial.params["augment.copies"] == row.params["augment.copies"]
+        assert trial.datetime_complete is not None
+
+
+def test_a_new_draw_is_seeded_by_number_and_redraw(make_ledger: Make) -> None:
+    """Nine of ten points are left of the first draws' duplicates: none is run twice."""
+    space = {"augment.copies": {"int": [1, 8]}, "finetune.batch_size": {"choice": [32, 64]}}
+    ledger = make_ledger(space, trials=12, search={"sampler": "random"})
+    rows = drive(ledger)
+    points = [tuple(row.params.values()) for row in rows]
+    assert len(set(points)) == len(points) == 12
+    draws = [make_sampler("random", 0, 3, redraw)._rng.rng.uniform() for redraw in (0, 1, 2, 1)]  # type: ignore[attr-defined]
+    assert draws[1] == draws[3]
+    assert len(set(draws)) == 3
+    assert draws[0] == make_sampler("random", 0, 3)._rng.rng.uniform()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
+def test_a_resumed_search_draws_and_copies_alike(make_ledger: Make, sampler: str) -> None:
+    space = {"augment.copies": {"int": [1, 3]}, "finetune.batch_size": {"choice": [32, 64]}}
+    search = {"sampler": sampler}
+    whole = make_ledger(space, trials=9, search=search)
+    drive(whole)
+    stopped = make_ledger(space, trials=9, name="stopped", search=search)
+    for _ in range(4):
+        drive(Ledger.open(stopped._url, "stopped"), stop_after=1)
+    drive(stopped)
+    expected = [(row.params, row.values, row.copy_of) for row in whole.read().rows]
+    assert [(row.params, row.values, row.copy_of) for row in stopped.read().rows] == expected
+    assert any(copy is not None for *_, copy in expected)
+
+
+def test_what_no_trial_reads_does_not_make_a_point(make_ledger: Make) -> None:
+    """The weight of a term that the objective lacks, drawn or not, is no difference."""
+    space = {
+        "loss.terms": {"choice": ["clean+da", "da+clean"]},
+        "loss.fma.weight": {"float": [0.01, 30]},
+    }
+    ledger = make_ledger(space, trials=4)
+    assert [row.number for row in drive(ledger)] == [0]
+    assert [row.copy_of for row in ledger.read().rows] == [None, 0, 0, 0]
+
+
+def test_a_trainable_reads_all_of_it(make_ledger: Make) -> None:
+    objectives = [{"metric": "val_clean_accuracy"}, {"metric": "val_robust_accuracy"}]
+    space = {"loss.terms": {"choice": ["clean+da"]}, "loss.fma.weight": {"choice": [1, 2]}}
+    ledger = make_ledger(space, trials=4, trainable="loop:train", objectives=objectives)
+    assert len(drive(ledger)) == 2
+
+
+def test_an_enqueued_point_is_not_drawn_anew(make_ledger: Make) -> None:
+    space = {"finetune.learning_rate": {"float": [0.001, 0.1]}, **TWO}
+    point = {"finetune.learning_rate": 0.01, "augment.copies": 2}
+    ledger = make_ledger(space, trials=3, search={"enqueue": [point, point]})
+    number = ledger.enqueue(point)
+    assert len(drive(ledger)) == 1
+    rows = ledger.read().rows
+    assert [row.copy_of for row in rows] == [None, 0, 0]
+    assert all(row.enqueued and row.params == point for row in rows)
+    assert number == 2
+
+
+def test_only_scores_are_taken(make_ledger: Make) -> None:
+    """A row that runs, has failed or was stopped has none: it is drawn around, or run again."""
+    ledger = make_ledger(TWO, trials=5)
+    driving = Driving(ledger)
+    one, other = driving.ask(), driving.ask()
+    assert isinstance(one, Row)
+    assert isinstance(other, Row)
+    assert one.params != other.params  # the one runs
+    driving.fail(one.number, Failure("raised", "no"))
+    third = driving.ask()
+    assert isinstance(third, Row)  # both are begun, and neither has scores
+    driving.complete(other.number, scores())
+    fourth = driving.ask()
+    assert isinstance(fourth, RowRecord)
+    assert fourth.copy_of == other.number
+    assert fourth.params == other.params
+
+
+def test_a_half_drawn_row_is_completed_in_place(make_ledger: Make) -> None:
+    import optuna
+
+    ledger = make_ledger(TWO, trials=2)
+    drive(ledger, stop_after=1)
+    taken = ledger.read().rows[0].params["augment.copies"]
+    half = make_ledger(TWO, trials=2, name="half")
+    study = optuna.load_study(study_name="half", storage=half._url)
+    for _ in range(2):  # as another tool leaves them: drawn, and not begun
+        study.ask().suggest_categorical("augment.copies", (1, 2))
+    rows = half.read().rows
+    driving = Driving(half)
+    begun, ended = driving.adopt()
+    assert [row.number for row in begun] + [row.number for row in ended] == [0, 1]
+    for row in begun:
+        driving.complete(row.number, scores())
+    stored = [trial.params["augment.copies"] for trial in study.get_trials()]
+    assert [row.params["augment.copies"] for row in half.read().rows] == stored
+    assert len(rows) == 2
+    assert taken in (1, 2)
