@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from ablate.errors import ParameterError
+from ablate.finetune.model import taps_of
 from ablate.finetune.reads import Reading, is_read, readings_of, trained_identity, with_params
 from ablate.space.choice import ChoiceDomain
 from ablate.space.parse import parameter_paths
@@ -23,7 +24,6 @@ def check_inert(
     study: Study,
     space: Space,
     *,
-    taps: Sequence[str],
     passed_over: set[str],
 ) -> None:
     """Note every searched parameter that no setting within reach reads.
@@ -31,11 +31,11 @@ def check_inert(
     Args:
         path: of the space in the document; there is nothing else wrong with it.
         study: of a search, whose trials are robustness finetunings.
-        taps: named layers of its network.
         passed_over: parameters of which something is said already.
     """
     places = parameter_paths(document.get(path), path)
-    fixed = plain_values(study)
+    # Of other networks they are only known once they are built, which a check need not do.
+    fixed, taps = plain_values(study), taps_of(study.model.name) or ()
     for parameter in space.parameters:
         if parameter.key in passed_over:
             continue

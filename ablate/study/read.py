@@ -28,7 +28,7 @@ from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
 from ablate.study.masking import keep_secrets_in, masked, masked_data
-from ablate.study.names import KnownNames, NamesFor, check_names, refuse_failures
+from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study
 from ablate.study.translate import findings
@@ -193,18 +193,17 @@ def _check(document: Document, names: NamesFor) -> Study:
     refuse_failures(document, known)
     if len(document.problems) == at_first:
         if space is not None and study.ablation is None:
-            _check_search(document, study, space, known)
+            _check_search(document, study, space)
         check_ablation(document, study, known)
         refuse_failures(document, known)
     return study
 
 
-def _check_search(document: Document, study: Study, space: Space, names: KnownNames) -> None:
+def _check_search(document: Document, study: Study, space: Space) -> None:
     """Note what in a search is searched in vain; in an ablation each arm has values of its own."""
     never = check_reach(document, ("space",), space)
     if study.trainable is None:
-        taps = tuple(names.get("loss.fma.layers", ()))
-        check_inert(document, ("space",), study, space, taps=taps, passed_over=never)
+        check_inert(document, ("space",), study, space, passed_over=never)
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:
