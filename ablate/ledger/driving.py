@@ -100,8 +100,7 @@ class Driving:
         """Begin again every row that was left running: same number, attempt + 1.
 
         Returns:
-            The rows to run, and those that are ended: what stopped them was recorded already, or
-            they have taken another row's scores.
+            The rows to run, and those that have ended: stopped before, or with another's scores.
         """
         rows: list[Row] = []
         ended: list[RowRecord] = []
@@ -120,8 +119,7 @@ class Driving:
         """The next row, drawn and begun: one that waits, else a new one.
 
         Returns:
-            A row to run; or one that has ended already, with the scores of another whose trial
-            read the same values; none where N are there.
+            A row to run; one that has ended already, with another's scores; none where N are there.
         """
         if not self._waiting and self.asked >= self._trials:
             self._find_others()
@@ -286,7 +284,10 @@ class Driving:
             begun.attempts = [Attempt(1, time.time())]
             attributes = {ROW: begun.row_attribute()}
         else:
-            attributes = self._scores_of(twin) | {
+            origin = self._rows.trial_ids[twin]
+            kept = ledger.store.read(lambda c: tables.row_attributes(c, origin))
+            attributes = {
+                SCORES: kept[SCORES],
                 ROW: begun.row_attribute() | {"copy_of": twin},
                 CURVE: begun.curve_attribute(),
             }
@@ -324,8 +325,7 @@ class Driving:
             again = self.ask()
             assert again is not None
             return again
-        begun.trial_id = written
-        self._rows.trial_ids[number] = written
+        begun.trial_id = self._rows.trial_ids[number] = written
         if twin is not None:
             self._open.pop(number, None)
             self._mirror.end(number, TrialState.COMPLETE, values)
@@ -335,12 +335,6 @@ class Driving:
         if planned is None:
             self._rows.twins.add(number, params, TrialState.RUNNING)
         return row
-
-    def _scores_of(self, number: int) -> dict[str, Any]:
-        """What a complete row keeps of its scores."""
-        trial_id = self._rows.trial_ids[number]
-        kept = self.ledger.store.read(lambda c: tables.row_attributes(c, trial_id))
-        return {SCORES: kept[SCORES]}
 
     def _again(self, left: OpenRow) -> Row:
         left.row = replace(left.row, attempt=left.row.attempt + 1)

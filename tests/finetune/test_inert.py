@@ -26,15 +26,15 @@ HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\nse
 ROOT = Path(__file__).parents[2]
 
 
-def read(space: str, study: str = "") -> Study:
+def read(space: str, study: str = "", head: str = HEAD) -> Study:
     lines = "".join(f"  {line}\n" for line in space.strip().splitlines())
-    text = f"{HEAD}{study}space:\n{lines}"
+    text = f"{head}{study}space:\n{lines}"
     return parse_study(text, "s.yaml", names=names_for, base=Path())
 
 
-def said(space: str, study: str = "") -> list[str]:
+def said(space: str, study: str = "", head: str = HEAD) -> list[str]:
     try:
-        read(space, study)
+        read(space, study, head)
     except StudyFileError as error:
         return [problem.message for problem in error.problems]
     return []
@@ -170,11 +170,14 @@ def test_all_of_it_is_said_at_once() -> None:
 
 def test_an_arm_that_is_tuned_searches_what_it_reads() -> None:
     ablation = (
-        "loss: {terms: clean}\nablation: {design: arms, seeds: 2, tune: {trials: 2}, "
+        "loss: {terms: clean}\nfinetune: {budget: {images: 900}}\nablation: {design: arms, "
+        "seeds: 2, tune: {trials: 2}, "
         "arms: {a: {loss.terms: clean+st}, b: {loss.terms: clean+fma}}}\n"
     )
-    space = "loss.st.weight: {float: [1, 2], when: {loss.terms: {contains: st}}}"
-    assert said(space, ablation) == []
+    space = """
+finetune.learning_rate: {float: [0.001, 0.1]}
+loss.st.weight: {float: [1, 2], when: {loss.terms: {contains: st}}}"""
+    assert said(space, ablation, head=HEAD.replace("search: {trials: 9}\n", "")) == []
 
 
 def draw(space: Space, chance: random.Random) -> dict[str, Any]:
