@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -255,22 +256,52 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--selftest",
+    "is_selftest",
+    is_flag=True,
+    help="Run, break and resume a tiny study on each kind of device: two minutes, a report to "
+    "paste.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of the self-test: a running cluster, auto or HOST:PORT.",
+)
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Of the self-test: a storage to be tried too; '${ABLATE_STORAGE}' keeps its password out "
+    "of the command line.",
+)
 @json_option
-def doctor(as_json: bool) -> None:
-    """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it."""
-    from ablate.doctor import examine
+def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_json: bool) -> None:
+    """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it.
 
+    With --selftest: whether a study survives here what it promises to survive.  It ends with 0 if
+    all held, 1 if something did not, 3 if the infrastructure failed, and leaves nothing behind.
+    """
+    from ablate.doctor import examine
+    from ablate.selftest.run import SelfTest
+
+    if not is_selftest and (ray_address or storage):
+        option = "--ray-address" if ray_address else "--storage"
+        raise UsageError(f"{option}: is of the self-test alone, got none. Add --selftest.")
+    say = functools.partial(click.echo, err=True)
+    test = SelfTest(ray_address, storage, say) if is_selftest else None
     findings = []
     with said_when_slow() as begin:
-        for finding in examine(begin):
+        for finding in examine(begin) if test is None else test.findings():
             findings.append(finding)
             if not as_json:
                 fix = f"; {finding.fix}" if finding.fix else ""
                 click.echo(f"{finding.state:6}  {finding.what}: {finding.found}{fix}")
     if as_json:
         print_result([finding.to_json() for finding in findings])
-    if any(finding.state == "broken" for finding in findings):
-        raise click.exceptions.Exit(1)
+    broken = any(finding.state == "broken" for finding in findings)
+    code = int(broken) if test is None else test.exit_code
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):

@@ -41,11 +41,11 @@ def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
     Args:
         begin: is told what is looked at from now on.
     """
-    yield _versions()
+    yield versions_finding()
     for look, what in (
-        (_torch, "torch"),
+        (torch_finding, "torch"),
         (_ray, "ray"),
-        (_cluster_token, "cluster token"),
+        (cluster_token, "cluster token"),
         (_cache, "cache"),
         (_sqlite, "SQLite"),
         (_storage, "ABLATE_STORAGE"),
@@ -68,7 +68,8 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
         return Finding(what, "broken", masked(error_text(error)))
 
 
-def _versions() -> Finding:
+def versions_finding() -> Finding:
+    """Of Python and the packages that matter."""
     packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
     found = ", ".join(f"{name} {_version(name)}" for name in packages)
     return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
@@ -81,7 +82,8 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def _torch() -> Finding:
+def torch_finding() -> Finding:
+    """The devices that torch sees here."""
     import torch
 
     from ablate.finetune.environment import resolve_environment
@@ -113,7 +115,7 @@ def _ray() -> Finding:
         executor.close()
 
 
-def _cluster_token() -> Finding:
+def cluster_token() -> Finding:
     """What `ray start` and --ray-address would authenticate with."""
     what, mode = "cluster token", os.environ.get("RAY_AUTH_MODE")
     if mode == "disabled":

@@ -15,9 +15,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
@@ -295,6 +296,15 @@ class Lease:
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+def remove_lease(connection: Connection, url: str, study_id: int) -> None:
+    """Remove what a study's lease has left: its row, and the lock beside an SQLite file."""
+    if inspect(connection).has_table("ablate_lease"):
+        connection.execute(text("DELETE FROM ablate_lease WHERE study_id = :id"), {"id": study_id})
+    file = sqlite_file(url)
+    if file is not None:
+        Path(f"{file}.{study_id}.lock").unlink(missing_ok=True)
 
 
 def _in_words(holder: Holder | None) -> str:

@@ -33,7 +33,7 @@ from ablate.ledger.attributes import (
     StudyAttributes,
 )
 from ablate.ledger.head import FORMAT, Head
-from ablate.ledger.lease import Lease, delete_free_lease
+from ablate.ledger.lease import Lease, delete_free_lease, remove_lease
 from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
 from ablate.ledger.row import CELL, STATES, row_record
 from ablate.ledger.storage import open_storage, storage_errors
@@ -140,6 +140,27 @@ class Ledger(StudyAttributes):
         try:
             with storage_errors(url), storage.engine.begin() as connection:
                 return tables.find_study(connection, name) is not None
+        finally:
+            storage.engine.dispose()
+
+    @staticmethod
+    def remove(url: str, name: str) -> None:
+        """Remove a study with all its rows; where there is none, nothing happens.
+
+        An SQLite file stays.
+
+        Raises:
+            StorageError: if the storage cannot be written.
+        """
+        if not Ledger.exists(url, name):
+            return
+        storage = open_storage(url, create=False)
+        try:
+            with storage_errors(url), storage.engine.begin() as connection:
+                study_id = tables.find_study(connection, name)
+                if study_id is not None:
+                    remove_lease(connection, url, study_id)
+                    tables.delete_study(connection, study_id)
         finally:
             storage.engine.dispose()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -147,6 +149,19 @@ def _telling(function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator
         if ended and isinstance(given, BaseException):
             raise given
         yield given
+
+
+def kill_process(host: str, pid: int) -> None:
+    """Send SIGKILL to a process on a node of this host name.
+
+    Raises:
+        InfrastructureError: if the node is lost.
+    """
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeManagerHostname"] == host:
+            there = Node(node["NodeID"], host)
+            answer(there, submit(there, os.kill, pid, signal.SIGKILL), LOOK_SECONDS)
+            return
 
 
 def answer(

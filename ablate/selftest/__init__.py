@@ -1,0 +1,1 @@
+"""A study on the user's own machines that is broken and resumed: `ablate doctor --selftest`."""

@@ -1,0 +1,237 @@
+"""The self-test from the first step to the last: what holds on these machines, as findings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.doctor import Finding, cluster_token, torch_finding, versions_finding
+from ablate.errors import AblateError, InfrastructureError
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url
+from ablate.selftest.storage import try_storage
+from ablate.selftest.study import (
+    EPOCHS,
+    GPU_TOLERANCE,
+    Drivers,
+    images_a_second,
+    largest_difference,
+    removed_afterwards,
+    same_weights,
+    whole,
+    write_study,
+)
+
+_MOST_TRIALS = 8
+
+
+@dataclass(frozen=True)
+class Device:
+    """A kind of device that trials run on.
+
+    Attributes:
+        name: "CPU" or "GPU".
+        gpus: of a trial.
+        trials: side by side: two, or one a node.
+    """
+
+    name: str
+    gpus: float
+    trials: int
+
+
+class SelfTest:
+    """Runs a study on each kind of device, breaks it, resumes it, and compares.
+
+    Args:
+        address: of a Ray cluster; none: Ray on this machine.
+        storage: URL of a storage that is tried too, ${VARIABLE} filled in; none: SQLite alone.
+        say: is told each step as it begins.
+
+    Attributes:
+        exit_code: 0 where all held so far, 1 where something did not, 3 where the infrastructure
+            failed.
+    """
+
+    def __init__(self, address: str | None, storage: str | None, say: Callable[[str], object]):
+        self._address = address
+        self._storage = None if storage is None else fill_variables(storage)
+        self._say = say
+        self._identity = secrets.token_hex(4)
+        self.exit_code = 0
+
+    def findings(self) -> Iterator[Finding]:
+        """What holds and what does not, as it is found out.
+
+        Raises:
+            UsageError: if the address or the storage cannot be one.
+            InfrastructureError: if nobody answers there.
+        """
+        yield versions_finding()
+        yield torch_finding()
+        if self._storage is not None:
+            self._say(f"storage: {masked(self._storage)} is opened")
+            parse_url(self._storage)
+        devices = yield from self._devices()
+        # Where the command is run: it is there that a study's files will be, on every node.
+        folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
+        try:
+            for device in devices:
+                yield from self._guarded(device.name, lambda one=device: self._try(one, folder))  # type: ignore[misc]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _devices(self) -> Generator[Finding, None, list[Device]]:
+        """The kinds of device, after what was found out about the machines."""
+        if self._address is None:
+            import torch
+
+            yield cluster_token()
+            gpus = torch.cuda.device_count()
+            cpus = os.cpu_count() or 1
+            kinds = [Device("CPU", 0, min(2, cpus))]
+            return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
+        from ablate.search.cluster.look import look_at_cluster, refuses_wrong_token
+
+        self._say("cluster: its nodes are looked at")
+        there = look_at_cluster(self._address)
+        named = f" ({there.accelerators})" if there.accelerators else ""
+        yield Finding(
+            "cluster", "ok", f"{there.nodes} nodes, {there.cpus} CPUs, {there.gpus} GPUs{named}"
+        )
+        self._say("cluster: a wrong token is tried")
+        yield (
+            Finding("cluster token", "ok", "the right one is taken, a wrong one is refused")
+            if refuses_wrong_token(self._address)
+            else Finding(
+                "cluster token",
+                "absent",
+                "a wrong one is taken: whoever reaches the cluster's ports can run code on it",
+                "RAY_AUTH_MODE=token at every `ray start`",
+            )
+        )
+        found = [Device("CPU", 0, max(1, min(_MOST_TRIALS, there.cpus, max(2, there.nodes))))]
+        if there.gpus:
+            trials = min(_MOST_TRIALS, there.gpus, max(2, there.gpu_nodes))
+            found.append(Device("GPU", 1, trials))
+        return found
+
+    def _guarded(self, what: str, attempt: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+        try:
+            for finding in attempt():
+                if finding.state == "broken":
+                    self.exit_code = self.exit_code or 1
+                yield finding
+        except AblateError as error:
+            self.exit_code = 3 if isinstance(error, InfrastructureError) else 1
+            yield Finding(what, "broken", str(error).splitlines()[0])
+
+    def _try(self, device: Device, folder: Path) -> Iterator[Finding]:
+        name, trials = device.name, device.trials
+        plain = f"selftest-{self._identity}-{name.lower()}"
+        broken = f"{plain}-killed"
+        drivers = Drivers(folder, self._address)
+        kept = self._storage
+        files = [
+            write_study(folder, one, gpus=device.gpus, trials=trials) for one in (plain, broken)
+        ]
+        own = sqlite_url(folder / "runs" / plain / "study.db")
+        other = kept or sqlite_url(folder / "runs" / broken / "study.db")
+        self._say(f"{name}: {trials} trials of {EPOCHS} epochs that nothing stops")
+        drivers.run(files[0], None)
+        first = _read(own, plain)
+        yield _speed(name, first)
+        with removed_afterwards(kept, broken) if kept else nullcontext():
+            self._say(f"{name}: the same again; a worker is killed, then the driver")
+            drivers.run(files[1], kept, kill=True)
+            yield _worker(name, _read(other, broken))
+            self._say(f"{name}: it is resumed")
+            drivers.run(files[1], kept)
+            second = _read(other, broken)
+            yield _resumed(name, second, trials)
+            weights = same_weights(folder, plain, broken, trials)
+            yield _compared(device, first, second, same_bits=weights)
+            self._say("storage: lease and transactions are tried")
+            yield _storage("SQLite", own, plain)
+            if kept is not None:
+                yield _storage("storage", kept, broken)
+
+
+def _read(url: str, name: str) -> StudyRecord:
+    ledger = Ledger.open(url, name)
+    try:
+        return ledger.read()
+    finally:
+        ledger.close()
+
+
+def _finding(what: str, wrong: str, good: str) -> Finding:
+    return Finding(what, "broken" if wrong else "ok", wrong or good)
+
+
+def _speed(name: str, record: StudyRecord) -> Finding:
+    wrong = whole(record, record.trials)
+    if wrong:
+        return Finding(f"{name} trials", "broken", wrong)
+    hosts = {attempt.host for row in record.rows for attempt in row.attempts if attempt.host}
+    environment = record.environment
+    where = f"{len(hosts)} hosts" if len(hosts) > 1 else "1 host"
+    return Finding(
+        f"{name} trials",
+        "ok",
+        f"{record.trials} side by side on {where} ({environment['device_name']}, "
+        f"{environment['precision']}): {images_a_second(record):,.0f} images a second in each",
+    )
+
+
+def _worker(name: str, record: StudyRecord) -> Finding:
+    lost = [row for row in record.rows if any(one.end == "lost" for one in row.attempts)]
+    if not lost:
+        return Finding(f"{name} worker killed", "broken", "its row was not begun again")
+    row = lost[0]
+    return Finding(
+        f"{name} worker killed",
+        "ok",
+        f"trial {row.number} went on from epoch {row.attempts[-1].first_epoch} in another process",
+    )
+
+
+def _resumed(name: str, record: StudyRecord, trials: int) -> Finding:
+    good = f"resumed: {trials} of {trials} trials complete, each of the {EPOCHS} epochs once"
+    return _finding(f"{name} driver killed", whole(record, trials), good)
+
+
+def _compared(
+    device: Device, first: StudyRecord, second: StudyRecord, *, same_bits: bool
+) -> Finding:
+    difference = largest_difference(first, second)
+    if difference == 0 and same_bits:
+        return Finding(
+            f"{device.name} result",
+            "ok",
+            "scores and weights are those of the run that nothing stopped, in every bit",
+        )
+    if device.gpus:
+        wrong = difference > GPU_TOLERANCE
+        found = f"accuracies differ by {difference:.4f} at most; {GPU_TOLERANCE} are tolerated"
+        return Finding(f"{device.name} result", "broken" if wrong else "ok", found)
+    return Finding(
+        f"{device.name} result",
+        "broken",
+        f"bits differ from those of the run that nothing stopped, accuracies by {difference:.4f} "
+        "at most",
+    )
+
+
+def _storage(what: str, url: str, name: str) -> Finding:
+    good = "a second driver is refused, a transaction that fails leaves nothing"
+    if what == "storage":
+        good = f"{parse_url(url).get_backend_name()}: {good}; the study in it is removed again"
+    return _finding(what, try_storage(url, name), good)
