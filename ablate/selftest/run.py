@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from ablate.doctor import Finding, cluster_token, torch_finding, versions_finding
 from ablate.errors import AblateError, InfrastructureError
@@ -82,11 +84,13 @@ class SelfTest:
         devices = yield from self._devices()
         # Where the command is run: it is there that a study's files will be, on every node.
         folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
+        before = signal.signal(signal.SIGTERM, _leave)
         try:
             for device in devices:
                 yield from self._guarded(device.name, lambda one=device: self._try(one, folder))  # type: ignore[misc]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            signal.signal(signal.SIGTERM, before)
 
     def _devices(self) -> Generator[Finding, None, list[Device]]:
         """The kinds of device, after what was found out about the machines."""
@@ -162,6 +166,11 @@ class SelfTest:
             yield _storage("SQLite", own, plain)
             if kept is not None:
                 yield _storage("storage", kept, broken)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End by an exception, so that what was made is removed."""
+    raise SystemExit(128 + number)
 
 
 def _read(url: str, name: str) -> StudyRecord:
