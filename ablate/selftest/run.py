@@ -17,7 +17,8 @@ from ablate.doctor import Finding, cluster_token, torch_finding, versions_findin
 from ablate.errors import AblateError, InfrastructureError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_url
+from ablate.ledger.storage import open_storage
+from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_file, sqlite_url
 from ablate.selftest.storage import try_storage
 from ablate.selftest.study import (
     EPOCHS,
@@ -76,11 +77,17 @@ class SelfTest:
             UsageError: if the address or the storage cannot be one.
             InfrastructureError: if nobody answers there.
         """
-        yield versions_finding()
-        yield torch_finding()
         if self._storage is not None:
             self._say(f"storage: {masked(self._storage)} is opened")
-            parse_url(self._storage)
+            if sqlite_file(self._storage) is None:  # a file is made, and removed, with its study
+                open_storage(self._storage, create=True).engine.dispose()
+        if self._address is not None:
+            from ablate.search.cluster.connect import check_answer
+
+            self._say("cluster: it is asked to take this machine in")
+            check_answer(self._address)
+        yield versions_finding()
+        yield torch_finding()
         devices = yield from self._devices()
         # Where the command is run: it is there that a study's files will be, on every node.
         folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
