@@ -18,7 +18,7 @@ from ablate.errors import AblateError, InfrastructureError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.storage import open_storage
-from ablate.ledger.url import fill_variables, masked, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.selftest.storage import try_storage
 from ablate.selftest.study import (
     EPOCHS,
@@ -31,6 +31,7 @@ from ablate.selftest.study import (
     whole,
     write_study,
 )
+from ablate.study.masking import masked
 
 _MOST_TRIALS = 8
 
