@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ablate.doctor import Finding, cluster_token, torch_finding, versions_finding
+from ablate.doctor import Finding, cluster_token, gpus_here, torch_finding, versions_finding
 from ablate.errors import AblateError, InfrastructureError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
@@ -103,10 +103,8 @@ class SelfTest:
     def _devices(self) -> Generator[Finding, None, list[Device]]:
         """The kinds of device, after what was found out about the machines."""
         if self._address is None:
-            import torch
-
             yield cluster_token()
-            gpus = torch.cuda.device_count()
+            gpus = gpus_here()
             cpus = os.cpu_count() or 1
             kinds = [Device("CPU", 0, min(2, cpus))]
             return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
