@@ -40,6 +40,7 @@ class Rows:
     """A dispatcher of so many rows, without a ledger."""
 
     stopping = False
+    error: AblateError | None = None
 
     def __init__(self, count: int, params: dict[str, Any]) -> None:
         self.reports: dict[int, Report] = {}
