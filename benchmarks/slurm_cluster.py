@@ -127,7 +127,7 @@ class SlurmCluster:
         """End jobs and daemons, and remove what they wrote."""
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run("scancel", "--user", getpass.getuser(), "--full", "--signal=KILL")
-        self._kill()
+        self._kill("SLURM_CONF=")
         for daemon in reversed(self._daemons.values()):
             daemon.kill()
             daemon.wait()
@@ -162,7 +162,7 @@ class SlurmCluster:
         said = "\n".join(file.read_text() for file in sorted(self._folder.glob("*.out")))
         raise AssertionError(f"{what} did not start:\n{said}")
 
-    def _kill(self, variable: str = "SLURM_JOB_ID=") -> None:
+    def _kill(self, variable: str) -> None:
         """Kill this Slurm's processes with such a variable, and the slurmstepd over each."""
         own = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
         found = set()
