@@ -18,7 +18,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from ablate.errors import MissingDependencyError, StorageError
+from ablate.errors import MissingDependencyError, StorageError, UsageError
 from ablate.ledger.url import parse_url, sqlite_file
 from ablate.study.masking import masked
 
@@ -41,6 +41,11 @@ def storage_errors(url: str) -> Iterator[None]:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         cause = getattr(cause, "orig", None) or cause
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        if isinstance(error, ProgrammingError) and "invalid connection option" in reason:
+            raise UsageError(
+                f"storage {masked(url)}: what stands after the ? must be options of the database, "
+                f"got: {reason}. Correct it: libpq's names are host, port, user, password, sslmode."
+            ) from error
         raise StorageError(
             f"storage {masked(url)}: must be reachable and writable, got: {reason}. "
             "Check that it is there and that you may write to it."

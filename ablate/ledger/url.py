@@ -64,6 +64,10 @@ def parse_url(url: str) -> URL:
         raise UsageError(
             f"storage: the port after HOST: must be a number, got something else. {_FORM}"
         ) from None
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise UsageError(
+            f"storage: the port after HOST: must be from 1 to 65535, got {parsed.port}. {_FORM}"
+        )
     if "@" in (parsed.host or ""):
         raise UsageError(f"storage: must have one @, got another, unescaped. {_FORM}")
     return parsed

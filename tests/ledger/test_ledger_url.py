@@ -50,6 +50,15 @@ def test_a_server_that_does_not_answer() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_what_no_retry_can_connect_is_wrong_use() -> None:
+    """Exit code 2: a job must not be requeued for it."""
+    with pytest.raises(UsageError, match=r"port after HOST: must be from 1 to 65535, got 99999"):
+        open_storage("postgresql+psycopg://u:s3cret@h:99999/d", create=True)
+    with pytest.raises(UsageError, match=r'options of the database, got: .*"passwd"') as caught:
+        open_storage("postgresql+psycopg://u@127.0.0.1:1/d?passwd=s3cret", create=True)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"study\.db: must exist, got no such file"):
         open_storage(f"sqlite:///{tmp_path}/study.db", create=False)
