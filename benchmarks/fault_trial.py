@@ -60,10 +60,17 @@ def train(context: Any) -> None:
             if _is_told("raise", place):
                 raise RuntimeError("\ud800 \x00 \N{CHECK MARK}")
             state = next_state(state, epoch, step)
+            _note(f"{context.number} {epoch} {step}\n")
             (context.checkpoint_folder / "state").write_text(state)
             if step < STEPS:
                 context.save(step)
         context.report(epoch, scores(state))
+
+
+def _note(step: str) -> None:
+    """A step was done: whoever counts the lines sees which were done again."""
+    with Path(__file__).with_name("steps").open("a") as file:
+        file.write(step)
 
 
 def _take_time() -> None:
