@@ -49,7 +49,9 @@ def prepared_until(driver: subprocess.Popen[bytes], what: str) -> StudyRecord:
     raise AssertionError(f"never seen: {what}")
 
 
-def test_a_study_that_is_being_prepared(write_study: Write, work: Path) -> None:
+def test_a_study_that_is_being_prepared(
+    write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write_study("long", baseline={"epochs": 2000}, search={"trials": 1})
     environment = {**os.environ, "ABLATE_CACHE": str(work / "cache")}
     driver = subprocess.Popen(
@@ -79,6 +81,7 @@ def test_a_study_that_is_being_prepared(write_study: Write, work: Path) -> None:
     # Nothing was scored yet, so the file may still change.
     content = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({**content, "baseline": {"epochs": 1}}))
+    monkeypatch.delenv("OMP_NUM_THREADS")
     record = ablate.launch(file, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"]
     assert record.preparing is None

@@ -113,6 +113,14 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def preparation_cores() -> int:
+    """Cores that data, baseline and evaluation sets may be made on: all that this process may use,
+    or fewer where OMP_NUM_THREADS says so, as for every program that uses OpenMP."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = usable_cores()
+    return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
+
+
 def limit_gpu_memory(fraction: float) -> None:
     """Cap what this process may take of each GPU it sees, before it first uses one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ablate.errors import ResourceError, UsageError
-from ablate.finetune.environment import usable_cores
+from ablate.finetune.environment import preparation_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.task import Job, Prepared
 from ablate.search.trial.process_exit import ExitGuard
@@ -62,7 +62,7 @@ class InlineExecutor:
                 "no GPU. Set it to 0, or run where there are GPUs (`ablate doctor`)."
             )
         self.gpus_per_trial = there if asked == "auto" else min(asked, 1.0)
-        self.free_cores = usable_cores()
+        self.free_cores = preparation_cores()
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         return Worker(job).prepare(on_step, cores=job.free_cores)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, InfrastructureError, error_text
-from ablate.finetune.environment import usable_cores
+from ablate.finetune.environment import preparation_cores
 from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
 from ablate.search.cluster.head_watch import HeadWatch
 from ablate.search.cluster.lost_nodes import LostNodes
@@ -156,7 +156,7 @@ class RayExecutor:
         first = fitting_nodes(settings.cpus_per_trial, self.gpus_per_trial)[0]
         has_all = self._alone or is_idle(first)
         self._first_cpus = first.cpus if has_all else settings.cpus_per_trial
-        self.free_cores = usable_cores() if self._alone else self._first_cpus
+        self.free_cores = preparation_cores() if self._alone else self._first_cpus
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         """Compare the nodes of a cluster, and prepare where the trials will run.

@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from ablate.errors import ResourceError
-from ablate.finetune.environment import Environment, resolve_environment
+from ablate.finetune.environment import (
+    Environment,
+    preparation_cores,
+    resolve_environment,
+)
 
 
 def test_named_precision_and_threads_are_taken() -> None:
@@ -85,3 +89,16 @@ def test_fp16_on_a_cpu_is_refused() -> None:
         "run.precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32, or auto, which takes what "
         "the hardware has."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores"), [(None, 4), ("", 4), ("3", 3), ("9", 4), ("0", 4), ("2,1", 4)]
+)
+def test_a_preparation_takes_all_cores_or_as_many_as_openmp_may(
+    asked: str | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.finetune.environment.usable_cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert preparation_cores() == cores
