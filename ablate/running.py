@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ablate.errors import InfrastructureError
+from ablate.errors import InfrastructureError, StorageError
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.durable import check_writable, is_uri
 from ablate.keep import Keeper
@@ -163,13 +163,18 @@ def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> st
 
 def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
     """Make data, baseline and evaluation set; whoever asks the ledger sees how far that is."""
-    kept_at = 0.0
+    events = EventLog(running.folder)
+    kept_at, what = 0.0, ""
 
     def on_step(step: PreparationStep) -> None:
-        nonlocal kept_at
+        nonlocal kept_at, what
         run.progress.preparing(step)
+        if step.what != what:
+            events.driver("preparing", text=step.what)
+            what = step.what
         if not ledger.head.is_prepared and time.monotonic() - kept_at > _KEEP_SECONDS:
-            ledger.set_preparing(step)
+            with suppress(StorageError):  # nothing depends on how far it is
+                ledger.set_preparing(step)
             kept_at = time.monotonic()
 
     own = running.job.study.trainable
@@ -178,7 +183,7 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
     prepared = running.executor.prepare(running.job, on_step)
     for text in prepared.notes:
         run.progress.note(text)
-        EventLog(running.folder).driver("note", text=text)
+        events.driver("note", text=text)
     return prepared
 
 

@@ -178,7 +178,7 @@ def test_a_report_has_images_where_data_and_weights_are(
     folder: Path, run: Callable[..., Result]
 ) -> None:
     result = run("report", "runs/drawn")
-    assert result.output.split() == [str(folder / "runs" / "drawn" / "report.html")]
+    assert result.stdout.split() == [str(folder / "runs" / "drawn" / "report.html")]
     page = (folder / "runs" / "drawn" / "report.html").read_text()
     assert page.count('<img src="data:image/') >= 1
     ablate.write_report("runs/drawn", folder / "two.html", with_images=False)

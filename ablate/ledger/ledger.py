@@ -179,7 +179,8 @@ class Ledger(StudyAttributes):
     # -- the study -------------------------------------------------------------------------
 
     def discard(self) -> bool:
-        """Take the study away again if it was never prepared and nobody drives it.
+        """Take the study away again if it was never prepared, nobody drives it, and nobody has
+        enqueued a row.
 
         Returns:
             Whether it was taken away.
@@ -189,6 +190,9 @@ class Ledger(StudyAttributes):
             tables.lock_rows(connection, self.study_id)
             kept = tables.study_attributes(connection, self.study_id).get(HEAD)
             if kept is None or Head.from_json(kept).is_prepared:
+                return False
+            rows = sum(tables.count_rows(connection, self.study_id).values())
+            if self.head.design is None and rows > len(self.head.study.search.enqueue):
                 return False
             if not delete_free_lease(connection, self.study_id):
                 return False
@@ -287,7 +291,7 @@ class Ledger(StudyAttributes):
             name=self.head.study.name,
             storage=masked(self._url),
             study=self.head.study,
-            fingerprint=fingerprint(self.head.fingerprint),
+            fingerprint=fingerprint(self.head.fingerprint) if self.head.is_prepared else "",
             environment=self.head.environment,
             trials=max(int(attributes[TRIALS]), len(rows)),
             reference_point=self.head.reference_point,

@@ -75,7 +75,7 @@ def status_table(info: StatusInfo) -> Table:
     table.add_row("driver", escape(_driver_text(info)))
     table.add_row("code", escape(_code_text(info)))
     table.add_row("storage", escape(info.storage))
-    table.add_row("fingerprint", escape(info.fingerprint))
+    table.add_row("fingerprint", escape(info.fingerprint) or MISSING)
     return table
 
 

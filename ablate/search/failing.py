@@ -54,7 +54,8 @@ class Failing:
         if self._same > self._parallel:
             return _stopped(
                 f"{self._same} trials ended alike and none has worked; the last, trial "
-                f"{row.number}: {_said(failure)}. Correct it, then ablate resume.",
+                f"{row.number}: {_said(failure)}. Correct it, then ablate resume; where your own "
+                "loop changes for it, with --accept-environment.",
                 failure,
             )
         if self._failed > self._fraction * trials:

@@ -46,7 +46,7 @@ class PrunerMetric:
         return ParameterError(
             f"search.pruner.metric: must be reported after epoch {entry['epoch']}, got "
             f"{_names(scores)} without {self._settings.metric}. Report it at each rung, or name "
-            "another metric; then ablate resume."
+            "another metric in the study file; then ablate resume FILE."
         )
 
 

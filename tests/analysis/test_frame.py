@@ -16,7 +16,7 @@ from ablate.study.scores import ReportedScores
 
 FIXED = [
     "number", "state", "attempt", *TWO,
-    "failure_kind", "failure_reason", "enqueued",
+    "failure_kind", "failure_reason", "enqueued", "copy_of",
     "worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes", "hosts",
     "started", "finished", "duration_seconds",
 ]  # fmt: skip

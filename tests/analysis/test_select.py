@@ -128,8 +128,8 @@ def test_an_empty_study_can_be_sorted() -> None:
             {"sort": "-"},
             "sort: must be a column of the trials, got nothing. Known: number, state, attempt, "
             "val_clean_accuracy, val_robust_accuracy, param.augment.strength, param.loss.terms, "
-            "failure_kind, failure_reason, enqueued, worked_seconds, lost_seconds, gpu_hours, "
-            "peak_memory_bytes, peak_gpu_bytes, hosts and 3 more.",
+            "failure_kind, failure_reason, enqueued, copy_of, worked_seconds, lost_seconds, "
+            "gpu_hours, peak_memory_bytes, peak_gpu_bytes and 4 more.",
         ),
         (
             {"where": ["loss.term=clean"]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -233,6 +234,25 @@ def test_enqueued_rows_count_towards_n_and_come_first(ledger: Ledger, storage_ur
     assert first.params == given
     assert [driving.ask() is not None for _ in range(3)] == [True, True, False]
     assert [row.enqueued for row in ledger.read().rows] == [True, False, False]
+
+
+def test_a_study_that_was_never_prepared_is_taken_away_with_no_row_lost(storage_url: str) -> None:
+    def create() -> Ledger:
+        ledger = Ledger.create(storage_url, replace(make_head(), fingerprint={}), trials=3)
+        lease = ledger.lease()
+        lease.acquire()
+        assert not ledger.discard()  # somebody drives it
+        lease.release()
+        return ledger
+
+    assert create().discard()
+    assert not Ledger.exists(storage_url, "rows")
+    ledger = create()
+    assert ledger.read().preparing is not None
+    assert ledger.read().fingerprint == ""
+    ledger.enqueue({"augment.strength": 0.25})
+    assert not ledger.discard()
+    assert ledger.counts()["WAITING"] == 1
 
 
 def test_a_row_enqueued_amid_a_run_is_taken_up(driving: Driving, storage_url: str) -> None:

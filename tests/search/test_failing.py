@@ -65,7 +65,8 @@ def test_a_broken_loop_is_stopped_after_its_first_rows(write: Write) -> None:
     place = file.with_name("failing.py")
     assert said == (
         f"ablate: 2 trials ended alike and none has worked; the last, trial 1: KeyError: 'weight' "
-        f"({place}:4). Correct it, then ablate resume."
+        f"({place}:4). Correct it, then ablate resume; where your own loop changes for it, with "
+        "--accept-environment."
     )
     assert traceback[-1] == "KeyError: 'weight'"
     assert states(file) == ["FAIL", "FAIL"]
@@ -125,7 +126,7 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
         ablate.launch(file, executor="inline")
     assert str(stop.value) == (
         "search.pruner.metric: must be reported after epoch 1, got a, b without speed. Report it "
-        "at each rung, or name another metric; then ablate resume."
+        "at each rung, or name another metric in the study file; then ablate resume FILE."
     )
     assert states(file) == ["RUNNING"]
     write("", 4, pruner={**pruner, "min_epochs": 2})
