@@ -104,6 +104,7 @@ class Lab:
             self._environment["ABLATE_STORAGE"] = storage
         self._prefix: tuple[str, ...] = ()
         self.durable: dict[int, tuple[int, int]] = {}
+        self.attempts: dict[int, int] = {}
         self.failed: tuple[int, ...] = ()
         self.epochs = EPOCHS
         self.codes: list[int] = []
@@ -223,11 +224,12 @@ class Lab:
         (self.folder / "hurry").touch()
 
     def look(self) -> None:
-        """Note what is durable now: nothing after it may begin before that."""
+        """Note what is durable now: no attempt that is made later may begin before that."""
         with contextlib.suppress(ablate.AblateError):
             for row in self.read().rows:
                 if row.state == "RUNNING" and row.checkpoints:
                     self.durable[row.number] = row.checkpoints[-1].place
+                    self.attempts[row.number] = row.attempt
 
     def resume(self) -> None:
         """Go on, with the line that a requeued job has, until the study ends."""
@@ -264,7 +266,7 @@ class Lab:
             alone = fault_trial.uninterrupted(row.params, row.seeds.train, self.epochs)
             if row.state == "COMPLETE" and row.values != (alone["a"], alone["b"]):
                 wrong.append(f"{name}: {row.values} instead of {alone}")
-            if row.number in self.durable:
+            if row.number in self.durable and row.attempt > self.attempts[row.number]:
                 last_attempt = row.attempts[-1]
                 begun = (last_attempt.first_epoch, last_attempt.first_step)
                 if begun < self.durable[row.number]:

@@ -46,10 +46,10 @@ def finished(work: Path, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def test_a_storage_is_tried_and_its_study_removed(
-    finished: str, monkeypatch: pytest.MonkeyPatch
+    finished: str, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ablate.read(f"{finished}#kept").rows
-    locks = set(Path().rglob("*.lock"))
+    locks = set(work.parent.rglob("*.lock"))
     assert try_storage(finished, "tried") == ""
 
     # The judge itself: what does not hold is found.
@@ -62,7 +62,7 @@ def test_a_storage_is_tried_and_its_study_removed(
     Ledger.remove(finished, "tried")  # where there is none, nothing happens
     assert not Ledger.exists(finished, "tried")
     assert ablate.read(f"{finished}#kept").rows == before
-    assert set(Path().rglob("*.lock")) <= locks
+    assert set(work.parent.rglob("*.lock")) <= locks
 
 
 def _keep_what_failed(store: object, work: Callable[..., object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -25,10 +26,10 @@ FINETUNE = {"budget": {"epochs": 24}, "batch_size": 12}
 @pytest.fixture(scope="module")
 def whole(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
     """The study as nothing has stopped it."""
-    file = write_study_in(
-        tmp_path_factory.mktemp("whole"), "whole", search=SEARCH, finetune=FINETUNE
-    )
-    return ablate.launch(file, executor="inline")
+    folder = tmp_path_factory.mktemp("whole")
+    file = write_study_in(folder, "whole", search=SEARCH, finetune=FINETUNE)
+    with contextlib.chdir(folder):
+        return ablate.launch(file, executor="inline")
 
 
 def _default_signals() -> None:
