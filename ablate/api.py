@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
     from ablate.ablation.results import Outcomes
+    from ablate.ledger.twins import Foreseen
 
 
 def launch(
@@ -272,6 +273,15 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
     ledger = _open(locate(str(study)))
     try:
         return ledger.enqueue(values)
+    finally:
+        ledger.close()
+
+
+def foresee(study: str | Path, number: int, values: Mapping[str, Any]) -> Foreseen:
+    """What comes of the row that `enqueue` has appended: what is drawn, whose scores it takes."""
+    ledger = _open(locate(str(study)))
+    try:
+        return ledger.foresee(number, values)
     finally:
         ledger.close()
 

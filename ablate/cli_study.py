@@ -83,11 +83,19 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 
     given = parse_values(values)
     number = api.enqueue(study, given)
+    comes = api.foresee(study, number, given)
     if as_json:
-        print_result([{"number": number, "values": given}])
+        print_result([{"number": number, "values": given, **comes._asdict()}])
         return
     said = "; ".join(f"{key} {param_text(value)}" for key, value in given.items())
     click.echo(f"trial {number} waits: {said}")
+    if comes.drawn:
+        click.echo(f"left to the sampler: {', '.join(comes.drawn)}")
+    if comes.copy_of is not None:
+        click.echo(
+            f"trial {comes.copy_of} is the same point and is complete: trial {number} takes its "
+            "scores, nothing is run"
+        )
 
 
 @click.command()

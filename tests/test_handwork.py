@@ -69,7 +69,9 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "trial 2 waits: lr 0.5; width 16\n"
     result = ablate("enqueue", "own.yaml", "lr=0.125", "--json")
-    assert json.loads(result.stdout) == [{"number": 3, "values": {"lr": 0.125}}]
+    assert json.loads(result.stdout) == [
+        {"number": 3, "values": {"lr": 0.125}, "drawn": ["width"], "copy_of": None}
+    ]
     waiting = json.loads(ablate("trials", "own.yaml", "--state", "waiting", "--json").stdout)
     assert [row["number"] for row in waiting] == [2, 3]
     result = ablate("resume", "runs/own", "--executor", "inline", "--json")
@@ -83,6 +85,45 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
         {"number": 1, "param.lr": 0.25, "loss": 0.75, "latency": 2.5},
         {"number": 2, "param.lr": 0.5, "loss": 0.5, "latency": 5.0},
     ]
+
+
+def test_enqueue_says_what_is_drawn_and_what_was_run(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ablate
+
+    for name in ("my_loop.py", "own.yaml"):
+        (tmp_path / name).write_text((own / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    ablate.launch("own.yaml", executor="inline")
+
+    def said(*words: str) -> list[str]:
+        result = CliRunner().invoke(main, list(words))
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    assert said("enqueue", "own.yaml", "lr=0.5") == [
+        "trial 2 waits: lr 0.5",
+        "left to the sampler: width",
+    ]
+    assert said("enqueue", "own.yaml", "lr=0.25", "width=8") == [
+        "trial 3 waits: lr 0.25; width 8",
+        "trial 1 is the same point and is complete: trial 3 takes its scores, nothing is run",
+    ]
+    failed = said("enqueue", "own.yaml", "lr=0.95", "width=8")
+    assert failed == ["trial 4 waits: lr 0.95; width 8"]
+    said("resume", "own.yaml", "--executor", "inline")
+    mark = "1 of 3 complete trials is a copy of another: the same point, not run again"
+    shown = " ".join(" ".join(said("launch", "own.yaml")).split())
+    assert mark in shown
+    assert "copy of trial 1" in shown
+    assert mark in "".join(said("status", "own.yaml", "--json"))
+    (copy,) = [
+        row
+        for row in json.loads("".join(said("launch", "own.yaml", "--json")))
+        if row["number"] == 3
+    ]
+    assert copy["copy_of"] == 1
 
 
 @pytest.mark.parametrize(

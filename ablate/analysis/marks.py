@@ -10,10 +10,20 @@ from ablate.study.scores import Scores
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
 
 
+def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
+    """Trials that took another's scores count as complete, and stand beside it on the front."""
+    copies = sum(row.copy_of is not None for row in record.rows)
+    if not copies:
+        return ()
+    are = "is a copy" if copies == 1 else "are copies"
+    said = f"{copies} of {len(record.complete)} complete trials {are} of another"
+    return (f"{said}: the same point, not run again",)
+
+
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The marks of a study's results: of its baseline, its suite, and what was trained on."""
     study = record.study
-    beyond = beyond_marks(record.rows)
+    beyond = (*_copy_marks(record), *beyond_marks(record.rows))
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)

@@ -33,6 +33,8 @@ class ParetoPoint(NamedTuple):
         scores: of the finetuned network, or whatever a training loop of the user's own reported.
         loss_terms: as written, such as "clean+fma"; the study's where it is not searched; empty
             in a study with a training loop of the user's own.
+        copy_of: number of the trial whose scores it has taken, being the same point; None where
+            it was run.
     """
 
     number: int
@@ -41,6 +43,7 @@ class ParetoPoint(NamedTuple):
     scores: AnyScores | None
     loss_terms: str
     on_front: bool
+    copy_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             row.scores,
             "" if own_loop else str(row.params.get("loss.terms", usual)),
             on_front,
+            row.copy_of,
         )
         for row, on_front in zip(rows, nondominated(values, objectives).tolist(), strict=True)
         if row.values is not None

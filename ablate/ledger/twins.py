@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 
@@ -18,6 +18,18 @@ from ablate.study.settings import Study
 
 Params = Mapping[str, Any]
 """Resolved, by dotted key."""
+
+
+class Foreseen(NamedTuple):
+    """What comes of parameters that somebody has asked for.
+
+    Attributes:
+        drawn: keys that were left out: a sampler draws those that are then active.
+        copy_of: the complete row of this point, whose scores are taken; None: it is run.
+    """
+
+    drawn: tuple[str, ...]
+    copy_of: int | None = None
 
 
 class Twins:

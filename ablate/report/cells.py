@@ -28,3 +28,11 @@ def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:
     """Parameters by their short names, in the order of their keys; those without one left out."""
     shown = [(short[key], param_text(params[key])) for key in sorted(params) if key in short]
     return Text("; ").join(Text.assemble((name, "dim"), f" {value}") for name, value in shown)
+
+
+def copy_cell(copy_of: int | None, params: Text) -> Text:
+    """Parameters under the trial that was this point before; as they are where it was run."""
+    if copy_of is None:
+        return params
+    said = Text(f"copy of trial {copy_of}", style="yellow")
+    return Text("\n").join([said, params] if params else [said])

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ablate.analysis.metrics import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.cells import metric_heading, params_cell
+from ablate.report.cells import copy_cell, metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
     gain_text,
@@ -60,7 +60,7 @@ def front_table(info: ParetoInfo) -> Table:
             str(point.number),
             *_value_cells(info, point.values, gained=True),
             *([escape(point.loss_terms)] if has_terms else []),
-            params_cell(point.params, short_names(keys)),
+            copy_cell(point.copy_of, params_cell(point.params, short_names(keys))),
         )
     return table
 
@@ -69,7 +69,8 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
     """The references, then the front: one dict each, for JSON.
 
     Each has `name` ("baseline", "plain" or "trial"), `number` (None for a reference), `values`
-    and `gains` by metric, and `marks`; a trial has `loss_terms`, `params` and `scores` too.
+    and `gains` by metric, and `marks`; a trial has `copy_of`, `loss_terms`, `params` and `scores`
+    too.
     """
     metrics = [objective.metric for objective in info.objectives]
 
@@ -90,6 +91,7 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
         {
             "name": "trial",
             "number": point.number,
+            "copy_of": point.copy_of,
             "values": numbers(point.values),
             "gains": numbers(info.gains(point.values)),
             "loss_terms": point.loss_terms,

@@ -160,11 +160,25 @@ class Space:
         """
         return self._encode(values, whole=False)
 
-    def _encode(self, values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+    def left_out(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Keys that a sampler draws, or may draw, beside these values of others.
+
+        Raises:
+            ParameterError: as `encode_partial`.
+        """
+        drawn: set[str] = set()
+        self._encode(values, whole=False, drawn=drawn)
+        return tuple(key for key in self.keys if key in drawn)
+
+    def _encode(
+        self, values: Mapping[str, Any], *, whole: bool, drawn: set[str] | None = None
+    ) -> dict[str, Any]:
+        """Raw draws; `drawn` takes the keys that are left out and may be active."""
+        drawn = set() if drawn is None else drawn
         for key in values:
             if key not in self.keys:
                 raise ParameterError(f"{key}: not in the space. {did_you_mean(key, self.keys)}")
-        raw, known, drawn = dict[str, Any](), dict[str, Any](), set[str]()
+        raw, known = dict[str, Any](), dict[str, Any]()
         for parameter in self.parameters:
             key = parameter.key
             if not self._may_be_active(parameter, known, drawn):

@@ -18,7 +18,7 @@ _MANY = 2_000
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
 _MIX = ("mix", "layer_weights")
-_REST = ("attempt", "failure_reason", "duration_seconds", "gpu_hours")
+_REST = ("attempt", "copy_of", "failure_reason", "duration_seconds", "gpu_hours")
 _HEADINGS = {
     "number": "Trial",
     "state": "State",
@@ -26,6 +26,7 @@ _HEADINGS = {
     "pair": "Pair",
     "train_seed": "Seed",
     "attempt": "Attempts",
+    "copy_of": "Copy of",
     "failure_reason": "Failure",
     "duration_seconds": "Seconds",
     "gpu_hours": "GPU hours",
