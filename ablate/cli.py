@@ -14,9 +14,9 @@ import click
 from ablate import cli_ablation, cli_cache, cli_corrupt, cli_evaluate, cli_figures, cli_study
 from ablate.cli_options import json_option, run_options, said_when_slow, study_argument
 from ablate.errors import AblateError, UsageError, unencodable
+from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
 from ablate.report.streams import take_every_text, written_or_dropped
 from ablate.show import print_result, run_and_show
-from ablate.study.masking import keep_secrets_in, masked_output, print_traceback
 
 
 class _Commands(click.Group):
@@ -281,8 +281,8 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
     With --selftest: whether a study survives here what it promises to survive.  It ends with 0 if
     all held, 1 if something did not, 3 if the infrastructure failed, and leaves nothing behind.
     """
-    from ablate.doctor import examine
-    from ablate.selftest.run import SelfTest
+    from ablate.doctor.findings import examine
+    from ablate.doctor.selftest import SelfTest
 
     if not is_selftest and (ray_address or storage):
         option = "--ray-address" if ray_address else "--storage"

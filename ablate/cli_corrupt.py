@@ -88,8 +88,9 @@ def corrupt(
 
     With --sheet, SOURCE is one image, and all its copies are drawn side by side.
     """
-    from ablate.corrupting import corrupt_files, make_recipe, write_contact_sheet
+    from ablate.corrupting import corrupt_files, make_recipe
     from ablate.errors import UsageError
+    from ablate.report.contact_sheet import write_contact_sheet
 
     if (output is None) == (sheet is None):
         got = "neither" if output is None else "both"

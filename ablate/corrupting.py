@@ -10,22 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.finetune.cache import cache_folder, writing
 from ablate.finetune.callables import is_callable_name
 from ablate.finetune.data import NAMED
-from ablate.finetune.data.decode import fit_image, open_rgb
-from ablate.finetune.data.evaluated import usual_resize
-from ablate.finetune.data.shown import show_name
-from ablate.finetune.environment import resolve_environment, usable_cores
+from ablate.finetune.data.shown import bytes_text, show_name
+from ablate.finetune.environment import resolve_environment
 from ablate.option_checks import read_severities
 from ablate.option_names import spelt_as_options
-from ablate.provenance import versions
-from ablate.report.contact_sheet import SheetInfo, SheetRow, check_sheet_name, write_sheet
-from ablate.report.numbers import bytes_text
-from ablate.robustness import corruption
 from ablate.robustness.corrupt_files import (
     MANIFEST,
     ImageFormat,
@@ -34,16 +26,13 @@ from ablate.robustness.corrupt_files import (
     is_unfinished,
     write_corrupted,
 )
-from ablate.robustness.corrupt_images import corrupt_tiles
 from ablate.robustness.corrupt_source import SourceImages, read_folder, read_named
-from ablate.robustness.corruption import SEVERITIES, scale_for
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.suites import find_suite, restrict
+from ablate.study.provenance import usable_cores, versions
 
 _PACKAGES = ("ablate", "torch", "numpy", "pillow")
 _MOST_WORKERS = 8
-_SHEET_SIDE = 224
-_LARGEST_OF_SHEET = 256
 
 
 def corrupt_files(
@@ -112,81 +101,6 @@ def corrupt_files(
         made_with=versions(_PACKAGES),
         progress=progress,
     )
-
-
-def write_contact_sheet(
-    image: Path,
-    file: Path,
-    recipe: Recipe,
-    *,
-    image_size: int | None = None,
-    resize: int | None = None,
-) -> None:
-    """Draw one image under every type at every severity.
-
-    Args:
-        image: a file.
-        file: .png or .html.
-        recipe: what is done to it.
-        image_size: side that its middle is cut to; None: as it is, but for images with a side of
-            more than 256 pixels, which are cut to 224 as the benchmark's.
-        resize: shorter side in pixels before that.
-
-    Raises:
-        DataError: if the image cannot be read.
-        ParameterError: if `file` has another ending.
-        UsageError: if it cannot be written.
-    """
-    check_sheet_name(file)
-    opened = open_rgb(image)
-    side = image_size
-    if side is None and max(opened.size) > _LARGEST_OF_SHEET:
-        side = _SHEET_SIDE
-    pixels = np.asarray(opened)
-    if side is not None:
-        pixels = fit_image(opened, side, resize or usual_resize(side)).transpose(1, 2, 0)
-    write_sheet(sheet_info(show_name(image.name), np.ascontiguousarray(pixels), recipe), file)
-
-
-def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
-    """What a contact sheet of an image shows.
-
-    Args:
-        title: what the image is.
-        pixels: uint8 `[height, width, 3]`.
-        recipe: what is done to it.
-    """
-    suite = recipe.suite
-    tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)
-    scale = suite.scale or scale_for(min(pixels.shape[:2]))
-
-    def said(kind: str, severity: int) -> str:
-        if suite.made_by == "distortion":
-            return f"strength {severity / len(SEVERITIES):g}"
-        row = corruption.load(kind).tables[scale][severity - 1]
-        return ", ".join(f"{value:g}" for value in row)
-
-    approximate = suite.made_by == "corruption" and recipe.frost is None
-    rows = tuple(
-        SheetRow(
-            family=family,
-            name=kind,
-            parameters=tuple(said(kind, severity) for severity in recipe.severities),
-            tiles=tuple(tiles[kind]),
-            mark="procedural texture, approximate" if approximate and kind == "frost" else "",
-        )
-        for family, kinds in suite.families.items()
-        for kind in kinds
-    )
-    made = f"ablate {versions(_PACKAGES).get('ablate', '')}".strip()
-    table = {"cifar": "CIFAR-10-C", "imagenet": "ImageNet-C"}[scale]
-    notes = [
-        f"{made}, suite {suite.name}, seed {recipe.seed}, {pixels.shape[1]} x "
-        f"{pixels.shape[0]} pixels"
-    ]
-    if suite.made_by == "corruption":
-        notes.append(f"Below each image: its parameters, from the table of {table}.")
-    return SheetInfo(title, pixels, recipe.severities, rows, tuple(notes))
 
 
 def make_recipe(

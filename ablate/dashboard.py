@@ -14,9 +14,9 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ablate.errors import MissingDependencyError, StudyNotFoundError, UsageError
+from ablate.errors.masking import masked
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.locate import locate
-from ablate.study.masking import masked
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

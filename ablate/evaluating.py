@@ -18,7 +18,6 @@ from ablate.finetune.environment import (
     DeviceKind,
     Environment,
     resolve_environment,
-    usable_cores,
 )
 from ablate.finetune.model.origin import Origin, find_origin, module_origin
 from ablate.finetune.model.stated_normalization import Normalization
@@ -33,7 +32,6 @@ from ablate.option_checks import (
     read_statistics,
 )
 from ablate.option_names import spelt_as_options
-from ablate.provenance import versions
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corrupted import CorruptedImages
 from ablate.robustness.evaluation import (
@@ -49,6 +47,7 @@ from ablate.robustness.score import score_set
 from ablate.robustness.suites import exposures
 from ablate.robustness.summary import INCOMPARABLE
 from ablate.scored_images import ScoredImages, find_images
+from ablate.study.provenance import usable_cores, versions
 
 if TYPE_CHECKING:
     from torch import nn

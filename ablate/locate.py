@@ -21,11 +21,11 @@ from ablate.errors import (
     UsageError,
     unencodable,
 )
+from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.robustness.suites import find_suite
 from ablate.space.reach import telling_values
 from ablate.space.space import Space
-from ablate.study.masking import MASK, has_secret, keep_secret, masked
 from ablate.study.read import read_study
 from ablate.study.scores import COSTS, metric_names
 from ablate.study.settings import Study

@@ -71,7 +71,7 @@ def example_images(
 
 def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
     """A validation image under the suite that the study scores; or None, and why."""
-    from ablate.corrupting import sheet_info
+    from ablate.report.contact_sheet import sheet_info
     from ablate.robustness.corrupt_files import Recipe
     from ablate.robustness.examples import load_sample
 

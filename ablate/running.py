@@ -23,7 +23,6 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, Drive, StudyRecord
 from ablate.locate import Place
-from ablate.provenance import provenance
 from ablate.search.drive import Stops, Terminated, drive
 from ablate.search.events import EventLog
 from ablate.search.executor import Executor
@@ -36,6 +35,7 @@ from ablate.search.surroundings import Surroundings
 from ablate.search.task import Job, Prepared
 from ablate.study.params import needs_plain
 from ablate.study.preparation import PreparationStep
+from ablate.study.provenance import provenance
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 

@@ -21,8 +21,9 @@ from ablate.finetune.baseline import train_baseline
 from ablate.finetune.cache import cache_folder
 from ablate.finetune.data.load import load_dataset
 from ablate.finetune.data.split import take_fraction
-from ablate.finetune.environment import resolve_environment, usable_cores
+from ablate.finetune.environment import resolve_environment
 from ablate.locate import place_of_file
+from ablate.study.provenance import usable_cores
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from ablate.cli import main
-from ablate.doctor import examine
+from ablate.doctor.findings import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]

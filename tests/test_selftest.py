@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import ablate
+from ablate.doctor import storage as storage_module
+from ablate.doctor.storage import try_storage
+from ablate.doctor.study import whole
 from ablate.ledger.ledger import Ledger
-from ablate.selftest import storage as storage_module
-from ablate.selftest.storage import try_storage
-from ablate.selftest.study import whole
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ablate.errors import ResourceError
+from ablate.study.provenance import usable_cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
@@ -104,13 +105,6 @@ def resolve_environment(
         )
     name = _name_device(device)
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def preparation_cores() -> int:

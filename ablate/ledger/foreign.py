@@ -26,13 +26,13 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from ablate.errors import StorageError, UsageError
+from ablate.errors.masking import masked
 from ablate.ledger import tables
 from ablate.ledger.attributes import HEAD
 from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.ledger.row import STATES
 from ablate.ledger.storage import engine_arguments, storage_errors
 from ablate.ledger.url import parse_url, sqlite_file
-from ablate.study.masking import masked
 from ablate.study.settings import ObjectiveSettings, Study
 
 _FINGERPRINT = "none"

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError, UsageError
+from ablate.errors.masking import masked
 from ablate.ledger import tables
 from ablate.ledger.attributes import (
     DRIVES,
@@ -43,7 +44,6 @@ from ablate.ledger.url import sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
-from ablate.study.masking import masked
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import Scores, scores_from_json
 from ablate.study.settings import Study

@@ -19,8 +19,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from ablate.errors import MissingDependencyError, StorageError, UsageError
+from ablate.errors.masking import masked
 from ablate.ledger.url import parse_url, sqlite_file
-from ablate.study.masking import masked
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from ablate.errors import StorageError
+from ablate.errors.masking import masked
 from ablate.ledger.storage import storage_errors
-from ablate.study.masking import masked
 
 T = TypeVar("T")
 

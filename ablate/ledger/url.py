@@ -1,6 +1,6 @@
 """Where a study is kept: storage URLs, and `${VARIABLE}` in them.
 
-What may be shown of one: `ablate.study.masking`.
+What may be shown of one: `ablate.errors.masking`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ablate.errors import UsageError
-from ablate.study.masking import keep_secret, keep_variable
+from ablate.errors.masking import keep_secret, keep_variable
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _FORM = (

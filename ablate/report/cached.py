@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.finetune.data.shown import show_name
+from ablate.finetune.data.shown import bytes_text, show_name
 from ablate.finetune.inventory import BOUND_VARIABLE, KINDS
-from ablate.report.numbers import bytes_text
 
 if TYPE_CHECKING:
     from ablate.cached import CacheInfo, CacheLine, Clearing

@@ -7,6 +7,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
@@ -14,7 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ablate.errors import ParameterError
 from ablate.finetune.cache import publish_file
+from ablate.finetune.data.shown import show_name
 from ablate.report.style import FAINT_INK, FONT, INK
+
+if TYPE_CHECKING:
+    from ablate.robustness.corrupt_files import Recipe
 
 _SMALL = 48  # pixels: up to it a tile is shown threefold
 _MEDIUM = 112
@@ -27,6 +32,8 @@ _NARROWEST = 480
 _LINE = 5  # pixels between text and tile
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+_CUT_SIDE = 224  # pixels: what larger images are cut to, as the benchmark's
+_LARGEST_UNCUT = 256
 _JPEG_ABOVE = 96  # pixels: larger tiles would make a page of 15 MB as PNG
 
 
@@ -68,6 +75,89 @@ class SheetInfo:
     rows: tuple[SheetRow, ...]
     notes: tuple[str, ...]
     columns: tuple[str, ...] = ()
+
+
+def write_contact_sheet(
+    image: Path,
+    file: Path,
+    recipe: Recipe,
+    *,
+    image_size: int | None = None,
+    resize: int | None = None,
+) -> None:
+    """Draw one image under every type at every severity.
+
+    Args:
+        image: a file.
+        file: .png or .html.
+        recipe: what is done to it.
+        image_size: side that its middle is cut to; None: as it is, but for images with a side of
+            more than 256 pixels, which are cut to 224 as the benchmark's.
+        resize: shorter side in pixels before that.
+
+    Raises:
+        DataError: if the image cannot be read.
+        ParameterError: if `file` has another ending.
+        UsageError: if it cannot be written.
+    """
+    from ablate.finetune.data.decode import fit_image, open_rgb
+    from ablate.finetune.data.evaluated import usual_resize
+
+    check_sheet_name(file)
+    opened = open_rgb(image)
+    side = image_size
+    if side is None and max(opened.size) > _LARGEST_UNCUT:
+        side = _CUT_SIDE
+    pixels = np.asarray(opened)
+    if side is not None:
+        pixels = fit_image(opened, side, resize or usual_resize(side)).transpose(1, 2, 0)
+    write_sheet(sheet_info(show_name(image.name), np.ascontiguousarray(pixels), recipe), file)
+
+
+def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
+    """What a contact sheet of an image shows.
+
+    Args:
+        title: what the image is.
+        pixels: uint8 `[height, width, 3]`.
+        recipe: what is done to it.
+    """
+    from ablate.robustness.corrupt_images import corrupt_tiles
+    from ablate.robustness.corruption import SEVERITIES, scale_for
+    from ablate.robustness.corruption.kind import load as load_corruption
+    from ablate.study.provenance import versions
+
+    suite = recipe.suite
+    tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)
+    scale = suite.scale or scale_for(min(pixels.shape[:2]))
+
+    def said(kind: str, severity: int) -> str:
+        if suite.made_by == "distortion":
+            return f"strength {severity / len(SEVERITIES):g}"
+        row = load_corruption(kind).tables[scale][severity - 1]
+        return ", ".join(f"{value:g}" for value in row)
+
+    approximate = suite.made_by == "corruption" and recipe.frost is None
+    rows = tuple(
+        SheetRow(
+            family=family,
+            name=kind,
+            parameters=tuple(said(kind, severity) for severity in recipe.severities),
+            tiles=tuple(tiles[kind]),
+            mark="procedural texture, approximate" if approximate and kind == "frost" else "",
+        )
+        for family, kinds in suite.families.items()
+        for kind in kinds
+    )
+    made = f"ablate {versions(('ablate',)).get('ablate', '')}".strip()
+    table = {"cifar": "CIFAR-10-C", "imagenet": "ImageNet-C"}[scale]
+    notes = [
+        f"{made}, suite {suite.name}, seed {recipe.seed}, {pixels.shape[1]} x "
+        f"{pixels.shape[0]} pixels"
+    ]
+    if suite.made_by == "corruption":
+        notes.append(f"Below each image: its parameters, from the table of {table}.")
+    return SheetInfo(title, pixels, recipe.severities, rows, tuple(notes))
 
 
 def write_sheet(info: SheetInfo, file: Path) -> None:

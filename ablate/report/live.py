@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablate.errors.masking import masked
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     duration_text,
@@ -28,7 +29,6 @@ from ablate.report.numbers import (
 from ablate.report.standing import Epoch, Standing
 from ablate.report.streams import take_every_text
 from ablate.search.progress import Progress, Silent
-from ablate.study.masking import masked
 from ablate.study.preparation import PreparationStep
 
 _BAR_COLUMNS = 24

@@ -105,16 +105,6 @@ def moment_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def bytes_text(count: int) -> str:
-    """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def numbers_text(numbers: Sequence[int], shown: int = 12) -> str:
     """ "3, 5, 8", of many the first and how many more."""
     text = ", ".join(str(number) for number in numbers[:shown])

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ablate.analysis.accounting import StudyAccount
+from ablate.errors.masking import masked
+from ablate.finetune.data.shown import bytes_text
 from ablate.ledger.record import StudyRecord
-from ablate.report.numbers import bytes_text, duration_text
-from ablate.study.masking import masked
+from ablate.report.numbers import duration_text
 
 
 @dataclass(frozen=True)

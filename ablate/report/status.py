@@ -9,10 +9,10 @@ from rich.table import Table
 
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.summary import StatusInfo
+from ablate.finetune.data.shown import bytes_text
 from ablate.report.cells import metric_unit
 from ablate.report.numbers import (
     MISSING,
-    bytes_text,
     duration_text,
     json_value,
     metric_label,

@@ -12,11 +12,11 @@ from rich.text import Text
 from ablate.analysis.columns import column_heading, find_column, flat_rows, known_columns
 from ablate.analysis.marks import result_marks
 from ablate.analysis.metrics import is_accuracy
+from ablate.finetune.data.shown import bytes_text
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.cells import metric_unit, params_cell
 from ablate.report.numbers import (
     MISSING,
-    bytes_text,
     duration_text,
     json_value,
     metric_text,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
-from ablate.study.masking import without_secrets
+from ablate.errors.masking import without_secrets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,6 +29,7 @@ from ablate.robustness.code_version import code_version
 from ablate.robustness.corrupt_source import Size, SourceImages
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite
 
@@ -322,7 +323,7 @@ def _manifest(
 
 
 def _rows_of(kind: str, scale: Scale, severities: Sequence[int]) -> list[list[float]]:
-    table = corruption.load(kind).tables[scale]
+    table = load_corruption(kind).tables[scale]
     return [list(table[severity - 1]) for severity in severities]
 
 

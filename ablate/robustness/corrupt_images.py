@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.robustness import corruption
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import check_batch
+from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite
 from ablate.study.seeds import derive_seed
@@ -95,7 +95,7 @@ def corrupt_tiles(
 def _corrupt_tensor(
     images: Tensor, name: str, severity: int, seed: int, frost: FrostPhotographs | None
 ) -> Tensor:
-    apply = corruption.load(name)
+    apply = load_corruption(name)
     check_batch(name, images)
     size = block_size(images.shape[2], images.shape[3])
     parts = []

@@ -25,6 +25,7 @@ from ablate.finetune.inventory import bound_evaluation_sets, evaluation_bound
 from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.corruption.kind import scale_of
 from ablate.robustness.kept_copy import DamagedCopyError, KeptCopy
 from ablate.robustness.outcomes import Cell
@@ -219,7 +220,7 @@ class EvaluationSet:
         if suite.made_by == "corruption":
             scale = suite.scale or scale_of(images)
             made_from["scale"] = scale
-            made_from["parameters"] = corruption.load(kind).tables[scale][severity - 1]
+            made_from["parameters"] = load_corruption(kind).tables[scale][severity - 1]
         if kind == "frost":
             made_from["frost"] = self.frost.digest if self.frost else None
         return made_from
@@ -255,7 +256,7 @@ def corrupt_block(
     """
     if suite.made_by == "corruption":
         place = derive_seed(seed, "evaluation", "corruption", kind, severity, start)
-        corrupt = corruption.load(kind)
+        corrupt = load_corruption(kind)
         generator = make_generator(place, "cpu")
         return corrupt(images, severity, generator, scale=suite.scale, frost=frost)
     place = derive_seed(seed, "evaluation", kind, severity, start)

@@ -15,10 +15,11 @@ from ablate.finetune.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.export_metadata import ExportMetadata
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.normalization import Statistics, carried_statistics
+from ablate.finetune.model.normalization import carried_statistics
 from ablate.finetune.model.taps import layer_names
 from ablate.robustness.bits import Scored
 from ablate.robustness.workbench import Workbench

@@ -14,14 +14,6 @@ from ablate.study.scores import COSTS
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
 
-def is_rung(settings: PrunerSettings, epoch: int) -> bool:
-    """Whether trials are compared after this epoch: min_epochs times a power of the factor."""
-    rung = settings.min_epochs
-    while rung < epoch:
-        rung *= settings.reduction_factor
-    return rung == epoch
-
-
 class Asha:
     """Decides at each rung whether a trial goes on.
 
@@ -63,7 +55,7 @@ class Asha:
 
         A metric that is missing or not a number is the worst.
         """
-        if not is_rung(self._settings, epoch):
+        if not self._settings.is_rung(epoch):
             return None
         value = float(metrics.get(self._settings.metric, math.nan))
         factor = self._settings.reduction_factor

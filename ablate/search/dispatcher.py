@@ -25,6 +25,7 @@ from ablate.errors import (
     StorageError,
     unexpected,
 )
+from ablate.errors.masking import masked
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha
@@ -32,7 +33,6 @@ from ablate.search.losses import Losses
 from ablate.search.pruner_metric import PrunerMetric
 from ablate.search.surroundings import Surroundings
 from ablate.search.task import Report
-from ablate.study.masking import masked
 from ablate.study.params import needs_plain
 from ablate.study.scores import AnyScores, scores_from_json
 

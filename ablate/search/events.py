@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate.study.masking import masked_data
+from ablate.errors.masking import masked_data
 
 LOG_FILE = "log.jsonl"
 """In the folder of the run."""

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ablate.errors.masking import masked_data
 from ablate.ledger.record import Checkpoint, Row
-from ablate.study.masking import masked_data
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study

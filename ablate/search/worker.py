@@ -24,7 +24,6 @@ from ablate.finetune.damage import heard_damage
 from ablate.finetune.durable import CheckpointError, SavedState
 from ablate.finetune.save_interval import SaveInterval
 from ablate.ledger.record import Checkpoint, Failure, Row
-from ablate.search.asha import is_rung
 from ablate.search.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
 from ablate.search.trial.function import (
     FunctionRaised,
@@ -185,7 +184,7 @@ class Worker:
 
     def _rung(self, row: Row, trial: Trial) -> Mapping[str, float] | None:
         pruner = self.job.study.search.pruner
-        if pruner is None or row.number is None or not is_rung(pruner, trial.epoch):
+        if pruner is None or row.number is None or not pruner.is_rung(trial.epoch):
             return None
         metrics = trial.interim()
         if pruner.metric in metrics:

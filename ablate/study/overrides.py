@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from ablate.errors import Problem, did_you_mean
+from ablate.errors.masking import keep_secret
 from ablate.study.document import Document, Path, Place
 from ablate.study.keys import BY_NAME, NAMED, all_keys
-from ablate.study.masking import keep_secret
 from ablate.study.yaml_source import parse_yaml
 
 

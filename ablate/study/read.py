@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
+from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.inert import check_inert
 from ablate.space.enqueue import check_enqueued
 from ablate.space.parse import check_space
@@ -27,7 +28,6 @@ from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
-from ablate.study.masking import keep_secrets_in, masked, masked_data
 from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.finetune.checkpoint import export_weights
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.export_metadata import ExportMetadata
 from ablate.finetune.model.build import build_model
-from ablate.finetune.model.normalization import IMAGENET, Statistics, carried_statistics
+from ablate.finetune.model.normalization import IMAGENET, carried_statistics
 from ablate.finetune.model.origin import Origin, find_origin, module_origin
 from ablate.finetune.model.program import load_program
 from ablate.finetune.model.stated_normalization import Normalization

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StorageError, UsageError
+from ablate.errors.masking import masked
 from ablate.ledger.storage import open_storage
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file
-from ablate.study.masking import masked
 
 
 def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:

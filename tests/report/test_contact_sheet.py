@@ -9,9 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.corrupting import make_recipe, sheet_info
+from ablate.corrupting import make_recipe
 from ablate.errors import ParameterError
-from ablate.report.contact_sheet import SheetInfo, SheetRow, draw_sheet, sheet_page, write_sheet
+from ablate.report.contact_sheet import (
+    SheetInfo,
+    SheetRow,
+    draw_sheet,
+    sheet_info,
+    sheet_page,
+    write_sheet,
+)
 
 
 def plain(level: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:

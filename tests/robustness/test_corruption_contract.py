@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.robustness.corruption import BENCHMARK, CORRUPTIONS, EXTRA, FAMILIES, load
-from ablate.robustness.corruption.kind import Corruption, scale_of
+from ablate.robustness.corruption import BENCHMARK, CORRUPTIONS, EXTRA, FAMILIES
+from ablate.robustness.corruption.kind import Corruption, load, scale_of
 
 WITHOUT_DRAWS = {
     "defocus_blur",

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ablate.distortion.random import draw_bits, make_generator
 from ablate.distortion.shot_noise import poisson_quantile
-from ablate.robustness.corruption import Scale, load
+from ablate.robustness.corruption import Scale
+from ablate.robustness.corruption.kind import load
 
 CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
 

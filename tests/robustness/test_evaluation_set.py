@@ -18,7 +18,8 @@ from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 from ablate.finetune.data.dataset import Split, digest_images
 from ablate.robustness import code_version as code_version_module
-from ablate.robustness import corruption
+from ablate.robustness import evaluation_set
+from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import EvaluationSet, block_size, corrupt_block
 from ablate.robustness.suites import Suite, find_suite
 from ablate.study.seeds import derive_seed
@@ -121,11 +122,11 @@ def test_a_changed_parameter_cannot_hit_an_old_entry(
 ) -> None:
     suite = find_suite(["contrast"])
     before = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
-    known = corruption.load("contrast")
+    known = load_corruption("contrast")
     table = [*known.tables["cifar"]]
     table[2] = (0.39,)
     changed = dataclasses.replace(known, tables={**known.tables, "cifar": tuple(table)})
-    monkeypatch.setattr(corruption, "load", lambda name: changed)
+    monkeypatch.setattr(evaluation_set, "load_corruption", lambda name: changed)
     after = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
     assert not torch.equal(before, after)
     assert len(entries(tmp_path)) == 2

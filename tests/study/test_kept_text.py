@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.study.masking import keep_secrets_in
+from ablate.errors.masking import keep_secrets_in
 from ablate.study.read import kept_text
 from ablate.study.yaml_source import parse_yaml
 

@@ -12,7 +12,7 @@ import pytest
 from secret_spellings import spellings
 
 from ablate.errors import StudyFileError, UsageError
-from ablate.study.masking import (
+from ablate.errors.masking import (
     environment_without_secrets,
     has_secret,
     keep_secret,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -174,6 +174,13 @@ def digest_images(images: np.ndarray, labels: np.ndarray) -> str:
         digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
     digest.update(np.ascontiguousarray(labels).data)
     return digest.hexdigest()
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel, as fractions of 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def channel_statistics(images: ByteImages) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -16,13 +16,12 @@ from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.finetune.callables import is_callable_name
 from ablate.finetune.data import NAMED, from_callable
-from ablate.finetune.data.dataset import Source, Split, channel_statistics
+from ablate.finetune.data.dataset import Source, Split, Statistics, channel_statistics
 from ablate.finetune.data.decode import Decoder, open_rgb
 from ablate.finetune.data.listing import Listing, list_classes
 from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.split import draw_stratified
 from ablate.finetune.data.stored import decoded_split
-from ablate.finetune.model.normalization import Statistics
 from ablate.study.settings import DatasetSettings
 
 Part = Literal["test", "val"]

@@ -1,4 +1,4 @@
-"""Names of files, folders and classes as a message shows them: on one line."""
+"""Names and sizes of files, folders and classes as a message shows them: on one line."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ def show_name(name: str | Path) -> str:
     """
     text = str(name)
     return text if text.isprintable() else repr(text)
+
+
+def bytes_text(count: int) -> str:
+    """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

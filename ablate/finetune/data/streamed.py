@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
+from ablate.errors.masking import without_secrets
 from ablate.finetune.data.dataset import Split
 from ablate.finetune.data.decode import Decoder
 from ablate.finetune.data.listing import Listing
 from ablate.finetune.data.stored import decoded_split
-from ablate.finetune.environment import usable_cores
-from ablate.study.masking import without_secrets
+from ablate.study.provenance import usable_cores
 from ablate.study.seeds import derive_seed
 
 _VERSION = 1

@@ -14,7 +14,7 @@ from torch import nn
 
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
-from ablate.finetune.model.normalization import Statistics
+from ablate.finetune.data.dataset import Statistics
 
 
 def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> nn.Module:

@@ -12,9 +12,10 @@ from torch import nn
 from torch.func import functional_call
 
 from ablate.errors import ParameterError, did_you_mean, error_text
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.model import MODELS, SOURCES, adapter, callable, is_external
 from ablate.finetune.model.modes import kept_mode
-from ablate.finetune.model.normalization import Statistics, choose_statistics
+from ablate.finetune.model.normalization import choose_statistics
 from ablate.finetune.model.resnet import resnet8, resnet20, resnet32, resnet56
 from ablate.finetune.model.taps import layer_names
 from ablate.finetune.model.wrn import wrn_16_2, wrn_28_10

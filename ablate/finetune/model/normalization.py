@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ablate.distortion.shapes import Images
+from ablate.finetune.data.dataset import Statistics
 
 Choice = Literal["auto", "dataset", "imagenet", "none"]
-
-
-class Statistics(NamedTuple):
-    """Mean and standard deviation of each channel, as fractions of 255."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

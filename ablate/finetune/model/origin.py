@@ -16,13 +16,13 @@ from ablate.errors import (
     UsageError,
     did_you_mean,
 )
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.data.shown import show_name
 from ablate.finetune.export_metadata import ExportMetadata, read_metadata
 from ablate.finetune.external_checkpoint import find_checkpoint
 from ablate.finetune.model import MODELS, is_external
 from ablate.finetune.model.build import own_image_size, own_statistics
 from ablate.finetune.model.inspect import torchvision_names
-from ablate.finetune.model.normalization import Statistics
 from ablate.finetune.model.program import ENDINGS
 from ablate.study.settings import ModelSettings
 

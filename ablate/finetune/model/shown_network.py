@@ -12,7 +12,7 @@ from torch.nn import functional
 from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
-from ablate.finetune.model.normalization import Statistics
+from ablate.finetune.data.dataset import Statistics
 
 
 class ShownNetwork(nn.Module):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablate.errors import ParameterError, UsageError
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.model import is_external
-from ablate.finetune.model.normalization import IMAGENET, Choice, Statistics
+from ablate.finetune.model.normalization import IMAGENET, Choice
 from ablate.finetune.model.origin import Origin
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ablate.errors import ParameterError, UsageError, error_text
+from ablate.finetune.data.dataset import Statistics
 from ablate.finetune.external_checkpoint import load_external
 from ablate.finetune.model.build import build_model
 from ablate.finetune.model.modes import kept_mode
-from ablate.finetune.model.normalization import Statistics, carried_statistics
+from ablate.finetune.model.normalization import carried_statistics
 from ablate.finetune.model.origin import EXPORT_ENDING, Origin
 from ablate.finetune.model.program import load_program
 from ablate.finetune.model.shown_network import ShownNetwork

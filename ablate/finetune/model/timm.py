@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ablate.errors import MissingDependencyError, ParameterError, did_you_mean
-from ablate.finetune.model.normalization import Statistics
+from ablate.finetune.data.dataset import Statistics
 
 _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 

@@ -13,7 +13,8 @@ from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.model.normalization import IMAGENET, Statistics
+from ablate.finetune.data.dataset import Statistics
+from ablate.finetune.model.normalization import IMAGENET
 
 
 def build(name: str, classes: int) -> nn.Module:

@@ -6,13 +6,7 @@ arXiv:1903.12261.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Literal
-
-from ablate.errors import ParameterError, did_you_mean
-
-if TYPE_CHECKING:
-    from ablate.robustness.corruption.kind import Corruption
+from typing import Literal
 
 Scale = Literal["cifar", "imagenet"]
 """Which table of parameters: that of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
@@ -45,19 +39,3 @@ APPROXIMATE_FROST = "frost: procedural texture, approximate"
 def scale_for(shorter_side: int) -> Scale:
     """The table for images of this shorter side, in pixels."""
     return "cifar" if shorter_side <= LARGEST_OF_CIFAR else "imagenet"
-
-
-def load(name: str) -> Corruption:
-    """The corruption of that name.
-
-    Raises:
-        ParameterError: if there is none.
-    """
-    for family, names in FAMILIES.items():
-        if name in names:
-            module = import_module(f"ablate.robustness.corruption.{family}")
-            found: Corruption = module.CORRUPTIONS[name]
-            return found
-    raise ParameterError(
-        f"corruption: must be a known corruption, got {name!r}. {did_you_mean(name, CORRUPTIONS)}"
-    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
-from ablate.errors import ParameterError
-from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
+from ablate.errors import ParameterError, did_you_mean
+from ablate.robustness.corruption import CORRUPTIONS, FAMILIES, SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 Parameters = tuple[float, ...]
@@ -161,3 +162,19 @@ def check_batch(where: str, images: Tensor) -> None:
                 f"{where}: floating point images must be in [0, 1], got {low:g} to {high:g}. "
                 "Divide bytes by 255, and corrupt before you normalise."
             )
+
+
+def load(name: str) -> Corruption:
+    """The corruption of that name.
+
+    Raises:
+        ParameterError: if there is none.
+    """
+    for family, names in FAMILIES.items():
+        if name in names:
+            module = import_module(f"ablate.robustness.corruption.{family}")
+            found: Corruption = module.CORRUPTIONS[name]
+            return found
+    raise ParameterError(
+        f"corruption: must be a known corruption, got {name!r}. {did_you_mean(name, CORRUPTIONS)}"
+    )

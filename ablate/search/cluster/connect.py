@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from ablate.errors import AblateError, InfrastructureError, ResourceError, UsageError
+from ablate.errors.masking import environment_without_secrets, masked
 from ablate.search.signals import held
-from ablate.study.masking import environment_without_secrets, masked
 from ablate.study.settings import RunSettings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

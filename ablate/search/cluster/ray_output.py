@@ -17,7 +17,7 @@ from typing import Any
 
 from ray._private import worker
 
-from ablate.study.masking import masked
+from ablate.errors.masking import masked
 
 RAY_LOG_FILE = "ray.log"
 """In the folder of a run."""

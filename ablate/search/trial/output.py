@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ablate.study.masking import masked
+from ablate.errors.masking import masked
 
 MOST_BYTES = 1_000_000
 """That an attempt's file takes."""

@@ -31,6 +31,13 @@ class PrunerSettings(Settings):
         3, description="Of this many trials at a rung one goes on; rungs are this far apart."
     )
 
+    def is_rung(self, epoch: int) -> bool:
+        """Whether trials are compared after this epoch: min_epochs times a power of the factor."""
+        rung = self.min_epochs
+        while rung < epoch:
+            rung *= self.reduction_factor
+        return rung == epoch
+
 
 class SearchSettings(Settings):
     trials: Count = Field(16, description="Rows the finished study has.")

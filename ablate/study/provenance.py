@@ -1,7 +1,8 @@
-"""Where a result came from: the code's commit and the versions that ran it."""
+"""Where a result came from: the code's commit, the versions that ran it, the cores."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ablate.study.masking import environment_without_secrets
+from ablate.errors.masking import environment_without_secrets
 
 PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
 
@@ -64,3 +65,10 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

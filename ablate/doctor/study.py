@@ -94,7 +94,7 @@ class Drivers:
         environment.pop("ABLATE_STORAGE", None)
         if storage is not None:
             environment["ABLATE_STORAGE"] = storage
-        module = "ablate.selftest.killed_driver" if kill else "ablate"
+        module = "ablate.doctor.killed_driver" if kill else "ablate"
         command = [sys.executable, "-m", module, "launch", file.name, "--resume", *self._where]
         # Into a file: a pipe stays open for as long as a process that the driver has started.
         log = self._folder / "driver.log"

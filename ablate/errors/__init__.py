@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ablate.study.masking import masked
+from ablate.errors.masking import masked
 
 LONGEST = 200
 """Characters of a text from elsewhere in a message."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, MissingDependencyError, error_text
-from ablate.study.masking import masked
+from ablate.errors.masking import masked
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ablate.doctor import Finding, cluster_token, gpus_here, torch_finding, versions_finding
-from ablate.errors import AblateError, InfrastructureError
-from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
-from ablate.ledger.storage import open_storage
-from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
-from ablate.selftest.storage import try_storage
-from ablate.selftest.study import (
+from ablate.doctor.findings import (
+    Finding,
+    cluster_token,
+    gpus_here,
+    torch_finding,
+    versions_finding,
+)
+from ablate.doctor.storage import try_storage
+from ablate.doctor.study import (
     EPOCHS,
     GPU_TOLERANCE,
     Drivers,
@@ -31,7 +32,12 @@ from ablate.selftest.study import (
     whole,
     write_study,
 )
-from ablate.study.masking import masked
+from ablate.errors import AblateError, InfrastructureError
+from ablate.errors.masking import masked
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.ledger.storage import open_storage
+from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 
 _MOST_TRIALS = 8
 

@@ -1,4 +1,4 @@
-"""A driver that kills a worker, and then itself: `python -m ablate.selftest.killed_driver ARGS...`
+"""A driver that kills a worker, and then itself: `python -m ablate.doctor.killed_driver ARGS...`
 
 ARGS are `ablate`'s own.  After the first epoch that is recorded, that row's worker gets SIGKILL, on
 whatever node it runs; after the next epoch of the same row, which another process has run, the
@@ -8,6 +8,7 @@ driver itself does.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -42,7 +43,5 @@ def _kill(host: str, pid: int) -> None:
 
 if __name__ == "__main__":
     Driving.record_epoch = _recorded  # type: ignore[assignment, method-assign]
-    from ablate.cli import main
-
     sys.argv = ["ablate", *sys.argv[1:]]
-    main()
+    runpy.run_module("ablate", run_name="__main__")

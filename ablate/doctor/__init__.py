@@ -1,0 +1,1 @@
+"""`ablate doctor`: what is installed here, and a study that is broken and resumed."""

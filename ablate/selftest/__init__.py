@@ -1,1 +1,0 @@
-"""A study on the user's own machines that is broken and resumed: `ablate doctor --selftest`."""
