@@ -53,23 +53,28 @@ def plot(
 ) -> None:
     """Draw figures of a study, or of several in one.
 
-    Of several, those that cannot be drawn are said, a line each; it ends with 0 if one is drawn.
+    Of several, one that cannot be drawn stops no other: it is said in a line, and the command ends
+    with 2.  `all` is those that the study has something for; what it leaves out is said, and is no
+    error.
 
     Pareto front, hypervolume, attainment; profile, severity, transfer; importance, slice, contour,
     parallel, rank, layers, mix; curves, timeline; of an ablation effects, interactions, arms,
     budget.
     """
+    from ablate.errors import ParameterError
     from ablate.plotting import draw_to_files
     from ablate.report.figures.figure import FigureOptions
 
     options = FigureOptions(trials or (), params or (), objective)
-    written, missing = draw_to_files(
+    written, left_out, missing = draw_to_files(
         studies, names, output, ending=ending, theme=theme, with_data=data, options=options
     )
     for file in written:
         click.echo(file)
-    for line in missing:
+    for line in (*left_out, *missing):
         click.echo(f"ablate: {line}", err=True)
+    if missing:
+        raise click.exceptions.Exit(ParameterError.exit_code)
 
 
 @click.command()

@@ -27,7 +27,7 @@ def draw_to_files(
     theme: str,
     with_data: bool,
     options: FigureOptions,
-) -> tuple[list[Path], list[str]]:
+) -> tuple[list[Path], list[str], list[str]]:
     """Draw, and write what is drawn; of several figures, one that cannot be drawn stops no other.
 
     Args:
@@ -38,8 +38,8 @@ def draw_to_files(
         with_data: whether each figure's data stand beside it.
 
     Returns:
-        Every file, in the order of the figures; and why the others are not drawn, a line each. Of
-        `all`, those that the study has nothing for are not spoken of.
+        Every file, in the order of the figures; of `all`, those that the study has nothing for,
+        and why, a line each; why others that were asked for are not drawn, a line each.
 
     Raises:
         ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
@@ -59,9 +59,8 @@ def draw_to_files(
         )
     sources = [read_source(study) for study in studies]
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
-    if is_all:
-        kinds = [kind for kind in kinds if kind.takes_all(sources, options)]
     drawn: list[tuple[str, Info, Figure]] = []
+    left_out: list[str] = []
     missing: list[str] = []
     for kind in kinds:
         try:
@@ -70,10 +69,13 @@ def draw_to_files(
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
-            if not (is_all and isinstance(error, NothingToDrawError)):
+            applies = kind.takes_all(sources, options) and not isinstance(error, NothingToDrawError)
+            if is_all and not applies:
+                left_out.append(_briefly(kind.name, error))
+            else:
                 missing.append(why_not_drawn(kind.name, error))
-    if missing and not drawn:
-        raise ParameterError("\n".join(missing))
+    if not drawn:
+        raise ParameterError("\n".join(missing or left_out))
     files = _files([name for name, _, _ in drawn], studies[0], output, into_folder, ending)
     write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
     written = list(files)
@@ -82,7 +84,15 @@ def draw_to_files(
             beside = file.with_suffix(".csv")
             write_frame(info.frame(), beside)
             written.append(beside)
-    return written, missing
+    return written, left_out, missing
+
+
+def _briefly(name: str, error: Exception) -> str:
+    """The reason alone, without who is spoken of and what to do instead."""
+    reason = str(error).partition(". ")[0]
+    for head in (f"figure {name} ", f"--figure {name}: "):
+        reason = reason.partition(head)[2] or reason
+    return f"{name} is left out: {reason}"
 
 
 def _files(

@@ -65,8 +65,12 @@ def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
 
 def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) -> None:
     result = run("plot", "runs/drawn", "--figure", "all", "-o", "all/of/them")
-    assert (result.exit_code, result.stderr) == (0, "")
-    names = [Path(line).stem for line in result.output.split()]
+    assert result.exit_code == 0
+    names = [Path(line).stem for line in result.stdout.split()]
+    said = [line.removeprefix("ablate: ") for line in result.stderr.splitlines()]
+    assert "effects is left out: is of an ablation, got a search" in said
+    left_out = [line.partition(" is left out: ")[0] for line in said]
+    assert sorted([*names, *left_out]) == sorted(FIGURES), "each is drawn or spoken of"
     assert {"pareto", "profile", "curves", "timeline"} <= set(names)
     assert names == [name for name in FIGURES if name in names]
     assert "effects" not in names, "a search has none"
@@ -82,7 +86,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some", "--trials", "1")
     assert result.exit_code == 2, "pareto and timeline take no trials"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some")
-    assert result.exit_code == 0
+    assert result.exit_code == 2, "what was asked for by name is not there"
     assert result.stdout.split() == ["some/pareto.html", "some/timeline.html"]
     lines = result.stderr.splitlines()
     assert "figure effects is of an ablation, got a search" in lines[0]
