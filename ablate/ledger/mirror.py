@@ -31,6 +31,10 @@ REDRAWS = 10
 """How often a row is drawn anew that is the point of another; then it takes that one's scores."""
 
 
+_LARGEST = 1e100
+"""Values beyond it are seen as it: of larger ones a sampler's sums and squares overflow."""
+
+
 class Drawn(NamedTuple):
     """A row that was drawn.
 
@@ -68,6 +72,7 @@ class Mirror:
         for key, value in attributes.items():
             self._storage.set_study_system_attr(self._study._study_id, key, value)
         self._ids: list[int] = []
+        self._beyond: dict[int, list[float]] = {}
         self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
@@ -142,7 +147,7 @@ class Mirror:
 
     def values(self, number: int) -> list[float]:
         """One number an objective, of a complete row."""
-        return list(self._storage.get_trial(self._ids[number]).values)
+        return self._beyond.get(number) or list(self._storage.get_trial(self._ids[number]).values)
 
     def start(self, number: int) -> None:
         """A row that waits is run as it is: nothing is drawn."""
@@ -151,7 +156,8 @@ class Mirror:
 
     def end(self, number: int, state: TrialState, values: Sequence[float] = ()) -> None:
         """A row is terminal."""
-        self._storage.set_trial_state_values(self._ids[number], state, list(values) or None)
+        seen = self._seen(number, values)
+        self._storage.set_trial_state_values(self._ids[number], state, seen or None)
 
     def changed_attributes(self) -> dict[str, Any]:
         """What the sampler has written on the study since the last call."""
@@ -160,13 +166,20 @@ class Mirror:
         self._kept.update(changed)
         return changed
 
+    def _seen(self, number: int, values: Sequence[float]) -> list[float]:
+        """A row's values as samplers see them."""
+        seen = [max(-_LARGEST, min(_LARGEST, value)) for value in values]
+        if seen != list(values):
+            self._beyond[number] = list(values)
+        return seen
+
     def _append(self, state: TrialState, draws: Draws, values: Sequence[float] = ()) -> None:
         template = FrozenTrial(
             number=-1,
             trial_id=-1,
             state=state,
             value=None,
-            values=list(values) or None,
+            values=self._seen(len(self._ids), values) or None,
             datetime_start=None,
             datetime_complete=None,
             params=dict(draws.params),

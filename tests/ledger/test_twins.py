@@ -15,7 +15,7 @@ from ablate.ledger.record import Failure, Row, RowRecord
 from ablate.space.parse import parse_space
 from ablate.space.sampling import make_sampler
 from ablate.study.fingerprint import study_fingerprint
-from ablate.study.scores import Scores
+from ablate.study.scores import ReportedScores, Scores
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
@@ -177,3 +177,26 @@ def test_a_half_drawn_row_is_completed_in_place(make_ledger: Make) -> None:
     assert [row.params["augment.copies"] for row in half.read().rows] == stored
     assert len(rows) == 2
     assert taken in (1, 2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_sampler_takes_the_largest_numbers(
+    make_ledger: Make, sampler: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Sums and squares of 1e308 overflow; what the ledger keeps is exact, a copy's too."""
+    objectives = [{"metric": "a"}, {"metric": "b", "direction": "minimize"}]
+    space = {"x": {"float": [0, 1]}, "c": {"choice": [1, 2]}}
+    search = {"sampler": sampler, "enqueue": [{"x": 0.5, "c": 1}] * 2}
+    ledger = make_ledger(
+        space, trials=14, trainable="loop:train", objectives=objectives, search=search
+    )
+    driving = Driving(ledger)
+    while (row := driving.ask()) is not None:
+        if isinstance(row, Row):
+            value = (1e308, -1e308, row.params["x"])[row.number % 3]
+            driving.complete(row.number, ReportedScores({"a": value, "b": -value}))
+    rows = ledger.read().rows
+    assert rows[1].copy_of == 0
+    assert rows[1].values == rows[0].values == (1e308, -1e308)
+    assert Driving(ledger)._mirror.values(0) == [1e308, -1e308]
+    assert [str(one.message) for one in recwarn if one.category is RuntimeWarning] == []
