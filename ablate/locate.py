@@ -23,11 +23,9 @@ from ablate.errors import (
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
-from ablate.robustness.suites import find_suite
-from ablate.space.reach import telling_values
+from ablate.space.reach import nothing_searched
 from ablate.space.space import Space
 from ablate.study.read import read_study
-from ablate.study.scores import COSTS, metric_names
 from ablate.study.settings import Study
 from ablate.vocabulary import names_for
 
@@ -113,14 +111,17 @@ def run_folder(name: str) -> Path:
     return Path.cwd() / "runs" / name
 
 
-def place_of_file(file: Path, overrides: Sequence[str] = ()) -> Place:
+def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: bool = False) -> Place:
     """The place that a study file says.
+
+    Args:
+        must_search: refuse a search of nothing, which can be looked at but not begun.
 
     Raises:
         StudyFileError: if the file is wrong; every problem at once.
     """
-    study = read_study(file, overrides, names=partial(names_for, base=file.parent))
-    _check_objectives(study, file)
+    names = partial(names_for, base=file.parent)
+    study = read_study(file, overrides, names=names, must_search=must_search)
     folder = run_folder(study.name)
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
     return _place(study.name, study.storage or given, folder, file, study)
@@ -132,55 +133,9 @@ def check_something_searched(study: Study, file: Path, space: Space) -> None:
     Raises:
         StudyFileError: if no parameter has two values, and there is more than one trial.
     """
-    if study.ablation is not None or study.search.trials == 1:
-        return
-    if not any(len(telling_values(parameter.domain)) > 1 for parameter in space.parameters):
-        rule = f"a search of {study.search.trials} trials needs a parameter with two values or more"
-        got = ", ".join(space.keys) or "none"
-        fix = "Add one, as finetune.learning_rate: {float: [0.001, 0.1], log: true}, or write"
-        problem = f"space: {rule}, got {got}. {fix} search: {{trials: 1}}."
-        raise StudyFileError([Problem(str(file), 0, 0, problem)])
-
-
-def _check_objectives(study: Study, file: Path) -> None:
-    """A metric is one of the suite; a cost has one direction, and no baseline to refer to."""
-    if study.trainable is not None:
-        return  # its metrics are its own
-    rules = []
-    suite = find_suite(study.robustness.suite)
-    scored = metric_names(suite.families, study.robustness.severities)
-    fix = "Name a suite that has it, as families_all or all, or take another metric."
-    pruner = study.search.pruner
-    if pruner is not None and pruner.metric not in scored:
-        rules.append(
-            f"search.pruner.metric: must be scored by robustness.suite {suite.name}, "
-            f"got {pruner.metric}. {fix}"
-        )
-    for objective in study.objectives:
-        if objective.metric not in scored:
-            rules.append(
-                f"objectives: must be scored by robustness.suite {suite.name}, got "
-                f"{objective.metric}. {fix}"
-            )
-        if objective.metric in COSTS:
-            if objective.direction == "maximize":
-                rules.append(
-                    f"objectives: {objective.metric} must be minimized, got maximize. "
-                    "Add direction: minimize."
-                )
-            if study.search.reference_point is None:
-                rules.append(
-                    f"search.reference_point: must be given where {objective.metric} is an "
-                    "objective, got none. Write one value an objective, the worst that you would "
-                    "accept, as [0.8, 0.5, 60]."
-                )
-        elif objective.direction == "minimize":
-            rules.append(
-                f"objectives: {objective.metric} must be maximized, got minimize. "
-                "Leave direction out."
-            )
-    if rules:
-        raise StudyFileError(Problem(str(file), 0, 0, rule) for rule in rules)
+    rule = nothing_searched(study, space)
+    if rule is not None:
+        raise StudyFileError([Problem(str(file), 0, 0, f"space: {rule}")])
 
 
 def locate(reference: str) -> Place:

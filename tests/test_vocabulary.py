@@ -179,6 +179,37 @@ def test_the_schema_knows_suites_and_corruptions() -> None:
     assert listed["items"]["enum"] == list(CORRUPTIONS)
 
 
+def test_a_search_of_nothing_is_said_beside_other_mistakes(write_study: Write) -> None:
+    file = write_study(
+        space={},
+        search={"sampler": "tpf"},
+        objectives=[{"metric": "val_clean_accuracy"}, {"metric": "train_seconds"}],
+    )
+    with pytest.raises(StudyFileError) as caught:
+        place_of_file(file, must_search=True)
+    said = str(caught.value)
+    for part in ("two values or more", "unknown sampler", "train_seconds must be minimized"):
+        assert part in said
+
+
+def test_a_path_is_of_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
+    for folder in ("real/studies", "real/spaces", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "real/spaces/rate.yaml").write_text("finetune.learning_rate: {float: [0.01, 1]}\n")
+    study = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
+    enqueue = "search: {enqueue: [{finetune.learning_rate: 0.1}, {finetune.learning_rate: 0.2}]}\n"
+    (tmp_path / "real/studies/a.yaml").write_text(f"{study}space: ../spaces/rate.yaml\n{enqueue}")
+    (tmp_path / "here/studies").symlink_to(tmp_path / "real/studies")
+    read = place_of_file(tmp_path / "here/studies/a.yaml").study
+    assert read is not None
+    assert list(read.space) == ["finetune.learning_rate"]
+    # Of a file that is not there one line is said, not one for each key that might be in it.
+    (tmp_path / "real/spaces/rate.yaml").unlink()
+    with pytest.raises(StudyFileError) as caught:
+        place_of_file(tmp_path / "here/studies/a.yaml")
+    assert len(caught.value.problems) == 1
+
+
 def test_a_search_of_nothing_is_refused(
     write_study: Write, ablate: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

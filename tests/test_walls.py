@@ -31,6 +31,7 @@ ORDER = (
 EXCEPTIONS = {
     ("study/read.py", "space"),
     ("study/read.py", "finetune"),
+    ("study/read.py", "robustness"),
     ("study/read.py", "ablation"),
     ("study/schema.py", "space"),
 }

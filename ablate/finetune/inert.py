@@ -11,7 +11,7 @@ from ablate.finetune.model import taps_of
 from ablate.finetune.reads import Reading, is_read, readings_of, trained_identity, with_params
 from ablate.space.choice import ChoiceDomain
 from ablate.space.parse import parameter_paths
-from ablate.space.reach import MOST_POINTS, points, telling_values
+from ablate.space.reach import MOST_POINTS, Doubts, points, telling_values
 from ablate.space.space import Parameter, Space
 from ablate.study.document import Document, Path, show
 from ablate.study.keys import plain_values
@@ -25,19 +25,22 @@ def check_inert(
     space: Space,
     *,
     passed_over: set[str],
+    doubts: Doubts,
 ) -> None:
     """Note every searched parameter that no setting within reach reads.
 
     Args:
-        path: of the space in the document; there is nothing else wrong with it.
+        path: of the space in the document.
         study: of a search, whose trials are robustness finetunings.
         passed_over: parameters of which something is said already.
+        doubts: parameters that rest on one of them are passed over.
     """
-    places = parameter_paths(document.get(path), path)
+    places = parameter_paths(document.get(path, {}), path)
     # Of other networks they are only known once they are built, which a check need not do.
     fixed, taps = plain_values(study), taps_of(study.model.name) or ()
     for parameter in space.parameters:
-        if parameter.key in passed_over:
+        key = parameter.key
+        if key in passed_over or doubts.about([key, *deciders_of(key)]):
             continue
         rule = inert_rule(space, parameter, fixed, taps)
         if rule is not None:
@@ -54,12 +57,9 @@ def inert_rule(
     """
     key, values = parameter.key, telling_values(parameter.domain)
     readings = readings_of(key)
-    deciders = {decider for reading in readings for decider in reading.deciders}
-    if key == "finetune.batch_norm":
-        deciders.add("loss.terms")  # `separate` is `joint` where there are no copies
     met: set[str] = set()
     reached = 0
-    for point in islice(points(space, {key, *deciders}), MOST_POINTS):
+    for point in islice(points(space, {key, *deciders_of(key)}), MOST_POINTS):
         reached += 1
         if key not in point:
             continue
@@ -75,6 +75,13 @@ def inert_rule(
         return None
     never = [reading for reading in readings if reading.where not in met]
     return _rule(parameter, never or readings, fixed, space)
+
+
+def deciders_of(key: str) -> set[str]:
+    """Keys that decide on whether a key is read."""
+    deciders = {decider for reading in readings_of(key) for decider in reading.deciders}
+    # Of batch norm, `separate` is `joint` where there are no copies.
+    return deciders | ({"loss.terms"} if key == "finetune.batch_norm" else set())
 
 
 def _differs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +10,9 @@ from ablate import distortion
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
-from ablate.study.scores import Exposure
+from ablate.study.document import Path
+from ablate.study.scores import COSTS, Exposure, metric_names
+from ablate.study.settings import Study
 
 MeanOver = Literal["families", "types"]
 
@@ -157,3 +159,43 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
         else:
             found[kind] = "seen_family" if related.get(kind) in trained_families else "unseen"
     return found
+
+
+def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
+    """What a study asks of its scores that its suite does not have: path, `rule, got X. Fix.`
+
+    A metric is one of the suite; a cost has one direction, and no baseline to refer to.
+
+    Args:
+        refused: nothing is said where one of these paths is read.
+    """
+    if study.trainable is not None:
+        return  # its metrics are its own
+    if _has(refused, "objectives") or _has(refused, "robustness"):
+        return
+    suite = find_suite(study.robustness.suite)
+    scored = metric_names(suite.families, study.robustness.severities)
+    rule = f"must be scored by robustness.suite {suite.name}"
+    fix = "Name a suite that has it, as families_all or all, or take another metric."
+    pruner = study.search.pruner
+    if pruner is not None and pruner.metric not in scored and not _has(refused, "search"):
+        yield ("search", "pruner", "metric"), f"{rule}, got {pruner.metric}. {fix}"
+    for place, objective in enumerate(study.objectives):
+        path, metric = ("objectives", place), objective.metric
+        if metric not in scored:
+            yield (*path, "metric"), f"{rule}, got {metric}. {fix}"
+        if metric in COSTS:
+            if objective.direction == "maximize":
+                yield path, f"{metric} must be minimized, got maximize. Add direction: minimize."
+            if study.search.reference_point is None and not _has(refused, "search"):
+                yield (
+                    ("search", "reference_point"),
+                    f"must be given where {metric} is an objective, got none. Write one value an "
+                    "objective, the worst that you would accept, as [0.8, 0.5, 60].",
+                )
+        elif objective.direction == "minimize":
+            yield path, f"{metric} must be maximized, got minimize. Leave direction out."
+
+
+def _has(paths: Collection[Path], section: str) -> bool:
+    return any(path[:1] == (section,) for path in paths)

@@ -7,7 +7,6 @@ worker gives the bits of a new one.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.checks import candidates, searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
-from ablate.study.settings import Study
+from ablate.study.settings import Study, path_from
 
 _IMAGE_SIZE = 32
 """Side in pixels where neither the study nor the network says one."""
@@ -199,7 +198,7 @@ class Workbench:
         folder = self.study.robustness.frost_images
         if folder is None:
             return None
-        return load_frost(Path(os.path.normpath(self.base / folder)))
+        return load_frost(path_from(self.base, folder))
 
     def frost_for(self, suite: Suite) -> FrostPhotographs | None:
         """Those photographs, where a suite has frost in it."""

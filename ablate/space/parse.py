@@ -56,7 +56,6 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     Returns:
         The space of the parameters that are right.
     """
-    before = len(document.problems)
     entries = _Entries(document, own_keys=study.trainable is not None)
     found = entries.read(path, ())
     fixed = plain_values(study)
@@ -70,20 +69,20 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     if study.trainable is None:
         check_values(document, parameters, places, study, names)
         check_related(document, parameters, places, study, names)
-    ordered = in_order(document, parameters, places)
-    return Space(tuple(ordered) if len(document.problems) == before else (), used)
+    return Space(tuple(in_order(document, parameters, places)), used)
 
 
 def parameter_paths(written: Mapping[str, Any], path: Path) -> dict[str, Path]:
     """Where each parameter of a space stands, by its key; blocks are opened.
 
     Args:
-        written: the space, in which nothing is wrong; path: of it in its document.
+        written: the space; path: of it in its document.
     """
     found: dict[str, Path] = {}
     for name, entry in written.items():
-        if "parameters" in entry:
-            found |= parameter_paths(entry["parameters"], (*path, name, "parameters"))
+        inner = entry.get("parameters") if isinstance(entry, dict) else None
+        if isinstance(inner, dict):
+            found |= parameter_paths(inner, (*path, name, "parameters"))
         else:
             found[name] = (*path, name)
     return found

@@ -19,6 +19,7 @@ from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter, Space
 from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document, Path, show
+from ablate.study.settings import Study
 
 Values = Mapping[str, Any]
 
@@ -82,19 +83,74 @@ def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
     yield from go_on(0, {})
 
 
-def check_reach(document: Document, path: Path, space: Space) -> set[str]:
+class Doubts:
+    """Keys of which something was refused: nothing is said of what rests on them.
+
+    Args:
+        path: of the space in the document.
+    """
+
+    def __init__(self, document: Document, path: Path, space: Space) -> None:
+        self._space = space
+        self._refused = tuple(document.refused)
+        self._places = parameter_paths(document.get(path, {}), path)
+
+    def about(self, keys: Iterable[str]) -> bool:
+        """Whether one of these keys, or what decides on whether it is active, is in doubt."""
+        wanted = set(keys)
+        for key in _with_required(self._space, wanted):
+            parameter = next(one for one in self._space.parameters if one.key == key)
+            wanted |= {key, *parameter.requires}
+        return any(map(self._is_doubtful, wanted))
+
+    def about_all(self) -> bool:
+        """Whether anything in the space is."""
+        return any(map(self._is_doubtful, self._places))
+
+    def _is_doubtful(self, key: str) -> bool:
+        path = self._places.get(key, tuple(key.split(".")))
+        return any(_concerns(refused, path) for refused in self._refused)
+
+
+def _concerns(refused: Path, path: Path) -> bool:
+    """Whether what was refused is a parameter, a part of it, or around it: its block's condition
+    too."""
+    pairs = zip(refused, path, strict=False)
+    common = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
+    return common is None or path[common] == "parameters"
+
+
+def nothing_searched(study: Study, space: Space) -> str | None:
+    """Why a search would try one point alone, as `rule, got X. Fix.`; none where it does not.
+
+    Of an ablation, whose arms are written out, nothing is asked.
+    """
+    if study.ablation is not None or study.search.trials == 1:
+        return None
+    if any(len(telling_values(parameter.domain)) > 1 for parameter in space.parameters):
+        return None
+    rule = f"a search of {study.search.trials} trials needs a parameter with two values or more"
+    got = ", ".join(space.keys) or "none"
+    fix = "Add one, as finetune.learning_rate: {float: [0.001, 0.1], log: true}, or write"
+    return f"{rule}, got {got}. {fix} search: {{trials: 1}}."
+
+
+def check_reach(document: Document, path: Path, space: Space, doubts: Doubts) -> set[str]:
     """Note conditions of a search that no draw can satisfy, whatever the other parameters are.
 
     Args:
-        path: of the space in the document; there is nothing else wrong with it.
+        path: of the space in the document.
+        doubts: parameters that rest on one of them are passed over.
 
     Returns:
         The parameters that can never be active.
     """
     never: set[str] = set()
-    places = parameter_paths(document.get(path), path)
+    places = parameter_paths(document.get(path, {}), path)
     for parameter in space.parameters:
-        if not parameter.requires or _can_be_active(space, parameter):
+        if not parameter.requires or doubts.about([parameter.key]):
+            continue
+        if _can_be_active(space, parameter):
             continue
         never.add(parameter.key)
         if any(key in never for key in parameter.requires):

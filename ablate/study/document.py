@@ -34,6 +34,7 @@ class Document:
         keys, values: places by path, as `("loss", "fma", "layers", 0)`; a list has no keys.
         written: text of each number, by path.
         problems: found so far; reading goes on, so that all are shown at once.
+        refused: the path of each problem that has one.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Document:
     values: dict[Path, Place] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    refused: list[Path] = field(default_factory=list)
 
     def get(self, path: Path, default: Any = None) -> Any:
         """The value at a path, or the default where the path leads nowhere."""
@@ -88,6 +90,7 @@ class Document:
         """
         if path in self.written and not key:  # 1e3, where it was read as 1000.0
             rule = rule.replace(f"got {show(self.get(path))}", f"got {self.written[path]}", 1)
+        self.refused.append(path)
         place = self.place(path, key=key)
         name = dotted(path) if name is None else name
         prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "

@@ -1,14 +1,14 @@
 """A study file, and the space file it names, into a frozen Study: every problem at once.
 
-The space, what a finetuning reads of it and the ablation are checked here too
-(`ablate.space.parse`, `ablate.finetune.inert`, `ablate.ablation.design`), although they stand to
-the right of study/: one file's problems belong in one message.
+The space, what a finetuning reads of it, what its suite scores and the ablation are checked here
+too (`ablate.space.parse`, `ablate.finetune.inert`, `ablate.robustness.suites`,
+`ablate.ablation.design`), although they stand to the right of study/: one file's problems belong
+in one message.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,16 +21,17 @@ from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.inert import check_inert
+from ablate.robustness.suites import objective_rules
 from ablate.space.enqueue import check_enqueued
 from ablate.space.parse import check_space
-from ablate.space.reach import check_reach
+from ablate.space.reach import Doubts, check_reach, nothing_searched
 from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
 from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
-from ablate.study.settings import Study
+from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
 from ablate.study.yaml_source import parse_yaml, without_key
 
@@ -86,13 +87,16 @@ def study_text(path: Path) -> str:
     raise StudyFileError([Problem(str(path), 0, 0, rule)])
 
 
-def read_study(path: Path, overrides: Sequence[str] = (), *, names: NamesFor) -> Study:
+def read_study(
+    path: Path, overrides: Sequence[str] = (), *, names: NamesFor, must_search: bool = False
+) -> Study:
     """Read a study file.
 
     Args:
         path: of the file; paths in it are relative to its folder.
         overrides: `key=value` each, as from `--set`.
         names: names that exist, by dotted key; a key without any is not checked.
+        must_search: refuse a search of nothing, which can be looked at but not begun.
 
     Returns:
         The study, with its space inline, so that it needs no other file.
@@ -100,11 +104,24 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, names: NamesFor) ->
     Raises:
         StudyFileError: with every problem found.
     """
-    return parse_study(study_text(path), str(path), overrides, names=names, base=path.parent)
+    return parse_study(
+        study_text(path),
+        str(path),
+        overrides,
+        names=names,
+        base=path.parent,
+        must_search=must_search,
+    )
 
 
 def parse_study(
-    text: str, file: str, overrides: Sequence[str] = (), *, names: NamesFor, base: Path
+    text: str,
+    file: str,
+    overrides: Sequence[str] = (),
+    *,
+    names: NamesFor,
+    base: Path,
+    must_search: bool = False,
 ) -> Study:
     """As `read_study`, from text.
 
@@ -123,7 +140,7 @@ def parse_study(
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)
     include()
-    study = _check(document, names)
+    study = _check(document, names, must_search=must_search)
     if document.problems:
         raise StudyFileError(document.problems)
     return study
@@ -142,7 +159,7 @@ class _SpaceFile:
         name = document.get(("space",))
         if not isinstance(name, str):
             return
-        path = Path(os.path.normpath(self._base / name))
+        path = path_from(self._base, name)
         try:
             space = parse_yaml(study_text(path), str(path))
         except StudyFileError as error:
@@ -155,10 +172,11 @@ class _SpaceFile:
                 fix = "Write KEY: {float: [LOW, HIGH]} in it."
                 space.problems.append(Problem(str(path), 1, 1, f"{rule} {fix}"))
             space.data = {}
+            document.refused.append(("space",))  # of what might stand in it nothing is known
         document.replace(("space",), space)
 
 
-def _check(document: Document, names: NamesFor) -> Study:
+def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
     """The study, as far as it can be made; `document.problems` has what is wrong."""
     at_first = len(document.problems)
     data = copy.deepcopy(document.data)
@@ -185,25 +203,34 @@ def _check(document: Document, names: NamesFor) -> Study:
         known = {key: known[key] for key in ("trainable", "search.sampler") if key in known}
     unknown = check_names(document, known, refused)
     check_study(document, study, mended | unknown)
+    rules = objective_rules(study, document.refused) if "robustness.suite" in known else ()
+    for path, rule in rules:
+        document.refuse(path, rule, name="objectives" if path[0] == "objectives" else None)
     before = len(document.problems)
     written = document.get(("space",))
     space = check_space(document, ("space",), study, known) if isinstance(written, dict) else None
-    if len(document.problems) == before and not isinstance(written, str | int | float | list):
+    is_known = ("space",) not in document.refused
+    if len(document.problems) == before and is_known:
         check_enqueued(document, space or Space(), study.search.enqueue)
     refuse_failures(document, known)
+    if study.ablation is None and is_known:
+        _check_search(document, study, space or Space(), must_search=must_search)
     if len(document.problems) == at_first:
-        if space is not None and study.ablation is None:
-            _check_search(document, study, space)
         check_ablation(document, study, known)
         refuse_failures(document, known)
     return study
 
 
-def _check_search(document: Document, study: Study, space: Space) -> None:
+def _check_search(document: Document, study: Study, space: Space, *, must_search: bool) -> None:
     """Note what in a search is searched in vain; in an ablation each arm has values of its own."""
-    never = check_reach(document, ("space",), space)
+    path = ("space",)
+    doubts = Doubts(document, path, space)
+    never = check_reach(document, path, space, doubts)
     if study.trainable is None:
-        check_inert(document, ("space",), study, space, passed_over=never)
+        check_inert(document, path, study, space, passed_over=never, doubts=doubts)
+    rule = nothing_searched(study, space) if must_search and not doubts.about_all() else None
+    if rule is not None:
+        document.refuse(path, rule)
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:

@@ -6,6 +6,8 @@ that own them say which exist (`ablate.vocabulary`), so that this module knows n
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -176,3 +178,15 @@ class Study(Settings):
                 node = node[part]
             node[last] = value
         return Study.model_validate(data)
+
+
+def path_from(base: Path, written: str | Path) -> Path:
+    """Where a path of a study file leads, which starts from the file's folder.
+
+    `..` is what stands above the folder that a link leads to, as the system has it; without a link
+    on the way the path is only shortened.
+    """
+    path = base / written
+    short = Path(os.path.normpath(path))
+    whole = os.path.realpath(path)
+    return short if os.path.realpath(short) == whole else Path(whole)

@@ -249,6 +249,46 @@ def test_inert_is_what_changes_no_draw() -> None:
     assert seen > 90
 
 
+def test_what_is_searched_in_vain_is_said_beside_every_other_mistake() -> None:
+    study = "loss: {terms: clean+da}\nobjectives: [{metric: val_accuracy.jpeg}, {metric: x}]\n"
+    space = (
+        "loss.fma.weight: {float: [0.01, 30]}\n"
+        "fma: {when: {loss.terms: {contains: fma}}, "
+        "parameters: {loss.fma.layers: {subset: taps}}}\n"
+        "finetune.lerning_rate: {float: [0.01, 1]}\n"
+        "augment.strength: {float: [1, 0.1]}"
+    )
+    for one, other in zip(
+        said(space, study),
+        (
+            "objectives[1].metric: unknown metric",
+            "loss.fma.weight: is read by no trial",
+            "loss.fma.layers: when can never hold",
+            "finetune.lerning_rate: unknown key",
+            "augment.strength: low must be below high",
+        ),
+        strict=True,
+    ):
+        assert one.startswith(other)
+
+
+@pytest.mark.parametrize(
+    ("study", "space"),
+    [
+        ("loss: {terms: clean+fmma}\n", "loss.fma.weight: {float: [0.01, 30]}"),
+        ("", "loss.terms: {choice: [clean+da, clean+fmma]}\nloss.fma.weight: {float: [0.01, 30]}"),
+        (
+            "loss: {terms: clean+da}\n",
+            "fma: {when: {los.terms: {contains: fma}}, parameters: {loss.fma.weight: "
+            "{float: [0.01, 30]}}}",
+        ),
+    ],
+)
+def test_nothing_is_said_of_what_rests_on_another_mistake(study: str, space: str) -> None:
+    (mistake,) = said(space, study)
+    assert "fmma" in mistake or "los.terms" in mistake
+
+
 def test_every_reading_is_of_keys_that_exist() -> None:
     for reading in READINGS:
         for key in reading.deciders:

@@ -110,6 +110,6 @@ def test_every_problem_is_said_where_it_stands(problems: Callable[..., list[str]
 
 
 def test_a_study_without_a_space_takes_no_values(problems: Callable[..., list[str]]) -> None:
-    assert problems("loss.st.weight: {float: [0, 1]}", STUDY.format("{loss.terms: clean}")) == [
-        "-1:19: search.enqueue[0].loss.terms: not in the space. Known: loss.st.weight."
+    assert problems("loss.fma.weight: {float: [0, 1]}", STUDY.format("{loss.terms: clean}")) == [
+        "-1:19: search.enqueue[0].loss.terms: not in the space. Known: loss.fma.weight."
     ]

@@ -31,6 +31,7 @@ def test_what_is_written_is_read(tmp_path: Path, head: str, names: Names) -> Non
         "augment: {families: [noise, blur], mix: {noise: 1, blur: 3, photometric: 0}}\n"
         "objectives:\n- {metric: train_seconds, direction: minimize}\n"
         "- {metric: val_robust_accuracy}\n"
+        "search: {reference_point: [60, 0.5]}\n"
         "run: {parallel: 2, gpus_per_trial: 0.5}\n"
     )
     study = parse_study(text, "s.yaml", names=lambda _: names, base=tmp_path)

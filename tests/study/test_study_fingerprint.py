@@ -41,7 +41,7 @@ def sections_of(text: str, names: Names, *overrides: str, data: str = "d") -> di
         ("loss.st.weight=2", "loss"),
         ("augment.strength=0.5", "augment"),
         (
-            "objectives=[{metric: train_seconds}, {metric: val_robust_accuracy}]",
+            "objectives=[{metric: val_robust_accuracy}, {metric: val_clean_accuracy}]",
             "objectives",
         ),
         ("robustness.severities=[1]", "robustness"),

@@ -6,7 +6,6 @@ gives a mapping or NamedTuple: README.md beside this file has it whole.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from ablate.errors import DataError, error_text
 from ablate.finetune.data.dataset import Source, Split, digest_images
 from ablate.finetune.data.resize import resize_chunks
-from ablate.study.settings import DatasetSettings
+from ablate.study.settings import DatasetSettings, path_from
 
 _NEEDED = ("train", "test", "classes")
 _IMAGES = "uint8 images [n, 3 or 1, height, width]"
@@ -44,7 +43,7 @@ def read(
 
     name = settings.name
     make = import_callable("dataset.name", name, base)
-    path = None if settings.path is None else Path(os.path.normpath(base / settings.path))
+    path = None if settings.path is None else path_from(base, settings.path)
     try:
         found = make(image_size=image_size, path=path)
     except (Exception, SystemExit) as error:

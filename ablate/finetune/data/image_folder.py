@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ablate.errors import DataError
@@ -11,7 +10,7 @@ from ablate.finetune.data.listing import Listing, list_classes
 from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.stored import decoded_split
 from ablate.finetune.data.streamed import StreamedSplit
-from ablate.study.settings import DatasetSettings
+from ablate.study.settings import DatasetSettings, path_from
 
 _TREES = "train/CLASS/* and test/CLASS/* or val/CLASS/*"
 
@@ -32,7 +31,7 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
             "dataset.path: image_folder needs a folder with train/ and test/ or val/, got none. "
             "Add it."
         )
-    folder = Path(os.path.normpath(base / settings.path))
+    folder = path_from(base, settings.path)
     train = _list_part(folder, "train")
     has_test = (folder / "test").is_dir()
     held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
@@ -88,7 +87,7 @@ def _list_validation(
     settings: DatasetSettings, base: Path, folder: Path, train: Listing, *, has_test: bool
 ) -> Listing | None:
     if settings.validation.path is not None:
-        root = Path(os.path.normpath(base / settings.validation.path))
+        root = path_from(base, settings.validation.path)
         if not root.is_dir():
             raise DataError(
                 f"{show_name(root)}: must have CLASS/*, got no such folder. "

@@ -7,7 +7,6 @@ files' md5 and its reading happen once.
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import tarfile
 import tempfile
@@ -25,7 +24,7 @@ from ablate.finetune.data.dataset import Source, Split
 from ablate.finetune.data.resize import resize_chunks
 from ablate.finetune.data.shown import show_name
 from ablate.finetune.data.stored import Pixels, stored_split
-from ablate.study.settings import DatasetSettings
+from ablate.study.settings import DatasetSettings, path_from
 
 Result = TypeVar("Result")
 
@@ -84,7 +83,7 @@ def published_folder(settings: DatasetSettings, base: Path, cache: Path) -> Path
     """`path` from the study file's folder, else `torchvision/` in the cache."""
     if settings.path is None:
         return cache / "torchvision"
-    return Path(os.path.normpath(base / settings.path))
+    return path_from(base, settings.path)
 
 
 def obtain_files(published: Published, folder: Path, *, download: bool) -> list[Path]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ablate.finetune.data.dataset import TrainingImages
 from ablate.finetune.data.image_folder import stream
 from ablate.finetune.data.listing import list_tree
 from ablate.finetune.data.stored import decoded_split
-from ablate.study.settings import DatasetSettings
+from ablate.study.settings import DatasetSettings, path_from
 
 
 def read_unlabeled(
@@ -24,7 +23,7 @@ def read_unlabeled(
     """
     if settings.unlabeled is None:
         return None
-    listing = list_tree(Path(os.path.normpath(base / settings.unlabeled)))
+    listing = list_tree(path_from(base, settings.unlabeled))
     if settings.loading == "streamed":
         return stream(settings, listing, image_size, cache)
     return decoded_split(listing, image_size, settings.resize, cache)
