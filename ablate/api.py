@@ -78,7 +78,7 @@ def _launch(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
             if not resume:
                 raise  # another driver has begun it meanwhile
     ledger = Ledger.open(place.url, place.name)
-    if begin_again(ledger, run):
+    if begin_again(ledger, place, run):
         return begin(place, run)
     check_same_study(ledger, place, run)
     if _is_finished(ledger, place):

@@ -63,6 +63,9 @@ class _Commands(click.Group):
                 raise
             click.echo(f"ablate: {unencodable(error)}", err=True)
             context.exit(UsageError.exit_code)
+        except KeyboardInterrupt:  # a run that was begun says how to go on instead
+            click.echo("ablate: stopped", err=True)
+            context.exit(130)
         except AblateError as error:
             if context.params.get("debug"):
                 raise
@@ -124,14 +127,15 @@ def main(debug: bool) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Say everything that is wrong with a study file, each with file:line:column."""
-    from ablate.locate import check_something_searched, place_of_file
+    from ablate.locate import place_of_file
     from ablate.space.parse import parse_space
     from ablate.vocabulary import names_for
 
-    study = place_of_file(file, overrides).study
+    with said_when_slow() as begin:
+        begin(f"reading {file}, and importing what it names")
+        study = place_of_file(file, overrides, must_search=True).study
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
-    check_something_searched(study, file, space)
     if study.ablation is not None:
         from ablate.show_ablation import show_check
 
@@ -198,10 +202,13 @@ def launch(
         info = estimate(file, overrides, **options)
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
         return
+    with said_when_slow() as begin:
+        begin(f"reading {file}, and importing what it names")
+        folder = place_of_file(file, overrides).folder
     run_and_show(
         lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
         str(file),
-        place_of_file(file, overrides).folder,
+        folder,
         as_json=as_json,
         options=options,
     )

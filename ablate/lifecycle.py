@@ -22,7 +22,7 @@ from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.locate import Place, check_something_searched
-from ablate.running import RunOptions, drive_to_end, leased, prepare, running_on
+from ablate.running import RunOptions, checkpoint_root, drive_to_end, leased, prepare, running_on
 from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
 from ablate.study.document import show
@@ -97,7 +97,7 @@ def begin_study(
         return _prepare_and_run(ledger, place, run)
     except BaseException:
         with suppress(InfrastructureError):  # else a later launch does it
-            ledger.discard()
+            _take_away(ledger, place)
         raise
 
 
@@ -135,7 +135,7 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
     return go_on(ledger, place, run, None)
 
 
-def begin_again(ledger: Ledger, run: RunOptions) -> bool:
+def begin_again(ledger: Ledger, place: Place, run: RunOptions) -> bool:
     """Take away a study whose driver died before data and baseline were there.
 
     Returns:
@@ -148,7 +148,24 @@ def begin_again(ledger: Ledger, run: RunOptions) -> bool:
         return False
     with leased(ledger, run):
         pass
-    return ledger.discard()
+    return _take_away(ledger, place)
+
+
+def _take_away(ledger: Ledger, place: Place) -> bool:
+    """Discard a study that was never prepared, and the empty folder of its training states.
+
+    Returns:
+        Whether it was taken away; one that somebody has enqueued a row for stays.
+    """
+    if not ledger.discard():
+        return False
+    head = ledger.head
+    states = checkpoint_root(head.study, Path(head.base), place.folder, head.identity)
+    with suppress(OSError):  # a URI, or something is in it
+        Path(states).rmdir()
+        if head.study.run.checkpoints is None:
+            Path(states).parent.rmdir()
+    return True
 
 
 def _needs_tuning(study: Study) -> bool:

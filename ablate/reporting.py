@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.drawing import read_source
-from ablate.errors import ParameterError, StudyNotFoundError
+from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.source import StudySource
@@ -28,7 +28,7 @@ def write_report(
     Raises:
         StudyNotFoundError: if there is no such study.
         ParameterError: if the file is not to end with .html.
-        UsageError: if the folder is missing or cannot be written.
+        UsageError: if nothing of it has been run, or the folder is missing or cannot be written.
     """
     from ablate.report.page.page import report_page
     from ablate.report.write import write_text
@@ -36,6 +36,7 @@ def write_report(
     file = _page_file(Path(output))
     begin(f"reading {study}")
     source = read_source(study)
+    _check_begun(source.record, _reference(study))
     content = _content(source, study, with_images, 0.0, begin)
     begin(f"writing {file}")
     write_text(report_page(content), file)
@@ -67,6 +68,19 @@ def watch_report(
         if ended:
             return
         time.sleep(every_seconds)
+
+
+def _check_begun(record: StudyRecord, named: str) -> None:
+    """Refuse a study of which nothing is there yet, neither a baseline nor a trial."""
+    if record.foreign or record.fingerprint or any(row.attempts for row in record.rows):
+        return
+    fix = f"Run it: ablate resume {named}"
+    if record.driver is not None:
+        fix = f"{record.driver} prepares it: wait, or ablate report {named} --watch"
+    raise UsageError(
+        f"study {record.name}: a report needs a trial that was run, got none: it was never "
+        f"prepared. {fix}"
+    )
 
 
 def _page_file(path: Path) -> Path:

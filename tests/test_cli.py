@@ -281,3 +281,30 @@ def test_an_option_that_is_a_key_is_set() -> None:
         result = CliRunner().invoke(main, ["launch", "a.yaml", option, "3"])
         assert result.exit_code == 2
         assert f"Did you mean --set {key}=VALUE?" in result.stderr
+
+
+def test_ctrl_c_while_the_file_is_read_is_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training loop of the user's own is imported then, which may take long."""
+    from click.testing import CliRunner
+
+    from ablate.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ablate.cli_options.SLOW_SECONDS", 0.0)
+    (tmp_path / "stopped_loop.py").write_text(
+        "import time\ntime.sleep(0.2)\nraise KeyboardInterrupt\n"
+    )
+    (tmp_path / "own.yaml").write_text(
+        "version: 1\nname: own\ntrainable: stopped_loop:train\nspace: {x: {float: [0, 1]}}\n"
+        "objectives: [{metric: a}, {metric: b}]\n"
+    )
+    for command in ("check", "launch"):
+        result = CliRunner().invoke(main, [command, "own.yaml"])
+        assert result.exit_code == 130
+        assert result.stderr.splitlines() == [
+            "ablate: reading own.yaml, and importing what it names",
+            "ablate: stopped",
+        ]
+    assert not (tmp_path / "runs").exists()

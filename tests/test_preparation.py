@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import ablate
-from ablate.errors import AblateError, DataError, StudyNotFoundError
+from ablate.errors import AblateError, DataError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.locate import place_of_file
@@ -69,6 +69,8 @@ def test_a_study_that_is_being_prepared(
         assert "training the baseline: " in status
         assert "of 2000 epochs" in status
         assert "no event" not in command("logs", "runs/long")
+        with pytest.raises(UsageError, match="prepares it: wait, or ablate report runs/long --w"):
+            ablate.write_report("runs/long", work / "long.html")
         with pytest.raises(ablate.AblateError, match="one driver at a time"):
             ablate.launch(file, executor="inline")
     finally:
@@ -77,6 +79,8 @@ def test_a_study_that_is_being_prepared(
     left = ablate.read("runs/long")
     assert left.driver is None
     assert "its driver has ended" in command("status", "runs/long")
+    with pytest.raises(UsageError, match=r"never prepared\. Run it: ablate resume runs/long"):
+        ablate.write_report("runs/long", work / "long.html")
 
     # Nothing was scored yet, so the file may still change.
     content = yaml.safe_load(file.read_text())
@@ -95,6 +99,7 @@ def test_what_cannot_be_prepared_is_not_begun(write_study: Write, work: Path) ->
             ablate.launch(file, executor="inline")
         with pytest.raises(StudyNotFoundError):
             ablate.read("runs/wrong")
+        assert not (work / "runs/wrong/checkpoints").exists(), "nothing is in it"
 
 
 def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:

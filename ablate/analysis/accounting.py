@@ -106,6 +106,9 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     lost = 0.0
     went_on_from = _durable_seconds(row)
     for attempt, (start, end) in zip(reversed(row.attempts), reversed(spans), strict=True):
+        if not attempt.has_reported:  # where it went on from is not known; it has made nothing
+            lost += end - start if attempt.end in BROKEN_OFF else 0.0
+            continue
         began_at = _trained_seconds(row, attempt.first_epoch, attempt.first_seconds)
         if attempt.end in BROKEN_OFF:
             kept = max(0.0, went_on_from - began_at)

@@ -276,7 +276,8 @@ class Lease:
                 sign = f"last sign {-seen.age:.0f} s ahead of the storage's clock"
             sign += f", so its term of {TERM_SECONDS:g} s begins now"
         else:
-            sign = f"last sign {seen.age:.0f} s ago"
+            left = max(0.0, TERM_SECONDS - seen.age)
+            sign = f"last sign {seen.age:.0f} s ago; without another its term ends in {left:.0f} s"
         return LeaseError(
             f"study {self._name}: one driver at a time, got a second: {_in_words(seen.holder)} "
             f"drives it since {begun} ({sign}). Wait, stop it, or add --takeover."

@@ -105,6 +105,11 @@ class Attempt:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", storable_text(self.reason))
 
+    @property
+    def has_reported(self) -> bool:
+        """Whether a word of it has come; before, nobody knows which checkpoint it went on from."""
+        return bool(self.host or self.first_epoch or self.first_step or self.epochs or self.seconds)
+
 
 @dataclass(frozen=True)
 class Drive:

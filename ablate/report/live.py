@@ -5,6 +5,7 @@ Both listen to `ablate.search.progress.Progress`; the search does not know them.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
 
 _BAR_COLUMNS = 24
+
+_OTHER_LINES = 10
+"""Of the screen, what is left to head, best values and notes: running trials take the rest."""
 
 _STEP_SECONDS = 10.0
 """Between two lines on how far a step of the preparation is."""
@@ -232,7 +236,9 @@ class LiveDisplay:
         if not self._standing.running:
             return []
         table = Table.grid(padding=(0, 2))
-        for number, epoch in self._standing.running.items():
+        running = list(self._standing.running.items())
+        most = max(3, self._live.console.height - _OTHER_LINES)  # else notes would scroll away
+        for number, epoch in running[:most]:
             name = "plain finetune" if number is None else f"trial {number}"
             if epoch is None:
                 table.add_row(name, ProgressBar(1, 0, width=_BAR_COLUMNS), "starting", "")
@@ -241,9 +247,10 @@ class LiveDisplay:
                     name,
                     ProgressBar(epoch.epochs, epoch.epoch, width=_BAR_COLUMNS),
                     f"epoch {epoch.epoch}" + (f" of {epoch.epochs}" if epoch.epochs else ""),
-                    f"loss {epoch.train_loss:.3g}",
+                    "" if math.isnan(epoch.train_loss) else f"loss {epoch.train_loss:.3g}",
                 )
-        return [table]
+        more = len(running) - most
+        return [table, Text(f"and {more} more", style="dim")] if more > 0 else [table]
 
     def _best(self) -> list[RenderableType]:
         best = self._standing.best

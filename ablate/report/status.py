@@ -133,6 +133,8 @@ def _rate_text(info: StatusInfo) -> str:
 
 def _cost_text(info: StatusInfo) -> str:
     account = info.account
+    if not account.drives and not account.worked_seconds:
+        return f"{MISSING} (no trial was begun)"
     drives = "1 drive" if account.drives == 1 else f"{account.drives} drives"
     return (
         f"{account.gpu_hours:.2f} GPU hours; {duration_text(account.driving_seconds)} in {drives}"

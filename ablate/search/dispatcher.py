@@ -198,7 +198,9 @@ class Dispatcher:
         self._grace.daemon = True
         self._grace.start()
         around.note(
-            "drain", f"{reason}: the epochs under way may end, {around.grace_seconds:g} s at most"
+            "drain",
+            f"{reason}: the epochs under way may end, {around.grace_seconds:g} s at most; "
+            "a second one ends them at once",
         )
 
     def close(self) -> None:

@@ -116,6 +116,26 @@ def test_what_waits_for_a_resume_keeps_what_is_durable() -> None:
     assert lost_seconds(row) == 15 - 2 * 4
 
 
+def test_an_attempt_without_a_report_takes_nothing_from_the_one_before() -> None:
+    """A row is gone on with: until its first report nobody knows from where."""
+    first = attempt(1, 0, 15, "left", last=3)
+    kept = [Checkpoint(2, "a", "0")]
+    for again, own in ((attempt(2, 50, None, None), 0), (attempt(2, 50, 5, "lost"), 5)):
+        row = example_row(
+            0,
+            None,
+            state="RUNNING",
+            attempts=[first, again],
+            curve=curve(3),
+            checkpoints=kept,
+        )
+        assert lost_seconds(row) == 15 - 2 * 4 + own
+    # Once it says that it began anew, all of the first is lost.
+    anew = replace(attempt(2, 50, None, None), host="a")
+    row = example_row(0, None, state="RUNNING", attempts=[first, anew], curve=curve(3))
+    assert lost_seconds(row) == 15
+
+
 def test_what_was_kept_amid_an_epoch_is_not_lost() -> None:
     """An epoch of 10 s: killed after 7, the last state at 6; its entry has the seconds of both."""
     before = replace(attempt(1, 0, 7, "left"), seconds=6.0)

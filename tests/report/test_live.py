@@ -187,3 +187,21 @@ def test_time_left() -> None:
     assert time_left(10, 2, [9.0, 4.0], 2) == pytest.approx(3.5)
     assert time_left(10, 1, [25.0], 4) == 0
     assert time_left(10, 1, [4.0], 4) == 6
+
+
+def test_many_trials_leave_room_for_notes() -> None:
+    """What is printed above a panel that fills the screen scrolls away at once."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=24)
+    display = LiveDisplay(console, "example")
+    try:
+        display.totals(replace(RECORD, trials=64))
+        for number in range(2, 42):
+            display.started(number)
+            display.epoch(number, 1, 2, float("nan"))
+        lines = panel(display).splitlines()
+        assert len(lines) <= 24 - 4
+        assert any(line.startswith("trial 15 ") for line in lines)
+        assert any(line.strip() == "and 26 more" for line in lines)
+        assert not any("nan" in line for line in lines), "an own loop need not say its loss"
+    finally:
+        display.close()

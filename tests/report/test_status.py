@@ -82,6 +82,7 @@ def test_status_of_nothing() -> None:
     assert "trials none begun" in printed
     assert "hypervolume - (no reference point)" in printed
     assert "rate -" in printed
+    assert "cost - (no trial was begun)" in printed
     (row,) = strict(status_rows(info))
     assert (row["hypervolume"], row["reference_point"], row["best"]) == (None, None, [])
     assert (row["peak_memory_bytes"], row["commit"]) == (None, None)
