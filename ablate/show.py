@@ -101,7 +101,7 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
             if options[key] != usual
         )
         return f"go on with: ablate resume {named}{where}"
-    return "no trial was begun yet; launch it again: what was made in the cache is kept"
+    return "no trial was begun yet: launch it again (what the cache has is kept)"
 
 
 def _is_good(record: StudyRecord, folder: Path) -> bool:

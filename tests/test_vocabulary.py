@@ -210,6 +210,18 @@ def test_a_path_is_of_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 1
 
 
+def test_a_space_is_no_study(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "loss.terms: {choice: [clean, clean+da]}\n"
+        "da: {when: {loss.terms: clean+da}, parameters: {loss.da.weight: {float: [0, 1]}}}\n"
+    )
+    with pytest.raises(StudyFileError) as caught:
+        place_of_file(file)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("must be a study file, got a search space. Name it")
+
+
 def test_a_search_of_nothing_is_refused(
     write_study: Write, ablate: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -29,6 +29,7 @@ from ablate.space.space import Space
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
+from ablate.study.keys import is_searchable
 from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study, path_from
@@ -137,6 +138,9 @@ def parse_study(
     if not isinstance(document.data, dict):
         rule = f"must be a mapping of keys, got {show(document.data)}. Begin with version: 1."
         raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
+    if document.data and all(_is_of_a_space(*entry) for entry in document.data.items()):
+        rule = "must be a study file, got a search space. Name it in one, as space: FILE."
+        raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)
     include()
@@ -144,6 +148,11 @@ def parse_study(
     if document.problems:
         raise StudyFileError(document.problems)
     return study
+
+
+def _is_of_a_space(key: str, entry: Any) -> bool:
+    """Whether this is a parameter of a search space, or a block of them; no key of a study is."""
+    return is_searchable(key) or (isinstance(entry, dict) and {"when", "parameters"} <= set(entry))
 
 
 class _SpaceFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
 from ablate.report.figures.parts.window import axis_window
+from ablate.report.page.trials import trials_of
 from ablate.report.write import write_figure
 from ablate.study.scores import ReportedScores
 
@@ -90,6 +92,20 @@ def test_references_are_marked_and_named() -> None:
     assert "Robust accuracy: <b>61.0</b> (+1.0 against the baseline)" in plain.hovertext[0]
     upright, flat = figure.layout.shapes
     assert (upright.x0, upright.x1, flat.y0, flat.y1) == pytest.approx((0.95, 0.95, 0.60, 0.60))
+
+
+def test_a_copy_is_said_to_be_one() -> None:
+    copy = replace(example_row(4, (0.90, 0.80), params=dict(ROWS[1].params)), copy_of=1)
+    record = example_record([*ROWS, copy])
+    hovered = [text for trace in traces(draw(record), "clean+st") for text in trace.hovertext or ()]
+    assert [text.partition("<br>")[0] for text in hovered] == [
+        "<b>Trial 1</b>, on the front",
+        "<b>Trial 4</b>, on the front, copy of trial 1",
+    ]
+    mark = "1 of 4 complete trials is a copy of another: the same point, not run again"
+    assert mark in pareto_info(record).marks
+    columns = {str(column["heading"]) for column in trials_of(record).columns}
+    assert "Copy of" in columns
 
 
 def test_hover_has_every_parameter_and_score() -> None:
