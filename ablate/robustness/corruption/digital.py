@@ -7,7 +7,6 @@ torchvision's, which here gives the bytes that Pillow's gives.
 from __future__ import annotations
 
 import torch
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from ablate.distortion.shapes import Images
 from ablate.robustness.corruption.elastic import elastic
@@ -114,6 +113,8 @@ def jpeg_compression(
         images: in [0, 1], RGB.
         parameters: quality, as libjpeg counts it.
     """
+    from torchvision.io import decode_jpeg, encode_jpeg  # takes longer to load than torch does
+
     (quality,) = parameters
     levels = (images * 255).round_().to(torch.int16).to("cpu", torch.uint8)
     # The codec wants a pixel's channels side by side; all at once that is quicker than in each.
