@@ -34,9 +34,15 @@ LONGEST = ("test_faults.py", "test_cli.py", "test_executors.py", "test_interrupt
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files come first; what needs a GPU is left out where there is none."""
+    """The longest files come first; what needs a GPU is left out where there is none.
+
+    What starts a browser is slow.
+    """
     import torch
 
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker("slow")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
     if torch.cuda.is_available():

@@ -87,9 +87,17 @@ def test_it_is_an_augmentation(augmentation: Augmentation, settings: AugmentSett
     assert len(augmentation.copies(make_images(2), seed=1)) == count
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("size", [(8, 8), (5, 9), (1, 1)])
+@pytest.mark.parametrize(
+    ("channels", "dtype", "size"),
+    [
+        (3, torch.float32, (8, 8)),
+        (1, torch.float32, (1, 1)),
+        (3, torch.float64, (1, 1)),
+        (1, torch.float64, (5, 9)),
+        (3, torch.bfloat16, (5, 9)),
+        (1, torch.bfloat16, (8, 8)),
+    ],
+)
 def test_keeps_what_the_batch_is(
     augmentation: Augmentation, channels: int, dtype: torch.dtype, size: tuple[int, int]
 ) -> None:

@@ -41,6 +41,7 @@ def close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_per_batch_has_one_type_by_the_ratios() -> None:
     images, seeds = make_images(4), range(300)
     mix = {"gaussian_noise": 1.0, "brightness": 1.0, "contrast": 2.0}

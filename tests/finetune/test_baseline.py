@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,20 @@ def obtain(
     )
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that has the baseline."""
+    cache = tmp_path_factory.mktemp("trained")
+    obtain(cache)
+    return cache
+
+
+@pytest.fixture
+def cache(trained: Path, tmp_path: Path) -> Path:
+    """A cache of one's own that has the baseline."""
+    return Path(shutil.copytree(trained, tmp_path / "cache"))
+
+
 def tell(cache: Path, answers: multiprocessing.Queue[Baseline]) -> None:
     answers.put(obtain(cache))
 
@@ -82,6 +97,7 @@ def test_two_caches_get_the_same_bits(tmp_path: Path) -> None:
     assert one.path != other.path
 
 
+@pytest.mark.slow
 def test_two_processes_train_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     answers: multiprocessing.Queue[Baseline] = context.Queue()
@@ -97,11 +113,11 @@ def test_two_processes_train_once(tmp_path: Path) -> None:
 SMALL = DatasetSettings(
     name="digits", image_size=8, validation=ValidationSettings(fraction=0.9, seed=0)
 )
-LONG = BaselineSettings(epochs=40, batch_size=16)
+LONG = BaselineSettings(epochs=20, batch_size=16)
 
 
 def obtain_long(cache: Path) -> Baseline:
-    return obtain(cache, data=SMALL, settings=LONG, checkpoint_seconds=0.3)
+    return obtain(cache, data=SMALL, settings=LONG, checkpoint_seconds=0.1)
 
 
 def kept_states(cache: Path) -> list[dict[str, Any]]:
@@ -112,6 +128,7 @@ def kept_states(cache: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=obtain_long, args=(tmp_path,))
     process.start()
@@ -125,7 +142,7 @@ def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     again = obtain_long(tmp_path)
     curve = json.loads((again.path.parent / "baseline.json").read_text())["curve"]
     assert curve[: len(state["curve"])] == state["curve"]  # their seconds too
-    assert [entry["epoch"] for entry in curve] == list(range(1, 41))
+    assert [entry["epoch"] for entry in curve] == list(range(1, 21))
     assert kept_states(tmp_path) == []
 
     whole = tmp_path / "whole"
@@ -151,10 +168,10 @@ DAMAGED = "cache: the baseline was damaged; made again"
 
 @pytest.mark.parametrize("damage", ["weights", "zeros", "missing", *RECORDS])
 def test_a_damaged_entry_is_made_again(
-    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+    cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That the training gives the same bits is looked at in two of the cases, to save the time."""
-    first = obtain(tmp_path)
+    first = obtain(cache)
     if damage not in ("weights", "a list"):
         model = load_baseline(first, load(), MODEL)
         monkeypatch.setattr("ablate.finetune.baseline.train_baseline", lambda *_, **__: (model, []))
@@ -168,19 +185,19 @@ def test_a_damaged_entry_is_made_again(
         first.path.unlink()
     else:
         (first.path.parent / "baseline.json").write_bytes(RECORDS[damage])
-    assert kept_baseline(tmp_path, first.sha256) is None
+    assert kept_baseline(cache, first.sha256) is None
     with heard_damage() as said:
-        again = obtain(tmp_path)
+        again = obtain(cache)
     assert said == [DAMAGED]
     assert again.train_seconds != first.train_seconds
     assert (again.path, again.sha256, again.key) == (first.path, first.sha256, first.key)
     with heard_damage() as said:
-        assert obtain(tmp_path) == again
+        assert obtain(cache) == again
     assert said == []
 
 
-def test_weights_that_change_after_they_were_found_are_not_loaded(tmp_path: Path) -> None:
-    baseline, data = obtain(tmp_path), load()
+def test_weights_that_change_after_they_were_found_are_not_loaded(cache: Path) -> None:
+    baseline, data = obtain(cache), load()
     load_baseline(baseline, data, MODEL)
     content = bytearray(baseline.path.read_bytes())
     content[-1] ^= 1
@@ -192,21 +209,22 @@ def test_weights_that_change_after_they_were_found_are_not_loaded(tmp_path: Path
         load_baseline(baseline, data, MODEL)
 
 
-def test_what_changes_it_makes_another(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_what_changes_it_makes_another(cache: Path) -> None:
     split = DATA.model_copy(update={"validation": ValidationSettings(fraction=0.5, seed=1)})
     keys = {
-        obtain(tmp_path).key,
-        obtain(tmp_path, data=split).key,
-        obtain(tmp_path, data=DATA.model_copy(update={"crop_padding": 1})).key,
-        obtain(tmp_path, settings=BaselineSettings(epochs=1, seed=1)).key,
-        obtain(tmp_path, settings=BaselineSettings(epochs=1, learning_rate=0.05)).key,
-        obtain(tmp_path, precision="bf16").key,
+        obtain(cache).key,
+        obtain(cache, data=split).key,
+        obtain(cache, data=DATA.model_copy(update={"crop_padding": 1})).key,
+        obtain(cache, settings=BaselineSettings(epochs=1, seed=1)).key,
+        obtain(cache, settings=BaselineSettings(epochs=1, learning_rate=0.05)).key,
+        obtain(cache, precision="bf16").key,
     }
     assert len(keys) == 6
 
 
-def test_its_weights_are_loaded_into_a_new_network(tmp_path: Path) -> None:
-    baseline, data = obtain(tmp_path), load()
+def test_its_weights_are_loaded_into_a_new_network(cache: Path) -> None:
+    baseline, data = obtain(cache), load()
     one = load_baseline(baseline, data, MODEL)
     other = load_baseline(baseline, data, MODEL)
     assert one is not other
@@ -215,8 +233,8 @@ def test_its_weights_are_loaded_into_a_new_network(tmp_path: Path) -> None:
     assert torch.equal(one.normalize.mean.flatten(), torch.tensor(data.mean))
 
 
-def test_the_entry_says_what_it_was_made_from(tmp_path: Path) -> None:
-    baseline = obtain(tmp_path)
+def test_the_entry_says_what_it_was_made_from(cache: Path) -> None:
+    baseline = obtain(cache)
     record = json.loads((baseline.path.parent / "baseline.json").read_text())
     assert record["sha256"] == baseline.sha256
     assert record["made_from"]["train"] == load().train.digest
@@ -228,35 +246,35 @@ def checkpoint(path: Path) -> BaselineSettings:
     return BaselineSettings(checkpoint=str(path), saw_validation=False)
 
 
-def test_a_checkpoint_is_the_baseline(tmp_path: Path) -> None:
+def test_a_checkpoint_is_the_baseline(cache: Path) -> None:
     """What obtain_baseline wrote is a checkpoint that it reads."""
-    trained = obtain(tmp_path)
-    given = obtain(tmp_path, settings=checkpoint(trained.path))
+    trained = obtain(cache)
+    given = obtain(cache, settings=checkpoint(trained.path))
     assert given.train_seconds == 0
     assert given.key != trained.key
     assert given.sha256 == trained.sha256
-    assert obtain(tmp_path, settings=checkpoint(trained.path)) == given
+    assert obtain(cache, settings=checkpoint(trained.path)) == given
     seen = BaselineSettings(checkpoint=str(trained.path), saw_validation=True)
-    assert obtain(tmp_path, settings=seen) == given
+    assert obtain(cache, settings=seen) == given
     record = json.loads((given.path.parent / "baseline.json").read_text())
     assert record["made_from"]["checkpoint"] == f"sha256:{trained.sha256}"
     assert record["curve"] == []
 
 
-def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
-    trained = obtain(tmp_path)
+def test_a_checkpoint_is_known_by_its_content(cache: Path, tmp_path: Path) -> None:
+    trained = obtain(cache)
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(trained.path.read_bytes())
-    given = obtain(tmp_path, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
-    assert given == obtain(tmp_path, settings=checkpoint(trained.path))
-    other = obtain(tmp_path, settings=BaselineSettings(epochs=1, seed=1))
+    given = obtain(cache, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
+    assert given == obtain(cache, settings=checkpoint(trained.path))
+    other = obtain(cache, settings=BaselineSettings(epochs=1, seed=1))
     moved.write_bytes(other.path.read_bytes())
-    again = obtain(tmp_path, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
+    again = obtain(cache, settings=checkpoint(Path("moved.safetensors")), base=tmp_path)
     assert (again.sha256, again.key) != (given.sha256, given.key)
 
 
-def test_a_checkpoint_of_another_network_leaves_no_entry(tmp_path: Path) -> None:
-    trained = obtain(tmp_path / "one")
+def test_a_checkpoint_of_another_network_leaves_no_entry(cache: Path, tmp_path: Path) -> None:
+    trained = obtain(cache)
     deeper = ModelSettings(name="resnet20")
     with pytest.raises(DataError, match=r"must hold the weights of resnet20, got .* missing \("):
         obtain(tmp_path / "other", settings=checkpoint(trained.path), model=deeper)

@@ -216,6 +216,7 @@ def test_other_classes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_torchvisions_weights_by_name_come_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ def test_weights_that_are_not_of_the_network(
     assert refusal(checkpoint, None, settings) == f"baseline.checkpoint: {message}"
 
 
+@pytest.mark.slow
 def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ModelSettings(name="timm:convnext_atto_rms")
     if os.environ.get("CI") != "true":

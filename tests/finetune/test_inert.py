@@ -218,12 +218,13 @@ VARIED = {
 }
 
 
+@pytest.mark.slow
 def test_inert_is_what_changes_no_draw() -> None:
-    """Against 60 spaces: no draw of one shows a change by a parameter that is named."""
+    """Against 30 spaces: no draw of one shows a change by a parameter that is named."""
     chance, named, seen = random.Random(0), 0, 0
     study = Study.model_validate(yaml.safe_load(HEAD))
     names, fixed = names_for("resnet8"), plain_values(study)
-    for _ in range(60):
+    for _ in range(30):
         keys = chance.sample(sorted(VARIED), 5)
         own = {key: {**VARIED[key]} for key in keys}
         for entry in own.values():  # some are all but fixed
@@ -245,8 +246,8 @@ def test_inert_is_what_changes_no_draw() -> None:
         named += len(inert)
         seen += len(differs)
         assert not inert & differs, own
-    assert named > 30
-    assert seen > 90
+    assert named > 15
+    assert seen > 45
 
 
 def test_what_is_searched_in_vain_is_said_beside_every_other_mistake() -> None:

@@ -92,12 +92,19 @@ def through_a_file(state: dict[str, object]) -> dict[str, object]:
     return loaded
 
 
+@pytest.fixture(scope="module")
+def plain_bits() -> list[torch.Tensor]:
+    """Of a run without any option, to its end."""
+    return finish(make_run())
+
+
 def test_it_learns(precision: str) -> None:
     run = make_run("clean", epochs=6, precision=precision, learning_rate=0.1)
     losses = [run.run_epoch().train_loss for _ in range(6)]
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terms", ["clean", "clean+da", "clean+st", "clean+fma", "fma", "st"])
 def test_every_objective_lowers_itself(terms: str) -> None:
     run = make_run(terms, epochs=8, learning_rate=0.02)
@@ -149,6 +156,7 @@ RESUMED: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
 def test_resumed_at_any_step_is_uninterrupted(name: str) -> None:
     """Weights, averages and every entry of the curve, wherever it was stopped."""
@@ -199,8 +207,7 @@ def test_the_clock_counts_what_was_trained_before_a_pause() -> None:
     assert later.done
 
 
-def test_other_runs_beside_it_change_nothing() -> None:
-    alone = finish(make_run())
+def test_other_runs_beside_it_change_nothing(plain_bits: list[torch.Tensor]) -> None:
     run = make_run()
     run.run_epoch()
     beside = make_run("clean+st", seed=5)
@@ -209,7 +216,7 @@ def test_other_runs_beside_it_change_nothing() -> None:
     run.run_epoch()
     torch.rand(7)
     beside.run_epoch()
-    assert same(finish(run), alone)
+    assert same(finish(run), plain_bits)
 
 
 def test_torchs_own_random_state_is_left_alone() -> None:
@@ -223,8 +230,10 @@ def test_torchs_own_random_state_is_left_alone() -> None:
     [{"seed": 1}, {"moved": DatasetSettings(name="digits")}, {"mix": {"noise": 1.0}}],
     ids=["seed", "moved", "mix"],
 )
-def test_what_should_change_the_bits_does(change: dict[str, object]) -> None:
-    assert not same(finish(make_run()), finish(make_run(**change)))
+def test_what_should_change_the_bits_does(
+    change: dict[str, object], plain_bits: list[torch.Tensor]
+) -> None:
+    assert not same(finish(make_run(**change)), plain_bits)
 
 
 def test_two_objectives_see_the_same_images() -> None:

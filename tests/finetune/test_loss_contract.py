@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,20 @@ from ablate.study.settings import LossSettings
 NAMES = LayerNames({"stem": "stem", "stage1": "stage1"}, ("stem", "stage1", "stage1.conv"))
 SHARED = {"__init__", "anchor", "layer_weights", "objective", "precision", "term"}
 
-# Every term with its defaults, and every variant of the consistency terms.
+# Every term with its defaults; every form and every distance with one anchor or another, and the
+# default ones with each of them.
 VARIANTS: dict[str, dict[str, Any]] = {
     **{term: {} for term in TERMS},
+    **{f"st {anchor}": {"anchor": anchor} for anchor in ANCHORS},
     **{
         f"st {form} {anchor}": {"form": form, "anchor": anchor}
-        for form in FORMS
-        for anchor in ANCHORS
+        for form, anchor in zip(FORMS, cycle(ANCHORS))
     },
     **{f"st {form} warm": {"form": form, "temperature": 3.0} for form in FORMS},
+    **{f"fma {anchor}": {"anchor": anchor} for anchor in ANCHORS},
     **{
         f"fma {distance} {anchor}": {"distance": distance, "anchor": anchor}
-        for distance in DISTANCES
-        for anchor in ANCHORS
+        for distance, anchor in zip(DISTANCES, cycle(ANCHORS))
     },
     "fma geometric": {"layer_weights": "geometric"},
     "fma module path": {"layers": ["stage1.conv"]},

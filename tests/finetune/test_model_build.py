@@ -29,41 +29,67 @@ def build_model(
     return build.build_model(model, classes, mean, std, seed)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name == "wrn-28-10" else name
+        for name in MODELS
+    ],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def network(name: str) -> torch.nn.Module:
+    """Each of them once, as the largest takes long to build."""
+    return build_model(name, 10, MEAN, STD, seed=0)
+
+
+@pytest.fixture
+def model(network: torch.nn.Module) -> torch.nn.Module:
+    """In training mode, without gradients."""
+    network.zero_grad()
+    return network.train()
 
 
 def test_what_is_listed_is_built() -> None:
     assert set(build._BUILDERS) == set(MODELS)
 
 
-def test_taps_are_listed_as_the_model_has_them(name: str) -> None:
-    names = layer_names(build_model(name, 10, MEAN, STD, seed=0))
+def test_taps_are_listed_as_the_model_has_them(name: str, model: torch.nn.Module) -> None:
+    names = layer_names(model)
     assert tuple(names.taps) == TAPS[name] == taps_of(name)
     assert set(names.taps.values()) <= set(names.modules)
     assert not is_external(name)
 
 
-def test_images_of_any_size_become_logits(name: str) -> None:
-    model = build_model(name, 7, MEAN, STD, seed=0)
+def test_images_of_any_size_become_logits(model: torch.nn.Module) -> None:
     for side in (8, 9, 16):
-        assert model(torch.rand(2, 3, side, side)).shape == (2, 7)
+        assert model(torch.rand(2, 3, side, side)).shape == (2, 10)
 
 
-def test_weights_follow_the_seed_and_leave_the_random_state(name: str) -> None:
+def test_weights_follow_the_seed_and_leave_the_random_state(
+    name: str, model: torch.nn.Module
+) -> None:
     state = torch.random.get_rng_state()
-    one, same, other = (build_model(name, 10, MEAN, STD, seed=seed) for seed in (1, 1, 2))
+    same, other = (build_model(name, n, MEAN, STD, seed=seed) for n, seed in ((10, 0), (7, 2)))
     assert torch.equal(torch.random.get_rng_state(), state)
-    for key, weight in one.state_dict().items():
-        assert torch.equal(weight, same.state_dict()[key])
-    first, second = next(one.parameters()), next(other.parameters())
-    assert not torch.equal(first, second)
+    for weight, again in zip(model.parameters(), same.parameters(), strict=True):
+        assert torch.equal(weight, again)
+    assert not torch.equal(next(model.parameters()), next(other.parameters()))
+    assert other(torch.rand(2, 3, 8, 8)).shape == (2, 7)
 
 
-def test_normalisation_is_part_of_the_network(name: str) -> None:
+def test_normalisation_is_part_of_the_network(name: str, model: torch.nn.Module) -> None:
     plain = build_model(name, 10, (0.0,) * 3, (1.0,) * 3, seed=0).eval()
-    model = build_model(name, 10, MEAN, STD, seed=0).eval()
+    plain.load_state_dict(
+        {
+            key: value if "normalize" in key else model.state_dict()[key]
+            for key, value in plain.state_dict().items()
+        }
+    )
+    model.eval()
     images = torch.rand(4, 3, 16, 16)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     assert torch.allclose(model(images), plain((images - mean) / std), atol=1e-5)
@@ -119,16 +145,15 @@ def test_weights_of_a_seed_stay_what_they_were() -> None:
     )
 
 
-def test_maps_of_named_layers_carry_a_gradient(name: str) -> None:
-    model = build_model(name, 10, MEAN, STD, seed=0)
+def test_maps_of_named_layers_carry_a_gradient(name: str, model: torch.nn.Module) -> None:
     with FeatureTaps(model, TAPS[name]) as taps:
         model(torch.rand(2, 3, 8, 8))
         sum(taps.features[layer].square().mean() for layer in TAPS[name]).backward()  # type: ignore[union-attr]
     assert next(model.parameters()).grad.abs().max() > 0  # type: ignore[union-attr]
 
 
-def test_a_copy_gives_the_same(name: str) -> None:
-    model = build_model(name, 10, MEAN, STD, seed=0).eval()
+def test_a_copy_gives_the_same(name: str, model: torch.nn.Module) -> None:
+    model.eval()
     images = torch.rand(2, 3, 8, 8)
     other = build_model(name, 10, (0.0,) * 3, (1.0,) * 3, seed=1).eval()
     other.load_state_dict(model.state_dict())
@@ -136,8 +161,7 @@ def test_a_copy_gives_the_same(name: str) -> None:
     assert torch.equal(model(images), other(images))
 
 
-def test_every_weight_gets_a_gradient(name: str) -> None:
-    model = build_model(name, 10, MEAN, STD, seed=0)
+def test_every_weight_gets_a_gradient(model: torch.nn.Module) -> None:
     model(torch.rand(4, 3, 16, 16)).square().sum().backward()
     for parameter in model.parameters():
         assert parameter.grad is not None
@@ -151,30 +175,28 @@ def test_signal_keeps_its_size_through_the_stages() -> None:
     assert 0.1 < logits.std() < 10
 
 
-DEPTHS = [
-    ("resnet8", 8),
-    ("resnet20", 20),
-    ("resnet32", 32),
-    ("resnet56", 56),
-    ("wrn-16-2", 13 + 1),
-    ("wrn-28-10", 25 + 1),
-]
+DEPTHS = {
+    "resnet8": 8,
+    "resnet20": 20,
+    "resnet32": 32,
+    "resnet56": 56,
+    "wrn-16-2": 13 + 1,
+    "wrn-28-10": 25 + 1,
+}
 
 
 def test_every_depth_is_known() -> None:
-    assert tuple(name for name, _ in DEPTHS) == MODELS
+    assert tuple(DEPTHS) == MODELS
 
 
-@pytest.mark.parametrize(("name", "layers"), DEPTHS)
-def test_depth_is_in_the_name(name: str, layers: int) -> None:
+def test_depth_is_in_the_name(name: str, model: torch.nn.Module) -> None:
     """Convolutions and the classifier; WRN counts its three shortcuts too."""
-    model = build_model(name, 10, MEAN, STD, seed=0)
     deep = [
         path
         for path, module in model.named_modules()
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) and "shortcut" not in path
     ]
-    assert len(deep) == layers
+    assert len(deep) == DEPTHS[name]
 
 
 def test_layers_are_described_with_their_shapes() -> None:
@@ -192,16 +214,16 @@ def test_layers_are_described_with_their_shapes() -> None:
     )
 
 
-def test_taps_are_not_changed_by_the_layers_after_them(name: str) -> None:
-    model = build_model(name, 10, MEAN, STD, seed=0)
+def test_taps_are_not_changed_by_the_layers_after_them(model: torch.nn.Module) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def keep(_module: object, _inputs: object, output: torch.Tensor) -> None:
         seen.append((output, output.detach().clone()))
 
-    for module in model.modules():
-        module.register_forward_hook(keep)
+    hooks = [module.register_forward_hook(keep) for module in model.modules()]
     model(torch.rand(2, 3, 16, 16))
+    for hook in hooks:
+        hook.remove()
     assert len(seen) > 19
     assert all(torch.equal(output, copy) for output, copy in seen)
 

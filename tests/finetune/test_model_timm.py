@@ -35,6 +35,7 @@ def settings(name: str) -> ModelSettings:
     return ModelSettings(name=f"timm:{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_timm")
 @pytest.mark.parametrize(
     ("name", "taps"),

@@ -26,6 +26,7 @@ from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 FAMILIES = ("resnet18", "efficientnet_b0", "convnext_tiny", "mobilenet_v2", "mobilenet_v3_small")
+LARGE = ("convnext_tiny", "efficientnet_b0", "resnet18")
 NAMED = [name for name in torchvision_names() if taps_of(name)]
 AUXILIARY = ("torchvision:googlenet", "torchvision:inception_v3")
 
@@ -38,7 +39,11 @@ def build(name: str, seed: int = 0, **others: str) -> torch.nn.Module:
     return build_model(settings(name, **others), 7, MEAN, STD, seed)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in FAMILIES
+    ]
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -52,7 +57,15 @@ def test_the_table_has_every_network_of_the_families() -> None:
     assert taps_of("nets:resnet18") is None
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name.removeprefix("torchvision:") in set(FAMILIES) - set(LARGE)
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in NAMED
+    ],
+)
 def test_the_table_is_what_the_network_has(name: str) -> None:
     names = inspect_layers(name)
     assert tuple(names.taps) == taps_of(name)

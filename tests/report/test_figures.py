@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, fields
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -17,26 +19,37 @@ from ablate.report.source import StudySource
 from ablate.report.style import INK
 from ablate.report.theme import DARK, dark
 
-SEARCHES, ABLATIONS = searches(), ablations()
-CASES = {**SEARCHES, **ABLATIONS}
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
 OF_SEVERAL = ("attainment",)
 """Of several searches, or of an ablation's seeds. All other figures draw the usual search."""
 
 
-def drawn(name: str, source: StudySource) -> tuple[Any, Any]:
+@cache
+def cases() -> Mapping[str, StudySource]:
+    return {**searches(), **ablations()}
+
+
+def draw(name: str, case: str) -> tuple[Any, Any]:
     kind = find_figure(name)
-    info = kind.info([source])
+    info = kind.info([cases()[case]])
     return info, kind.draw(info)
 
 
-@pytest.mark.parametrize("case", CASES)
+drawn = cache(draw)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_bears_any_study(name: str, case: str) -> None:
-    """Or says in one line why it cannot."""
-    source = CASES[case]
+def test_a_figure_bears_any_study(name: str) -> None:
+    for case in cases():
+        bears(name, case)
+
+
+def bears(name: str, case: str) -> None:
+    """Draws it, or says in one line why it cannot."""
+    source = cases()[case]
     try:
-        info, figure = drawn(name, source)
+        info, figure = drawn(name, case)
     except NothingToDrawError as error:
         said = str(error)
         assert said.startswith(f"study {source.record.name}: figure {name} ")
@@ -66,22 +79,19 @@ def test_a_figure_bears_any_study(name: str, case: str) -> None:
     "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL]
 )
 def test_a_usual_search_is_drawn(name: str) -> None:
-    info, figure = drawn(name, SEARCHES["usual"])
+    info, figure = drawn(name, "usual")
     assert len(figure.data) > 0
     assert len(info.frame()) > 0
-    again, same = drawn(name, SEARCHES["usual"])
+    again, same = draw(name, "usual")
     assert same.to_json() == figure.to_json(), "the same study gives the same figure"
     pd.testing.assert_frame_equal(again.frame(), info.frame())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
-    source = next(
-        source
-        for source in (SEARCHES["usual"], *ABLATIONS.values(), SEARCHES["own loop"])
-        if _draws(name, source)
-    )
-    _, light = drawn(name, source)
+    case = next(case for case in ("usual", "ablation", *cases()) if _draws(name, case))
+    _, light = drawn(name, case)
     other = dark(light)
     assert other.layout.font.color == DARK[INK]
     assert other.layout.paper_bgcolor == DARK["white"]
@@ -91,9 +101,9 @@ def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
     assert json.loads(as_light) == json.loads(as_dark)
 
 
-def _draws(name: str, source: StudySource) -> bool:
+def _draws(name: str, case: str) -> bool:
     try:
-        drawn(name, source)
+        drawn(name, case)
     except NothingToDrawError:
         return False
     return True
@@ -111,9 +121,9 @@ def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_several_studies_or_a_clear_no(name: str) -> None:
     kind = find_figure(name)
-    two = [SEARCHES["usual"], StudySource(usual_record(20, seed=1, name="second"))]
+    two = [cases()["usual"], StudySource(usual_record(20, seed=1, name="second"))]
     if name in OF_ABLATIONS:
-        two = [ABLATIONS["ablation"]] * 2
+        two = [cases()["ablation"]] * 2
     if not kind.several:
         with pytest.raises(ParameterError, match=rf"^--figure {name}: takes one study, got 2\. "):
             kind.info(two)
@@ -129,7 +139,7 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     for option, value in asked.items():
         if option not in kind.takes:
             with pytest.raises(ParameterError, match=rf"^--{option}: is no option of --figure"):
-                kind.info([SEARCHES["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
+                kind.info([cases()["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
 
 
 def test_an_unknown_figure_is_answered_with_the_list() -> None:

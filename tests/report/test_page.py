@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_ablations import example_ablation
 from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, searches, usual_record
-from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.report.figures import FIGURES
@@ -21,6 +20,9 @@ from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent
 from ablate.report.page.page import report_page
 from ablate.report.source import StudySource
 from ablate.report.write import write_text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 NOW = BEGAN.timestamp() + 600
 NAME = "<script>alert(1)"
@@ -41,11 +43,17 @@ def usual() -> ReportContent:
     return content_of(StudySource(record), galleries=[GALLERY])
 
 
+@pytest.fixture(scope="module")
+def page_text(usual: ReportContent) -> str:
+    return report_page(usual)
+
+
 def test_every_figure_has_its_section() -> None:
     named = [name for _, _, names in SECTIONS for name in names]
     assert sorted(named) == sorted(FIGURES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["empty", "all failed", "own loop", "three objectives"])
 def test_a_page_bears_any_search(case: str) -> None:
     content = content_of(searches()[case])
@@ -55,12 +63,11 @@ def test_a_page_bears_any_search(case: str) -> None:
     assert page.rstrip().endswith("</html>")
 
 
-def test_plotly_is_in_it_once_and_every_script_ends_where_it_should(usual: ReportContent) -> None:
-    page = report_page(usual)
-    assert len(re.findall(r"\* plotly\.js v\d", page)) == 1
-    assert "<script>alert" not in page
-    assert "</script><b>" not in page
-    assert page.count("<script") == page.count("</script>")
+def test_plotly_is_in_it_once_and_every_script_ends_where_it_should(page_text: str) -> None:
+    assert len(re.findall(r"\* plotly\.js v\d", page_text)) == 1
+    assert "<script>alert" not in page_text
+    assert "</script><b>" not in page_text
+    assert page_text.count("<script") == page_text.count("</script>")
 
 
 def test_a_password_of_the_storage_is_nowhere() -> None:
@@ -94,6 +101,7 @@ def test_an_ablation_has_runs_and_no_front() -> None:
     assert content.answers[1].startswith("FMA - plain: +16.3 points")
 
 
+@pytest.mark.slow
 def test_a_confirmation_stands_after_the_trade_off() -> None:
     test = example_ablation(split="test")
     content = content_of(
@@ -126,9 +134,9 @@ def test_the_export_line_can_be_pasted(usual: ReportContent) -> None:
 
 
 @pytest.fixture(scope="module")
-def file(usual: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(page_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_text(report_page(usual), path)
+    write_text(page_text, path)
     return path
 
 

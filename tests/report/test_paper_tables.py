@@ -305,6 +305,7 @@ def _latex_problems(text: str) -> list[str]:
     return problems + [f"{one} has no end" for one in is_open]
 
 
+@pytest.mark.slow
 def test_pdflatex_draws_every_table(tmp_path: Path) -> None:
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:

@@ -8,16 +8,18 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_records import example_record, example_row, example_scores
-from playwright.sync_api import Browser
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
 from ablate.report.figures.pareto import plot_pareto
 from ablate.report.write import write_figure
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NASTY = """Is <script>document.title="pwned"</script> & "it's" </script> safe?"""
 
@@ -117,6 +119,7 @@ def test_a_file_is_replaced_and_has_the_rights_of_any_file(tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
 
 
+@pytest.mark.slow
 def test_a_plot_loads_nothing_heavy() -> None:
     code = (
         "import sys; from plotly.graph_objects import Figure;"

@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
@@ -21,6 +20,8 @@ _EPOCHS = 8
 @cache
 def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
     """1,797 digits, uint8 `[n, 3, 32, 32]`, and their labels, shuffled."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     ink = torch.from_numpy(data.images).float()[:, None] / 16
     ink = functional.interpolate(ink, (24, 24), mode="bilinear", align_corners=False)

@@ -167,6 +167,7 @@ STUDY = Study.model_validate(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["families", ["gaussian_noise", "contrast", "pixelate"]])
 def test_the_bits_of_a_network_are_its_scores(suite: object, session_cache: Path) -> None:
     bench = Workbench.get(STUDY.with_values({"robustness.suite": suite}), Path(), session_cache)

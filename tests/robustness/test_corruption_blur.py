@@ -19,6 +19,12 @@ from ablate.robustness.corruption.motion import motion_blur
 from ablate.robustness.corruption.zoom import LARGEST_OPERATOR, clipped_zoom
 
 SIZES = [(32, 32), (20, 28), (8, 9)]
+SETTINGS = [
+    *((SIZES[severity % 3], severity, "cifar") for severity in range(1, 6)),
+    *((SIZES[(severity + 1) % 3], severity, "imagenet") for severity in range(1, 6)),
+    ((8, 9), 5, "imagenet"),
+]
+"""Every severity of both tables at one of the sizes, and the strongest at the smallest."""
 
 
 def make_planes(height: int, width: int, batch: int = 2) -> Tensor:
@@ -34,9 +40,7 @@ def plane_by_plane(images: Tensor, work: Callable[[np.ndarray], np.ndarray]) -> 
     return np.stack([[work(plane) for plane in image] for image in planes])
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("severity", range(1, 6))
-@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+@pytest.mark.parametrize(("size", "severity", "scale"), SETTINGS)
 def test_gaussian_blur_is_scipys(size: tuple[int, int], severity: int, scale: str) -> None:
     images = make_planes(*size)
     (sigma,) = load("gaussian_blur").tables[scale][severity - 1]
@@ -60,9 +64,7 @@ def literal_disk(radius: float, alias_sigma: float) -> np.ndarray:
     return ndimage.correlate(disk, kernel, mode="mirror")
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("severity", range(1, 6))
-@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+@pytest.mark.parametrize(("size", "severity", "scale"), SETTINGS)
 def test_defocus_blur_is_a_correlation(size: tuple[int, int], severity: int, scale: str) -> None:
     images = make_planes(*size)
     kernel = literal_disk(*load("defocus_blur").tables[scale][severity - 1])
@@ -136,8 +138,16 @@ def test_glass_at_no_sigma_only_moves_bytes() -> None:
     assert not torch.equal(shuffled, images)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("radius", "sigma"), [(6.0, 1.0), (9.0, 2.5), (20.0, 15.0), (10.4, 3.0)])
+@pytest.mark.parametrize(
+    ("size", "radius", "sigma"),
+    [
+        ((32, 32), 6.0, 1.0),
+        ((20, 28), 9.0, 2.5),
+        ((8, 9), 20.0, 15.0),
+        ((32, 32), 20.0, 15.0),
+        ((20, 28), 10.4, 3.0),
+    ],
+)
 @pytest.mark.parametrize("least_angle", [-45.0, -135.0, 135.0])
 def test_motion_blur_is_a_sum_of_moved_images(
     size: tuple[int, int], radius: float, sigma: float, least_angle: float
@@ -194,9 +204,7 @@ def test_clipped_zoom_is_scipys(size: tuple[int, int], factor: float) -> None:
     np.testing.assert_allclose(clipped_zoom(planes, factor).numpy(), expected, 0, 1e-6)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("severity", range(1, 6))
-@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+@pytest.mark.parametrize(("size", "severity", "scale"), SETTINGS)
 def test_zoom_blur_is_the_mean_of_its_frames(
     size: tuple[int, int], severity: int, scale: str
 ) -> None:

@@ -34,13 +34,13 @@ NOT_IN_ORDER = {
 }
 SCALES = ("cifar", "imagenet")
 SHAPES = [
-    ((2, 3, 32, 32), "cifar", (1, 2, 3, 4, 5)),
-    ((2, 3, 32, 32), "imagenet", (1, 2, 3, 4, 5)),
-    ((2, 3, 8, 8), "imagenet", (3, 5)),
-    ((2, 1, 17, 23), "cifar", (3, 5)),
-    ((2, 3, 40, 24), "cifar", (3, 5)),
+    ((2, 3, 32, 32), "cifar", (1, 5)),
+    ((2, 3, 32, 32), "imagenet", (2, 4)),
+    ((2, 3, 8, 8), "imagenet", (1, 5)),
+    ((2, 1, 17, 23), "cifar", (2, 4)),
+    ((2, 3, 40, 24), "cifar", (3,)),
 ]
-"""And the table and the severities that they are corrupted by."""
+"""And the table and the severities that they are corrupted by: not all crossed."""
 
 
 @pytest.fixture(params=CORRUPTIONS)
@@ -119,18 +119,17 @@ def test_keeps_shape_dtype_and_range(
         assert torch.equal((floats * 255 + 1e-3).to(torch.uint8), corrupted)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_other_floats_come_back_as_they_were(corruption: Corruption, dtype: torch.dtype) -> None:
-    images = make_images(2, 3, 16, 16).to(dtype)
-    corrupted = corrupt(corruption, images)
-    assert corrupted.dtype == dtype
-    expected = corrupt(corruption, images.float())
-    assert torch.allclose(corrupted.float(), expected, atol=0.01)
+def test_other_floats_come_back_as_they_were(corruption: Corruption) -> None:
+    images = (make_images(2, 3, 16, 16) * 128).round() / 128  # as bfloat16 has them too
+    expected = corrupt(corruption, images)
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        corrupted = corrupt(corruption, images.to(dtype))
+        assert corrupted.dtype == dtype
+        assert torch.allclose(corrupted.float(), expected, atol=0.01)
 
 
-@pytest.mark.parametrize("value", [0, 90, 255])
-def test_stays_finite_on_flat_images(corruption: Corruption, value: int) -> None:
-    images = torch.full((2, 3, 16, 16), value / 255)
+def test_stays_finite_on_flat_images(corruption: Corruption) -> None:
+    images = (torch.tensor([0, 0, 90, 90, 255, 255]) / 255).view(6, 1, 1, 1).expand(6, 3, 16, 16)
     for scale in SCALES:
         corrupted = corrupt(corruption, images, 5, scale=scale)
         assert 0 <= corrupted.min() <= corrupted.max() <= 1
@@ -236,11 +235,11 @@ def test_the_table_is_that_of_the_size(corruption: Corruption) -> None:
     assert torch.equal(corrupt(corruption, images), corrupt(corruption, images, scale="imagenet"))
 
 
-@pytest.mark.parametrize("severity", [0, 6, True])
-def test_refuses_another_severity(corruption: Corruption, severity: int) -> None:
-    expected = f"{corruption.name}: severity must be a whole number from 1 to 5, got {severity!r}."
-    with pytest.raises(ParameterError, match=re.escape(expected)):
-        corrupt(corruption, make_bytes(1), severity)
+def test_refuses_another_severity(corruption: Corruption) -> None:
+    for severity in (0, 6, True):
+        expected = f"{corruption.name}: severity must be a whole number from 1 to 5, got {severity}"
+        with pytest.raises(ParameterError, match=f"^{re.escape(expected)}\\."):
+            corrupt(corruption, make_bytes(1), severity)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ def test_without_a_listener_it_is_said_on_standard_error() -> None:
 # -- many copies at once ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["all", "families_all"])
 def test_the_bytes_do_not_depend_on_the_number_of_cores(tmp_path: Path, suite: str) -> None:
     """Of every type: made on three cores, on one, and when it is read, with two threads each."""
@@ -230,6 +231,7 @@ def test_an_error_of_one_copy_ends_all(tmp_path: Path, split: Split) -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     """Also where a thread waits for another process that makes one of the copies."""
     script = f"""

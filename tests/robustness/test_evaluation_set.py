@@ -197,7 +197,7 @@ def _obtain(split: Split, cache: Path) -> None:
 
 
 def test_two_processes_make_it_once(tmp_path: Path, split: Split) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_obtain, args=(split, tmp_path)) for _ in range(2)]
     for process in processes:
         process.start()
@@ -227,6 +227,7 @@ def test_an_unknown_type_leaves_nothing(tmp_path: Path, split: Split) -> None:
     assert not entries(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     """In a process of its own that may write files of 1 MB: as on a disk that has no more."""
     script = f"""

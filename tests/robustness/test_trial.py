@@ -25,15 +25,17 @@ from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
+pytestmark = pytest.mark.slow
+
 STUDY = Study.model_validate(
     {
         "version": 1,
         "name": "tiny",
-        "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.5}},
+        "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.75}},
         "model": {"name": "resnet8"},
-        "baseline": {"epochs": 2},
+        "baseline": {"epochs": 4},
         "finetune": {"budget": {"epochs": 2}},
-        "robustness": {"severities": [1, 5]},
+        "robustness": {"severities": [1, 5], "images": 150},
         "run": {"precision": "fp32"},
     }
 )
@@ -62,6 +64,12 @@ def run_whole(bench: Workbench, values: dict[str, Any] = VALUES, seeds: Seeds = 
     while not run.done:
         run.run_epoch()
     return run.finish().scores
+
+
+@pytest.fixture(scope="module")
+def scores(cache: Path) -> Scores:
+    """Of the trial that most tests look at."""
+    return run_whole(Workbench.get(STUDY, Path(), cache))
 
 
 def untimed(scores: Scores) -> Scores:
@@ -94,8 +102,7 @@ def test_gpus_that_are_not_wanted_are_not_used(cache: Path) -> None:
     assert Workbench.get(study, Path(), cache).environment.device == "cpu"
 
 
-def test_scores_say_how_it_was_finetuned(bench: Workbench) -> None:
-    scores = run_whole(bench)
+def test_scores_say_how_it_was_finetuned(bench: Workbench, scores: Scores) -> None:
     steps = len(bench.dataset.train) // 64
     assert scores.seen_types == CORE["noise"]
     assert (scores.epochs, scores.student_images) == (2, 2 * 2 * 64 * steps)
@@ -156,12 +163,11 @@ def test_a_kept_worker_gives_the_bits_of_a_new_one(bench: Workbench, cache: Path
     process.join()
 
 
-def test_two_trials_side_by_side(bench: Workbench) -> None:
-    alone = untimed(run_whole(bench))
+def test_two_trials_side_by_side(bench: Workbench, scores: Scores) -> None:
     run, beside = TrialRun(bench, VALUES, SEEDS), TrialRun(bench, PLAIN, SEEDS)
     for one in (run, beside, run, beside):
         one.run_epoch()
-    assert untimed(run.finish().scores) == alone
+    assert untimed(run.finish().scores) == untimed(scores)
 
 
 def test_each_seed_has_its_purpose(bench: Workbench) -> None:
@@ -244,17 +250,16 @@ def test_a_teacher_s_images_and_operations_count(bench: Workbench) -> None:
 
 def test_arms_of_equal_images_are_equal(bench: Workbench) -> None:
     arms = ({"loss.terms": "clean"}, {"loss.terms": "da"}, {"loss.terms": "clean+fma"})
-    budget = {"finetune.budget": {"images": 1280}}
+    budget = {"finetune.budget": {"images": 640}}
     seen = {run_whole(bench, {**arm, **budget}).student_images for arm in arms}
-    assert seen == {1280}
+    assert seen == {640}
 
 
-def test_a_fraction_of_the_images_is_finetuned_on(bench: Workbench) -> None:
-    whole = run_whole(bench, VALUES)
+def test_a_fraction_of_the_images_is_finetuned_on(bench: Workbench, scores: Scores) -> None:
     part = run_whole(bench, {**VALUES, "dataset.train_fraction": 0.5})
     steps = len(bench.dataset.train) // 2 // 64
-    assert part.student_images == 2 * 2 * 64 * steps < whole.student_images
-    assert part.accuracies != whole.accuracies
+    assert part.student_images == 2 * 2 * 64 * steps < scores.student_images
+    assert part.accuracies != scores.accuracies
 
 
 def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
@@ -272,15 +277,16 @@ def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
     assert plain.student_images == 2 * 64 * (len(bench.dataset.train) // 64)
 
 
-def test_a_checkpoint_is_the_baseline(bench: Workbench, tmp_path: Path, cache: Path) -> None:
-    run_whole(bench)
+def test_a_checkpoint_is_the_baseline(
+    bench: Workbench, scores: Scores, tmp_path: Path, cache: Path
+) -> None:
     export_weights(bench.build_baseline(), tmp_path / "mine.safetensors")
     baseline = {"checkpoint": "mine.safetensors", "saw_validation": True}
     study = Study.model_validate({**STUDY.model_dump(mode="json"), "baseline": baseline})
     other = Workbench.get(study, tmp_path, cache)
     assert other.prepare().baseline_scores.accuracies == bench.prepare().baseline_scores.accuracies
     assert study.marks == ("validation seen by the baseline",)
-    assert untimed(run_whole(other)) == untimed(run_whole(bench))
+    assert untimed(run_whole(other)) == untimed(scores)
     (tmp_path / "mine.safetensors").unlink()
     with pytest.raises(DataError, match=r"mine\.safetensors"):
         Workbench.get(study, tmp_path, cache, fresh=True).prepare()
@@ -319,14 +325,16 @@ def test_the_benchmark_as_a_suite(bench: Workbench, cache: Path) -> None:
 def test_fewer_images_are_corrupted_and_all_are_scored_as_they_are(
     bench: Workbench, cache: Path
 ) -> None:
-    capped = Workbench.get(STUDY.with_values({"robustness.images": 50}), Path(), cache)
-    scores, of_all = capped.prepare().baseline_scores, bench.prepare().baseline_scores
+    capped, uncapped, everything = (
+        Workbench.get(STUDY.with_values({"robustness.images": images}), Path(), cache)
+        for images in (50, None, 10**6)
+    )
+    scores, of_all = capped.prepare().baseline_scores, uncapped.prepare().baseline_scores
     assert (scores.n_images, scores.n_corrupted) == (of_all.n_images, 50)
     assert scores.clean_accuracy == of_all.clean_accuracy
     drawn = capped.evaluation_set.labels.bincount()
     there = bench.dataset.validation.labels.bincount()
     assert (drawn - 50 * there / there.sum()).abs().max() < 1.5
-    everything = Workbench.get(STUDY.with_values({"robustness.images": 10**6}), Path(), cache)
     assert everything.prepare().baseline_scores.accuracies == of_all.accuracies
 
 

@@ -21,8 +21,14 @@ from ablate.study.params import Params
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def storage_url(kind: str, folder: Path) -> str | None:
-    return None if kind == "memory" else f"sqlite:///{folder / 'study.db'}"
+SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS}
+IN_MEMORY = [SLOW[name] if name == "gp" else name for name in SAMPLERS]  # it fits a model each time
+AT_RANDOM = 10  # after as many draws those that model begin to
+IN_A_FILE = [name if name == "tpe" else SLOW[name] for name in SAMPLERS]  # each draw is written
+
+
+def storage_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
 
 
 def new_study(url: str | None = None) -> optuna.Study:
@@ -51,30 +57,29 @@ def run(study: optuna.Study, space: Space, name: str, trials: int, seed: int = 0
     return drawn
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_draws_points_of_the_space(
-    whole: Space, tmp_path: Path, name: str, kind: str
-) -> None:
-    study = new_study(storage_url(kind, tmp_path))
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
+    study = new_study()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = run(study, whole, name, 16)
+        drawn = run(study, whole, name, AT_RANDOM + 2)
     for params, trial in zip(drawn, study.get_trials(deepcopy=False), strict=True):
         assert trial.params == params.raw
         assert whole.resolve(trial.params) == params.values
-    assert len({json.dumps(params.values) for params in drawn}) == 16
+    assert len({json.dumps(params.values) for params in drawn}) == AT_RANDOM + 2
     assert len({params.values["loss.terms"] for params in drawn}) > 1
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", IN_A_FILE)
 def test_a_stopped_search_goes_on_as_one_that_was_not(
     whole: Space, tmp_path: Path, name: str
 ) -> None:
-    url = storage_url("sqlite", tmp_path)
-    run(new_study(url), whole, name, 12)
-    resumed = run(new_study(url), whole, name, 3)
-    assert resumed == run(new_study(), whole, name, 15)[12:]
+    url = storage_url(tmp_path)
+    begun = run(new_study(url), whole, name, AT_RANDOM)
+    kept = new_study(url).get_trials(deepcopy=False)
+    assert [trial.params for trial in kept] == [params.raw for params in begun]
+    resumed = run(new_study(url), whole, name, 2)
+    assert resumed == run(new_study(), whole, name, AT_RANDOM + 2)[AT_RANDOM:]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -82,31 +87,31 @@ def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
     assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", IN_MEMORY)
 def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     study = new_study()
-    run(study, whole, name, 11)
-    running = [ask(study, whole, name)[1] for _ in range(4)]
-    assert len({json.dumps(params.values) for params in running}) == 4
+    run(study, whole, name, AT_RANDOM)
+    running = [ask(study, whole, name)[1] for _ in range(3)]
+    assert len({json.dumps(params.values) for params in running}) == 3
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", IN_A_FILE)
 def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(
     whole: Space, tmp_path: Path, name: str
 ) -> None:
-    url = storage_url("sqlite", tmp_path)
+    url = storage_url(tmp_path)
     study = new_study(url)
-    run(study, whole, name, 11)
-    study.sampler = make_sampler(name, 0, 11)
+    run(study, whole, name, AT_RANDOM)
+    study.sampler = make_sampler(name, 0, AT_RANDOM)
     begun: dict[str, Any] = sample(Space(whole.parameters[:2]), study.ask()).raw
 
     again = new_study(url)
-    again.sampler = make_sampler(name, 0, 11)
-    frozen = again.get_trials(deepcopy=False)[11]
+    again.sampler = make_sampler(name, 0, AT_RANDOM)
+    frozen = again.get_trials(deepcopy=False)[AT_RANDOM]
     params = sample(whole, optuna.trial.Trial(again, frozen._trial_id))
     assert {key: params.raw[key] for key in begun} == begun
-    assert params.values == whole.resolve(again.get_trials()[11].params)
-    assert len(again.get_trials()) == 12
+    assert params.values == whole.resolve(again.get_trials()[AT_RANDOM].params)
+    assert len(again.get_trials()) == AT_RANDOM + 1
 
 
 def test_an_enqueued_point_is_drawn_as_it_was_written(whole: Space) -> None:

@@ -31,7 +31,7 @@ NAMES: Mapping[str, Sequence[str]] = {
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def names() -> Mapping[str, Sequence[str]]:
     return NAMES
 

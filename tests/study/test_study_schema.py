@@ -31,6 +31,16 @@ def space_validator(names: Names) -> Draft202012Validator:
     return Draft202012Validator({"$ref": "#/$defs/Space", "$defs": schema["$defs"]})
 
 
+@pytest.fixture(scope="module")
+def of_studies(names: Names) -> Draft202012Validator:
+    return validator(names)
+
+
+@pytest.fixture(scope="module")
+def of_spaces(names: Names) -> Draft202012Validator:
+    return space_validator(names)
+
+
 @pytest.mark.parametrize(
     ("added", "is_right"),
     [
@@ -58,8 +68,8 @@ def space_validator(names: Names) -> Draft202012Validator:
         ("space: {loss.fma.weight: {float: [1]}}", False),
     ],
 )
-def test_a_study(head: str, names: Names, added: str, is_right: bool) -> None:
-    assert validator(names).is_valid(parse_yaml(head + added, "s").data) == is_right
+def test_a_study(head: str, of_studies: Draft202012Validator, added: str, is_right: bool) -> None:
+    assert of_studies.is_valid(parse_yaml(head + added, "s").data) == is_right
 
 
 OWN = "version: 1\nname: a\ntrainable: m:f\nobjectives: [{metric: x}, {metric: y}]\n"
@@ -76,8 +86,10 @@ OWN = "version: 1\nname: a\ntrainable: m:f\nobjectives: [{metric: x}, {metric: y
         ("version: 1\nname: a\n", False),
     ],
 )
-def test_a_study_of_a_trainable(names: Names, study: str, is_right: bool) -> None:
-    assert validator(names).is_valid(parse_yaml(study, "s").data) == is_right
+def test_a_study_of_a_trainable(
+    of_studies: Draft202012Validator, study: str, is_right: bool
+) -> None:
+    assert of_studies.is_valid(parse_yaml(study, "s").data) == is_right
 
 
 @pytest.mark.parametrize(
@@ -95,8 +107,8 @@ def test_a_study_of_a_trainable(names: Names, study: str, is_right: bool) -> Non
         ("b: {parameters: {loss.terms: {choice: [a]}}}", False),
     ],
 )
-def test_a_space_file(names: Names, space: str, is_right: bool) -> None:
-    assert space_validator(names).is_valid(parse_yaml(space, "s").data) == is_right
+def test_a_space_file(of_spaces: Draft202012Validator, space: str, is_right: bool) -> None:
+    assert of_spaces.is_valid(parse_yaml(space, "s").data) == is_right
 
 
 def test_the_grammar_is_the_parser_s(names: Names) -> None:
@@ -114,7 +126,8 @@ def test_files_that_ship_are_right(model: str | None) -> None:
     )
     assert studies
     assert spaces
+    of_studies, of_spaces = validator(names), space_validator(names)
     for file in studies:
-        assert validator(names).is_valid(parse_yaml(file.read_text(), file.name).data), file
+        assert of_studies.is_valid(parse_yaml(file.read_text(), file.name).data), file
     for file in spaces:
-        assert space_validator(names).is_valid(parse_yaml(file.read_text(), file.name).data), file
+        assert of_spaces.is_valid(parse_yaml(file.read_text(), file.name).data), file
