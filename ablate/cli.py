@@ -131,9 +131,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     from ablate.space.parse import parse_space
     from ablate.vocabulary import names_for
 
-    with said_when_slow() as begin:
-        begin(f"reading {file}, and importing what it names")
-        study = place_of_file(file, overrides, must_search=True).study
+    study = place_of_file(file, overrides, must_search=True).study
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
     if study.ablation is not None:
@@ -202,13 +200,10 @@ def launch(
         info = estimate(file, overrides, **options)
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
         return
-    with said_when_slow() as begin:
-        begin(f"reading {file}, and importing what it names")
-        folder = place_of_file(file, overrides).folder
     run_and_show(
         lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
         str(file),
-        folder,
+        place_of_file(file, overrides).folder,
         as_json=as_json,
         options=options,
     )

@@ -292,10 +292,7 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     from ablate.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ablate.cli_options.SLOW_SECONDS", 0.0)
-    (tmp_path / "stopped_loop.py").write_text(
-        "import time\ntime.sleep(0.2)\nraise KeyboardInterrupt\n"
-    )
+    (tmp_path / "stopped_loop.py").write_text("raise KeyboardInterrupt\n")
     (tmp_path / "own.yaml").write_text(
         "version: 1\nname: own\ntrainable: stopped_loop:train\nspace: {x: {float: [0, 1]}}\n"
         "objectives: [{metric: a}, {metric: b}]\n"
@@ -303,8 +300,5 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     for command in ("check", "launch"):
         result = CliRunner().invoke(main, [command, "own.yaml"])
         assert result.exit_code == 130
-        assert result.stderr.splitlines() == [
-            "ablate: reading own.yaml, and importing what it names",
-            "ablate: stopped",
-        ]
+        assert result.stderr == "ablate: stopped\n"
     assert not (tmp_path / "runs").exists()
