@@ -10,19 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.errors import StudyExistsError, StudyNotFoundError, UsageError
-from ablate.ledger.foreign import read_foreign
-from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.ledger.rescue import rescued_copy
-from ablate.ledger.url import sqlite_url
-from ablate.lifecycle import begin, begin_again, check_same_study, go_on, shown_folder
-from ablate.locate import Place, locate, place_of_file
+from ablate.errors import UsageError
+from ablate.ledger.record import StudyRecord
+from ablate.locate import locate, place_of_file
+from ablate.open_study import open_ledger, open_study, read_outcomes
 from ablate.report.live import watching
+from ablate.resuming import launch_study, resume_study
 from ablate.running import RunOptions
 from ablate.search.progress import Progress
-from ablate.study.params import needs_plain
-from ablate.study.settings import SearchBudgetSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
 
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
-    from ablate.ablation.results import Outcomes
     from ablate.ledger.twins import Foreseen
 
 
@@ -63,32 +57,7 @@ def launch(
     """
     place = place_of_file(Path(study), overrides)
     with watching(progress, place.name) as told:
-        return _launch(place, RunOptions(progress=told, **options), resume=resume)
-
-
-def _launch(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
-    is_there = Ledger.exists(place.url, place.name)
-    if not is_there:
-        _refuse_to_forget(place)
-    place.make_folder()
-    if not is_there:
-        try:
-            return begin(place, run)
-        except StudyExistsError:
-            if not resume:
-                raise  # another driver has begun it meanwhile
-    ledger = Ledger.open(place.url, place.name)
-    if begin_again(ledger, place, run):
-        return begin(place, run)
-    check_same_study(ledger, place, run)
-    if _is_finished(ledger, place):
-        return ledger.read()
-    if not resume:
-        raise StudyExistsError(
-            f"study {place.name}: launch begins a study, got one that is begun and unfinished in "
-            f"{place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or launch --resume."
-        )
-    return go_on(ledger, place, run, None)
+        return launch_study(place, RunOptions(progress=told, **options), resume=resume)
 
 
 def resume(
@@ -117,49 +86,7 @@ def resume(
     place = locate(str(study))
     with watching(progress, place.name) as told:
         run = RunOptions(progress=told, **options)
-        return _resume(place, run, trials, add, seeds)
-
-
-def _resume(
-    place: Place, run: RunOptions, trials: int | None, add: int | None, seeds: int | None
-) -> StudyRecord:
-    ledger = _open(place)
-    check_same_study(ledger, place, run)
-    if ledger.head.design is not None or seeds is not None:
-        return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
-    total = _total(ledger, trials, add)
-    if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
-        raise UsageError(
-            f"study {place.name}: a budget that is spent must be raised before more rows are asked "
-            f"for, got {ledger.spent}. Raise it in the study file, then ablate resume FILE."
-        )
-    if total in (None, ledger.trials) and _is_finished(ledger, place):
-        return ledger.read()
-    place.make_folder()
-    return go_on(ledger, place, run, total)
-
-
-def _resume_ablation(
-    ledger: Ledger, place: Place, run: RunOptions, seeds: int | None, *, asks_rows: bool
-) -> StudyRecord:
-    settings = ledger.head.study.ablation
-    if settings is None:
-        raise UsageError("--seeds: is of an ablation, got a search. Use --trials or --add.")
-    if asks_rows:
-        raise UsageError(
-            f"study {place.name}: the rows of an ablation are those of its design, got --trials or "
-            f"--add. Ask for more seeds: --seeds {settings.seed_count + 1}."
-        )
-    if seeds is not None and seeds < settings.seed_count:
-        raise UsageError(
-            f"--seeds: must be at least the {settings.seed_count} that are there, got {seeds}. "
-            "Rows are never taken away."
-        )
-    asks_more = seeds is not None and seeds > settings.seed_count
-    if not asks_more and _is_finished(ledger, place):
-        return ledger.read()
-    place.make_folder()
-    return go_on(ledger, place, run, None, seeds=seeds)
+        return resume_study(place, run, trials, add, seeds)
 
 
 def read(study: str | Path) -> StudyRecord:
@@ -171,15 +98,7 @@ def read(study: str | Path) -> StudyRecord:
     Raises:
         StudyNotFoundError: if there is no such study.
     """
-    place = locate(str(study))
-    foreign = read_foreign(place.url, place.name)
-    if foreign is not None:
-        return foreign
-    ledger = _open(place)
-    try:
-        return ledger.read()
-    finally:
-        ledger.close()
+    return open_study(study).record
 
 
 def read_ablation(study: str | Path) -> AblationInfo:
@@ -189,9 +108,7 @@ def read_ablation(study: str | Path) -> AblationInfo:
         ParameterError: if the study is a search.
         StudyNotFoundError: if there is no such study.
     """
-    from ablate.ablation.confirm import study_ablation
-
-    return study_ablation(*_read_outcomes(study))
+    return open_study(study).ablation
 
 
 def confirm(
@@ -221,7 +138,7 @@ def confirm(
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
     """
     from ablate.ablation.confirm import confirm_info
-    from ablate.confirming import confirm_front, confirmation_place
+    from ablate.confirming import confirm_front
 
     if seeds < 2:
         raise UsageError(
@@ -229,7 +146,7 @@ def confirm(
             "p is .0078."
         )
     place = locate(str(study))
-    ledger = _open(place)
+    ledger = open_ledger(place)
     with watching(progress, f"{place.name}, confirm") as told:
         confirm_front(
             ledger,
@@ -240,7 +157,7 @@ def confirm(
             suite=suite,
             severities=severities,
         )
-    return confirm_info(*read_outcomes(confirmation_place(place)))
+    return confirm_info(*read_outcomes(place.confirmation))
 
 
 def read_confirmation(study: str | Path) -> ConfirmInfo:
@@ -251,7 +168,7 @@ def read_confirmation(study: str | Path) -> ConfirmInfo:
     """
     from ablate.ablation.confirm import confirm_info
 
-    return confirm_info(*_read_outcomes(study))
+    return confirm_info(*read_outcomes(locate(str(study))))
 
 
 def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
@@ -270,7 +187,7 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
         ParameterError: if a name is no key that is searched, or a value is outside its range.
         StudyNotFoundError: if there is no such study.
     """
-    ledger = _open(locate(str(study)))
+    ledger = open_ledger(locate(str(study)))
     try:
         return ledger.enqueue(values)
     finally:
@@ -279,29 +196,11 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
 
 def foresee(study: str | Path, number: int, values: Mapping[str, Any]) -> Foreseen:
     """What comes of the row that `enqueue` has appended: what is drawn, whose scores it takes."""
-    ledger = _open(locate(str(study)))
+    ledger = open_ledger(locate(str(study)))
     try:
         return ledger.foresee(number, values)
     finally:
         ledger.close()
-
-
-def events(study: str | Path, trial: int | None = None) -> list[dict[str, Any]]:
-    """What happened in the runs of a study, oldest first (`ablate.search.events`).
-
-    Args:
-        trial: only what happened to this one.
-    """
-    from ablate.search.events import read_events
-
-    return read_events(locate(str(study)).folder, trial)
-
-
-def trial_output(study: str | Path, trial: int) -> list[tuple[Path, str]]:
-    """What the attempts of a trial printed: each one's file and its text."""
-    folder = locate(str(study)).folder / "logs" / f"{trial:05d}"
-    files = sorted(folder.glob("attempt-*.log"), key=lambda file: int(file.stem.split("-")[1]))
-    return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
 
 
 def load_trials(study: str | Path) -> pd.DataFrame:
@@ -316,86 +215,3 @@ def plot_pareto(*studies: str | Path) -> Figure:
     from ablate.drawing import plot
 
     return plot("pareto", *studies)
-
-
-def _read_outcomes(study: str | Path) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
-    return read_outcomes(locate(str(study)))
-
-
-def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
-    """A study, and which images its rows and its baseline were right on."""
-    ledger = _open(place)
-    try:
-        record = ledger.read()
-    finally:
-        ledger.close()
-    # After the rows: a run that ends meanwhile has bits that nobody asks for.
-    return record, *read_bits(place)
-
-
-def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
-    """Which images the rows and the baseline of a study were right on, whose rows are read."""
-    ledger = _open(place)
-    try:
-        outcomes, references = ledger.outcomes()
-        return outcomes, references.get("baseline", {})
-    finally:
-        ledger.close()
-
-
-def _open(place: Place) -> Ledger:
-    if not Ledger.exists(place.url, place.name):
-        _refuse_to_forget(place)
-        raise StudyNotFoundError(
-            f"study {place.name}: must have been launched, got no such study in {place.shown}. "
-            "Launch it first, or check name and storage."
-        )
-    return Ledger.open(place.url, place.name)
-
-
-def _refuse_to_forget(place: Place) -> None:
-    """Where the database is gone and its rows were copied, the study is in the copy."""
-    copy = rescued_copy(place.url)
-    if copy is not None and Ledger.exists(sqlite_url(copy), place.name):
-        raise StudyNotFoundError(
-            f"study {place.name}: must be in {place.shown}, got no file there; its rows were "
-            f"copied to {copy} as it was deleted. Rename the copy to go on with it, or remove it "
-            "to begin anew."
-        )
-
-
-def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
-    """N, as the options of a resume say it; none where they say nothing."""
-    if trials is not None and add is not None:
-        raise UsageError("--trials and --add: one of them, got both. --trials is a new total.")
-    there = sum(ledger.counts().values())
-    if trials is not None and trials < there:
-        raise UsageError(
-            f"--trials: must be at least the {there} rows that are there, got {trials}. "
-            "Rows are never taken away."
-        )
-    if add is not None and add < 1:
-        raise UsageError(f"--add: must be at least 1, got {add}.")
-    return ledger.trials + add if add is not None else trials
-
-
-def _is_finished(ledger: Ledger, place: Place) -> bool:
-    if place.study is not None and place.study.ablation and ledger.head.study.ablation:
-        asked, begun = place.study.ablation.seed_count, ledger.head.study.ablation.seed_count
-        if asked > begun:
-            return False
-    counts = ledger.counts()
-    there = sum(counts.values())
-    terminal = sum(counts[state] for state in TERMINAL)
-    if ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
-        there -= counts["WAITING"]
-    elif there < ledger.trials:
-        return False
-    has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
-    return terminal == there and has_plain
-
-
-def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:
-    """The limits of the search: those that the user's file has now, else those in the ledger."""
-    study = place.study if place is not None and place.study is not None else ledger.head.study
-    return study.search.budget

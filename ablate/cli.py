@@ -190,9 +190,6 @@ def launch(
     Ctrl-C stops it within seconds; `ablate resume` goes on.  On a study that is finished it
     prints the result again.
     """
-    from ablate import api
-    from ablate.locate import place_of_file
-
     if dry_run:
         from ablate.dry_run import dry_run as estimate
         from ablate.report.estimate import estimate_text
@@ -200,10 +197,15 @@ def launch(
         info = estimate(file, overrides, **options)
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
         return
+    from ablate.locate import place_of_file
+    from ablate.resuming import launch_study
+    from ablate.running import RunOptions
+
+    place = place_of_file(file, overrides)
     run_and_show(
-        lambda display: api.launch(file, overrides, resume=go_on, progress=display, **options),
+        lambda display: launch_study(place, RunOptions(progress=display, **options), resume=go_on),
         str(file),
-        place_of_file(file, overrides).folder,
+        place,
         as_json=as_json,
         options=options,
     )
@@ -225,15 +227,17 @@ def resume(
     **options: Any,
 ) -> None:
     """Finish a study that was begun: the rows left running first, then the missing ones."""
-    from ablate import api
     from ablate.locate import locate
+    from ablate.resuming import resume_study
+    from ablate.running import RunOptions
 
+    place = locate(study)
     run_and_show(
-        lambda display: api.resume(
-            study, trials=trials, add=add, seeds=seeds, progress=display, **options
+        lambda display: resume_study(
+            place, RunOptions(progress=display, **options), trials, add, seeds
         ),
         study,
-        locate(study).folder,
+        place,
         as_json=as_json,
         options=options,
     )

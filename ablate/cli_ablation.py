@@ -30,9 +30,10 @@ from ablate.cli_options import json_option, listed, run_options, study_argument
 )
 def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
     """The table of a paper: of an ablation its arms or effects, of a search its front."""
+    from ablate.open_study import open_study
     from ablate.tabling import paper_table, table_text, write_table
 
-    text = table_text(paper_table(study, effects=effects), style)
+    text = table_text(paper_table(open_study(study), effects=effects), style)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
@@ -73,12 +74,12 @@ def confirm(
     were opened, when and for what.
     """
     from ablate import api
-    from ablate.confirming import confirmation_place
     from ablate.locate import locate
+    from ablate.open_study import open_place
     from ablate.show import run_with_display
     from ablate.show_ablation import show_confirmation
 
-    folder = confirmation_place(locate(study)).folder
+    confirmation = locate(study).confirmation
     info = run_with_display(
         lambda display: api.confirm(
             study,
@@ -90,11 +91,11 @@ def confirm(
             **options,
         ),
         study,
-        folder,
+        confirmation.folder,
         as_json=as_json,
         options=options,
     )
-    show_confirmation(info, folder, as_json=as_json)
+    show_confirmation(info, open_place(confirmation), as_json=as_json)
 
 
 COMMANDS = (table, confirm)

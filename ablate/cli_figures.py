@@ -62,12 +62,19 @@ def plot(
     budget.
     """
     from ablate.errors import ParameterError
+    from ablate.open_study import open_study
     from ablate.plotting import draw_to_files
     from ablate.report.figures.figure import FigureOptions
 
     options = FigureOptions(trials or (), params or (), objective)
     written, left_out, missing = draw_to_files(
-        studies, names, output, ending=ending, theme=theme, with_data=data, options=options
+        [open_study(study) for study in studies],
+        names,
+        output,
+        ending=ending,
+        theme=theme,
+        with_data=data,
+        options=options,
     )
     for file in written:
         click.echo(file)
@@ -101,21 +108,24 @@ def plot(
 def report(study: str, output: Path | None, *, watch: bool, every: float, no_images: bool) -> None:
     """One page of a study: answer, figures, tables, provenance, methods.  It needs no network."""
     from ablate.locate import locate
-    from ablate.reporting import watch_report, write_report
+    from ablate.open_study import open_place
+    from ablate.reporting import check_page_file, publish, watch_report
 
+    place = locate(study)
     if output is None:
-        folder = locate(study).folder
-        folder.mkdir(parents=True, exist_ok=True)
-        output = folder / "report.html"
+        place.folder.mkdir(parents=True, exist_ok=True)
+    output = output or place.folder / "report.html"
+    check_page_file(output)
     if watch:
         click.echo(output)
         try:
-            watch_report(study, output, every_seconds=every, written=click.echo)
+            watch_report(place, output, every_seconds=every, written=click.echo)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
     with said_when_slow() as begin:
-        write_report(study, output, with_images=not no_images, begin=begin)
+        begin(f"reading {study}")
+        publish(open_place(place), output, with_images=not no_images, begin=begin)
     click.echo(output)
 
 

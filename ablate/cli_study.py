@@ -17,14 +17,13 @@ def status(study: str, as_json: bool) -> None:
     """Counts by state, best points, hypervolume, rate, time left, cost, disk, driver."""
     import time
 
-    from ablate import api
     from ablate.analysis.summary import status_info
-    from ablate.locate import locate
+    from ablate.open_study import open_study
     from ablate.report.status import status_rows, status_table
 
-    record = api.read(study)
-    disk = bytes_on_disk(record, locate(study).folder)
-    info = status_info(record, time.time(), disk)
+    opened = open_study(study)
+    disk = bytes_on_disk(opened.record, opened.place.folder)
+    info = status_info(opened.record, time.time(), disk)
     print_result(status_rows(info) if as_json else status_table(info))
 
 
@@ -58,11 +57,11 @@ def trials(
 
     A column is named as in the table or in --json: trial, robust, fma.weight, worked.
     """
-    from ablate import api
     from ablate.analysis.select import select_trials
+    from ablate.open_study import open_study
     from ablate.report.trials import trials_rows, trials_table
 
-    record = select_trials(api.read(study), state=state, where=where, sort=sort)
+    record = select_trials(open_study(study).record, state=state, where=where, sort=sort)
     shown = [name.strip() for name in columns.split(",")] if columns is not None else []
     print_result(trials_rows(record, shown) if as_json else trials_table(record, shown))
 
@@ -112,13 +111,12 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def export(study: str, trial: str, output: Path, as_json: bool) -> None:
     """Take the finetuned weights of a complete trial out of a study."""
-    from ablate import api
     from ablate.export import export_weights_of
     from ablate.handwork import parse_trial
-    from ablate.locate import locate
+    from ablate.open_study import open_study
 
-    number = parse_trial(trial)
-    written = export_weights_of(api.read(study), locate(study).folder, number, output)
+    number, opened = parse_trial(trial), open_study(study)
+    written = export_weights_of(opened.record, opened.place.folder, number, output)
     print_result([{"number": number, "file": str(written)}]) if as_json else click.echo(written)
 
 

@@ -11,8 +11,8 @@ from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle import begin_study, go_on, shown_folder
-from ablate.locate import Place
+from ablate.lifecycle import begin_study, go_on
+from ablate.locate import Place, shown_folder
 from ablate.robustness.suites import find_suite
 from ablate.running import RunOptions, leased
 from ablate.study.document import show
@@ -46,7 +46,7 @@ def confirm_front(
     """
     record = ledger.read()
     points = _points(record, trials)
-    where = confirmation_place(place)
+    where = place.confirmation
     robustness = record.study.robustness
     named = robustness.suite if suite is None else suite
     find_suite(named)
@@ -71,11 +71,6 @@ def confirm_front(
     begun = Ledger.open(where.url, where.name)
     _check_same(begun, points, test, place)
     return go_on(begun, where, run, None, seeds=seeds)
-
-
-def confirmation_place(place: Place) -> Place:
-    """Where the confirmation of a search is: in the same storage, below the run's folder."""
-    return Place(f"{place.name}~confirm", place.url, place.folder / "confirm", place.given)
 
 
 def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoint]:
@@ -121,7 +116,7 @@ def _check_same(
     settings, name = begun.head.study.ablation, begun.head.study.name
     assert settings is not None
     before, now = list(settings.arms or {}), [point_name(one.number) for one in points]
-    folder = shown_folder(confirmation_place(place).folder)
+    folder = shown_folder(place.confirmation.folder)
     if before != now:
         numbers = ",".join(one.partition(" ")[2] for one in before)
         raise UsageError(

@@ -7,42 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import ParameterError
+from ablate.open_study import open_study
 from ablate.report.figures.figure import USUAL, FigureOptions, Info
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 THEMES = ("light", "dark")
-
-
-def read_source(study: str | Path) -> StudySource:
-    """A study with what its ablation, or the confirmation of its front, says.
-
-    Raises:
-        StudyNotFoundError: if there is no such study.
-        UsageError: if another tool wrote it and it has one objective.
-    """
-    from ablate import api
-    from ablate.ablation.confirm import confirm_info, study_ablation
-    from ablate.confirming import confirmation_place
-    from ablate.ledger.foreign import check_two_objectives
-    from ablate.ledger.ledger import Ledger
-    from ablate.locate import locate
-
-    place = locate(str(study))
-    record = api.read(study)
-    if record.foreign:
-        check_two_objectives(record)
-        return StudySource(record)
-    if record.design is not None:
-        return StudySource(record, study_ablation(record, *api.read_bits(place)))
-    confirmed = confirmation_place(place)
-    if not Ledger.exists(confirmed.url, confirmed.name):
-        return StudySource(record)
-    confirming, outcomes, baseline = api.read_outcomes(confirmed)
-    info = confirm_info(confirming, outcomes, baseline)
-    return StudySource(record, confirmation=info, confirming=confirming)
 
 
 def figure_info(name: str, studies: Sequence[str | Path], options: FigureOptions = USUAL) -> Info:
@@ -59,7 +30,7 @@ def figure_info(name: str, studies: Sequence[str | Path], options: FigureOptions
     from ablate.report.figures import find_figure
 
     kind = find_figure(name)
-    return kind.info([read_source(study) for study in studies], options)
+    return kind.info([open_study(study).source for study in studies], options)
 
 
 def plot(

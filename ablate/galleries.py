@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ablate.image_origin import Origin, find_origin
 from ablate.ledger.record import StudyRecord
+from ablate.locate import Place
 from ablate.picturing import ExampleImages, example_images, suite_sheet, training_sheet
 from ablate.report.contact_sheet import SheetInfo, draw_sheet
 from ablate.report.example_cards import SCALE, Card, draw_card, encoded
@@ -25,14 +25,14 @@ _PHOTOGRAPH = 96
 
 
 def study_galleries(
-    study: str | Path, record: StudyRecord, *, count: int = 6, trial: int | None = None
+    place: Place, record: StudyRecord, *, count: int = 6, trial: int | None = None
 ) -> tuple[Gallery, ...]:
     """The images of a study.
 
     Takes seconds on a CPU: some of the validation images go through two networks.
 
     Args:
-        study: as the command line names it; record: of the same.
+        place: of the study; record: of the same.
         count: examples of each kind at most.
         trial: number; None: as `ablate.picturing.example_images` chooses.
 
@@ -45,7 +45,7 @@ def study_galleries(
     """
     if record.study.trainable is not None:
         return ()
-    origin = find_origin(study, record)
+    origin = find_origin(place, record)
     scored = _sheet_gallery(
         "scored",
         "What is scored",

@@ -6,11 +6,14 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ablate.errors import ParameterError, Problem, StudyFileError
+
+if TYPE_CHECKING:
+    from ablate.open_study import OpenStudy
 
 _FOLLOW_SECONDS = 1.0
 
@@ -66,17 +69,18 @@ def show_logs(study: str, trial: int | None, *, follow: bool, as_json: bool) -> 
     Raises:
         ParameterError: if there is no such trial.
     """
-    from ablate import api
+    from ablate.open_study import open_study
     from ablate.report.events import event_text
 
-    record = api.read(study)
+    opened = open_study(study)
+    record = opened.record
     row = next((row for row in record.rows if row.number == trial), None)
     if trial is not None and row is None:
         rows = f"{len(record.rows)} trials from 0 on" if record.rows else "none yet"
         raise ParameterError(
             f"--trial: must be a trial of {record.name}, got {trial}. It has {rows}."
         )
-    events = api.events(study, trial)
+    events = opened.events(trial)
     if as_json and not follow:
         click.echo(json.dumps(events, indent=2))
         return
@@ -85,22 +89,21 @@ def show_logs(study: str, trial: int | None, *, follow: bool, as_json: bool) -> 
     if row is not None and not as_json:
         if row.failure is not None and row.failure.traceback:
             click.echo(f"\n{row.failure.traceback.rstrip()}")
-        for file, output in api.trial_output(study, row.number):
+        for file, output in opened.output(row.number):
             click.echo(f"\n{file}:\n{output.rstrip()}")
     if not events and not follow and not as_json:
         click.echo(f"{record.name}: no event is kept in its run folder here", err=True)
     if follow:
         with suppress(KeyboardInterrupt):
-            _follow(study, trial, len(events), as_json=as_json)
+            _follow(opened, trial, len(events), as_json=as_json)
 
 
-def _follow(study: str, trial: int | None, seen: int, *, as_json: bool) -> None:
-    from ablate import api
+def _follow(study: OpenStudy, trial: int | None, seen: int, *, as_json: bool) -> None:
     from ablate.report.events import event_text
 
     while True:
         time.sleep(_FOLLOW_SECONDS)
-        events = api.events(study, trial)
+        events = study.events(trial)
         for event in events[seen:]:
             click.echo(json.dumps(event) if as_json else event_text(event))
         seen = len(events)

@@ -10,6 +10,7 @@ from ablate.analysis.knee import knee_place
 from ablate.analysis.pareto import pareto_info
 from ablate.finetune.cache import cache_folder
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.locate import Place
 from ablate.study.scores import Scores
 
 
@@ -30,19 +31,17 @@ class Origin:
     cache: Path
 
 
-def find_origin(study: str | Path, record: StudyRecord) -> Origin:
+def find_origin(place: Place, record: StudyRecord) -> Origin:
     """Where the images of a study are.
 
     Args:
-        study: as the command line names it; record: of the same.
+        place: of the study; record: of the same.
 
     Raises:
         StudyNotFoundError: if there is no such study.
     """
     from ablate.ledger.ledger import Ledger
-    from ablate.locate import locate
 
-    place = locate(str(study))
     ledger = Ledger.open(place.url, place.name)
     try:
         head = ledger.head

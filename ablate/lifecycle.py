@@ -5,7 +5,6 @@ Nothing is written to a study before its lease is held: a second driver is refus
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from ablate.errors import FingerprintError, InfrastructureError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.locate import Place, check_something_searched
+from ablate.locate import Place, check_something_searched, shown_folder
 from ablate.running import RunOptions, checkpoint_root, drive_to_end, leased, prepare, running_on
 from ablate.search.task import Prepared
 from ablate.space.parse import parse_space
@@ -253,14 +252,6 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
             f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
             "a new total is asked for with ablate resume --trials N"
         )
-
-
-def shown_folder(folder: Path) -> str:
-    """A run folder as a person types it."""
-    try:
-        return os.path.relpath(folder)
-    except FileNotFoundError:  # the folder that the command is run in is gone
-        return str(folder)
 
 
 def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:

@@ -57,6 +57,11 @@ class Place:
     def shown(self) -> str:
         return masked(self.url)
 
+    @property
+    def confirmation(self) -> Place:
+        """Where the confirmation of this search is: in the same storage, below the run's folder."""
+        return Place(f"{self.name}~confirm", self.url, self.folder / "confirm", self.given)
+
     def make_folder(self) -> None:
         """Make the run folder, with a note of where the storage is.
 
@@ -104,6 +109,14 @@ def check_utf8(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise UsageError(unencodable(error)) from None
+
+
+def shown_folder(folder: Path) -> str:
+    """A run folder as a person types it."""
+    try:
+        return os.path.relpath(folder)
+    except FileNotFoundError:  # the folder that the command is run in is gone
+        return str(folder)
 
 
 def run_folder(name: str) -> Path:

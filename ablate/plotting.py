@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.drawing import read_source, themed
+from ablate.drawing import themed
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
+from ablate.open_study import OpenStudy
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions, Info, why_not_drawn
 from ablate.report.write import ENDINGS, make_folder
@@ -19,7 +20,7 @@ ALL = "all"
 
 
 def draw_to_files(
-    studies: Sequence[str],
+    studies: Sequence[OpenStudy],
     names: Sequence[str] | None,
     output: Path | None,
     *,
@@ -57,7 +58,7 @@ def draw_to_files(
         raise UsageError(
             f"--format {ending}: is of several figures, got the file {output}. Its ending says it."
         )
-    sources = [read_source(study) for study in studies]
+    sources = [study.source for study in studies]
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
     drawn: list[tuple[str, Info, Figure]] = []
     left_out: list[str] = []
@@ -96,15 +97,17 @@ def _briefly(name: str, error: Exception) -> str:
 
 
 def _files(
-    names: Sequence[str], study: str, output: Path | None, into_folder: bool, ending: str | None
+    names: Sequence[str],
+    study: OpenStudy,
+    output: Path | None,
+    into_folder: bool,
+    ending: str | None,
 ) -> list[Path]:
     if output is not None and not into_folder:
         return [output]
     folder = output
     if folder is None:
-        from ablate.locate import locate
-
-        folder = locate(study).folder
+        folder = study.place.folder
         folder.mkdir(parents=True, exist_ok=True)
     elif folder.suffix.lower() in ENDINGS:
         raise UsageError(

@@ -6,44 +6,49 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ablate.drawing import read_source
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.locate import Place
+from ablate.open_study import OpenStudy, open_place, open_study
 from ablate.report.page.content import Gallery, ReportContent, report_content
-from ablate.report.source import StudySource
 
 
-def write_report(
-    study: str | Path,
-    output: str | Path,
-    *,
-    with_images: bool = True,
-    begin: Callable[[str], None] = lambda _: None,
-) -> None:
+def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
     """Write the report of a study, one HTML file, whole or not at all.
-
-    Args:
-        begin: is told what is done from now on.
 
     Raises:
         StudyNotFoundError: if there is no such study.
         ParameterError: if the file is not to end with .html.
         UsageError: if nothing of it has been run, or the folder is missing or cannot be written.
     """
+    check_page_file(Path(output))
+    publish(open_study(study), Path(output), with_images=with_images)
+
+
+def publish(
+    study: OpenStudy,
+    file: Path,
+    *,
+    with_images: bool = True,
+    begin: Callable[[str], None] = lambda _: None,
+) -> None:
+    """As `write_report`, of a study that is open.
+
+    Args:
+        begin: is told what is done from now on.
+    """
     from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
-    file = _page_file(Path(output))
-    begin(f"reading {study}")
-    source = read_source(study)
-    _check_begun(source.record, _reference(study))
-    content = _content(source, study, with_images, 0.0, begin)
+    check_page_file(file)
+    _check_begun(study.record, study.reference)
+    content = _content(study, with_images, 0.0, begin)
     begin(f"writing {file}")
     write_text(report_page(content), file)
 
 
 def watch_report(
-    study: str | Path, output: Path, *, every_seconds: float, written: Callable[[str], None]
+    place: Place, output: Path, *, every_seconds: float, written: Callable[[str], None]
 ) -> None:
     """Rewrite the report as the study runs, until all its rows have ended.
 
@@ -58,11 +63,11 @@ def watch_report(
     from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
-    _page_file(output)
+    check_page_file(output)
     while True:
-        source = _source_once_there(study, every_seconds, written)
-        ended = is_ended(source.record)
-        content = _content(source, study, ended, 0.0 if ended else every_seconds)
+        study = _open_once_there(place, every_seconds, written)
+        ended = is_ended(study.record)
+        content = _content(study, ended, 0.0 if ended else every_seconds)
         write_text(report_page(content), output)
         written(content.state)
         if ended:
@@ -83,8 +88,11 @@ def _check_begun(record: StudyRecord, named: str) -> None:
     )
 
 
-def _page_file(path: Path) -> Path:
-    """The file of a page, refused before anything is read where it could not be written."""
+def check_page_file(path: Path) -> None:
+    """Refuse a file that no page can be written to, before anything is read.
+
+    Raises: as `write_report`.
+    """
     from ablate.report.write import PAGE, whole_file
 
     if path.suffix.lower() != PAGE:
@@ -93,19 +101,19 @@ def _page_file(path: Path) -> Path:
             f"it {path.with_suffix(PAGE).name}."
         )
     with whole_file(path):
-        return path
+        pass
 
 
-def _source_once_there(
-    study: str | Path, every_seconds: float, written: Callable[[str], None]
-) -> StudySource:
+def _open_once_there(
+    place: Place, every_seconds: float, written: Callable[[str], None]
+) -> OpenStudy:
     """The study; of a study file that nobody has launched yet, once somebody has."""
     is_told = False
     while True:
         try:
-            return read_source(study)
+            return open_place(place)
         except StudyNotFoundError:
-            if not Path(study).is_file():
+            if place.file is None:
                 raise
             if not is_told:
                 written("waits for its launch")
@@ -120,38 +128,25 @@ def is_ended(record: StudyRecord) -> bool:
 
 
 def _content(
-    source: StudySource,
-    study: str | Path,
+    study: OpenStudy,
     with_images: bool,
     reload_seconds: float,
     begin: Callable[[str], None] = lambda _: None,
 ) -> ReportContent:
     if with_images:
         begin("making the images: data and weights are read")
-    galleries = _galleries(study, source) if with_images else ()
+    galleries = _galleries(study) if with_images else ()
     begin("drawing the figures")
     return report_content(
-        source,
-        reference=_reference(study),
+        study.source,
+        reference=study.reference,
         galleries=galleries,
         now=time.time(),
         reload_seconds=reload_seconds,
     )
 
 
-def _galleries(study: str | Path, source: StudySource) -> tuple[Gallery, ...]:
+def _galleries(study: OpenStudy) -> tuple[Gallery, ...]:
     from ablate.galleries import study_galleries
 
-    return study_galleries(study, source.record)
-
-
-def _reference(study: str | Path) -> str:
-    """The study as a later command names it, without what only the environment may hold."""
-    import shlex
-
-    from ablate.lifecycle import shown_folder
-    from ablate.locate import locate
-
-    place = locate(str(study))
-    named = shown_folder(place.folder) if place.folder.is_dir() else f"{place.shown}#{place.name}"
-    return shlex.quote(str(named))
+    return study_galleries(study.place, study.record)

@@ -13,6 +13,8 @@ from ablate.errors import AblateError, UsageError
 
 if TYPE_CHECKING:
     from ablate.ledger.record import StudyRecord
+    from ablate.locate import Place
+    from ablate.open_study import OpenStudy
     from ablate.report.live import Display
 
 Result = TypeVar("Result")
@@ -21,7 +23,7 @@ Result = TypeVar("Result")
 def run_and_show(
     run: Callable[[Display], StudyRecord],
     study: str,
-    folder: Path,
+    place: Place,
     *,
     as_json: bool,
     options: Mapping[str, Any],
@@ -32,20 +34,21 @@ def run_and_show(
         options: of the command line, which say where it runs.
     """
     from ablate.analysis.pareto import pareto_info
+    from ablate.locate import shown_folder
+    from ablate.open_study import OpenStudy
     from ablate.report.tables import front_rows, front_table
 
+    folder = place.folder
     record = run_with_display(run, study, folder, as_json=as_json, options=options)
     if record.design is not None:
         from ablate.show_ablation import show_effects
 
-        show_effects(folder, as_json=as_json)
+        show_effects(OpenStudy(place, record), as_json=as_json)
     else:
         info = pareto_info(record)
         print_result(front_rows(info) if as_json else front_table(info))
-        show_figure(lambda: write_pareto(record, folder / "pareto.html"), as_json=as_json)
+        show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
     if not as_json:
-        from ablate.lifecycle import shown_folder
-
         click.echo(f"all of it: ablate report {shown_folder(folder)}")
     if not _is_good(record, folder):
         raise click.exceptions.Exit(1)
@@ -80,8 +83,7 @@ def run_with_display(
 
 def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     from ablate.ledger.ledger import Ledger
-    from ablate.lifecycle import shown_folder
-    from ablate.locate import locate
+    from ablate.locate import locate, shown_folder
 
     named = shown_folder(folder)
     try:
@@ -105,7 +107,7 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
 
 
 def _is_good(record: StudyRecord, folder: Path) -> bool:
-    from ablate.lifecycle import shown_folder
+    from ablate.locate import shown_folder
 
     failed = record.count("FAIL") / max(1, len(record.rows))
     if record.complete and failed <= record.study.run.max_failed_fraction:
@@ -140,14 +142,15 @@ def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: boo
         click.echo(f"{what}: {written}")
 
 
-def write_pareto(record: StudyRecord, file: Path) -> Path:
-    from ablate.report.figures.pareto import FIGURE
-    from ablate.report.source import StudySource
-    from ablate.report.write import write_figure
+def draw_usual(study: OpenStudy) -> Path:
+    """The figure that `ablate plot STUDY` draws: the front of a search, an ablation's effects."""
+    from ablate.plotting import draw_to_files
+    from ablate.report.figures.figure import USUAL
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_figure(FIGURE.draw(FIGURE.info([StudySource(record)])), file)
-    return file
+    files, _, _ = draw_to_files(
+        [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
+    )
+    return files[0]
 
 
 def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ablate.show import print_result, show_figure
+from ablate.show import draw_usual, print_result, show_figure
 
 if TYPE_CHECKING:
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+    from ablate.open_study import OpenStudy
     from ablate.study.settings import Study
 
 
@@ -44,36 +45,32 @@ def show_check(study: Study, file: Path) -> None:
         click.echo(f"  {line}")
 
 
-def show_effects(study: str | Path, *, as_json: bool) -> None:
+def show_effects(study: OpenStudy, *, as_json: bool) -> None:
     """Arms and effects of an ablation, and where its table and figure are; of a confirmation its
-    points.
+    points."""
+    from ablate.ablation.confirm import confirm_info, is_confirmation
+    from ablate.open_study import read_bits
 
-    Args:
-        study: the run's folder, where they are written, or whatever else names the study.
-    """
-    from ablate import api
-    from ablate.ablation.confirm import is_confirmation
-
-    if is_confirmation(api.read(study)):
-        show_confirmation(api.read_confirmation(study), Path(study), as_json=as_json)
+    if is_confirmation(study.record):
+        info = confirm_info(study.record, *read_bits(study.place))
+        show_confirmation(info, study, as_json=as_json)
         return
-    info = api.read_ablation(study)
     if as_json:
         from ablate.report.ablation import ablation_rows
 
-        print_result(ablation_rows(info))
+        print_result(ablation_rows(study.ablation))
         return
-    _print_ablation(info)
-    if Path(study).is_dir():
-        show_figure(lambda: _write_page(info, Path(study)), "table")
-    _show_figure(info, Path(study))
+    _print_ablation(study.ablation)
+    if study.place.folder.is_dir():
+        show_figure(lambda: _write_page(study.ablation, study.place.folder), "table")
+        show_figure(lambda: draw_usual(study))
 
 
-def show_confirmation(info: ConfirmInfo, folder: Path, *, as_json: bool) -> None:
+def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> None:
     """The front on the test images, what of it was luck, and where the figure is.
 
     Args:
-        folder: of the confirmation.
+        study: the confirmation.
     """
     from ablate.report.confirm import confirmation_rows, points_table
 
@@ -82,7 +79,8 @@ def show_confirmation(info: ConfirmInfo, folder: Path, *, as_json: bool) -> None
         return
     _print_ablation(info.test)
     print_result(points_table(info))
-    _show_figure(info.test, folder)
+    if study.place.folder.is_dir():
+        show_figure(lambda: draw_usual(study))
 
 
 def _print_ablation(info: AblationInfo) -> None:
@@ -105,18 +103,3 @@ def _write_page(info: AblationInfo, folder: Path) -> Path:
     from ablate.tabling import table_text, write_table
 
     return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")
-
-
-def _show_figure(info: AblationInfo, folder: Path) -> None:
-    """The effects as a page in the run's folder, and where it is; nothing where the folder is not
-    on this machine."""
-    from ablate.report.figures.effects import plot_effects, usual_effects
-    from ablate.report.write import write_figure
-
-    def write() -> Path:
-        file = folder / "effects.html"
-        write_figure(plot_effects(usual_effects(info)), file)
-        return file
-
-    if folder.is_dir():
-        show_figure(write)

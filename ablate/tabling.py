@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate import api
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
 from ablate.finetune.cache import publish_file
 from ablate.ledger.foreign import check_two_objectives
+from ablate.open_study import OpenStudy
 
 if TYPE_CHECKING:
     from ablate.report.paper.table import PaperTable
@@ -24,7 +24,7 @@ _WRITERS = {
 """Module and function, by format."""
 
 
-def paper_table(study: str, *, effects: bool = False) -> PaperTable:
+def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
     """Of an ablation or confirmation its arms, or its effects; of a search its front.
 
     Raises:
@@ -33,17 +33,17 @@ def paper_table(study: str, *, effects: bool = False) -> PaperTable:
     from ablate.report.paper.effects import effects_paper_table
     from ablate.report.paper.table import arms_paper_table, front_paper_table
 
-    record = api.read(study)
+    record = study.record
     if effects:
         if record.design is None:
             raise UsageError(
                 f"study {record.name}: --effects are of an ablation, got a search. Leave it out."
             )
-        return effects_paper_table(api.read_ablation(study))
+        return effects_paper_table(study.ablation)
     if record.design is None:
         check_two_objectives(record)
         return front_paper_table(pareto_info(record))
-    return arms_paper_table(api.read_ablation(study))
+    return arms_paper_table(study.ablation)
 
 
 def table_text(table: PaperTable, style: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 import ablate
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
+from ablate.open_study import open_study
 from ablate.show_ablation import show_effects
 from ablate.tabling import paper_table, table_text
 
@@ -71,7 +72,7 @@ def without_section(text: str, name: str) -> str:
 
 
 def csv(study: str | Path) -> str:
-    return table_text(paper_table(str(study)), "csv")
+    return table_text(paper_table(open_study(study)), "csv")
 
 
 def effects(study: str | Path) -> object:
@@ -145,12 +146,12 @@ def test_it_ends_with_its_effects_and_their_picture(
 ) -> None:
     ablate.launch(write_ablation(), executor="inline")
     capsys.readouterr()
-    show_effects(Path("runs/abl"), as_json=False)
+    show_effects(open_study("runs/abl"), as_json=False)
     picture = Path("runs/abl/effects.html")
     assert f"figure: {picture}" in capsys.readouterr().out
     assert "FMA - plain" in picture.read_text()
     picture.unlink()
-    show_effects(Path("runs/abl"), as_json=True)
+    show_effects(open_study("runs/abl"), as_json=True)
     assert not picture.exists()
     assert json.loads(capsys.readouterr().out)[0]["study"] == "abl"
 

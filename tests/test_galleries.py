@@ -18,6 +18,7 @@ import ablate
 from ablate.galleries import study_galleries
 from ablate.image_origin import Origin, find_origin
 from ablate.ledger.record import StudyRecord
+from ablate.locate import Place, locate
 from ablate.picturing import example_images, suite_sheet, training_sheet
 from ablate.search.task import weights_file
 
@@ -51,7 +52,7 @@ def origin(made: tuple[Path, StudyRecord], monkeypatch: pytest.MonkeyPatch) -> O
     folder, record = made
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ABLATE_CACHE", str(folder / "cache"))
-    return find_origin("runs/looked", record)
+    return find_origin(locate("runs/looked"), record)
 
 
 def test_examples_are_what_the_two_networks_say(origin: Origin) -> None:
@@ -94,7 +95,7 @@ def test_a_training_is_shown_at_its_own_strengths(origin: Origin) -> None:
 
 
 def test_galleries_are_pictures_with_words(origin: Origin) -> None:
-    galleries = study_galleries("runs/looked", origin.record, count=2)
+    galleries = study_galleries(locate("runs/looked"), origin.record, count=2)
     assert [gallery.anchor for gallery in galleries] == ["scored", "trained", "gained", "lost"]
     for gallery in galleries:
         assert gallery.pictures or gallery.note == "None was found."
@@ -150,4 +151,4 @@ def test_weights_of_another_network_are_a_reason(origin: Origin, tmp_path: Path)
 
 
 def test_a_loop_of_the_users_own_has_no_images() -> None:
-    assert study_galleries("anything", searches()["own loop"].record) == ()
+    assert study_galleries(Place("own", "sqlite:///", Path()), searches()["own loop"].record) == ()

@@ -22,9 +22,10 @@ from ablate.analysis.importance import importance_info
 from ablate.analysis.parameters import most_telling, parameters_info
 from ablate.analysis.rank import rank_info
 from ablate.cli import main
-from ablate.drawing import plot, read_source
+from ablate.drawing import plot
 from ablate.errors import StorageError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
+from ablate.open_study import open_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -257,7 +258,10 @@ def test_one_objective_is_listed_and_not_drawn(tmp_path: Path) -> None:
         r"^study one: a front needs two objectives, got one, value\. Read its rows with "
         r"ablate trials, or ablate\.load_trials\.$"
     )
-    for refused in (lambda: read_source(f"{url}#one"), lambda: plot("timeline", f"{url}#one")):
+    for refused in (
+        lambda: open_study(f"{url}#one").source,
+        lambda: plot("timeline", f"{url}#one"),
+    ):
         with pytest.raises(UsageError, match=said):
             refused()
     for command in ("trials", "status"):
