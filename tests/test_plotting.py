@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 import ablate
 from ablate.cli import main
+from ablate.locate import place_of_file
 from ablate.report.figures import FIGURES
 from ablate.reporting import is_ended, watch_report
 
@@ -244,7 +245,7 @@ search: {trials: 6, sampler: random}
 
         watch = threading.Thread(
             target=watch_report,
-            args=("watched.yaml", output),
+            args=(place_of_file(Path("watched.yaml")), output),
             kwargs={"every_seconds": 0.3, "written": written},
         )
         watch.start()
