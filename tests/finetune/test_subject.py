@@ -203,7 +203,9 @@ def program(tmp_path: Path, tiny: Tiny) -> Callable[[str], Path]:
     return write
 
 
-@pytest.mark.parametrize("kind", ["TorchScript", "torch.export"])
+@pytest.mark.parametrize(
+    "kind", ["TorchScript", pytest.param("torch.export", marks=pytest.mark.slow)]
+)
 def test_a_program_gives_the_logits_of_its_network(
     program: Callable[[str], Path], kind: str, tiny: Tiny, images: Tensor
 ) -> None:

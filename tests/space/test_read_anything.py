@@ -49,9 +49,8 @@ def spoil(data: dict[str, Any], rng: random.Random) -> None:
         node[rng.choice(KEYS)] = copy.deepcopy(rng.choice(WRONG))
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 def test_no_file_gives_another_exception(
     make_study: Callable[..., Study], whole_text: str, names: Mapping[str, Sequence[str]], seed: int
 ) -> None:

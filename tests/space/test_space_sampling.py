@@ -21,10 +21,12 @@ from ablate.study.params import Params
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in SAMPLERS}
-IN_MEMORY = [SLOW[name] if name == "gp" else name for name in SAMPLERS]  # it fits a model each time
+IN_MEMORY = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS
+]
+"""Without the one that fits a model for each draw, where slow tests are left out."""
+
 AT_RANDOM = 10  # after as many draws those that model begin to
-IN_A_FILE = [name if name == "tpe" else SLOW[name] for name in SAMPLERS]  # each draw is written
 
 
 def storage_url(folder: Path) -> str:
@@ -70,7 +72,8 @@ def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     assert len({params.values["loss.terms"] for params in drawn}) > 1
 
 
-@pytest.mark.parametrize("name", IN_A_FILE)
+@pytest.mark.slow  # each draw is written to a file
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_stopped_search_goes_on_as_one_that_was_not(
     whole: Space, tmp_path: Path, name: str
 ) -> None:
@@ -95,7 +98,8 @@ def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     assert len({json.dumps(params.values) for params in running}) == 3
 
 
-@pytest.mark.parametrize("name", IN_A_FILE)
+@pytest.mark.slow  # each draw is written to a file
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(
     whole: Space, tmp_path: Path, name: str
 ) -> None:
