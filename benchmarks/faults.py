@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from ablate.ledger.record import StudyRecord
 
 TRIALS, EPOCHS = 6, 3
 _TIMEOUT_SECONDS = 120
+AT_RANDOM = "driver: at random times"
 CUT_OFF = "node: cut off, then back"
 _RESUMABLE = (3, 130, 143, -signal.SIGKILL)
 
@@ -60,7 +61,7 @@ FINETUNING: dict[str, Any] = {
     "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3]},
     "space": {"loss.da.weight": {"float": [0.1, 2.0]}},
     "loss": {"terms": "clean+da"},
-    "search": {"trials": TRIALS, "sampler": "random"},
+    "search": {"trials": 3, "sampler": "random"},
     "run": {"precision": "fp32"},
 }
 """A search on handwritten digits; its name and weights are the lab's."""
@@ -80,6 +81,31 @@ def untrained_weights() -> Path:
     return path
 
 
+Begin = Callable[[Sequence[str], Path, Mapping[str, str]], Any]
+"""Begins a driver: its arguments (`--at POINT N` in front lets it die there), folder, variables."""
+
+
+def begin_python(
+    program: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    prefix: Sequence[str] = (),
+) -> subprocess.Popen[str]:
+    """A driver in a Python that is started for it; `prefix` stands in front of the command."""
+    python = ["-m", "ablate", *program]
+    if program[0] == "--at":
+        python = [str(HERE / "fault_driver.py"), *program[1:]]
+    return subprocess.Popen(
+        [*prefix, sys.executable, *python],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @functools.cache
 def finetuned_alone() -> dict[int, tuple[float, ...] | None]:
     """The values of `FINETUNING` where nothing breaks."""
@@ -92,10 +118,24 @@ def finetuned_alone() -> dict[int, tuple[float, ...] | None]:
 
 
 class Lab:
-    """One study in a folder of its own, over a cluster that outlives it."""
+    """One study in a folder of its own, over a cluster that outlives it.
 
-    def __init__(self, folder: Path, address: str | None, storage: str | None = None) -> None:
+    Args:
+        address: of the cluster; none: drivers run inline.
+        begin: how drivers begin that need no Python of their own.
+        resumed_on: an executor to go on with after the fault; none: the same as before.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        address: str | None,
+        storage: str | None = None,
+        begin: Begin = begin_python,
+        resumed_on: str | None = None,
+    ) -> None:
         self.folder = folder
+        self._begin, self._resumed_on = begin, resumed_on
         self._where = ("--ray-address", address) if address else ("--executor", "inline")
         self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
         self._environment.pop("ABLATE_STORAGE", None)
@@ -106,7 +146,7 @@ class Lab:
         self.durable: dict[int, tuple[int, int]] = {}
         self.attempts: dict[int, int] = {}
         self.failed: tuple[int, ...] = ()
-        self.epochs = EPOCHS
+        self.trials, self.epochs = TRIALS, EPOCHS
         self.codes: list[int] = []
         self.expected: dict[int, tuple[float, ...] | None] = {}
 
@@ -123,6 +163,8 @@ class Lab:
         """Run drivers without it from here on: inline, or with a Ray that they start themselves."""
         self._where = ("--executor", executor)
         self._environment |= environment
+        if executor == "ray" or environment:
+            self._begin = begin_python
 
     def write(self, *, epoch_seconds: float = 0.02, **keys: Any) -> None:
         """The study file; keywords replace its sections."""
@@ -158,24 +200,19 @@ class Lab:
         }
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
         self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
-        self._address, self.epochs = None, 1
+        self.leave_the_cluster("inline")
+        self.trials, self.epochs = FINETUNING["search"]["trials"], 1
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """A driver in a process of its own; with a point it kills itself there."""
         if not arguments:
             arguments = ("launch", "study.yaml", "--resume")
-        program = [sys.executable, "-m", "ablate"]
+        program = [*arguments, *self._where]
         if point is not None:
-            program = [sys.executable, str(HERE / "fault_driver.py"), point, str(call)]
-        return subprocess.Popen(
-            [*self._prefix, *program, *arguments, *self._where],
-            cwd=self.folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+            program = ["--at", point, str(call), *program]
+        if self._prefix:
+            return begin_python(program, self.folder, self._environment, self._prefix)
+        return self._begin(program, self.folder, self._environment)
 
     def end(self, driver: Any) -> tuple[int, str]:
         """Wait for a driver; its exit code and what it printed."""
@@ -234,6 +271,8 @@ class Lab:
     def resume(self) -> None:
         """Go on, with the line that a requeued job has, until the study ends."""
         self.hurry()
+        if self._resumed_on is not None:
+            self.leave_the_cluster(self._resumed_on)
         for _ in range(5):
             self.look()
             code, output = self.end(self.start())
@@ -242,10 +281,10 @@ class Lab:
             assert code in _RESUMABLE, f"exit code {code}:\n{output}"
         raise AssertionError(f"not ended after five resumes:\n{output}")
 
-    def faults(self, trials: int = TRIALS) -> list[str]:
+    def faults(self) -> list[str]:
         """What is wrong with the study as it ended."""
         record, wrong = self.read(), []
-        if [row.number for row in record.rows] != list(range(trials)):
+        if [row.number for row in record.rows] != list(range(self.trials)):
             wrong.append(f"rows: {[row.number for row in record.rows]}")
         for row in record.rows:
             name = f"row {row.number}"
@@ -289,15 +328,19 @@ def at_point(point: str, call: int, **keys: Any) -> Callable[[Lab], None]:
     return fault
 
 
-def driver_at_random(lab: Lab) -> None:
-    """SIGKILL, twice, at any time."""
-    lab.write(epoch_seconds=0.1)
-    for _ in range(2):
-        driver = lab.start()
-        time.sleep(random.uniform(2.0, 5.0))
-        lab.look()
-        lab.kill(driver)
-    lab.resume()
+def driver_at_random(earliest: float, latest: float) -> Callable[[Lab], None]:
+    """SIGKILL, twice, at any time between these seconds after its start."""
+
+    def fault(lab: Lab) -> None:
+        lab.write(epoch_seconds=0.1)
+        for _ in range(2):
+            driver = lab.start()
+            time.sleep(random.uniform(earliest, latest))
+            lab.look()
+            lab.kill(driver)
+        lab.resume()
+
+    return fault
 
 
 def driver_amid_an_epoch(lab: Lab) -> None:
@@ -592,7 +635,7 @@ POINTS: dict[str, Callable[[Lab], None]] = {
 }
 OTHERS: dict[str, Callable[[Lab], None]] = {
     "driver: amid epochs": driver_amid_an_epoch,
-    "driver: at random times": driver_at_random,
+    AT_RANDOM: driver_at_random(2.0, 5.0),
     "driver: SIGTERM": told_to_stop(signal.SIGTERM),
     "driver: SIGUSR1": told_to_stop(signal.SIGUSR1),
     "driver: amid an epoch, after a checkpoint there": driver_killed_after_a_state,
@@ -623,6 +666,7 @@ class Bench:
 
     cluster: Cluster
     server: PostgresServer | None
+    begin: Begin = begin_python
     results: dict[str, Counter[str]] = field(default_factory=dict)
 
     def run(
@@ -632,6 +676,7 @@ class Bench:
         *,
         storage: str = "sqlite",
         inline: bool = False,
+        resumed_on: str | None = None,
     ) -> list[str]:
         """One fault; what is wrong afterwards.
 
@@ -641,7 +686,7 @@ class Bench:
         address = None if inline else self.cluster.address
         with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
             url = self.server.new_database() if storage == "postgresql" and self.server else None
-            lab = Lab(Path(folder), address, url)
+            lab = Lab(Path(folder), address, url, self.begin, resumed_on)
             try:
                 fault(lab)
                 wrong = lab.faults()
@@ -664,6 +709,7 @@ class Bench:
         self.cluster.remove_node(node, allow_graceful=False)
         lab.hurry()
         code, output = lab.end(driver)
+        self.cluster.wait_for_nodes()  # the next driver must not join the one that is gone
         assert code == 0, f"exit code {code}:\n{output}"
         ends = [attempt.end for row in lab.read().rows for attempt in row.attempts]
         assert "lost" in ends, ends

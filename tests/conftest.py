@@ -5,19 +5,31 @@ Shapes are checked while the tests run: jaxtyping's annotations through beartype
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from commands import run_alone, run_here
 from jaxtyping import install_import_hook
 from needs import missing
+from own_study import write_own_study
 from postgres_server import PostgresServer, postgres_programs
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
+# A suite in the background of a shell has SIGINT ignored, and so would every process it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # A process for each core: more threads than cores, of which some spin, take ten times as long.
@@ -29,19 +41,24 @@ install_import_hook(
     ["ablate.distortion", "ablate.finetune", "ablate.robustness"], "beartype.beartype"
 )
 
-LONGEST = ("test_faults.py", "test_cli.py", "test_executors.py", "test_interrupt.py")
-"""Files of a minute and more: begun last, one would be waited for by an idle process."""
+LONGEST = (
+    *("test_faults.py", "test_selftest.py", "test_cluster.py", "test_nodes.py", "test_gpus.py"),
+    *("test_interrupt.py", "test_executors.py", "test_cli.py"),
+)
+"""Files of half a minute and more: begun last, one would be waited for by an idle process."""
+
+SLOW_FIXTURES = {"ray_head", "postgres_server", "chromium_path", "ablate_alone"}
+"""They start Ray, PostgreSQL, Chromium or a Python: what asks for one is `slow`."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files come first; what needs a GPU is left out where there is none.
-
-    What starts a browser is slow.
-    """
+    """The longest files come first; what starts much is slow; without a GPU nothing needs one."""
     import torch
 
     for item in items:
-        if item.get_closest_marker("browser"):
+        fixtures = SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if fixtures or any(item.iter_markers("postgres")) or any(item.iter_markers("browser")):
             item.add_marker("slow")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
@@ -50,6 +67,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
     config.hook.pytest_deselected(items=needs_gpu)
     items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.fixture(autouse=True)
+def _ray_is_slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that starts Ray or joins it, and is not marked as slow, fails."""
+    ray = sys.modules.get("ray")
+    if ray is not None and request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(ray, "init", _refuse_ray)
+
+
+def _refuse_ray(*_given: object, **_named: object) -> None:
+    pytest.fail("a test that starts Ray is slow: ask for ray_here, or mark it")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -160,26 +189,72 @@ def write_study(work: Path, write_study_in: Callable[..., Path]) -> Callable[...
     return functools.partial(write_study_in, work)
 
 
+@pytest.fixture(scope="session")
+def launched(write_study_in: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `done.yaml`, a study of two rows that has been run to its end."""
+    folder = tmp_path_factory.mktemp("launched")
+    file = write_study_in(folder, "done", search={"trials": 2, "sampler": "random"})
+    result = run_here("launch", file, "--executor", "inline", cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture
+def done(launched: Path, work: Path) -> Path:
+    """The file of that study, a copy for one test."""
+    shutil.copytree(launched, work, dirs_exist_ok=True)
+    return work / "done.yaml"
+
+
+@pytest.fixture
+def write_own(work: Path) -> Callable[..., Path]:
+    """Writes a study of a loop of one's own into `work`: name, loop, top-level keys."""
+    return functools.partial(write_own_study, work)
+
+
 @pytest.fixture
 def ablate() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command line in a process of its own."""
+    """Runs the command line, in this process."""
+    return run_here
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ablate", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
 
-    return run
+@pytest.fixture
+def ablate_alone() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in a process of its own, where that is what is tested."""
+    return run_alone
+
+
+@pytest.fixture(scope="session")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Ray cluster of this session's own, of one node with two CPUs, as Ray is told."""
+    from ray.cluster_utils import Cluster
+
+    # Else Ray takes 15 s to find a killed node dead.
+    soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    head: dict[str, Any] = {"num_cpus": 2, "include_dashboard": False, "_system_config": soon}
+    head["object_store_memory"] = 100 * 2**20
+    # Ray's workers search the folder that it was started in first.
+    with contextlib.chdir(tmp_path_factory.mktemp("started")):
+        made = Cluster(initialize_head=True, head_node_args=head)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_here(ray_head: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Joins the session's cluster meanwhile: what starts Ray takes the one that is there."""
+    import ray
+
+    ray_head.wait_for_nodes()  # Ray would join one that was removed just now, and wait for ever
+    with contextlib.chdir(tmp_path_factory.mktemp("joined")):
+        ray.init(address=ray_head.address, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of this session's own."""
+    """A PostgreSQL server of this session's own; who stops it starts it again."""
     programs = postgres_programs()
     if programs is None:
         missing("PostgreSQL (initdb)")

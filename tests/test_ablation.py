@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import COMMAND
 
 import ablate
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
+from ablate.ledger.record import StudyRecord
 from ablate.open_study import open_study
 from ablate.show_ablation import show_effects
 from ablate.tabling import paper_table, table_text
@@ -37,12 +41,15 @@ ABLATION: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def write_ablation(write_study: Write) -> Write:
+@pytest.fixture(scope="module")
+def write_ablation_in(write_study_in: Write) -> Write:
     """Writes an ablation of seconds; keywords replace keys of the section or of the file."""
 
-    def write(name: str = "abl", *, of_file: dict[str, Any] | None = None, **keys: Any) -> Path:
-        file = write_study(
+    def write(
+        folder: Path, name: str = "abl", *, of_file: dict[str, Any] | None = None, **keys: Any
+    ) -> Path:
+        file = write_study_in(
+            folder,
             name,
             finetune={"budget": {"images": 96}, "batch_size": 24},
             augment={"types": ["gaussian_noise", "gaussian_blur"]},
@@ -58,6 +65,28 @@ def write_ablation(write_study: Write) -> Write:
         return file
 
     return write
+
+
+@pytest.fixture
+def write_ablation(work: Path, write_ablation_in: Write) -> Write:
+    return functools.partial(write_ablation_in, work)
+
+
+@pytest.fixture(scope="module")
+def launched(write_ablation_in: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the ablation `abl`, run to its end."""
+    folder = tmp_path_factory.mktemp("launched")
+    file = write_ablation_in(folder)
+    with contextlib.chdir(folder):
+        ablate.launch(file, executor="inline")
+    return folder
+
+
+@pytest.fixture
+def done(launched: Path, work: Path) -> StudyRecord:
+    """A copy of it, for one test."""
+    shutil.copytree(launched, work, dirs_exist_ok=True)
+    return ablate.read("runs/abl")
 
 
 def without_section(text: str, name: str) -> str:
@@ -79,17 +108,23 @@ def effects(study: str | Path) -> object:
     return ablate.read_ablation(study).effects
 
 
-def test_the_same_digits_inline_on_ray_and_after_a_killed_driver(write_ablation: Write) -> None:
-    ablate.launch(write_ablation("inline"), executor="inline")
-    ablate.launch(write_ablation("ray"), executor="ray")
+@pytest.mark.slow
+def test_the_same_digits_inline_and_after_a_killed_driver(
+    done: StudyRecord, write_ablation: Write
+) -> None:
     killed = write_ablation("killed")
     kill_amid(killed, 3)
     record = ablate.resume("runs/killed", executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 10
     assert any(row.attempt > 1 for row in record.rows)
-    texts = [csv(f"runs/{name}") for name in ("inline", "ray", "killed")]
-    assert texts[0] == texts[1] == texts[2]
-    assert effects("runs/inline") == effects("runs/ray") == effects("runs/killed")
+    assert csv("runs/abl") == csv("runs/killed")
+    assert effects("runs/abl") == effects("runs/killed")
+
+
+def test_the_same_digits_on_ray(done: StudyRecord, write_ablation: Write, ray_here: None) -> None:
+    ablate.launch(write_ablation("ray"), executor="ray")
+    assert csv("runs/abl") == csv("runs/ray")
+    assert effects("runs/abl") == effects("runs/ray")
 
 
 def kill_amid(file: Path, rows: int) -> None:
@@ -97,7 +132,7 @@ def kill_amid(file: Path, rows: int) -> None:
 
     It is stopped before the log is looked at, so that the row cannot end in between.
     """
-    command = [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"]
+    command = [*COMMAND, "launch", str(file), "--executor", "inline"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = Path("runs") / file.stem / "log.jsonl"
     until = time.monotonic() + 120
@@ -117,8 +152,9 @@ def kill_amid(file: Path, rows: int) -> None:
         process.wait()
 
 
-def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(write_ablation: Write) -> None:
-    record = ablate.launch(write_ablation(), executor="inline")
+@pytest.mark.slow
+def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(done: StudyRecord) -> None:
+    record = done
     assert [(row.cell, row.pair) for row in record.rows[:5]] == [
         ("plain", 0),
         ("DA single: gaussian_noise", 0),
@@ -141,11 +177,10 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(write_ablation:
     assert [transfer.arm for transfer in info.transfers] == ["DA single"]
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_effects_and_their_picture(
-    write_ablation: Write, capsys: pytest.CaptureFixture[str]
+    done: StudyRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ablate.launch(write_ablation(), executor="inline")
-    capsys.readouterr()
     show_effects(open_study("runs/abl"), as_json=False)
     picture = Path("runs/abl/effects.html")
     assert f"figure: {picture}" in capsys.readouterr().out
@@ -156,8 +191,11 @@ def test_it_ends_with_its_effects_and_their_picture(
     assert json.loads(capsys.readouterr().out)[0]["study"] == "abl"
 
 
-def test_more_seeds_are_added_to_those_that_are_there(write_ablation: Write) -> None:
-    first = ablate.launch(write_ablation(), executor="inline")
+@pytest.mark.slow
+def test_more_seeds_are_added_to_those_that_are_there(
+    done: StudyRecord, write_ablation: Write
+) -> None:
+    first = done
     with pytest.raises(UsageError, match=r"rows of an ablation are those of its design.*--seeds 3"):
         ablate.resume("runs/abl", trials=12)
     with pytest.raises(UsageError, match=r"--seeds: must be at least the 2 .* got 1"):
@@ -175,6 +213,7 @@ def test_more_seeds_are_added_to_those_that_are_there(write_ablation: Write) -> 
         ablate.launch(changed, resume=True, executor="inline")
 
 
+@pytest.mark.slow
 def test_each_seed_with_a_baseline_of_its_own(write_ablation: Write) -> None:
     file = write_ablation(baseline_seeds="each", arms={"plain": ARMS["plain"]}, primary=[])
     record = ablate.launch(file, executor="inline")
@@ -194,6 +233,7 @@ def test_each_seed_with_a_baseline_of_its_own(write_ablation: Write) -> None:
     )
 
 
+@pytest.mark.slow
 def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None:
     space = {
         "finetune.learning_rate": {"float": [0.001, 0.1], "log": True},
@@ -217,6 +257,7 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     assert ablate.resume("runs/abl", executor="inline") == record
 
 
+@pytest.mark.slow
 def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study: Write) -> None:
     same = {
         "finetune": {"budget": {"images": 96}, "batch_size": 24},
@@ -268,6 +309,7 @@ def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
     assert effect.p == 2 / 2**8
 
 
+@pytest.mark.slow
 def test_an_ablation_of_failing_runs_names_them(write_ablation: Write) -> None:
     arms = {"plain": ARMS["plain"], "wild": {"finetune.learning_rate": 1e30}}
     file = write_ablation(arms=arms, primary=[{"compare": "wild", "to": "plain"}])

@@ -20,64 +20,55 @@ from ablate.errors import (
     StudyNotFoundError,
     UsageError,
 )
+from ablate.ledger.ledger import Ledger
+from ablate.locate import locate
 
 Write = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def launched(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study of two rows that has been run to its end."""
-    folder = tmp_path_factory.mktemp("launched")
-    file = write_study_in(folder, "done", search={"trials": 2, "sampler": "random"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        ablate.launch(file, executor="inline")
-    return folder
-
-
-@pytest.fixture
-def small(launched: Path, work: Path) -> Path:
-    """A copy of a study of two rows that has been run to its end, in a folder of its own."""
-    shutil.copytree(launched, work, dirs_exist_ok=True)
-    return work / "done.yaml"
+def ledger_of(study: Path) -> Ledger:
+    place = locate(str(study))
+    return Ledger.open(place.url, place.name)
 
 
 def edit(file: Path, **keys: object) -> None:
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **keys}))
 
 
-def test_launch_on_a_finished_study_gives_it_as_it_is(small: Path) -> None:
-    before = ablate.read(small)
-    assert ablate.launch(small, executor="inline") == before
+def test_launch_on_a_finished_study_gives_it_as_it_is(done: Path) -> None:
+    before = ablate.read(done)
+    assert ablate.launch(done, executor="inline") == before
 
 
-def test_more_rows_are_added_on_resume(small: Path) -> None:
-    assert len(ablate.resume(small, add=1, executor="inline").rows) == 3
-    assert len(ablate.resume(small, trials=4, executor="inline").rows) == 4
+@pytest.mark.slow
+def test_more_rows_are_added_on_resume(done: Path) -> None:
+    assert len(ablate.resume(done, add=1, executor="inline").rows) == 3
+    assert len(ablate.resume(done, trials=4, executor="inline").rows) == 4
     with pytest.raises(UsageError, match=r"--trials: must be at least the 4 rows .* got 1"):
-        ablate.resume(small, trials=1)
+        ablate.resume(done, trials=1)
     with pytest.raises(UsageError, match=r"--trials and --add: one of them"):
-        ablate.resume(small, trials=9, add=1)
+        ablate.resume(done, trials=9, add=1)
     with pytest.raises(UsageError, match=r"--add: must be at least 1, got 0"):
-        ablate.resume(small, add=0)
+        ablate.resume(done, add=0)
 
 
 def test_a_study_is_found_by_file_folder_and_url(
-    small: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+    done: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{work}/runs/done/study.db"
-    expected = ablate.read(small)
+    expected = ablate.read(done)
     assert ablate.read("runs/done") == expected
     assert ablate.read(f"{url}#done") == expected
     monkeypatch.setenv("ABLATE_STORAGE", url)
     assert ablate.read("#done") == expected
 
 
+@pytest.mark.slow
 def test_the_storage_alone_is_enough_to_resume(
-    small: Path, work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    done: Path, work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     storage = f"sqlite:///{work}/runs/done/study.db"
-    small.unlink()
+    done.unlink()
     monkeypatch.chdir(tmp_path)
     record = ablate.resume(f"{storage}#done", add=1, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
@@ -89,7 +80,7 @@ def test_a_study_in_postgresql(
 ) -> None:
     monkeypatch.setenv("ABLATE_STORAGE", postgres_url)
     file = write_study("shared", search={"trials": 2})
-    record = ablate.launch(file, executor="ray")
+    record = ablate.launch(file, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 2
     assert ablate.read("runs/shared") == record == ablate.read("#shared")
     password = postgres_url.split(":")[2].split("@", maxsplit=1)[0]
@@ -100,42 +91,44 @@ def test_a_study_in_postgresql(
         assert password.encode() not in path.read_bytes(), path
 
 
-def test_trials_as_a_frame(small: Path) -> None:
-    frame = ablate.load_trials(small)
+def test_trials_as_a_frame(done: Path) -> None:
+    frame = ablate.load_trials(done)
     assert isinstance(frame, pd.DataFrame)
     assert len(frame) == 2
     assert frame["val_clean_accuracy"].between(0, 1).all()
     assert "param.loss.terms" in frame
 
 
-def test_pareto_as_a_figure(small: Path) -> None:
+def test_pareto_as_a_figure(done: Path) -> None:
     from plotly.graph_objects import Figure
 
-    assert isinstance(ablate.plot_pareto(small), Figure)
+    assert isinstance(ablate.plot_pareto(done), Figure)
 
 
-def test_a_study_that_is_begun_must_not_change(small: Path) -> None:
-    edit(small, finetune={"budget": {"epochs": 3}, "batch_size": 24})
+def test_a_study_that_is_begun_must_not_change(done: Path) -> None:
+    edit(done, finetune={"budget": {"epochs": 3}, "batch_size": 24})
     for go_on in (ablate.launch, ablate.resume):
         with pytest.raises(FingerprintError, match=r"finetune\.budget\.epochs: 2 -> 3"):
-            go_on(small, executor="inline")
+            go_on(done, executor="inline")
 
 
-def test_what_changes_no_score_may_change(small: Path) -> None:
-    edit(small, search={"trials": 2, "sampler": "tpe"}, question="Other words?")
-    record = ablate.resume(small, add=1, executor="inline")
+def test_what_changes_no_score_may_change(done: Path) -> None:
+    edit(done, search={"trials": 2, "sampler": "tpe"}, question="Other words?")
+    record = ablate.resume(done, add=1, executor="inline")
     assert record.study.search.sampler == "tpe"
     assert len(record.rows) == 3
 
 
-def test_another_environment_must_be_accepted(small: Path) -> None:
-    edit(small, run={"cpus_per_trial": 2})
+@pytest.mark.slow
+def test_another_environment_must_be_accepted(done: Path) -> None:
+    edit(done, run={"cpus_per_trial": 2})
     with pytest.raises(FingerprintError, match=r"threads: 1 -> 2.*--accept-environment"):
-        ablate.resume(small, add=1, executor="inline")
-    record = ablate.resume(small, trials=3, accept_environment=True, executor="inline")
+        ablate.resume(done, add=1, executor="inline")
+    record = ablate.resume(done, trials=3, accept_environment=True, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_other_data_under_the_same_path_is_refused(
     write_study: Write, image_folder: Path, tmp_path: Path
 ) -> None:
@@ -150,15 +143,14 @@ def test_other_data_under_the_same_path_is_refused(
         ablate.resume(file, add=1, executor="inline")
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_is_not_begun_again(write_study: Write) -> None:
     file = write_study("unfinished", search={"trials": 1})
     ablate.launch(file, executor="inline")
     ledger_more = ablate.resume(file, executor="inline")
     assert len(ledger_more.rows) == 1
-    from ablate.api import _open
-    from ablate.locate import locate
 
-    _open(locate(str(file))).set_trials(2)
+    ledger_of(file).set_trials(2)
     with pytest.raises(StudyExistsError, match=r"begun and unfinished .* Use `ablate resume"):
         ablate.launch(file, executor="inline")
     assert len(ablate.launch(file, resume=True, executor="inline").rows) == 2
@@ -187,7 +179,7 @@ def test_a_missing_file_is_one_line(work: Path) -> None:
         ablate.launch("missing.yaml")
 
 
-def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path, ray_here: None) -> None:
     dataset = {"name": "image_folder", "path": str(tmp_path / "nowhere")}
     file = write_study("nodata", dataset=dataset)
     with pytest.raises(DataError, match="nowhere"):
@@ -200,12 +192,12 @@ def test_a_run_folder_that_cannot_be_made(write_study: Write, work: Path) -> Non
         ablate.launch(write_study(), executor="inline")
 
 
-def test_the_run_folder_says_where_the_storage_is(small: Path, work: Path) -> None:
+def test_the_run_folder_says_where_the_storage_is(done: Path, work: Path) -> None:
     note = json.loads((work / "runs" / "done" / "run.json").read_text())
     assert note == {"name": "done", "storage": None}
 
 
-def test_weights_of_every_complete_row_are_kept(small: Path, work: Path) -> None:
+def test_weights_of_every_complete_row_are_kept(done: Path, work: Path) -> None:
     from safetensors.torch import load_file
 
     files = sorted(path.name for path in (work / "runs" / "done" / "weights").iterdir())
@@ -213,6 +205,7 @@ def test_weights_of_every_complete_row_are_kept(small: Path, work: Path) -> None
     assert load_file(work / "runs" / "done" / "weights" / files[0])
 
 
+@pytest.mark.slow
 def test_two_or_more_objectives_and_train_seconds_may_be_one(write_study: Write) -> None:
     objectives = [
         {"metric": "val_clean_accuracy"},
@@ -234,7 +227,7 @@ def test_time_has_no_reference_point_of_its_own(write_study: Write) -> None:
     assert "search.reference_point: must be given where train_seconds" in str(caught.value)
 
 
-def test_a_file_that_asks_for_more_rows_says_how_to_get_them(small: Path) -> None:
+def test_a_file_that_asks_for_more_rows_says_how_to_get_them(done: Path) -> None:
     from ablate.search.progress import Silent
 
     class Listener(Silent):
@@ -244,9 +237,9 @@ def test_a_file_that_asks_for_more_rows_says_how_to_get_them(small: Path) -> Non
         def note(self, text: str) -> None:
             self.notes.append(text)
 
-    edit(small, search={"trials": 6, "sampler": "random"})
+    edit(done, search={"trials": 6, "sampler": "random"})
     listener = Listener()
-    assert len(ablate.launch(small, executor="inline", progress=listener).rows) == 2
+    assert len(ablate.launch(done, executor="inline", progress=listener).rows) == 2
     assert any("the file says 6 trials, the study has 2" in note for note in listener.notes)
 
 
@@ -256,35 +249,32 @@ def test_looking_for_a_study_makes_nothing(write_study: Write, work: Path) -> No
     assert not (work / "runs").exists()
 
 
-def test_who_drives_a_study_is_known(small: Path) -> None:
-    from ablate.api import _open
-    from ablate.locate import locate
+def test_who_drives_a_study_is_known(done: Path) -> None:
 
-    assert ablate.read(small).driver is None
-    lease = _open(locate(str(small))).lease()
+    assert ablate.read(done).driver is None
+    lease = ledger_of(done).lease()
     lease.acquire()
-    assert "process" in str(ablate.read(small).driver)
+    assert "process" in str(ablate.read(done).driver)
     lease.release()
-    assert ablate.read(small).driver is None
+    assert ablate.read(done).driver is None
 
 
-def test_a_refused_driver_changes_nothing(small: Path) -> None:
-    from ablate.api import _open
+def test_a_refused_driver_changes_nothing(done: Path) -> None:
     from ablate.errors import LeaseError
-    from ablate.locate import locate
 
-    lease = _open(locate(str(small))).lease()
+    lease = ledger_of(done).lease()
     lease.acquire()
     try:
-        edit(small, search={"trials": 2, "sampler": "tpe"})
+        edit(done, search={"trials": 2, "sampler": "tpe"})
         with pytest.raises(LeaseError):
-            ablate.resume(small, add=3, executor="inline")
-        left = ablate.read(small)
+            ablate.resume(done, add=3, executor="inline")
+        left = ablate.read(done)
         assert (left.trials, left.study.search.sampler) == (2, "random")
     finally:
         lease.release()
 
 
+@pytest.mark.slow
 def test_a_project_that_moved_goes_on(
     write_study: Write, image_folder: Path, work: Path, tmp_path: Path
 ) -> None:
@@ -300,6 +290,7 @@ def test_a_project_that_moved_goes_on(
     assert len(record.complete) == 2
 
 
+@pytest.mark.slow
 def test_a_training_seed_may_be_searched(write_study: Write) -> None:
     space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
     file = write_study("seeds", space=space, search={"trials": 5, "sampler": "random"})
@@ -326,6 +317,7 @@ def test_the_run_folder_keeps_no_password(
     assert json.loads((work / "runs" / "noted" / "run.json").read_text())["storage"] == kept
 
 
+@pytest.mark.slow
 def test_a_relative_storage_is_found_from_elsewhere(
     write_study: Write, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

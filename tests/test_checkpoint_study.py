@@ -17,6 +17,7 @@ from ablate.study.settings import ModelSettings
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path) -> None:
     def write(checkpoint: str) -> Path:
         baseline = {"checkpoint": checkpoint, "saw_validation": False}

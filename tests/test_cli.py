@@ -1,4 +1,4 @@
-"""The command line, each command in a process of its own."""
+"""The command line; what is of the process itself, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,30 +12,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import run_here
 
 from ablate.cli import main
 from ablate.doctor.findings import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def launched(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study of two rows, launched from the command line."""
-    folder = tmp_path_factory.mktemp("launched")
-    file = write_study_in(folder, "done", search={"trials": 2, "sampler": "random"})
-    command = [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
-
-
-@pytest.fixture
-def done(launched: Path, work: Path) -> Path:
-    """That study, a copy for one test."""
-    shutil.copytree(launched, work, dirs_exist_ok=True)
-    return work / "done.yaml"
 
 
 @pytest.mark.parametrize("command", ["", *main.commands])
@@ -48,17 +31,17 @@ def test_every_command_has_help(command: str) -> None:
     assert first_words in " ".join(result.output.split())
 
 
-def test_help_in_a_process_of_its_own(ablate: Run) -> None:
-    result = ablate("launch", "--help")
+def test_help_in_a_process_of_its_own(ablate_alone: Run) -> None:
+    result = ablate_alone("launch", "--help")
     assert result.returncode == 0
     assert "Usage: ablate launch" in result.stdout
 
 
 def test_launch_ends_with_the_front_and_its_picture(
-    write_study: Write, ablate: Run, work: Path
+    write_study: Write, ablate_alone: Run, work: Path
 ) -> None:
     file = write_study("front", search={"trials": 2, "sampler": "random"})
-    result = ablate("launch", file)
+    result = ablate_alone("launch", file)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "front: Pareto front" in result.stdout
     assert "plain finetune" in result.stdout
@@ -66,20 +49,20 @@ def test_launch_ends_with_the_front_and_its_picture(
     assert f"figure: {picture}" in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("all of it: ablate report runs/")
     assert "plotly" in picture.read_text()
-    again = ablate("launch", file)
+    again = run_here("launch", file)
     assert again.returncode == 0
     assert "front: Pareto front" in again.stdout
 
 
-def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: Run) -> None:
+def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate_alone: Run) -> None:
     file = write_study()
-    result = ablate("check", file)
+    result = ablate_alone("check", file)
     assert result.returncode == 0
     assert f"{file}: ok: study small, 4 trials, 4 parameters searched" in result.stdout
     file.write_text(
         file.read_text().replace("resnet8", "resnet9").replace("epochs: 2", "epochs: 0")
     )
-    result = ablate("check", file)
+    result = ablate_alone("check", file)
     assert result.returncode == 2
     lines = result.stderr.removeprefix("ablate: ").splitlines()
     assert len(lines) == 3
@@ -115,6 +98,7 @@ def test_status_and_trials_in_both_forms(done: Path, ablate: Run) -> None:
     assert "complete" in ablate("trials", done).stdout
 
 
+@pytest.mark.slow
 def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
     for arguments in (["status", "runs/done"], ["plot", "runs/done", "-o", "front.html"]):
         code = (
@@ -181,7 +165,7 @@ def test_layers_lists_the_taps(ablate: Run) -> None:
 
 
 def test_a_dry_run_trains_nothing(write_study: Write, ablate: Run, work: Path) -> None:
-    result = ablate("launch", write_study(), "--dry-run")
+    result = ablate("launch", write_study(), "--dry-run", "--executor", "inline")
     assert result.returncode == 0, result.stderr
     assert "4 trials and the plain finetune" in result.stdout
     assert "GPU hours" in result.stdout
@@ -200,31 +184,31 @@ def test_resume_by_run_folder(done: Path, ablate: Run) -> None:
     assert "(3 in all)" in result.stdout
 
 
-def test_no_complete_trial_is_exit_code_1(write_study: Write, ablate: Run) -> None:
+def test_no_complete_trial_is_exit_code_1(write_study: Write, ablate_alone: Run) -> None:
     space = {"finetune.learning_rate": {"choice": [1e30, 1e31]}}
     file = write_study("hopeless", space=space, search={"trials": 2})
-    result = ablate("launch", file, "--executor", "inline")
+    result = ablate_alone("launch", file, "--executor", "inline")
     assert result.returncode == 1
     assert "2 of 2 trials failed" in result.stderr
     assert "no complete trial" in (Path("runs/hopeless/pareto.html")).read_text()
 
 
-def test_a_storage_that_is_away_is_exit_code_3(write_study: Write, ablate: Run) -> None:
+def test_a_storage_that_is_away_is_exit_code_3(write_study: Write, ablate_alone: Run) -> None:
     file = write_study("away", storage="postgresql+psycopg://u:s3cret@127.0.0.1:1/d")
-    result = ablate("launch", file)
+    result = ablate_alone("launch", file)
     assert result.returncode == 3
     assert "storage postgresql+psycopg://u:***@127.0.0.1:1/d: must be reachable" in result.stderr
     assert "s3cret" not in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_debug_shows_the_traceback(ablate: Run, work: Path) -> None:
-    assert "Traceback" not in ablate("status", "nothing").stderr
-    assert "Traceback" in ablate("--debug", "status", "nothing").stderr
+def test_debug_shows_the_traceback(ablate_alone: Run, work: Path) -> None:
+    assert "Traceback" not in ablate_alone("status", "nothing").stderr
+    assert "Traceback" in ablate_alone("--debug", "status", "nothing").stderr
 
 
-def test_doctor_tries_what_it_names(ablate: Run, work: Path) -> None:
-    result = ablate("doctor", "--json")
+def test_doctor_tries_what_it_names(ablate_alone: Run, work: Path) -> None:
+    result = ablate_alone("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(result.stdout)}
     assert findings["ray"]["state"] == "ok"
     assert findings["SQLite"]["state"] == "ok"
@@ -235,11 +219,11 @@ def test_doctor_tries_what_it_names(ablate: Run, work: Path) -> None:
 
 
 def test_doctor_says_what_is_broken(
-    ablate: Run, work: Path, monkeypatch: pytest.MonkeyPatch
+    ablate_alone: Run, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ABLATE_STORAGE", "postgresql+psycopg://u:s3cret@127.0.0.1:1/d")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    result = ablate("doctor")
+    result = ablate_alone("doctor")
     assert result.returncode == 1
     assert (
         "broken  ABLATE_STORAGE: storage postgresql+psycopg://u:***@127.0.0.1:1/d" in result.stdout

@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_folder(folder: Path, work: Path) -> None:
     result = run(folder, "out", "--types", "frost, fog", "--severities", "1,5", "--seed", 3)
     assert result.exit_code == 0, result.output

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 import optuna
 import pytest
+from commands import COMMAND
 
 from ablate.ledger.storage import open_storage
 
@@ -42,7 +42,7 @@ def stored(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @contextmanager
 def served(*arguments: str) -> Iterator[tuple[str, int]]:
     """The URL that the command prints, and its process; Ctrl-C must end it in order."""
-    command = [sys.executable, "-m", "ablate", "dashboard", *arguments, "--json"]
+    command = [*COMMAND, "dashboard", *arguments, "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -66,6 +66,7 @@ def get(url: str) -> Any:
         return answer.read().decode()
 
 
+@pytest.mark.slow
 def test_it_shows_the_study_and_changes_nothing(stored: str, work: Path) -> None:
     with served("#small", "--port", "0") as (url, pid):
         assert "optuna" in get(url).lower()
@@ -87,6 +88,7 @@ def test_it_shows_the_study_and_changes_nothing(stored: str, work: Path) -> None
     assert optuna.get_all_study_names(open_storage(stored, create=False)) == ["small"]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(work: Path, ablate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{work}/study.db"
     optuna.create_study(storage=open_storage(url, create=True), study_name="small")
@@ -106,10 +108,10 @@ def test_a_port_that_is_taken(work: Path, ablate: Run, monkeypatch: pytest.Monke
     assert "study smal: must have been launched, got no such study in" in result.stderr
 
 
-def test_without_the_package(work: Path, ablate: Run) -> None:
+def test_without_the_package(work: Path, ablate_alone: Run) -> None:
     (work / "optuna_dashboard.py").write_text("raise ImportError\n")
     environment = {**os.environ, "PYTHONPATH": str(work)}
-    result = ablate("dashboard", "#small", env=environment)
+    result = ablate_alone("dashboard", "#small", env=environment)
     assert result.returncode == 2
     assert result.stderr == (
         "ablate: ablate dashboard: needs optuna-dashboard, got none. "

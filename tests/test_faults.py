@@ -1,4 +1,8 @@
-"""A study that is killed, stopped and starved ends as one that was not: `benchmarks/faults.py`."""
+"""A study that is killed, stopped and starved ends as one that was not: `benchmarks/faults.py`.
+
+Each kind of fault once, as short as it can be: drivers are forked, and only faults that are of
+workers, nodes or what Ray does meanwhile are made on Ray.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked_driver import ForkedDriver
 from needs import missing
+from postgres_server import PostgresServer
+from ray.cluster_utils import Cluster
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import faults
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
+ON_RAY = {
+    "driver: amid epochs",
+    "driver: SIGUSR1",
+    "worker: SIGKILL",
+    "worker: amid an epoch, after a checkpoint there",
+    "trial: sleeps for ever (epoch_timeout_seconds)",
+    "driver: Ctrl-C amid Ray's start",
+    "run folder: deleted amid a run",
+    faults.CUT_OFF,
+}
+THEN_INLINE = {"driver: SIGUSR1", "run folder: deleted amid a run"}
+SHORTER = {faults.AT_RANDOM: faults.driver_at_random(0.0, 1.5)}
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[faults.Bench]:
-    with faults.bench() as made:
-        if made.server is None:
-            missing("PostgreSQL (initdb)")
-        random.seed(os.getpid())
-        yield made
+
+@pytest.fixture
+def bench(ray_head: Cluster, postgres_server: PostgresServer) -> Iterator[faults.Bench]:
+    random.seed(os.getpid())
+    yield faults.Bench(ray_head, postgres_server, ForkedDriver)
+    postgres_server.start()  # a fault that was not over has left it stopped
 
 
 @pytest.mark.parametrize(
@@ -35,13 +53,16 @@ def test_a_driver_that_dies_at_a_point(bench: faults.Bench, name: str, storage: 
 
 
 @pytest.mark.parametrize("name", faults.OTHERS)
-def test_what_breaks_a_study_on_ray(bench: faults.Bench, name: str) -> None:
+def test_what_breaks_a_study(bench: faults.Bench, name: str) -> None:
     if name == "checkpoint: no space left" and os.geteuid() != 0:
         missing("the right to mount a small file system")
+    fault = SHORTER.get(name, faults.OTHERS[name])
+    then = "inline" if name in THEN_INLINE else None
     try:
-        assert bench.run(name, faults.OTHERS[name]) == []
+        wrong = bench.run(name, fault, inline=name not in ON_RAY, resumed_on=then)
     except faults.NotAllowedError as error:  # in a container of CI, say
         pytest.skip(f"needs {error}")
+    assert wrong == []
 
 
 def test_a_node_that_dies(bench: faults.Bench) -> None:
@@ -49,11 +70,12 @@ def test_a_node_that_dies(bench: faults.Bench) -> None:
 
 
 def test_a_server_that_is_away(bench: faults.Bench) -> None:
-    assert bench.run("server", bench.server_away(8.0), storage="postgresql") == []
+    assert bench.run("server", bench.server_away(4.0), storage="postgresql") == []
 
 
 def test_a_driver_that_is_behind(bench: faults.Bench) -> None:
-    assert bench.run("behind", bench.driver_behind, storage="postgresql") == []
+    then = "inline"
+    assert bench.run("behind", bench.driver_behind, storage="postgresql", resumed_on=then) == []
 
 
 def test_what_is_wrong_is_seen(bench: faults.Bench) -> None:

@@ -22,6 +22,8 @@ from ablate.locate import Place, locate
 from ablate.picturing import example_images, suite_sheet, training_sheet
 from ablate.search.task import weights_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import COMMAND
 
 from ablate.cli import main
 from ablate.errors import ParameterError, StudyFileError
@@ -126,6 +127,7 @@ def test_enqueue_says_what_is_drawn_and_what_was_run(
     assert copy["copy_of"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "is_terminal", "is_shown"),
     [("", True, True), ("", False, False), (", progress=False", True, False)],
@@ -203,8 +205,9 @@ def test_the_log_of_a_trial_says_why_it_failed_and_what_it_printed(
     assert "--trial: must be a trial of own, got 99. It has" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_log_is_followed_until_ctrl_c(there: Path) -> None:
-    command = [sys.executable, "-m", "ablate", "logs", "runs/own", "--follow", "--json"]
+    command = [*COMMAND, "logs", "runs/own", "--follow", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from commands import COMMAND
+from own_study import write_own_study
 
-LOOP = """
-def train(trial):
-    trial.report(1, {"error": trial.params["lr"], "size": 1.0})
-"""
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a study that was launched while the disk of its output was full."""
     made = tmp_path_factory.mktemp("full")
-    (made / "loop_full.py").write_text(LOOP)
-    study = {
-        "version": 1,
-        "name": "full",
-        "trainable": "loop_full:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"lr": {"float": [0.01, 1.0]}},
-        "objectives": [{"metric": "error", "direction": "minimize"}, {"metric": "size"}],
-        "search": {"trials": 2, "sampler": "random"},
-    }
-    (made / "full.yaml").write_text(yaml.safe_dump(study))
+    write_own_study(made, "full")
     code, said = run(made, "launch", "full.yaml", "--executor", "inline")
     assert code == 0, said  # a study is not its output
     assert said == [FULL]
@@ -50,7 +38,7 @@ def run(folder: Path, *command: str, unbuffered: str = "") -> tuple[int, list[st
     """Exit code and lines of standard error, with standard output on a full disk."""
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "ablate", *command],
+            [*COMMAND, *command],
             cwd=folder,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             stdout=full,
@@ -84,7 +72,7 @@ def test_a_wrong_use_keeps_its_code(folder: Path) -> None:
 def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    program = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m ablate {command}'
+    program = f'cd "{gone}" && rmdir "{gone}" && exec {shlex.join(COMMAND)} {command}'
     result = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == (

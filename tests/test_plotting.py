@@ -205,6 +205,8 @@ def test_ctrl_c_ends_a_watch_with_its_code(
 LOOP = """
 import time
 
+pytestmark = pytest.mark.slow
+
 def train(context):
     for epoch in range(context.start_epoch + 1, context.epochs + 1):
         time.sleep(0.2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from commands import COMMAND, run_here
 
 import ablate
 from ablate.errors import AblateError, DataError, StudyNotFoundError, UsageError
@@ -28,9 +28,8 @@ Write = Callable[..., Path]
 
 
 def command(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate", *arguments], capture_output=True, text=True, check=True
-    )
+    done = run_here(*arguments)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -49,13 +48,14 @@ def prepared_until(driver: subprocess.Popen[bytes], what: str) -> StudyRecord:
     raise AssertionError(f"never seen: {what}")
 
 
+@pytest.mark.slow
 def test_a_study_that_is_being_prepared(
     write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_study("long", baseline={"epochs": 2000}, search={"trials": 1})
     environment = {**os.environ, "ABLATE_CACHE": str(work / "cache")}
     driver = subprocess.Popen(
-        [sys.executable, "-m", "ablate", "launch", str(file), "--executor", "inline"],
+        [*COMMAND, "launch", str(file), "--executor", "inline"],
         env=environment,
         stdout=subprocess.DEVNULL,
     )
@@ -102,13 +102,14 @@ def test_what_cannot_be_prepared_is_not_begun(write_study: Write, work: Path) ->
         assert not (work / "runs/wrong/checkpoints").exists(), "nothing is in it"
 
 
+@pytest.mark.slow
 def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
     study = Study(
         version=1,
         name="threads",
-        dataset={"name": "digits"},
+        dataset={"name": "digits", "image_size": 8, "train_fraction": 0.2},
         model={"name": "resnet8"},
-        baseline={"epochs": 1, "batch_size": 1000},
+        baseline={"epochs": 1, "batch_size": 200},
         robustness={"images": 20},
     )
     there = torch.get_num_threads()
@@ -132,6 +133,7 @@ def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
     assert len(keys) == 3
 
 
+@pytest.mark.slow
 def test_a_study_of_0_1_keeps_its_baseline(write_study: Write, work: Path) -> None:
     """Its head does not say with how many threads the baseline was trained: those of a trial."""
     file = write_study("old", search={"trials": 1})

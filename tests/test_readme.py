@@ -39,6 +39,7 @@ def test_the_losses_run_in_somebodys_own_loop(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.count("loss") == 3
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(work: Path, write_study: object) -> None:
     (block,) = [block for block in blocks("python") if "ablate.launch" in block]
     file = write_study("quickstart", search={"trials": 1})  # type: ignore[operator]
@@ -100,6 +101,7 @@ def load(image_size, path):
 """
 
 
+@pytest.mark.slow
 def test_data_and_network_of_the_readme_run(work: Path) -> None:
     (block,) = [block for block in blocks("yaml") if "my_data:load" in block]
     (work / "own.yaml").write_text(f"version: 1\nname: own\n{block}")

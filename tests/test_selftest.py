@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,30 +17,16 @@ from ablate.ledger.ledger import Ledger
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-LOOP = """
-def train(context):
-    context.report(1, {"a": context.params["x"], "b": 0.0})
-"""
-STUDY = """
-version: 1
-name: tried
-trainable: loop:train
-finetune: {budget: {epochs: 1}}
-space: {x: {float: [0.0, 1.0]}}
-objectives: [{metric: a}, {metric: b}]
-search: {trials: 2, sampler: random}
-"""
-
 
 @pytest.fixture
-def finished(work: Path, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def finished(
+    write_own: Callable[..., Path], storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> str:
     """A storage of each kind, with two studies in it: `tried` and `kept`."""
-    (work / "loop.py").write_text(LOOP)
-    (work / "tried.yaml").write_text(STUDY)
-    (work / "kept.yaml").write_text(STUDY.replace("name: tried", "name: kept"))
     monkeypatch.setenv("ABLATE_STORAGE", storage_url)
     for name in ("tried", "kept"):
-        ablate.launch(work / f"{name}.yaml", executor="inline")
+        file = write_own(name, search={"trials": 2, "sampler": "random"})
+        ablate.launch(file, executor="inline")
     return storage_url
 
 
@@ -88,17 +73,12 @@ def test_options_of_the_self_test_need_it(ablate: Run) -> None:
     assert "s3cret" not in result.stdout + result.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_study_is_broken_resumed_and_compared(ablate: Run, work: Path, tmp_path: Path) -> None:
+def test_a_study_is_broken_resumed_and_compared(
+    ablate_alone: Run, work: Path, tmp_path: Path
+) -> None:
     storage = f"sqlite:///{tmp_path}/users.db"
-    result = subprocess.run(
-        ["ablate", "doctor", "--selftest", "--json", "--storage", storage],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
+    result = ablate_alone("doctor", "--selftest", "--json", "--storage", storage, timeout=800)
     assert result.returncode == 0, result.stdout + result.stderr
     findings = {one["what"]: one for one in json.loads(result.stdout)}
     assert {one["state"] for one in findings.values()} <= {"ok", "absent"}

@@ -122,6 +122,7 @@ def test_the_taps_of_a_network_of_the_user_s_own_are_searched(write_study: Write
     assert "loss.fma.layers: unknown layer, got 'lat'. Did you mean late?" in refusal(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "loads_torch"),
     # Whether torchvision has a network of that name, it alone knows.

@@ -113,6 +113,7 @@ def test_everything_public_is_there() -> None:
         ablate.no_such_name  # noqa: B018
 
 
+@pytest.mark.slow
 def test_training_runs_without_ray_and_optuna() -> None:
     modules = "ablate.finetune.baseline, ablate.robustness.trial, ablate.robustness.estimate"
     assert loaded_by(f"import {modules}") & {"ray", "optuna"} == set()

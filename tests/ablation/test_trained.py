@@ -17,6 +17,8 @@ from ablate.robustness.workbench import Workbench
 from ablate.study.params import PLAIN
 from ablate.study.seeds import Seeds
 
+pytestmark = pytest.mark.slow
+
 Values = dict[str, Any]
 Weights = Callable[[Values], list[torch.Tensor]]
 

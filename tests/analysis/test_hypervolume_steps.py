@@ -46,6 +46,7 @@ def test_every_step_is_the_hypervolume_so_far(objectives: tuple) -> None:
     assert steps == pytest.approx(np.array(expected), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["cloud", "all on the front"])
 def test_a_hundred_thousand_points_end_at_their_hypervolume(shape: str) -> None:
     random = np.random.default_rng(0)

@@ -127,6 +127,7 @@ def test_free_metrics_of_a_loop_of_the_users_own() -> None:
     assert all(math.isnan(gain) for gain in info.gains((0.5, 90.0)))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_take_less_than_two_seconds() -> None:
     row = example_row(0, (0.5, 0.5), scores=example_scores(0.5, 0.5))
     rows = [

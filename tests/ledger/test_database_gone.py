@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from test_ledger_rows import make_head, make_scores
 
 import ablate
@@ -173,27 +172,9 @@ def no_space(**_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-LOOP = """
-def train(trial):
-    trial.report(1, {"error": trial.params["lr"], "size": 1.0})
-"""
-
-
 @pytest.fixture
-def study(work: Path) -> Path:
-    (work / "loop_gone.py").write_text(LOOP)
-    keys = {
-        "version": 1,
-        "name": "gone",
-        "trainable": "loop_gone:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"lr": {"float": [0.01, 1.0]}},
-        "objectives": [{"metric": "error", "direction": "minimize"}, {"metric": "size"}],
-        "search": {"trials": 3, "sampler": "random"},
-    }
-    file = work / "gone.yaml"
-    file.write_text(yaml.safe_dump(keys))
-    return file
+def study(write_own: Callable[..., Path]) -> Path:
+    return write_own("gone")
 
 
 class At(Silent):

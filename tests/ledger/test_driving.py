@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -133,18 +134,34 @@ def test_optuna_reads_what_is_written(driving: Driving, storage_url: str) -> Non
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MAXIMIZE"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "qmc"])
+@pytest.mark.parametrize(
+    ("sampler", "trials", "stops_at"),
+    [
+        ("tpe", 20, (1, 9, 16)),
+        ("random", 5, (1, 3)),
+        pytest.param("nsga2", 55, (1, 25, 52), marks=pytest.mark.slow),
+        pytest.param("qmc", 20, (1, 9, 16), marks=pytest.mark.postgres),
+    ],
+)
 def test_a_stopped_search_draws_what_one_that_was_not_would(
-    storage_url: str, tmp_path: object, sampler: str
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    sampler: str,
+    trials: int,
+    stops_at: tuple[int, ...],
 ) -> None:
     """Also where the sampler keeps a count or a generation in the storage."""
+    whole = f"sqlite:///{tmp_path}/whole.db"
+    stopped = f"sqlite:///{tmp_path}/stopped.db"
+    if sampler == "qmc":
+        stopped = request.getfixturevalue("postgres_url")
     drawn = []
-    for url, stops in ((storage_url, False), (f"sqlite:///{tmp_path}/other.db", True)):
+    for url, stops in ((whole, ()), (stopped, stops_at)):
         search = {"sampler": sampler, "seed": 3}
-        driving = Driving(Ledger.create(url, make_head(search=search), trials=60))
+        driving = Driving(Ledger.create(url, make_head(search=search), trials=trials))
         params = []
-        for number in range(60):
-            if stops and number in (1, 25, 55):
+        for number in range(trials):
+            if number in stops:
                 driving = driven_again(url)
             row = driving.ask()
             assert row is not None

@@ -115,6 +115,7 @@ def spread_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study
     return study, f"{url}#spread"
 
 
+@pytest.mark.slow
 def test_its_space_is_what_its_trials_were_drawn_from(
     spread_study: tuple[optuna.Study, str],
 ) -> None:
@@ -145,6 +146,7 @@ def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> No
         assert ours == pytest.approx({key: value / whole for key, value in found.items()})
 
 
+@pytest.mark.slow
 def test_figures_have_its_scales(spread_study: tuple[optuna.Study, str]) -> None:
     _, named = spread_study
     record = api.read(named)

@@ -292,6 +292,7 @@ def test_an_enqueued_value_outside_its_range_is_refused(ledger: Ledger) -> None:
     assert ledger.read().rows == ()
 
 
+@pytest.mark.slow
 def test_the_same_asks_give_the_same_rows(storage_url: str, tmp_path: object) -> None:
     again = f"sqlite:///{tmp_path}/again.db"
     asked = []

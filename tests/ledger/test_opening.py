@@ -54,6 +54,7 @@ def open_at_once() -> Iterator[Callable[[str], list[str]]]:
         process.join()
 
 
+@pytest.mark.slow
 def test_tables_that_another_process_makes_meanwhile_are_no_error(
     storage_url: str, open_at_once: Callable[[str], list[str]]
 ) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-from needs import missing
-from postgres_server import PostgresServer, postgres_programs
+from postgres_server import PostgresServer
 from test_ledger_rows import make_head, make_scores
 
 from ablate.errors import StorageError
@@ -21,21 +19,11 @@ from ablate.ledger.store import Patience
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresServer]:
-    """A server that nobody else uses."""
-    programs = postgres_programs()
-    if programs is None:
-        missing("PostgreSQL (initdb)")
-    made = PostgresServer(programs)
-    yield made
-    made.remove()
-
-
 @pytest.fixture
-def server(own_server: PostgresServer) -> PostgresServer:
-    own_server.start()
-    return own_server
+def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """The session's, which runs again afterwards."""
+    yield postgres_server
+    postgres_server.start()
 
 
 class Driver:
@@ -100,10 +88,8 @@ def test_an_outage_beyond_the_term_ends_the_driver(
     driver.driving.ask()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 2.0)
     server.stop()
-    started = time.monotonic()
     with pytest.raises(StorageError, match=r"back within the lease's term, got nothing for \d s"):
         driver.driving.complete(0, make_scores())
-    assert time.monotonic() - started < 20
     server.start()
     assert driver.ledger.read().rows[0].state == "RUNNING"
 

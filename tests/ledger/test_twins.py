@@ -94,6 +94,7 @@ def test_a_new_draw_is_seeded_by_number_and_redraw(make_ledger: Make) -> None:
     assert draws[0] == make_sampler("random", 0, 3)._rng.rng.uniform()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
 def test_a_resumed_search_draws_and_copies_alike(make_ledger: Make, sampler: str) -> None:
     space = {"augment.copies": {"int": [1, 3]}, "finetune.batch_size": {"choice": [32, 64]}}

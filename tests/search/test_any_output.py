@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-import yaml
 from click.testing import CliRunner
 
 import ablate
@@ -16,6 +14,8 @@ from ablate.cli import main
 from ablate.errors import error_text, storable_text
 from ablate.report.streams import take_every_text
 from ablate.search.progress import Silent
+
+Write = Callable[..., Path]
 
 LOOP = r"""
 def train(context):
@@ -26,34 +26,12 @@ def train(context):
 """
 
 
-def write_study(folder: Path) -> Path:
-    (folder / "unprintable.py").write_text(LOOP)
-    study = {
-        "version": 1,
-        "name": "unprintable",
-        "trainable": "unprintable:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"x": {"float": [0.0, 1.0]}},
-        "objectives": [{"metric": "a"}, {"metric": "b"}],
-        "search": {"trials": 3, "sampler": "random"},
-    }
-    file = folder / "unprintable.yaml"
-    file.write_text(yaml.safe_dump(study))
-    return file
-
-
-@pytest.mark.timeout(60)
-def test_a_study_runs_to_its_end_whatever_the_encoding(work: Path) -> None:
-    file = write_study(work)
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate", "launch", file.name, "--executor", "inline"],
-        cwd=work,
-        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
-        capture_output=True,
-        encoding="latin-1",
-        timeout=50,
-        check=False,
-    )
+def test_a_study_runs_to_its_end_whatever_the_encoding(
+    write_own: Write, ablate_alone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    file = write_own("unprintable", LOOP)
+    latin = {"env": {**os.environ, "PYTHONIOENCODING": "latin-1"}, "encoding": "latin-1"}
+    done = ablate_alone("launch", file.name, "--executor", "inline", **latin)
     assert done.returncode == 0, done.stderr
     assert "trial 1 failed: raised: RuntimeError: \\ud800 \\x00 \\u2713 (2 of 3" in done.stdout
     assert [row.state for row in ablate.read(file).rows] == ["COMPLETE", "FAIL", "COMPLETE"]
@@ -72,7 +50,7 @@ def test_a_study_runs_to_its_end_whatever_the_encoding(work: Path) -> None:
     assert (failure.reason + failure.traceback).encode()
 
 
-def test_a_progress_that_raises_stops_no_study(work: Path) -> None:
+def test_a_progress_that_raises_stops_no_study(write_own: Write) -> None:
     class Broken(Silent):
         def finished(self, row: object) -> None:
             raise SystemExit(1)
@@ -80,7 +58,7 @@ def test_a_progress_that_raises_stops_no_study(work: Path) -> None:
         def started(self, number: int | None) -> None:
             raise KeyError(number)
 
-    record = ablate.launch(write_study(work), executor="inline", progress=Broken())
+    record = ablate.launch(write_own("unprintable", LOOP), executor="inline", progress=Broken())
     assert [row.state for row in record.rows] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 

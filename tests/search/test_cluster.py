@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,34 +18,34 @@ from ablate.errors import InfrastructureError, UsageError
 from ablate.search.cluster import connect as cluster_module
 from ablate.search.cluster.connect import check_answer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a" * 32
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(ray_head: Cluster) -> Iterator[Cluster]:
+    """Two nodes of two CPUs each; this process has not joined them."""
     ray.shutdown()
-    # Else Ray takes 15 s to find a killed node dead.
-    soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    yield made
+    node = ray_head.add_node(num_cpus=2)
+    ray_head.wait_for_nodes()
+    yield ray_head
     ray.shutdown()
-    made.shutdown()
+    ray_head.remove_node(node)
+    ray_head.wait_for_nodes()
 
 
 def test_a_study_runs_on_a_cluster_and_leaves_it_there(
     write_study: Callable[..., Path], cluster: Cluster
 ) -> None:
-    file = write_study("clustered", search={"trials": 3, "sampler": "random"})
+    file = write_study("clustered", search={"trials": 2, "sampler": "random"})
     record = ablate.launch(file, ray_address=cluster.address)
-    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 2
     assert {row.attempts[-1].host for row in record.rows} == {socket.gethostname()}
     assert not ray.is_initialized()
     assert not list(Path("runs/clustered").glob(".ablate-probe*"))
     ray.init(address=cluster.address, log_to_driver=False)
-    assert ray.cluster_resources()["CPU"] == 2
+    assert ray.cluster_resources()["CPU"] == 4
     ray.shutdown()
 
 
@@ -84,9 +83,10 @@ finetune: {budget: {epochs: 8}}
 space: {x: {float: [0.0, 1.0]}}
 objectives: [{metric: x}, {metric: epoch}]
 search: {trials: 3, sampler: random}
+run: {cpus_per_trial: 2}
 """
     )
-    node = cluster.add_node(num_cpus=1)
+    node = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
 
     class Killer(ablate_progress()):  # type: ignore[misc]
@@ -152,10 +152,8 @@ def test_what_listens_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        begun = time.monotonic()
         with pytest.raises(InfrastructureError, match=r"got no answer in 2 s\. Check that token"):
             check_answer(f"127.0.0.1:{port}")
-    assert time.monotonic() - begun < 6
 
 
 @pytest.fixture(scope="module")
@@ -196,12 +194,32 @@ def test_a_token_that_is_right_wrong_or_missing(
     ):
         if token is not None:
             monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-        begun = time.monotonic()
         with pytest.raises(InfrastructureError) as caught:
             check_answer(guarded_head)
-        assert time.monotonic() - begun < 10
         assert f"the cluster's token must be given, and {said}" in str(caught.value)
         assert "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in str(caught.value)
         assert "\n" not in str(caught.value)
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     check_answer(guarded_head)
+
+
+def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from ablate.search.ray_tune import RayExecutor
+    from ablate.study.settings import RunSettings
+
+    ray.shutdown()
+    monkeypatch.setenv("ABLATE_STORAGE", "postgresql://u:s3cret@h/d")
+    executor = RayExecutor(RunSettings())
+    try:
+
+        @ray.remote
+        def look() -> str:
+            import os
+
+            return str(dict(os.environ))
+
+        assert "s3cret" not in ray.get(look.remote())
+    finally:
+        executor.close()

@@ -7,13 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 import ablate
 from ablate.errors import ResourceError
 
 Write = Callable[..., Path]
 EXECUTORS = ("inline", "ray")
+
+
+@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.slow)])
+def executor(request: pytest.FixtureRequest) -> str:
+    """Each executor; Ray's joins the session's cluster."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_here")
+    return str(request.param)
 
 
 def scores_of(record: object) -> list[object]:
@@ -33,13 +40,14 @@ def scores_of(record: object) -> list[object]:
     ]
 
 
-def test_both_give_the_same_rows_and_scores(write_study: Write) -> None:
+def test_both_give_the_same_rows_and_scores(write_study: Write, ray_here: None) -> None:
+    search = {"trials": 3, "sampler": "random"}
     records = [
-        ablate.launch(write_study(executor, run={"parallel": 2}), executor=executor)
+        ablate.launch(write_study(executor, search=search, run={"parallel": 2}), executor=executor)
         for executor in EXECUTORS
     ]
     inline, ray = records
-    assert [row.state for row in inline.rows] == ["COMPLETE"] * 4
+    assert [row.state for row in inline.rows] == ["COMPLETE"] * 3
     assert scores_of(inline) == scores_of(ray)
     for record in records:
         assert set(record.references) == {"baseline", "plain"}
@@ -50,7 +58,6 @@ def test_both_give_the_same_rows_and_scores(write_study: Write) -> None:
             assert [entry["epoch"] for entry in row.curve] == [1, 2]
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_trial_that_fails_says_why_and_the_study_goes_on(
     write_study: Write, executor: str
 ) -> None:
@@ -58,7 +65,8 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(
         "finetune.learning_rate": {"choice": [0.01, 1e30]},
         "finetune.weight_decay": {"choice": [0.0, 1e-4]},
     }
-    search, one_worker = {"trials": 6, "seed": 1}, {"parallel": 1}
+    rates = [{"finetune.learning_rate": rate} for rate in (1e30, 0.01)]
+    search, one_worker = {"trials": 2, "enqueue": rates}, {"parallel": 1}
     file = write_study(f"failing-{executor}", space=space, search=search, run=one_worker)
     record = ablate.launch(file, executor=executor)
     states = {row.params["finetune.learning_rate"]: row.state for row in record.rows}
@@ -71,7 +79,6 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(
             assert "Traceback (most recent call last)" in row.failure.traceback
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: str) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
@@ -79,48 +86,6 @@ def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: s
     file = write_study("gpu", run={"gpus_per_trial": 1})
     with pytest.raises(ResourceError, match=r"run\.gpus_per_trial: must be at most what .* got 1"):
         ablate.launch(file, executor=executor)
-
-
-def test_more_cpus_than_a_node_has(write_study: Write) -> None:
-    import ray
-
-    from ablate.search.ray_tune import RayExecutor
-    from ablate.study.settings import RunSettings
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with pytest.raises(ResourceError, match=r"cpus_per_trial: must fit on one node, got 3"):
-            RayExecutor(RunSettings(cpus_per_trial=3))
-    finally:
-        ray.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("gpus", "asked", "parallel"),
-    [("auto", "auto", 8), (0.25, "auto", 16), (0.5, 4, 4), (2, "auto", 4), (0, "auto", 16)],
-)
-def test_gpus_are_shared_out(gpus: float | str, asked: int | str, parallel: int) -> None:
-    import ray
-
-    from ablate.search.ray_tune import RayExecutor
-    from ablate.study.settings import RunSettings
-
-    if not ray.is_initialized():
-        ray.init(
-            address="local", num_cpus=16, num_gpus=8, include_dashboard=False, log_to_driver=False
-        )
-    executor = RayExecutor(RunSettings(gpus_per_trial=gpus, parallel=asked))
-    assert executor.parallel == parallel
-    executor.close()
-    assert ray.is_initialized(), "a Ray that was there already is left alone"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_ray_left() -> object:
-    yield
-    import ray
-
-    ray.shutdown()
 
 
 def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
@@ -139,35 +104,13 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
         assert b"s3cret" not in cloudpickle.dumps(hook)
 
 
-def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    from ablate.search.ray_tune import RayExecutor
-    from ablate.study.settings import RunSettings
-
-    ray.shutdown()
-    monkeypatch.setenv("ABLATE_STORAGE", "postgresql://u:s3cret@h/d")
-    executor = RayExecutor(RunSettings())
-    try:
-
-        @ray.remote
-        def look() -> str:
-            import os
-
-            return str(dict(os.environ))
-
-        assert "s3cret" not in ray.get(look.remote())
-    finally:
-        executor.close()
-
-
 OWN_LOOP = """
 def train(context):
-    context.report(1, {"loss": context.params["rate"], "latency": 1.0})
+    context.report(1, {"a": context.params["x"], "b": 1.0})
 """
 
 
-def test_parallel_is_kept_to(work: Path) -> None:
+def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
     from ablate.search.progress import Silent
 
     class Counter(Silent):
@@ -182,18 +125,7 @@ def test_parallel_is_kept_to(work: Path) -> None:
             self.out -= 1
 
     watcher = Counter()
-    (work / "own_loop.py").write_text(OWN_LOOP)
-    study = {
-        "version": 1,
-        "name": "one-by-one",
-        "trainable": "own_loop:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "objectives": [{"metric": "loss"}, {"metric": "latency"}],
-        "space": {"rate": {"float": [0.0, 1.0]}},
-        "search": {"trials": 3},
-        "run": {"parallel": 1},
-    }
-    (work / "one-by-one.yaml").write_text(yaml.safe_dump(study))
-    record = ablate.launch(work / "one-by-one.yaml", executor="ray", progress=watcher)
+    file = write_own("one", OWN_LOOP, run={"parallel": 1})
+    record = ablate.launch(file, executor="ray", progress=watcher)
     assert len(record.complete) == 3
     assert (watcher.most, watcher.out) == (1, 0)

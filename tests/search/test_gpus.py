@@ -1,4 +1,4 @@
-"""GPUs are shared out right where there are none to try: Ray is told that there are eight."""
+"""GPUs are shared out right where there are none to try: Ray is told that there are four."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from ablate.search.dispatcher import FINISHED
 from ablate.search.ray_tune import RayExecutor
 from ablate.search.task import Job, Report
 from ablate.study.seeds import Seeds
-from ablate.study.settings import Study
+from ablate.study.settings import RunSettings, Study
+
+pytestmark = pytest.mark.slow
 
 # A trial ends once as many are there as are to run at once, so that none can have been reused.
 MODULE = """
@@ -71,9 +73,9 @@ class Rows:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _eight_gpus() -> Iterator[None]:
+def _four_gpus() -> Iterator[None]:
     ray.shutdown()
-    ray.init(address="local", num_cpus=16, num_gpus=8, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -114,19 +116,35 @@ def devices_told(folder: Path, gpus: float, at_once: int) -> list[str]:
     return [file.read_text() for file in sorted((folder / "told").iterdir())]
 
 
-def test_each_of_eight_trials_has_a_gpu_of_its_own(tmp_path: Path) -> None:
-    assert sorted(devices_told(tmp_path, 1, 8)) == [str(gpu) for gpu in range(8)]
+@pytest.mark.parametrize(
+    ("gpus", "asked", "parallel"),
+    [("auto", "auto", 4), (0.25, "auto", 8), (0.5, 3, 3), (2, "auto", 2), (0, "auto", 8)],
+)
+def test_gpus_are_shared_out(gpus: float | str, asked: int | str, parallel: int) -> None:
+    executor = RayExecutor(RunSettings(gpus_per_trial=gpus, parallel=asked))
+    assert executor.parallel == parallel
+    executor.close()
+    assert ray.is_initialized(), "a Ray that was there already is left alone"
+
+
+def test_more_cpus_than_a_node_has() -> None:
+    with pytest.raises(ResourceError, match=r"cpus_per_trial: must fit on one node, got 9"):
+        RayExecutor(RunSettings(cpus_per_trial=9))
+
+
+def test_each_of_four_trials_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    assert sorted(devices_told(tmp_path, 1, 4)) == [str(gpu) for gpu in range(4)]
 
 
 def test_halves_are_packed_two_on_each(tmp_path: Path) -> None:
-    told = Counter(devices_told(tmp_path, 0.5, 16))
-    assert told == {str(gpu): 2 for gpu in range(8)}
+    told = Counter(devices_told(tmp_path, 0.5, 8))
+    assert told == {str(gpu): 2 for gpu in range(4)}
 
 
 def test_pairs_are_distinct(tmp_path: Path) -> None:
-    told = [gpus.split(",") for gpus in devices_told(tmp_path, 2, 4)]
-    assert [len(set(pair)) for pair in told] == [2] * 4
-    assert sorted(gpu for pair in told for gpu in pair) == [str(gpu) for gpu in range(8)]
+    told = [gpus.split(",") for gpus in devices_told(tmp_path, 2, 2)]
+    assert [len(set(pair)) for pair in told] == [2] * 2
+    assert sorted(gpu for pair in told for gpu in pair) == [str(gpu) for gpu in range(4)]
 
 
 def test_a_trial_without_gpus_sees_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

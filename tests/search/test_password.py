@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy
 import yaml
 from click.testing import CliRunner
+from commands import run_alone
 from secret_spellings import spellings
 from sqlalchemy import make_url
 
@@ -174,6 +175,7 @@ def database_rows(url: str) -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_another_storage_gets_no_password_of_the_files(work: Path) -> None:
     """The inline executor runs trials in the driver, which print what they see there."""
     url = f"postgresql+psycopg://u:{quote(SECRET, '')}@h/d"
@@ -241,20 +243,25 @@ def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Pat
         (["check", "secret.yaml", "--set", "search.trials=x://u:Tr0ub4dor-3x@h/d"], "whole number"),
         (["check", "mapping.yaml"], "mapping.yaml:23:10: storage: must be text, got a mapping"),
         (["check", "top.yaml"], "must be a mapping of keys"),
-        (["--debug", "status", "postgresql+psycopg://u:Tr0ub4dor-3x/db#x"], "Traceback"),
-        (["--debug", "status", "postgresql+psycopg://u:Tr0ub4dor-3x@127.0.0.1:1/d#x"], "Traceback"),
+        pytest.param(
+            ["--debug", "status", "postgresql+psycopg://u:Tr0ub4dor-3x/db#x"],
+            "Traceback",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--debug", "status", "postgresql+psycopg://u:Tr0ub4dor-3x@127.0.0.1:1/d#x"],
+            "Traceback",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_a_mistake_repeats_no_password(
-    work: Path, ablate: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str],
-    said: str,
-) -> None:  # fmt: skip
+def test_a_mistake_repeats_no_password(work: Path, arguments: list[str], said: str) -> None:
     storage = "storage: {url: 'postgresql://u:Tr0ub4dor-3x@h/d'}\n"
     write_study(work)
     (work / "mapping.yaml").write_text(yaml.safe_dump(STUDY) + storage)
     (work / "top.yaml").write_text(f"- {storage}")
     if "--debug" in arguments:
-        output = ablate(*arguments, cwd=work).stderr
+        output = run_alone(*arguments, cwd=work).stderr
     else:
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code in (2, 3)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
-import yaml
 
 import ablate
 
@@ -47,34 +44,13 @@ def train(context):
 """
 
 
-def write_study(folder: Path) -> Path:
-    (folder / "leaving.py").write_text(LOOP)
-    study = {
-        "version": 1,
-        "name": "leaving",
-        "trainable": "leaving:train",
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"x": {"float": [0.0, 1.0]}},
-        "objectives": [{"metric": "a"}, {"metric": "b"}],
-        "search": {"trials": 5, "sampler": "random"},
-        "run": {"max_failed_fraction": 1.0},
-    }
-    file = folder / "leaving.yaml"
-    file.write_text(yaml.safe_dump(study))
-    return file
-
-
-@pytest.mark.timeout(60)
-def test_an_inline_trial_ends_alone(work: Path) -> None:
-    file = write_study(work)
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate", "launch", file.name, "--executor", "inline"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+def test_an_inline_trial_ends_alone(
+    write_own: Callable[..., Path],
+    ablate_alone: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    search = {"trials": 5, "sampler": "random"}
+    file = write_own("leaving", LOOP, search=search, run={"max_failed_fraction": 1.0})
+    done = ablate_alone("launch", file.name, "--executor", "inline")
     assert done.returncode == 0, done.stderr
     assert "(5 of 5" in done.stdout
     rows = ablate.read(file).rows

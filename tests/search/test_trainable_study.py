@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from own_study import write_own_study
 
 import ablate
 from ablate.errors import FingerprintError, StudyFileError
@@ -31,19 +31,13 @@ def write_own(work: Path) -> WriteOwn:
     """Writes a study of a loop and the loop beside it."""
 
     def write(name: str, loop: str = LOOP, **keys: Any) -> Path:
-        (work / f"loop_{name}.py").write_text(loop)
         study = {
-            "version": 1,
-            "name": name,
-            "trainable": f"loop_{name}:train",
             "finetune": {"budget": {"epochs": 3}},
             "space": {"lr": {"float": [0.01, 1.0], "log": True}},
             "objectives": [{"metric": "error", "direction": "minimize"}, {"metric": "size"}],
             "search": {"trials": 4, "sampler": "random", "enqueue": [{"lr": 0.5}]},
         }
-        file = work / f"{name}.yaml"
-        file.write_text(yaml.safe_dump({**study, **keys}, sort_keys=False))
-        return file
+        return write_own_study(work, name, loop, **{**study, **keys})
 
     return write
 
@@ -63,6 +57,7 @@ def test_it_runs_to_its_end(write_own: WriteOwn, work: Path) -> None:
     assert text == "trained 1\ntrained 2\ntrained 3\n"
 
 
+@pytest.mark.slow
 def test_neither_the_driver_nor_the_worker_loads_torch(write_own: WriteOwn) -> None:
     file = write_own("light")
     code = (

@@ -49,6 +49,7 @@ def untimed(scores: Any) -> dict[str, Any]:
     return {name: value for name, value in scores.items() if name != "train_seconds"}
 
 
+@pytest.mark.slow
 def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> None:
     plain = to_end(worker_of(STUDY, session_cache, tmp_path / "a"), ROW)
     assert [report.rung for report in plain] == [None] * 3
@@ -105,6 +106,7 @@ def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Pat
     assert other["seconds"] > kept.seconds
 
 
+@pytest.mark.slow
 def test_damage_between_two_trials_of_a_worker_changes_no_score(tmp_path: Path) -> None:
     """What it found once is on the disk, and looked at again."""
     budget = {"finetune": {"budget": {"epochs": 1}}}

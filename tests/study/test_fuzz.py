@@ -1,7 +1,13 @@
-"""Study files and `--set` that nobody would write: each is a study or a few lines of refusal."""
+"""Study files and `--set` that nobody would write: each is a study or a few lines of refusal.
+
+    ABLATE_MUTATIONS=2000 python -m pytest tests/study/test_fuzz.py
+
+tries more of them; the first ones are always the same.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -15,7 +21,7 @@ from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 from ablate.vocabulary import names_for
 
-MUTATIONS = 2000
+MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "120"))
 LONGEST_LINE = 500
 ROOT = Path(__file__).parents[2]
 
