@@ -21,40 +21,40 @@ if TYPE_CHECKING:
         read_confirmation,
         resume,
     )
-    from ablate.drawing import plot
     from ablate.errors import AblateError
-    from ablate.evaluating import evaluate
     from ablate.finetune.augment.combined import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
-    from ablate.finetune.model.taps import FeatureTaps
-    from ablate.reporting import write_report
-    from ablate.robustness.corrupt_images import corrupt
-    from ablate.robustness.evaluation_file import load_evaluation, write_evaluation
-    from ablate.search.trial.context import TrialContext
+    from ablate.model.taps import FeatureTaps
+    from ablate.report.draw import plot
+    from ablate.report.page.publish import write_report
+    from ablate.robustness.corrupt.images import corrupt
+    from ablate.robustness.evaluation.evaluate import evaluate
+    from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
+    from ablate.trial.context import TrialContext
 
 _HOMES = {
     "AblateError": "ablate.errors",
     "CombinedAugmentations": "ablate.finetune.augment.combined",
     "FMALoss": "ablate.finetune.loss.fma",
-    "FeatureTaps": "ablate.finetune.model.taps",
+    "FeatureTaps": "ablate.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",
-    "TrialContext": "ablate.search.trial.context",
+    "TrialContext": "ablate.trial.context",
     "read_ablation": "ablate.api",
     "confirm": "ablate.api",
-    "corrupt": "ablate.robustness.corrupt_images",
+    "corrupt": "ablate.robustness.corrupt.images",
     "enqueue": "ablate.api",
-    "evaluate": "ablate.evaluating",
+    "evaluate": "ablate.robustness.evaluation.evaluate",
     "launch": "ablate.api",
-    "load_evaluation": "ablate.robustness.evaluation_file",
+    "load_evaluation": "ablate.robustness.evaluation.evaluation_file",
     "load_trials": "ablate.api",
-    "plot": "ablate.drawing",
+    "plot": "ablate.report.draw",
     "plot_pareto": "ablate.api",
     "read": "ablate.api",
     "read_confirmation": "ablate.api",
     "resume": "ablate.api",
-    "write_evaluation": "ablate.robustness.evaluation_file",
-    "write_report": "ablate.reporting",
+    "write_evaluation": "ablate.robustness.evaluation.evaluation_file",
+    "write_report": "ablate.report.page.publish",
 }
 
 __all__ = [

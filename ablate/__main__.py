@@ -1,6 +1,6 @@
 """`python -m ablate` is `ablate`."""
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="ablate")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.errors import UsageError
 from ablate.ledger.record import StudyRecord
-from ablate.locate import locate, place_of_file
-from ablate.open_study import open_ledger, open_study, read_outcomes
-from ablate.report.live import watching
-from ablate.resuming import launch_study, resume_study
-from ablate.running import RunOptions
+from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
+from ablate.lifecycle.place import locate, place_of_file
+from ablate.lifecycle.resume import launch_study, resume_study
+from ablate.report.terminal.live import watching
 from ablate.search.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def launch(
         study: the study file.
         overrides: `key=value`, as `--set`.
         resume: go on where the study exists and is unfinished.
-        progress: who is told how it goes (`ablate.report.live.watching`): by default a display
+        progress: who is told how it goes (`ablate.report.terminal.live.watching`): by default a display
             where there is a terminal or a notebook; False: nobody.
         options: see `RunOptions`.
 
@@ -138,7 +138,7 @@ def confirm(
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
     """
     from ablate.ablation.confirm import confirm_info
-    from ablate.confirming import confirm_front
+    from ablate.lifecycle.confirmation import confirm_front
 
     if seeds < 2:
         raise UsageError(
@@ -212,6 +212,6 @@ def load_trials(study: str | Path) -> pd.DataFrame:
 
 def plot_pareto(*studies: str | Path) -> Figure:
     """Robust against clean accuracy: the front, what it dominates, baseline and plain finetune."""
-    from ablate.drawing import plot
+    from ablate.report.draw import plot
 
     return plot("pareto", *studies)

@@ -17,12 +17,12 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ablate.data.load import load_dataset
+from ablate.data.split import take_fraction
+from ablate.files.cache import cache_folder
 from ablate.finetune.baseline import train_baseline
-from ablate.finetune.cache import cache_folder
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.split import take_fraction
-from ablate.finetune.environment import resolve_environment
-from ablate.locate import place_of_file
+from ablate.lifecycle.place import place_of_file
+from ablate.model.environment import resolve_environment
 from ablate.study.provenance import usable_cores
 
 ROOT = Path(__file__).parents[1]

@@ -54,7 +54,7 @@ from distortions import Call, describe_hardware, describe_ratio, measure
 from image_source import read_images
 
 from ablate.distortion.random import make_generator
-from ablate.finetune.environment import resolve_environment
+from ablate.model.environment import resolve_environment
 from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import load, scale_of

@@ -45,7 +45,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from ablate.distortion import FAMILIES, load
 from ablate.distortion.random import make_generator
-from ablate.finetune.environment import resolve_environment
+from ablate.model.environment import resolve_environment
 
 Call = Callable[[], object]
 Peers = dict[str, tuple[str, Call]]

@@ -41,9 +41,9 @@ from distortions import describe_hardware, synchronize
 from image_source import read_images
 from torch import nn
 
-from ablate.finetune.data.dataset import Split, digest_images
-from ablate.finetune.environment import Environment, resolve_environment
-from ablate.finetune.model.build import build_model
+from ablate.data.dataset import Split, digest_images
+from ablate.model.build import build_model
+from ablate.model.environment import Environment, resolve_environment
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import find_suite

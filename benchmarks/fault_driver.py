@@ -57,7 +57,7 @@ def _dying(function: Callable[..., Any], when: str, call: int) -> Callable[..., 
 if __name__ == "__main__":
     del sys.path[0]  # the study's own fault_trial is to be found, and not the one beside this file
     arm(sys.argv[1], int(sys.argv[2]))
-    from ablate.cli import main
+    from ablate.cli.main import main
 
     sys.argv = ["ablate", *sys.argv[3:]]
     main()

@@ -40,16 +40,16 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from ablate.data.dataset import Split, channel_statistics
+from ablate.data.load import load_dataset
+from ablate.files.cache import cache_folder
 from ablate.finetune.augment.combined import CombinedAugmentations
-from ablate.finetune.cache import cache_folder
-from ablate.finetune.data.dataset import Split, channel_statistics
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.environment import Environment, resolve_environment
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model import MODELS, TAPS
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.taps import layer_names
+from ablate.model import MODELS, TAPS
+from ablate.model.build import build_model
+from ablate.model.environment import Environment, resolve_environment
+from ablate.model.taps import layer_names
 from ablate.study.settings import (
     BudgetSettings,
     DatasetSettings,

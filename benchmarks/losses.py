@@ -27,15 +27,15 @@ from typing import Any
 
 import torch
 
+from ablate.data.dataset import Split
 from ablate.distortion.shapes import Images
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.environment import Environment, resolve_environment
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss import DISTANCES, FORMS
 from ablate.finetune.loss.anchor import ANCHORS
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.taps import layer_names
+from ablate.model.build import build_model
+from ablate.model.environment import Environment, resolve_environment
+from ablate.model.taps import layer_names
 from ablate.study.settings import (
     BudgetSettings,
     DatasetSettings,

@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from example_sources import TAPS, TERMS, usual_record  # the studies that the tests draw
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.page.content import report_content
 from ablate.report.page.page import report_page
-from ablate.report.source import StudySource
 from ablate.report.write import write_figures, write_text
 
 POINTS = 100_000

@@ -19,7 +19,7 @@ def run_here(*arguments: object, cwd: Path | None = None) -> subprocess.Complete
     """
     from click.testing import CliRunner
 
-    from ablate.cli import main
+    from ablate.cli.main import main
 
     texts = list(map(str, arguments))
     hook = sys.excepthook  # the command line puts its own in place

@@ -18,8 +18,8 @@ from example_records import BEGAN, TWO, example_record, example_row
 
 from ablate.ablation.cell import Design
 from ablate.ablation.info import TuningCurve
+from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung, StudyRecord
-from ablate.report.source import StudySource
 from ablate.study.scores import ReportedScores, Scores
 
 FAMILIES = {

@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["ablate.cli", "ablate.running", "ablate.search.ray_tune"])
+_FORKS.set_forkserver_preload(
+    ["ablate.cli.main", "ablate.lifecycle.drive", "ablate.search.ray_tune"]
+)
 
 
 class ForkedDriver:
@@ -77,7 +79,7 @@ def _drive(program: list[str], folder: str, environment: dict[str, str], log: st
 
         arm(program[1], int(program[2]))
         program = program[3:]
-    from ablate.cli import main
+    from ablate.cli.main import main
 
     sys.argv = ["ablate", *program]
     main(prog_name="ablate")

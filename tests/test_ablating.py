@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from ablate.ablating import FoundReference, design_of, find_reference
 from ablate.errors import ParameterError, StudyFileError, StudyNotFoundError
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.url import sqlite_url
+from ablate.lifecycle.ablation_reference import FoundReference, design_of, find_reference
+from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 OWN = {"version": 1, "dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
 SPACE = {"loss.fma.weight": {"float": [0.1, 10.0]}}

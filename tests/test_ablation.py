@@ -18,11 +18,11 @@ import pytest
 from commands import COMMAND
 
 import ablate
+from ablate.cli.show_ablation import show_effects
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
 from ablate.ledger.record import StudyRecord
-from ablate.open_study import open_study
-from ablate.show_ablation import show_effects
-from ablate.tabling import paper_table, table_text
+from ablate.lifecycle.open_study import open_study
+from ablate.report.paper.write import paper_table, table_text
 
 Write = Callable[..., Path]
 

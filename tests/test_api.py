@@ -21,7 +21,7 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.ledger.ledger import Ledger
-from ablate.locate import locate
+from ablate.lifecycle.place import locate
 
 Write = Callable[..., Path]
 
@@ -310,7 +310,7 @@ def test_a_training_seed_may_be_searched(write_study: Write) -> None:
 def test_the_run_folder_keeps_no_password(
     write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch, storage: str, kept: str
 ) -> None:
-    from ablate.locate import place_of_file
+    from ablate.lifecycle.place import place_of_file
 
     monkeypatch.setenv("PW", "s3cret")
     place_of_file(write_study("noted", storage=storage)).make_folder()

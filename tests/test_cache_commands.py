@@ -17,13 +17,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from ablate.cached import cache_info, clear, plan_clearing
-from ablate.cli_cache import cache as commands
+from ablate.cli.cache import cache as commands
+from ablate.data.dataset import Split
+from ablate.data.stored import Pixels, stored_split
 from ablate.errors import UsageError
-from ablate.finetune.cache import cache_folder, locked
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.data.stored import Pixels, stored_split
-from ablate.finetune.inventory import KINDS
+from ablate.files.cache import cache_folder, locked
+from ablate.files.cache_contents import cache_info, clear, plan_clearing
+from ablate.files.inventory import KINDS
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.suites import Suite
 
@@ -252,7 +252,7 @@ def test_without_a_terminal_nothing_is_removed_unasked(folder: Path) -> None:
 @pytest.mark.parametrize(("answer", "left"), [("n", 3), ("y", 0)])
 def test_on_a_terminal_it_asks(folder: Path, answer: str, left: int) -> None:
     person, process = pty.openpty()
-    script = "from ablate.cli_cache import cache; cache(['clear', '--json'])"
+    script = "from ablate.cli.cache import cache; cache(['clear', '--json'])"
     with subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=process,
@@ -320,7 +320,7 @@ def test_a_wrong_bound_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_list_loads_no_torch() -> None:
     script = (
-        "import sys; from ablate.cli_cache import cache\n"
+        "import sys; from ablate.cli.cache import cache\n"
         "try: cache(['list'])\n"
         "except SystemExit: pass\n"
         "print('LOADED', *({'torch', 'ray', 'optuna', 'plotly'} & set(sys.modules)))"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.dry_run import dry_run
 from ablate.errors import DataError, FingerprintError
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.model.build import build_model
+from ablate.lifecycle.dry_run import dry_run
+from ablate.model.build import build_model
 from ablate.study.settings import ModelSettings
 
 Write = Callable[..., Path]

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from commands import run_here
 
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.doctor.findings import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -102,8 +102,8 @@ def test_status_and_trials_in_both_forms(done: Path, ablate: Run) -> None:
 def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
     for arguments in (["status", "runs/done"], ["plot", "runs/done", "-o", "front.html"]):
         code = (
-            "import sys, ablate.cli\n"
-            f"try: ablate.cli.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+            "import sys, ablate.cli.main\n"
+            f"try: ablate.cli.main.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
             "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -273,7 +273,7 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     """A training loop of the user's own is imported then, which may take long."""
     from click.testing import CliRunner
 
-    from ablate.cli import main
+    from ablate.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stopped_loop.py").write_text("raise KeyboardInterrupt\n")

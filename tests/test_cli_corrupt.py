@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ablate.cli_corrupt import COMMANDS
+from ablate.cli.corrupt import COMMANDS
 from ablate.errors import AblateError
 
 
@@ -109,7 +109,7 @@ def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.Mon
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate.corrupting.corrupt_files", interrupted)
+    monkeypatch.setattr("ablate.robustness.corrupt.command.corrupt_files", interrupted)
     result = run(folder, "out")
     assert result.exit_code == 130
     assert result.stderr == "ablate: stopped; out is unfinished: remove it\n"

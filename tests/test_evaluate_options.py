@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import AblateError
-from ablate.evaluating import evaluate
-from ablate.robustness.evaluation import Evaluation
+from ablate.robustness.evaluation.evaluate import evaluate
+from ablate.robustness.evaluation.evaluation import Evaluation
 
 QUICK: dict[str, Any] = {"types": ["contrast"], "severities": (1,)}
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}

@@ -14,17 +14,17 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-from ablate.cli_evaluate import evaluate as command
+from ablate.cli.evaluate import evaluate as command
 from ablate.distortion import FAMILIES
 from ablate.errors import AblateError, NotFiniteError
-from ablate.evaluating import evaluate
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.export_metadata import ExportMetadata, read_metadata
-from ablate.finetune.model.build import build_model
-from ablate.option_names import spelt_as_options
-from ablate.robustness.evaluation import Evaluation
-from ablate.robustness.evaluation_file import load_evaluation
-from ablate.robustness.summary import summarise
+from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.robustness.argument_names import spelt_as_options
+from ablate.robustness.evaluation.evaluate import evaluate
+from ablate.robustness.evaluation.evaluation import Evaluation
+from ablate.robustness.evaluation.evaluation_file import load_evaluation
+from ablate.robustness.evaluation.summary import summarise
 from ablate.study.settings import ModelSettings
 
 QUICK: dict[str, Any] = {"types": ["brightness", "contrast"], "severities": (1, 5)}

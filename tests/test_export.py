@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import save
 
 from ablate.errors import UsageError
-from ablate.export import checkpoint_bytes, export_weights_of
-from ablate.finetune.durable import save_blob
+from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
-from ablate.search.task import checkpoint_folder, weights_file
+from ablate.lifecycle.export import checkpoint_bytes, export_weights_of
 from ablate.study.scores import ReportedScores
+from ablate.trial.task import checkpoint_folder, weights_file
 from tests.example_records import example_record, example_row, example_scores
 
 ROWS = (

@@ -15,12 +15,12 @@ from example_sources import searches
 from PIL import Image
 
 import ablate
-from ablate.galleries import study_galleries
-from ablate.image_origin import Origin, find_origin
 from ablate.ledger.record import StudyRecord
-from ablate.locate import Place, locate
-from ablate.picturing import example_images, suite_sheet, training_sheet
-from ablate.search.task import weights_file
+from ablate.lifecycle.place import Place, locate
+from ablate.report.images.example_images import example_images, suite_sheet, training_sheet
+from ablate.report.images.galleries import study_galleries
+from ablate.report.images.image_origin import Origin, find_origin
+from ablate.trial.task import weights_file
 
 pytestmark = pytest.mark.slow
 

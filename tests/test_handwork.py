@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from commands import COMMAND
 
-from ablate.cli import main
+from ablate.cli.logs import parse_trial, parse_values
+from ablate.cli.main import main
 from ablate.errors import ParameterError, StudyFileError
-from ablate.handwork import parse_trial, parse_values
 from ablate.report.events import event_text
 from ablate.search.events import EventLog
 

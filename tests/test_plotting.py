@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ablate
-from ablate.cli import main
-from ablate.locate import place_of_file
+from ablate.cli.main import main
+from ablate.lifecycle.place import place_of_file
 from ablate.report.figures import FIGURES
-from ablate.reporting import is_ended, watch_report
+from ablate.report.page.publish import is_ended, watch_report
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +160,8 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
 def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[..., Result]) -> None:
     arguments = ["report", "runs/drawn", "-o", "plain.html", "--no-images"]
     code = (
-        "import sys, ablate.cli\n"
-        f"try: ablate.cli.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        "import sys, ablate.cli.main\n"
+        f"try: ablate.cli.main.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
         "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=folder)
@@ -172,7 +172,7 @@ def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[...,
 def test_a_report_that_takes_long_says_what_it_does(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.cli_options.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("ablate.cli.options.SLOW_SECONDS", 0.0)
     result = run("report", "runs/drawn", "-o", "slow.html", "--no-images")
     assert result.stdout == "slow.html\n"
     lines = result.stderr.splitlines()
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_a_watch_with_its_code(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate.reporting.watch_report", interrupted)
+    monkeypatch.setattr("ablate.report.page.publish.watch_report", interrupted)
     result = run("report", "runs/drawn", "--watch", "-o", str(folder / "watched.html"))
     assert result.exit_code == 130
     assert "Aborted" not in result.output

@@ -19,10 +19,10 @@ import ablate
 from ablate.errors import AblateError, DataError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.locate import place_of_file
-from ablate.robustness.workbench import Workbench
+from ablate.lifecycle.place import place_of_file
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import Study
+from ablate.trial.workbench import Workbench
 
 Write = Callable[..., Path]
 

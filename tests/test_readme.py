@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.model.build import build_model
-from ablate.locate import place_of_file
-from ablate.robustness.evaluation import Evaluation
+from ablate.lifecycle.place import place_of_file
+from ablate.model.build import build_model
+from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.study.settings import ModelSettings
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
-from ablate.locate import place_of_file
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.place import place_of_file
+from ablate.lifecycle.study_schema import json_schema
 from ablate.robustness.corruption import CORRUPTIONS
 from ablate.robustness.suites import SUITES
-from ablate.study.schema import json_schema
-from ablate.vocabulary import names_for
 
 Write = Callable[..., Path]
 RESNET = "torchvision:resnet18"
@@ -137,7 +137,7 @@ def test_torch_is_loaded_only_where_it_alone_knows(
         space={"augment.strength": {"float": [0.2, 1.0]}},
     )
     code = (
-        "import sys; from pathlib import Path; from ablate.locate import place_of_file\n"
+        "import sys; from pathlib import Path; from ablate.lifecycle.place import place_of_file\n"
         f"place_of_file(Path({str(file)!r})); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -86,7 +86,7 @@ def torch_finding() -> Finding:
     """The devices that torch sees here."""
     import torch
 
-    from ablate.finetune.environment import resolve_environment
+    from ablate.model.environment import resolve_environment
 
     here = resolve_environment("auto", threads=os.cpu_count() or 1)
     gpus = torch.cuda.device_count()
@@ -147,7 +147,7 @@ def cluster_token() -> Finding:
 
 
 def _cache() -> Finding:
-    from ablate.finetune.cache import cache_folder
+    from ablate.files.cache import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

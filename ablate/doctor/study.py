@@ -18,8 +18,8 @@ import yaml
 
 from ablate.errors import AblateError, InfrastructureError
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.search.task import weights_file
 from ablate.study.scores import Scores
+from ablate.trial.task import weights_file
 
 EPOCHS = 4
 TIMEOUT_SECONDS = 300

@@ -22,21 +22,21 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ablate.data.dataset import Dataset
+from ablate.files.cache import locked, publish_file, publish_folder
+from ablate.files.damage import DamagedError, say_made_again
+from ablate.files.inventory import mark_used, state_file
 from ablate.finetune.baseline_record import RECORD, WEIGHTS, are_whole, read_record, sha256_of
-from ablate.finetune.cache import locked, publish_file, publish_folder
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.damage import DamagedError, say_made_again
-from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.environment import Environment
-from ablate.finetune.external_checkpoint import find_checkpoint, load_external
-from ablate.finetune.inventory import mark_used, state_file
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model import SOURCES, is_external
-from ablate.finetune.model.build import build_model, check_image_size
-from ablate.finetune.model.callable import code_digest
-from ablate.finetune.model.taps import LayerNames
 from ablate.finetune.save_interval import SaveInterval
+from ablate.model import SOURCES, is_external
+from ablate.model.build import build_model, check_image_size
+from ablate.model.callable import code_digest
+from ablate.model.environment import Environment
+from ablate.model.taps import LayerNames
+from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     BaselineSettings,

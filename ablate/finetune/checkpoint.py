@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ablate.finetune.cache import publish_file
-from ablate.finetune.durable import CheckpointError, SavedState, load_blob, save_blob
-from ablate.finetune.export_metadata import ExportMetadata, seal_export
+from ablate.files.cache import publish_file
+from ablate.files.durable import CheckpointError, SavedState, load_blob, save_blob
+from ablate.model.weights.export_metadata import ExportMetadata, seal_export
 
 __all__ = [
     "CheckpointError",

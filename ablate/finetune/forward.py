@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from ablate.distortion.shapes import Images, Labels
-from ablate.finetune.environment import Environment
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.model.modes import freeze_batch_norm
-from ablate.finetune.model.taps import FeatureTaps, split_copies
+from ablate.model.environment import Environment
+from ablate.model.modes import freeze_batch_norm
+from ablate.model.taps import FeatureTaps, split_copies
 
 BatchNormMode = Literal["joint", "separate", "frozen"]
 

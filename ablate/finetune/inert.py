@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any
 
 from ablate.errors import ParameterError
-from ablate.finetune.model import taps_of
 from ablate.finetune.reads import Reading, is_read, readings_of, trained_identity, with_params
+from ablate.model import taps_of
 from ablate.space.choice import ChoiceDomain
 from ablate.space.parse import parameter_paths
 from ablate.space.reach import MOST_POINTS, Doubts, points, telling_values

@@ -17,23 +17,23 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from ablate.data.dataset import TrainingImages
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
 from ablate.errors import NotFiniteError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.averaging import average_weights
 from ablate.finetune.budget import Budget
-from ablate.finetune.data.dataset import TrainingImages
-from ablate.finetune.environment import Environment
 from ablate.finetune.failures import explained_failures
-from ablate.finetune.flops import count_flops
 from ablate.finetune.forward import BatchNormMode, Forward
 from ablate.finetune.gradient_scale import balance_gradients
 from ablate.finetune.loss.objective import RobustLoss
-from ablate.finetune.network_draws import own_generators, seed_generators
 from ablate.finetune.optimizer import build_optimizer
 from ablate.finetune.schedule import learning_rate
 from ablate.finetune.shift import flip_images, shift_images
+from ablate.model.environment import Environment
+from ablate.model.flops import count_flops
+from ablate.model.network_draws import own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings
 

@@ -20,7 +20,7 @@ class Head:
     Attributes:
         identity: random, of this study alone: its training states go below it.
         study: the study, with its space inline and `--set` applied.
-        text: of the study file, as it is kept (`ablate.study.read.kept_text`).
+        text: of the study file, as it is kept (`ablate.lifecycle.study_file.kept_text`).
         space: the resolved space (`Space.to_json`).
         base: absolute folder that relative paths of the study are relative to.
         fingerprint: digest by section of what a score depends on.

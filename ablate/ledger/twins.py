@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from optuna.trial import TrialState
 
-from ablate.finetune.model import taps_of
 from ablate.finetune.reads import as_text, trained_identity, with_params
+from ablate.model import taps_of
 from ablate.study.keys import plain_values
 from ablate.study.settings import Study
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.finetune.data.shown import bytes_text, show_name
-from ablate.finetune.inventory import BOUND_VARIABLE, KINDS
+from ablate.files.inventory import BOUND_VARIABLE, KINDS
+from ablate.files.shown import bytes_text, show_name
 
 if TYPE_CHECKING:
-    from ablate.cached import CacheInfo, CacheLine, Clearing
+    from ablate.files.cache_contents import CacheInfo, CacheLine, Clearing
 
 _DAY_SECONDS = 86400.0
 

@@ -24,8 +24,8 @@ from ablate.report.arms import (
     minimized_notes,
     shown_name,
 )
-from ablate.report.fitted import FittedTable, add_whole_column
 from ablate.report.numbers import MISSING
+from ablate.report.terminal.fitted import FittedTable, add_whole_column
 
 _FACTORIAL = ("main effect", "interaction")
 _LEAST_SHOWN = 0.0001

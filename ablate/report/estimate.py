@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ablate.report.numbers import duration_text, param_text, short_names
 
 if TYPE_CHECKING:
-    from ablate.dry_run import DryRun, PlannedAblation
+    from ablate.lifecycle.dry_run import DryRun, PlannedAblation
 
 
 def estimate_text(info: DryRun) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from ablate import distortion
+from ablate.data.dataset import Split
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import InfrastructureError
-from ablate.finetune.cache import GivenUpError, locked, publish_folder
-from ablate.finetune.damage import say_made_again
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.inventory import bound_evaluation_sets, evaluation_bound
+from ablate.files.cache import GivenUpError, locked, publish_folder
+from ablate.files.damage import say_made_again
+from ablate.files.inventory import bound_evaluation_sets, evaluation_bound
 from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs

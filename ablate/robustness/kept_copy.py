@@ -20,7 +20,7 @@ import torch
 from numpy.lib.format import write_array_header_1_0
 
 from ablate.distortion.shapes import ByteImages
-from ablate.finetune.inventory import ABOUT, mark_used
+from ablate.files.inventory import ABOUT, mark_used
 
 FILE = "images.npy"
 _CHECKSUMS = "crc32"

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ablate.data.dataset import Split
 from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.environment import Environment
-from ablate.finetune.model.modes import kept_mode
+from ablate.model.environment import Environment
+from ablate.model.modes import kept_mode
 from ablate.robustness.corrupted import CorruptedImages
 from ablate.robustness.outcomes import Cell, Outcomes, SetOutcomes
 

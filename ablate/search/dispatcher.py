@@ -32,9 +32,9 @@ from ablate.search.asha import Asha
 from ablate.search.losses import Losses
 from ablate.search.pruner_metric import PrunerMetric
 from ablate.search.surroundings import Surroundings
-from ablate.search.task import Report
 from ablate.study.params import needs_plain
 from ablate.study.scores import AnyScores, scores_from_json
+from ablate.trial.task import Report
 
 FINISHED: Literal["finished"] = "finished"
 

@@ -16,7 +16,7 @@ from ablate.search.dispatcher import Dispatcher
 from ablate.search.executor import Executor
 from ablate.search.signals import SIGNALS
 from ablate.search.surroundings import Surroundings
-from ablate.search.task import Job
+from ablate.trial.task import Job
 
 _LATE_SECONDS = 3
 """After the grace, what an executor gets to end its workers in."""

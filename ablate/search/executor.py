@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from ablate.errors import ResourceError, UsageError
-from ablate.finetune.environment import preparation_cores
+from ablate.model.environment import preparation_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
-from ablate.search.task import Job, Prepared
-from ablate.search.trial.process_exit import ExitGuard
-from ablate.search.worker import Worker
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
+from ablate.trial.process_exit import ExitGuard
+from ablate.trial.task import Job, Prepared
+from ablate.trial.worker import Worker
 
 
 class Executor(Protocol):

@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ablate.finetune.durable import list_folder, remove_folder, remove_state
-from ablate.search.task import checkpoint_folder, weights_file
+from ablate.files.durable import list_folder, remove_folder, remove_state
+from ablate.trial.task import checkpoint_folder, weights_file
 
 _CLOSE_SECONDS = 30.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, InfrastructureError, error_text
-from ablate.finetune.environment import preparation_cores
+from ablate.model.environment import preparation_cores
 from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
 from ablate.search.cluster.head_watch import HeadWatch
 from ablate.search.cluster.lost_nodes import LostNodes
@@ -30,10 +30,10 @@ from ablate.search.cluster.ray_output import RayOutput
 from ablate.search.cluster.tasks import fitting_nodes, is_idle, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.signals import held
-from ablate.search.task import Job, Prepared, Report, row_from_text, weights_file
-from ablate.search.worker import Worker
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
+from ablate.trial.task import Job, Prepared, Report, row_from_text, weights_file
+from ablate.trial.worker import Worker
 
 # Tune reads these when it is imported or run; each turns off a second keeper of the truth.
 os.environ.update(

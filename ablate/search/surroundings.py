@@ -15,7 +15,7 @@ from ablate.search.spending import Spending
 
 
 class Keep(Protocol):
-    """Says whose finetuned weights are no longer kept (`ablate.keep.Keeper`)."""
+    """Says whose finetuned weights are no longer kept (`ablate.lifecycle.weights_retention.Keeper`)."""
 
     def completed(self, number: int, values: tuple[float, ...]) -> list[int]:
         """Rows whose weights go, now that this one is complete."""

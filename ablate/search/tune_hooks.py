@@ -27,7 +27,7 @@ from ablate.search.cluster.connect import Capacity
 from ablate.search.cluster.lost_nodes import LostNodes, node_of
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.epoch_limit import EpochLimit
-from ablate.search.task import Report, row_to_text
+from ablate.trial.task import Report, row_to_text
 
 if TYPE_CHECKING:
     from ablate.ledger.record import Row

@@ -8,8 +8,8 @@ from typing import Any
 from ablate.ablation.cell import Design
 from ablate.ablation.configuration import Ground, Path
 from ablate.ablation.design import make_design
+from ablate.lifecycle.known_names import names_for
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 NAMES = names_for("resnet8")
 TAPS = ["stem", "stage1", "stage2", "stage3"]

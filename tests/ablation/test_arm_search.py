@@ -13,11 +13,11 @@ from ablate.ablation.arm_search import arm_study, without_keys
 from ablate.ablation.cell import Cell, Design, Tuning
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
-from ablate.locate import Place
+from ablate.lifecycle.arm_tuning import tune_design
+from ablate.lifecycle.place import Place
 from ablate.search.progress import Progress, Silent
 from ablate.space.parse import parse_space
 from ablate.study.settings import Study
-from ablate.tuning import tune_design
 
 RATE = {"finetune.learning_rate": {"float": [0.001, 0.1], "log": True}}
 FMA = {"loss.fma.weight": {"float": [0.1, 10], "when": {"loss.terms": {"contains": "fma"}}}}

@@ -12,10 +12,10 @@ import torch
 from plans import NAMES, TAPS, ablation_study, ground_of
 
 from ablate.ablation.configuration import Ground
-from ablate.robustness.trial import TrialRun
-from ablate.robustness.workbench import Workbench
 from ablate.study.params import PLAIN
 from ablate.study.seeds import Seeds
+from ablate.trial.robustness import TrialRun
+from ablate.trial.workbench import Workbench
 
 pytestmark = pytest.mark.slow
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.data.dataset import Dataset
+from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError, UsageError
+from ablate.files.damage import DamagedError, heard_damage
+from ablate.files.inventory import state_file
 from ablate.finetune.baseline import (
     Baseline,
     kept_baseline,
     load_baseline,
     obtain_baseline,
 )
-from ablate.finetune.damage import DamagedError, heard_damage
-from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.environment import resolve_environment
-from ablate.finetune.inventory import state_file
+from ablate.model.environment import resolve_environment
 from ablate.study.settings import (
     BaselineSettings,
     DatasetSettings,

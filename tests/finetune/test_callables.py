@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import ParameterError
-from ablate.finetune.callables import import_callable
+from ablate.study.callables import import_callable
 
 Write = Callable[[str, str], str]
 

@@ -15,7 +15,7 @@ from ablate.finetune.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from ablate.finetune.model.build import build_model
+from ablate.model.build import build_model
 from ablate.study.settings import ModelSettings
 
 STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).view(2, 3)}, "seconds": 1.5}

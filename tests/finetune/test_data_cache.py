@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import InfrastructureError, UsageError
-from ablate.finetune.cache import cache_folder, locked, publish_file, publish_folder
+from ablate.files.cache import cache_folder, locked, publish_file, publish_folder
 
 
 def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-import ablate.finetune.data
+import ablate.data
+from ablate.data.dataset import Dataset
+from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError
-from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings
 
 LABELS = np.arange(40) % 2
@@ -210,7 +210,7 @@ def test_a_callable_that_cannot_be_imported(tmp_path: Path) -> None:
 
 
 def test_the_readme_s_own(tmp_path: Path) -> None:
-    readme = Path(str(ablate.finetune.data.__file__)).with_name("README.md").read_text()
+    readme = Path(str(ablate.data.__file__)).with_name("README.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "my_stripes.py").write_text(block)
     data = load(tmp_path, name="my_stripes:stripes")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ablate.data.decode import fit_image, open_rgb
+from ablate.data.load import load_dataset
 from ablate.errors import DataError
-from ablate.finetune.callables import import_callable
-from ablate.finetune.data.decode import fit_image, open_rgb
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.shown import show_name
+from ablate.files.shown import show_name
+from ablate.study.callables import import_callable
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 DEEP = np.random.default_rng(0).integers(65536, size=(6, 6)).astype(np.uint16)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ablate.data.dataset import Dataset
+from ablate.data.digits import upsample_digits
+from ablate.data.load import load_dataset
 from ablate.errors import DataError
-from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.data.digits import upsample_digits
-from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 

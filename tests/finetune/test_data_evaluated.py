@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ablate.errors import AblateError, DataError, ParameterError
-from ablate.finetune.data.evaluated import (
+from ablate.data.evaluated import (
     EvaluatedImages,
     ImageRequest,
     load_evaluated,
     usual_resize,
 )
+from ablate.errors import AblateError, DataError, ParameterError
 
 WHOLE = ImageRequest(image_size=16)
 

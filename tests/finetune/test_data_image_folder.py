@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ablate.data.dataset import Dataset
+from ablate.data.decode import fit_image, open_rgb
+from ablate.data.load import load_dataset
 from ablate.errors import DataError
-from ablate.finetune.data.dataset import Dataset
-from ablate.finetune.data.decode import fit_image, open_rgb
-from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 CLASSES = ("cat", "dog")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from ablate.data import DATASETS
+from ablate.data.dataset import Dataset, Split
+from ablate.data.load import load_dataset
+from ablate.data.streamed import StreamedSplit
 from ablate.errors import DataError
-from ablate.finetune.data import DATASETS
-from ablate.finetune.data.dataset import Dataset, Split
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.streamed import StreamedSplit
 from ablate.study.settings import DatasetSettings
 
 

@@ -24,13 +24,13 @@ import pytest
 import scipy.io
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
 
+from ablate.data.cifar10 import published_cifar
+from ablate.data.dataset import Source
+from ablate.data.fashion_mnist import published_fashion
+from ablate.data.load import load_dataset
+from ablate.data.published import Published, read_published
+from ablate.data.svhn import published_svhn
 from ablate.errors import DataError, UsageError
-from ablate.finetune.data.cifar10 import published_cifar
-from ablate.finetune.data.dataset import Source
-from ablate.finetune.data.fashion_mnist import published_fashion
-from ablate.finetune.data.load import load_dataset
-from ablate.finetune.data.published import Published, read_published
-from ablate.finetune.data.svhn import published_svhn
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 RANDOM = np.random.default_rng(0)

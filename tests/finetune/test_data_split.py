@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.errors import DataError
-from ablate.finetune.data.dataset import Source, Split, channel_statistics, digest_images
-from ablate.finetune.data.split import (
+from ablate.data.dataset import Source, Split, channel_statistics, digest_images
+from ablate.data.split import (
     draw_stratified,
     sample_stratified,
     split_stratified,
     split_validation,
     take_fraction,
 )
+from ablate.errors import DataError
 from ablate.study.settings import ValidationSettings
 
 

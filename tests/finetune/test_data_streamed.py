@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ablate.data.dataset import Dataset, PlacedImages
+from ablate.data.decode import draw_crop
+from ablate.data.load import load_dataset
 from ablate.errors import DataError, InfrastructureError
-from ablate.finetune.data.dataset import Dataset, PlacedImages
-from ablate.finetune.data.decode import draw_crop
-from ablate.finetune.data.load import load_dataset
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
 ORDER = torch.tensor([7, 2, 11, 3, 0, 9, 5, 1, 14, 8, 4])

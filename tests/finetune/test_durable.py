@@ -16,7 +16,7 @@ from fsspec.registry import known_implementations
 from needs import missing
 
 from ablate.errors import InfrastructureError, MissingDependencyError, UsageError
-from ablate.finetune.durable import (
+from ablate.files.durable import (
     CheckpointError,
     SavedState,
     check_writable,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ablate.errors import ResourceError
-from ablate.finetune.environment import (
+from ablate.model.environment import (
     Environment,
     preparation_cores,
     resolve_environment,
@@ -97,7 +97,7 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 def test_a_preparation_takes_all_cores_or_as_many_as_openmp_may(
     asked: str | None, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.finetune.environment.usable_cores", lambda: 4)
+    monkeypatch.setattr("ablate.model.environment.usable_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)

@@ -12,10 +12,10 @@ from torch import nn
 
 from ablate.errors import DataError
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.export_metadata import ExportMetadata, read_metadata
-from ablate.finetune.external_checkpoint import load_external
-from ablate.finetune.model.build import build_model
-from ablate.finetune.ordered_checkpoint import match_by_order
+from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.external_checkpoint import load_external
+from ablate.model.weights.ordered_checkpoint import match_by_order
 from ablate.study.settings import ModelSettings
 
 METADATA = ExportMetadata(

@@ -15,8 +15,8 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from ablate.errors import DataError, MissingDependencyError
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.external_checkpoint import find_checkpoint, load_external
-from ablate.finetune.model.build import build_model
+from ablate.model.build import build_model
+from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)

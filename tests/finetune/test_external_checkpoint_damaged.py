@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ablate.errors import DataError
-from ablate.finetune.external_checkpoint import find_checkpoint, load_external
-from ablate.finetune.model.build import build_model
+from ablate.model.build import build_model
+from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.settings import ModelSettings
 
 OWN = ModelSettings(name="resnet8")

@@ -14,13 +14,13 @@ import yaml
 from ablate.errors import StudyFileError
 from ablate.finetune.inert import inert_rule
 from ablate.finetune.reads import READINGS, is_read, trained_identity, with_params
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.dimension import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.keys import leaves, plain_values
-from ablate.study.read import parse_study
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\nsearch: {trials: 9}\n"
 ROOT = Path(__file__).parents[2]

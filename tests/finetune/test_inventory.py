@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablate.data.dataset import digest_images
+from ablate.data.stored import Pixels, stored_split
 from ablate.errors import UsageError
-from ablate.finetune.cache import locked, publish_folder
-from ablate.finetune.damage import heard_damage
-from ablate.finetune.data.dataset import digest_images
-from ablate.finetune.data.stored import Pixels, stored_split
-from ablate.finetune.inventory import (
+from ablate.files.cache import locked, publish_folder
+from ablate.files.damage import heard_damage
+from ablate.files.inventory import (
     KINDS,
     Kind,
     bound_evaluation_sets,
@@ -402,7 +402,7 @@ def test_data_are_compared_with_their_digest_once_a_process(
         looks.append(1)
         return digest_images(images, labels)
 
-    monkeypatch.setattr("ablate.finetune.data.stored.digest_images", digest)
+    monkeypatch.setattr("ablate.data.stored.digest_images", digest)
     (entry,) = list_entries(tmp_path, "data")
     stored_split(tmp_path, "ours", _pixels, what="ours")
     assert len(looks) == 0

@@ -8,14 +8,14 @@ import math
 import pytest
 import torch
 
+from ablate.data.dataset import Split
 from ablate.errors import NotFiniteError
 from ablate.finetune.augment.combined import CombinedAugmentations
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.environment import resolve_environment
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.taps import layer_names
+from ablate.model.build import build_model
+from ablate.model.environment import resolve_environment
+from ablate.model.taps import layer_names
 from ablate.study.settings import (
     BudgetSettings,
     DatasetSettings,

@@ -17,7 +17,7 @@ from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.loss.anchor import ANCHORS
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 NAMES = LayerNames({"stem": "stem", "stage1": "stage1"}, ("stem", "stage1", "stage1.conv"))

@@ -28,8 +28,8 @@ model: {name: resnet8}
 READ = """
 from pathlib import Path
 
-from ablate.study.read import read_study
-from ablate.vocabulary import names_for
+from ablate.lifecycle.study_file import read_study
+from ablate.lifecycle.known_names import names_for
 
 study = read_study(Path("study.yaml"), names=names_for)
 assert study.loss.fma.distance == "huber"
@@ -42,7 +42,7 @@ import torch
 
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 settings = {"terms": "fma+logit_mse", "fma": {"distance": "huber"}, "logit_mse": {"weight": 0.5}}

@@ -11,7 +11,7 @@ import torch
 from ablate.errors import ParameterError
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 TAPS = ("stem", "stage1", "stage2", "stage3")

@@ -17,7 +17,7 @@ from ablate.finetune.loss.fma import FMALoss
 from ablate.finetune.loss.layer_weights import order_by_depth, scale_weights
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 LAYERS = ("stem", "stage1", "stage2", "stage3")

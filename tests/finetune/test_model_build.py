@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ablate.errors import ParameterError
-from ablate.finetune.model import MODELS, TAPS, build, is_external, taps_of
-from ablate.finetune.model.build import LayerInfo, describe_layers, own_image_size
-from ablate.finetune.model.normalization import IMAGENET
-from ablate.finetune.model.taps import FeatureTaps, layer_names
+from ablate.model import MODELS, TAPS, build, is_external, taps_of
+from ablate.model.build import LayerInfo, describe_layers, own_image_size
+from ablate.model.normalization import IMAGENET
+from ablate.model.taps import FeatureTaps, layer_names
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from ablate.errors import ParameterError
-from ablate.finetune.model.build import (
+from ablate.model.build import (
     LayerInfo,
     build_model,
     check_image_size,
     describe_layers,
     own_image_size,
 )
-from ablate.finetune.model.callable import code_digest
-from ablate.finetune.model.taps import FeatureTaps
+from ablate.model.callable import code_digest
+from ablate.model.taps import FeatureTaps
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)

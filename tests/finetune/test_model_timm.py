@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from ablate.errors import MissingDependencyError, ParameterError
-from ablate.finetune.model.build import (
+from ablate.model.build import (
     build_model,
     build_skeleton,
     describe_layers,
     own_image_size,
     own_statistics,
 )
-from ablate.finetune.model.taps import FeatureTaps, layer_names
+from ablate.model.taps import FeatureTaps, layer_names
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)

@@ -10,8 +10,8 @@ import torch
 from torchvision.models import get_model
 
 from ablate.errors import ParameterError
-from ablate.finetune.model import is_external, taps_of
-from ablate.finetune.model.build import (
+from ablate.model import is_external, taps_of
+from ablate.model.build import (
     LayerInfo,
     build_model,
     build_skeleton,
@@ -19,9 +19,9 @@ from ablate.finetune.model.build import (
     describe_layers,
     own_image_size,
 )
-from ablate.finetune.model.inspect import inspect_layers, torchvision_names
-from ablate.finetune.model.normalization import IMAGENET
-from ablate.finetune.model.taps import FeatureTaps
+from ablate.model.inspect import inspect_layers, torchvision_names
+from ablate.model.normalization import IMAGENET
+from ablate.model.taps import FeatureTaps
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ablate.data.dataset import Statistics
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.finetune.checkpoint import export_weights
-from ablate.finetune.data.dataset import Statistics
-from ablate.finetune.export_metadata import ExportMetadata
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.normalization import IMAGENET, carried_statistics
-from ablate.finetune.model.origin import Origin, find_origin, module_origin
-from ablate.finetune.model.program import load_program
-from ablate.finetune.model.stated_normalization import Normalization
-from ablate.finetune.model.subject import Subject, build_subject, probe
+from ablate.model.build import build_model
+from ablate.model.normalization import IMAGENET, carried_statistics
+from ablate.model.origin import Origin, find_origin, module_origin
+from ablate.model.program import load_program
+from ablate.model.stated_normalization import Normalization
+from ablate.model.subject import Subject, build_subject, probe
+from ablate.model.weights.export_metadata import ExportMetadata
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)

@@ -9,8 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from ablate import CombinedAugmentations, FeatureTaps, FMALoss, StabilityLoss
 from ablate.errors import ParameterError
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.taps import LayerNames, layer_names
+from ablate.model.build import build_model
+from ablate.model.taps import LayerNames, layer_names
 from ablate.study.settings import ModelSettings
 
 

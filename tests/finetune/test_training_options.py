@@ -15,16 +15,16 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.data.dataset import Split
 from ablate.errors import ParameterError
 from ablate.finetune.augment.build import build_augmentation
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.environment import resolve_environment
 from ablate.finetune.failures import OutOfMemoryError, explained_failures
 from ablate.finetune.gradient_scale import balance_gradients
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.model.build import build_model
-from ablate.finetune.model.taps import layer_names
+from ablate.model.build import build_model
+from ablate.model.environment import resolve_environment
+from ablate.model.taps import layer_names
 from ablate.study.settings import (
     AugmentSettings,
     BudgetSettings,

@@ -21,11 +21,11 @@ from ablate import api
 from ablate.analysis.importance import importance_info
 from ablate.analysis.parameters import most_telling, parameters_info
 from ablate.analysis.rank import rank_info
-from ablate.cli import main
-from ablate.drawing import plot
+from ablate.cli.main import main
 from ablate.errors import StorageError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
-from ablate.open_study import open_study
+from ablate.lifecycle.open_study import open_study
+from ablate.report.draw import plot
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

@@ -14,11 +14,11 @@ from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Checkpoint, Failure
 from ablate.ledger.row import CURVE
+from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 FAMILIES = {"noise": ("gaussian_noise",), "blur": ("gaussian_blur",)}
 

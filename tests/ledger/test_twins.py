@@ -12,12 +12,12 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.space.sampling import make_sampler
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import ReportedScores, Scores
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 TWO = {"augment.copies": {"choice": [1, 2]}}
 Make = Callable[..., Ledger]

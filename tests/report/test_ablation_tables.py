@@ -27,15 +27,15 @@ from rich.console import Console
 
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
 from ablate.ablation.ranks import RankStability, rank_stability
-from ablate.report.ablation import (
+from ablate.report.arms import best_arms, decimals
+from ablate.report.effects import effects_table
+from ablate.report.terminal.ablation import (
     ablation_rows,
     arms_table,
     ranks_text,
     transfer_table,
     tuning_lines,
 )
-from ablate.report.arms import best_arms, decimals
-from ablate.report.effects import effects_table
 
 ODD = "<script>[red]a_b & 50%|"
 

@@ -12,10 +12,10 @@ from example_records import example_record, example_row
 from example_sources import ablation_source
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import search_answer
 from ablate.analysis.pareto import pareto_info
-from ablate.report.answer import answer_sentences
-from ablate.report.source import StudySource
+from ablate.report.page.answer import answer_sentences
 
 LAYERS = {"loss.terms": "clean+fma", "loss.fma.layers": ["stage2", "stage3"]}
 ROWS = [

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from example_records import example_record, example_row
 
+from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.attainment import FIGURE
-from ablate.report.source import StudySource
 
 
 def study(name: str, *values: tuple[float, float]) -> StudyRecord:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.corrupting import make_recipe
 from ablate.errors import ParameterError
-from ablate.report.contact_sheet import (
+from ablate.report.images.contact_sheet import (
     SheetInfo,
     SheetRow,
     draw_sheet,
@@ -19,6 +18,7 @@ from ablate.report.contact_sheet import (
     sheet_page,
     write_sheet,
 )
+from ablate.robustness.corrupt.command import make_recipe
 
 
 def plain(level: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ablate.report.evaluation import evaluation_report
+from ablate.report.terminal.evaluation import evaluation_report
 from ablate.robustness.corruption import BENCHMARK, FAMILIES
-from ablate.robustness.evaluation import (
+from ablate.robustness.evaluation.evaluation import (
     CellScores,
     EvaluatedData,
     EvaluatedModel,

@@ -8,13 +8,13 @@ import warnings
 import pytest
 from example_records import example_record, example_row
 
+from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.page.content import report_content
 from ablate.report.page.page import report_page
-from ablate.report.source import StudySource
-from ablate.report.standing import Standing
+from ablate.report.terminal.standing import Standing
 from ablate.study.scores import ReportedScores
 
 pytestmark = pytest.mark.slow

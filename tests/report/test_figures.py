@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from example_sources import ablations, searches, usual_record
 
+from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.source import StudySource
 from ablate.report.style import INK
 from ablate.report.theme import DARK, dark
 

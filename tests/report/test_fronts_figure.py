@@ -13,10 +13,10 @@ from example_records import example_record, example_row
 from example_sources import sloped_scores, usual_record, usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import pareto_info
 from ablate.report.figures.pareto import FIGURE, plot_pareto
 from ablate.report.figures.parts.studies import several_title, study_labels
-from ablate.report.source import StudySource
 
 ROWS = [
     example_row(0, (0.94, 0.70)),

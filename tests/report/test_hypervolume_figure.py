@@ -12,10 +12,10 @@ from example_records import BEGAN, example_record, example_row
 from example_sources import usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.report.figures.hypervolume import FIGURE
-from ablate.report.source import StudySource
 
 
 def row(number: int, values: Any, hours: float, **more: Any) -> RowRecord:

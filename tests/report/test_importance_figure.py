@@ -9,11 +9,11 @@ import pytest
 from example_records import example_record
 from example_sources import usual_record
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.importance import ImportanceInfo, importance_info
 from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
 from ablate.report.figures.importance import plot_importance
-from ablate.report.source import StudySource
 from ablate.report.style import PAPER, terms_style
 
 

@@ -12,8 +12,8 @@ from example_records import example_record, example_row
 from rich.console import Console
 
 from ablate.ledger.record import Failure
-from ablate.report.live import Display, LiveDisplay, PlainDisplay, make_display
-from ablate.report.standing import Epoch, Standing, time_left
+from ablate.report.terminal.live import Display, LiveDisplay, PlainDisplay, make_display
+from ablate.report.terminal.standing import Epoch, Standing, time_left
 from ablate.study.preparation import PreparationStep
 
 RECORD = example_record([example_row(0, (0.94, 0.70)), example_row(1, None, state="RUNNING")])
@@ -70,7 +70,7 @@ def test_a_line_a_step_and_how_far_it_is_every_ten_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("ablate.report.live.time.monotonic", lambda: now)
+    monkeypatch.setattr("ablate.report.terminal.live.time.monotonic", lambda: now)
     console = Console(file=io.StringIO(), width=200)
     display = PlainDisplay(console, "example")
     for epoch, now in ((1, 101.0), (2, 102.0), (3, 112.0), (4, 113.0)):  # noqa: B007

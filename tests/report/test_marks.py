@@ -14,9 +14,9 @@ from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.pareto import plot_pareto
-from ablate.report.status import status_rows, status_table
-from ablate.report.tables import front_rows, front_table
-from ablate.report.trials import trials_table
+from ablate.report.terminal.status import status_rows, status_table
+from ablate.report.terminal.tables import front_rows, front_table
+from ablate.report.terminal.trials import trials_table
 from ablate.robustness.corruption import APPROXIMATE_FROST
 
 OVERLAPPING = (

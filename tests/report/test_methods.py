@@ -9,12 +9,12 @@ from example_ablations import example_ablation
 from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, usual_record
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Attempt, Drive, StudyRecord, TestOpened
-from ablate.report.methods import methods
-from ablate.report.origin import origin_facts
-from ablate.report.source import StudySource
+from ablate.report.page.methods import methods
+from ablate.report.page.origin import origin_facts
 
 NOW = BEGAN.timestamp() + 600
 

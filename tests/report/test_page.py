@@ -15,10 +15,10 @@ from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, searches, usual_record
 
 from ablate.ablation.confirm import ConfirmInfo
+from ablate.ablation.study_source import StudySource
 from ablate.report.figures import FIGURES
 from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
 from ablate.report.page.page import report_page
-from ablate.report.source import StudySource
 from ablate.report.write import write_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from printed_tables import RECORD, lines, strict
 
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import Attempt, Drive, Failure
-from ablate.report.status import status_rows, status_table
+from ablate.report.terminal.status import status_rows, status_table
 
 NOW = BEGAN.timestamp() + 100
 

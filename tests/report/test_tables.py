@@ -9,18 +9,18 @@ from example_records import TWO, example_record, example_row
 from printed_tables import RECORD, lines, strict
 
 from ablate.analysis.pareto import pareto_info
-from ablate.dry_run import DryRun
-from ablate.finetune.model.build import describe_layers
+from ablate.lifecycle.dry_run import DryRun
+from ablate.model.build import describe_layers
 from ablate.report.estimate import estimate_text
-from ablate.report.tables import (
+from ablate.report.terminal.tables import (
     front_rows,
     front_table,
     layers_rows,
     layers_table,
 )
-from ablate.report.trials import trials_table
-from ablate.robustness.estimate import TrialEstimate
+from ablate.report.terminal.trials import trials_table
 from ablate.study.settings import ModelSettings
+from ablate.trial.estimate import TrialEstimate
 
 
 def test_front() -> None:

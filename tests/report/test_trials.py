@@ -10,7 +10,7 @@ from printed_tables import RECORD, lines, strict
 
 from ablate.errors import ParameterError
 from ablate.ledger.record import Attempt, Drive, Rung
-from ablate.report.trials import trials_rows, trials_table
+from ablate.report.terminal.trials import trials_rows, trials_table
 
 
 def test_trials() -> None:

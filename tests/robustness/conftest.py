@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ablate.finetune.data.dataset import Split, digest_images
-from ablate.finetune.environment import Environment, resolve_environment
+from ablate.data.dataset import Split, digest_images
+from ablate.model.environment import Environment, resolve_environment
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 from ablate.robustness.bits import image_shares, pack_bits, unpack_bits
 from ablate.robustness.outcomes import Outcomes, SetOutcomes
 from ablate.robustness.suites import SUITES, find_suite
-from ablate.robustness.trial import TrialRun
-from ablate.robustness.workbench import Workbench
 from ablate.study.params import PLAIN
 from ablate.study.scores import COSTS, Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
+from ablate.trial.robustness import TrialRun
+from ablate.trial.workbench import Workbench
 
 FAMILIES = {"noise": ("gaussian_noise", "impulse_noise"), "blur": ("gaussian_blur",)}
 SEVERITIES = ("1", "3", "5")

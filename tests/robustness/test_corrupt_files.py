@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ablate.corrupting import corrupt_files, make_recipe
+from ablate.data.evaluated import ImageRequest, load_evaluated
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
-from ablate.finetune.data.evaluated import ImageRequest, load_evaluated
-from ablate.robustness.corrupt_files import Recipe
-from ablate.robustness.corrupt_images import corrupt
-from ablate.robustness.corrupt_source import class_folders
+from ablate.robustness.corrupt.command import corrupt_files, make_recipe
+from ablate.robustness.corrupt.files import Recipe
+from ablate.robustness.corrupt.images import corrupt
+from ablate.robustness.corrupt.source import class_folders
 from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.official import open_official
+from ablate.robustness.official.open import open_official
 
 Write = Callable[..., dict[str, object]]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ablate.data.dataset import Split, digest_images
 from ablate.errors import InfrastructureError
-from ablate.finetune.cache import locked
-from ablate.finetune.damage import heard_damage
-from ablate.finetune.data.dataset import Split, digest_images
+from ablate.files.cache import locked
+from ablate.files.damage import heard_damage
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.kept_copy import KeptCopy
 from ablate.robustness.suites import find_suite
@@ -157,7 +157,7 @@ def test_a_disk_that_keeps_nothing_is_given_up(
 
 
 def test_without_a_listener_it_is_said_on_standard_error() -> None:
-    script = "from ablate.finetune.damage import say_made_again as say; say('the baseline was')"
+    script = "from ablate.files.damage import say_made_again as say; say('the baseline was')"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> Non
     script = f"""
 import torch
 from pathlib import Path
-from ablate.finetune.data.dataset import Split
+from ablate.data.dataset import Split
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.suites import find_suite
 split = Split(torch.zeros(40000, 3, 32, 32, dtype=torch.uint8), torch.zeros(40000).long(), "zeros")

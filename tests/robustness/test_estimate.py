@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import ParameterError
-from ablate.finetune.environment import Environment
-from ablate.robustness.estimate import estimate_training, estimate_trial
-from ablate.robustness.workbench import Workbench
+from ablate.model.environment import Environment
 from ablate.study.settings import Study
+from ablate.trial.estimate import estimate_training, estimate_trial
+from ablate.trial.workbench import Workbench
 
 NETS = """
 from torch import nn

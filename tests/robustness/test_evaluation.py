@@ -14,7 +14,7 @@ import pytest
 
 from ablate.errors import DataError
 from ablate.robustness.corruption import BENCHMARK, FAMILIES
-from ablate.robustness.evaluation import (
+from ablate.robustness.evaluation.evaluation import (
     CellScores,
     EvaluatedData,
     EvaluatedModel,
@@ -23,16 +23,16 @@ from ablate.robustness.evaluation import (
     keep_scores,
     relate,
 )
-from ablate.robustness.evaluation_file import (
+from ablate.robustness.evaluation.evaluation_file import (
     from_json,
     load_evaluation,
     to_json,
     write_csv,
     write_evaluation,
 )
+from ablate.robustness.evaluation.summary import SummaryLine, summarise
 from ablate.robustness.measures import ALEXNET_MEAN_ERRORS
 from ablate.robustness.outcomes import Outcomes, SetOutcomes
-from ablate.robustness.summary import SummaryLine, summarise
 from ablate.study.scores import Exposure
 
 N = 10

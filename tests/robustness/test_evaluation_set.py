@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from ablate import distortion
+from ablate.data.dataset import Split, digest_images
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.finetune.data.dataset import Split, digest_images
 from ablate.robustness import code_version as code_version_module
 from ablate.robustness import evaluation_set
 from ablate.robustness.corruption.kind import load as load_corruption
@@ -234,7 +234,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 import resource, signal, torch
 from pathlib import Path
 from ablate.errors import InfrastructureError, UsageError
-from ablate.finetune.data.dataset import Split
+from ablate.data.dataset import Split
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.suites import find_suite
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -14,13 +14,13 @@ from PIL import Image
 from torch import nn
 
 from ablate.errors import AblateError, DataError, ParameterError
-from ablate.finetune.environment import Environment
-from ablate.robustness import official_arrays
+from ablate.model.environment import Environment
 from ablate.robustness.corrupted import CorruptedImages
 from ablate.robustness.corruption import BENCHMARK, EXTRA
-from ablate.robustness.official import DISTORTIONS, OFFICIAL, OTHER, WRITTEN, open_official
-from ablate.robustness.official_arrays import OfficialArrays
-from ablate.robustness.official_folders import OfficialFolders
+from ablate.robustness.official import arrays as official_arrays
+from ablate.robustness.official.arrays import OfficialArrays
+from ablate.robustness.official.folders import OfficialFolders
+from ablate.robustness.official.open import DISTORTIONS, OFFICIAL, OTHER, WRITTEN, open_official
 from ablate.robustness.score import score_set
 
 N = 12
@@ -260,7 +260,7 @@ def test_images_of_any_size_can_be_brought_to_one(folders: Path) -> None:
 
 
 def test_many_images_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.robustness.official_folders._BLOCK", 1)
+    monkeypatch.setattr("ablate.robustness.official.folders._BLOCK", 1)
     folder = write_folders(tmp_path / "many", ("fog",), "1")
     images = open_official(folder, severities=[1])
     files = sorted((folder / "fog" / "1").glob("*/*"))

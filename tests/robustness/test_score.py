@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.data.dataset import Split
 from ablate.errors import NotFiniteError
-from ablate.finetune.data.dataset import Split
-from ablate.finetune.environment import Environment
-from ablate.finetune.model.build import build_model
+from ablate.model.build import build_model
+from ablate.model.environment import Environment
 from ablate.robustness.score import score_images, score_set
 from ablate.study.settings import ModelSettings
 

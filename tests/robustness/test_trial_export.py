@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.evaluating import evaluate
-from ablate.finetune.export_metadata import read_metadata
+from ablate.model.weights.export_metadata import read_metadata
+from ablate.robustness.evaluation.evaluate import evaluate
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import find_suite
-from ablate.robustness.trial import TrialRun
-from ablate.robustness.workbench import Workbench
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
+from ablate.trial.robustness import TrialRun
+from ablate.trial.workbench import Workbench
 
 STUDY = Study.model_validate(
     {

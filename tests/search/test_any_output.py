@@ -10,9 +10,9 @@ from pathlib import Path
 from click.testing import CliRunner
 
 import ablate
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import error_text, storable_text
-from ablate.report.streams import take_every_text
+from ablate.report.terminal.streams import take_every_text
 from ablate.search.progress import Silent
 
 Write = Callable[..., Path]

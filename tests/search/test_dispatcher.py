@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import InfrastructureError, LeaseError
-from ablate.keep import Keeper
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.weights_retention import Keeper
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.events import EventLog, read_events
 from ablate.search.failing import Failing
@@ -23,14 +24,13 @@ from ablate.search.janitor import Janitor
 from ablate.search.progress import Silent
 from ablate.search.spending import Spending
 from ablate.search.surroundings import Surroundings
-from ablate.search.task import Report, checkpoint_folder
 from ablate.space.float import FloatDomain
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
+from ablate.trial.task import Report, checkpoint_folder
 
 SCORES = Scores("val", 10, 0.9, {"gaussian_noise": {"3": 0.5}}, {"noise": ("gaussian_noise",)})
 DONE = Report(scores=SCORES.to_json())

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 import ablate
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import ParameterError, StoppedError
 from ablate.search.progress import Silent
 

@@ -16,9 +16,9 @@ from ablate.errors import AblateError, ResourceError
 from ablate.ledger.record import Row
 from ablate.search.dispatcher import FINISHED
 from ablate.search.ray_tune import RayExecutor
-from ablate.search.task import Job, Report
 from ablate.study.seeds import Seeds
 from ablate.study.settings import RunSettings, Study
+from ablate.trial.task import Job, Report
 
 pytestmark = pytest.mark.slow
 

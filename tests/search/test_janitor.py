@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.finetune.durable import list_folder, save_blob
+from ablate.files.durable import list_folder, save_blob
 from ablate.search.janitor import Janitor
-from ablate.search.task import checkpoint_folder, weights_file
+from ablate.trial.task import checkpoint_folder, weights_file
 
 
 def write_states(checkpoints: str, *numbers: int | None) -> None:

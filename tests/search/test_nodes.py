@@ -31,13 +31,13 @@ from ablate.errors import (
     MissingDependencyError,
     UsageError,
 )
-from ablate.finetune.damage import heard_damage
+from ablate.files.damage import heard_damage
 from ablate.search.cluster import nodes, paths
 from ablate.search.cluster.baseline import read_baseline, receive_baseline
 from ablate.search.cluster.nodes import agree, join, keep_weights
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
-from ablate.search.task import Job
 from ablate.study.settings import Study
+from ablate.trial.task import Job
 
 DATA_MODULE = """
 import os

@@ -21,9 +21,9 @@ from commands import run_alone
 from secret_spellings import spellings
 from sqlalchemy import make_url
 
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.ledger.ledger import Ledger
-from ablate.locate import locate, place_of_file
+from ablate.lifecycle.place import locate, place_of_file
 from ablate.study.yaml_source import parse_yaml
 
 SECRET = "Tr0ub:4d@r/&?#3 'x\"\\ü%7yZ"

@@ -13,7 +13,7 @@ from own_study import write_own_study
 
 import ablate
 from ablate.errors import FingerprintError, StudyFileError
-from ablate.search.task import log_file
+from ablate.trial.task import log_file
 
 WriteOwn = Callable[..., Path]
 LOOP = """

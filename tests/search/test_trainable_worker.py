@@ -14,11 +14,11 @@ import pytest
 
 from ablate.finetune.save_interval import SaveInterval
 from ablate.ledger.record import Checkpoint, Row
-from ablate.search.task import Job, Report, log_file
-from ablate.search.trial import function
-from ablate.search.worker import Worker
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
+from ablate.trial import function
+from ablate.trial.task import Job, Report, log_file
+from ablate.trial.worker import Worker
 
 SEEDS = Seeds(split=1, train=2, evaluation=3)
 Start = Callable[..., Worker]

@@ -16,9 +16,9 @@ from ablate.errors import AblateError, UnexpectedError
 from ablate.ledger.record import Row
 from ablate.search.cluster.lost_nodes import LostNodes
 from ablate.search.dispatcher import FINISHED
-from ablate.search.task import Report, row_from_text
 from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
 from ablate.study.seeds import Seeds
+from ablate.trial.task import Report, row_from_text
 
 ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
 DONE = {"report": Report(scores={"reported": {"x": 1.0}}).to_text(), "done": True}

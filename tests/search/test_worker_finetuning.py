@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ablate.ledger.record import Checkpoint, Row
-from ablate.search.task import Job, Report, weights_file
-from ablate.search.worker import Worker
 from ablate.study.preparation import PreparationStep
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
+from ablate.trial.task import Job, Report, weights_file
+from ablate.trial.worker import Worker
 
 STUDY = Study.model_validate(
     {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from ablate.search.worker import _kind, _reason
 from ablate.study.settings import BudgetSettings
+from ablate.trial.worker import _kind, _reason
 
 
 def test_values_that_a_section_refuses() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
-from ablate.study.read import parse_study
 from ablate.study.settings import Study
 
 NAMES: Mapping[str, Sequence[str]] = {

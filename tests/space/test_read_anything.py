@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ablate.errors import StudyFileError
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.dimension import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
-from ablate.study.read import parse_study
 from ablate.study.settings import Study
 
 WRONG: list[Any] = [

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import ablate
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.dimension import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
-from ablate.study.read import parse_study
-from ablate.vocabulary import names_for
 
 FOLDER = Path(ablate.__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("**/*.yaml"))

@@ -142,7 +142,7 @@ def test_an_unknown_sampler() -> None:
 
 def test_only_sampling_loads_optuna_and_nothing_loads_torch() -> None:
     code = (
-        "import sys, ablate.space.parse, ablate.study.schema, ablate.study.read; "
+        "import sys, ablate.space.parse, ablate.lifecycle.study_schema, ablate.lifecycle.study_file; "
         "assert 'optuna' not in sys.modules; "
         "import ablate.space.sampling; assert 'torch' not in sys.modules"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
-from ablate.study.read import parse_study
+from ablate.lifecycle.study_file import parse_study
 
 NAMES: Mapping[str, Sequence[str]] = {
     "dataset.name": ("digits", "image_folder"),

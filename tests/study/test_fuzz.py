@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import AblateError
-from ablate.locate import locate, place_of_file
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.place import locate, place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
-from ablate.vocabulary import names_for
 
 MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "120"))
 LONGEST_LINE = 500

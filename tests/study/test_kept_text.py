@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors.masking import keep_secrets_in
-from ablate.study.read import kept_text
+from ablate.lifecycle.study_file import kept_text
 from ablate.study.yaml_source import parse_yaml
 
 URL = "postgresql+psycopg://u:s3cr%65t-word@h/d"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ablate.lifecycle.study_file import parse_study
 from ablate.study.keys import value_at
-from ablate.study.read import parse_study
 
 Names = Mapping[str, Sequence[str]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
-from ablate.study.read import parse_study, read_study, study_text
+from ablate.lifecycle.study_file import parse_study, read_study, study_text
 from ablate.study.settings import Study
 
 Names = Mapping[str, Sequence[str]]

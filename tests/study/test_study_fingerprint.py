@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import (
     SECTIONS,
@@ -15,7 +16,6 @@ from ablate.study.fingerprint import (
     noted_keys,
     study_fingerprint,
 )
-from ablate.study.read import parse_study
 from ablate.study.settings import Study
 
 Names = Mapping[str, Sequence[str]]

@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import ablate
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.study_schema import json_schema
 from ablate.space.space import DOMAINS
 from ablate.study.keys import searchable
-from ablate.study.schema import json_schema
 from ablate.study.yaml_source import parse_yaml
-from ablate.vocabulary import names_for
 
 Names = Mapping[str, Sequence[str]]
 ROOT = Path(ablate.__file__).parents[1]

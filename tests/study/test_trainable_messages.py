@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import changed_keys, study_fingerprint
 from ablate.study.names import NamesFor
-from ablate.study.read import parse_study
 from ablate.study.settings import Study
-from ablate.vocabulary import names_for
 
 HEAD = "version: 1\nname: own\ntrainable: my_loop:train\n"
 OBJECTIVES = "objectives: [{metric: error, direction: minimize}, {metric: size}]\n"

@@ -7,7 +7,7 @@ from torch.nn import functional
 from ablate.distortion.shapes import Labels, Logits, Scalar
 from ablate.finetune.loss.precision import widen
 from ablate.finetune.loss.term import Term, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 NO_LABEL = -1

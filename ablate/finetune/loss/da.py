@@ -5,7 +5,7 @@ from __future__ import annotations
 from ablate.distortion.shapes import Labels, Logits, Scalar
 from ablate.finetune.loss.clean import clean_loss
 from ablate.finetune.loss.term import Term, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 

@@ -30,7 +30,7 @@ from ablate.finetune.loss.layer_weights import (
     scale_weights,
 )
 from ablate.finetune.loss.term import Term, View, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 

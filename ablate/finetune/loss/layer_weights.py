@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 
 SCHEMES = ("uniform", "linear", "geometric")
 """Weights by depth [O]: all alike; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""

@@ -11,7 +11,7 @@ from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.term import Activation, Term, Views
-from ablate.finetune.model.taps import LayerNames
+from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 NO_FACTORS: Mapping[str, float] = MappingProxyType({})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ablate.ablation.arms_info import ArmsInfo, arms_info
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.metrics import is_accuracy
 from ablate.report.arms import (
     basis_notes,
@@ -34,7 +35,6 @@ from ablate.report.figures.parts.arm_bars import add_arms
 from ablate.report.figures.parts.bars import LEFT, WIDE_LEFT, Group, arm_groups, groups_height
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finish
 from ablate.report.numbers import metric_text
-from ablate.report.source import StudySource
 from ablate.report.style import SYMBOLS
 
 if TYPE_CHECKING:

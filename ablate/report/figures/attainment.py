@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.attainment import AttainmentInfo, Surface, attainment_info
 from ablate.analysis.dominance import staircase
 from ablate.report.figures.figure import FigureKind, FigureOptions
@@ -30,7 +31,6 @@ from ablate.report.figures.parts.studies import (
 )
 from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.contour import ContourInfo, contour_info
 from ablate.analysis.metrics import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
@@ -43,7 +44,6 @@ from ablate.report.figures.parts.score_axis import (
 )
 from ablate.report.figures.parts.window import LEAST_ACCURACY_SPAN
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, INK, PAPER
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
 from ablate.analysis.metrics import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions
@@ -19,7 +20,6 @@ from ablate.report.figures.parts.curve_groups import groups, short_name
 from ablate.report.figures.parts.curve_lines import curve_lines, is_thinned, rung_traces
 from ablate.report.figures.parts.heading import basis_facts, basis_meta
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FAINT_INK, FONT_SIZE, base_axis
 
 if TYPE_CHECKING:

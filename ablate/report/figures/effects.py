@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ablate.ablation.effects_info import EffectsInfo, effects_info
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.study_source import StudySource
 from ablate.report.effects import effects_notes, shown_effects
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import (
@@ -33,7 +34,6 @@ from ablate.report.figures.parts.forest_rows import (
     forest_rows,
     rows_height,
 )
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

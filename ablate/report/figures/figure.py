@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ablate.ablation.study_source import StudySource
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, error_text
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolume_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import WIDE_PIXELS, finish
@@ -27,7 +28,6 @@ from ablate.report.figures.parts.studies import (
     study_styles,
 )
 from ablate.report.numbers import plain_text, reference_text
-from ablate.report.source import StudySource
 from ablate.report.style import DASHES, FONT_SIZE, INK, TermsStyle, base_axis
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.importance import (
     LEAST_TRIALS,
@@ -29,7 +30,6 @@ from ablate.report.figures.parts.heading import basis_meta
 from ablate.report.figures.parts.importance_facts import importance_facts, nothing_to_show
 from ablate.report.figures.parts.parameter_axis import shortened
 from ablate.report.numbers import metric_label, plain_text, short_names
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, INK, PAPER, base_axis, terms_style
 
 if TYPE_CHECKING:

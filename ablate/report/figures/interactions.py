@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ablate.ablation.interactions_info import InteractionsInfo, interactions_info
+from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.report.effects import effects_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
@@ -35,7 +36,6 @@ from ablate.report.figures.parts.forest import add_forest
 from ablate.report.figures.parts.forest_rows import LEFT as NAMES
 from ablate.report.figures.parts.forest_rows import RIGHT as NUMBERS
 from ablate.report.figures.parts.forest_rows import cut_rows, forest_rows, rows_height
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

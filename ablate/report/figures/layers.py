@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.fence import fenced
 from ablate.analysis.layers import LayersInfo, SubsetScore, layers_info
 from ablate.analysis.metrics import is_accuracy, metric_split
@@ -28,7 +29,6 @@ from ablate.report.figures.parts.layers_marks import (
     untold_note,
 )
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, base_axis
 
 if TYPE_CHECKING:

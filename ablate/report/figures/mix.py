@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.mix import MixInfo, mix_info
 from ablate.analysis.objective_choice import objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
@@ -18,7 +19,6 @@ from ablate.report.figures.parts.mix_panels import draw_panels
 from ablate.report.figures.parts.mix_ternary import MOST_POINTS, draw_ternary
 from ablate.report.figures.parts.score_axis import beyond_facts
 from ablate.report.numbers import metric_label
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

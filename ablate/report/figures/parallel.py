@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.parameters import ParametersInfo, most_telling, parameters_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, WIDE_PIXELS, finish
@@ -28,7 +29,6 @@ from ablate.report.figures.parts.drawn_trials import (
 from ablate.report.figures.parts.heading import basis_meta
 from ablate.report.figures.parts.parallel_axis import ParallelAxis, param_axes, score_axes
 from ablate.report.figures.parts.parameter_axis import broken, dots_facts
-from ablate.report.source import StudySource
 from ablate.report.style import DOMINATED_OPACITY, FONT_SIZE, INK, PAPER
 
 if TYPE_CHECKING:

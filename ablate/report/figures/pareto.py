@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.pareto import ParetoInfo
@@ -42,7 +43,6 @@ from ablate.report.figures.parts.studies import (
 )
 from ablate.report.figures.parts.window import Window, joint_window
 from ablate.report.numbers import plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
 if TYPE_CHECKING:

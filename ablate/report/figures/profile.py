@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.profile import Profile, ProfileInfo, profile_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import finish
@@ -28,7 +29,6 @@ from ablate.report.figures.parts.networks import (
 )
 from ablate.report.figures.parts.profile_grid import RIGHT, ProfileGrid
 from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, INK
 
 if TYPE_CHECKING:

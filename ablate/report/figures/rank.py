@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.rank import RankInfo, rank_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
@@ -34,7 +35,6 @@ from ablate.report.figures.parts.parameter_axis import (
 )
 from ablate.report.figures.parts.score_axis import colour_bar
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, INK, SEQUENTIAL
 
 if TYPE_CHECKING:

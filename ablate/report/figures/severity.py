@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, finish
@@ -19,7 +20,6 @@ from ablate.report.figures.parts.networks import (
     the_scored_search,
 )
 from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
 
 if TYPE_CHECKING:

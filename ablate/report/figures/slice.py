@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.parameters import ParametersInfo, most_telling, parameters_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, WIDE_PIXELS, finish
@@ -39,7 +40,6 @@ from ablate.report.figures.parts.parameter_axis import (
 from ablate.report.figures.parts.score_axis import score_text, score_ticks, score_window
 from ablate.report.figures.parts.window import Window
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FAINT_INK, FONT_SIZE, base_axis
 
 if TYPE_CHECKING:

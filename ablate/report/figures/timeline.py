@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.timeline import TimelineInfo, timeline_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import BOTTOM, WIDE_PIXELS, finish
 from ablate.report.figures.parts.heading import basis_facts, basis_meta
 from ablate.report.figures.parts.timeline_bars import again_marks, bars, drive_lines, pause_key
 from ablate.report.numbers import duration_text, moment_text, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, base_axis
 
 if TYPE_CHECKING:

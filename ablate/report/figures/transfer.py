@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.info import AblationInfo, Transfer
+from ablate.ablation.study_source import StudySource
 from ablate.ablation.transfer_info import TransferInfo, can_transfer
 from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
@@ -21,7 +22,6 @@ from ablate.report.figures.parts.gain_scale import gain_scale
 from ablate.report.figures.parts.networks import axis_number
 from ablate.report.figures.parts.transfer_grid import CELL_HEIGHT, RIGHT, TransferGrid, name_lines
 from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.source import StudySource
 from ablate.report.style import FONT_SIZE, INK
 
 if TYPE_CHECKING:

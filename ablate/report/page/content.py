@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import TERMINAL
-from ablate.report.answer import answer_sentences
-from ablate.report.methods import Methods, methods
-from ablate.report.origin import Fact, origin_facts
+from ablate.report.page.answer import answer_sentences
 from ablate.report.page.drawn import DrawnFigure, drawn_figures
+from ablate.report.page.methods import Methods, methods
+from ablate.report.page.origin import Fact, origin_facts
 from ablate.report.page.trials import TrialsTable, trials_of
 from ablate.report.paper.confirmed import luck_paper_table
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
-from ablate.report.source import StudySource
 
 SECTIONS = (
     ("trade-off", "The trade-off", ("pareto", "hypervolume", "attainment")),

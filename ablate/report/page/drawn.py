@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureKind, why_not_drawn
-from ablate.report.source import StudySource
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -24,7 +24,7 @@ from ablate.report.arms import (
 )
 from ablate.report.numbers import metric_label, seed_texts
 from ablate.report.paper.cell import Cell
-from ablate.report.tables import REFERENCE_LABELS
+from ablate.report.terminal.tables import REFERENCE_LABELS
 
 
 @dataclass(frozen=True)

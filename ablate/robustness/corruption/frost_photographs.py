@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.data.decode import open_rgb
+from ablate.data.listing import ENDINGS
 from ablate.errors import DataError
-from ablate.finetune.data.decode import open_rgb
-from ablate.finetune.data.listing import ENDINGS
-from ablate.finetune.data.shown import show_name
+from ablate.files.shown import show_name
 
 DRAWN = 5
 """Photographs that frost is drawn from: the benchmark's code never draws its sixth."""

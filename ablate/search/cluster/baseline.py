@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.errors import FingerprintError
+from ablate.files.cache import locked, publish_folder
+from ablate.files.damage import say_made_again
 from ablate.finetune.baseline_record import WEIGHTS, read_record
-from ablate.finetune.cache import locked, publish_folder
-from ablate.finetune.damage import say_made_again
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ablate.errors import (
     ResourceError,
     UsageError,
 )
-from ablate.finetune.damage import heard_damage
+from ablate.files.damage import heard_damage
 from ablate.search.cluster import paths
 from ablate.search.cluster.baseline import BaselineFiles, read_baseline, receive_baseline
 from ablate.search.cluster.tasks import (
@@ -41,9 +41,9 @@ from ablate.search.cluster.versions import (
     refuse_other_environment,
     refuse_other_versions,
 )
-from ablate.search.task import Job, Prepared
-from ablate.search.worker import Worker
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.trial.task import Job, Prepared
+from ablate.trial.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def keep_weights(agreed: Agreed, file: Path) -> None:
 
 
 def _write(file: str, content: bytes) -> None:
-    from ablate.finetune.cache import publish_file
+    from ablate.files.cache import publish_file
 
     publish_file(Path(file), lambda temporary: _put(temporary, content))
 
@@ -234,7 +234,7 @@ def _prepare_first(job_text: str, *, on_step: OnStep) -> tuple[Prepared, Baselin
 
 
 def _workbench(job: Job) -> Any:
-    from ablate.robustness.workbench import Workbench
+    from ablate.trial.workbench import Workbench
 
     return Workbench.get(
         job.study, Path(job.base), Path(job.cache), baseline_threads=job.baseline_threads

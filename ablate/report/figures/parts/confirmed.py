@@ -10,10 +10,10 @@ import numpy as np
 
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import NONE, Estimate
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.parts.hover import mean_hover
-from ablate.report.source import StudySource
 from ablate.report.style import FAINT_INK, terms_style
 
 if TYPE_CHECKING:

@@ -1,0 +1,101 @@
+"""Commands on what an ablation or a search has shown: the table of a paper, and confirmation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablate.cli.options import json_option, listed, run_options, study_argument
+
+
+@click.command()
+@study_argument
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["md", "latex", "csv", "html"]),
+    default="md",
+    show_default=True,
+    help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.",
+)
+@click.option("--effects", is_flag=True, help="Of an ablation its contrasts and tests instead.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where it goes; without it, to standard output.",
+)
+def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
+    """The table of a paper: of an ablation its arms or effects, of a search its front."""
+    from ablate.lifecycle.open_study import open_study
+    from ablate.report.paper.write import paper_table, table_text, write_table
+
+    text = table_text(paper_table(open_study(study), effects=effects), style)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        click.echo(write_table(text, output))
+
+
+@click.command()
+@study_argument
+@click.option(
+    "--seeds",
+    type=int,
+    default=8,
+    show_default=True,
+    metavar="K",
+    help="Fresh ones, paired over all; with more than before it goes on.",
+)
+@click.option("--trials", callback=listed(int), metavar="N,...", help="Of the front, these alone.")
+@click.option("--suite", metavar="NAME", help="Of the test images.  Without it: the search's.")
+@click.option(
+    "--severities", callback=listed(int), metavar="N,...", help="Without it: the search's."
+)
+@run_options
+@json_option
+def confirm(
+    study: str,
+    *,
+    seeds: int,
+    trials: tuple[int, ...] | None,
+    suite: str | None,
+    severities: tuple[int, ...] | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run the front of a search again over fresh seeds, and open the test images for it.
+
+    Beside baseline, plain finetune and combined data augmentation.  Says how much of each point
+    was selection luck, and which are still on the front.  The ledger keeps that the test images
+    were opened, when and for what.
+    """
+    from ablate import api
+    from ablate.cli.show import run_with_display
+    from ablate.cli.show_ablation import show_confirmation
+    from ablate.lifecycle.open_study import open_place
+    from ablate.lifecycle.place import locate
+
+    confirmation = locate(study).confirmation
+    info = run_with_display(
+        lambda display: api.confirm(
+            study,
+            seeds=seeds,
+            trials=trials,
+            suite=suite,
+            severities=severities,
+            progress=display,
+            **options,
+        ),
+        study,
+        confirmation.folder,
+        as_json=as_json,
+        options=options,
+    )
+    show_confirmation(info, open_place(confirmation), as_json=as_json)
+
+
+COMMANDS = (table, confirm)

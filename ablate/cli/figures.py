@@ -1,0 +1,132 @@
+"""Commands that draw: one figure or many, each alone in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ablate.cli.options import listed, said_when_slow, study_argument
+
+
+@click.command()
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.option(
+    "--figure",
+    "names",
+    callback=listed(),
+    metavar="NAME,...",
+    help="Which; several between commas, or all that the study has something for: all.  "
+    "Without it: pareto, of an ablation effects.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=".html, or .png, .svg, .pdf with the extra `images`; of several figures a folder, "
+    "which is made.  "
+    "Without it: runs/NAME/FIGURE.html.",
+)
+@click.option(
+    "--format",
+    "ending",
+    type=click.Choice(["html", "png", "svg", "pdf"]),
+    help="Of the files in a folder.  [default: html]",
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option("--data", is_flag=True, help="The figure's data too, as .csv beside it.")
+@click.option("--trials", callback=listed(int), metavar="N,...", help="Show these trials.")
+@click.option("--params", callback=listed(), metavar="KEY,...", help="Show these parameters.")
+@click.option("--objective", default="", metavar="METRIC", help="Show this metric.")
+def plot(
+    studies: tuple[str, ...],
+    *,
+    names: tuple[str, ...] | None,
+    output: Path | None,
+    ending: str | None,
+    theme: str,
+    data: bool,
+    trials: tuple[int, ...] | None,
+    params: tuple[str, ...] | None,
+    objective: str,
+) -> None:
+    """Draw figures of a study, or of several in one.
+
+    Of several, one that cannot be drawn stops no other: it is said in a line, and the command ends
+    with 2.  `all` is those that the study has something for; what it leaves out is said, and is no
+    error.
+
+    Pareto front, hypervolume, attainment; profile, severity, transfer; importance, slice, contour,
+    parallel, rank, layers, mix; curves, timeline; of an ablation effects, interactions, arms,
+    budget.
+    """
+    from ablate.errors import ParameterError
+    from ablate.lifecycle.open_study import open_study
+    from ablate.report.draw_files import draw_to_files
+    from ablate.report.figures.figure import FigureOptions
+
+    options = FigureOptions(trials or (), params or (), objective)
+    written, left_out, missing = draw_to_files(
+        [open_study(study) for study in studies],
+        names,
+        output,
+        ending=ending,
+        theme=theme,
+        with_data=data,
+        options=options,
+    )
+    for file in written:
+        click.echo(file)
+    for line in (*left_out, *missing):
+        click.echo(f"ablate: {line}", err=True)
+    if missing:
+        raise click.exceptions.Exit(ParameterError.exit_code)
+
+
+@click.command()
+@study_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Where the page goes.  Without it: runs/NAME/report.html.",
+)
+@click.option("--watch", is_flag=True, help="Rewrite it as the study runs; an open page reloads.")
+@click.option(
+    "--every",
+    type=click.FloatRange(1, 86400),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how often.",
+)
+@click.option(
+    "--no-images", is_flag=True, help="Leave out what needs the study's data and weights."
+)
+def report(study: str, output: Path | None, *, watch: bool, every: float, no_images: bool) -> None:
+    """One page of a study: answer, figures, tables, provenance, methods.  It needs no network."""
+    from ablate.lifecycle.open_study import open_place
+    from ablate.lifecycle.place import locate
+    from ablate.report.page.publish import check_page_file, publish, watch_report
+
+    place = locate(study)
+    if output is None:
+        place.folder.mkdir(parents=True, exist_ok=True)
+    output = output or place.folder / "report.html"
+    check_page_file(output)
+    if watch:
+        click.echo(output)
+        try:
+            watch_report(place, output, every_seconds=every, written=click.echo)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
+        return
+    with said_when_slow() as begin:
+        begin(f"reading {study}")
+        publish(open_place(place), output, with_images=not no_images, begin=begin)
+    click.echo(output)
+
+
+COMMANDS = (plot, report)

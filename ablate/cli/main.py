@@ -1,0 +1,320 @@
+"""The command line.  Signatures here; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablate.cli import ablation as cli_ablation
+from ablate.cli import cache as cli_cache
+from ablate.cli import corrupt as cli_corrupt
+from ablate.cli import evaluate as cli_evaluate
+from ablate.cli import figures as cli_figures
+from ablate.cli import study as cli_study
+from ablate.cli.options import json_option, run_options, said_when_slow, study_argument
+from ablate.cli.show import print_result, run_and_show
+from ablate.errors import AblateError, UsageError, unencodable
+from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
+from ablate.report.terminal.streams import take_every_text, written_or_dropped
+
+
+class _Commands(click.Group):
+    """Turns every error raised on purpose into one line and its exit code.
+
+    No command ends because a terminal or pipe lacks a character, or the disk that takes its output
+    is full: a study goes on, and a command that is there to print says so as it ends.  None prints
+    a secret.
+    """
+
+    _runs_study = False
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        keep_secrets_in(sys.argv[1:] if args is None else list(args))
+        sys.excepthook = print_traceback
+        with written_or_dropped() as output:
+            take_every_text(sys.stdout, sys.stderr)
+            try:
+                with masked_output():
+                    return super().main(args, *rest, **named)
+            except SystemExit as end:
+                sys.stdout.flush()
+                if output.error is None:
+                    raise
+                click.echo(f"ablate: {_unwritten(output.error)}", err=True)
+                raise SystemExit(end.code if self._runs_study else end.code or 3) from None
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(context, arguments)
+        options = command.params if command is not None else ()
+        self._runs_study = any(option.name == "executor" for option in options)
+        return name, command, rest
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            _check_working_folder()
+            return super().invoke(context)
+        except click.NoSuchOption as error:
+            raise _with_key(error) from None
+        except UnicodeEncodeError as error:  # of a path; of output nothing is refused
+            if context.params.get("debug"):
+                raise
+            click.echo(f"ablate: {unencodable(error)}", err=True)
+            context.exit(UsageError.exit_code)
+        except KeyboardInterrupt:  # a run that was begun says how to go on instead
+            click.echo("ablate: stopped", err=True)
+            context.exit(130)
+        except AblateError as error:
+            if context.params.get("debug"):
+                raise
+            click.echo(f"ablate: {error}", err=True)
+            for note in getattr(error, "__notes__", ()):  # a trial's traceback
+                click.echo(note, err=True)
+            context.exit(error.exit_code)
+
+
+def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The same, where it is a key of the study file: --trials is --set search.trials=VALUE."""
+    from ablate.errors import also_called
+    from ablate.study.keys import leaves, meant_keys
+
+    options = error.ctx.command.params if error.ctx is not None else ()
+    if not any(option.name == "overrides" for option in options):
+        return error
+    name = error.option_name.lstrip("-").replace("-", "_")
+    keys = [*also_called(name, leaves()), *sorted(meant_keys(name, leaves()), key=len)]
+    if not keys:
+        return error
+    message = f"No such option '{error.option_name}'. Did you mean --set {keys[0]}=VALUE?"
+    return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
+
+
+def _unwritten(error: OSError) -> str:
+    return (
+        f"standard output: must be written, got: {error.strerror}. Some of what was printed is "
+        "lost, nothing else: free the disk, then print it again."
+    )
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"working folder: must be there, got: {error.strerror}. It was deleted or moved: "
+            "go to another one."
+        ) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="ablate", message="ablate %(version)s")
+def main(debug: bool) -> None:
+    """Search and ablation for robustness finetuning.
+
+    STUDY is a study file, a run folder (runs/NAME), URL#NAME, or #NAME with ABLATE_STORAGE set.
+
+    Exit codes: 0 done; 1 no complete trial, or too many failed; 2 wrong use or a wrong study
+    file; 3 infrastructure, the study can be resumed; 130 Ctrl-C, 143 SIGTERM,
+    138 SIGUSR1.
+    """
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+def check(file: Path, overrides: tuple[str, ...]) -> None:
+    """Say everything that is wrong with a study file, each with file:line:column."""
+    from ablate.lifecycle.known_names import names_for
+    from ablate.lifecycle.place import place_of_file
+    from ablate.space.parse import parse_space
+
+    study = place_of_file(file, overrides, must_search=True).study
+    assert study is not None
+    space = parse_space(study, names_for(study.model.name, file.parent))
+    if study.ablation is not None:
+        from ablate.cli.show_ablation import show_check
+
+        show_check(study, file)
+    else:
+        click.echo(
+            f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
+            f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
+            f"{', '.join(objective.metric for objective in study.objectives)}"
+        )
+    if study.dataset.path is not None:
+        folder = (file.parent / study.dataset.path).resolve()
+        if not folder.is_dir():
+            click.echo(f"{file}: note: dataset.path is not there yet: {folder}")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from ablate.lifecycle.known_names import names_for
+    from ablate.lifecycle.study_schema import json_schema
+
+    click.echo(json.dumps(json_schema(names_for(None)), indent=2))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the file, as finetune.budget.epochs=8.  May be repeated.",
+)
+@click.option("--resume", "go_on", is_flag=True, help="Go on if the study is begun.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Train on one real batch; say runs (of an ablation, its cells), time and disk; run "
+    "nothing.",
+)
+@run_options
+@json_option
+def launch(
+    file: Path,
+    overrides: tuple[str, ...],
+    go_on: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run a study to its end: a search, and draw its front; an ablation, and print its effects.
+
+    Ctrl-C stops it within seconds; `ablate resume` goes on.  On a study that is finished it
+    prints the result again.
+    """
+    if dry_run:
+        from ablate.lifecycle.dry_run import dry_run as estimate
+        from ablate.report.estimate import estimate_text
+
+        info = estimate(file, overrides, **options)
+        print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
+        return
+    from ablate.lifecycle.drive import RunOptions
+    from ablate.lifecycle.place import place_of_file
+    from ablate.lifecycle.resume import launch_study
+
+    place = place_of_file(file, overrides)
+    run_and_show(
+        lambda display: launch_study(place, RunOptions(progress=display, **options), resume=go_on),
+        str(file),
+        place,
+        as_json=as_json,
+        options=options,
+    )
+
+
+@main.command()
+@study_argument
+@click.option("--trials", type=int, metavar="N", help="A new total of rows.")
+@click.option("--add", type=int, metavar="K", help="K rows more than before.")
+@click.option("--seeds", type=int, metavar="K", help="Of an ablation: K runs of each cell.")
+@run_options
+@json_option
+def resume(
+    study: str,
+    trials: int | None,
+    add: int | None,
+    seeds: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Finish a study that was begun: the rows left running first, then the missing ones."""
+    from ablate.lifecycle.drive import RunOptions
+    from ablate.lifecycle.place import locate
+    from ablate.lifecycle.resume import resume_study
+
+    place = locate(study)
+    run_and_show(
+        lambda display: resume_study(
+            place, RunOptions(progress=display, **options), trials, add, seeds
+        ),
+        study,
+        place,
+        as_json=as_json,
+        options=options,
+    )
+
+
+@main.command()
+@click.argument("model")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of images.")
+@json_option
+def layers(model: str, image_size: int | None, as_json: bool) -> None:
+    """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps.
+
+    MODEL is what `model.name` takes: resnet20, torchvision:resnet50, package.module:callable.
+    Beside the taps, loss.fma.layers takes any module path of the model.
+    """
+    from ablate.model.build import describe_layers
+    from ablate.report.terminal.tables import layers_rows, layers_table
+    from ablate.study.settings import ModelSettings
+
+    found = describe_layers(ModelSettings(name=model), image_size, base=Path())
+    print_result(layers_rows(found) if as_json else layers_table(model, found))
+
+
+@main.command()
+@click.option(
+    "--selftest",
+    "is_selftest",
+    is_flag=True,
+    help="Run, break and resume a tiny study on each kind of device: two minutes, a report to "
+    "paste.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of the self-test: a running cluster, auto or HOST:PORT.",
+)
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Of the self-test: a storage to be tried too; '${ABLATE_STORAGE}' keeps its password out "
+    "of the command line.",
+)
+@json_option
+def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_json: bool) -> None:
+    """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it.
+
+    With --selftest: whether a study survives here what it promises to survive.  It ends with 0 if
+    all held, 1 if something did not, 3 if the infrastructure failed, and leaves nothing behind.
+    """
+    from ablate.doctor.findings import examine
+    from ablate.doctor.selftest import SelfTest
+
+    if not is_selftest and (ray_address or storage):
+        option = "--ray-address" if ray_address else "--storage"
+        raise UsageError(f"{option}: is of the self-test alone, got none. Add --selftest.")
+    say = functools.partial(click.echo, err=True)
+    test = SelfTest(ray_address, storage, say) if is_selftest else None
+    findings = []
+    with said_when_slow() as begin:
+        for finding in examine(begin) if test is None else test.findings():
+            findings.append(finding)
+            if not as_json:
+                fix = f"; {finding.fix}" if finding.fix else ""
+                click.echo(f"{finding.state:6}  {finding.what}: {finding.found}{fix}")
+    if as_json:
+        print_result([finding.to_json() for finding in findings])
+    broken = any(finding.state == "broken" for finding in findings)
+    code = int(broken) if test is None else test.exit_code
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):
+    for _command in _module.COMMANDS:
+        main.add_command(_command)

@@ -1,0 +1,177 @@
+"""What the commands that run a study, or print a result, show; heavy imports inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ablate.errors import AblateError, UsageError
+
+if TYPE_CHECKING:
+    from ablate.ledger.record import StudyRecord
+    from ablate.lifecycle.open_study import OpenStudy
+    from ablate.lifecycle.place import Place
+    from ablate.report.terminal.live import Display
+
+Result = TypeVar("Result")
+
+
+def run_and_show(
+    run: Callable[[Display], StudyRecord],
+    study: str,
+    place: Place,
+    *,
+    as_json: bool,
+    options: Mapping[str, Any],
+) -> None:
+    """Run with a display, then the front, where its picture is, and the exit code.
+
+    Args:
+        options: of the command line, which say where it runs.
+    """
+    from ablate.analysis.pareto import pareto_info
+    from ablate.lifecycle.open_study import OpenStudy
+    from ablate.lifecycle.place import shown_folder
+    from ablate.report.terminal.tables import front_rows, front_table
+
+    folder = place.folder
+    record = run_with_display(run, study, folder, as_json=as_json, options=options)
+    if record.design is not None:
+        from ablate.cli.show_ablation import show_effects
+
+        show_effects(OpenStudy(place, record), as_json=as_json)
+    else:
+        info = pareto_info(record)
+        print_result(front_rows(info) if as_json else front_table(info))
+        show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
+    if not as_json:
+        click.echo(f"all of it: ablate report {shown_folder(folder)}")
+    if not _is_good(record, folder):
+        raise click.exceptions.Exit(1)
+
+
+def run_with_display(
+    run: Callable[[Display], Result],
+    study: str,
+    folder: Path,
+    *,
+    as_json: bool,
+    options: Mapping[str, Any],
+) -> Result:
+    """Run with a display; a stop says how to go on, and ends with its exit code."""
+    from rich.console import Console
+
+    from ablate.report.terminal.live import make_display
+    from ablate.search.drive import Terminated
+
+    # With --json, standard output is for the JSON alone.
+    display = make_display(Console(stderr=as_json), folder.name)
+    try:
+        return run(display)
+    except (KeyboardInterrupt, Terminated) as stop:
+        display.close()
+        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder, options)}", err=True)
+        signal = stop.signal if isinstance(stop, Terminated) else 2
+        raise click.exceptions.Exit(128 + signal) from None
+    finally:
+        display.close()
+
+
+def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
+    from ablate.ledger.ledger import Ledger
+    from ablate.lifecycle.place import locate, shown_folder
+
+    named = shown_folder(folder)
+    try:
+        place = locate(str(folder) if folder.is_dir() else study)
+        begun = Ledger.exists(place.url, place.name)
+    except UsageError:  # a password is in the study file alone
+        begun, named = True, study
+    except AblateError:  # the stop keeps its own exit code, whatever the storage says now
+        begun = True
+    if begun:
+        where = "".join(
+            f" {name} {options[key]}"
+            for name, key, usual in (
+                ("--executor", "executor", "ray"),
+                ("--ray-address", "ray_address", None),
+            )
+            if options[key] != usual
+        )
+        return f"go on with: ablate resume {named}{where}"
+    return "no trial was begun yet: launch it again (what the cache has is kept)"
+
+
+def _is_good(record: StudyRecord, folder: Path) -> bool:
+    from ablate.lifecycle.place import shown_folder
+
+    failed = record.count("FAIL") / max(1, len(record.rows))
+    if record.complete and failed <= record.study.run.max_failed_fraction:
+        return True
+    click.echo(
+        f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
+        f"`ablate trials {shown_folder(folder)} --state fail`",
+        err=True,
+    )
+    return False
+
+
+def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: bool = False) -> None:
+    """Write a picture of the result, and say where it is.
+
+    The result is there already: whatever goes wrong in drawing is one line, and no failure of the
+    command.
+
+    Args:
+        write: draws it, and gives its file.
+        what: it is, in the line.
+    """
+    from ablate.errors import error_text
+
+    try:
+        written = write()
+    except Exception as error:
+        why = str(error) if isinstance(error, AblateError) else error_text(error)
+        click.echo(f"ablate: the {what} is not drawn: {why}", err=True)
+        return
+    if not as_json:
+        click.echo(f"{what}: {written}")
+
+
+def draw_usual(study: OpenStudy) -> Path:
+    """The figure that `ablate plot STUDY` draws: the front of a search, an ablation's effects."""
+    from ablate.report.draw_files import draw_to_files
+    from ablate.report.figures.figure import USUAL
+
+    files, _, _ = draw_to_files(
+        [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
+    )
+    return files[0]
+
+
+def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
+    """Bytes of training states and of weights; None where they cannot be reached from here.
+
+    Args:
+        folder: of the run.
+    """
+    from ablate.lifecycle.export import checkpoint_bytes
+
+    return checkpoint_bytes(folder, record.drives[-1].checkpoints) if record.drives else None
+
+
+def print_result(what: Any) -> None:
+    """A table for a person, or plain data as JSON."""
+    if isinstance(what, list):
+        click.echo(json.dumps(what, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no width of its own
+    console.print(what)

@@ -1,0 +1,202 @@
+"""Image files become bytes: decoded, resized and cut, in the middle or at random."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ablate.data.listing import Listing
+from ablate.errors import DataError
+from ablate.files.shown import show_name
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_ASPECTS = (3 / 4, 4 / 3)
+_TRIES = 10
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes the files of one split; small enough to be sent to another process.
+
+    Attributes:
+        root: the split's folder.
+        names: paths below it, as bytes: an array is smaller than as many strings.
+        image_size: side in pixels of what comes out.
+        resize: shorter side in pixels before the middle is cut; none: all files have one size.
+        crop_scale: least share of the area in a random crop; none: the middle.
+        first: name and size of the file whose size all must have; none with `resize`.
+    """
+
+    root: str
+    names: np.ndarray
+    image_size: int
+    resize: int | None
+    crop_scale: float | None
+    first: tuple[str, tuple[int, int]] | None
+
+    @classmethod
+    def of(
+        cls, listing: Listing, image_size: int, resize: int | None, crop_scale: float | None = None
+    ) -> Decoder:
+        """A decoder of these files.
+
+        Raises:
+            DataError: if the first cannot be read.
+        """
+        names = np.array([os.fsencode(name) for name, *_ in listing.files])
+        first = None
+        if resize is None:
+            name = listing.files[0][0]
+            first = (name, _read_size(listing.root / name))
+        return cls(str(listing.root), names, image_size, resize, crop_scale, first)
+
+    def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
+        """The image of a row.
+
+        Args:
+            row: place in `names`.
+            seed: of the random crop; none: the middle is cut.
+
+        Returns:
+            uint8 `[3, image_size, image_size]`.
+
+        Raises:
+            DataError: if the file is not a whole image, or not of the first one's size.
+        """
+        name = os.fsdecode(self.names[row].item())
+        image = open_rgb(Path(self.root, name))
+        if self.first is not None and image.size != self.first[1]:
+            raise DataError(
+                f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
+                f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}). "
+                f"Set dataset.resize: {round(self.image_size * 8 / 7)}, or make them one size."
+            )
+        if seed is not None and self.crop_scale is not None:
+            box = draw_crop(*image.size, self.crop_scale, seed)
+            return _to_bytes(_resize(image, self.image_size, box))
+        return fit_image(image, self.image_size, self.resize)
+
+
+def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.ndarray:
+    """An RGB image as bytes of `image_size`, bilinear.
+
+    Args:
+        resize: shorter side in pixels that it is brought to before the middle is cut; none: it is
+            brought to `image_size` whole, but for what is not square.
+
+    Returns:
+        uint8 `[3, image_size, image_size]`.
+    """
+    if resize is not None:
+        scale = resize / min(image.size)
+        width, height = (max(resize, round(side * scale)) for side in image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = (width - image_size) // 2, (height - image_size) // 2
+        image = image.crop((left, top, left + image_size, top + image_size))
+    elif image.size != (image_size, image_size):
+        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    return _to_bytes(image)
+
+
+def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
+    """A random part of an image, to be resized to a square.
+
+    Args:
+        width, height: of the image, in pixels.
+        scale: least share of the area, above 0, up to 1.
+        seed: the same seed draws the same box.
+
+    Returns:
+        Left, top, right, bottom. Its area is uniform from `scale` to 1 of the image's, its aspect
+        from 3/4 to 4/3, uniform in the logarithm. Where ten draws do not fit, the largest middle
+        part of such an aspect.
+
+    Source: Szegedy et al. 2014, arXiv:1409.4842, sec. 6. [S]
+    """
+    # Its `random()` is the one stream that Python promises never to change.
+    draw = random.Random(seed).random
+    low, high = (math.log(aspect) for aspect in _ASPECTS)
+    for _ in range(_TRIES):
+        area = width * height * (scale + (1 - scale) * draw())
+        aspect = math.exp(low + (high - low) * draw())
+        wide, tall = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < wide <= width and 0 < tall <= height:
+            left = int((width - wide + 1) * draw())
+            top = int((height - tall + 1) * draw())
+            return left, top, left + wide, top + tall
+    wide = min(width, round(height * _ASPECTS[1]))
+    tall = min(height, round(width / _ASPECTS[0]))
+    left, top = (width - wide) // 2, (height - tall) // 2
+    return left, top, left + wide, top + tall
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """One image file in RGB, of 8 bits a channel.
+
+    Raises:
+        DataError: if it is not a whole image.
+    """
+    try:
+        with Image.open(path) as file:
+            return _to_8_bits(file, path).convert("RGB")
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as file:
+            return file.size
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    text = " ".join(str(error).split())
+    return DataError(
+        f"{show_name(path)}: must be a readable image, got {text}. Replace or remove it."
+    )
+
+
+def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """A grey image of 16 bits as 8, since PIL's own conversion cuts all above 255 to white.
+
+    Other images as they are. Files of 32 bits say nothing of their range: up to 255 it is taken
+    for that of 8 bits, else for that of 16.
+    """
+    if image.mode not in _DEEP and image.mode != "I":
+        return image
+    values = np.asarray(image).astype(np.int64)
+    # PIL gives 16-bit PGM in mode I, and older releases of it 16-bit PNG.
+    deep = image.mode in _DEEP or image.format in ("PNG", "PPM")
+    highest = int(values.max())
+    if not deep and highest <= 255:
+        return image
+    if highest > 65535:
+        raise DataError(
+            f"{show_name(path)}: must be an image of 8 or 16 bits, got a value of {highest}. "
+            "Save it so."
+        )
+    return Image.fromarray(((values.clip(0) + 128) // 257).astype(np.uint8))
+
+
+def _resize(image: Image.Image, side: int, box: Box) -> Image.Image:
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+
+
+def _to_bytes(image: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def _show(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,70 @@
+"""Handwritten digits: 1,797 real scans of 8x8 pixels, which scikit-learn brings along.
+
+Source: UCI Optical Recognition of Handwritten Digits, its test part.  Differs: upsampled, made
+three equal channels, and split into training and test images here, since it has no such split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ablate.data.dataset import Source, Split, digest_images
+from ablate.data.resize import resize_images
+from ablate.data.split import split_stratified
+from ablate.distortion.shapes import ByteImages
+from ablate.errors import DataError
+from ablate.study.settings import DatasetSettings
+
+_TEST_FRACTION = 0.2
+_TEST_SEED = 0
+"""Part of what this data set is: no setting moves an image from test to training."""
+
+
+def read(settings: DatasetSettings, _base: Path, _cache: Path, image_size: int) -> Source:
+    """The digits at `image_size`.
+
+    Raises:
+        DataError: if a path is given.
+    """
+    if settings.path is not None:
+        raise DataError(
+            f"dataset.path: digits is embedded and takes none, got {settings.path!r}. "
+            "Remove it, or set dataset.name to image_folder."
+        )
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    train, test = split_stratified(labels, _TEST_FRACTION, _TEST_SEED)
+    side = settings.resize or image_size
+
+    def part(indices: torch.Tensor) -> Split:
+        upsampled = upsample_digits(digits.images[indices.numpy()], side)
+        images = resize_images(upsampled, image_size, settings.resize).contiguous()
+        chosen = labels[indices]
+        return Split(images, chosen, digest_images(images.numpy(), chosen.numpy()))
+
+    return Source(
+        classes=tuple(str(name) for name in digits.target_names),
+        train=part(train),
+        test=lambda: part(test),
+    )
+
+
+def upsample_digits(scans: np.ndarray, image_size: int) -> ByteImages:
+    """Scans as square images with three equal channels.
+
+    Args:
+        scans: `[n, 8, 8]`, ink from 0 to 16.
+        image_size: side in pixels; bilinear.
+
+    Returns:
+        uint8 `[n, 3, image_size, image_size]`.
+    """
+    ink = torch.from_numpy(scans).float().unsqueeze(1) / 16
+    grey = functional.interpolate(ink, size=(image_size, image_size), mode="bilinear")
+    return (grey * 255).round().to(torch.uint8).repeat(1, 3, 1, 1)

@@ -1,0 +1,344 @@
+"""The images that a network is evaluated on: of a data set by its name, or of a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ablate.data import NAMED, from_callable
+from ablate.data.dataset import Source, Split, Statistics, channel_statistics
+from ablate.data.decode import Decoder, open_rgb
+from ablate.data.listing import Listing, list_classes
+from ablate.data.split import draw_stratified
+from ablate.data.stored import decoded_split
+from ablate.distortion.saturation import LUMA
+from ablate.errors import DataError, ParameterError, did_you_mean
+from ablate.files.shown import show_name
+from ablate.study.callables import is_callable_name
+from ablate.study.settings import DatasetSettings
+
+Part = Literal["test", "val"]
+
+_OWN_SIZES = {"cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
+"""Side in pixels of data sets that have one; others are read at the network's."""
+_DIGIT_SIDE = 8
+_GREY = ("digits", "fashion_mnist")
+_WITHOUT_SIZE = 32
+_SMALL = 96
+_USUAL_CROP = 224 / 256
+_SAMPLE_SEED = 0
+_SHOWN = 3
+_LOOKED_AT = 256
+
+
+@dataclass(frozen=True)
+class EvaluatedImages:
+    """Images to evaluate on, and how they came to be so.
+
+    Attributes:
+        split: uint8 `[n, channel, side, side]`, as they are corrupted.
+        classes: names, in the order of the labels.
+        name: of the data set, or the folder's.
+        part: which of its parts; empty where it has none.
+        notes: what was done to them, a line each.
+        source: with the training images, where the data set has some that are known by its name.
+        names: of files, CLASS/NAME without ending; None: they have none.
+    """
+
+    split: Split
+    classes: tuple[str, ...]
+    name: str
+    part: str
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+    names: tuple[str, ...] | None = None
+
+    def training_statistics(self) -> Statistics:
+        """Mean and deviation of the training images.
+
+        Raises:
+            ParameterError: if they are not known.
+        """
+        train = None if self.source is None else self.source.train
+        if not isinstance(train, Split):
+            raise ParameterError(
+                f"--normalization: dataset needs a data set whose training images are known, got "
+                f"{show_name(self.name)}. Give --mean and --std."
+            )
+        return Statistics(*channel_statistics(train.images))
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """How images are wanted.
+
+    Attributes:
+        part: "test" or "val"; None: test images, else validation images.
+        image_size: side in pixels that the network sees; None: not known.
+        as_trained: whether images are brought to that size before they are corrupted, as a study
+            does it; else a data set with a size of its own keeps it.
+        resize: shorter side in pixels before the middle of a file's image is cut; None: the usual.
+        resize_is_asked: whether it holds for small images too; else it is the network's habit.
+        count: so many, the same share of every class, always the same; None: all.
+        channels: 3, or 1 for a network that takes grey images.
+        skip_unreadable: leave out files that cannot be read.
+    """
+
+    part: Part | None = None
+    image_size: int | None = None
+    as_trained: bool = False
+    resize: int | None = None
+    resize_is_asked: bool = False
+    count: int | None = None
+    channels: int = 3
+    skip_unreadable: bool = False
+
+
+def load_evaluated(
+    dataset: str, path: Path | None, request: ImageRequest, cache: Path
+) -> EvaluatedImages:
+    """The images of a data set, or of a folder.
+
+    Args:
+        dataset: a name of `DATASETS`, `package.module:callable`, or a folder with test/CLASS/*,
+            val/CLASS/* or CLASS/*.
+        path: where the files of a named data set are.
+        cache: folder for decoded images.
+
+    Raises:
+        DataError: if it is unknown, missing or inconsistent, has no such part, or has images that
+            cannot be read.
+        ParameterError: if a folder's images are wanted without a size, or `count` is below 1.
+        UsageError: if the cache cannot be written.
+    """
+    if request.count is not None and request.count < 1:
+        raise ParameterError(f"--images: must be at least 1, got {request.count}. Correct it.")
+    if dataset == "image_folder" and path is not None:
+        dataset, path = str(path), None
+    if dataset in NAMED or is_callable_name(dataset):
+        found = _load_named(dataset, path, request, cache)
+    elif Path(dataset).is_dir():
+        if path is not None:
+            raise DataError(
+                f"--data: is where a named data set lies, got it beside the folder {dataset}. "
+                "Leave it out."
+            )
+        found = _load_folder(Path(dataset), request, cache)
+    else:
+        raise DataError(
+            "--dataset: must be a known data set, package.module:callable or a folder that is "
+            f"there, got {dataset!r}. "
+            f"{'Correct the path.' if os.sep in dataset else did_you_mean(dataset, NAMED)}"
+        )
+    return _as_grey(found) if request.channels == 1 else found
+
+
+def usual_resize(image_size: int) -> int:
+    """Shorter side in pixels that files are brought to where nothing says it.
+
+    ImageNet's 256 for 224, and the whole image for small ones.
+    """
+    return image_size if image_size <= _SMALL else round(image_size / _USUAL_CROP)
+
+
+def _load_named(
+    name: str, path: Path | None, request: ImageRequest, cache: Path
+) -> EvaluatedImages:
+    if request.part == "val":
+        raise DataError(
+            f"--split: {name} has no validation images of its own, got val. Leave it out, or name "
+            "a folder."
+        )
+    if request.resize is not None and not request.as_trained:
+        raise ParameterError(
+            f"--resize: is for folders of image files, got it with {name}, whose images are "
+            "resized whole. Leave it out."
+        )
+    own = None if request.as_trained else _OWN_SIZES.get(name)
+    side = own or request.image_size or _WITHOUT_SIZE
+    place = None if path is None else str(path)
+    settings = DatasetSettings(name=name, path=place, resize=request.resize)
+    source: Source
+    if is_callable_name(name):
+        # As files do, what is square and not larger than the network takes keeps its size.
+        kept = 0 if request.as_trained else request.image_size or sys.maxsize
+        source = from_callable.read(settings, Path(), cache, side, keep_up_to=kept)
+    else:
+        source = import_module(f"ablate.data.{name}").read(settings, Path(), cache, side)
+    split = source.test()
+    notes = []
+    if name == "digits" and side > _DIGIT_SIDE:
+        whole = f"{_DIGIT_SIDE} x {_DIGIT_SIDE} to {side} x {side}"
+        notes.append(f"digits: enlarged from {whole} before they were corrupted")
+    if request.count is not None and request.count < len(split):
+        total = len(split)
+        split = split.take(draw_stratified(split.labels, request.count, _SAMPLE_SEED))
+        notes.append(_sampled(len(split), total))
+    if name in _GREY and request.channels == 3:
+        notes.append(f"{name} is grey: three equal channels stand for one")
+    return EvaluatedImages(split, source.classes, name, "test", tuple(notes), source)
+
+
+def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedImages:
+    root, part = _find_part(folder, request.part)
+    listing = list_classes(root)
+    notes = []
+    if request.count is not None and request.count < len(listing.files):
+        total = len(listing.files)
+        listing = _sample(listing, request.count)
+        notes.append(_sampled(len(listing.files), total))
+    side, resize = _choose_size(folder, listing, request)
+    if resize < side:
+        raise ParameterError(
+            f"--resize: must be at least the image size {side}, got {resize}. Raise it."
+        )
+    listing, split, skipped = _decode(listing, side, resize, cache, request)
+    notes += skipped
+    cut = f", the middle {side} x {side} cut" if resize > side else ""
+    notes.append(f"files: shorter side {resize} pixels{cut}")
+    if request.channels == 3:
+        notes += _note_grey(split)
+    names = tuple(os.path.splitext(name)[0] for name, *_ in listing.files)  # noqa: PTH122
+    name = folder.name or str(folder)
+    return EvaluatedImages(split, listing.classes, name, part, tuple(notes), names=names)
+
+
+def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple[int, int]:
+    """Side in pixels that files are decoded at, and their shorter side before.
+
+    Files that are square are taken as they are: where they have the network's size, and where they
+    are smaller, since they are corrupted at their size and resized after.
+    """
+    side = request.image_size
+    if request.as_trained and side is not None:
+        return side, request.resize or side
+    first = _first_size(listing)
+    square = first[0] if first is not None and first[0] == first[1] else None
+    if side is None:
+        if square is None or square > _SMALL:
+            raise ParameterError(
+                f"--image-size: must be said for the images in {show_name(folder)}, got a network "
+                "that does not say it. Give the side in pixels that it was made for."
+            )
+        return square, square
+    if request.resize is not None and request.resize_is_asked:
+        return side, request.resize
+    if square is not None and square <= side:
+        return square, square
+    return side, request.resize or usual_resize(side)
+
+
+def _find_part(folder: Path, part: Part | None) -> tuple[Path, str]:
+    there = [name for name in ("test", "val", "train") if (folder / name).is_dir()]
+    if part is not None:
+        if part not in there:
+            raise DataError(
+                f"{show_name(folder)}: must have {part}/CLASS/*, got no {part}/. Correct --dataset "
+                "or --split."
+            )
+        return folder / part, part
+    for name in ("test", "val"):
+        if name in there:
+            return folder / name, name
+    if "train" in there:
+        raise DataError(
+            f"{show_name(folder)}: must have test/ or val/ beside train/, got neither. Name the "
+            "folder of the images to evaluate on."
+        )
+    return folder, ""
+
+
+def _sample(listing: Listing, count: int) -> Listing:
+    labels = torch.tensor([label for _, label, _, _ in listing.files])
+    rows = draw_stratified(labels, count, _SAMPLE_SEED).tolist()
+    return replace(listing, files=tuple(listing.files[row] for row in rows))
+
+
+def _first_size(listing: Listing) -> tuple[int, int] | None:
+    try:
+        return open_rgb(listing.root / listing.files[0][0]).size
+    except DataError:
+        return None  # said with all others that cannot be read
+
+
+def _decode(
+    listing: Listing, side: int, resize: int, cache: Path, request: ImageRequest
+) -> tuple[Listing, Split, list[str]]:
+    """The images, and what was left out."""
+    try:
+        return listing, decoded_split(listing, side, resize, cache), []
+    except DataError:
+        bad = _unreadable(listing, side, resize)
+        if not bad:
+            raise
+    names = ", ".join(show_name(listing.files[row][0]) for row in bad[:_SHOWN])
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    counted = f"{len(bad)} of {len(listing.files)} images"
+    if not request.skip_unreadable:
+        raise DataError(
+            f"{show_name(listing.root)}: must have images that can be read, got {counted} that "
+            f"cannot ({names}{more}). Replace them, or give --skip-unreadable."
+        )
+    left_out = set(bad)
+    kept = tuple(file for row, file in enumerate(listing.files) if row not in left_out)
+    if not kept:
+        raise DataError(
+            f"{show_name(listing.root)}: must have images that can be read, got none among "
+            f"{len(listing.files)}. Replace them."
+        )
+    listing = replace(listing, files=kept)
+    note = f"left out as unreadable: {counted} ({names}{more})"
+    return listing, decoded_split(listing, side, resize, cache), [note]
+
+
+def _unreadable(listing: Listing, side: int, resize: int) -> list[int]:
+    """Rows of the files that cannot be decoded."""
+    decoder = Decoder.of(listing, side, resize)
+
+    def fails(row: int) -> bool:
+        try:
+            decoder(row)
+        except DataError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(fails, range(len(listing.files))))
+    return [row for row, failed in enumerate(found) if failed]
+
+
+def _note_grey(split: Split) -> list[str]:
+    """Whether some of the images were grey before they became RGB."""
+    images = split.images[:: max(1, len(split) // _LOOKED_AT)]
+    equal = (images == images[:, :1]).flatten(1).all(dim=1)
+    count = int(equal.sum())
+    if not count:
+        return []
+    return [f"{count} of {len(images)} looked at are grey: three equal channels stand for one"]
+
+
+def _sampled(count: int, total: int) -> str:
+    return f"{count} of {total} images, the same share of every class"
+
+
+def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
+    """With one channel: of three equal ones the first, else the luma."""
+    images = found.split.images
+    if images.shape[1] == 1:
+        return found
+    first = images[:, :1]
+    if bool((images == first).all()):
+        grey, note = first.contiguous(), "the network takes one channel"
+    else:
+        luma = torch.tensor(LUMA).view(1, 3, 1, 1)
+        grey = (images.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
+        note = "the network takes one channel: the luma of the images"
+    split = Split(grey, found.split.labels, f"{found.split.digest}-grey")
+    return replace(found, split=split, notes=(*found.notes, note))

@@ -1,0 +1,144 @@
+"""A data set of the user's own: `package.module:callable`, checked for what it gives.
+
+The callable is called with two keywords, `image_size` (int) and `path` (a Path, or none), and
+gives a mapping or NamedTuple: README.md beside this file has it whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablate.data.dataset import Source, Split, digest_images
+from ablate.data.resize import resize_chunks
+from ablate.errors import DataError, error_text
+from ablate.study.settings import DatasetSettings, path_from
+
+_NEEDED = ("train", "test", "classes")
+_IMAGES = "uint8 images [n, 3 or 1, height, width]"
+
+
+def read(
+    settings: DatasetSettings,
+    base: Path,
+    _cache: Path,
+    image_size: int,
+    *,
+    keep_up_to: int = 0,
+) -> Source:
+    """What the callable gives, at `image_size`.
+
+    Args:
+        keep_up_to: side in pixels up to which square images keep their size.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+        DataError: if it raises, or gives something else than a data set.
+    """
+    from ablate.study.callables import import_callable
+
+    name = settings.name
+    make = import_callable("dataset.name", name, base)
+    path = None if settings.path is None else path_from(base, settings.path)
+    try:
+        found = make(image_size=image_size, path=path)
+    except (Exception, SystemExit) as error:
+        rule = "a data set when called with image_size and path"
+        raise _wrong(name, rule, error_text(error)) from error
+    values = _as_mapping(name, found)
+    classes = _check_classes(name, values["classes"])
+
+    def part(key: str) -> Split:
+        value = values[key]
+        if callable(value):
+            try:
+                value = value()
+            except (Exception, SystemExit) as error:
+                raise _wrong(name, f"{key} when that is called", error_text(error)) from error
+        images, labels = _check_pair(name, key, value, classes)
+        height, width = images.shape[-2:]
+        side = width if height == width <= keep_up_to else image_size
+        pixels = np.concatenate(list(resize_chunks(images, side, settings.resize)))
+        return Split(
+            torch.from_numpy(pixels), torch.from_numpy(labels), digest_images(pixels, labels)
+        )
+
+    train = part("train")
+    _check_every_class(name, train, classes)
+    return Source(
+        classes=classes,
+        train=train,
+        test=lambda: part("test"),
+        validation=part("validation") if values.get("validation") is not None else None,
+    )
+
+
+def _as_mapping(name: str, found: Any) -> Mapping[str, Any]:
+    values = found._asdict() if hasattr(found, "_asdict") else found
+    if not isinstance(values, Mapping):
+        raise _wrong(name, "a mapping or NamedTuple of train, test and classes", _kind(found))
+    missing = [key for key in _NEEDED if values.get(key) is None]
+    if missing:
+        raise _wrong(name, "train, test and classes", f"no {missing[0]}")
+    return values
+
+
+def _check_classes(name: str, classes: Any) -> tuple[str, ...]:
+    if (
+        isinstance(classes, str)
+        or not isinstance(classes, Sequence)
+        or not all(isinstance(one, str) for one in classes)
+    ):
+        raise _wrong(name, "classes as a sequence of names", _kind(classes))
+    if len(set(classes)) < len(classes):
+        twice = next(one for one in classes if classes.count(one) > 1)
+        raise _wrong(name, "classes with different names", f"{twice!r} twice")
+    return tuple(classes)
+
+
+def _check_pair(
+    name: str, key: str, value: Any, classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise _wrong(name, f"{key} as a pair of images and labels", _kind(value))
+    images, labels = (_as_array(one) for one in value)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise _wrong(name, f"{key} with {_IMAGES}", _kind(images))
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise _wrong(name, f"{key} with integer labels [n]", _kind(labels))
+    if len(images) != len(labels) or not len(labels):
+        got = f"{len(images)} images and {len(labels)} labels"
+        raise _wrong(name, f"{key} with a label for each image, at least one", got)
+    wrong = labels[(labels < 0) | (labels >= len(classes))]
+    if len(wrong):
+        raise _wrong(name, f"{key} with labels from 0 to {len(classes) - 1}", str(wrong[0]))
+    return images, labels.astype(np.int64)
+
+
+def _check_every_class(name: str, train: Split, classes: Sequence[str]) -> None:
+    counts = torch.bincount(train.labels, minlength=len(classes))
+    if int(counts.min()) == 0:
+        empty = classes[int(counts.argmin())]
+        raise _wrong(name, "train with images of every class", f"none of {empty!r}")
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__
+
+
+def _wrong(name: str, expected: str, got: str) -> DataError:
+    return DataError(f"dataset.name: {name} must give {expected}, got {got}. Correct it.")

@@ -1,0 +1,143 @@
+"""Load a data set by its settings and split validation images off its training images."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from pathlib import Path
+
+from ablate.data import DATASETS
+from ablate.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
+from ablate.data.split import draw_stratified, sample_stratified, split_validation
+from ablate.data.unlabeled import read_unlabeled
+from ablate.errors import DataError, did_you_mean
+from ablate.files.shown import show_name
+from ablate.study.callables import is_callable_name
+from ablate.study.settings import DatasetSettings
+
+_STATISTICS_COUNT = 2000
+_STATISTICS_SEED = 0
+
+
+def load_dataset(
+    settings: DatasetSettings, base: Path, cache: Path, *, image_size: int = 32
+) -> Dataset:
+    """The data set that the settings describe; the test images are not read.
+
+    Args:
+        settings: the study's `dataset` section.
+        base: folder that a relative `path` starts from.
+        cache: folder for decoded images and for what is fetched.
+        image_size: side in pixels that the network sees: `settings.image_size`, or where that is
+            none the network's own.
+
+    Raises:
+        DataError: if it is unknown, missing, empty or inconsistent, has one class, or if the
+            validation split takes all or none of the images of a class.
+        ParameterError: if its callable cannot be imported.
+        UsageError: if the cache cannot be written.
+    """
+    source = _read_source(settings, base, cache, image_size)
+    digests = [source.train.digest]
+    if source.validation is None:
+        train_rows, validation_rows = split_validation(source, settings.validation)
+        train = source.train.take(train_rows)
+        validation = source.train.take(validation_rows).resident()
+    else:
+        train, validation = source.train, source.validation
+        digests.append(validation.digest)
+    unlabeled = read_unlabeled(settings, base, cache, image_size)
+    if unlabeled is not None:
+        digests.append(unlabeled.digest)
+    mean, std = _statistics(train)
+    return Dataset(
+        train=train,
+        validation=validation,
+        test=source.test,
+        classes=source.classes,
+        mean=mean,
+        std=std,
+        digest=_join(digests),
+        unlabeled=unlabeled,
+    )
+
+
+def load_validation(
+    settings: DatasetSettings, base: Path, cache: Path, *, count: int, image_size: int = 32
+) -> tuple[tuple[str, ...], Split]:
+    """The names of the classes, and so many of the images that `load_dataset` validates on.
+
+    Nothing is fetched.  A folder that is kept decoded is decoded whole where the cache lost it.
+
+    Args:
+        count: at most, of every class alike as far as that goes; the same ones each time.
+
+    Raises: as `load_dataset`.
+    """
+    here = settings.model_copy(update={"download": False})
+    source = _read_source(here, base, cache, image_size)
+    images: TrainingImages
+    if source.validation is None:
+        images = source.train.take(split_validation(source, settings.validation)[1])
+    else:
+        images = source.validation
+    chosen = draw_stratified(images.labels, count, settings.validation.seed)
+    if len(chosen) < len(images):
+        images = images.take(chosen)
+    return source.classes, images.resident()
+
+
+def _read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
+    _check_settings(settings, image_size)
+    reader = "from_callable" if is_callable_name(settings.name) else settings.name
+    read = import_module(f"ablate.data.{reader}").read
+    source: Source = read(settings, base, cache, image_size)
+    if len(source.classes) < 2:
+        raise DataError(
+            f"dataset.name: {settings.name} must have at least two classes, got only "
+            f"{', '.join(map(show_name, source.classes)) or 'none'}. Add the images of another."
+        )
+    return source
+
+
+def _check_settings(settings: DatasetSettings, image_size: int) -> None:
+    name = settings.name
+    if name not in DATASETS and not is_callable_name(name):
+        raise DataError(
+            f"dataset.name: must be a known data set, got {name!r}. {did_you_mean(name, DATASETS)}"
+        )
+    if settings.resize is not None and settings.resize < image_size:
+        raise DataError(
+            f"dataset.resize: must be at least the image size {image_size}, got "
+            f"{settings.resize}. Raise it, or lower dataset.image_size."
+        )
+    if settings.validation.path is not None and name != "image_folder":
+        raise DataError(
+            "dataset.validation.path: only image_folder has a folder of validation images, got "
+            f"{settings.validation.path!r} with {name}. Use dataset.validation.fraction."
+        )
+    streams = name == "image_folder" or settings.unlabeled is not None
+    if settings.loading == "streamed" and not streams:
+        raise DataError(
+            f"dataset.loading: streamed is for image files, got {name}. Remove it, or set "
+            "dataset.name to image_folder."
+        )
+    if settings.crop_scale is not None and settings.loading != "streamed":
+        raise DataError(
+            f"dataset.crop_scale: needs images that are decoded anew each epoch, got "
+            f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
+        )
+
+
+def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if isinstance(train, Split):
+        return channel_statistics(train.images)
+    sample = sample_stratified(train.labels, _STATISTICS_COUNT, _STATISTICS_SEED)
+    return channel_statistics(train.take(sample).resident().images)
+
+
+def _join(digests: list[str]) -> str:
+    """One digest of several; of one, itself, so that old studies are known again."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,136 @@
+"""Decoded images in the cache: written once, memory-mapped by every process after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from ablate.data.dataset import Split, digest_images
+from ablate.data.decode import Decoder
+from ablate.data.listing import Listing
+from ablate.errors import InfrastructureError
+from ablate.files.cache import locked, publish_folder
+from ablate.files.damage import is_whole, say_made_again
+from ablate.files.inventory import ABOUT, mark_used
+from ablate.files.shown import show_name
+
+_VERSION = 2
+"""Counts the ways in which images were decoded and stored; part of the cache's key."""
+
+_CHUNK = 64
+
+
+class Pixels(NamedTuple):
+    """Images that are yet to be stored.
+
+    Attributes:
+        labels: int64 `[n]`.
+        chunks: uint8 `[k, channel, image_size, image_size]`, n images in all, in order.
+    """
+
+    labels: np.ndarray
+    chunks: Iterable[np.ndarray]
+
+
+def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, what: str) -> Split:
+    """The images that `read` gives, from the cache where they are there and whole.
+
+    Their digest is compared with their bytes once a process.
+
+    Args:
+        cache: folder that holds `data/`.
+        made_from: everything that decides the bytes; its `repr` makes the key.
+        read: called where the cache has none; an error leaves nothing behind.
+        what: what they are, for a list of the cache.
+
+    Raises:
+        UsageError: if the cache cannot be written.
+    """
+    key = hashlib.sha256(repr((_VERSION, made_from)).encode()).hexdigest()[:32]
+    entry = cache / "data" / key
+    split = _open(entry)
+    if split is None:
+        with locked(entry):
+            split = _open(entry)
+            if split is None:
+                if entry.is_dir():
+                    say_made_again(f"images of {what} were")
+                with publish_folder(entry) as temporary:
+                    _write(read(), temporary)
+                    (temporary / ABOUT).write_text(json.dumps({"what": what}))
+                split = _open(entry)
+    if split is None:  # nobody removes an entry whose lock is held
+        raise InfrastructureError(
+            f"{entry}: must hold what was written, got other bytes just after it was made. Look at "
+            "the disk and the memory, set ABLATE_CACHE to another disk, and resume."
+        )
+    return split
+
+
+def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: Path) -> Split:
+    """The images of a listing, decoded once and again after any file's name, size or time changed.
+
+    Raises:
+        DataError: if one cannot be read, or, without `resize`, not all have one size.
+        UsageError: if the cache cannot be written.
+    """
+
+    def read() -> Pixels:
+        labels = np.array([label for _, label, _, _ in listing.files], dtype=np.int64)
+        return Pixels(labels, _decode(Decoder.of(listing, image_size, resize)))
+
+    made_from = (image_size, resize, listing.classes, listing.files)
+    return stored_split(cache, made_from, read, what=show_name(listing.root))
+
+
+def _open(entry: Path) -> Split | None:
+    """What is there, or None where it is missing or damaged."""
+    files = entry / "images.npy", entry / "labels.npy", entry / "digest"
+    try:
+        # Copy on write: torch wants an array that can be written, and nothing writes it.
+        images = np.load(files[0], mmap_mode="c")
+        labels = np.load(files[1])
+        digest = files[2].read_text()
+        if (images.dtype, labels.dtype, images.ndim) != (np.uint8, np.int64, 4):
+            return None
+        if not is_whole(files, digest, lambda: digest_images(images, labels)):
+            return None
+    except Exception:  # damage can make numpy fail anywhere: an EOFError, a TokenError
+        return None
+    mark_used(entry)
+    return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
+
+
+def _decode(decoder: Decoder) -> Iterable[np.ndarray]:
+    def decode(start: int) -> np.ndarray:
+        rows = range(start, min(start + _CHUNK, len(decoder.names)))
+        return np.stack([decoder(row) for row in rows])
+
+    # Threads, since decoding leaves the interpreter's lock; chunks, since an image is small.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(decode, range(0, len(decoder.names), _CHUNK))
+
+
+def _write(pixels: Pixels, folder: Path) -> None:
+    images: np.memmap | None = None
+    start = 0
+    for chunk in pixels.chunks:
+        if images is None:
+            shape = (len(pixels.labels), *chunk.shape[1:])
+            images = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        images[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    assert images is not None
+    assert start == len(images)
+    images.flush()
+    np.save(folder / "labels.npy", pixels.labels)
+    (folder / "digest").write_text(digest_images(images, pixels.labels))

@@ -1,0 +1,102 @@
+"""An ablation begun: its reference found, its design made, its rows planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ablate.ablation.cell import Design
+from ablate.ablation.design import is_from_study, make_design
+from ablate.ablation.reference import check_same_sections, pick_trial
+from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
+from ablate.ledger.ledger import Ledger
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.place import Place, locate, place_of_file
+from ablate.study.document import dotted
+from ablate.study.settings import Study
+
+
+@dataclass(frozen=True)
+class FoundReference:
+    """Where a reference comes from.
+
+    Attributes:
+        values: by dotted key, on top of the study's own.
+        text: in words; empty for one that the file writes out.
+        study: name of the search; empty likewise; sections: its fingerprint.
+    """
+
+    values: Mapping[str, Any]
+    text: str = ""
+    study: str = ""
+    sections: Mapping[str, str] | None = None
+
+
+def find_reference(study: Study, base: Path) -> FoundReference:
+    """The reference of an ablation: of the file, or a trial of a search.
+
+    Args:
+        base: folder of the study file, which a relative path to a search starts from.
+
+    Raises:
+        StudyNotFoundError: if there is no such search.
+        StudyFileError: if its study file is wrong.
+        FingerprintError: if it was of other sections than this study.
+        ParameterError: if it has no such trial.
+    """
+    settings = study.ablation
+    assert settings is not None
+    if not is_from_study(settings):
+        return FoundReference(settings.reference)
+    name, pick = str(settings.reference["study"]), str(settings.reference.get("pick", "knee"))
+    try:
+        place = locate_search(name, base)
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise StudyNotFoundError(f"ablation.reference.study: {error}") from error
+    if not Ledger.exists(place.url, place.name):
+        raise StudyNotFoundError(
+            f"ablation.reference.study: must have been launched, got no study {place.name} in "
+            f"{place.shown}. Launch it first."
+        )
+    ledger = Ledger.open(place.url, place.name)
+    try:
+        record = ledger.read()
+    finally:
+        ledger.close()
+    check_same_sections(study, record)
+    point = pick_trial(record, pick)
+    text = f"trial {point.number} of study {record.name} ({pick})"
+    return FoundReference(dict(point.params), text, record.name, record.sections)
+
+
+def locate_search(name: str, base: Path) -> Place:
+    """The place of a search that a study file names: from its folder, else from where the command
+    is run."""
+    beside = base / name
+    if beside.suffix in (".yaml", ".yml") and beside.is_file():
+        return place_of_file(beside)
+    return locate(str(beside)) if beside.is_dir() else locate(name)
+
+
+def design_of(study: Study, base: Path, where: str, reference: FoundReference) -> Design:
+    """The design of an ablation.
+
+    Args:
+        where: the study file, for messages.
+
+    Raises:
+        StudyFileError: with every problem of it.
+    """
+    names = names_for(study.model.name, base)
+    design, problems = make_design(study, names, reference.values)
+    if problems:
+        raise StudyFileError(
+            Problem(where, 0, 0, f"{dotted(path)}: {rule}") for path, rule in problems
+        )
+    if reference.text:
+        design = replace(design, notes=(*design.notes, f"reference: {reference.text}"))
+    return design

@@ -1,0 +1,350 @@
+"""The life of a run: a study is begun or gone on with, checked, driven, and left in order.
+
+Nothing is written to a study before its lease is held: a second driver is refused first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ablate.ablation.cell import Design
+from ablate.ablation.design import more_seeds, planned_rows, train_seeds
+from ablate.ablation.reference import check_reference
+from ablate.errors import FingerprintError, InfrastructureError
+from ablate.ledger.head import Head
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.ablation_reference import design_of, find_reference
+from ablate.lifecycle.arm_tuning import tune_design
+from ablate.lifecycle.drive import (
+    RunOptions,
+    checkpoint_root,
+    drive_to_end,
+    leased,
+    prepare,
+    running_on,
+)
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.place import Place, check_something_searched, shown_folder
+from ablate.lifecycle.study_file import kept_text
+from ablate.space.parse import parse_space
+from ablate.study.document import show
+from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
+from ablate.study.settings import Study
+from ablate.trial.task import Prepared
+
+
+def begin(place: Place, run: RunOptions) -> StudyRecord:
+    """Begin the study of a file and run it to its end.
+
+    Raises:
+        StudyExistsError: if another driver has begun it meanwhile.
+    """
+    assert place.study is not None
+    assert place.file is not None
+    study, base = _for_workers(place.study), place.file.absolute().parent
+    text = kept_text(place.file)
+    if study.ablation is None:
+        space = parse_space(study, names_for(study.model.name, base))
+        check_something_searched(study, place.file, space)
+        return begin_study(place, study, base, text, run)
+    reference = find_reference(study, base)
+    design = design_of(study, base, str(place.file), reference)
+    return begin_study(place, study, base, text, run, design=design)
+
+
+def begin_study(
+    place: Place,
+    study: Study,
+    base: Path,
+    text: str,
+    run: RunOptions,
+    *,
+    design: Design | None = None,
+    test: Mapping[str, Any] | None = None,
+    parent: str | None = None,
+) -> StudyRecord:
+    """Begin a study and run it to its end.
+
+    Args:
+        study: without its storage.
+        base: absolute folder that its relative paths start from.
+        text: of the study file, as it is kept.
+        design: of an ablation; None: a search.
+        test: what the test images are scored under, in a confirmation.
+        parent: name of the study that this one belongs to.
+
+    Raises:
+        StudyExistsError: if another driver has begun it meanwhile.
+        FingerprintError: if the reference of an ablation is a trial of other data or training.
+    """
+    space = parse_space(study, names_for(study.model.name, base))
+    planned = [] if design is None else planned_rows(study, design)
+    head = Head(
+        identity=secrets.token_hex(4),
+        study=study,
+        text=text,
+        space=space.to_json(),
+        base=str(base),
+        reference_point=study.search.reference_point,
+        design=None if design is None else design.to_json(),
+        test=test,
+        parent=parent,
+    )
+    trials = study.search.trials if design is None else len(planned)
+    # Rows of arms that are still to be tuned are planned after that.
+    ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)
+    try:
+        return _prepare_and_run(ledger, place, run)
+    except BaseException:
+        with suppress(InfrastructureError):  # else a later launch does it
+            _take_away(ledger, place)
+        raise
+
+
+def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
+    """Prepare a study for the first time, keep what it depends on, and run it to its end."""
+    head = ledger.head
+    study, base = head.study, Path(head.base)
+    with (
+        leased(ledger, run) as lease,
+        running_on(place, study, base, head.identity, run, test=head.test) as running,
+    ):
+        prepared = prepare(ledger, running, run)
+        sections = study_fingerprint(study, ledger.space, prepared.data_digest)
+        if head.design is not None:
+            sections["design"] = digest_of(head.design)
+        if study.ablation is not None:
+            reference = find_reference(study, base)
+            if reference.sections is not None:
+                check_reference(study, sections, reference.study, reference.sections)
+        environment = {
+            **prepared.environment,
+            "baseline_threads": running.job.baseline_threads,
+        }
+        ledger.complete_head(
+            replace(
+                head,
+                fingerprint=sections,
+                baseline_sha256=prepared.baseline_sha256,
+                environment=environment,
+                reference_point=_reference_point(study, prepared),
+            )
+        )
+        if not _needs_tuning(study):
+            return drive_to_end(ledger, lease, running, prepared, run)
+    return go_on(ledger, place, run, None)
+
+
+def begin_again(ledger: Ledger, place: Place, run: RunOptions) -> bool:
+    """Take away a study whose driver died before data and baseline were there.
+
+    Returns:
+        Whether it was so: it can be begun anew, with a file that may have changed.
+
+    Raises:
+        LeaseError: if a driver prepares it now.
+    """
+    if ledger.head.is_prepared:
+        return False
+    with leased(ledger, run):
+        pass
+    return _take_away(ledger, place)
+
+
+def _take_away(ledger: Ledger, place: Place) -> bool:
+    """Discard a study that was never prepared, and the empty folder of its training states.
+
+    Returns:
+        Whether it was taken away; one that somebody has enqueued a row for stays.
+    """
+    if not ledger.discard():
+        return False
+    head = ledger.head
+    states = checkpoint_root(head.study, Path(head.base), place.folder, head.identity)
+    with suppress(OSError):  # a URI, or something is in it
+        Path(states).rmdir()
+        if head.study.run.checkpoints is None:
+            Path(states).parent.rmdir()
+    return True
+
+
+def _needs_tuning(study: Study) -> bool:
+    return study.ablation is not None and study.ablation.tune is not None
+
+
+def go_on(
+    ledger: Ledger,
+    place: Place,
+    run: RunOptions,
+    total: int | None,
+    *,
+    seeds: int | None = None,
+) -> StudyRecord:
+    """Run a study that is begun to its end.
+
+    Args:
+        total: rows that it is to have; none: as many as before.
+        seeds: of every cell of an ablation; none: as many as the file says, or as before.
+
+    Raises:
+        LeaseError: if another driver holds it; nothing is changed then.
+        FingerprintError: if data or environment have changed in a way that matters.
+    """
+    if not ledger.head.is_prepared:
+        record = _prepare_and_run(ledger, place, run)
+        if total is None and seeds is None:
+            return record
+    design = None
+    if ledger.head.design is not None:
+        design = _tuned_design(ledger, place, run)
+    with leased(ledger, run) as lease:
+        _keep_changes(ledger, place, run)
+        if seeds is not None:
+            _raise_seeds(ledger, seeds)
+        head = ledger.head
+        study, base = head.study, Path(head.base)
+        # A study of 0.1 has trained its baseline with the threads of a trial.
+        threads = head.environment.get("baseline_threads", study.run.cpus_per_trial)
+        with running_on(
+            place, study, base, head.identity, run, test=head.test, baseline_threads=threads
+        ) as running:
+            prepared = prepare(ledger, running, run)
+            _check_same_environment(ledger, prepared, accept=run.accept_environment)
+            if design is not None:
+                ledger.plan(planned_rows(study, design), design.to_json())
+            elif total is not None:
+                ledger.set_trials(total)
+            return drive_to_end(ledger, lease, running, prepared, run)
+
+
+def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
+    """The design of an ablation that is begun; arms that are not tuned yet are tuned first."""
+    head = ledger.head
+    assert head.design is not None
+    design = Design.from_json(head.design)
+    settings = head.study.ablation
+    if settings is None or settings.tune is None or design.tuning:
+        return design
+
+    def run_search(where: Place, study: Study) -> StudyRecord:
+        base = Path(head.base)
+        where.make_folder()
+        if not Ledger.exists(where.url, where.name):
+            return begin_study(where, study, base, head.text, run, parent=head.study.name)
+        begun = Ledger.open(where.url, where.name)
+        return go_on(begun, where, run, None)
+
+    return tune_design(design, head.study, place, run_search, run.progress)
+
+
+def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Refuse a study file that differs from what was begun in what matters; say other changes."""
+    if place.study is None:
+        return
+    before, after = _dumps(ledger, place.study)
+    if changed := changed_keys(before, after):
+        raise FingerprintError(
+            f"study {place.name}: a study that is begun must not change, got "
+            f"{'; '.join(changed)}. Change it back, give the file another `name:`, or go on with "
+            f"what was begun: ablate resume {shown_folder(place.folder)}"
+        )
+    if place.study.ablation is None and place.study.search.trials != ledger.trials:
+        run.progress.note(
+            f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
+            "a new total is asked for with ablate resume --trials N"
+        )
+
+
+def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Keep in the ledger what changed in the study file and alters no score."""
+    if place.study is None or place.file is None:
+        return
+    _check_seeds(ledger, place.study)
+    noted = noted_keys(*_dumps(ledger, place.study))
+    base = str(place.file.absolute().parent)
+    if noted or base != ledger.head.base:
+        ledger.change_study(_for_workers(place.study), base, noted)
+    if noted:
+        run.progress.note(f"changed since it was begun: {'; '.join(noted)}")
+
+
+def _raise_seeds(ledger: Ledger, seeds: int) -> None:
+    study = ledger.head.study
+    assert study.ablation is not None
+    there = study.ablation.seed_count
+    if seeds > there:
+        more = seeds if isinstance(study.ablation.seeds, int) else more_seeds(study, seeds)
+        ablation = study.ablation.model_copy(update={"seeds": more})
+        changed = study.model_copy(update={"ablation": ablation})
+        ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
+
+
+def _check_seeds(ledger: Ledger, study: Study) -> None:
+    """More seeds may be asked for, after those that are there."""
+    if study.ablation is None or ledger.head.study.ablation is None:
+        return
+    begun, now = train_seeds(ledger.head.study), train_seeds(study)
+    if now[: len(begun)] != begun:
+        raise FingerprintError(
+            f"study {study.name}: ablation.seeds may only get more, got {show(list(now))} after "
+            f"{show(list(begun))}. Put those first, or give the file another `name:`."
+        )
+
+
+def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
+    begun = ledger.head.study.model_dump(mode="json")
+    return begun, _for_workers(now).model_dump(mode="json")
+
+
+def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
+    head = ledger.head
+    space = ledger.space
+    sections = study_fingerprint(head.study, space, prepared.data_digest)
+    different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
+    other_weights = prepared.baseline_sha256 != head.baseline_sha256
+    if other_weights and head.study.baseline.checkpoint is not None:
+        different.append("weights in baseline.checkpoint")
+    if different:
+        raise FingerprintError(
+            f"study {head.study.name}: what it depends on must be as it was begun, got other "
+            f"{', '.join(different)}. Put it back, or launch under another name."
+        )
+    begun, now = head.environment, prepared.environment
+    changes = [
+        f"{key}: {begun.get(key)} -> {now.get(key)}"
+        for key in ("device", "precision", "compile", "threads", "torch")
+        if begun.get(key) != now.get(key)
+    ]
+    if begun.get("code") != now.get("code"):
+        changes.append(f"the code of {head.study.trainable} is another")
+    if other_weights:
+        changes.append("the baseline's weights came out with other bits")
+    if changes and not accept:
+        raise FingerprintError(
+            f"study {head.study.name}: the environment must be as it was begun, got "
+            f"{'; '.join(changes)}. Scores may differ from those that are there: go back, or add "
+            "--accept-environment."
+        )
+    if changes:
+        ledger.log({"accepted_environment": changes})
+
+
+def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:
+    """The file's, else the baseline's own values with 10 points of clean accuracy to lose."""
+    if study.search.reference_point is not None or prepared.baseline_scores is None:
+        return study.search.reference_point
+    baseline = prepared.baseline_scores.metrics()
+    given_up = {"val_clean_accuracy": 0.10}
+    metrics = [objective.metric for objective in study.objectives]
+    return tuple(baseline[metric] - given_up.get(metric, 0.0) for metric in metrics)
+
+
+def _for_workers(study: Study) -> Study:
+    """The study without its storage: nobody but the driver is to know it."""
+    return study.model_copy(update={"storage": None})

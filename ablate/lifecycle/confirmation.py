@@ -1,0 +1,134 @@
+"""`ablate confirm`: the front of a search again, over fresh seeds, on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.ablation.confirm import front_design, point_name
+from ablate.analysis.pareto import ParetoPoint, pareto_info
+from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.begin import begin_study, go_on
+from ablate.lifecycle.drive import RunOptions, leased
+from ablate.lifecycle.place import Place, shown_folder
+from ablate.robustness.suites import find_suite
+from ablate.study.document import show
+from ablate.study.settings import AblationSettings, SearchSettings, Study
+
+
+def confirm_front(
+    ledger: Ledger,
+    place: Place,
+    run: RunOptions,
+    *,
+    seeds: int,
+    trials: Sequence[int] | None,
+    suite: str | None,
+    severities: Sequence[int] | None,
+) -> StudyRecord:
+    """Run the front of a search again, and score it on the test images; it goes on where it was
+    stopped.
+
+    Args:
+        ledger: of the search; place: its own.
+        seeds: K, fresh ones: none of them is the search's.
+        trials: of the front, to confirm these alone; None: all of it.
+        suite, severities: that the test images are scored under; None: the search's.
+
+    Raises:
+        UsageError: if the study is no search of the robustness finetuning, or was confirmed with
+            other trials or another suite before.
+        ParameterError: if a trial is not on the front.
+        LeaseError: if the search is being driven.
+    """
+    record = ledger.read()
+    points = _points(record, trials)
+    where = place.confirmation
+    robustness = record.study.robustness
+    named = robustness.suite if suite is None else suite
+    find_suite(named)
+    test = {
+        "suite": list(named) if isinstance(named, tuple) else named,
+        "severities": list(robustness.severities if severities is None else severities),
+    }
+    study = _confirming_study(record.study, where.name, points, seeds)
+    what = (
+        f"confirm {len(points)} trials of the front ({_numbers(points)}), {seeds} seeds, "
+        f"{show(test['suite'])} at severities {show(test['severities'])}"
+    )
+    with leased(ledger, run):
+        ledger.open_test(what, where.name)
+    where.make_folder()
+    base = Path(ledger.head.base)
+    if not Ledger.exists(where.url, where.name):
+        design = front_design(points)
+        parent = record.name
+        text = ledger.head.text
+        return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
+    begun = Ledger.open(where.url, where.name)
+    _check_same(begun, points, test, place)
+    return go_on(begun, where, run, None, seeds=seeds)
+
+
+def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoint]:
+    if record.design is not None or record.parent is not None:
+        raise UsageError(
+            f"study {record.name}: confirm takes the front of a search, got an ablation. Name the "
+            "search."
+        )
+    if record.study.trainable is not None:
+        raise UsageError(
+            f"study {record.name}: confirm scores networks on the test images of a data set, got "
+            f"trainable {record.study.trainable}, whose data are its own. Run it over seeds by an "
+            "ablation of design arms."
+        )
+    front = {point.number: point for point in pareto_info(record).front}
+    if not front:
+        raise UsageError(
+            f"study {record.name}: must have a front, got no complete trial. Finish it first: "
+            "ablate resume."
+        )
+    for number in trials or ():
+        if number not in front:
+            known = [str(one) for one in front]
+            raise ParameterError(
+                f"--trials: must be on the front, got {number}. {did_you_mean(str(number), known)}"
+            )
+    if trials is not None:
+        return [point for number, point in front.items() if number in trials]
+    copies = {row.number for row in record.rows if row.copy_of is not None}
+    return [point for number, point in front.items() if number not in copies]
+
+
+def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:
+    arms: dict[str, dict[str, Any]] = {point_name(one.number): dict(one.params) for one in points}
+    ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
+    update = {"name": name, "ablation": ablation, "search": SearchSettings(), "space": {}}
+    return search.model_copy(update=update)
+
+
+def _check_same(
+    begun: Ledger, points: Sequence[ParetoPoint], test: dict[str, Any], place: Place
+) -> None:
+    settings, name = begun.head.study.ablation, begun.head.study.name
+    assert settings is not None
+    before, now = list(settings.arms or {}), [point_name(one.number) for one in points]
+    folder = shown_folder(place.confirmation.folder)
+    if before != now:
+        numbers = ",".join(one.partition(" ")[2] for one in before)
+        raise UsageError(
+            f"study {name}: the test images were opened for {', '.join(before)}, got "
+            f"{', '.join(now)} now. Add --trials {numbers}, or finish it: ablate resume {folder}"
+        )
+    if begun.head.test != test:
+        raise UsageError(
+            f"study {name}: the test images were scored under {show(begun.head.test)}, got "
+            f"{show(test)} now. Ask for the same, or finish it: ablate resume {folder}"
+        )
+
+
+def _numbers(points: Sequence[ParetoPoint]) -> str:
+    return ", ".join(str(point.number) for point in points)

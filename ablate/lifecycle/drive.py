@@ -1,0 +1,260 @@
+"""A run of a study: its executor, its lease, and the drive from the first row to the last.
+
+Beside `lifecycle.py`, which decides whether a study may be begun or gone on with.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ablate.errors import InfrastructureError, StorageError
+from ablate.files.cache import cache_folder
+from ablate.files.durable import check_writable, is_uri
+from ablate.ledger.driving import Driving
+from ablate.ledger.lease import Lease
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import TERMINAL, Drive, StudyRecord
+from ablate.lifecycle.place import Place
+from ablate.lifecycle.weights_retention import Keeper
+from ablate.search.drive import Stops, Terminated, drive
+from ablate.search.events import EventLog
+from ablate.search.executor import Executor
+from ablate.search.failing import Failing
+from ablate.search.janitor import Janitor
+from ablate.search.progress import Guarded, Progress, Silent
+from ablate.search.signals import held
+from ablate.search.spending import Spending
+from ablate.search.surroundings import Surroundings
+from ablate.study.params import needs_plain
+from ablate.study.preparation import PreparationStep
+from ablate.study.provenance import provenance
+from ablate.study.scores import Scores
+from ablate.study.settings import Study
+from ablate.trial.task import Job, Prepared
+
+ExecutorName = Literal["ray", "inline"]
+
+_KEEP_SECONDS = 1.0
+"""Between two steps of a preparation that the ledger keeps."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out; nothing here changes a score.
+
+    Attributes:
+        executor: "ray", or "inline" for a for-loop in this process.
+        ray_address: of a running cluster; none starts Ray on this machine.
+        takeover: drive the study even where another driver seems to be alive.
+        accept_environment: go on although device, precision, threads or torch have changed.
+        progress: is told what happens; a study goes on whatever it raises.
+    """
+
+    executor: ExecutorName = "ray"
+    ray_address: str | None = None
+    takeover: bool = False
+    accept_environment: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "progress", Guarded(self.progress))
+
+
+def make_executor(run: RunOptions, study: Study) -> Executor:
+    """The executor that the options name; close it when done."""
+    if run.executor == "inline":
+        from ablate.search.executor import InlineExecutor
+
+        return InlineExecutor(study.run, loads_torch=study.trainable is None)
+    with held():  # half an import cannot be repeated
+        from ablate.search.ray_tune import RayExecutor
+
+    return RayExecutor(study.run, run.ray_address)
+
+
+@contextmanager
+def leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
+    lease = ledger.lease()
+    lease.acquire(takeover=run.takeover)
+    lease.keep(lambda _error: None)  # the next write says that it was lost
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+@dataclass(frozen=True)
+class Running:
+    """An executor that is there, and what it runs.
+
+    Attributes:
+        folder: of the run.
+        stops: what a signal does.
+    """
+
+    executor: Executor
+    job: Job
+    folder: Path
+    stops: Stops
+
+
+@contextmanager
+def running_on(
+    place: Place,
+    study: Study,
+    base: Path,
+    identity: str,
+    run: RunOptions,
+    *,
+    test: Mapping[str, Any] | None = None,
+    baseline_threads: int | None = None,
+) -> Iterator[Running]:
+    """An executor, closed in the end; signals are heard from here on.
+
+    Args:
+        test: what the test images are scored under, in a confirmation.
+        baseline_threads: that the baseline was trained with before; None: all cores of the node.
+    """
+    stops = Stops()
+    with stops.heard():
+        checkpoints = checkpoint_root(study, base, place.folder, identity)
+        check_writable(checkpoints)
+        run.progress.preparing(PreparationStep("starting the workers"))
+        executor = make_executor(run, study)
+        try:
+            resolved = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
+            job = Job(
+                study=study.model_copy(update={"run": resolved}),
+                base=str(base),
+                cache=str(cache_folder()),
+                folder=str(place.folder),
+                checkpoints=checkpoints,
+                test=test,
+                baseline_threads=baseline_threads or executor.free_cores,
+                free_cores=executor.free_cores,
+            )
+            with stops.heard():  # Ray has put its own handlers in between
+                yield Running(executor, job, place.folder, stops)
+        finally:
+            executor.close()
+
+
+def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> str:
+    """Where the training states of a study go: an absolute path, or an fsspec URI.
+
+    Args:
+        base: absolute folder of the study file; folder: of the run.
+        identity: of the study, so that two of one name do not share a place.
+    """
+    given = study.run.checkpoints
+    if given is None:
+        return str(folder / "checkpoints" / identity)
+    if is_uri(given):
+        return f"{given.rstrip('/')}/{study.name}-{identity}"
+    return str((base / given / f"{study.name}-{identity}").absolute())
+
+
+def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
+    """Make data, baseline and evaluation set; whoever asks the ledger sees how far that is."""
+    events = EventLog(running.folder)
+    kept_at, what = 0.0, ""
+
+    def on_step(step: PreparationStep) -> None:
+        nonlocal kept_at, what
+        run.progress.preparing(step)
+        if step.what != what:
+            events.driver("preparing", text=step.what)
+            what = step.what
+        if not ledger.head.is_prepared and time.monotonic() - kept_at > _KEEP_SECONDS:
+            with suppress(StorageError):  # nothing depends on how far it is
+                ledger.set_preparing(step)
+            kept_at = time.monotonic()
+
+    own = running.job.study.trainable
+    if own is not None:
+        on_step(PreparationStep(f"importing {own}"))
+    prepared = running.executor.prepare(running.job, on_step)
+    for text in prepared.notes:
+        run.progress.note(text)
+        events.driver("note", text=text)
+    return prepared
+
+
+def drive_to_end(
+    ledger: Ledger, lease: Lease, running: Running, prepared: Prepared, run: RunOptions
+) -> StudyRecord:
+    if prepared.baseline_scores is not None and "baseline" not in ledger.references:
+        ledger.set_reference("baseline", prepared.baseline_scores)
+    if prepared.kept is not None:
+        ledger.set_outcomes("baseline", prepared.kept["outcomes"])
+        if "test" in prepared.kept:
+            ledger.set_test_reference("baseline", Scores.from_json(prepared.kept["test"]))
+    executor, job = running.executor, running.job
+    record = ledger.read()
+    events = EventLog(running.folder)
+    janitor = Janitor(running.folder, job.checkpoints)
+    keeper = Keeper(
+        [objective.direction for objective in record.study.objectives],
+        record.study.run.keep_checkpoints,
+    )
+    janitor.remove_weights(keeper.resume(record.rows))
+    janitor.remove_states_except(_unended(record))  # what a killed driver had no time for
+    around = Surroundings(
+        progress=run.progress,
+        events=events,
+        janitor=janitor,
+        keep=keeper,
+        spending=Spending(record, executor.gpus_per_trial, lease.last_sign),
+        failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
+        parallel=executor.parallel,
+        grace_seconds=record.study.run.grace_seconds,
+    )
+    driving = Driving(ledger, lease.last_sign)
+    ledger.begin_drive(
+        Drive(
+            started=time.time(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            parallel=executor.parallel,
+            gpus_per_trial=executor.gpus_per_trial,
+            checkpoints=job.checkpoints,
+            provenance=provenance(Path(job.base)),
+        ),
+        lease.last_sign,
+    )
+    events.driver("drive_started", rows=len(record.rows), trials=record.trials)
+    run.progress.totals(record)
+    end = "failed"
+    try:
+        drive(driving, lease, executor, job, around, stops=running.stops)
+        end = "finished"
+    except (KeyboardInterrupt, Terminated):
+        end = "stopped"
+        raise
+    finally:
+        janitor.close()
+        events.driver("drive_ended", end=end)
+        _end_drive(ledger, end)
+        lease.check_file()  # a deleted database is said, whatever else ended the drive
+    lease.release()  # so that what is read says that nobody drives it any more
+    return ledger.read()
+
+
+def _end_drive(ledger: Ledger, end: str) -> None:
+    """Keep how the drive ended, where the storage still takes it."""
+    with suppress(InfrastructureError):  # the next driver closes it by the lease's last sign
+        ledger.update_drive(ended=time.time(), end=end)
+
+
+def _unended(record: StudyRecord) -> set[int | None]:
+    """Rows whose training states may still be needed; none stands for the plain finetune."""
+    rows: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
+    is_there = "plain" in record.references or not needs_plain(record.study)
+    return rows if is_there else rows | {None}

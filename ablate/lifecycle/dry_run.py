@@ -1,0 +1,176 @@
+"""What a study would cost: a few real batches, and nothing kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.ablation.arm_search import tuned_cells
+from ablate.errors import UsageError
+from ablate.files.cache import cache_folder
+from ablate.lifecycle.ablation_reference import design_of, find_reference
+from ablate.lifecycle.drive import RunOptions, make_executor
+from ablate.lifecycle.place import place_of_file
+from ablate.model import is_external
+from ablate.model.environment import resolve_environment
+from ablate.study.keys import plain_values
+from ablate.study.settings import Study
+from ablate.trial.estimate import TrialEstimate, estimate_training, estimate_trial
+from ablate.trial.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell of a design.
+
+    Attributes:
+        differs: in which values, by dotted key, it differs from the study's own.
+        seconds: of one run of it, scoring included.
+    """
+
+    name: str
+    differs: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PlannedAblation:
+    """A design before it is run.
+
+    Attributes:
+        design: its name; seeds: K.
+        cells: in the order in which they are run.
+        aliases: the alias structure of a fraction.
+        claims: the primary contrasts, as "A - B on METRIC".
+        notes: what a reader has to know.
+        tuning_trials: that are run before, over all cells; 0: none.
+    """
+
+    design: str
+    seeds: int
+    cells: tuple[PlannedCell, ...]
+    aliases: tuple[str, ...]
+    claims: tuple[str, ...]
+    notes: tuple[str, ...]
+    tuning_trials: int
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a study would take, with the study's own settings in every trial.
+
+    Attributes:
+        trials: rows; of a search one more is run, for the plain finetune.
+        parallel: at once; gpus_per_trial: of each.
+        trial: of one.
+        seconds: of all, without the baseline; gpu_hours: of all.
+        disk_bytes: training states, weights and evaluation set.
+        ablation: its design; None of a search.
+    """
+
+    study: str
+    trials: int
+    parallel: int
+    gpus_per_trial: float
+    device: str
+    precision: str
+    trial: TrialEstimate
+    seconds: float
+    gpu_hours: float
+    disk_bytes: int
+    ablation: PlannedAblation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun:
+    """Estimate a study from a few real batches of its data.
+
+    Raises:
+        StudyFileError, DataError, ResourceError: as `launch` would.
+    """
+    place = place_of_file(file, overrides)
+    study = place.study
+    assert study is not None
+    if study.trainable is not None:
+        raise UsageError(
+            f"{file}: --dry-run estimates a finetuning, got trainable {study.trainable}, of which "
+            "nothing is known. Launch it with --set search.trials=1."
+        )
+    executor = make_executor(RunOptions(**options), study)
+    parallel, gpus = executor.parallel, executor.gpus_per_trial
+    executor.close()
+    environment = resolve_environment(
+        study.run.precision,
+        threads=study.run.cpus_per_trial,
+        device="cuda" if gpus else "cpu",
+        compile_mode=study.run.compile,
+    )
+    bench = Workbench(study, file.absolute().parent, cache_folder(), environment)
+    checkpoint = study.baseline.checkpoint
+    if checkpoint is not None and not is_external(checkpoint):
+        bench.build_baseline()  # a file that cannot be used is said now; nothing is fetched
+    trial = estimate_trial(bench)
+    each = trial.train_seconds + trial.score_seconds
+    planned = None
+    if study.ablation is None:
+        rows, work = study.search.trials, each * (study.search.trials + 1)
+    else:
+        planned = _plan(file, study, bench, trial.score_seconds)
+        rows = len(planned.cells) * planned.seeds
+        work = planned.seeds * sum(cell.seconds for cell in planned.cells)
+        work += planned.tuning_trials * each
+    weights = trial.state_bytes // 2
+    kept = trial.evaluation_bytes + weights * (rows + 1)
+    return DryRun(
+        study=study.name,
+        trials=rows,
+        parallel=parallel,
+        gpus_per_trial=gpus,
+        device=environment.device_name,
+        precision=environment.precision,
+        trial=trial,
+        seconds=work / min(parallel, rows + 1),
+        gpu_hours=work * gpus / 3600,
+        disk_bytes=2 * trial.state_bytes * parallel + kept,
+        ablation=planned,
+    )
+
+
+def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
+    """The design of an ablation, with what a run of each cell takes: of an arm of several models,
+    the first is timed for all."""
+    settings = study.ablation
+    assert settings is not None
+    base = file.absolute().parent
+    design = design_of(study, base, str(file), find_reference(study, base))
+    seconds: dict[str, float] = {}
+    for arm in design.arms:
+        timed = [cell for cell in design.cells if cell.name in arm.cells]
+        if not timed:
+            continue
+        configured = study.with_values(dict(timed[0].values))
+        taken = estimate_training(bench.fitting(configured), configured).train_seconds
+        seconds |= {cell.name: taken + score_seconds for cell in timed}
+    own = plain_values(study)
+    return PlannedAblation(
+        design=design.kind,
+        seeds=settings.seed_count,
+        cells=tuple(
+            PlannedCell(
+                cell.name,
+                {key: value for key, value in cell.values.items() if value != own.get(key)},
+                seconds[cell.name],
+            )
+            for cell in design.cells
+        ),
+        aliases=design.aliases,
+        claims=tuple(f"{claim.contrast} on {claim.metric}" for claim in design.claims),
+        notes=design.notes,
+        tuning_trials=settings.tune.trials * len(tuned_cells(study, design.cells))
+        if settings.tune
+        else 0,
+    )

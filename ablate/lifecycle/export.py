@@ -1,0 +1,136 @@
+"""What a run keeps on disk: the weights of a trial, copied out, and how much there is of it all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ablate.errors import DataError, InfrastructureError, UsageError
+from ablate.files.cache import publish_file
+from ablate.files.durable import folder_bytes
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.model.weights.export_metadata import read_metadata
+from ablate.study.scores import ReportedScores
+from ablate.trial.task import weights_file
+
+_SUFFIX = ".safetensors"
+
+
+def export_weights_of(record: StudyRecord, folder: Path, number: int | None, output: Path) -> Path:
+    """Copy the finetuned weights of a trial, whole or not at all.
+
+    Args:
+        record: the study as its ledger has it.
+        folder: of the run.
+        number: of the trial; None: the plain finetune.
+        output: a .safetensors file; its folder is made, a file that is there is replaced.
+
+    Returns:
+        The file, absolute.
+
+    Raises:
+        UsageError: if there is no such trial, it is not complete, its weights are not there or
+            damaged, or the output cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    if output.suffix != _SUFFIX:
+        raise UsageError(
+            f"{output}: must end in {_SUFFIX}, got {output.suffix or 'no ending'!r}. "
+            f"Write {output.with_suffix(_SUFFIX) if output.name else f'weights{_SUFFIX}'}."
+        )
+    if number is None:
+        _check_plain(record)
+    else:
+        row = _row(record, number)
+        _check_complete(row)
+        number = row.number if row.copy_of is None else row.copy_of
+    source = _source(record, folder, number)
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(source, temporary)
+
+    publish_file(output.absolute(), write)
+    return output.absolute()
+
+
+def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
+    """How much a study has on disk.
+
+    Args:
+        folder: of the run.
+        checkpoints: absolute path or fsspec URI of the training states.
+
+    Returns:
+        Bytes of training states and of weights; None where the run's folder is not on this host,
+        or the file system of the training states cannot be asked.
+    """
+    if not folder.is_dir():
+        return None
+    try:
+        states = folder_bytes(checkpoints)
+    except (UsageError, InfrastructureError):
+        return None
+    return states, folder_bytes(str(weights_file(folder.absolute(), None).parent))
+
+
+def _row(record: StudyRecord, number: int) -> RowRecord:
+    for row in record.rows:
+        if row.number == number:
+            return row
+    last = max((row.number for row in record.rows), default=None)
+    there = "none" if last is None else "0 alone" if last == 0 else f"0 to {last}"
+    raise UsageError(
+        f"trial {number}: must be a trial of {record.name}, got a number that it has not. "
+        f"Its trials: {there}."
+    )
+
+
+def _check_plain(record: StudyRecord) -> None:
+    if "plain" not in record.references:
+        raise UsageError(
+            f"plain: must be finished, got {record.name} without the plain finetune's scores. "
+            "Resume the study, or name a trial by its number."
+        )
+
+
+def _check_complete(row: RowRecord) -> None:
+    if row.state != "COMPLETE":
+        why = f" ({row.failure.reason})" if row.failure else ""
+        raise UsageError(
+            f"trial {row.number}: must be COMPLETE, got {row.state}{why}. "
+            "Only a complete trial has weights: name another."
+        )
+    if isinstance(row.scores, ReportedScores):
+        raise UsageError(
+            f"trial {row.number}: must be a finetune of ablate's own, got a training loop of the "
+            "study's. Its weights are where that loop puts them."
+        )
+
+
+def _source(record: StudyRecord, folder: Path, number: int | None) -> Path:
+    source = weights_file(folder.absolute(), number)
+    who = "plain" if number is None else f"trial {number}"
+    if source.is_file():
+        try:
+            read_metadata(source)
+        except DataError as error:
+            raise DataError(
+                f"{source}: must be the weights that {who} wrote, got a damaged file. Put it back "
+                "from a copy; without one, only the same trial run anew has them."
+            ) from error
+        return source
+    if not source.parent.is_dir():
+        raise UsageError(
+            f"{source.parent}: must hold the weights of {record.name}, got no such folder. "
+            "Run the command on the host and in the folder that the study was launched in."
+        )
+    keep = record.study.run.keep_checkpoints
+    if number is not None and keep != "all":
+        raise UsageError(
+            f"{who}: must have its weights, got them removed, since run.keep_checkpoints is "
+            f"{keep}. `run.keep_checkpoints: all` keeps those of every trial to come."
+        )
+    raise UsageError(
+        f"{who}: must have its weights in {source}, got no such file. "
+        "Somebody moved or removed it: put it back."
+    )

@@ -1,0 +1,116 @@
+"""The names that a study file may use, collected from the packages that own them.
+
+`study` and `space` stand left of those packages and know none of their names; here both sides
+meet.  No torch, ray or optuna is imported, unless a study names what only torch knows: a network
+that the project does not bring, or a layer that is no tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.data import DATASETS
+from ablate.distortion import FAMILIES
+from ablate.errors import ParameterError
+from ablate.finetune.loss import DISTANCES, FORMS, TERMS
+from ablate.model import MODELS, SOURCES, taps_of
+from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
+from ablate.robustness.suites import SUITES, find_suite
+from ablate.space import SAMPLERS
+from ablate.study.callables import import_callable, is_callable_name
+from ablate.study.names import ImportedNames, OpenNames
+from ablate.study.scores import metric_names
+
+if TYPE_CHECKING:
+    from ablate.model.taps import LayerNames
+
+
+def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Sequence[str]]:
+    """Names by dotted key of the study.
+
+    Args:
+        model: decides which layers there are; none or unknown: no layers.
+        base: folder of the study file, where a network or a training loop of the user's own may
+            stand; a study that names one has it imported.
+    """
+    metrics = [
+        metric
+        for suite in SUITES
+        for metric in metric_names(find_suite(suite).families, SEVERITIES)
+    ]
+    return {
+        "dataset.name": OpenNames(
+            lambda: DATASETS, is_callable_name, refusal=partial(_refusal, "dataset.name", base)
+        ),
+        "model.name": OpenNames(
+            lambda: MODELS,
+            _is_model,
+            _torchvision_like,
+            refusal=partial(_refusal, "model.name", base),
+        ),
+        "loss.terms": TERMS,
+        "loss.st.form": FORMS,
+        "loss.fma.distance": DISTANCES,
+        "loss.fma.layers": _layers(model, base),
+        "augment.families": tuple(FAMILIES),
+        "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
+        "objectives.metric": tuple(dict.fromkeys(metrics)),
+        "search.pruner.metric": tuple(dict.fromkeys(metrics)),
+        "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),
+        "robustness.suite": SUITES,
+        "robustness.corruptions": CORRUPTIONS,
+        "search.sampler": SAMPLERS,
+    }
+
+
+def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
+    """Why what a key names cannot be imported."""
+    try:
+        import_callable(key, name, base)
+    except ParameterError as error:
+        return str(error).removeprefix(f"{key}: ")
+    return None
+
+
+def _refusal(key: str, base: Path | None, name: str) -> str | None:
+    """The same of a key that may also say a name of a package's own."""
+    is_own = is_callable_name(name) and name.partition(":")[0] not in SOURCES
+    return _import_refusal(key, base, name) if is_own else None
+
+
+def _layers(model: str | None, base: Path | None) -> Sequence[str]:
+    if model is None or not (model in MODELS or _is_model(model)):
+        return ()
+
+    def layers() -> LayerNames:
+        from ablate.model.inspect import inspect_layers
+
+        return inspect_layers(model, base)
+
+    def listed() -> Sequence[str]:
+        taps = taps_of(model)
+        return tuple(layers().taps) if taps is None else taps
+
+    def modules(_name: str = "") -> Sequence[str]:
+        return layers().modules
+
+    return OpenNames(listed, lambda name: name in modules(), modules)
+
+
+def _is_model(name: str) -> bool:
+    return is_callable_name(name) and (
+        not name.startswith("torchvision:") or name in _torchvision_like(name)
+    )
+
+
+def _torchvision_like(name: str) -> Sequence[str]:
+    """Networks of torchvision that may be meant: all, or of a bare name the one that has it."""
+    if ":" in name and not name.startswith("torchvision:"):
+        return ()
+    from ablate.model.inspect import torchvision_names
+
+    names = torchvision_names()
+    return names if ":" in name else [one for one in names if one == f"torchvision:{name}"]

@@ -1,0 +1,168 @@
+"""A study that a command has opened: from what the user names to its rows, once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.ablation.study_source import StudySource
+from ablate.errors import StudyNotFoundError
+from ablate.ledger.foreign import check_two_objectives, read_foreign
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import StudyRecord
+from ablate.ledger.rescue import rescued_copy
+from ablate.ledger.url import sqlite_url
+from ablate.lifecycle.place import Place, locate, shown_folder
+
+if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
+    from ablate.ablation.info import AblationInfo
+    from ablate.ablation.results import Outcomes
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study, as one command reads it.
+
+    Attributes:
+        place: where it is; record: its rows, at the moment it was opened.
+    """
+
+    place: Place
+    record: StudyRecord
+
+    @cached_property
+    def ablation(self) -> AblationInfo:
+        """What an ablation, or a confirmation on the test images, says so far.
+
+        Raises:
+            ParameterError: if the study is a search.
+        """
+        from ablate.ablation.confirm import study_ablation
+
+        return study_ablation(self.record, *read_bits(self.place))
+
+    @cached_property
+    def source(self) -> StudySource:
+        """The study as figures and the report read it, with its ablation or confirmation.
+
+        Raises:
+            UsageError: if another tool wrote the study and it has one objective.
+        """
+        from ablate.ablation.confirm import confirm_info
+
+        if self.record.foreign:
+            check_two_objectives(self.record)
+            return StudySource(self.record)
+        if self.record.design is not None:
+            return StudySource(self.record, self.ablation)
+        confirmed = self.place.confirmation
+        if not Ledger.exists(confirmed.url, confirmed.name):
+            return StudySource(self.record)
+        confirming, outcomes, baseline = read_outcomes(confirmed)
+        info = confirm_info(confirming, outcomes, baseline)
+        return StudySource(self.record, confirmation=info, confirming=confirming)
+
+    @property
+    def reference(self) -> str:
+        """The study as a later command names it, quoted for a shell, without a secret."""
+        folder = self.place.folder
+        named = shown_folder(folder) if folder.is_dir() else f"{self.place.shown}#{self.place.name}"
+        return shlex.quote(str(named))
+
+    def events(self, trial: int | None = None) -> list[dict[str, Any]]:
+        """What happened in its runs, oldest first (`ablate.search.events`).
+
+        Args:
+            trial: only what happened to this one.
+        """
+        from ablate.search.events import read_events
+
+        return read_events(self.place.folder, trial)
+
+    def output(self, trial: int) -> list[tuple[Path, str]]:
+        """What the attempts of a trial printed: each one's file and its text."""
+        folder = self.place.folder / "logs" / f"{trial:05d}"
+        files = sorted(folder.glob("attempt-*.log"), key=lambda file: int(file.stem.split("-")[1]))
+        return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
+
+
+def open_study(study: str | Path) -> OpenStudy:
+    """Find a study and read its rows.
+
+    One that another tool wrote with Optuna has what that tool left: parameters, values and times
+    (`ablate.ledger.foreign`); its database is not written.
+
+    Args:
+        study: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    return open_place(locate(str(study)))
+
+
+def open_place(place: Place) -> OpenStudy:
+    """As `open_study`, of a study that was found."""
+    foreign = read_foreign(place.url, place.name)
+    if foreign is not None:
+        return OpenStudy(place, foreign)
+    ledger = open_ledger(place)
+    try:
+        return OpenStudy(place, ledger.read())
+    finally:
+        ledger.close()
+
+
+def open_ledger(place: Place) -> Ledger:
+    """The ledger of a study that was begun; to be closed.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    if not Ledger.exists(place.url, place.name):
+        refuse_to_forget(place)
+        raise StudyNotFoundError(
+            f"study {place.name}: must have been launched, got no such study in {place.shown}. "
+            "Launch it first, or check name and storage."
+        )
+    return Ledger.open(place.url, place.name)
+
+
+def refuse_to_forget(place: Place) -> None:
+    """Where the database is gone and its rows were copied, the study is in the copy.
+
+    Raises:
+        StudyNotFoundError: if that is so.
+    """
+    copy = rescued_copy(place.url)
+    if copy is not None and Ledger.exists(sqlite_url(copy), place.name):
+        raise StudyNotFoundError(
+            f"study {place.name}: must be in {place.shown}, got no file there; its rows were "
+            f"copied to {copy} as it was deleted. Rename the copy to go on with it, or remove it "
+            "to begin anew."
+        )
+
+
+def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
+    """A study, and which images its rows and its baseline were right on."""
+    ledger = open_ledger(place)
+    try:
+        record = ledger.read()
+    finally:
+        ledger.close()
+    # After the rows: a run that ends meanwhile has bits that nobody asks for.
+    return record, *read_bits(place)
+
+
+def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
+    """Which images the rows and the baseline of a study were right on, whose rows are read."""
+    ledger = open_ledger(place)
+    try:
+        outcomes, references = ledger.outcomes()
+        return outcomes, references.get("baseline", {})
+    finally:
+        ledger.close()

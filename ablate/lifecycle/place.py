@@ -1,0 +1,265 @@
+"""From what the user names, a file, a run folder or a storage URL, to the study's place."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from ablate.errors import (
+    LONGEST,
+    DataError,
+    Problem,
+    StudyFileError,
+    StudyNotFoundError,
+    UsageError,
+    unencodable,
+)
+from ablate.errors.masking import MASK, has_secret, keep_secret, masked
+from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.study_file import read_study
+from ablate.space.reach import nothing_searched
+from ablate.space.space import Space
+from ablate.study.settings import Study
+
+_FOLDER_FILE = "run.json"
+_STORAGE_VARIABLE = "${ABLATE_STORAGE}"
+_IS_URL = re.compile(r"[\w+.-]+://")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is.
+
+    Attributes:
+        name: of the study.
+        url: of the storage, variables filled in: never to be shown; `shown` is.
+        folder: of the run, absolute: storage, checkpoints, weights and figures go there.
+        given: the storage as it was written, variables not filled in; None: the run folder's own.
+        file: the study file, where the user named one; study: what it says.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    folder: Path
+    given: str | None = field(default=None, repr=False)
+    file: Path | None = None
+    study: Study | None = None
+
+    @property
+    def shown(self) -> str:
+        return masked(self.url)
+
+    @property
+    def confirmation(self) -> Place:
+        """Where the confirmation of this search is: in the same storage, below the run's folder."""
+        return Place(f"{self.name}~confirm", self.url, self.folder / "confirm", self.given)
+
+    def make_folder(self) -> None:
+        """Make the run folder, with a note of where the storage is.
+
+        Raises:
+            DataError: if it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.folder / _FOLDER_FILE
+            if self.file is not None or not self._is_noted():
+                note = {"name": self.name, "storage": self._storage_note()}
+                file.write_text(json.dumps(note) + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: the run's folder must be writable, got: {error.strerror}. "
+                "Run the command in another folder, or change its rights."
+            ) from error
+
+    def _is_noted(self) -> bool:
+        """Whether the folder names a storage; an SQLite file that is gone is none."""
+        try:
+            file = sqlite_file(_place_of_folder(self.folder).url)
+        except StudyNotFoundError:
+            return False
+        except UsageError:
+            return True  # it names a variable that is not set here
+        return file is None or file.exists()
+
+    def _storage_note(self) -> str | None:
+        """The storage as a later command needs it, without what only the environment may hold."""
+        if self.url == sqlite_url(self.folder / "study.db"):
+            return None
+        if sqlite_file(self.url) is not None or self.given is None:
+            return self.url
+        return masked(self.given) if has_secret(self.given) else self.given
+
+
+def check_utf8(path: Path) -> None:
+    """Refuse a path that no ledger, page or URL can hold.
+
+    Raises:
+        UsageError: if its bytes are not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(unencodable(error)) from None
+
+
+def shown_folder(folder: Path) -> str:
+    """A run folder as a person types it."""
+    try:
+        return os.path.relpath(folder)
+    except FileNotFoundError:  # the folder that the command is run in is gone
+        return str(folder)
+
+
+def run_folder(name: str) -> Path:
+    """`runs/NAME` where the command is run."""
+    return Path.cwd() / "runs" / name
+
+
+def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: bool = False) -> Place:
+    """The place that a study file says.
+
+    Args:
+        must_search: refuse a search of nothing, which can be looked at but not begun.
+
+    Raises:
+        StudyFileError: if the file is wrong; every problem at once.
+    """
+    names = partial(names_for, base=file.parent)
+    study = read_study(file, overrides, names=names, must_search=must_search)
+    folder = run_folder(study.name)
+    given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
+    return _place(study.name, study.storage or given, folder, file, study)
+
+
+def check_something_searched(study: Study, file: Path, space: Space) -> None:
+    """Refuse to begin a search whose trials would all be equal.
+
+    Raises:
+        StudyFileError: if no parameter has two values, and there is more than one trial.
+    """
+    rule = nothing_searched(study, space)
+    if rule is not None:
+        raise StudyFileError([Problem(str(file), 0, 0, f"space: {rule}")])
+
+
+def locate(reference: str) -> Place:
+    """The place of the study that the user named.
+
+    Args:
+        reference: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
+
+    Raises:
+        UsageError: if it is none of them.
+        StudyFileError: if it is a study file that is wrong.
+    """
+    is_url = _IS_URL.match(reference) is not None
+    path = Path(reference)
+    if not is_url and _is(Path.is_dir, path):
+        return _place_of_folder(path)
+    if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
+        return place_of_file(path)
+    if is_url:
+        keep_secret(reference)
+    if "#" in reference:
+        url, _, name = reference.rpartition("#")
+        if is_url and "@" in name and "@" not in url:
+            raise UsageError(
+                "a storage's URL: must have no # before its @, got one. In a password write # as "
+                "%23; the last # stands before the study's name."
+            )
+        if not url and "ABLATE_STORAGE" not in os.environ:
+            raise UsageError(
+                f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
+                "export ABLATE_STORAGE=URL, or write URL#NAME."
+            )
+        return _place(name, url or _STORAGE_VARIABLE, run_folder(name))
+    if is_url:
+        raise UsageError(
+            f"{reference}: must be URL#NAME, got no name of a study. Add #NAME; in a password "
+            "write @ as %40, / as %2F, : as %3A and # as %23."
+        )
+    raise UsageError(
+        f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
+        f"{_nearest_study(path)}"
+    )
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Whether there is one; nothing has a name that no file can have."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _nearest_study(path: Path) -> str:
+    """The fix for a path where no study is: a run folder or study file of that name, or of one
+    like it, that stands near."""
+    found: dict[str, Path] = {}
+    for folder in (path.parent, Path(), Path("runs"), Path("studies"), Path("../runs")):
+        with suppress(OSError, ValueError):  # no such folder, or not to be read
+            for one in sorted(folder.iterdir()):
+                if one.suffix in (".yaml", ".yml") or _is(Path.is_file, one / _FOLDER_FILE):
+                    found.setdefault(one.stem, one)
+    near = get_close_matches(path.stem[:LONGEST], found, n=1)
+    return f"Did you mean {found[near[0]]}?" if near else "Check the path."
+
+
+def _place_of_folder(folder: Path) -> Place:
+    note = folder / _FOLDER_FILE
+    if not note.is_file():
+        raise StudyNotFoundError(
+            f"{folder}: must be a run folder, got one without {_FOLDER_FILE}. "
+            "Name runs/NAME, a study file, or URL#NAME."
+        )
+    try:
+        data = json.loads(note.read_text())
+        data = {"name": str(data["name"]), "storage": data["storage"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyNotFoundError(
+            f"{note}: must say name and storage of the study, got something else. "
+            "Name the study file or URL#NAME instead."
+        ) from error
+    if data["storage"] is not None and MASK in str(data["storage"]):
+        raise UsageError(
+            f"{folder}: the run folder must lead to the storage, got {data['storage']}: the "
+            "password in the study file is not kept. Name the study file, or URL#NAME. (One that "
+            "is written as ${VARIABLE} there is found from the run folder too.)"
+        )
+    return _place(data["name"], data["storage"], folder.absolute())
+
+
+def _place(
+    name: str,
+    storage: str | None,
+    folder: Path,
+    file: Path | None = None,
+    study: Study | None = None,
+) -> Place:
+    """The place behind a storage as it was written; none is the run folder's own."""
+    for path in (folder, file):
+        if path is not None:
+            check_utf8(path.absolute())
+    if storage is None:
+        return Place(name, sqlite_url(folder / "study.db"), folder, None, file, study)
+    url = fill_variables(storage)
+    if storage == _STORAGE_VARIABLE:  # which may name variables itself
+        url = fill_variables(url)
+    if parse_url(url).get_backend_name() == "sqlite":
+        kept = sqlite_file(url)
+        if kept is None:
+            raise UsageError(
+                "storage: must outlive the command, got an SQLite database in memory. "
+                "Write sqlite:///FILE."
+            )
+        url = sqlite_url(kept.absolute())
+    return Place(name, url, folder, storage, file, study)

@@ -1,0 +1,132 @@
+"""A study that exists: launched again, resumed, or asked for more."""
+
+from __future__ import annotations
+
+from ablate.errors import StudyExistsError, UsageError
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.lifecycle.begin import begin, begin_again, check_same_study, go_on
+from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.open_study import open_ledger, refuse_to_forget
+from ablate.lifecycle.place import Place, shown_folder
+from ablate.study.params import needs_plain
+from ablate.study.settings import SearchBudgetSettings
+
+
+def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
+    """Run the study of a file to its end; a finished one is returned as it is.
+
+    Args:
+        place: of the study file.
+        resume: go on where the study exists and is unfinished.
+
+    Raises: as `ablate.launch`.
+    """
+    is_there = Ledger.exists(place.url, place.name)
+    if not is_there:
+        refuse_to_forget(place)
+    place.make_folder()
+    if not is_there:
+        try:
+            return begin(place, run)
+        except StudyExistsError:
+            if not resume:
+                raise  # another driver has begun it meanwhile
+    ledger = Ledger.open(place.url, place.name)
+    if begin_again(ledger, place, run):
+        return begin(place, run)
+    check_same_study(ledger, place, run)
+    if _is_finished(ledger, place):
+        return ledger.read()
+    if not resume:
+        raise StudyExistsError(
+            f"study {place.name}: launch begins a study, got one that is begun and unfinished in "
+            f"{place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or launch --resume."
+        )
+    return go_on(ledger, place, run, None)
+
+
+def resume_study(
+    place: Place, run: RunOptions, trials: int | None, add: int | None, seeds: int | None
+) -> StudyRecord:
+    """Finish what was begun, or all that is asked for now.
+
+    Args:
+        trials: a new total of rows; add: more rows than before; seeds: of an ablation.
+
+    Raises: as `ablate.resume`.
+    """
+    ledger = open_ledger(place)
+    check_same_study(ledger, place, run)
+    if ledger.head.design is not None or seeds is not None:
+        return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
+    total = _total(ledger, trials, add)
+    if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+        raise UsageError(
+            f"study {place.name}: a budget that is spent must be raised before more rows are asked "
+            f"for, got {ledger.spent}. Raise it in the study file, then ablate resume FILE."
+        )
+    if total in (None, ledger.trials) and _is_finished(ledger, place):
+        return ledger.read()
+    place.make_folder()
+    return go_on(ledger, place, run, total)
+
+
+def _resume_ablation(
+    ledger: Ledger, place: Place, run: RunOptions, seeds: int | None, *, asks_rows: bool
+) -> StudyRecord:
+    settings = ledger.head.study.ablation
+    if settings is None:
+        raise UsageError("--seeds: is of an ablation, got a search. Use --trials or --add.")
+    if asks_rows:
+        raise UsageError(
+            f"study {place.name}: the rows of an ablation are those of its design, got --trials or "
+            f"--add. Ask for more seeds: --seeds {settings.seed_count + 1}."
+        )
+    if seeds is not None and seeds < settings.seed_count:
+        raise UsageError(
+            f"--seeds: must be at least the {settings.seed_count} that are there, got {seeds}. "
+            "Rows are never taken away."
+        )
+    asks_more = seeds is not None and seeds > settings.seed_count
+    if not asks_more and _is_finished(ledger, place):
+        return ledger.read()
+    place.make_folder()
+    return go_on(ledger, place, run, None, seeds=seeds)
+
+
+def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
+    """N, as the options of a resume say it; none where they say nothing."""
+    if trials is not None and add is not None:
+        raise UsageError("--trials and --add: one of them, got both. --trials is a new total.")
+    there = sum(ledger.counts().values())
+    if trials is not None and trials < there:
+        raise UsageError(
+            f"--trials: must be at least the {there} rows that are there, got {trials}. "
+            "Rows are never taken away."
+        )
+    if add is not None and add < 1:
+        raise UsageError(f"--add: must be at least 1, got {add}.")
+    return ledger.trials + add if add is not None else trials
+
+
+def _is_finished(ledger: Ledger, place: Place) -> bool:
+    if place.study is not None and place.study.ablation and ledger.head.study.ablation:
+        asked, begun = place.study.ablation.seed_count, ledger.head.study.ablation.seed_count
+        if asked > begun:
+            return False
+    counts = ledger.counts()
+    there = sum(counts.values())
+    terminal = sum(counts[state] for state in TERMINAL)
+    if ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+        there -= counts["WAITING"]
+    elif there < ledger.trials:
+        return False
+    has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
+    return terminal == there and has_plain
+
+
+def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:
+    """The limits of the search: those that the user's file has now, else those in the ledger."""
+    study = place.study if place is not None and place.study is not None else ledger.head.study
+    return study.search.budget

@@ -1,0 +1,266 @@
+"""Build a network by its name, and say what layers it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from ablate.data.dataset import Statistics
+from ablate.errors import ParameterError, did_you_mean, error_text
+from ablate.model import MODELS, SOURCES, adapter, callable, is_external
+from ablate.model.modes import kept_mode
+from ablate.model.normalization import choose_statistics
+from ablate.model.resnet import resnet8, resnet20, resnet32, resnet56
+from ablate.model.taps import layer_names
+from ablate.model.wrn import wrn_16_2, wrn_28_10
+from ablate.study.settings import ModelSettings
+
+_BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
+    "resnet8": resnet8,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet56": resnet56,
+    "wrn-16-2": wrn_16_2,
+    "wrn-28-10": wrn_28_10,
+}
+_OWN_IMAGE_SIZE = 32
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer whose feature map can be tapped.
+
+    Attributes:
+        name: as `loss.fma.layers` takes it.
+        module: path of the module in the network.
+        shape: of one image's feature map: (channel, height, width), or as the network has it.
+    """
+
+    name: str
+    module: str
+    shape: tuple[int, ...]
+
+
+def build_model(
+    settings: ModelSettings,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    *,
+    base: Path | None = None,
+) -> nn.Module:
+    """A network with new weights, on the CPU in channels_last, that takes images in [0, 1].
+
+    Args:
+        settings: the study's `model` section.
+        classes: size of the output.
+        mean, std: of each channel of the training images, as fractions of 255; used where
+            `normalization` asks for them.
+        seed: of the weights; torch's own random state is left as it was.
+        base: folder of the study file, where a network of the user's own may stand.
+
+    Raises:
+        ParameterError: if the name is unknown, or a callable does not give a network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    name = settings.name
+    if not is_external(name) and name not in _BUILDERS:
+        raise ParameterError(
+            f"model.name: must be a known network, got {name!r}. {did_you_mean(name, MODELS)}"
+        )
+    dataset = Statistics(tuple(mean), tuple(std))
+    own = own_statistics(settings)
+    statistics = choose_statistics(settings.normalization, dataset, own)
+    if len(statistics.mean) != len(dataset.mean) or (own is not None and len(dataset.mean) != 3):
+        raise ParameterError(
+            f"model: {name} with normalization {settings.normalization} needs images of 3 "
+            f"channels, got {len(dataset.mean)}. Take normalization: dataset and a network that "
+            "has as many."
+        )
+    # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if is_external(name):
+            model = adapter.adapt(_build_external(name, classes, base), name, classes, statistics)
+        else:
+            model = _BUILDERS[name](classes, statistics.mean, statistics.std)
+    # torch's stubs leave out this use of `to`, which its documentation names.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def build_skeleton(
+    settings: ModelSettings, classes: int = 10, *, base: Path | None = None
+) -> nn.Module:
+    """The network without memory for its weights, where it can be built so; else as usual.
+
+    Raises:
+        ParameterError: if the name is unknown, or a callable does not give a network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    try:
+        with torch.device("meta"):
+            return _build_any(settings, classes, base)
+    except Exception:
+        # Some networks compute with numbers while they are built (torchvision's RegNet).
+        return _build_any(settings, classes, base)
+
+
+def own_statistics(settings: ModelSettings) -> Statistics | None:
+    """Mean and deviation that a network was made for; None where nothing says so.
+
+    Raises:
+        ParameterError: if torchvision or timm has no such network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    source, name = _source(settings.name)
+    found: Statistics | None = source.own_statistics(name) if source else None
+    return found
+
+
+def own_image_size(settings: ModelSettings) -> int | None:
+    """Side in pixels of the images that a network was made for; None where nothing says so.
+
+    Raises:
+        ParameterError: if torchvision or timm has no such network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    if not is_external(settings.name):
+        return _OWN_IMAGE_SIZE
+    source, name = _source(settings.name)
+    found: int | None = source.own_image_size(name) if source else None
+    return found
+
+
+def describe_layers(
+    settings: ModelSettings, image_size: int | None = None, *, base: Path | None = None
+) -> list[LayerInfo]:
+    """The named layers of a network and the shapes of their feature maps, first to last.
+
+    Of a network that names none: its outermost modules that return a tensor.
+
+    Args:
+        settings: the study's `model` section.
+        image_size: side in pixels of the images that go in; none: the network's own, else 32.
+        base: folder of the study file, where a network of the user's own may stand.
+
+    Raises:
+        ParameterError: if the name is unknown, a callable does not give a network, or the network
+            does not take images of this size.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    side = image_size or own_image_size(settings) or _OWN_IMAGE_SIZE
+    skeleton = build_skeleton(settings, base=base)
+    try:
+        return _read_layers(skeleton, settings.name, side)
+    except ParameterError:
+        # A network that makes tensors of its own while it runs does not run without memory.
+        return _read_layers(_build_any(settings, 10, base), settings.name, side)
+
+
+def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
+    """Show a network black images, to see whether it takes the size and can be trained.
+
+    Args:
+        model: is left as it was, its buffers and torch's random state too.
+        name: as `model.name` names it.
+        side: of the images, in pixels; channels: how many they have.
+
+    Raises:
+        ParameterError: if it does not take the size, does not return the logits as one tensor,
+            has no weights to train, or fails in training mode.
+    """
+    _show_image(model, name, side, channels)
+    weight = next((one for one in model.parameters() if one.requires_grad), None)
+    if weight is None:
+        raise ParameterError(
+            f"model.name: {name} must have weights to train, got {type(model).__name__} without a "
+            "parameter that takes a gradient. Give it some, or name another network."
+        )
+    images = torch.zeros(2, channels, side, side, device=weight.device)
+    # Batch norm counts into copies.
+    buffers = {path: buffer.clone() for path, buffer in model.named_buffers()}
+    generators = [weight.device] if weight.is_cuda else []
+    try:
+        with kept_mode(model), torch.enable_grad(), torch.random.fork_rng(devices=generators):
+            logits = functional_call(model.train(), buffers, (images,))
+    except ParameterError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ParameterError(
+            f"model.name: {name} must run in training mode on 2 images of {side} x {side}, got "
+            f"{_text(error)}. Mend it, or name another network."
+        ) from error
+    if not logits.requires_grad:
+        raise ParameterError(
+            f"model.name: {name} must return logits that a gradient flows from, got ones without "
+            "in training mode. Leave out detach() and no_grad()."
+        )
+
+
+def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
+    """One, in eval mode."""
+    weight = next(model.parameters(), torch.empty(0))
+    try:
+        with kept_mode(model), torch.inference_mode():
+            model.eval()(torch.zeros(1, channels, side, side, device=weight.device))
+    except ParameterError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ParameterError(
+            f"dataset.image_size: {name} must take images of {side} x {side}, got {_text(error)}. "
+            "Leave it out for the network's own size."
+        ) from error
+
+
+def _text(error: BaseException) -> str:
+    return error_text(error).rstrip("!.")
+
+
+def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
+    paths = layer_names(model).taps or {path: path for path, _ in model.named_children()}
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(alias: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor):
+                shapes[alias] = tuple(output.shape[1:])
+
+        return hook
+
+    for alias, path in paths.items():
+        model.get_submodule(path).register_forward_hook(note(alias))
+    _show_image(model, name, side, 3)
+    return [LayerInfo(one, path, shapes[one]) for one, path in paths.items() if one in shapes]
+
+
+def _build_any(settings: ModelSettings, classes: int, base: Path | None) -> nn.Module:
+    """A network for images of any statistics, since only its layers matter."""
+    return build_model(settings, classes, (0.5,) * 3, (0.5,) * 3, 0, base=base)
+
+
+def _build_external(name: str, classes: int, base: Path | None) -> nn.Module:
+    source, network = _source(name)
+    built: nn.Module = (
+        source.build(network, classes) if source else callable.build(name, classes, base)
+    )
+    return built
+
+
+def _source(name: str) -> tuple[Any, str]:
+    """The module that knows the networks of this name's source, if one does, and the rest."""
+    source, _, network = name.partition(":")
+    if source not in SOURCES:
+        return None, network
+    if source == "torchvision":
+        from ablate.model import torchvision as found
+    else:
+        from ablate.model import timm as found  # type: ignore[no-redef]
+    return found, network

@@ -1,0 +1,84 @@
+"""A network of the user's own, by `package.module:callable`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ablate.errors import ParameterError, error_text
+from ablate.study.callables import import_callable
+
+_WHERE = "model.name"
+
+
+def build(spec: str, classes: int, base: Path | None) -> nn.Module:
+    """The network that the callable returns.
+
+    It is called as `callable(classes=10)` and returns a `torch.nn.Module` that takes normalised
+    images (batch, channel, height, width) and returns logits (batch, classes). A dict `taps` of
+    the network, name -> module path, first to last, names layers for `loss.fma.layers`.
+
+    Args:
+        spec: `package.module:callable`.
+        classes: size of the output.
+        base: folder that is searched beside what is installed.
+
+    Raises:
+        ParameterError: if it cannot be imported or called, or returns something else.
+    """
+    make = import_callable(_WHERE, spec, base)
+    try:
+        model = make(classes=classes)
+    except (Exception, SystemExit) as error:
+        text = error_text(error)
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a network when called with classes={classes}, "
+            f"got {text}. Mend it."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. "
+            "Return the network, made anew at each call."
+        )
+    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
+    if lazy:
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a network whose weights have their shapes, got "
+            f"{lazy[0]} of a lazy layer. Give that layer its input size."
+        )
+    _check_taps(spec, model)
+    return model
+
+
+def code_digest(spec: str, base: Path | None) -> str:
+    """sha256 of the source file that the callable is in; empty where there is none.
+
+    What that file imports is not read.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(import_callable(_WHERE, spec, base)))
+    except TypeError:
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _check_taps(spec: str, model: nn.Module) -> None:
+    taps = getattr(model, "taps", {})
+    modules = {path for path, _ in model.named_modules() if path}
+    if not isinstance(taps, dict):
+        wrong = type(taps).__name__
+    else:
+        bad = [f"{name!r}: {path!r}" for name, path in taps.items() if path not in modules]
+        wrong = bad[0] if bad else ""
+    if wrong:
+        raise ParameterError(
+            f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
+            f"network, got {wrong}. Take paths from named_modules()."
+        )

@@ -1,0 +1,64 @@
+"""How images in [0, 1] are shifted and scaled before a network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ablate.data.dataset import Statistics
+from ablate.distortion.shapes import Images
+
+Choice = Literal["auto", "dataset", "imagenet", "none"]
+
+
+IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of ImageNet's training images, as torchvision's weights were trained with [S]."""
+
+
+def choose_statistics(choice: Choice, dataset: Statistics, own: Statistics | None) -> Statistics:
+    """The statistics that `model.normalization` asks for.
+
+    Args:
+        choice: the setting; "auto" is the network's own, else the training images'.
+        dataset: of the training images.
+        own: what the network was made for, where that is known.
+    """
+    if choice == "imagenet":
+        return IMAGENET
+    if choice == "none":
+        channels = len(dataset.mean)
+        return Statistics((0.0,) * channels, (1.0,) * channels)
+    return own if choice == "auto" and own is not None else dataset
+
+
+class Normalize(nn.Module):
+    """Shift and scale each channel, so that a network takes [0, 1] and its weights say how."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, images: Images) -> Images:
+        return (images - self.mean) / self.std
+
+
+def carried_statistics(model: nn.Module) -> Statistics | None:
+    """How a network that ablate built normalises its images; None where it does not do so."""
+    for module in model.modules():
+        if isinstance(module, Normalize):
+            return _statistics(module.mean, module.std)
+    mean, std = (getattr(model, name, None) for name in ("image_mean", "image_std"))
+    if isinstance(mean, torch.Tensor) and isinstance(std, torch.Tensor):
+        return _statistics(mean, std)
+    return None
+
+
+def _statistics(mean: torch.Tensor, std: torch.Tensor) -> Statistics:
+    return Statistics(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))

@@ -1,0 +1,237 @@
+"""What a MODEL names, found before anything is built: whose network, whose weights, which input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from ablate.data.dataset import Statistics
+from ablate.errors import (
+    DataError,
+    MissingDependencyError,
+    ParameterError,
+    UsageError,
+    did_you_mean,
+)
+from ablate.files.shown import show_name
+from ablate.model import MODELS, is_external
+from ablate.model.build import own_image_size, own_statistics
+from ablate.model.inspect import torchvision_names
+from ablate.model.program import ENDINGS
+from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.external_checkpoint import find_checkpoint
+from ablate.study.settings import ModelSettings
+
+EXPORT_ENDING = ".safetensors"
+_NO_CHECKPOINT = "got no --checkpoint, and new weights know nothing"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network and its weights, found and not yet built.
+
+    Attributes:
+        name: as `model.name` takes it, or the file.
+        kind: "network": built by its name; "program": a file with its code; "module": in memory.
+        checkpoint: weights of a network, as `find_checkpoint` takes them.
+        identity: of the weights' content; empty of what is in memory.
+        metadata: what an export says of itself.
+        image_size: side in pixels of the images that it was made for; None: not known.
+        resize: shorter side in pixels before the middle is cut, as its own evaluation has it.
+        statistics: that its images are normalised by; None: not known here.
+        notes: what was found where.
+    """
+
+    name: str
+    kind: Literal["network", "program", "module"]
+    checkpoint: str | None = None
+    identity: str = ""
+    metadata: ExportMetadata | None = None
+    image_size: int | None = None
+    resize: int | None = None
+    statistics: Statistics | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> ModelSettings:
+        """To build the network with; of what is built by its name."""
+        return ModelSettings(name=self.name)
+
+
+def find_origin(model: str, checkpoint: str | None) -> Origin:
+    """The network that MODEL and --checkpoint name.
+
+    Args:
+        model: what `model.name` takes; the bare name of a network of torchvision or timm; a
+            .safetensors export of a trial; a TorchScript or torch.export file.
+        checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
+            `timm:pretrained`.
+
+    Raises:
+        UsageError: if weights are missing, or named twice.
+        ParameterError: if nothing has that name.
+        DataError: if a file is missing, damaged or of another kind.
+        MissingDependencyError: if the network is timm's, which is not installed.
+    """
+    ending = Path(model).suffix
+    is_name = model in MODELS or is_external(model)
+    is_file = ending in (EXPORT_ENDING, *ENDINGS) or (Path(model).is_file() and not is_name)
+    if is_file and not Path(model).is_file():
+        raise DataError(
+            f"MODEL: must be a network or a file that is there, got {show_name(model)}. "
+            "Correct the path."
+        )
+    if is_file and checkpoint is not None:
+        raise UsageError(
+            f"--checkpoint: is for a network that is named, got it beside the file {model}. "
+            "Leave one of them out."
+        )
+    if ending == EXPORT_ENDING:
+        return _find_export(model)
+    if is_file:
+        identity = _identity(model)
+        return Origin(model, "program", identity=identity)
+    return _find_network(model, checkpoint)
+
+
+def module_origin(module: object, checkpoint: str | None) -> Origin:
+    """A network in memory.
+
+    Raises:
+        ParameterError: if it is none.
+        UsageError: if weights are named beside it.
+    """
+    if not isinstance(module, nn.Module):
+        raise ParameterError(
+            "MODEL: must be a torch.nn.Module, a name or a file, got "
+            f"{show_name(getattr(module, '__name__', type(module).__name__))}. Put the function "
+            "into the forward of a module."
+        )
+    if checkpoint is not None:
+        raise UsageError(
+            "--checkpoint: is for a network that is named, got it beside one in memory. Load the "
+            "weights into it first."
+        )
+    return Origin(type(module).__name__, "module")
+
+
+def _find_export(file: str) -> Origin:
+    identity = _identity(file)
+    metadata = read_metadata(Path(file))
+    if metadata is None:
+        raise UsageError(
+            f"{show_name(file)}: must say what network it is of, as exports do, got a file that "
+            f"does not. Name it: ablate evaluate NAME --checkpoint {show_name(file)}."
+        )
+    found = _describe(Origin(metadata.model, "network", file, identity))
+    return _as_exported(found, metadata)
+
+
+def _find_network(name: str, checkpoint: str | None) -> Origin:
+    found, notes = _find_name(name)
+    if checkpoint is None:
+        source = found.partition(":")[0]
+        own = {"torchvision": "torchvision:DEFAULT", "timm": "timm:pretrained"}.get(source)
+        fix = f"Give a file, or {own}." if own else "Give a file."
+        raise UsageError(f"--checkpoint: {found} must have weights, {_NO_CHECKPOINT}. {fix}")
+    settings = ModelSettings(name=found)
+    if is_external(found):
+        own_statistics(settings)  # that there is such a network is said before what its weights are
+    source_of = find_checkpoint(settings, checkpoint, Path())
+    origin = Origin(found, "network", checkpoint, source_of.identity, notes=notes)
+    if source_of.path is not None and source_of.path.suffix == EXPORT_ENDING:
+        metadata = read_metadata(source_of.path)
+        if metadata is not None and metadata.model == found:
+            return _as_exported(_describe(origin), metadata)
+    return _describe(origin)
+
+
+def _find_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """A network's full name: ours before torchvision's before timm's."""
+    if name in MODELS or is_external(name):
+        return name, ()
+    if f"torchvision:{name}" in torchvision_names():
+        return f"torchvision:{name}", (f"{name} is torchvision's: torchvision:{name}",)
+    known = [*MODELS, *(full.partition(":")[2] for full in torchvision_names())]
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"MODEL: must be a known network or a file, got {name!r}, which neither ablate nor "
+            "torchvision has; timm is not installed. Run pip install 'ablate[timm]'."
+        ) from error
+    if name.partition(".")[0] in timm.list_models():
+        return f"timm:{name}", (f"{name} is timm's: timm:{name}",)
+    raise ParameterError(
+        f"MODEL: must be a known network or a file, got {name!r}. "
+        f"{did_you_mean(name, [*known, *timm.list_models()])}"
+    )
+
+
+def _as_exported(origin: Origin, metadata: ExportMetadata) -> Origin:
+    return replace(
+        origin,
+        metadata=metadata,
+        image_size=metadata.image_size,
+        resize=metadata.resize,
+        statistics=Statistics(metadata.mean, metadata.std),
+    )
+
+
+def _describe(origin: Origin) -> Origin:
+    """With what its makers say of its images."""
+    settings = origin.settings
+    found = replace(
+        origin,
+        image_size=own_image_size(settings),
+        statistics=own_statistics(settings),
+    )
+    source, _, name = origin.name.partition(":")
+    if source == "torchvision":
+        return _describe_torchvision(found, name)
+    if source == "timm":
+        return _describe_timm(found, name)
+    return found
+
+
+def _describe_torchvision(origin: Origin, name: str) -> Origin:
+    from torchvision.models import get_model_weights
+
+    entries = get_model_weights(name).__members__
+    chosen = (origin.checkpoint or "").partition(":")[2]
+    if (origin.checkpoint or "").startswith("torchvision:") and chosen in entries:
+        transforms = entries[chosen].transforms()
+    else:
+        made_for = [entry.transforms() for entry in entries.values()]
+        transforms = next(one for one in made_for if one.crop_size[0] == origin.image_size)
+    size, resize = int(transforms.crop_size[0]), int(transforms.resize_size[0])
+    return _interpolated(
+        replace(origin, image_size=size, resize=resize), transforms.interpolation.value
+    )
+
+
+def _describe_timm(origin: Origin, name: str) -> Origin:
+    from ablate.model.timm import pretrained_config
+
+    config = pretrained_config(name)
+    if config is None or origin.image_size is None:
+        return origin
+    # timm rounds down, and cuts the middle of it.
+    resize = math.floor(origin.image_size / config.crop_pct)
+    return _interpolated(replace(origin, resize=resize), config.interpolation)
+
+
+def _interpolated(origin: Origin, interpolation: str) -> Origin:
+    if interpolation == "bilinear":
+        return origin
+    note = f"files are resized bilinearly, where the network's own evaluation is {interpolation}"
+    return replace(origin, notes=(*origin.notes, note))
+
+
+def _identity(file: str) -> str:
+    # The settings are read for published weights alone, and this is a file.
+    return find_checkpoint(ModelSettings(name="resnet20"), file, Path()).identity

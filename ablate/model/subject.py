@@ -1,0 +1,244 @@
+"""Any network as it is evaluated: it takes images in [0, 1] of any size and gives its logits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ablate.data.dataset import Statistics
+from ablate.errors import ParameterError, UsageError, error_text
+from ablate.model.build import build_model
+from ablate.model.modes import kept_mode
+from ablate.model.normalization import carried_statistics
+from ablate.model.origin import EXPORT_ENDING, Origin
+from ablate.model.program import load_program
+from ablate.model.shown_network import ShownNetwork
+from ablate.model.stated_normalization import (
+    Normalization,
+    are_close,
+    said_twice,
+    unsaid,
+)
+from ablate.model.weights.external_checkpoint import load_external
+
+_PROBED = 3
+_SAME, _ALIKE = 1e-3, 0.05
+"""How far two answers on an image may lie apart, as shares of the spread of all logits."""
+_LONGEST = 300
+_IN_FP32 = "Write it in fp32."
+_FIXES = {
+    "when training": "Write it after .eval().",
+    "channel": "Give --mean and --std a number for each channel that it takes, 3 or 1.",
+    "scalar type": _IN_FP32,
+    "Input type": _IN_FP32,
+    "dtype": _IN_FP32,
+}
+_OTHER_FIX = "Give --image-size, or write the file for a batch of any size."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that can be evaluated.
+
+    Attributes:
+        model: takes images in [0, 1], checks what comes out.
+        name: for messages; identity: of the weights.
+        parameters: how many numbers are trained.
+        image_size: side in pixels of what goes in; None: the images' own.
+        statistics: that it normalises by; None: the network in memory does so itself.
+        fixed_precision: whether it was written in fp32 with its code.
+    """
+
+    model: nn.Module = field(repr=False)
+    name: str
+    identity: str
+    parameters: int
+    image_size: int | None
+    statistics: Statistics | None
+    fixed_precision: bool = False
+
+
+def build_subject(
+    origin: Origin,
+    classes: int,
+    normalization: Normalization,
+    *,
+    image_size: int | None = None,
+    by_order: bool = False,
+    device: str = "cpu",
+    module: nn.Module | None = None,
+    may_have_more: bool = False,
+) -> Subject:
+    """The network with its weights, ready to be shown images.
+
+    Args:
+        origin: what `find_origin` found.
+        classes: of the data set, which the output must have.
+        normalization: what is said of it.
+        image_size: side in pixels of what goes in; None: the network's own, where it is known.
+        by_order: match a file's tensors by their order.
+        device: "cpu" or "cuda", where it will run.
+        module: the network, where it is in memory; it is not changed.
+        may_have_more: whether a file or a module may have more outputs than `classes`, since only
+            labels say how many it needs.
+
+    Raises:
+        UsageError: if nothing says how images are normalised.
+        ParameterError: if the network cannot be built, or its normalisation is said twice.
+        DataError: if weights or file are missing, damaged or of another network.
+    """
+    normalization.check()
+    side = image_size or origin.image_size
+    if by_order and (origin.kind != "network" or (origin.checkpoint or "").endswith(EXPORT_ENDING)):
+        raise UsageError(
+            "--checkpoint-order: needs a --checkpoint that torch.save wrote, got "
+            f"{origin.checkpoint or origin.name}, which keeps no order. Leave it out."
+        )
+    if origin.kind == "network":
+        return _build_network(origin, classes, normalization, side, by_order=by_order)
+    if origin.kind == "program":
+        statistics = normalization.resolve(origin)
+        program = load_program(Path(origin.name), device)
+        model = ShownNetwork(
+            *(program.module, origin.name, classes, statistics, side),
+            fixed_mode=program.fixed_mode,
+            may_have_more=may_have_more,
+        )
+        return Subject(
+            *(model, origin.name, origin.identity, program.parameters, side, statistics),
+            fixed_precision=True,
+        )
+    assert module is not None
+    inside = carried_statistics(module)
+    said = (normalization.choice or "auto", normalization.mean) != ("auto", None)
+    if inside is not None and said:
+        raise said_twice(origin.name, inside)
+    outside = None if inside is not None else normalization.resolve(origin)
+    return Subject(
+        ShownNetwork(module, origin.name, classes, outside, side, may_have_more=may_have_more),
+        origin.name,
+        _state_identity(module),
+        sum(one.numel() for one in module.parameters()),
+        side,
+        inside or outside,
+    )
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a network said of the images that it was shown first.
+
+    Attributes:
+        outputs: how many classes it tells apart.
+        gives_probabilities: whether its rows are such, and no logits.
+    """
+
+    outputs: int
+    gives_probabilities: bool
+
+
+def probe(subject: Subject, shape: Sequence[int]) -> Probed:
+    """Show the network a few random images, so that what does not fit is said before the work.
+
+    Args:
+        shape: channel, height, width of the images that will be shown.
+
+    Raises:
+        ParameterError: if it does not take them, does not give logits of the right width, or gives
+            an image others the second time or without the images beside it, as in training mode.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(_PROBED, *shape, generator=generator)
+    # Of different brightness, which a batch norm that is still training notices.
+    images *= torch.linspace(1, 0.2, _PROBED).view(-1, 1, 1, 1)
+    weight = next(subject.model.parameters(), torch.empty(0))
+    images = images.to(weight.device)
+    subject.model.to(weight.device)  # a .pt2 file is where it will run, what is put before it not
+    with kept_mode(subject.model), torch.inference_mode():
+        subject.model.eval()
+        logits = _show(subject, images)
+        again = _show(subject, images)
+        alone = _show(subject, images[:1])
+    # Sums over a batch are rounded otherwise than those of one image, coarsely so in 16 bits.
+    spread = max(float(logits.max() - logits.min()), float(logits.abs().max()) / 100, 1e-6)
+    differs = bool(((logits - again).abs() > _SAME * spread).any())
+    if differs or bool(((logits[:1] - alone).abs() > _ALIKE * spread).any()):
+        raise ParameterError(
+            f"MODEL: {subject.name} must give an image the same logits each time and whatever "
+            "stands beside it, got others. Write it after .eval()."
+        )
+    sums = logits.sum(dim=1)
+    probabilities = bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
+    return Probed(logits.shape[1], probabilities)
+
+
+def _show(subject: Subject, images: Tensor) -> Tensor:
+    try:
+        logits: Tensor = subject.model(images)
+    except ParameterError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = _cause(error)
+        fix = next((fix for word, fix in _FIXES.items() if word in text), _OTHER_FIX)
+        side, count = subject.image_size or images.shape[-1], len(images)
+        raise ParameterError(
+            f"MODEL: {subject.name} must take {count} image{'s' if count > 1 else ''} of {side} x "
+            f"{side} at once, got {text}. {fix}"
+        ) from error
+    return logits.float()
+
+
+def _cause(error: BaseException) -> str:
+    """On one line; TorchScript puts its own stack before it."""
+    text = str(error)
+    if "TorchScript interpreter" in text:
+        return text.strip().splitlines()[-1].strip().rstrip("!.")[:_LONGEST]
+    return error_text(error).rstrip("!.")[:_LONGEST]
+
+
+def _build_network(
+    origin: Origin,
+    classes: int,
+    normalization: Normalization,
+    side: int | None,
+    *,
+    by_order: bool,
+) -> Subject:
+    statistics = normalization.resolve(origin)
+    unknown = Statistics((float("nan"),) * 3, (1.0,) * 3)
+    # "dataset" takes the statistics as they are given.
+    settings = origin.settings.model_copy(update={"normalization": "dataset"})
+    given = statistics or unknown
+    network = build_model(settings, classes, given.mean, given.std, 0, base=Path())
+    assert origin.checkpoint is not None
+    load_external(network, origin.settings, origin.checkpoint, Path(), by_order=by_order)
+    inside = carried_statistics(network)
+    if inside is not None and inside.mean[0] != inside.mean[0]:
+        raise unsaid(origin.name)
+    # What stands in the weights goes first, and is not overruled in silence.
+    is_said = normalization.mean is not None or normalization.choice not in (None, "auto")
+    if is_said and inside is not None and not are_close(inside, given):
+        raise said_twice(origin.name, inside)
+    return Subject(
+        ShownNetwork(network, origin.name, classes, None, side),
+        origin.name,
+        origin.identity,
+        sum(one.numel() for one in network.parameters()),
+        side,
+        inside or given,
+    )
+
+
+def _state_identity(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        if isinstance(tensor, Tensor):
+            values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(values.numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,207 @@
+"""Feature maps of named layers, read while a network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.hooks import RemovableHandle
+
+from ablate.errors import ParameterError, did_you_mean
+from ablate.model.activations import is_activation
+from ablate.model.copies import split_copies
+
+__all__ = ["FeatureTaps", "LayerNames", "layer_names", "split_copies"]
+
+
+@dataclass(frozen=True)
+class LayerNames:
+    """What the layers of a network can be called.
+
+    Attributes:
+        taps: alias -> module path, in order of depth; empty where the network has no aliases.
+        modules: every module path, in the order in which the network lists them.
+    """
+
+    taps: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+
+def layer_names(model: nn.Module) -> LayerNames:
+    """The aliases of a network, from its dict `taps` where it has one, and its module paths.
+
+    torch's `AveragedModel` goes by the names of the network that it averages.
+    """
+    inner = _inner(model)
+    paths = tuple(path for path, _ in inner.named_modules() if path)
+    return LayerNames(dict(getattr(inner, "taps", {})), paths)
+
+
+class FeatureTaps:
+    """Keeps the outputs of some layers, with their gradient, while the context is open.
+
+        with FeatureTaps(model, ["stage2", "stage3"]) as taps:
+            logits = model(images)
+            taps.features["stage3"]
+
+    What was read last stays when the context closes.  While it is open, no activation works in
+    place (`ReLU(inplace=True)`): it would overwrite the map before it.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], activation: str = "after") -> None:
+        """Name the layers; nothing is read before the context is entered.
+
+        Args:
+            model: any network; where it has a dict `taps` (alias -> module path), as the shipped
+                models do, the aliases can be used.
+            layers: aliases, or module paths as `model.named_modules()` gives them.
+            activation: "after": what the layer puts out; "before": what its last activation takes
+                in, for layers that end in an activation module.
+
+        Raises:
+            ParameterError: if the model has no such layer, or `activation` is another word.
+        """
+        if activation not in ("after", "before"):
+            raise ParameterError(
+                f"activation: must be after or before, got {activation!r}. Take one of them."
+            )
+        self._model = _inner(model)
+        self._activation = activation
+        self._paths = _find_paths(self._model, layers)
+        self._kept: dict[str, tuple[Tensor, int | None]] = {}
+        # Layer -> (input, output) of the activation that ran last inside it.
+        self._activated: dict[str, tuple[Tensor, Tensor]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._in_place: list[nn.Module] = []
+
+    @property
+    def features(self) -> dict[str, Tensor]:
+        """Layer -> its map in the latest forward pass, under the name asked for; not a copy.
+
+        Raises:
+            ParameterError: if the network has changed a map in place since.
+        """
+        for layer, (kept, version) in self._kept.items():
+            if version != _version(kept):
+                parent = self._paths[layer].rpartition(".")[0]
+                fix = f"Tap {parent}, which holds it." if parent else "Tap a later layer."
+                raise ParameterError(
+                    f"layers: {layer} must keep its output to be tapped, got one that the network "
+                    f"changes in place afterwards. {fix}"
+                )
+        return {layer: self._kept[layer][0] for layer in self._paths if layer in self._kept}
+
+    def __enter__(self) -> FeatureTaps:
+        if not self._paths:
+            return self
+        modules = dict(self._model.named_modules())
+        self._in_place = [one for one in modules.values() if getattr(one, "inplace", False) is True]
+        _set_in_place(self._in_place, False)
+        for layer, path in self._paths.items():
+            if self._activation == "before":
+                for inner in filter(is_activation, modules[path].modules()):
+                    self._handles.append(inner.register_forward_hook(self._note(layer)))
+            self._handles.append(modules[path].register_forward_hook(self._keep(layer)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._activated.clear()
+        _set_in_place(self._in_place, True)
+        self._in_place = []
+
+    def split(self, n: int = 2) -> tuple[dict[str, Tensor], ...]:
+        """The equal parts of every map, for a forward pass of `torch.cat([clean, *copies])`.
+
+        Args:
+            n: parts: the clean images and each copy of them.
+
+        Returns:
+            For each part, layer -> its rows.
+
+        Raises:
+            ParameterError: if a batch has no `n` equal parts, a layer has not run, or the network
+                has changed a map.
+        """
+        parts: tuple[dict[str, Tensor], ...] = tuple({} for _ in range(n))
+        maps = self.features
+        for layer in self._paths:
+            if layer not in maps:
+                raise ParameterError(
+                    f"layers: {layer} must run in the forward pass to be tapped, got a pass "
+                    "without it. Tap a layer inside it, or another one."
+                )
+        for layer, features in maps.items():
+            for part, rows in zip(parts, split_copies(features, n), strict=True):
+                part[layer] = rows
+        return parts
+
+    def _note(self, layer: str) -> Any:
+        def hook(_module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+            self._activated[layer] = (arguments[0], output)
+
+        return hook
+
+    def _keep(self, layer: str) -> Any:
+        def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise ParameterError(
+                    f"layers: {layer} must return a tensor to be tapped, "
+                    f"got {type(output).__name__}. Tap a layer inside it."
+                )
+            kept = output
+            if self._activation == "before":
+                kept, active = self._activated.pop(layer, (output, None))
+                if active is not output:
+                    raise ParameterError(
+                        f"layers: {layer} must end in an activation to be read before it, got "
+                        f"{type(module).__name__}, which does not. Tap it after, or tap the module "
+                        "before it."
+                    )
+            self._kept[layer] = (kept, _version(kept))
+
+        return hook
+
+
+def _version(tensor: Tensor) -> int | None:
+    # Tensors of inference mode do not count what is done to them.
+    return None if tensor.is_inference() else tensor._version
+
+
+def _set_in_place(modules: Sequence[nn.Module], value: bool) -> None:
+    for module in modules:
+        module.inplace = value  # type: ignore[assignment]
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, AveragedModel) else model
+
+
+def _find_paths(model: nn.Module, layers: Sequence[str]) -> dict[str, str]:
+    """Layer -> module path."""
+    if not layers:
+        return {}
+    names = layer_names(model)
+    paths = {layer: names.taps.get(layer, layer) for layer in layers}
+    known = set(names.modules)
+    for layer, path in paths.items():
+        if path not in known:
+            nearest = get_close_matches(layer, [*names.taps, *names.modules], n=1)
+            shown = nearest or [*names.taps] or [name for name, _ in model.named_children()]
+            raise ParameterError(
+                f"layers: must be taps or module paths of {type(model).__name__}, got {layer!r}. "
+                f"{did_you_mean(layer, shown)}"
+            )
+    return paths

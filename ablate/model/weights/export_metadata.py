@@ -1,0 +1,148 @@
+"""What an export says of itself in its header, so that nothing else has to be said to evaluate it.
+
+A .safetensors file has texts beside its tensors; under the name `ablate` stands the JSON of
+`ExportMetadata`, with a sha256 of the file's bytes as they are with zeros in its place.  Importing
+this loads no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safetensors import SafetensorError, safe_open
+
+from ablate.errors import DataError
+from ablate.files.shown import show_name
+
+KEY = "ablate"
+VERSION = 1
+
+_NO_DIGEST = "0" * 64
+# As it stands in the header: a JSON text inside a JSON text, which nothing else in it can be.
+_DIGEST_NAME = rb"\"sha256\": \""
+_LARGEST_HEADER = 100_000_000
+"""Bytes; safetensors itself reads no larger one."""
+_PIECE = 2**20
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """How the weights of a trial are to be used.
+
+    Attributes:
+        model: as `model.name` names the network.
+        classes: names, in the order of the output.
+        mean, std: that images in [0, 1] are normalised by, of each channel.
+        image_size: side in pixels of the images that it was finetuned on.
+        resize: shorter side in pixels that images were brought to before the middle was cut; None:
+            they were brought to `image_size` whole.
+        dataset: name of the data set that it was finetuned on.
+        study: name of the study; trial: number in it, None for the plain finetune.
+        loss_terms: of the finetuning, as `loss.terms` has them.
+        seen_types: training distortions that it was finetuned on.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    resize: int | None
+    dataset: str
+    study: str
+    trial: int | None
+    loss_terms: str
+    seen_types: tuple[str, ...]
+
+    def to_header(self) -> dict[str, str]:
+        """The texts for the header; `seal_export` puts the digest in."""
+        said = {"version": VERSION, "sha256": _NO_DIGEST, **asdict(self)}
+        return {KEY: json.dumps(said, sort_keys=True)}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What was trained, without how it is used."""
+        names = ("study", "trial", "dataset", "loss_terms", "seen_types")
+        return {name: asdict(self)[name] for name in names}
+
+
+def seal_export(path: Path) -> None:
+    """Put the digest of a file that was just written with `to_header` into its header."""
+    with path.open("r+b") as file:
+        place, _, digest = _read_digest(file)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def is_as_exported(path: Path) -> bool:
+    """Whether a file has the bytes that the digest in it is of; True of one without a digest.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        place, said, digest = _read_digest(file)
+    return place < 0 or said == digest
+
+
+def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
+    """Where the digest stands, what it says, and what it should say; (-1, "", "") without one."""
+    length = int.from_bytes(file.read(8), "little")
+    file.seek(0)
+    head = file.read(8 + min(length, _LARGEST_HEADER))
+    found = head.find(_DIGEST_NAME)
+    if found < 0:
+        return -1, "", ""
+    place = found + len(_DIGEST_NAME)
+    end = place + len(_NO_DIGEST)
+    digest = hashlib.sha256(head[:place] + _NO_DIGEST.encode() + head[end:])
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return place, head[place:end].decode(errors="replace"), digest.hexdigest()
+
+
+def read_metadata(path: Path) -> ExportMetadata | None:
+    """What an export says of itself; None where the file says nothing.
+
+    Raises:
+        DataError: if the file is no whole .safetensors file, is not as it was exported, or says it
+            in another way.
+    """
+    shown = show_name(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+        if not is_as_exported(path):
+            raise DataError(
+                f"{shown}: must have the bytes that were exported, got others: it is damaged. "
+                "Copy or export it again."
+            )
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{shown}: must be a whole .safetensors file, got {reason}. Copy or export it again."
+        ) from error
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+        version = found.pop("version")
+        found.pop("sha256", None)  # version 0.1 wrote none
+        tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+        metadata = ExportMetadata(**{**found, **tuples})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{shown}: must say of itself what `ablate export` writes, got something else "
+            f"({type(error).__name__}: {error}). Name its network: ablate evaluate NAME "
+            "--checkpoint FILE."
+        ) from error
+    if version != VERSION:
+        raise DataError(
+            f"{shown}: must be an export of version {VERSION}, got version {version}. Export it "
+            "again with this ablate, or update it."
+        )
+    return metadata

@@ -1,0 +1,265 @@
+"""Weights from elsewhere for a baseline, from a file that is never run as code, or fetched."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import pickle
+import pickletools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ablate.errors import DataError
+from ablate.files.shown import show_name
+from ablate.model.weights import published_weights
+from ablate.model.weights.export_metadata import is_as_exported
+from ablate.model.weights.ordered_checkpoint import match_by_order
+from ablate.study.settings import ModelSettings
+
+_WHERE = "baseline.checkpoint"
+_NESTED = ("state_dict", "model_state_dict", "model")
+# Keys that a checkpoint may lack: the settings and torch fill them.
+_OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
+# Where a state dict's own classes are.
+_HARMLESS = ("torch", "collections", "numpy")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """Where weights come from.
+
+    Attributes:
+        identity: of their content: part of the baseline's key.
+        path: the file, where it is one.
+    """
+
+    identity: str
+    path: Path | None = None
+
+
+def find_checkpoint(
+    model_settings: ModelSettings, checkpoint: str, base: Path | None = None
+) -> CheckpointSource:
+    """What `baseline.checkpoint` names; nothing is loaded or fetched.
+
+    Args:
+        model_settings: of the network that the weights are for.
+        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
+        base: folder that a relative path starts from.
+
+    Raises:
+        DataError: if the file is missing, or there are no such weights of this network.
+        MissingDependencyError: if they are timm's, which is not installed.
+    """
+    source, _, weights = checkpoint.partition(":")
+    if source == "torchvision":
+        url = published_weights.torchvision_weights(model_settings, weights).url
+        return CheckpointSource(f"torchvision:{url}")
+    if checkpoint == "timm:pretrained":
+        config = published_weights.timm_weights(model_settings)
+        return CheckpointSource(f"timm:{config.architecture}.{config.tag}")
+    path = (base or Path()) / Path(checkpoint).expanduser()
+    try:
+        if path.is_fifo():  # it would be waited for
+            raise OSError(errno.EINVAL, "it is no plain file")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{_WHERE}: must be a file that can be read, torchvision:WEIGHTS or timm:pretrained, "
+            f"got {checkpoint!r} ({show_name(path.absolute())}: {error.strerror}). "
+            "Give its path from the study file's folder."
+        ) from error
+    return CheckpointSource(f"sha256:{digest}", path)
+
+
+def load_external(
+    model: nn.Module,
+    model_settings: ModelSettings,
+    checkpoint: str,
+    base: Path | None = None,
+    *,
+    by_order: bool = False,
+) -> None:
+    """Load weights from elsewhere into a network, which must have all of them and no others.
+
+    A file is a .safetensors file, or a state dict that torch saved; the latter may be inside a
+    dict under "state_dict", "model_state_dict" or "model", and its keys may begin with "module.".
+    It is read with `weights_only=True`: what would run code is refused.  Where the weights carry
+    a normalisation (`normalize.mean`), as exported ones do, it goes before the settings'.
+
+    Args:
+        model: on the CPU; changed in place.
+        model_settings: that it was built from.
+        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
+        base: folder that a relative path starts from.
+        by_order: match tensors by their order, not by their names; see `match_by_order`.
+
+    Raises:
+        DataError: if the weights are missing, damaged, of another network, not finite floating
+            point where the network's are, cannot be fetched, or would run code.
+        MissingDependencyError: if they are timm's, which is not installed.
+    """
+    path = find_checkpoint(model_settings, checkpoint, base).path
+    if path is not None:
+        found = _read(path, checkpoint)
+    elif checkpoint.startswith("torchvision:"):
+        weights = checkpoint.partition(":")[2]
+        found = published_weights.fetch_torchvision(model_settings, weights)
+    else:
+        found = published_weights.fetch_timm(model_settings)
+    own = model.state_dict()
+    _check_storage(found, checkpoint)
+    if by_order:
+        found = match_by_order(own, found, model_settings.name, checkpoint)
+    _check_keys(own, found, model_settings.name, checkpoint)
+    _check_values(own, found, checkpoint)
+    model.load_state_dict(found, strict=False)
+
+
+def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            if not is_as_exported(path):
+                raise ValueError("not the bytes that were exported: it is damaged")
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        told = re.search(r"GLOBAL (\S+)", str(error))
+        code = told[1] if told else _find_code(path)
+        if not code:
+            raise _unreadable(checkpoint, error) from error
+        raise DataError(
+            f"{_WHERE}: must hold tensors alone, got {checkpoint!r}, a pickle that would run "
+            f"{show_name(code)}; nothing of it was run. Save model.state_dict(), or a "
+            ".safetensors file."
+        ) from error
+    except Exception as error:
+        # Damage can make torch fail anywhere: an IndexError, a RuntimeError, a TypeError.
+        raise _unreadable(checkpoint, error) from error
+    return _unwrap(found, checkpoint)
+
+
+def _find_code(path: Path) -> str:
+    """The first name that a bare pickle would import and torch does not know; read, not run."""
+    strings = ["", ""]
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "STACK_GLOBAL" and not strings[-2].startswith(_HARMLESS):
+                return ".".join(strings[-2:])
+            if isinstance(argument, str):
+                strings.append(argument)
+    except Exception:
+        # A damaged pickle: what it imports after this is never reached.
+        pass
+    return ""
+
+
+def _unreadable(checkpoint: str, error: Exception) -> DataError:
+    # What torch says before it is advice to load the file without this guard.
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+    first = show_name(" ".join(text.splitlines()[0].split()))
+    return DataError(
+        f"{_WHERE}: must be a whole .safetensors file or state dict, got {checkpoint!r} ({first}). "
+        "Copy or save it again."
+    )
+
+
+def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
+    for key in _NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    if not isinstance(found, Mapping):
+        kind = type(found).__name__
+    else:
+        kind = next(
+            (
+                f"{key!r}: {type(value).__name__}"
+                if isinstance(key, str)
+                else f"a key that is no text: {type(key).__name__}"
+                for key, value in found.items()
+                if not isinstance(key, str) or not isinstance(value, Tensor)
+            ),
+            "" if found else "an empty dict",
+        )
+    if kind:
+        raise DataError(
+            f"{_WHERE}: must be a state dict, key -> tensor, got {checkpoint!r} with {kind}. "
+            "Save model.state_dict()."
+        )
+    state = dict(found)
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _check_storage(found: Mapping[str, Tensor], checkpoint: str) -> None:
+    """Before shapes are compared, since a nested tensor has none."""
+    for key, tensor in found.items():
+        if tensor.is_meta:
+            raise _wrong_values(checkpoint, key, "without values (device meta)")
+        if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
+            kind = "nested" if tensor.is_nested else f"{tensor.layout}, {tensor.dtype}"
+            raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
+
+
+def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], checkpoint: str) -> None:
+    for key, tensor in found.items():
+        mine = own[key]
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if mine.is_floating_point() and tensor.dtype not in _FLOATS:
+            raise _wrong_values(checkpoint, key, f"of {dtype}")
+        if tensor.is_complex() and not mine.is_complex():
+            raise _wrong_values(checkpoint, key, f"of {dtype}")
+        # As the network will hold them: a float64 can be more than a float32 can.
+        held = tensor.to(mine.dtype) if mine.is_floating_point() else tensor
+        wrong = int((~held.isfinite()).sum())
+        # A mask of a network may hold infinity, in the network as in the file.
+        if wrong and bool(mine.isfinite().all()):
+            raise _wrong_values(checkpoint, key, f"not finite in {wrong} of {held.numel()} values")
+
+
+def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
+    return DataError(
+        f"{_WHERE}: must hold dense, finite, floating-point weights, got {checkpoint!r} with "
+        f"{show_name(key)} {got}. Save model.state_dict() of the trained network in float32."
+    )
+
+
+def _check_keys(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, checkpoint: str
+) -> None:
+    missing = [key for key in own if key not in found and not _OPTIONAL.fullmatch(key)]
+    unexpected = [key for key in found if key not in own]
+    reshaped = [
+        f"{show_name(key)} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
+        for key, tensor in own.items()
+        if key in found and found[key].shape != tensor.shape
+    ]
+    listed = [
+        ("missing", missing),
+        ("unexpected", [*map(show_name, unexpected)]),
+        ("of another shape", reshaped),
+    ]
+    problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in listed if keys]
+    if problems:
+        raise DataError(
+            f"{_WHERE}: must hold the weights of {name}, got {checkpoint!r} with keys "
+            f"{', '.join(problems)}. Name its network in model.name; its classes must be the "
+            "data set's."
+        )
+
+
+def _shorten(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more

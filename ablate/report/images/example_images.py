@@ -1,0 +1,199 @@
+"""Images for a study's report: its distortions, and what a trial gets right that the baseline does
+not.
+
+Composed of data, weights and networks, so it stands above the packages; importing it loads no
+torch.  Whoever only has the storage gets a reason in place of images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ablate.errors import AblateError
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.report.images.contact_sheet import SheetInfo, SheetRow
+from ablate.report.images.image_origin import Origin, best_trial, one_line
+from ablate.study.scores import Scores
+from ablate.study.settings import Study
+from ablate.trial.task import weights_file
+
+if TYPE_CHECKING:
+    from ablate.robustness.outcomes import Cell
+    from ablate.trial.examples import Example
+
+
+@dataclass(frozen=True)
+class ExampleImages:
+    """Validation images on which the baseline and a trial disagree, under the study's distortions.
+
+    Attributes:
+        number: of the trial; loss_terms: as written.
+        images: that were looked at, under each distortion.
+        gained: the trial is right on them, and the baseline is not; lost: the other way round.
+    """
+
+    number: int
+    loss_terms: str
+    images: int
+    gained: tuple[Example, ...]
+    lost: tuple[Example, ...]
+
+
+def example_images(
+    origin: Origin, count: int = 6, trial: int | None = None
+) -> tuple[ExampleImages | None, str]:
+    """Images that the baseline gets wrong and a trial right, and the other way round.
+
+    Args:
+        count: of each kind at most.
+        trial: number; None: the knee of the front, or the best of an ablation in robust accuracy,
+            of the trials whose weights are there.
+
+    Returns:
+        The examples, and nothing said; or None, and in one line why there are none.
+    """
+    record = origin.record
+    if record.study.trainable is not None:
+        return None, "a training loop of the user's own has no weights that are known here"
+    row = _chosen(origin, trial)
+    if row is None:
+        who = "no complete trial has" if trial is None else f"trial {trial} has not"
+        return None, f"{who} its weights in {origin.folder / 'weights'}"
+    study = record.study.with_values(dict(row.params))
+    if not _has_the_baseline(study, record.study):
+        return None, f"trial {row.number} has a baseline of its own"
+    try:
+        return _examples(origin, row, study, count)
+    except (AblateError, OSError) as error:
+        return None, one_line(error)
+
+
+def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
+    """A validation image under the suite that the study scores; or None, and why."""
+    from ablate.report.images.contact_sheet import sheet_info
+    from ablate.robustness.corrupt.files import Recipe
+    from ablate.trial.examples import load_sample
+
+    study = origin.record.study
+    if study.trainable is not None:
+        return None, "a training loop of the user's own scores no suite that is known here"
+    try:
+        sample = load_sample(study, origin.base, origin.cache)
+        bench = sample.bench
+        settings = study.robustness
+        frost = bench.frost_for(bench.suite)
+        recipe = Recipe(bench.suite, tuple(settings.severities), settings.seed, frost)
+        return sheet_info(f"What {study.name} scores", sample.pixels(0), recipe), ""
+    except (AblateError, OSError) as error:
+        return None, one_line(error)
+
+
+def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo | None, str]:
+    """A validation image under the types that a trial trained on, from weak to strong.
+
+    Args:
+        trial: as in `example_images`; its weights are not needed.
+
+    Returns:
+        The sheet, and nothing said; or None, and why.
+    """
+    from ablate.trial.examples import load_sample
+    from ablate.trial.trained_types import trained_types
+
+    record = origin.record
+    rows = [row for row in record.complete if trial in (None, row.number)]
+    row = best_trial(record, rows)
+    if row is None or not isinstance(row.scores, Scores):
+        return None, "no complete trial yet" if trial is None else f"trial {trial} is not complete"
+    study = record.study.with_values(dict(row.params))
+    if not row.scores.seen_types:
+        return None, f"trial {row.number} trained on no distortion"
+    if study.augment.method == "augmix":
+        return None, f"trial {row.number} trained with augmix, whose operations are others"
+    try:
+        sample = load_sample(record.study, origin.base, origin.cache)
+        types = trained_types(sample.split.images[:1], study.augment, study.finetune.seed)
+    except (AblateError, OSError) as error:
+        return None, one_line(error)
+    shown = [
+        SheetRow(
+            family=one.family,
+            name=one.kind,
+            parameters=tuple(f"strength {strength:.2g}" for strength in one.strengths),
+            tiles=one.tiles,
+        )
+        for one in types
+    ]
+    columns = ("weak", "middle", "strongest")
+    return SheetInfo(
+        f"What trial {row.number} was trained on",
+        sample.pixels(0),
+        tuple(range(1, len(columns) + 1)),
+        tuple(shown),
+        ("Strengths of a type: a third, two thirds and all of the range that was drawn from.",),
+        columns,
+    ), ""
+
+
+def _has_the_baseline(trial: Study, study: Study) -> bool:
+    """Whether a trial's values leave alone what the baseline and its scores stand on."""
+    fraction = {"train_fraction": study.dataset.train_fraction}
+    same = trial.dataset.model_copy(update=fraction) == study.dataset
+    sections = ("model", "baseline", "robustness")
+    return same and all(getattr(trial, one) == getattr(study, one) for one in sections)
+
+
+def _examples(
+    origin: Origin, row: RowRecord, study: Study, count: int
+) -> tuple[ExampleImages | None, str]:
+    from ablate.finetune.baseline import kept_baseline
+    from ablate.trial.examples import find_examples, load_network, load_sample
+
+    weights = kept_baseline(origin.cache, origin.baseline_sha256)
+    if weights is None:
+        return None, f"the baseline's weights are no longer in {origin.cache}"
+    sample = load_sample(origin.record.study, origin.base, origin.cache)
+    baseline = load_network(sample, origin.record.study, weights)
+    trial = load_network(sample, study, weights_file(origin.folder, row.number))
+    gained, lost = (
+        find_examples(
+            sample,
+            baseline,
+            trial,
+            _cells(origin.record, row, gained=way)[:count],
+            count,
+            gained=way,
+        )
+        for way in (True, False)
+    )
+    terms = str(row.params.get("loss.terms", origin.record.study.loss.terms))
+    return ExampleImages(row.number, terms, len(sample.split), gained, lost), ""
+
+
+def _cells(record: StudyRecord, row: RowRecord, *, gained: bool) -> list[Cell]:
+    """Every type at the severity where the trial gained most, or lost most, that type first."""
+    baseline, scores = record.references["baseline"], row.scores
+    assert isinstance(scores, Scores)
+    sign = 1 if gained else -1
+    most: dict[str, tuple[float, int]] = {}
+    for kind, by_severity in scores.accuracies.items():
+        its = baseline.accuracies[kind]
+        most[kind] = max(
+            (sign * (accuracy - its[severity]), int(severity))
+            for severity, accuracy in by_severity.items()
+        )
+    kinds = sorted(most, key=lambda kind: -most[kind][0])
+    return [(kind, most[kind][1]) for kind in kinds]
+
+
+def _chosen(origin: Origin, trial: int | None) -> RowRecord | None:
+    """The trial that is asked for, or the best of those whose weights are there."""
+    there = [
+        row
+        for row in origin.record.complete
+        if isinstance(row.scores, Scores) and weights_file(origin.folder, row.number).is_file()
+    ]
+    if trial is None:
+        return best_trial(origin.record, there)
+    return next((row for row in there if row.number == trial), None)

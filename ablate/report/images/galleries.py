@@ -1,0 +1,134 @@
+"""The images of a study's report: what is scored, what a trial was trained on, and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.place import Place
+from ablate.report.images.contact_sheet import SheetInfo, draw_sheet
+from ablate.report.images.example_cards import SCALE, Card, draw_card, encoded
+from ablate.report.images.example_images import (
+    ExampleImages,
+    example_images,
+    suite_sheet,
+    training_sheet,
+)
+from ablate.report.images.image_origin import Origin, find_origin
+from ablate.report.page.content import Gallery, Picture
+
+if TYPE_CHECKING:
+    from ablate.trial.examples import Example
+
+_WIDEST = 1160
+"""Pixels of a sheet."""
+_PHOTOGRAPH = 96
+"""Pixels of a side above which a tile is a photograph."""
+
+
+def study_galleries(
+    place: Place, record: StudyRecord, *, count: int = 6, trial: int | None = None
+) -> tuple[Gallery, ...]:
+    """The images of a study.
+
+    Takes seconds on a CPU: some of the validation images go through two networks.
+
+    Args:
+        place: of the study; record: of the same.
+        count: examples of each kind at most.
+        trial: number; None: as `ablate.report.images.example_images.example_images` chooses.
+
+    Returns:
+        A gallery each; one that cannot be made has its reason as a note.  None of a study that
+        trains with a loop of the user's own.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    if record.study.trainable is not None:
+        return ()
+    origin = find_origin(place, record)
+    scored = _sheet_gallery(
+        "scored",
+        "What is scored",
+        "A validation image under every type and severity that robust accuracy is the mean of.",
+        lambda: suite_sheet(origin),
+    )
+    trained = _sheet_gallery(
+        "trained",
+        "What was trained on",
+        "The same image under every type that a trial saw, from weak to strong.",
+        lambda: training_sheet(origin, trial),
+    )
+    return (scored, trained, *_example_galleries(origin, count, trial))
+
+
+def _sheet_gallery(
+    anchor: str, title: str, says: str, make: Callable[[], tuple[SheetInfo | None, str]]
+) -> Gallery:
+    info, reason = make()
+    if info is None:
+        return Gallery(anchor, title, says, note=f"Not shown: {reason}.")
+    sheet = draw_sheet(info)
+    if sheet.width > _WIDEST:
+        height = round(sheet.height * _WIDEST / sheet.width)
+        sheet = sheet.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    uri = encoded(sheet, is_photograph=max(info.original.shape[:2]) > _PHOTOGRAPH)
+    alt = f"{info.title}: {', '.join(row.name for row in info.rows)}"
+    return Gallery(anchor, title, says, (Picture(uri, alt, sheet.width, sheet.height),))
+
+
+def _example_galleries(origin: Origin, count: int, trial: int | None) -> tuple[Gallery, ...]:
+    found, reason = example_images(origin, count, trial)
+    if found is None:
+        says = "Images that one of two networks is right on."
+        return (Gallery("examples", "Examples", says, note=f"Not shown: {reason}."),)
+    who = f"trial {found.number} ({found.loss_terms})"
+    looked = (
+        f"Left as it is, right distorted.  The first that were found among {found.images} "
+        "validation images, under the types on which the two differ most"
+    )
+    return (
+        _cards(
+            "gained",
+            f"The baseline is wrong, {who} is right",
+            f"{looked} in its favour.",
+            found,
+            found.gained,
+        ),
+        _cards(
+            "lost",
+            f"The baseline is right, {who} is wrong",
+            f"{looked} to its cost, or where it gains least.",
+            found,
+            found.lost,
+        ),
+    )
+
+
+def _cards(
+    anchor: str, title: str, says: str, found: ExampleImages, examples: Sequence[Example]
+) -> Gallery:
+    pictures = []
+    for one in examples:
+        card = Card(
+            clean=one.clean,
+            distorted=one.distorted,
+            distortion=f"{one.kind}, severity {one.severity}",
+            lines=(
+                f"is {one.label}",
+                f"baseline: {one.by_baseline}, {_verdict(one.by_baseline, one.label)}",
+                f"trial {found.number}: {one.by_trial}, {_verdict(one.by_trial, one.label)}",
+            ),
+        )
+        drawn = draw_card(card)
+        uri = encoded(drawn, is_photograph=max(one.clean.shape[:2]) > _PHOTOGRAPH)
+        pictures.append(Picture(uri, card.text, drawn.width // SCALE, drawn.height // SCALE))
+    return Gallery(anchor, title, says, tuple(pictures), "" if pictures else "None was found.")
+
+
+def _verdict(said: str, label: str) -> str:
+    return "right" if said == label else "wrong"

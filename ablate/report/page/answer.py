@@ -1,0 +1,237 @@
+"""The answer in words, each computed from the data: of a search, its confirmation, an ablation."""
+
+from __future__ import annotations
+
+import math
+
+from ablate.ablation.confirm import ConfirmInfo, point_name
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.intervals import Estimate
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.answer import Gain, closed_fraction, search_answer
+from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
+from ablate.report.arms import metric_words, scale
+from ablate.report.effects import p_text, verdict_text
+from ablate.report.numbers import param_text
+
+_BASELINE = "baseline"
+
+
+def answer_sentences(source: StudySource) -> list[str]:
+    """What the study answers so far, the most important first; never empty."""
+    if source.ablation is not None:
+        return _of_ablation(source.ablation)
+    info = pareto_info(source.record)
+    if source.confirmation is None:
+        return [*_of_search(info), *_advice(info)]
+    searched = [f"In the search, {text[:1].lower()}{text[1:]}" for text in _of_search(info)]
+    return [_of_confirmation(source.confirmation, info), *searched]
+
+
+def _of_search(info: ParetoInfo) -> list[str]:
+    if not info.points:
+        return [f"No trial is complete yet, of {info.trials}."]
+    answer = search_answer(info)
+    if answer is None:
+        return [_best_of_each(info)]
+    split = f" on {info.split} images" if info.split else ""
+    said = []
+    if answer.kept is None:
+        said.append(
+            "No trial gains robust accuracy without a loss of clean accuracy against the baseline."
+        )
+    else:
+        said.append(
+            f"At no loss of clean accuracy, {_configuration(answer.kept.point)} gains "
+            f"{_points(answer.kept.robust)} of robust accuracy over the baseline{split}"
+            f"{_over_plain(answer.kept)}{_closes(answer.kept)}."
+        )
+    best = answer.most_robust
+    if answer.kept is None or best.point != answer.kept.point:
+        verb = "gains" if best.robust >= 0 else "loses"
+        said.append(
+            f"The most robust, {_configuration(best.point)}, {verb} "
+            f"{_points(abs(best.robust))}{_closes(best)}, and "
+            f"{'gains' if best.clean >= 0 else 'loses'} {_points(abs(best.clean))} of clean "
+            "accuracy."
+        )
+    return said
+
+
+def _advice(info: ParetoInfo) -> list[str]:
+    """That a choice among many flatters, where one was made."""
+    answer = search_answer(info)
+    if answer is None:
+        return []
+    seed = "" if info.seed is None else f" (seed {info.seed})"
+    return [
+        f"Each trial was trained once{seed} and chosen among {answer.chosen_from}: what is chosen "
+        "so looks better than it is. Fresh seeds say by how much (ablate confirm)."
+    ]
+
+
+def _best_of_each(info: ParetoInfo) -> str:
+    """Of objectives that are not clean and robust accuracy: the best trial of each."""
+    found = []
+    for place, objective in enumerate(info.objectives):
+        numbers = [point for point in info.points if math.isfinite(point.values[place])]
+        if not numbers:
+            continue
+        sign = 1 if objective.direction == "maximize" else -1
+        best = max(numbers, key=lambda point: (sign * point.values[place], -point.number))
+        value = best.values[place] * scale(objective.metric)
+        unit = " %" if is_accuracy(objective.metric) else ""
+        found.append(
+            f"the best {metric_words(objective.metric)} is {value:.4g}{unit} (trial {best.number})"
+        )
+    if not found:
+        return "No complete trial has numbers for its objectives."
+    text = "; ".join(found)
+    return f"{text[:1].upper()}{text[1:]}; {_trials(len(info.front))} on the front."
+
+
+def _trials(count: int) -> str:
+    return "1 trial is" if count == 1 else f"{count} trials are"
+
+
+def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
+    """What the trial that the search would have been read for does on the test images.
+
+    It is chosen by the search's own values: the best on the test images would be chosen by them.
+    """
+    test = info.test
+    arms = {arm.name: arm for arm in test.arms}
+    baseline = arms.get(_BASELINE)
+    clean, robust = "test_clean_accuracy", "test_robust_accuracy"
+    there = [
+        point
+        for point in _as_chosen(search)
+        if point_name(point.number) in arms
+        and math.isfinite(_of(arms[point_name(point.number)], robust).mean)
+    ]
+    if baseline is None or not there:
+        return "The front is being confirmed: no run on the test images has ended yet."
+    arm = arms[point_name(there[0].number)]
+    before_clean, before = _of(baseline, clean).mean, _of(baseline, robust).mean
+    after_clean, after = _of(arm, clean), _of(arm, robust)
+    changed = after_clean.mean - before_clean
+    over_plain = test.to_reference(arm.name, robust)
+    closed = closed_fraction(after.mean - before, before_clean - before)
+    return (
+        f"Confirmed over {after.n} fresh seeds on the test images: "
+        f"{_configuration(there[0])}, as the search had chosen, "
+        f"{_changes(after.mean - before)} of robust accuracy over the baseline"
+        f"{_interval(after, before)}"
+        f"{'' if over_plain is None else _and_over_plain(over_plain, test.reference)}"
+        f"{_closing(closed)}, and {_changes(changed)} of clean accuracy"
+        f"{_interval(after_clean, before_clean)}."
+    )
+
+
+def _as_chosen(search: ParetoInfo) -> list[ParetoPoint]:
+    """The front as a reader of the search takes from it: the most robust without a loss of clean
+    accuracy first, then the most robust, then the others."""
+    answer = search_answer(search)
+    first = [] if answer is None else [answer.kept, answer.most_robust]
+    return [*(gain.point for gain in first if gain is not None), *search.front]
+
+
+def _changes(fraction: float) -> str:
+    return f"{'gains' if fraction >= 0 else 'loses'} {_points(abs(fraction))}"
+
+
+def _of_ablation(info: AblationInfo) -> list[str]:
+    said = []
+    if info.ended < info.runs:
+        said.append(f"{info.ended} of {info.runs} runs have ended: what follows will change.")
+    said += [_effect_sentence(info, effect) for effect in info.primary if effect.estimate.n]
+    if not info.primary:
+        said.append("No contrast was declared primary: what follows is exploratory, and no claim.")
+        found = [
+            effect
+            for effect in info.effects
+            if effect.metric == info.rank_metric and effect.estimate.n
+        ]
+        found.sort(key=lambda effect: -abs(effect.estimate.mean))
+        said += [_effect_sentence(info, effect) for effect in found[:3]]
+    return said or ["No run has ended yet."]
+
+
+def _effect_sentence(info: AblationInfo, effect: Effect) -> str:
+    metric = effect.metric
+    unit = " points" if is_accuracy(metric) else ""
+    mean = effect.estimate.mean * scale(metric)
+    digits = ".1f" if unit else ".4g"
+    interval = ""
+    if math.isfinite(effect.estimate.low):
+        low, high = (end * scale(metric) for end in (effect.estimate.low, effect.estimate.high))
+        interval = f", 95 % interval {low:+{digits}} to {high:+{digits}}"
+    text = (
+        f"{effect.contrast}: {mean:+{digits}}{unit} of {metric_words(metric)}{interval}, "
+        f"n = {effect.estimate.n}"
+    )
+    if effect.primary:
+        text += f": {verdict_text(info, effect)} (adjusted p {p_text(effect.p_adjusted)})"
+        text += _kept(info, effect)
+    return f"{text}."
+
+
+def _kept(info: AblationInfo, effect: Effect) -> str:
+    """Whether what must be kept is kept, by how much it may have fallen."""
+    found = (one for one in info.effects if one.contrast == effect.contrast and one.kept)
+    declared = next(found, None)
+    if declared is None or declared.kept is None:
+        return ""
+    margin, kept = declared.kept.margin, declared.kept
+    unit = " points" if is_accuracy(declared.metric) else ""
+    by = scale(declared.metric)
+    within = f"; {metric_words(declared.metric)} kept within {by * margin:g}{unit}: "
+    if kept.kept is None:
+        return f"{within}too few seeds"
+    if kept.kept:
+        return f"{within}yes"
+    return f"{within}not shown, as {by * max(-kept.low, 0):.3g}{unit} may be lost"
+
+
+def _configuration(point: ParetoPoint) -> str:
+    """ "clean+fma on stage2+stage3 (trial 7)"."""
+    layers = point.params.get("loss.fma.layers")
+    on = f" on {param_text(layers)}" if layers and "fma" in point.loss_terms.split("+") else ""
+    return f"{point.loss_terms}{on} (trial {point.number})"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f} points"
+
+
+def _over_plain(gain: Gain) -> str:
+    if math.isnan(gain.robust_over_plain):
+        return ""
+    return f", {100 * gain.robust_over_plain:+.1f} against the plain finetune,"
+
+
+def _closes(gain: Gain) -> str:
+    return _closing(gain.closed_fraction)
+
+
+def _closing(fraction: float) -> str:
+    if not fraction > 0:
+        return ""
+    return f" and closes {100 * fraction:.0f} % of the gap between clean and robust accuracy"
+
+
+def _of(arm: ArmInfo, metric: str) -> Estimate:
+    return arm.estimates.get(metric) or Estimate(math.nan, math.nan, math.nan, math.nan, 0, "none")
+
+
+def _interval(estimate: Estimate, less: float) -> str:
+    if math.isnan(estimate.low):
+        return f" (n = {estimate.n}: no interval)"
+    low, high = 100 * (estimate.low - less), 100 * (estimate.high - less)
+    return f" (95 % interval {low:+.1f} to {high:+.1f}, {estimate.method}, n = {estimate.n})"
+
+
+def _and_over_plain(effect: Effect, reference: str) -> str:
+    return f" and {_points(effect.estimate.mean)} over {reference}{_interval(effect.estimate, 0.0)}"

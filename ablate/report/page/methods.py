@@ -1,0 +1,244 @@
+"""A methods paragraph for the paper, written from the study's settings, and what it cites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ablate.ablation.confirm import ConfirmInfo
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.features import written_domains
+from ablate.analysis.pareto import ParetoInfo
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.report.arms import metric_words
+from ablate.report.numbers import param_text, reference_text
+from ablate.study.settings import BudgetSettings, Study
+
+_REFERENCES = {
+    "kapoor": "Kapoor et al. 2020. arXiv:2012.01386. Feature-map augmentation loss and combined "
+    "augmentations.",
+    "zheng": "Zheng et al. 2016. Improving the robustness of deep neural networks via stability "
+    "training. arXiv:1604.04326.",
+    "hendrycks": "Hendrycks and Dietterich 2019. Benchmarking neural network robustness to common "
+    "corruptions and perturbations. arXiv:1903.12261.",
+    "augmix": "Hendrycks et al. 2020. AugMix. arXiv:1912.02781.",
+    "optuna": "Akiba et al. 2019. Optuna: a next-generation hyperparameter optimization framework. "
+    "arXiv:1907.10902.",
+    "ray": "Liaw et al. 2018. Tune: a research platform for distributed model selection and "
+    "training. arXiv:1807.05118.",
+    "tpe": "Bergstra et al. 2011. Algorithms for hyper-parameter optimization. NeurIPS 24.",
+    "nsga2": "Deb et al. 2002. A fast and elitist multiobjective genetic algorithm: NSGA-II. IEEE "
+    "Transactions on Evolutionary Computation 6, 182.",
+    "asha": "Li et al. 2020. A system for massively parallel hyperparameter tuning. "
+    "arXiv:1810.05934.",
+    "hypervolume": "Zitzler and Thiele 1998. Multiobjective optimization using evolutionary "
+    "algorithms. PPSN V, 292.",
+    "holm": "Holm 1979. A simple sequentially rejective multiple test procedure. Scandinavian "
+    "Journal of Statistics 6, 65.",
+}
+_SAMPLERS = {
+    "tpe": ("the tree-structured Parzen estimator", "tpe"),
+    "nsga2": ("NSGA-II", "nsga2"),
+    "random": ("random search", ""),
+    "gp": ("a Gaussian process", ""),
+    "qmc": ("a quasi-random sequence", ""),
+}
+_BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
+_METHODS = {
+    "per_sample": "one distortion type drawn for each image",
+    "per_batch": "one distortion type drawn for each batch",
+    "all": "one copy per distortion type",
+    "composed": "several distortion types in turn on one image",
+    "augmix": "AugMix",
+}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What was done, as a paper says it.
+
+    Attributes:
+        paragraphs: with citations as [1], in the order of `references`.
+        references: a line each.
+    """
+
+    paragraphs: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+class _Citations:
+    """Numbers references in the order in which they are first cited."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, key: str) -> str:
+        if not key:
+            return ""
+        if key not in self.keys:
+            self.keys.append(key)
+        return f" [{self.keys.index(key) + 1}]"
+
+
+def methods(source: StudySource, info: ParetoInfo | AblationInfo) -> Methods:
+    """The paragraphs of a study, from its settings alone: nothing is said that was not done."""
+    record, cite = source.record, _Citations()
+    study = record.study
+    if record.foreign:
+        return Methods((_foreign(record, cite),), (_REFERENCES["optuna"],))
+    paragraphs = []
+    if study.trainable is None:
+        paragraphs += [_finetuning(study, cite), _scoring(study, info, cite)]
+    else:
+        paragraphs.append(f"Each run called the function {study.trainable}.")
+    if source.ablation is None:
+        paragraphs.append(_search(record, cite))
+        if source.confirmation is not None:
+            paragraphs.append(_confirmation(source.confirmation))
+    else:
+        paragraphs.append(_ablation(source.ablation, cite))
+    return Methods(tuple(paragraphs), tuple(_REFERENCES[key] for key in cite.keys))
+
+
+def _finetuning(study: Study, cite: _Citations) -> str:
+    data, model, tune = study.dataset, study.model, study.finetune
+    if study.baseline.checkpoint:
+        begun = f"A pretrained {model.name} was finetuned on {data.name}"
+    else:
+        begun = (
+            f"A {model.name} was trained on {data.name} for {study.baseline.epochs} epochs "
+            "(the baseline) and finetuned from there"
+        )
+    optimizer = f"{tune.optimizer.upper()}, batches of {tune.batch_size}"
+    rate = "" if _searched(study, "finetune.learning_rate") else f", rate {tune.learning_rate:g}"
+    loss = (
+        "The objective is a sum of terms: cross-entropy on clean images, cross-entropy on "
+        f"augmented copies (DA), stability training (ST){cite('zheng')} and a feature-map "
+        f"augmentation loss (FMA){cite('kapoor')}, of which a run has those that are named for it. "
+        "The distance of feature maps, its anchor and layers are an interpretation of the method, "
+        "of which only the abstract could be followed."
+    )
+    made = _METHODS[study.augment.method]
+    cited = cite("augmix") if study.augment.method == "augmix" else ""
+    return (
+        f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). {loss} "
+        f"Augmented copies: {made}{cited}, from the families {param_text(study.augment.families)}"
+        f"{_varied(study, 'augment')}."
+    )
+
+
+def _scoring(study: Study, info: ParetoInfo | AblationInfo, cite: _Citations) -> str:
+    suite = study.robustness.suite
+    named = suite if isinstance(suite, str) else ", ".join(suite)
+    severities = ", ".join(map(str, study.robustness.severities))
+    images = "" if info.n_images is None else f" of {info.n_images} images"
+    corrupted = ""
+    if info.n_corrupted is not None and info.n_corrupted != info.n_images:
+        corrupted = f" (robust accuracy on {info.n_corrupted} of them)"
+    benchmark = cite("hendrycks") if named in _BENCHMARK or not isinstance(suite, str) else ""
+    over = info.mean_over or "families"
+    return (
+        f"Robust accuracy is the mean over {over} of the accuracy under the distortions of the "
+        f"suite {named}{benchmark} at severities {severities}, on a {info.split} split{images}"
+        f"{corrupted}."
+    )
+
+
+def _foreign(record: StudyRecord, cite: _Citations) -> str:
+    return (
+        f"Another tool searched with Optuna{cite('optuna')} in {_so_far(record)} for "
+        f"{_wanted(record.study)} at once; its sampler, its seeds and how it ran its trials are "
+        "not known here."
+    )
+
+
+def _wanted(study: Study) -> str:
+    return " and ".join(
+        f"{metric_words(one.metric)}{' (less is better)' if one.direction == 'minimize' else ''}"
+        for one in study.objectives
+    )
+
+
+def _search(record: StudyRecord, cite: _Citations) -> str:
+    study, search = record.study, record.study.search
+    sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
+    text = (
+        f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}{cite(key)} "
+        f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} at once"
+        f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
+    )
+    if search.pruner is not None:
+        text += (
+            f" Trials behind in {metric_words(search.pruner.metric)} were stopped early by "
+            f"asynchronous successive halving{cite('asha')} (first rung at epoch "
+            f"{search.pruner.min_epochs}, reduction factor {search.pruner.reduction_factor}); only "
+            "trials at the full budget enter the front."
+        )
+    if record.reference_point is not None:
+        point = reference_text([one.metric for one in study.objectives], record.reference_point)
+        text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."
+    return text
+
+
+def _so_far(record: StudyRecord) -> str:
+    ended = sum(row.state in TERMINAL for row in record.rows)
+    begun = "" if ended >= record.trials else f" ({ended} ended so far)"
+    return f"{record.trials} trials{begun}"
+
+
+def _run_by(record: StudyRecord, cite: _Citations) -> str:
+    """How trials were run; a trial that ran in its driver's process was run by no cluster."""
+    drivers = {drive.pid for drive in record.drives}
+    workers = {attempt.pid for row in record.rows for attempt in row.attempts if attempt.pid}
+    if not workers or workers <= drivers:
+        return ""
+    return f"; trials ran on Ray Tune{cite('ray')}"
+
+
+def _confirmation(info: ConfirmInfo) -> str:
+    return (
+        f"The trials of the front were trained again over {info.test.seeds} fresh seeds, paired "
+        "with a plain finetune and combined data augmentation at the same budget, and scored on "
+        "the test images, which nothing had been chosen by. Intervals are 95 % intervals by t "
+        "over seeds, of differences also over images."
+    )
+
+
+def _ablation(info: AblationInfo, cite: _Citations) -> str:
+    arms = [arm for arm in info.arms if not arm.is_one_network]
+    configurations = sum(len(arm.cells) for arm in arms)
+    several = any(len(arm.cells) > 1 for arm in arms)
+    text = (
+        f"The ablation (design: {info.design.replace('_', ' ')}) ran {configurations} "
+        f"configurations in {len(arms)} arms over {info.seeds} seeds"
+        f"{'; an arm of several is their mean' if several else ''}. Runs with one seed are "
+        "paired: they share data order, distortion draws and fresh parameters, and differences "
+        "are taken within pairs. Intervals are 95 % intervals by t over seeds and, for "
+        "accuracies, images; tests are exact sign-flip tests over the paired seeds, two-sided."
+    )
+    if info.primary:
+        text += (
+            f" {len(info.primary)} contrasts were declared before the runs and are adjusted by "
+            f"Holm{cite('holm')}; all others are exploratory."
+        )
+    return text
+
+
+def _budget(budget: BudgetSettings) -> str:
+    if budget.images is not None:
+        return f"{budget.images:,} images through the network"
+    if budget.flops is not None:
+        return f"{budget.flops:.3g} floating point operations"
+    if budget.seconds is not None:
+        return f"{budget.seconds:g} seconds"
+    return f"{budget.in_epochs} epochs"
+
+
+def _searched(study: Study, key: str) -> bool:
+    return key in dict(written_domains(study.space))
+
+
+def _varied(study: Study, section: str) -> str:
+    """Which keys of a section the search varies."""
+    keys = [key for key, _ in written_domains(study.space) if key.startswith(f"{section}.")]
+    return f" ({', '.join(keys)} searched)" if keys else ""

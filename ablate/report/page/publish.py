@@ -1,0 +1,152 @@
+"""`ablate report`: from a study that a person names to its page, once or as it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ablate.errors import ParameterError, StudyNotFoundError, UsageError
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
+from ablate.lifecycle.place import Place
+from ablate.report.page.content import Gallery, ReportContent, report_content
+
+
+def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
+    """Write the report of a study, one HTML file, whole or not at all.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+        ParameterError: if the file is not to end with .html.
+        UsageError: if nothing of it has been run, or the folder is missing or cannot be written.
+    """
+    check_page_file(Path(output))
+    publish(open_study(study), Path(output), with_images=with_images)
+
+
+def publish(
+    study: OpenStudy,
+    file: Path,
+    *,
+    with_images: bool = True,
+    begin: Callable[[str], None] = lambda _: None,
+) -> None:
+    """As `write_report`, of a study that is open.
+
+    Args:
+        begin: is told what is done from now on.
+    """
+    from ablate.report.page.page import report_page
+    from ablate.report.write import write_text
+
+    check_page_file(file)
+    _check_begun(study.record, study.reference)
+    content = _content(study, with_images, 0.0, begin)
+    begin(f"writing {file}")
+    write_text(report_page(content), file)
+
+
+def watch_report(
+    place: Place, output: Path, *, every_seconds: float, written: Callable[[str], None]
+) -> None:
+    """Rewrite the report as the study runs, until all its rows have ended.
+
+    A page that is open loads itself again; the last one, which has the images, does not. A study
+    file that is not launched yet is waited for.
+
+    Args:
+        written: called after each time, with how far the study is.
+
+    Raises: as `write_report`.
+    """
+    from ablate.report.page.page import report_page
+    from ablate.report.write import write_text
+
+    check_page_file(output)
+    while True:
+        study = _open_once_there(place, every_seconds, written)
+        ended = is_ended(study.record)
+        content = _content(study, ended, 0.0 if ended else every_seconds)
+        write_text(report_page(content), output)
+        written(content.state)
+        if ended:
+            return
+        time.sleep(every_seconds)
+
+
+def _check_begun(record: StudyRecord, named: str) -> None:
+    """Refuse a study of which nothing is there yet, neither a baseline nor a trial."""
+    if record.foreign or record.fingerprint or any(row.attempts for row in record.rows):
+        return
+    fix = f"Run it: ablate resume {named}"
+    if record.driver is not None:
+        fix = f"{record.driver} prepares it: wait, or ablate report {named} --watch"
+    raise UsageError(
+        f"study {record.name}: a report needs a trial that was run, got none: it was never "
+        f"prepared. {fix}"
+    )
+
+
+def check_page_file(path: Path) -> None:
+    """Refuse a file that no page can be written to, before anything is read.
+
+    Raises: as `write_report`.
+    """
+    from ablate.report.write import PAGE, whole_file
+
+    if path.suffix.lower() != PAGE:
+        raise ParameterError(
+            f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. Name "
+            f"it {path.with_suffix(PAGE).name}."
+        )
+    with whole_file(path):
+        pass
+
+
+def _open_once_there(
+    place: Place, every_seconds: float, written: Callable[[str], None]
+) -> OpenStudy:
+    """The study; of a study file that nobody has launched yet, once somebody has."""
+    is_told = False
+    while True:
+        try:
+            return open_place(place)
+        except StudyNotFoundError:
+            if place.file is None:
+                raise
+            if not is_told:
+                written("waits for its launch")
+            is_told = True
+            time.sleep(every_seconds)
+
+
+def is_ended(record: StudyRecord) -> bool:
+    """Whether nothing of the study will change by itself."""
+    ended = sum(row.state in TERMINAL for row in record.rows)
+    return ended >= record.trials and record.driver is None
+
+
+def _content(
+    study: OpenStudy,
+    with_images: bool,
+    reload_seconds: float,
+    begin: Callable[[str], None] = lambda _: None,
+) -> ReportContent:
+    if with_images:
+        begin("making the images: data and weights are read")
+    galleries = _galleries(study) if with_images else ()
+    begin("drawing the figures")
+    return report_content(
+        study.source,
+        reference=study.reference,
+        galleries=galleries,
+        now=time.time(),
+        reload_seconds=reload_seconds,
+    )
+
+
+def _galleries(study: OpenStudy) -> tuple[Gallery, ...]:
+    from ablate.report.images.galleries import study_galleries
+
+    return study_galleries(study.place, study.record)

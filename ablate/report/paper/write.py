@@ -1,0 +1,69 @@
+"""`ablate table`: a study as the table of a paper."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import UsageError
+from ablate.files.cache import publish_file
+from ablate.ledger.foreign import check_two_objectives
+from ablate.lifecycle.open_study import OpenStudy
+
+if TYPE_CHECKING:
+    from ablate.report.paper.table import PaperTable
+
+_WRITERS = {
+    "md": ("markdown", "markdown_text"),
+    "latex": ("latex", "latex_text"),
+    "csv": ("csv_text", "csv_text"),
+    "html": ("html", "html_text"),
+}
+"""Module and function, by format."""
+
+
+def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
+    """Of an ablation or confirmation its arms, or its effects; of a search its front.
+
+    Raises:
+        UsageError: if effects are asked of a search.
+    """
+    from ablate.report.paper.effects import effects_paper_table
+    from ablate.report.paper.table import arms_paper_table, front_paper_table
+
+    record = study.record
+    if effects:
+        if record.design is None:
+            raise UsageError(
+                f"study {record.name}: --effects are of an ablation, got a search. Leave it out."
+            )
+        return effects_paper_table(study.ablation)
+    if record.design is None:
+        check_two_objectives(record)
+        return front_paper_table(pareto_info(record))
+    return arms_paper_table(study.ablation)
+
+
+def table_text(table: PaperTable, style: str) -> str:
+    """A table in one of the formats of `ablate table`."""
+    module, function = _WRITERS[style]
+    write = getattr(import_module(f"ablate.report.paper.{module}"), function)
+    text: str = write(table)
+    return text
+
+
+def write_table(text: str, path: Path) -> Path:
+    """Write it, whole or not at all.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    publish_file(path, lambda temporary: _write(temporary, text))
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,160 @@
+"""An ablation for a terminal: arms, ranks, transfer and tuning; and all of it as plain data.
+
+What is text here is plain: print it without markup.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
+from ablate.report.arms import (
+    arms_notes,
+    difference_cells,
+    family_metrics,
+    leading_metrics,
+    metric_cells,
+    metric_words,
+    runs_text,
+    shown_name,
+)
+from ablate.report.cells import metric_unit
+from ablate.report.numbers import MISSING, gain_text, json_value, metric_text
+from ablate.report.terminal.fitted import FittedTable, add_whole_column
+
+_NAME_WIDTH = 14
+_FEW_SEEDS = 5
+"""Of fewer, resampling gives nearly the same order again and again."""
+
+
+def arms_table(info: AblationInfo) -> FittedTable:
+    """A row an arm: its metrics, and its difference to the reference.
+
+    A narrow terminal loses the families first; of a training loop of the user's own the last of
+    its metrics, until the one that arms are compared in is left. The caption names what is lost.
+    """
+    leading, families = leading_metrics(info), family_metrics(info)
+    if info.families:
+        choices = [[*leading, *families], leading]
+    else:
+        others = [metric for metric in leading if metric != info.rank_metric]
+        kept = [set(others[:count]) | {info.rank_metric} for count in range(len(others), -1, -1)]
+        choices = [[metric for metric in leading if metric in some] for some in kept]
+    return FittedTable(tuple(_arms_table(info, shown, choices[0]) for shown in choices))
+
+
+def _arms_table(info: AblationInfo, shown: Sequence[str], every: Sequence[str]) -> Table:
+    left_out = [shown_name(info, metric) for metric in every if metric not in shown]
+    notes = arms_notes(info)
+    if left_out:
+        notes.insert(0, f"not shown, for want of width: {', '.join(left_out)}")
+    table = _table(f"{info.study}: {info.ended} of {info.runs} runs ended", notes)
+    longest = max((len(arm.name) for arm in info.arms), default=0)
+    table.add_column("arm", overflow="fold", min_width=min(longest, _NAME_WIDTH))
+    headings = [shown_name(info, metric) + metric_unit(metric) for metric in shown]
+    columns = [metric_cells(info, metric) for metric in shown]
+    if info.reference:
+        headings.append(f"difference,\n{shown_name(info, info.rank_metric)}")
+        columns.append(difference_cells(info))
+    for heading, cells in zip(headings, columns, strict=True):
+        add_whole_column(table, heading, [cell.printed for cell in cells])
+    runs = [runs_text(info, arm) for arm in info.arms]
+    if any(runs):
+        table.add_column("runs", overflow="fold")
+    for place, arm in enumerate(info.arms):
+        numbers = [
+            Text(cells[place].printed, style="bold" if cells[place].is_bold else "")
+            for cells in columns
+        ]
+        table.add_row(Text(arm.name), *numbers, *([runs[place]] if any(runs) else []))
+    return table
+
+
+def ablation_rows(info: AblationInfo) -> list[dict[str, Any]]:
+    """One dict, for JSON: every field of the info by its name; an effect says whether it is
+    primary."""
+    whole = json_value(asdict(info))
+    for row, effect in zip(whole["effects"], info.effects, strict=True):
+        row["primary"] = effect.primary
+    return [whole]
+
+
+def ranks_text(info: AblationInfo) -> list[str]:
+    """The arms by their mean rank, a line each, and how far the seeds agree; empty of fewer than
+    two arms."""
+    ranks = info.ranks
+    if ranks is None:
+        return []
+    heading = f"rank by {metric_words(info.rank_metric)}"
+    if not ranks.n:
+        return [f"{heading}: {MISSING} (no seed has every arm)"]
+    heading += ": mean over 1 seed" if ranks.n == 1 else f": mean over {ranks.n} seeds"
+    if ranks.n > 1:
+        heading += " [range of 95 % of resampled seeds]"
+        if ranks.n < _FEW_SEEDS:
+            heading += f"; {ranks.n} seeds say little of others"
+    order = sorted(range(len(ranks.names)), key=lambda place: ranks.mean_rank[place])
+    longest = max(map(len, ranks.names))
+    lines = [heading]
+    for place in order:
+        line = f"  {ranks.names[place]:{longest}} {ranks.mean_rank[place]:.1f}"
+        low, high = ranks.rank_low[place], ranks.rank_high[place]
+        if not math.isnan(low):
+            first = 100 * ranks.first_probability[place]
+            line += f" [{low:g}, {high:g}], first with {first:.0f} %"
+        lines.append(line)
+    if not math.isnan(ranks.kendall_w):
+        lines.append(f"Kendall's W {ranks.kendall_w:.2f} (1: every seed gives the same order)")
+    return lines
+
+
+def transfer_table(transfer: Transfer) -> Table:
+    """Accuracy of models of one type each: a column a model, a row a type that it is tested on."""
+    notes = [
+        "a column a type that a model was trained on, • on itself; accuracy in %",
+        "brackets: gain over the reference arm, in points",
+    ]
+    table = _table(f"{transfer.arm}: trained on x tested on", notes)
+    table.add_column("tested on", overflow="fold")
+    for kind in transfer.trained_on:
+        table.add_column(Text(kind), justify="right", overflow="fold")
+    for column, tested in enumerate(transfer.tested_on):
+        cells = []
+        for row, trained in enumerate(transfer.trained_on):
+            metric = f"val_accuracy.{tested}"
+            gain = gain_text(metric, transfer.gains[row][column])
+            cell = metric_text(metric, transfer.means[row][column]) + (f" ({gain})" if gain else "")
+            cells.append(Text(f"• {cell}", style="bold") if trained == tested else Text(cell))
+        table.add_row(Text(tested), *cells)
+    return table
+
+
+def tuning_lines(info: AblationInfo) -> list[str]:
+    """What each arm's search would have found with fewer trials, a line an arm."""
+    return [_tuning_line(curve) for curve in info.tuning]
+
+
+def _tuning_line(curve: TuningCurve) -> str:
+    trials = len(curve.scores)
+    counts = [2**power for power in range(trials.bit_length())]
+    if trials not in counts:
+        counts.append(trials)
+    after = f"{', '.join(map(str, counts))} trial" + "s" * (trials > 1)
+    best = ", ".join(metric_text(curve.metric, curve.scores[count - 1]) for count in counts)
+    line = (
+        f"tuning of {curve.arm}: expected best {metric_words(curve.metric)} after {after}: {best}"
+    )
+    line += metric_unit(curve.metric)
+    if not curve.is_random:
+        line += " (an approximation: its sampler was not random)"
+    return line
+
+
+def _table(title: str, notes: Sequence[str]) -> Table:
+    return Table(title=Text(title), caption=Text("\n".join(notes)), caption_justify="left")

@@ -1,0 +1,154 @@
+"""The front, a model's layers and an estimate: for a terminal, and as plain data for `--json`.
+
+Rows hold fractions and seconds as they are, and None where there is no number; a table shows
+percent, and beside it the gain over the baseline in points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.pareto import ParetoInfo
+from ablate.report.cells import copy_cell, metric_heading, params_cell
+from ablate.report.numbers import (
+    count_texts,
+    gain_text,
+    json_value,
+    metric_text,
+    reference_text,
+    seed_texts,
+    short_names,
+)
+
+if TYPE_CHECKING:
+    from ablate.model.build import LayerInfo
+
+REFERENCE_LABELS = {"baseline": "baseline", "plain": "plain finetune"}
+_TERMS = "loss.terms"
+
+
+def front_table(info: ParetoInfo) -> Table:
+    """The front, best first in the first objective, under the baseline and the plain finetune."""
+    table = Table(
+        title=escape(
+            f"{info.study}: Pareto front, {len(info.front)} of {len(info.points)} complete trials "
+            f"({info.trials} in all)"
+        ),
+        caption=escape(_caption(info)),
+    )
+    table.add_column("trial", justify="right", no_wrap=True)
+    for objective in info.objectives:
+        table.add_column(metric_heading(objective.metric), justify="right", no_wrap=True)
+    has_terms = any(point.loss_terms for point in info.points)
+    if has_terms:
+        table.add_column("loss terms", no_wrap=True)
+    table.add_column("parameters", overflow="fold", min_width=24)
+    for name, label in REFERENCE_LABELS.items():
+        if name in info.references:
+            cells = _value_cells(info, info.references[name], gained=name != "baseline")
+            table.add_row(label, *cells, style="dim")
+    if info.references:
+        table.add_section()
+    keys = sorted({key for point in info.points for key in point.params} - {_TERMS})
+    for point in info.front:
+        table.add_row(
+            str(point.number),
+            *_value_cells(info, point.values, gained=True),
+            *([escape(point.loss_terms)] if has_terms else []),
+            copy_cell(point.copy_of, params_cell(point.params, short_names(keys))),
+        )
+    return table
+
+
+def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
+    """The references, then the front: one dict each, for JSON.
+
+    Each has `name` ("baseline", "plain" or "trial"), `number` (None for a reference), `values`
+    and `gains` by metric, and `marks`; a trial has `copy_of`, `loss_terms`, `params` and `scores`
+    too.
+    """
+    metrics = [objective.metric for objective in info.objectives]
+
+    def numbers(values: Iterable[float]) -> dict[str, Any]:
+        return {metric: json_value(value) for metric, value in zip(metrics, values, strict=True)}
+
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "number": None,
+            "values": numbers(values),
+            "gains": numbers(info.gains(values)),
+            "marks": list(info.marks),
+        }
+        for name, values in info.references.items()
+    ]
+    rows += [
+        {
+            "name": "trial",
+            "number": point.number,
+            "copy_of": point.copy_of,
+            "values": numbers(point.values),
+            "gains": numbers(info.gains(point.values)),
+            "loss_terms": point.loss_terms,
+            "params": dict(point.params),
+            "scores": json_value(point.scores.metrics() if point.scores else {}),
+            "marks": list(info.marks),
+        }
+        for point in info.front
+    ]
+    return rows
+
+
+def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
+    """A model's named layers, first to last."""
+    table = Table(title=escape(f"{model}: {len(layers)} layers for loss.fma.layers"))
+    table.add_column("layer", no_wrap=True)
+    table.add_column("module", no_wrap=True)
+    table.add_column("feature map (channels x height x width)", justify="right")
+    for layer in layers:
+        shape = " x ".join(str(side) for side in layer.shape)
+        table.add_row(escape(layer.name), escape(layer.module), shape)
+    return table
+
+
+def layers_rows(layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
+    """One dict a layer, for JSON."""
+    return [
+        {"name": layer.name, "module": layer.module, "shape": list(layer.shape)} for layer in layers
+    ]
+
+
+_MEANS = {"families": "mean over families of the mean over types", "types": "mean over types"}
+
+
+def _caption(info: ParetoInfo) -> str:
+    metrics = [objective.metric for objective in info.objectives]
+    caption = ""
+    if any(map(is_accuracy, metrics)):
+        caption = ", ".join(
+            [f"{info.split} accuracy, %", *count_texts(info.n_images, info.n_corrupted)]
+        )
+        if any("robust_accuracy" in metric for metric in metrics) and info.mean_over is not None:
+            caption += f", robust = {_MEANS[info.mean_over]}"
+        if "baseline" in info.references:
+            caption += "; in brackets: gain over the baseline in points"
+        caption += "; "
+    if info.hypervolume is not None and info.reference_point is not None:
+        point = reference_text(metrics, info.reference_point)
+        caption += f"hypervolume {info.hypervolume:.4g}, reference point {point}; "
+    caption += ", ".join([*seed_texts(info.seed), f"fingerprint {info.fingerprint[:12]}"])
+    return "; ".join([caption, *info.marks])
+
+
+def _value_cells(info: ParetoInfo, values: tuple[float, ...], *, gained: bool) -> list[str]:
+    cells = []
+    for objective, value, gain in zip(info.objectives, values, info.gains(values), strict=True):
+        text = gain_text(objective.metric, gain) if gained else ""
+        number = metric_text(objective.metric, value)
+        cells.append(f"{number} ({text})" if text else number)
+    return cells

@@ -1,0 +1,190 @@
+"""`ablate corrupt`: a corrupted copy of a folder or a data set, or a contact sheet of one image.
+
+The same on images in memory is `ablate.corrupt`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.data import NAMED
+from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.files.cache import cache_folder, writing
+from ablate.files.shown import bytes_text, show_name
+from ablate.model.environment import resolve_environment
+from ablate.robustness.argument_names import spelt_as_options
+from ablate.robustness.corrupt.files import (
+    MANIFEST,
+    ImageFormat,
+    Layout,
+    Recipe,
+    is_unfinished,
+    write_corrupted,
+)
+from ablate.robustness.corrupt.source import SourceImages, read_folder, read_named
+from ablate.robustness.corruption.frost_photographs import load_frost
+from ablate.robustness.evaluation.argument_checks import read_severities
+from ablate.robustness.suites import find_suite, restrict
+from ablate.study.callables import is_callable_name
+from ablate.study.provenance import usable_cores, versions
+
+_PACKAGES = ("ablate", "torch", "numpy", "pillow")
+_MOST_WORKERS = 8
+
+
+def corrupt_files(
+    source: str,
+    output: Path,
+    *,
+    data: Path | None = None,
+    recipe: Recipe,
+    layout: Layout | None = None,
+    image_format: ImageFormat = "png",
+    image_size: int | None = None,
+    resize: int | None = None,
+    skip_unreadable: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write a corrupted copy of a data set's test images, or of a folder.
+
+    Args:
+        source: a name of a data set, or a folder with CLASS/*, test/CLASS/*, val/CLASS/*, or
+            images without classes.
+        output: folder that does not exist, or is empty.
+        data: where the files of a named data set are.
+        recipe: what is done to them.
+        layout: None: "npy" for data sets, "images" for folders.
+        image_size, resize: for folders; None: each image at its own size.
+        workers: threads; None: one for each core, up to 8.
+        progress: called with how many images are written, of how many.
+        say: called with what was done to the images, a line each.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UsageError: if the output is not empty, or there is no room for its arrays; how much image
+            files take is not known before they are written.
+        DataError: if images are missing, unreadable, or of several sizes for one array.
+    """
+    _check_empty(output)
+    threads = workers or min(_MOST_WORKERS, usable_cores())
+    with spelt_as_options():
+        images = _read(
+            source,
+            data,
+            image_size=image_size,
+            resize=resize,
+            skip_unreadable=skip_unreadable,
+            workers=threads,
+        )
+    for note in images.notes:
+        say(note)
+    chosen: Layout = layout or ("images" if images.is_folder else "npy")
+    resolve_environment("fp32", threads=threads, device="cpu").apply()  # keeps freed memory
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    if chosen == "npy":
+        _check_room(output, images, recipe)
+    return write_corrupted(
+        images,
+        recipe,
+        output,
+        layout=chosen,
+        image_format=image_format,
+        workers=threads,
+        made_with=versions(_PACKAGES),
+        progress=progress,
+    )
+
+
+def make_recipe(
+    suite: str | None,
+    types: Sequence[str] | None,
+    severities: Sequence[int],
+    seed: int,
+    frost_images: Path | None,
+) -> Recipe:
+    """What is asked for, checked.
+
+    Args:
+        suite: name; None: all types, or those of `types`.
+        types: of the suite; None: all.
+        frost_images: folder of photographs, read where frost is among the types.
+
+    Raises:
+        ParameterError: if a name is unknown or a severity is not from 1 to 5.
+        DataError: if the photographs cannot be read.
+    """
+    wanted = read_severities(severities)
+    with spelt_as_options():
+        chosen = find_suite(suite or "all")
+        if types is not None:
+            chosen = restrict(chosen, types)
+    frost = None
+    if frost_images is not None and "frost" in chosen.types:
+        frost = load_frost(frost_images)
+    return Recipe(chosen, wanted, seed, frost)
+
+
+def _check_empty(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: must be a new folder, got a file. Name another.")
+    if output.is_dir() and any(output.iterdir()):
+        state = "a copy" if (output / MANIFEST).exists() else "files without a manifest"
+        if is_unfinished(output):
+            state = "a copy whose writing was stopped"
+        raise UsageError(
+            f"{output}: must be a new or an empty folder, got {state} in it. Remove it, or name "
+            "another."
+        )
+
+
+def _read(
+    source: str,
+    data: Path | None,
+    *,
+    image_size: int | None,
+    resize: int | None,
+    skip_unreadable: bool,
+    workers: int,
+) -> SourceImages:
+    if source in NAMED or is_callable_name(source):
+        if resize is not None:
+            raise ParameterError(
+                f"--resize: is for folders of image files, got it with {source}. Leave it out."
+            )
+        return read_named(source, data, image_size, cache_folder())
+    if data is not None:
+        raise ParameterError(
+            f"--data: is where a named data set lies, got it with {source!r}. "
+            f"{did_you_mean(source, NAMED)}"
+        )
+    folder = Path(source)
+    if not folder.exists():
+        raise UsageError(
+            f"SOURCE: must be a folder that is there or a data set's name, got {source!r}. "
+            f"{did_you_mean(source, NAMED)}"
+        )
+    if folder.is_file():
+        raise UsageError(
+            f"SOURCE: must be a folder or a data set, got the file {show_name(folder)}. "
+            "For a contact sheet of one image give --sheet FILE.png instead of OUTPUT."
+        )
+    return read_folder(folder, image_size, resize, skip_unreadable=skip_unreadable, workers=workers)
+
+
+def _check_room(output: Path, images: SourceImages, recipe: Recipe) -> None:
+    copies = len(recipe.suite.types) * len(recipe.severities)
+    needed = copies * sum(3 * height * width for height, width in images.sizes)
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        raise UsageError(
+            f"{output}: must have room for arrays of {bytes_text(needed)}, got {bytes_text(free)}. "
+            "Choose another folder, fewer types or fewer severities."
+        )

@@ -1,0 +1,142 @@
+"""What `ablate evaluate` and `ablate corrupt` are asked, checked before anything is read."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import ParameterError, UsageError
+from ablate.robustness.corruption import SEVERITIES
+
+_MADE_HERE = "is for copies that are made here, got it with --official. Leave it out."
+_OF_CLEAN = (
+    "is for the images of --dataset, got it with --official alone. Leave it out, or name the data "
+    "set."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the images; see `ablate.robustness.evaluation.evaluate.evaluate`."""
+
+    dataset: str | None
+    data: Path | None
+    official: Path | None
+    suite: str | None
+    types: tuple[str, ...] | None
+    severities: tuple[int, ...]
+    seed: int
+    frost_images: Path | None
+    resize: int | None
+
+
+def check_official(asked: Asked, *, split: str | None, skip_unreadable: bool) -> None:
+    """Refuse options that mean nothing beside official files.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if asked.official is None:
+        return
+    if skip_unreadable:
+        raise UsageError(
+            "--skip-unreadable: leaves images out, and all copies must have the same, got it with "
+            "--official. Leave it out, and replace the files."
+        )
+    of_clean = {} if asked.dataset is not None else {"--data": asked.data, "--split": split}
+    made_here = {"--seed": asked.seed or None, "--frost-images": asked.frost_images}
+    for options, why in ((made_here, _MADE_HERE), (of_clean, _OF_CLEAN)):
+        for option, value in options.items():
+            if value is not None:
+                raise UsageError(f"{option}: {why}")
+
+
+def read_severities(values: Iterable[Any]) -> tuple[int, ...]:
+    """Whole numbers from 1 to 5 as they are counted, each once, ascending.
+
+    Raises:
+        ParameterError: if there are none, or one is something else.
+    """
+    if not isinstance(values, Iterable):
+        raise ParameterError(
+            f"--severities: must be several whole numbers, got {values!r}. Write [{values!r}]."
+        )
+    given = list(values)
+    wrong = [one for one in given if _whole(one) not in SEVERITIES]
+    if wrong or not given:
+        raise ParameterError(
+            f"--severities: must be whole numbers from 1 to 5, got {wrong[0] if wrong else 'none'}."
+            " Correct them."
+        )
+    return tuple(sorted({int(one) for one in given}))
+
+
+def read_names(option: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Several names.
+
+    Raises:
+        ParameterError: if it is one text, which would be read letter by letter.
+    """
+    if isinstance(values, str):
+        raise ParameterError(
+            f"{option}: must be several names, got the text {values!r}. Write [{values!r}]."
+        )
+    return None if values is None else tuple(values)
+
+
+def read_statistics(option: str, values: Any) -> tuple[float, ...] | None:
+    """A number for each channel.
+
+    Raises:
+        ParameterError: if it is something else.
+    """
+    if values is None:
+        return None
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"{option}: must have a number for each channel, got {values!r}. Write [0.5, 0.5, 0.5]."
+        ) from None
+
+
+def check_whole(values: Mapping[str, Any], least: int) -> None:
+    """Refuse what is neither a whole number from `least` on nor left out.
+
+    Args:
+        values: option -> what is given for it.
+
+    Raises:
+        ParameterError: naming the option.
+    """
+    for option, value in values.items():
+        if value is None:
+            continue
+        number = _whole(value)
+        if number is None:
+            raise ParameterError(f"{option}: must be a whole number, got {value!r}. Correct it.")
+        if number < least:
+            raise ParameterError(f"{option}: must be at least {least}, got {number}. Correct it.")
+
+
+def check_choice(option: str, value: Any, known: Sequence[str]) -> None:
+    """Refuse what is neither one of `known` nor left out.
+
+    Raises:
+        ParameterError: naming the option.
+    """
+    if value is not None and value not in known:
+        raise ParameterError(
+            f"{option}: must be {', '.join(known[:-1])} or {known[-1]}, got {value!r}. Correct it."
+        )
+
+
+def _whole(value: Any) -> int | None:
+    """The number, where it is a whole one by its kind; NumPy's are."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None

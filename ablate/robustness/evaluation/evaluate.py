@@ -1,0 +1,345 @@
+"""`ablate evaluate`: a network from anywhere, on images from anywhere, under a suite.
+
+The same from Python is `ablate.evaluate`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ablate.data.evaluated import ImageRequest, Part
+from ablate.distortion import FAMILIES
+from ablate.errors import ParameterError, did_you_mean
+from ablate.model.environment import (
+    DeviceKind,
+    Environment,
+    resolve_environment,
+)
+from ablate.model.origin import Origin, find_origin, module_origin
+from ablate.model.stated_normalization import Normalization
+from ablate.model.subject import Subject, build_subject, probe
+from ablate.robustness.argument_names import spelt_as_options
+from ablate.robustness.code_version import code_version
+from ablate.robustness.corrupted import CorruptedImages
+from ablate.robustness.evaluation.argument_checks import (
+    Asked,
+    check_choice,
+    check_official,
+    check_whole,
+    read_names,
+    read_severities,
+    read_statistics,
+)
+from ablate.robustness.evaluation.evaluation import (
+    EvaluatedData,
+    EvaluatedModel,
+    EvaluatedSuite,
+    Evaluation,
+    keep_scores,
+    relate,
+)
+from ablate.robustness.evaluation.evaluation_file import load_evaluation
+from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
+from ablate.robustness.evaluation.summary import INCOMPARABLE
+from ablate.robustness.score import score_set
+from ablate.robustness.suites import exposures
+from ablate.study.provenance import usable_cores, versions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Progress = Callable[[str, int, int], None]
+"""Called before each copy is read: what it is, how many are done, how many there are."""
+
+_PACKAGES = ("ablate", "torchvision", "timm", "numpy")
+_PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+_PROBABILITIES = (
+    "the network returns probabilities: its calibration error is computed from their softmax"
+)
+_NOT_FINITE = "Score it with --precision fp32, or take weights that were trained to the end."
+_MADE = {
+    "corruption": "corrupted by ablate: in distribution as the benchmark's, not its bytes",
+    "distortion": "training distortions, not the benchmark's corruptions",
+}
+
+
+def evaluate(
+    model: str | Path | nn.Module,
+    *,
+    checkpoint: str | Path | None = None,
+    checkpoint_order: bool = False,
+    dataset: str | Path | None = None,
+    data: str | Path | None = None,
+    split: Part | None = None,
+    suite: str | None = None,
+    types: Sequence[str] | None = None,
+    severities: Iterable[int] = (1, 2, 3, 4, 5),
+    seed: int = 0,
+    images: int | None = None,
+    official: str | Path | None = None,
+    frost_images: str | Path | None = None,
+    relative_to: str | Path | Evaluation | None = None,
+    normalization: Literal["auto", "dataset", "imagenet", "none"] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
+    seen: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto",
+    threads: int | None = None,
+    device: DeviceKind | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a network on images as they are and under every corruption at every severity.
+
+    Args:
+        model: a network's name, an export of a trial, a TorchScript or torch.export file, or a
+            network in memory, which takes normalised images and is moved to the device.
+        checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
+            `timm:pretrained`.
+        checkpoint_order: match the file's tensors by their order, not by their names.
+        dataset: a data set's name, or a folder with test/CLASS/*, val/CLASS/* or CLASS/*. With
+            `official` it may be left out: the images as they are are not scored then. Without
+            both, an export's own data set is taken where it has a name.
+        data: folder of a named data set's files.
+        split: "test" or "val" of a folder; None: test/ where it is there, else val/.
+        suite: a name of `SUITES`; None: "cifar10c" up to a side of 96 pixels, else "imagenetc".
+        types: these corruptions alone.
+        severities: whole numbers from 1 to 5.
+        seed: of the corruptions' draws.
+        images: about so many of them, the same share of every class, always the same ones.
+        official: folder of corrupted files, read in place of what is made here.
+        frost_images: folder of photographs of frost.
+        relative_to: scores of another network on the same copies, which mCE is divided by.
+        normalization: by what statistics images are normalised; None or "auto": the network's own.
+        mean, std: of each channel, in place of `normalization`.
+        image_size: side in pixels that the network sees; None: its own.
+        resize: shorter side in pixels of a folder's images before their middle is cut.
+        seen: training distortions that the network was finetuned on; None: what an export says.
+        skip_unreadable: leave out files that cannot be read.
+        precision: "auto": bf16 where the hardware has it, else fp32.
+        threads: of torch on the CPU; None: one for each core.
+        device: None: the GPU where torch sees one, else the CPU.
+        batch_size: None: what suits the device and the images' size.
+        progress: is told of each copy.
+
+    Raises:
+        UsageError: if something contradicts itself or is missing (`ParameterError`, `DataError`).
+        NotFiniteError: if a logit is NaN or infinite, naming the copies.
+    """
+    check_whole({"--seed": seed}, 0)
+    check_whole({"--images": images, "--batch-size": batch_size, "--threads": threads}, 1)
+    check_whole({"--image-size": image_size, "--resize": resize}, 8)
+    check_choice("--precision", precision, _PRECISIONS)
+    check_choice("--device", device, ("cpu", "cuda"))
+    check_choice("--split", split, ("test", "val"))
+    asked = Asked(
+        dataset=None if dataset is None else str(dataset),
+        data=None if data is None else Path(data),
+        official=None if official is None else Path(official),
+        suite=suite,
+        types=read_names("--types", types),
+        severities=read_severities(severities),
+        seed=int(seed),
+        frost_images=None if frost_images is None else Path(frost_images),
+        resize=resize,
+    )
+    check_official(asked, split=split, skip_unreadable=skip_unreadable)
+    said = Normalization(
+        normalization, read_statistics("--mean", mean), read_statistics("--std", std)
+    )
+    with spelt_as_options():
+        said.check()
+        trained = _check_seen(seen)
+        reference = _read_reference(relative_to)
+        origin = _origin(model, checkpoint)
+        environment = _environment(origin, precision, threads, device)
+        request = ImageRequest(
+            part=split,
+            image_size=image_size or origin.image_size,
+            as_trained=origin.metadata is not None and image_size is None,
+            resize=resize or origin.resize,
+            resize_is_asked=resize is not None,
+            count=images,
+            channels=_channels(said, origin),
+            skip_unreadable=skip_unreadable,
+        )
+        found = find_images(asked, request, origin)
+        clean = found.clean
+        subject = build_subject(
+            origin,
+            len(found.classes),
+            replace(said, dataset=None if clean is None else clean.training_statistics),
+            image_size=image_size,
+            by_order=checkpoint_order,
+            device=environment.device,
+            module=None if isinstance(model, (str, Path)) else model,
+            may_have_more=not found.are_named,
+        )
+        environment.apply()
+        probed = [probe(subject, shape) for shape in found.shapes]
+        marks = (_PROBABILITIES,) if any(one.gives_probabilities for one in probed) else ()
+        found = found.with_classes(probed[0].outputs)
+        unscored = _describe(origin, subject, found, trained, marks)
+        if reference is not None:
+            unscored = relate(unscored, reference, "--relative-to")
+    began = time.perf_counter()
+    outcomes = score_set(
+        subject.model,
+        None if clean is None else clean.split,
+        found.copies if progress is None else _Watched(found.copies, progress),
+        environment,
+        where=f"MODEL: {origin.name}",
+        fix=_NOT_FINITE,
+        batch_size=batch_size,
+    )
+    of_clean, cells = keep_scores(outcomes)
+    return replace(
+        unscored,
+        clean=of_clean,
+        cells=cells,
+        environment=environment.to_json(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _describe(
+    origin: Origin,
+    subject: Subject,
+    found: ScoredImages,
+    seen: tuple[str, ...] | None,
+    marks_of_network: tuple[str, ...],
+) -> Evaluation:
+    """Everything but the answers."""
+    metadata, statistics, clean = origin.metadata, subject.statistics, found.clean
+    trained = metadata.seen_types if seen is None and metadata is not None else seen
+    exposure = None if trained is None else exposures(found.suite, trained)
+    marks = [*found.copies.marks, *marks_of_network]
+    if found.seed is not None:
+        marks.append(_MADE[found.suite.made_by])
+    if exposure is not None and "seen_type" in exposure.values():
+        marks.append(f"the mean has types in it that were trained on: {INCOMPARABLE}")
+    notes = [*origin.notes, *found.notes]
+    side = subject.image_size
+    if side is not None and (side, side) != found.shape[1:]:
+        height, width = found.shape[1:]
+        notes.append(f"corrupted at {height} x {width}, then resized to {side} x {side}")
+    return Evaluation(
+        model=EvaluatedModel(
+            name=origin.name,
+            checkpoint=origin.checkpoint,
+            identity=subject.identity,
+            parameters=subject.parameters,
+            image_size=side,
+            mean=None if statistics is None else statistics.mean,
+            std=None if statistics is None else statistics.std,
+            training={} if metadata is None else metadata.training,
+        ),
+        data=EvaluatedData(
+            name=found.suite.name if clean is None else clean.name,
+            split="" if clean is None else clean.part,
+            n=len(found.copies.labels),
+            classes=found.classes,
+            image_shape=found.shape,
+            clean_identity=None if clean is None else clean.split.digest,
+            corrupted_identity=found.copies.identity,
+        ),
+        suite=EvaluatedSuite(
+            name=found.suite.name,
+            families=found.suite.families,
+            severities=tuple(found.copies.severities),
+            made_by="official files" if found.seed is None else found.suite.made_by,
+            mean_over=found.suite.mean_over,
+            scale=found.scale,
+        ),
+        seed=found.seed,
+        labels=found.copies.labels.numpy(),
+        clean=None,
+        cells={},
+        exposure=exposure,
+        marks=tuple(marks),
+        notes=tuple(notes),
+        versions={"code": code_version(), **versions(_PACKAGES)},
+    )
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """Corrupted images that tell of each copy before it is read."""
+
+    inner: CorruptedImages
+    progress: Progress
+
+    @property
+    def families(self) -> Mapping[str, tuple[str, ...]]:
+        return self.inner.families
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        return self.inner.severities
+
+    @property
+    def labels(self) -> Any:
+        return self.inner.labels
+
+    @property
+    def identity(self) -> str:
+        return self.inner.identity
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return self.inner.marks
+
+    def blocks(self, kind: str, severity: int) -> Iterator[Any]:
+        types = [one for kinds in self.inner.families.values() for one in kinds]
+        severities = self.inner.severities
+        done = types.index(kind) * len(severities) + severities.index(severity)
+        self.progress(f"{kind} {severity}", done, len(types) * len(severities))
+        yield from self.inner.blocks(kind, severity)
+
+
+def _read_reference(relative_to: str | Path | Evaluation | None) -> Evaluation | None:
+    if relative_to is None or isinstance(relative_to, Evaluation):
+        return relative_to
+    return load_evaluation(relative_to)
+
+
+def _origin(model: str | Path | nn.Module, checkpoint: str | Path | None) -> Origin:
+    given = None if checkpoint is None else str(checkpoint)
+    if isinstance(model, (str, Path)):
+        return find_origin(str(model), given)
+    return module_origin(model, given)
+
+
+def _channels(said: Normalization, origin: Origin) -> int:
+    if said.mean is not None:
+        return len(said.mean)
+    return 3 if origin.metadata is None else len(origin.metadata.mean)
+
+
+def _environment(
+    origin: Origin,
+    precision: Literal["auto", "bf16", "fp16", "fp32"],
+    threads: int | None,
+    device: DeviceKind | None,
+) -> Environment:
+    if origin.kind == "program" and precision == "auto":
+        precision = "fp32"  # what the file's code was written in
+    return resolve_environment(precision, threads=threads or usable_cores(), device=device)
+
+
+def _check_seen(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    seen = read_names("--seen", given)
+    known = [kind for kinds in FAMILIES.values() for kind in kinds]
+    for kind in seen or ():
+        if kind not in known:
+            raise ParameterError(
+                f"--seen: must name training distortions, got {kind!r}. {did_you_mean(kind, known)}"
+            )
+    return seen

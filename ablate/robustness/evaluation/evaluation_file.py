@@ -1,0 +1,334 @@
+"""An evaluation as a file: JSON that it can be read back from, and CSV with a row a cell."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate.errors import DataError, UsageError
+from ablate.files.cache import publish_file
+from ablate.files.shown import show_name
+from ablate.robustness.evaluation.evaluation import (
+    CellScores,
+    EvaluatedData,
+    EvaluatedModel,
+    EvaluatedSuite,
+    Evaluation,
+    Reference,
+)
+from ablate.robustness.evaluation.summary import summarise
+from ablate.robustness.measures import LEVEL, Interval
+from ablate.robustness.outcomes import Cell
+
+FORMAT = "ablate evaluation"
+VERSION = 1
+
+_OF_ALL = ("model", "dataset", "seed")
+_FIELDS = ("type", "family", "severity", "exposure", "n", "right", "accuracy", "low", "high")
+_TOP5 = ("top5_accuracy", "top5_low", "top5_high")
+_COLUMNS = (*_OF_ALL, *_FIELDS, "error", *_TOP5, "calibration_error", "marks")
+
+
+def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
+    """Plain data, strict JSON: None for what is not a number.
+
+    Args:
+        bits: with each image's label and correctness, which the evaluation is read back from;
+            without them the numbers for a person alone.
+
+    Bits are `numpy.packbits` in base64, the first image in the highest bit of the first byte;
+    labels are unsigned of 32 bits, little endian, in base64.
+    """
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": asdict(evaluation.model),
+        "data": asdict(evaluation.data),
+        "suite": asdict(evaluation.suite),
+        "seed": evaluation.seed,
+        "marks": list(evaluation.marks),
+        "notes": list(evaluation.notes),
+        "summary": {
+            line.name: {
+                "value": line.value,
+                "over": line.over,
+                "unit": line.unit,
+                **({"interval": _interval(line.interval)} if line.interval else {}),
+            }
+            for line in summarise(evaluation)
+        },
+        **_means(evaluation),
+        "clean": None if evaluation.clean is None else _cell(evaluation.clean, bits=bits),
+        "cells": [
+            {"type": kind, "severity": severity, **_cell(scores, bits=bits)}
+            for (kind, severity), scores in evaluation.cells.items()
+        ],
+        "classes": {
+            name: {"clean_accuracy": clean, "corrupted_accuracy": corrupted}
+            for name, (clean, corrupted) in evaluation.class_accuracies.items()
+        },
+        "exposure": None if evaluation.exposure is None else dict(evaluation.exposure),
+        "relative_to": None if evaluation.reference is None else asdict(evaluation.reference),
+        "interval_level": LEVEL,
+        "environment": dict(evaluation.environment),
+        "versions": dict(evaluation.versions),
+        "seconds": evaluation.seconds,
+    }
+    if bits:
+        found["labels"] = _encode(evaluation.labels.astype("<u4").tobytes())
+    return _strict(found)  # type: ignore[no-any-return]
+
+
+def from_json(found: Any, where: str = "evaluation") -> Evaluation:
+    """The evaluation that `to_json` wrote; numbers that follow from it are worked out anew.
+
+    Args:
+        where: for the messages.
+
+    Raises:
+        DataError: if it is something else, was written without bits, or is damaged.
+    """
+    if not isinstance(found, Mapping) or found.get("format") != FORMAT:
+        raise DataError(
+            f"{where}: must be scores that `ablate evaluate -o FILE.json` wrote, got other JSON. "
+            "Name such a file."
+        )
+    if found.get("version") != VERSION:
+        raise DataError(
+            f"{where}: must be scores of version {VERSION}, got version {found.get('version')}. "
+            "Evaluate again with this ablate, or update it."
+        )
+    if "labels" not in found:
+        raise DataError(
+            f"{where}: must be scores with the bits of each image, got the output of --json. "
+            "Write the file with -o."
+        )
+    try:
+        return _read(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{where}: must be whole scores, got damaged ones ({type(error).__name__}: {error}). "
+            "Evaluate again."
+        ) from error
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write it as JSON, whole or not at all.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    text = json.dumps(to_json(evaluation), indent=1, allow_nan=False)
+    publish_file(path, lambda temporary: _write(temporary, text))
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that a file cannot be written to, before the work that it is for.
+
+    Raises:
+        UsageError: if its folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: must be in a folder that can be written, got {error.strerror!r}. Choose "
+            "another folder or change its owner."
+        ) from error
+
+
+def load_evaluation(path: str | Path) -> Evaluation:
+    """The evaluation that `ablate evaluate -o` wrote.
+
+    Raises:
+        DataError: if the file is missing, or is none such.
+    """
+    where = show_name(path)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{where}: must be a file that can be read, got {error.strerror}. Correct the path."
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"{where}: must be scores that `ablate evaluate -o FILE.json` wrote, got no JSON. "
+            "Name such a file."
+        ) from error
+    return from_json(found, where)
+
+
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """Write a row a cell, the clean images first with severity 0, whole or not at all.
+
+    Each row says of which network and images it is, by what seed, and its marks between
+    semicolons, so that rows of several files can stand in one table.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    data = evaluation.data
+    seed = "" if evaluation.seed is None else evaluation.seed
+    start = (evaluation.model.label, f"{data.name} {data.split}".strip(), seed)
+    marks = "; ".join(evaluation.marks)
+    if evaluation.clean is not None:
+        writer.writerow([*start, *_row("clean", "", 0, "", evaluation.clean), marks])
+    for family, kinds in evaluation.suite.families.items():
+        for kind in kinds:
+            exposure = (evaluation.exposure or {}).get(kind, "")
+            for severity in evaluation.suite.severities:
+                scores = evaluation.cells[kind, severity]
+                writer.writerow([*start, *_row(kind, family, severity, exposure, scores), marks])
+    publish_file(path, lambda temporary: _write(temporary, text.getvalue()))
+
+
+def _means(evaluation: Evaluation) -> dict[str, Any]:
+    suite = evaluation.suite
+
+    def mean(kinds: tuple[str, ...] | None, severity: int | None = None) -> dict[str, Any]:
+        return {
+            "accuracy": evaluation.accuracy(kinds, severity),
+            "interval": _interval(evaluation.interval(kinds, severity)),
+        }
+
+    return {
+        "types": {kind: mean((kind,)) for kind in suite.types},
+        "families": {family: mean(kinds) for family, kinds in suite.families.items()},
+        "severities": {str(severity): mean(None, severity) for severity in suite.severities},
+    }
+
+
+def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "n": scores.n,
+        "right": scores.right,
+        "accuracy": scores.accuracy,
+        "error": scores.error,
+        "interval": _interval(scores.interval),
+        "calibration_error": scores.calibration_error,
+    }
+    if scores.right_top5 is not None and scores.top5_interval is not None:
+        found["right_top5"] = scores.right_top5
+        found["top5_accuracy"] = scores.top5_accuracy
+        found["top5_interval"] = _interval(scores.top5_interval)
+    if bits:
+        found["correct"] = _encode(np.packbits(scores.correct).tobytes())
+    return found
+
+
+def _read(found: Mapping[str, Any]) -> Evaluation:
+    model, data, told = (dict(found[key]) for key in ("model", "data", "suite"))
+    for key in ("mean", "std"):
+        model[key] = None if model[key] is None else tuple(model[key])
+    data["classes"], data["image_shape"] = tuple(data["classes"]), tuple(data["image_shape"])
+    told["families"] = {name: tuple(kinds) for name, kinds in told["families"].items()}
+    told["severities"] = tuple(told["severities"])
+    labels = np.frombuffer(base64.b64decode(found["labels"], validate=True), dtype="<u4")
+    n = len(labels)
+    if n != data["n"]:
+        raise ValueError(f"{n} labels for {data['n']} images")
+    read = [((cell["type"], cell["severity"]), _read_cell(cell, n)) for cell in found["cells"]]
+    suite = EvaluatedSuite(**told)
+    _check_cells([cell for cell, _ in read], suite)
+    reference = found["relative_to"]
+    if reference is not None:
+        errors = {kind: tuple(row) for kind, row in reference["errors"].items()}
+        reference = Reference(**{**reference, "errors": errors})
+    return Evaluation(
+        model=EvaluatedModel(**model),
+        data=EvaluatedData(**data),
+        suite=suite,
+        seed=found["seed"],
+        labels=labels.astype(np.int64),
+        clean=None if found["clean"] is None else _read_cell(found["clean"], n),
+        cells=dict(read),
+        exposure=found["exposure"],
+        reference=reference,
+        marks=tuple(found["marks"]),
+        notes=tuple(found["notes"]),
+        environment=found["environment"],
+        versions=found["versions"],
+        seconds=found["seconds"],
+    )
+
+
+def _check_cells(found: list[Cell], suite: EvaluatedSuite) -> None:
+    """They are the suite's, each once, in its order."""
+    wanted = [(kind, severity) for kind in suite.types for severity in suite.severities]
+    if found == wanted:
+        return
+    for what, cells in (
+        ("no", [cell for cell in wanted if cell not in found]),
+        ("an unknown", [cell for cell in found if cell not in wanted]),
+        ("two of", [cell for cell in found if found.count(cell) > 1]),
+        (
+            "another order at",
+            [one for one, other in zip(found, wanted, strict=False) if one != other],
+        ),
+    ):
+        if cells:
+            raise ValueError(f"{what} {cells[0][0]} {cells[0][1]} among its cells")
+
+
+def _read_cell(found: Mapping[str, Any], n: int) -> CellScores:
+    packed = np.frombuffer(base64.b64decode(found["correct"], validate=True), dtype=np.uint8)
+    if len(packed) != math.ceil(n / 8):
+        raise ValueError(f"{len(packed)} bytes of bits for {n} images")
+    error = found["calibration_error"]
+    scores = CellScores(
+        np.unpackbits(packed, count=n).astype(bool),
+        found.get("right_top5"),
+        math.nan if error is None else error,
+    )
+    if scores.right != found["right"]:
+        raise ValueError(f"{scores.right} bits set for {found['right']} right answers")
+    return scores
+
+
+def _row(kind: str, family: str, severity: int, exposure: str, scores: CellScores) -> list[object]:
+    numbers = [scores.accuracy, *scores.interval, scores.error]
+    top5: list[str] = [""] * len(_TOP5)
+    if scores.top5_accuracy is not None and scores.top5_interval is not None:
+        top5 = [f"{number:.6f}" for number in (scores.top5_accuracy, *scores.top5_interval)]
+    return [
+        *(kind, family, severity, exposure, scores.n, scores.right),
+        *(f"{number:.6f}" for number in numbers),
+        *top5,
+        f"{scores.calibration_error:.6f}",
+    ]
+
+
+def _interval(interval: Interval) -> list[float]:
+    return list(interval)
+
+
+def _encode(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _strict(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,224 @@
+"""The layout of CIFAR-10-C: one array a corruption, its severities block after block.
+
+The arrays are mapped and copied a block at a time; none is ever read whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ablate.data.resize import resize_images
+from ablate.data.split import draw_stratified
+from ablate.distortion.shapes import ByteImages, Labels
+from ablate.errors import DataError
+from ablate.files.shown import show_name
+
+_LABELS = "labels"
+_BLOCK = 2048
+_SAMPLED = 64
+
+
+@dataclass(frozen=True, eq=False)
+class OfficialArrays:
+    """Arrays `[severities * stored, height, width, 3]`, uint8; see `CorruptedImages`.
+
+    Attributes:
+        files: type -> its array.
+        written: the severities that the arrays have, in the order of their blocks.
+        labels: of the images that are taken, int64 `[n]`.
+        rows: places of those in a block of `stored` images, ascending.
+        stored: images of a block.
+        image_size, resize: as `resize_images` has them; None: as they are stored.
+    """
+
+    files: Mapping[str, Path]
+    families: Mapping[str, tuple[str, ...]]
+    written: tuple[int, ...]
+    severities: tuple[int, ...]
+    labels: Labels = field(repr=False)
+    rows: torch.Tensor = field(repr=False)
+    stored: int
+    image_size: int | None
+    resize: int | None
+    marks: tuple[str, ...]
+
+    @cached_property
+    def identity(self) -> str:
+        """Of types, severities, shapes, labels, and 64 images of each block.
+
+        It is of the stored bytes, whatever the size that they are read at, so that networks of
+        different input sizes can be compared. A hash of every byte would take longer than
+        scoring a small network.
+        """
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        digest.update(self.rows.numpy().tobytes())
+        sample = _spread(len(self.rows), _SAMPLED)
+        for kind, file in self.files.items():
+            array = map_array(file)
+            for severity in self.severities:
+                digest.update(f"{kind} {severity} {array.shape[1:]}".encode())
+                digest.update(array[self._places(severity)[sample]].tobytes())
+        return digest.hexdigest()
+
+    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
+        """See `CorruptedImages`.
+
+        Raises:
+            DataError: if the array is no longer there.
+        """
+        array = map_array(self.files[kind])
+        places = self._places(severity)
+        for start in range(0, len(places), _BLOCK):
+            chosen = places[start : start + _BLOCK]
+            if chosen[-1] - chosen[0] == len(chosen) - 1:
+                copied = np.array(array[chosen[0] : chosen[-1] + 1])
+            else:
+                copied = array[chosen]
+            images = torch.from_numpy(copied).permute(0, 3, 1, 2).contiguous()
+            if self.image_size is not None:
+                images = resize_images(images, self.image_size, self.resize)
+            yield images
+
+    def _places(self, severity: int) -> np.ndarray:
+        return self.rows.numpy() + self.written.index(severity) * self.stored
+
+
+def list_arrays(folder: Path) -> dict[str, Path]:
+    """Type -> its array, by name; empty where there is none."""
+    files = sorted(folder.glob("*.npy"))
+    return {file.stem: file for file in files if file.stem != _LABELS and file.name[0] != "."}
+
+
+def open_arrays(
+    folder: Path,
+    files: Mapping[str, Path],
+    families: Mapping[str, tuple[str, ...]],
+    *,
+    written: tuple[int, ...],
+    severities: tuple[int, ...],
+    image_size: int | None,
+    resize: int | None,
+    n_classes: int | None,
+    n: int | None,
+    marks: tuple[str, ...],
+) -> OfficialArrays:
+    """Arrays that fit each other and their labels; arguments as of `open_official`.
+
+    Args:
+        files: type -> its array, in the order of the families.
+        written: severities of the arrays' blocks.
+        n_classes: that labels must be below; None: any.
+
+    Raises:
+        DataError: if one is not such an array, or they do not fit.
+    """
+    shapes = {kind: _check_images(file, len(written)) for kind, file in files.items()}
+    # Of several shapes the one that most have is right; of equally many the first.
+    usual = Counter(shapes.values()).most_common(1)[0][0]
+    like = next(files[kind].name for kind, shape in shapes.items() if shape == usual)
+    for kind, shape in shapes.items():
+        if shape != usual:
+            raise DataError(
+                f"{show_name(files[kind])}: must be {list(usual)} as {show_name(like)}, got "
+                f"{list(shape)}. Fetch or write it again."
+            )
+    stored = usual[0] // len(written)
+    labels = _read_labels(folder, stored, written, n_classes)
+    rows = torch.arange(stored) if n is None else draw_stratified(labels, n, seed=0)
+    return OfficialArrays(
+        files=files,
+        families=families,
+        written=written,
+        severities=severities,
+        labels=labels[rows],
+        rows=rows,
+        stored=stored,
+        image_size=image_size,
+        resize=resize,
+        marks=marks,
+    )
+
+
+def map_array(file: Path) -> np.ndarray:
+    """An array of a file, mapped.
+
+    Raises:
+        DataError: if it is missing or not a whole array.
+    """
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{show_name(file)}: must be a whole array (.npy), got "
+            f"{' '.join(str(error).split())}. Fetch or write it again."
+        ) from error
+    if not isinstance(array, np.ndarray):  # an archive of several under this ending
+        raise DataError(
+            f"{show_name(file)}: must be a whole array (.npy), got an archive. "
+            "Fetch or write it again."
+        )
+    return array
+
+
+def _check_images(file: Path, blocks: int) -> tuple[int, ...]:
+    array = map_array(file)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise DataError(
+            f"{show_name(file)}: must be uint8 [rows, height, width, 3], got {array.dtype} "
+            f"{list(array.shape)}. Point at files in the layout of CIFAR-10-C."
+        )
+    if len(array) == 0 or len(array) % blocks:
+        raise DataError(
+            f"{show_name(file)}: must have {blocks} blocks of images, one for each severity, "
+            f"got {len(array)} rows. Fetch or write it again."
+        )
+    return array.shape
+
+
+def _read_labels(
+    folder: Path, stored: int, written: Sequence[int], n_classes: int | None
+) -> torch.Tensor:
+    """Labels of one block, int64 `[stored]`."""
+    file, blocks = folder / f"{_LABELS}.npy", len(written)
+    if not file.is_file():
+        raise DataError(
+            f"{show_name(folder)}: must have {file.name} beside the images, got none. "
+            "It is published with them: add it."
+        )
+    labels = np.array(map_array(file))
+    if labels.dtype.kind not in "iu" or labels.shape not in ((stored,), (blocks * stored,)):
+        raise DataError(
+            f"{show_name(file)}: must be integers [{blocks * stored}] or [{stored}], for {blocks} "
+            f"severities of {stored} images, got {labels.dtype} {list(labels.shape)}. "
+            "Take the one that belongs to these images."
+        )
+    labels = labels.astype(np.int64)
+    for block, severity in enumerate(written[: len(labels) // stored]):
+        odd = np.flatnonzero(labels[block * stored :][:stored] != labels[:stored])
+        if len(odd):
+            raise DataError(
+                f"{show_name(file)}: must have the same labels for every severity, got another "
+                f"at severity {severity}, image {odd[0]}. Fetch or write it again."
+            )
+    labels = labels[:stored]
+    if labels.min() < 0 or (n_classes is not None and labels.max() >= n_classes):
+        odd_one = labels.min() if labels.min() < 0 else labels.max()
+        rule = "from 0" if n_classes is None else f"from 0 to {n_classes - 1}"
+        raise DataError(
+            f"{show_name(file)}: labels must be {rule}, got {odd_one}. "
+            "Evaluate a network for these images' classes."
+        )
+    return torch.from_numpy(labels)
+
+
+def _spread(count: int, sampled: int) -> np.ndarray:
+    """Places of at most `sampled` of `count`, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, sampled)).round().astype(np.int64))

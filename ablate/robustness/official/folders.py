@@ -1,0 +1,277 @@
+"""The layout of ImageNet-C: TYPE/SEVERITY/CLASS/*, a file an image, decoded as it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ablate.data.decode import fit_image, open_rgb
+from ablate.data.listing import Listing, list_classes
+from ablate.data.split import draw_stratified
+from ablate.distortion.shapes import ByteImages, Labels
+from ablate.errors import DataError
+from ablate.files.shown import show_name
+from ablate.robustness.corruption import SEVERITIES
+from ablate.robustness.official.copy import (
+    THREADS,
+    CopyFiles,
+    few,
+    file_name,
+    read_copy,
+    stem,
+    unreadable_files,
+)
+from ablate.robustness.outcomes import Cell
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_SEVERITY = re.compile(r"[1-5]")
+
+_BLOCK = 64
+_AHEAD = 6
+"""Blocks that are decoded before they are asked for: a bound, since a network may be slower."""
+
+
+@dataclass(frozen=True, eq=False)
+class OfficialFolders:
+    """Image files of which every copy has the same classes and names; see `CorruptedImages`.
+
+    Attributes:
+        folder: that was named.
+        copies: the files of each cell.
+        classes: names of the class folders, sorted.
+        labels: of the images that are taken, int64 `[n]`.
+        rows: places of those in a copy, ascending.
+        size: width and height in pixels that all images have; None: any, since `resize` is given.
+        image_size, resize: as `fit_image` has them; no `image_size`: as they are stored.
+    """
+
+    folder: Path
+    copies: Mapping[Cell, CopyFiles] = field(repr=False)
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    classes: tuple[str, ...] = field(repr=False)
+    labels: Labels = field(repr=False)
+    rows: torch.Tensor = field(repr=False)
+    size: tuple[int, int] | None
+    image_size: int | None
+    resize: int | None
+    marks: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Of types, severities, names and sizes of all files, and the bytes of 64 of each copy.
+
+        It is of the stored files, whatever the size that they are read at, so that networks of
+        different input sizes can be compared.
+        """
+        digest = hashlib.sha256(self.rows.numpy().tobytes())
+        for (kind, severity), copy in self.copies.items():
+            digest.update(f"{kind} {severity} {copy.digest}".encode())
+        return digest.hexdigest()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """CLASS/NAME without ending, of the images that are taken."""
+        first = next(iter(self.copies.values()))
+        return tuple(stem(file_name(name)) for name in first.names[self.rows.numpy()])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the files, a line each."""
+        grey = sum(copy.grey for copy in self.copies.values())
+        looked_at = sum(copy.looked_at for copy in self.copies.values())
+        if not grey:
+            return ()
+        count = f"{grey} of {looked_at} files looked at"
+        return (f"{count} are grey: three equal channels stand for one",)
+
+    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
+        """See `CorruptedImages`; files are decoded in threads."""
+        try:
+            yield from self._blocks(kind, severity)
+        except DataError as error:
+            raise self._refusal(kind, severity, error) from error
+
+    def _blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
+        copy = self.copies[kind, severity]
+        names = copy.names[self.rows.numpy()]
+        waiting: deque[Future[torch.Tensor]] = deque()
+        # Threads, since decoding leaves the interpreter's lock.
+        pool = ThreadPoolExecutor(max_workers=THREADS)
+        try:
+            for start in range(0, len(names), _BLOCK):
+                waiting.append(pool.submit(self._decode, copy.root, names[start : start + _BLOCK]))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _refusal(self, kind: str, severity: int, error: DataError) -> DataError:
+        """All files that cannot be read, from this copy on; they were read up to it."""
+        cells = list(self.copies)
+        cells = cells[cells.index((kind, severity)) :]
+        copies = [self.copies[cell] for cell in cells]
+        return unreadable_files(self.folder, copies, self.rows) or error
+
+    def _decode(self, root: Path, names: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.stack([self._read(root / file_name(name)) for name in names]))
+
+    def _read(self, file: Path) -> np.ndarray:
+        image = open_rgb(file)
+        if self.size is not None and image.size != self.size:
+            raise DataError(
+                f"{show_name(file)}: must be {self.size[0]}x{self.size[1]} as the others, got "
+                f"{image.size[0]}x{image.size[1]}. Replace it, or give an image size with resize."
+            )
+        if self.image_size is None:
+            return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        return fit_image(image, self.image_size, self.resize)
+
+
+def list_folders(folder: Path) -> dict[str, dict[int, Path]]:
+    """Type -> severity -> its folder; the types may be a level down, in their families' folders.
+
+    Severities are named 1 to 5, or by any five numbers, as some of ImageNet-C-bar are: those are
+    taken in ascending order.
+
+    Raises:
+        DataError: if a type is there twice, or its severities are named otherwise.
+    """
+    found: dict[str, Path] = {}
+    for one in _folders(folder):
+        below = [one] if _is_type(one) else [path for path in _folders(one) if _is_type(path)]
+        for path in below:
+            if path.name in found:
+                raise DataError(
+                    f"{show_name(folder)}: must have each type once, got {show_name(path)} and "
+                    f"{show_name(found[path.name])}. Remove one."
+                )
+            found[path.name] = path
+    return {kind: _list_severities(found[kind]) for kind in sorted(found)}
+
+
+def open_folders(
+    folder: Path,
+    cells: Mapping[Cell, Path],
+    families: Mapping[str, tuple[str, ...]],
+    *,
+    severities: tuple[int, ...],
+    image_size: int | None,
+    resize: int | None,
+    classes: Sequence[str] | None,
+    n: int | None,
+    marks: tuple[str, ...],
+) -> OfficialFolders:
+    """Folders whose copies have the same images; arguments as of `open_official`.
+
+    Args:
+        cells: the folder of each type at each severity.
+
+    Raises:
+        DataError: if a copy has other classes or names, or the first image cannot be read, with
+            all others that cannot.
+    """
+    first = list_classes(next(iter(cells.values())))
+    _check_classes(folder, first.classes, classes)
+
+    def list_copy(root: Path) -> CopyFiles:
+        listing = first if root == first.root else list_classes(root)
+        _check_alike(first, listing)
+        return read_copy(listing)
+
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        copies = dict(zip(cells, pool.map(list_copy, cells.values()), strict=True))
+    labels = torch.tensor([label for _, label, _, _ in first.files])
+    rows = torch.arange(len(labels)) if n is None else draw_stratified(labels, n, seed=0)
+    size = None
+    if image_size is None or resize is None:
+        try:
+            size = open_rgb(first.root / first.files[int(rows[0])][0]).size
+        except DataError as error:
+            raise unreadable_files(folder, list(copies.values()), rows) or error from error
+    return OfficialFolders(
+        folder=folder,
+        copies=copies,
+        families=families,
+        severities=severities,
+        classes=first.classes,
+        labels=labels[rows],
+        rows=rows,
+        size=size,
+        image_size=image_size,
+        resize=resize,
+        marks=marks,
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _is_type(folder: Path) -> bool:
+    if _NUMBER.fullmatch(folder.name):  # a severity, where a type's own folder was named
+        return False
+    return any(_NUMBER.fullmatch(path.name) for path in _folders(folder))
+
+
+def _list_severities(folder: Path) -> dict[int, Path]:
+    paths = [path for path in _folders(folder) if _NUMBER.fullmatch(path.name)]
+    if all(_SEVERITY.fullmatch(path.name) for path in paths):
+        return {int(path.name): path for path in paths}
+    paths.sort(key=lambda path: float(path.name))
+    numbers = {float(path.name) for path in paths}
+    if not len(numbers) == len(paths) == len(SEVERITIES):
+        raise DataError(
+            f"{show_name(folder)}: must have severities named 1 to 5, or five numbers, got "
+            f"{', '.join(path.name for path in paths)}. Add, remove or rename their folders."
+        )
+    return dict(enumerate(paths, start=1))
+
+
+def _check_classes(folder: Path, found: Sequence[str], classes: Sequence[str] | None) -> None:
+    if classes is None or list(found) == list(classes):
+        return
+    if len(found) != len(classes):
+        raise DataError(
+            f"{show_name(folder)}: must have the network's {len(classes)} classes, got "
+            f"{len(found)} class folders. Evaluate a network for these classes."
+        )
+    odd = sorted(set(found) ^ set(classes))
+    if not odd:
+        raise DataError(
+            f"{show_name(folder)}: must have the network's classes in their order, got class "
+            "folders in another: they are read by name. Rename them, or evaluate a network whose "
+            "classes are sorted."
+        )
+    raise DataError(
+        f"{show_name(folder)}: must have the network's classes, got {few(odd)} in only one of "
+        "them. Rename the folders, or evaluate a network for these classes."
+    )
+
+
+def _check_alike(first: Listing, other: Listing) -> None:
+    """Whether a copy has the images of the first one."""
+    if first.classes != other.classes:
+        odd = sorted(set(first.classes) ^ set(other.classes))
+        raise DataError(
+            f"{show_name(other.root)}: must have the classes of {show_name(first.root)}, got "
+            f"{few(odd)} in only one of them. Unpack both again."
+        )
+    ours, theirs = ([stem(name) for name, *_ in listing.files] for listing in (first, other))
+    if ours != theirs:
+        odd = sorted(set(ours) ^ set(theirs))
+        got = f"{few(odd)} in only one of them" if odd else "them in another order, or one twice"
+        raise DataError(
+            f"{show_name(other.root)}: must have the images of {show_name(first.root)}, got {got}. "
+            "Unpack both again."
+        )

@@ -1,0 +1,120 @@
+"""Import what a study names as `package.module:callable`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ablate.errors import ParameterError, did_you_mean, error_text
+from ablate.files.shown import show_name
+
+_LOCK = threading.RLock()
+# Top package -> the folder that it was imported from, of those that were found beside a study.
+_FOUND_IN: dict[str, Path] = {}
+
+
+def is_callable_name(name: str) -> bool:
+    """Whether a name has the form `package.module:callable`."""
+    module, colon, function = name.partition(":")
+    return bool(module and colon and function)
+
+
+def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., Any]:
+    """The callable that a study names.
+
+    Importing runs the module's code. What is installed goes before what stands in `base`; two
+    studies in two folders may each have a module of the same name.
+
+    Args:
+        where: dotted key of the study, for the messages.
+        spec: `package.module:callable`; the part behind the colon may have dots.
+        base: folder of the study file, searched too.
+
+    Raises:
+        ParameterError: if the module or the callable does not exist, or its import fails.
+    """
+    name, colon, attribute = spec.partition(":")
+    parts = [*name.split("."), *attribute.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
+        raise ParameterError(
+            f"{where}: must be package.module:callable, got {spec!r}. "
+            "Write the module, a colon and the callable's name."
+        )
+    module = _import(where, spec, name, base)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [one for one in dir(found) if not one.startswith("_")]
+            file = getattr(module, "__file__", None) or name
+            raise ParameterError(
+                f"{where}: {name} must have {attribute}, got a module without it "
+                f"({show_name(file)}). {did_you_mean(part, names)}"
+            )
+        found = getattr(found, part)
+    if not callable(found):
+        raise ParameterError(
+            f"{where}: {spec} must be callable, got {type(found).__name__}. "
+            "Name a function or a class."
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
+    with _searched(name.partition(".")[0], base):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if name == missing or name.startswith(f"{missing}."):
+                folder = "" if base is None else show_name(base)
+                folder = "this folder" if folder == "." else folder
+                place = f" or put {name.replace('.', '/')}.py into {folder}" if folder else ""
+                raise ParameterError(
+                    f"{where}: must name a module that can be imported, got {spec!r} and no "
+                    f"module {missing}. Install it{place}."
+                ) from error
+            raise _failed(where, name, error) from error
+        except (Exception, SystemExit) as error:
+            raise _failed(where, name, error) from error
+
+
+def _failed(where: str, name: str, error: BaseException) -> ParameterError:
+    text = error_text(error)
+    return ParameterError(
+        f"{where}: {name} must be importable, got {text}. Mend it: python -c 'import {name}'."
+    )
+
+
+@contextmanager
+def _searched(top: str, base: Path | None) -> Iterator[None]:
+    """Search `base` for the length of an import, and forget a namesake from another folder."""
+    if base is None:
+        yield
+        return
+    folder = base.absolute()
+    with _LOCK:
+        if _FOUND_IN.get(top, folder) != folder:
+            for loaded in [one for one in sys.modules if one.partition(".")[0] == top]:
+                del sys.modules[loaded]
+            del _FOUND_IN[top]
+        sys.path.append(str(folder))
+        # A file that was written since Python last looked into the folder.
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            sys.path.remove(str(folder))
+            if _place(sys.modules.get(top)) == folder:
+                _FOUND_IN[top] = folder
+
+
+def _place(module: ModuleType | None) -> Path | None:
+    """The folder that a top module or package stands in."""
+    inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
+    return None if inside is None else Path(inside).parent

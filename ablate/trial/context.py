@@ -1,0 +1,277 @@
+"""What a training loop of the user's own is given: parameters, seeds, budget, `report`, `save`.
+
+The loop runs in a thread of its own.  It and the worker take turns: `report` hands an epoch over
+and does not return before the worker asks for the next one, so nothing is trained that the ledger
+does not know of, and a trial that is stopped ends inside `report`.  `save` does the same amid an
+epoch, when a training state is due.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import NotFiniteError, ParameterError
+from ablate.study.document import show
+from ablate.study.seeds import Seeds
+from ablate.trial.workspace import Workspace
+
+
+class TrialStopped(BaseException):
+    """Ends a loop from inside `report` or `save`: its trial was pruned, drained or given up."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a loop reported of an epoch."""
+
+    epoch: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A loop has put its state into the checkpoint folder, after so many steps of an epoch."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A loop has ended, and with which error, if any."""
+
+    error: BaseException | None
+
+
+class Turns:
+    """The two ends take turns: one waits while the other works."""
+
+    def __init__(self) -> None:
+        self.said: queue.SimpleQueue[Said | Saved | Ended] = queue.SimpleQueue()
+        self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._stopped = False
+
+    def next(self) -> None:
+        """Let the loop train its next epoch."""
+        self._go_on.put(True)
+
+    def stop(self) -> None:
+        """Let the loop end where it next reports or saves, or waits in there now."""
+        self._stopped = True
+        self._go_on.put(False)
+
+    def check(self) -> None:
+        """Raise `TrialStopped` where the loop is to end."""
+        if self._stopped:
+            raise TrialStopped
+
+    def wait(self) -> None:
+        """Wait for `next`; raises `TrialStopped` on `stop`."""
+        if not self._go_on.get():
+            raise TrialStopped
+
+
+class TrialContext:
+    """What a training loop of the user's own is given.
+
+    Attributes:
+        params: values by the keys of the space; those that are not active are missing.
+        seeds: of the trial; `seed` is the one for training.
+        epochs: the budget: the most that may be reported.
+        number: of the trial, from 0; attempt: from 1.
+        start_epoch: epochs that an earlier attempt did and this one goes on from; else 0.
+        start_step: steps of the epoch after these that were done at its last `save`; else 0.
+        checkpoint: folder of the files that it goes on from; none: it begins at the beginning.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        params: Mapping[str, Any],
+        seeds: Seeds,
+        *,
+        epochs: int,
+        number: int,
+        attempt: int,
+        objectives: Sequence[str],
+        turns: Turns,
+        workspace: Workspace,
+    ) -> None:
+        self.params = dict(params)
+        self.seeds = seeds
+        self.epochs = epochs
+        self.number = number
+        self.attempt = attempt
+        self.start_epoch = 0
+        self.start_step = 0
+        self.checkpoint: Path | None = None
+        self._where = where
+        self._objectives = objectives
+        self._turns = turns
+        self._workspace = workspace
+        self._folder: Path | None = None
+        self._epoch = 0
+        self._step = 0
+        self.due: Callable[[], bool] = lambda: False
+        """Whether a training state is due; set by the worker."""
+        self.problem: Exception | None = None
+        """What was wrong with a report, whatever the loop made of the error."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+        return self.seeds.train
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Local folder: what lies there at a `report`, or a `save` that is due, is durable after.
+
+        Files and folders, and links within it; anything else fails the trial.
+        """
+        if self._folder is None:
+            self._folder = self._workspace.folder("checkpoint")
+        return self._folder
+
+    def report(self, epoch: int, scores: Mapping[str, float]) -> None:
+        """Say what an epoch scored; the last report's scores are the trial's.
+
+        It returns when the next epoch is to be trained, and raises an exception that ends the
+        loop where there is to be none.
+
+        Args:
+            epoch: epochs done: `start_epoch + 1`, then one more each time, at most `epochs`.
+            scores: numbers by name.  The last report has all objectives; others may leave out
+                what is not known yet.
+
+        Raises:
+            ParameterError: if the epoch is not the next one, or a score is not a number.
+            NotFiniteError: if an objective is NaN or infinite.
+        """
+        self._turns.check()
+        try:
+            number = self._checked_epoch(epoch)
+            checked = self._checked_scores(number, scores)
+        except (ParameterError, NotFiniteError) as error:
+            self.problem = error
+            raise
+        self._epoch, self._step = number, 0
+        self._turns.said.put(Said(number, checked))
+        if number < self.epochs:
+            self._turns.wait()
+
+    @property
+    def save_due(self) -> bool:
+        """Whether the next `save` writes: `run.checkpoint_seconds` have passed since the last."""
+        return self.due()
+
+    def save(self, step: int) -> None:
+        """Make what lies in `checkpoint_folder` durable amid an epoch, where that is due.
+
+        A trial that is stopped later goes on from there: with `start_epoch`, `start_step` and the
+        files in `checkpoint`.  Call it after every step; it returns at once where `save_due` is
+        false.  Raises an exception that ends the loop where it is to end.
+
+        Args:
+            step: steps done in the epoch that is reported next: from 1, more each time.
+
+        Raises:
+            ParameterError: if the step is not such a number, or a save is due and nothing lies in
+                the folder.
+        """
+        self._turns.check()
+        try:
+            number = self._checked_step(step)
+        except ParameterError as error:
+            self.problem = error
+            raise
+        self._step = number
+        if self.due():
+            self._turns.said.put(Saved(number))
+            self._turns.wait()
+
+    def go_on_from(self, epoch: int, step: int, folder: Path) -> None:
+        """Begin at a checkpoint instead of the beginning."""
+        self.start_epoch = self._epoch = epoch
+        self.start_step = self._step = step
+        self.checkpoint = folder
+
+    def written(self) -> Path | None:
+        """The checkpoint folder, where the loop has put anything into it."""
+        return self._folder if self._folder is not None and any(self._folder.iterdir()) else None
+
+    def _checked_epoch(self, epoch: Any) -> int:
+        follows = self._epoch + 1
+        try:
+            number = operator.index(epoch)
+        except TypeError:
+            number = -1
+        if number != follows:
+            rule = f"epochs must be reported in order, got {_shown(epoch)} where {follows} follows"
+            raise ParameterError(
+                f"{self._where}: {rule}. Call report(epoch, scores) once an epoch."
+            )
+        if number > self.epochs:
+            rule = f"must report at most context.epochs ({self.epochs}) epochs, got {number}"
+            raise ParameterError(f"{self._where}: {rule}. Return after the last one.")
+        return number
+
+    def _checked_step(self, step: Any) -> int:
+        try:
+            number = operator.index(step)
+        except TypeError:
+            number = -1
+        if number <= self._step:
+            rule = f"steps must be saved in order, got {_shown(step)} where {self._step} were done"
+            raise ParameterError(
+                f"{self._where}: {rule}. Call save(step) with the steps done in this epoch."
+            )
+        if self._epoch >= self.epochs:
+            rule = f"save is for what is left to train, got {self._epoch} of {self.epochs} epochs"
+            raise ParameterError(f"{self._where}: {rule} done. Return after the last report.")
+        if self.due() and self.written() is None:
+            rule = "save needs files in checkpoint_folder, got none"
+            raise ParameterError(f"{self._where}: {rule}. Write the training state there first.")
+        return number
+
+    def _checked_scores(self, epoch: int, scores: Any) -> dict[str, float]:
+        if not isinstance(scores, Mapping):
+            rule = f"scores must be numbers by name, got {_shown(scores)}"
+            raise ParameterError(
+                f"{self._where}: {rule}. Write report(epoch, {{'accuracy': 0.9}})."
+            )
+        checked = {}
+        for name, value in scores.items():
+            if not isinstance(name, str):
+                rule = f"names of scores must be text, got {_shown(name)}"
+                raise ParameterError(f"{self._where}: {rule}. Put it in quotes.")
+            checked[name] = self._checked_score(name, value)
+        for name in self._objectives:
+            if not math.isfinite(checked.get(name, 0.0)):
+                raise NotFiniteError(
+                    f"{self._where}: an objective must be finite, got {name} {checked[name]} in "
+                    f"epoch {epoch}. The training has diverged; leave out what is not known yet."
+                )
+        return checked
+
+    def _checked_score(self, name: str, value: Any) -> float:
+        try:
+            if isinstance(value, str | bytes | bool):
+                raise TypeError
+            return float(value)
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+            RuntimeError,
+        ):  # the last is torch's, of a whole tensor
+            rule = f"scores must be numbers, got {name}: {_shown(value)}"
+            raise ParameterError(f"{self._where}: {rule}. Make it one by float().") from None
+
+
+def _shown(value: Any) -> str:
+    return " ".join(show(value).split())

@@ -1,0 +1,148 @@
+"""What a trial will cost, from a few real batches: before anything is trained."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ablate.data.dataset import TrainingImages
+from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.loop import Finetuning
+from ablate.finetune.loss.objective import build_loss
+from ablate.model import is_external
+from ablate.model.build import build_model, check_image_size
+from ablate.model.taps import layer_names
+from ablate.robustness.score import score_images
+from ablate.study.settings import BudgetSettings, Study
+from ablate.trial.workbench import Workbench
+
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class TrialEstimate:
+    """The cost of one trial of a study with the study's own settings.
+
+    Attributes:
+        train_images, validation_images: in the splits.
+        seen_images: of the training images, those that the budget reaches.
+        step_seconds: one training step, copies and loss included.
+        train_seconds: of the whole budget; score_seconds: of scoring after it.
+        state_bytes: of a training state on disk.
+        evaluation_bytes: of the corrupted validation images that are kept in the cache.
+    """
+
+    train_images: int
+    seen_images: int
+    validation_images: int
+    step_seconds: float
+    train_seconds: float
+    score_seconds: float
+    state_bytes: int
+    evaluation_bytes: int
+
+
+@dataclass(frozen=True)
+class TrainingEstimate:
+    """Of one configuration.
+
+    Attributes:
+        step_seconds: one training step, copies and loss included.
+        train_seconds: of the whole budget.
+        seen_images: of the training images, those that the budget reaches.
+        state_bytes: of a training state on disk.
+    """
+
+    step_seconds: float
+    train_seconds: float
+    seen_images: int
+    state_bytes: int
+
+
+def estimate_trial(bench: Workbench) -> TrialEstimate:
+    """Train on a few real batches from random weights and score one pass, timed.
+
+    Raises:
+        DataError: if the data set is missing or inconsistent.
+        ParameterError: if the network cannot be built, or trained on images of this size.
+    """
+    study, dataset, environment = bench.study, bench.dataset, bench.environment
+    environment.apply()
+    model = _new_network(bench)
+    loss = build_loss(study.loss, layer_names(model))
+    trained = estimate_training(bench, study)
+    score_images(model, dataset.validation, environment)
+    began = time.perf_counter()
+    score_images(model, dataset.validation, environment)
+    pass_seconds = time.perf_counter() - began
+    corrupted = bench.evaluation_set
+    images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
+    return TrialEstimate(
+        train_images=len(bench.finetuning_images(study, loss)),
+        seen_images=trained.seen_images,
+        validation_images=len(dataset.validation),
+        step_seconds=trained.step_seconds,
+        train_seconds=trained.train_seconds,
+        score_seconds=pass_seconds * (1 + images_scored / len(dataset.validation)),
+        state_bytes=trained.state_bytes,
+        evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
+    )
+
+
+def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
+    """Train on a few real batches from random weights, timed.
+
+    Args:
+        bench: of these data and this network.
+        study: with the values of a configuration.
+
+    Raises:
+        ParameterError: if the network cannot be trained so.
+    """
+    environment = bench.environment
+    environment.apply()
+    model = _new_network(bench)
+    loss = build_loss(study.loss, layer_names(model))
+    train = bench.finetuning_images(study, loss)
+    batch = min(study.finetune.batch_size, len(train))
+    steps = min(_STEPS, len(train) // batch)
+
+    def begin(budget: BudgetSettings, images: TrainingImages) -> Finetuning:
+        return Finetuning(
+            model,
+            images,
+            study.finetune,
+            budget=budget,
+            loss=loss,
+            augment=build_augmentation(study.augment),
+            dataset_settings=study.dataset,
+            environment=environment,
+            batch_norm=study.finetune.batch_norm,
+        )
+
+    whole = begin(study.finetune.budget, train).budget
+    run = begin(BudgetSettings(epochs=2), train.take(torch.arange(steps * batch)))
+    run.run_epoch()  # the first steps also set up kernels
+    step_seconds = run.run_epoch().seconds / steps
+    state = io.BytesIO()
+    torch.save(run.state(), state)
+    seconds = step_seconds * (whole.steps or 0) if whole.seconds is None else whole.seconds
+    in_budget = whole.steps if whole.steps is not None else int(seconds / step_seconds)
+    seen = min(in_budget * batch, len(train))
+    return TrainingEstimate(step_seconds, seconds, seen, state.getbuffer().nbytes)
+
+
+def _new_network(bench: Workbench) -> nn.Module:
+    """With random weights; nothing is kept of it."""
+    study, dataset = bench.study, bench.dataset
+    model = build_model(
+        study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
+    )
+    if is_external(study.model.name):
+        _, channels, _, side = dataset.validation.images.shape
+        check_image_size(model, study.model.name, side, channels)
+    return model

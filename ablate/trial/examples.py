@@ -1,0 +1,213 @@
+"""Images that two networks disagree on: to be looked at.
+
+They illustrate; they count for nothing.  Of the images that fit, the first are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ablate.data.dataset import Split
+from ablate.data.load import load_validation
+from ablate.distortion.shapes import ByteImages
+from ablate.errors import DataError
+from ablate.model.build import build_model
+from ablate.model.environment import resolve_environment
+from ablate.model.weights.export_metadata import read_metadata
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.outcomes import Cell
+from ablate.study.settings import Study
+from ablate.trial.workbench import Workbench
+
+_MOST_IMAGES, _FEWEST_IMAGES = 256, 32
+_PIXELS = 256 * 64 * 64
+"""Of all images together: what a CPU scores in seconds, under a dozen distortions."""
+_BATCH = 64
+_ENOUGH = 4
+"""Images that fit, under one distortion, after which no more are looked at."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Validation images of a study.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        split: all of them where they are few, else a stratified sample.
+        bench: of the study.
+    """
+
+    classes: tuple[str, ...]
+    split: Split
+    bench: Workbench
+
+    def pixels(self, place: int) -> np.ndarray:
+        """An image as uint8 `[height, width, 3]`."""
+        return picture(self.split.images[place])
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image that one of two networks is right on, under a distortion.
+
+    Attributes:
+        kind, severity: of the distortion.
+        label, by_baseline, by_trial: the true class, and what the networks say, by name.
+        clean, distorted: uint8 `[height, width, 3]`.
+    """
+
+    kind: str
+    severity: int
+    label: str
+    by_baseline: str
+    by_trial: str
+    clean: np.ndarray
+    distorted: np.ndarray
+
+
+def load_sample(study: Study, base: Path, cache: Path) -> Sample:
+    """Some of the validation images, at the size that the network sees.
+
+    Args:
+        base: folder that the study's relative paths start from; cache: folder of data.
+
+    Raises:
+        UsageError: if the data are missing or inconsistent; nothing is fetched.
+    """
+    environment = resolve_environment("fp32", threads=torch.get_num_threads(), device="cpu")
+    bench = Workbench(study, base, cache, environment)
+    side = bench.image_size
+    most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS // side**2))
+    classes, split = load_validation(study.dataset, base, cache, count=most, image_size=side)
+    return Sample(classes, split, bench)
+
+
+def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
+    """A network with the weights of a file, on the CPU.
+
+    Args:
+        study: says which network.
+
+    Raises:
+        DataError: if the weights are damaged, or of another network.
+    """
+    read_metadata(weights)
+    channels = sample.split.images.shape[1]
+    # The statistics are in the weights.
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    model = build_model(study.model, len(sample.classes), mean, std, seed=0, base=sample.bench.base)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"{weights.name}: must hold the weights of {study.model.name}, got others. "
+            "The data or the network have changed since."
+        ) from error
+    return model.eval()
+
+
+def find_examples(
+    sample: Sample,
+    baseline: nn.Module,
+    trial: nn.Module,
+    cells: Sequence[Cell],
+    count: int,
+    *,
+    gained: bool,
+) -> tuple[Example, ...]:
+    """Images that one of two networks is right on, spread over the distortions.
+
+    Args:
+        baseline, trial: on the CPU, in eval mode.
+        cells: to look under, best first.
+        count: examples at most; each of another image as far as that goes.
+        gained: whether the trial is the one that is right.
+    """
+    left = {cell: _fitting(sample, baseline, trial, cell, gained=gained) for cell in cells}
+    found: list[Example] = []
+    used: set[int] = set()
+    while len(found) < count and any(left.values()):
+        for (kind, severity), fitting in left.items():
+            if fitting and len(found) < count:
+                one = next((one for one in fitting if one.place not in used), fitting[0])
+                fitting.remove(one)
+                used.add(one.place)
+                label = int(sample.split.labels[one.place])
+                found.append(
+                    Example(
+                        kind=kind,
+                        severity=severity,
+                        label=sample.classes[label],
+                        by_baseline=sample.classes[one.by_baseline],
+                        by_trial=sample.classes[one.by_trial],
+                        clean=sample.pixels(one.place),
+                        distorted=one.distorted,
+                    )
+                )
+    return tuple(found)
+
+
+class _Fitting(NamedTuple):
+    """An image that fits: its place in the sample, what the networks say, and how it looks."""
+
+    place: int
+    by_baseline: int
+    by_trial: int
+    distorted: np.ndarray
+
+
+def _fitting(
+    sample: Sample, baseline: nn.Module, trial: nn.Module, cell: Cell, *, gained: bool
+) -> list[_Fitting]:
+    images, found = distorted(sample, cell), list[_Fitting]()
+    for start in range(0, len(images), _BATCH):
+        batch = images[start : start + _BATCH]
+        labels = sample.split.labels[start : start + _BATCH]
+        answers = _classes(baseline, batch), _classes(trial, batch)
+        wrong, right = answers if gained else answers[::-1]
+        for at in torch.nonzero((right == labels) & (wrong != labels)).flatten().tolist():
+            by_baseline, by_trial = (int(one[at]) for one in answers)
+            found.append(_Fitting(start + at, by_baseline, by_trial, picture(batch[at])))
+        if len(found) >= _ENOUGH:
+            break
+    return found
+
+
+def distorted(sample: Sample, cell: Cell) -> ByteImages:
+    """The sample under a type of the study's suite at a severity.
+
+    Where it is all of the validation images, and the study scores all, these are the bytes that it
+    scores.
+    """
+    bench = sample.bench
+    made = EvaluationSet(
+        sample.split,
+        bench.suite,
+        (cell[1],),
+        bench.study.robustness.seed,
+        None,
+        bench.frost_for(bench.suite),
+    )
+    return torch.cat(list(made.blocks(*cell)))
+
+
+def picture(image: torch.Tensor) -> np.ndarray:
+    """uint8 `[channel, height, width]` as `[height, width, 3]`; one channel is grey."""
+    pixels: np.ndarray = image.permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+
+
+def _classes(model: nn.Module, images: ByteImages) -> torch.Tensor:
+    floats = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        found: torch.Tensor = model(floats).argmax(dim=1)
+    return found

@@ -1,0 +1,268 @@
+"""A training loop of the user's own as a worker's trial."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import inspect
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import InfrastructureError, ParameterError
+from ablate.files.durable import SavedState, load_blob, save_blob
+from ablate.study.callables import import_callable
+from ablate.study.scores import ReportedScores
+from ablate.study.seeds import Seeds
+from ablate.trial.context import Ended, Said, Saved, TrialContext, Turns
+from ablate.trial.packed import pack, unpack
+from ablate.trial.workspace import Workspace
+
+Trainable = Callable[[TrialContext], object]
+
+STOP_SECONDS = 10.0
+"""That a loop may take to end once `report` has raised in it."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# Digest of the source that each module was imported from.
+_IMPORTED: dict[str, str] = {}
+
+
+class FunctionRaised(Exception):  # noqa: N818 (no error of ours: its cause is what went wrong)
+    """The loop ended with an error of its own, which is the cause."""
+
+
+def load_trainable(name: str, base: Path) -> Trainable:
+    """The function that a study names, as its file is now.
+
+    Args:
+        name: `package.module:function`.
+        base: folder of the study file.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+    """
+    function = import_callable("trainable", name, base)
+    module = name.partition(":")[0]
+    digest = _digest(function, module)
+    if _IMPORTED.get(module, digest) != digest:  # edited since, as in a notebook
+        del sys.modules[module]
+        function = import_callable("trainable", name, base)
+    _IMPORTED[module] = digest
+    return function
+
+
+def trainable_digest(name: str, base: Path) -> str:
+    """Sha256 in hex of the source of the module that a study names, and of its function's own.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+    """
+    return _digest(import_callable("trainable", name, base), name.partition(":")[0])
+
+
+def _digest(function: Trainable, module: str) -> str:
+    modules = dict.fromkeys([module, getattr(inspect.unwrap(function), "__module__", module)])
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]
+    digest = hashlib.sha256()
+    for file in files:
+        if file is not None:
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+class LoopThread:
+    """The thread that loops run in, one after the other; it is kept, since a new one costs more."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="trial", daemon=True).start()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do this next; it must not raise."""
+        self._work.put(work)
+
+    def end(self) -> None:
+        """End the thread after what it does now."""
+        self._work.put(None)
+
+    def _serve(self) -> None:
+        process = os.getpid()
+        while (work := self._work.get()) is not None:
+            work()
+            if os.getpid() != process:  # a child that the loop forked, and never ended
+                os._exit(1)
+            del work  # and the trial with it
+
+
+class FunctionTrial:
+    """One attempt of a row whose training is a function of the user's own.
+
+    Args:
+        name: of the function, for messages.
+        function: takes a `TrialContext`.
+        thread: that it runs in; free.
+        params, seeds, number, attempt: of the row.
+        epochs: the budget.
+        objectives: metrics that the last report must have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Trainable,
+        thread: LoopThread,
+        *,
+        params: Mapping[str, Any],
+        seeds: Seeds,
+        number: int,
+        attempt: int,
+        epochs: int,
+        objectives: Sequence[str],
+    ) -> None:
+        self._name = name
+        self._function = function
+        self._thread = thread
+        self._objectives = objectives
+        self._turns = Turns()
+        self._workspace = Workspace()
+        self._context = TrialContext(
+            name,
+            params,
+            seeds,
+            epochs=epochs,
+            number=number,
+            attempt=attempt,
+            objectives=objectives,
+            turns=self._turns,
+            workspace=self._workspace,
+        )
+        self._scores: Mapping[str, float] | None = None
+        self._started = False
+        self._epoch_seconds = 0.0
+        self.epoch = 0
+        self.step = 0
+        self.done = False
+
+    def run_epoch(self, pause: Callable[[], bool]) -> dict[str, Any] | None:
+        """Let the loop go on to its next report, or to a `save` that is due.
+
+        Raises:
+            FunctionRaised: if the loop ended with an error.
+            InfrastructureError: if the disk was full for it.
+        """
+        began = time.perf_counter()
+        self._context.due = pause
+        if self._started:
+            self._turns.next()
+        else:
+            self._started = True
+            self._thread.run(self._run)
+        said = self._turns.said.get()
+        if isinstance(said, Ended):
+            self._end(said)
+            return None
+        self._epoch_seconds += time.perf_counter() - began
+        if isinstance(said, Saved):
+            self.step = said.step
+            return None
+        self.epoch, self.step, self._scores = said.epoch, 0, said.scores
+        entry = self._entry(said, self._epoch_seconds)
+        self._epoch_seconds = 0.0
+        if said.epoch == self._context.epochs:
+            last = self._turns.said.get()
+            assert isinstance(last, Ended)
+            self._end(last)
+        return entry
+
+    def interim(self) -> Mapping[str, float]:
+        return dict(self._scores or {})
+
+    def save(self, folder: str) -> SavedState | None:
+        written = self._context.written()
+        if written is None:
+            return None
+        content = pack(written, self.interim(), self._name)
+        return save_blob(folder, self.epoch, content, step=self.step, seconds=self._epoch_seconds)
+
+    def restore(self, saved: SavedState) -> None:
+        content = load_blob(saved)
+        folder = self._workspace.folder("restored")
+        self._scores = unpack(content, folder) or None  # before its first report it has none
+        self.epoch, self.step, self._epoch_seconds = saved.epoch, saved.step, saved.seconds
+        self._context.go_on_from(saved.epoch, saved.step, folder)
+
+    def finish(self) -> ReportedScores:
+        """What was reported last.
+
+        Raises:
+            ParameterError: if that is nothing, or not every objective.
+        """
+        if self._scores is None:
+            rule = "must report an epoch at least, got a function that returned without"
+            raise ParameterError(f"{self._name}: {rule}. Call context.report(epoch, scores).")
+        missing = [name for name in self._objectives if name not in self._scores]
+        if missing:
+            names = ", ".join(self._scores) or "none"
+            rule = f"the last report must have every objective, got {names} without {missing[0]}"
+            raise ParameterError(f"{self._name}: {rule}. Report {missing[0]} with the last epoch.")
+        return ReportedScores(self._scores)
+
+    def kept(self) -> None:
+        """Nothing: what a loop reports is all that is known."""
+
+    def close(self) -> str:
+        stuck = ""
+        if self._started and not self.done:
+            self._turns.stop()
+            stuck = self._wait()
+        if not stuck:
+            self._workspace.close()
+        return stuck
+
+    def _wait(self) -> str:
+        """Wait for a loop that was stopped."""
+        until = time.monotonic() + STOP_SECONDS
+        try:
+            while not isinstance(
+                self._turns.said.get(timeout=max(0.0, until - time.monotonic())), Ended
+            ):
+                pass
+        except queue.Empty:
+            return (
+                f"{self._name}: must end when report raises, got a loop that still ran "
+                f"{STOP_SECONDS:g} seconds later. Let TrialStopped pass."
+            )
+        self.done = True
+        return ""
+
+    def _run(self) -> None:
+        """In the loop's thread."""
+        error: BaseException | None = None
+        try:
+            self._function(self._context)
+        except BaseException as raised:
+            error = raised
+        self._turns.said.put(Ended(self._context.problem or error))
+
+    def _end(self, ended: Ended) -> None:
+        self.done = True
+        error = ended.error
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise InfrastructureError(
+                f"{self._name}: the disk must take what the function writes, got "
+                f"{error.strerror!r}. Make room and resume."
+            ) from error
+        if error is not None:
+            raise FunctionRaised from error
+
+    def _entry(self, said: Said, seconds: float) -> dict[str, Any]:
+        entry = {"epoch": said.epoch, "epochs": self._context.epochs, "seconds": seconds}
+        loss = said.scores.get("train_loss")
+        return {**entry, **({} if loss is None else {"train_loss": loss}), "scores": said.scores}

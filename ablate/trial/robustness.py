@@ -1,0 +1,177 @@
+"""A trial as a worker runs it: a study's values and seeds become scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ablate.data.dataset import Statistics
+from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.checkpoint import (
+    SavedState,
+    export_weights,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ablate.finetune.loop import EpochReport, Finetuning
+from ablate.finetune.loss.objective import build_loss
+from ablate.model.normalization import carried_statistics
+from ablate.model.taps import layer_names
+from ablate.model.weights.export_metadata import ExportMetadata
+from ablate.robustness.bits import Scored
+from ablate.study.seeds import Seeds
+from ablate.trial.workbench import Workbench
+
+
+class TrialRun:
+    """One finetuning of the baseline, an epoch at a time, and its scores.
+
+    Args:
+        workbench: of the study that the trial belongs to.
+        values: resolved parameters by dotted key; `PLAIN` for the plain finetune.
+        seeds: of the trial.
+
+    Raises:
+        ParameterError: if the values name a term, layer, distance or family that is not there.
+        pydantic.ValidationError: if a value is outside its key's domain.
+    """
+
+    def __init__(self, workbench: Workbench, values: Mapping[str, Any], seeds: Seeds) -> None:
+        seeded = {
+            "dataset.validation.seed": seeds.split,
+            "finetune.seed": seeds.train,
+            "robustness.seed": seeds.evaluation,
+        }
+        study = workbench.study.with_values({**seeded, **values})
+        self._study = study
+        self._bench = workbench.fitting(study)
+        self._bench.environment.apply()
+        model = self._bench.build_baseline()
+        loss = build_loss(study.loss, layer_names(model))
+        augment = build_augmentation(study.augment) if loss.needs_augmented else None
+        self._seen_types = augment.types if augment else ()
+        self._finetuning = Finetuning(
+            model,
+            self._bench.finetuning_images(study, loss),
+            study.finetune,
+            budget=study.finetune.budget,
+            loss=loss,
+            augment=augment,
+            dataset_settings=study.dataset,
+            environment=self._bench.environment,
+            batch_norm=study.finetune.batch_norm,
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self._finetuning.done
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._finetuning.epoch
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it stands."""
+        return self._finetuning.model
+
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way; 0 between two epochs."""
+        return self._finetuning.step
+
+    def run_epoch(self, pause: Callable[[], bool] | None = None) -> EpochReport | None:
+        """Train for one epoch, or for what the budget leaves of it.
+
+        Args:
+            pause: asked after every step but an epoch's last, whether to stop there.
+
+        Returns:
+            What the epoch did; none where it was paused.
+
+        Raises:
+            NotFiniteError: if the loss is NaN or infinite.
+            OutOfMemoryError: naming the batch size.
+        """
+        return self._finetuning.run_epoch(pause)
+
+    def save(self, folder: str) -> SavedState:
+        """Write the training state; `folder` is a path or URI, this trial's and attempt's alone.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+        run = self._finetuning
+        return save_checkpoint(
+            folder, self.epoch, run.state(), step=run.step, seconds=run.epoch_seconds
+        )
+
+    def restore(self, saved: SavedState) -> None:
+        """Go on from a training state: the bits are those of a trial that was never stopped.
+
+        Raises:
+            CheckpointError: if the state is missing or damaged; nothing has changed then.
+        """
+        self._finetuning.load_state(load_checkpoint(saved))
+
+    def export(self, path: Path, number: int | None = None) -> None:
+        """Write the weights as safetensors, whole or not at all, with how they are to be used.
+
+        Args:
+            number: of the trial in its study; None: the plain finetune.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+        dataset, study = self._bench.dataset, self._study
+        channels, _, side = dataset.validation.images.shape[1:]
+        nothing = Statistics((0.0,) * channels, (1.0,) * channels)
+        mean, std = carried_statistics(self.model) or nothing
+        metadata = ExportMetadata(
+            model=study.model.name,
+            classes=dataset.classes,
+            mean=mean,
+            std=std,
+            image_size=side,
+            resize=study.dataset.resize,
+            dataset=study.dataset.name,
+            study=study.name,
+            trial=number,
+            loss_terms=study.loss.terms,
+            seen_types=tuple(self._seen_types),
+        )
+        export_weights(self.model, path, metadata)
+
+    def finish(self) -> Scored:
+        """Scores of the finetuned network on the validation split.
+
+        Raises:
+            NotFiniteError: if the network's output is NaN or infinite.
+        """
+        return self._bench.score(self.model, seen_types=self._seen_types, **self._costs())
+
+    def finish_test(self, suite: str | Sequence[str], severities: Sequence[int]) -> Scored:
+        """Scores of the same network on the test images, under this suite.
+
+        Raises:
+            NotFiniteError: if the network's output is NaN or infinite.
+        """
+        seen, costs = self._seen_types, self._costs()
+        return self._bench.score_test(self.model, suite, severities, seen_types=seen, **costs)
+
+    def _costs(self) -> dict[str, Any]:
+        run, flops = self._finetuning, self._bench.image_flops
+        return {
+            "epochs": self.epoch,
+            "student_images": run.student_images,
+            "teacher_images": run.teacher_images,
+            "train_flops": flops.training * run.student_images + flops.forward * run.teacher_images,
+            "train_seconds": run.train_seconds,
+        }

@@ -1,0 +1,414 @@
+"""What the trials of a study share: data, baseline, corrupted images, each made once.
+
+A workbench stays in a worker between trials; nothing that a trial changes is in it, so a kept
+worker gives the bits of a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ablate.data.dataset import Dataset, Split, TrainingImages
+from ablate.data.load import load_dataset
+from ablate.data.split import draw_stratified, take_fraction
+from ablate.errors import FingerprintError
+from ablate.files.damage import DamagedError
+from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.loop import EpochReport
+from ablate.finetune.loss.objective import RobustLoss, build_loss
+from ablate.model.build import own_image_size
+from ablate.model.environment import DeviceKind, Environment, resolve_environment
+from ablate.model.flops import ImageFlops, count_flops
+from ablate.model.taps import FeatureTaps, layer_names
+from ablate.robustness.bits import Scored, pack_bits
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.score import score_set
+from ablate.robustness.suites import Suite, exposures, find_suite
+from ablate.study.checks import candidates, searched
+from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.study.scores import Scores
+from ablate.study.settings import Study, path_from
+
+_IMAGE_SIZE = 32
+"""Side in pixels where neither the study nor the network says one."""
+
+_KEPT = 4
+"""Workbenches that a process keeps: more than one only where a space reaches into the data, the
+model or the baseline."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stands before the first trial.
+
+    Attributes:
+        data_digest: of the training images before the split, and of photographs of frost where
+            copies are made with them.
+        baseline_sha256: of the baseline's weights.
+        baseline_scores: on the validation split; baseline_bits: which images it was right on.
+        environment: where it was made; the trials must run in the same.
+    """
+
+    data_digest: str
+    baseline_sha256: str
+    baseline_scores: Scores
+    baseline_bits: str
+    environment: Environment
+
+
+class Workbench:
+    """Data, baseline and corrupted images of a study, each made when it is first asked for.
+
+    Args:
+        study: whose sections `dataset`, `model`, `baseline` and `robustness` say what is made.
+        base: folder that the study's relative paths start from.
+        cache: folder that is shared with other studies and processes.
+        environment: where networks are trained and scored.
+        baseline_threads: of torch while the baseline is trained; None: those of a trial.
+    """
+
+    _kept: ClassVar[OrderedDict[tuple[str, Path, Path, int | None], Workbench]] = OrderedDict()
+
+    def __init__(
+        self,
+        study: Study,
+        base: Path,
+        cache: Path,
+        environment: Environment,
+        baseline_threads: int | None = None,
+    ) -> None:
+        self.study = study
+        self.base = base
+        self.cache = cache
+        self.environment = environment
+        self.baseline_threads = baseline_threads
+        self._on_step: OnStep = ignore_step
+        self.suite = find_suite(study.robustness.suite)
+        self._test_sets: dict[object, EvaluationSet] = {}
+
+    @classmethod
+    def get(
+        cls,
+        study: Study,
+        base: Path,
+        cache: Path,
+        *,
+        baseline_threads: int | None = None,
+        fresh: bool = False,
+    ) -> Workbench:
+        """The workbench that this process keeps for the study, or a new one.
+
+        Args:
+            baseline_threads: of torch while the baseline is trained; None: those of a trial.
+            fresh: make a new one, since the data on the disk may have changed.
+
+        Its environment is what the study's `run` section asks of this machine; with
+        `gpus_per_trial: 0` it is the CPU, whatever there is.
+        """
+        key = (study.model_dump_json(), base, cache, baseline_threads)
+        kept = None if fresh else cls._kept.pop(key, None)
+        if kept is None:
+            run = study.run
+            device: DeviceKind | None = "cpu" if run.gpus_per_trial == 0 else None
+            environment = resolve_environment(
+                run.precision,
+                threads=run.cpus_per_trial,
+                device=device,
+                compile_mode=run.compile,
+            )
+            kept = cls(study, base, cache, environment, baseline_threads)
+        cls._kept[key] = kept
+        while len(cls._kept) > _KEPT:
+            cls._kept.popitem(last=False)
+        return kept
+
+    def fitting(self, study: Study) -> Workbench:
+        """This workbench, or the one for the data, model and baseline that `study` names."""
+        sections = ("model", "baseline", "robustness")
+        update: dict[str, Any] = {section: getattr(study, section) for section in sections}
+        # Finetuning on fewer images changes nothing that is shared.
+        fraction = self.study.dataset.train_fraction
+        update["dataset"] = study.dataset.model_copy(update={"train_fraction": fraction})
+        if all(value == getattr(self.study, section) for section, value in update.items()):
+            return self
+        other = self.study.model_copy(update=update)
+        return Workbench.get(other, self.base, self.cache, baseline_threads=self.baseline_threads)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels that the network sees."""
+        return self.study.dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.study.dataset, self.base, self.cache, image_size=self.image_size)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        threads = self.baseline_threads
+        if threads is None or self.environment.device != "cpu":
+            threads = self.environment.threads
+        try:
+            return obtain_baseline(
+                self.dataset,
+                self.study.dataset,
+                self.study.model,
+                self.study.baseline,
+                environment=replace(self.environment, threads=threads),
+                cache=self.cache,
+                base=self.base,
+                on_epoch=self._say_epoch,
+                checkpoint_seconds=self.study.run.checkpoint_seconds,
+            )
+        finally:
+            self.environment.apply()  # training has set its own threads
+
+    def _say_epoch(self, report: EpochReport) -> None:
+        total = self.study.baseline.epochs
+        self._on_step(
+            PreparationStep(
+                "training the baseline",
+                done=report.epoch,
+                total=total,
+                unit="epochs",
+                images_per_second=report.images / report.seconds if report.seconds else None,
+                seconds_left=report.seconds * (total - report.epoch),
+            )
+        )
+
+    @cached_property
+    def image_flops(self) -> ImageFlops:
+        """Operations that an image costs the network."""
+        _, channels, height, width = self.dataset.validation.images.shape
+        return count_flops(self.build_baseline(), (channels, height, width))
+
+    @cached_property
+    def frost(self) -> FrostPhotographs | None:
+        """The photographs that the study names."""
+        folder = self.study.robustness.frost_images
+        if folder is None:
+            return None
+        return load_frost(path_from(self.base, folder))
+
+    def frost_for(self, suite: Suite) -> FrostPhotographs | None:
+        """Those photographs, where a suite has frost in it."""
+        return self.frost if "frost" in suite.types else None
+
+    @cached_property
+    def evaluation_set(self) -> EvaluationSet:
+        severities = self.study.robustness.severities
+        return self._make_set(self.dataset.validation, self.suite, severities)
+
+    @cached_property
+    def test_split(self) -> Split:
+        """The test images: for a confirmation alone."""
+        return self.dataset.test()
+
+    def _make_set(self, split: Split, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
+        """Corrupted copies of a split, or of so many of its images."""
+        robustness = self.study.robustness
+        if robustness.images is not None and robustness.images < len(split):
+            split = split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
+        frost = self.frost_for(suite)
+        made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, frost)
+        too_large = made.byte_count > robustness.stored_gb * 1e9
+        return replace(made, cache=None) if too_large else made
+
+    def build_baseline(self) -> nn.Module:
+        """A new network with the baseline's weights, on the CPU.
+
+        Weights that were damaged or removed since they were read are made again.
+
+        Raises:
+            FingerprintError: if they come out with other bits.
+        """
+        try:
+            return self._load_baseline()
+        except DamagedError:
+            before = self.__dict__.pop("baseline").sha256
+        if self.baseline.sha256 != before:
+            raise FingerprintError(
+                f"{self.baseline.path}: the baseline must have the weights that the study began "
+                "with, got others: they were damaged, and came out with other bits when they were "
+                "made again. Put the file back from a copy, or launch under another name."
+            )
+        return self._load_baseline()
+
+    def _load_baseline(self) -> nn.Module:
+        return load_baseline(self.baseline, self.dataset, self.study.model, base=self.base)
+
+    def finetuning_images(self, study: Study, loss: RobustLoss) -> TrainingImages:
+        """The images that a trial is finetuned on.
+
+        Those without labels, where there are some and the objective reads none; so the plain
+        finetune, which does, has the training images.
+        """
+        train, unlabeled = self.dataset.train, self.dataset.unlabeled
+        images = train if unlabeled is None or loss.needs_labels else unlabeled
+        settings = study.dataset
+        return take_fraction(images, settings.train_fraction, settings.validation.seed)
+
+    def make_copies(self, cores: int, *, test: Mapping[str, Any] | None = None) -> None:
+        """Make the corrupted images that are scored, or find them in the cache, whole.
+
+        Args:
+            cores: that nothing else takes.
+            test: suite and severities of the test images; None: the validation images are meant.
+
+        Raises:
+            UsageError: if the cache cannot be written.
+        """
+        made = self.evaluation_set if test is None else self._test_set(**test)
+        images = "validation" if test is None else "test"
+
+        def say(done: int, total: int) -> None:
+            what = f"corrupting the {images} images"
+            self._on_step(PreparationStep(what, done, total, "copies"))
+
+        made.make_all(cores, say)
+
+    def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
+        """Make, or find in the cache, everything that the trials share.
+
+        Args:
+            on_step: is told what is being made.
+            cores: as `Worker.prepare` has it.
+
+        Raises:
+            DataError: if the data set is missing or inconsistent.
+            ParameterError: if a layer that a trial may read cannot be read.
+            UsageError: if the cache cannot be written.
+        """
+        self._on_step = on_step
+        self.environment.apply()
+        on_step(PreparationStep("reading the data"))
+        _ = self.dataset
+        on_step(PreparationStep("obtaining the baseline"))
+        model = self.build_baseline()
+        self._check_layers(model)
+        self._check_batch(model)
+        if cores is not None:
+            self.make_copies(cores)
+        on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
+        scored = self.score(model, train_seconds=self.baseline.train_seconds)
+        return Prepared(
+            data_digest=self._digest(),
+            baseline_sha256=self.baseline.sha256,
+            baseline_scores=scored.scores,
+            baseline_bits=scored.bits,
+            environment=self.environment,
+        )
+
+    def _digest(self) -> str:
+        """Of the data set, and of the photographs that its copies are made with."""
+        frost = self.frost_for(self.suite)
+        if frost is None:
+            return self.dataset.digest
+        return hashlib.sha256(f"{self.dataset.digest} {frost.digest}".encode()).hexdigest()
+
+    def _check_layers(self, model: nn.Module) -> None:
+        """Read every layer that a trial may read, so that a wrong one does not fail each trial.
+
+        Raises:
+            ParameterError: naming the layer.
+        """
+        loss, space = self.study.loss, self.study.space
+        if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
+            return
+        taps = tuple(layer_names(model).taps)
+        fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
+        found = candidates(space, "loss.fma.layers", fixed)
+        layers = dict.fromkeys(
+            one for name in found for one in (taps if name == "taps" else [name])
+        )
+        images = self.dataset.validation.images[:2].float() / 255
+        for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
+            with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
+                model(images)
+                reading.split(1)
+
+    def _check_batch(self, model: nn.Module) -> None:
+        """Refuse an objective that no batch of the study can serve, where no trial changes it.
+
+        Raises:
+            ParameterError: if a distance compares more images than there are at once.
+        """
+        study = self.study
+        if any(key.startswith(("loss.", "finetune.")) for key in searched(study.space)):
+            return
+        parts = study.finetune.accumulation_steps
+        build_loss(study.loss, layer_names(model)).check_batch(study.finetune.batch_size // parts)
+
+    def score(
+        self, model: nn.Module, *, seen_types: Sequence[str] = (), **finetuning: Any
+    ) -> Scored:
+        """Scores of a network on the validation split.
+
+        Args:
+            model: on any device; it is moved to the environment's.
+            seen_types: training distortions that it was finetuned on.
+            finetuning: the fields of `Scores` that say how it was trained.
+        """
+        split = self.dataset.validation
+        about = {"split": "val", "seen_types": seen_types, **finetuning}
+        return self._score(model, split, self.evaluation_set, about)
+
+    def score_test(
+        self,
+        model: nn.Module,
+        suite: str | Sequence[str],
+        severities: Sequence[int],
+        *,
+        seen_types: Sequence[str] = (),
+        **finetuning: Any,
+    ) -> Scored:
+        """Scores of a network on the test images; arguments as those of `score`.
+
+        Args:
+            suite, severities: that they are scored under.
+        """
+        made = self._test_set(suite, severities)
+        about = {"split": "test", "seen_types": seen_types, **finetuning}
+        return self._score(model, self.test_split, made, about)
+
+    def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
+        found = find_suite(suite)
+        key = (found.name, found.types, tuple(severities))
+        if key not in self._test_sets:
+            self._test_sets[key] = self._make_set(self.test_split, found, tuple(severities))
+        return self._test_sets[key]
+
+    def _score(
+        self,
+        model: nn.Module,
+        split: Split,
+        corrupted: EvaluationSet,
+        about: Mapping[str, Any],
+    ) -> Scored:
+        suite = corrupted.suite
+        found = score_set(model, split, corrupted, self.environment)
+        assert found.clean is not None
+        accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
+        for (kind, severity), outcomes in found.cells.items():
+            accuracies[kind][str(severity)] = outcomes.accuracy
+        scores = Scores(
+            n_images=len(split),
+            n_corrupted=len(corrupted.labels),
+            clean_accuracy=found.clean.accuracy,
+            accuracies=accuracies,
+            families=suite.families,
+            exposure=exposures(suite, about["seen_types"]),
+            mean_over=suite.mean_over,
+            **about,
+        )
+        return Scored(scores, pack_bits(found))

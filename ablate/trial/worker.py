@@ -1,0 +1,321 @@
+"""A worker: runs rows one after the other and keeps data, baseline and caches between them."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ablate.errors import (
+    AblateError,
+    InfrastructureError,
+    NotFiniteError,
+    ParameterError,
+    UsageError,
+)
+from ablate.files.damage import heard_damage
+from ablate.files.durable import CheckpointError, SavedState
+from ablate.finetune.save_interval import SaveInterval
+from ablate.ledger.record import Checkpoint, Failure, Row
+from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.trial.function import (
+    FunctionRaised,
+    FunctionTrial,
+    LoopThread,
+    Trainable,
+    load_trainable,
+    trainable_digest,
+)
+from ablate.trial.output import TrialOutput
+from ablate.trial.place import current_place, reset_gpu_peak
+from ablate.trial.process_exit import ExitGuard, ProcessExit
+from ablate.trial.robustness_trial import RobustnessTrial, kept_scores
+from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
+from ablate.trial.trial import Trial
+
+if TYPE_CHECKING:
+    from ablate.trial.workbench import Workbench
+
+
+class Worker:
+    """Runs the rows of one job.
+
+    Whatever a trial does wrong becomes a `Report` with a failure, and what disk or cache do
+    wrong one that the attempt is lost: neither ends the worker.
+
+    Args:
+        exits: where it runs in the driver's process, which no trial may end.
+    """
+
+    def __init__(self, job: Job, exits: ExitGuard | None = None) -> None:
+        self.job = job
+        self._row: Row | None = None
+        self._trial: Trial | None = None
+        self._function: Trainable | None = None
+        self._thread: LoopThread | None = None
+        self._output = TrialOutput()
+        self._exits = exits
+        self._is_limited = False
+        self._started = 0.0
+        self._begun_at = _BEGINNING
+        self._interval = SaveInterval(job.study.run.checkpoint_seconds)
+        self._notes: list[str] = []
+        self._told: list[str] = []
+        self._stuck = ""
+
+    def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
+        """Make data, baseline and evaluation set, or find them in the cache.
+
+        Of a study with a trainable, import that alone.
+
+        Args:
+            on_step: is told what is being made.
+            cores: that nothing else takes, for corrupted images; None: the first scoring makes
+                them, with a trial's threads.
+        """
+        with heard_damage() as damage:
+            prepared = self._prepare(on_step, cores)
+        return replace(prepared, notes=tuple(damage))
+
+    def _prepare(self, on_step: OnStep, cores: int | None) -> Prepared:
+        study, base = self.job.study, Path(self.job.base)
+        if study.trainable is not None:
+            code = trainable_digest(study.trainable, base)
+            return Prepared("", "", None, {"python": platform.python_version(), "code": code})
+        from ablate.robustness.bits import Scored
+
+        bench = self._workbench(fresh=True)
+        prepared = bench.prepare(on_step, cores=cores)
+        scored, test = Scored(prepared.baseline_scores, prepared.baseline_bits), self.job.test
+        if test is not None:
+            if cores is not None:
+                bench.make_copies(cores, test=test)
+            on_step(PreparationStep("corrupting the test images and scoring the baseline"))
+        tested = None if test is None else bench.score_test(bench.build_baseline(), **test)
+        return Prepared(
+            prepared.data_digest,
+            prepared.baseline_sha256,
+            scored.scores,
+            prepared.environment.to_json(),
+            None if study.ablation is None else kept_scores(scored, tested),
+        )
+
+    def note(self, texts: Sequence[str]) -> None:
+        """Say this with the next report."""
+        self._told.extend(texts)
+
+    def begin(self, row: Row) -> None:
+        """Take up a row, giving up the one before; what can fail comes with the first step."""
+        self._give_up()
+        self._row = row
+        self._started = time.time()
+        self._begun_at, self._notes = _BEGINNING, []
+        if self._exits is not None:
+            self._exits.forget()
+        self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
+        reset_gpu_peak()
+
+    def step(self) -> Report:
+        """Run one epoch of the row, or to a checkpoint amid it; score it after the last."""
+        assert self._row is not None
+        with self._output, heard_damage() as damage:
+            report = self._guarded_step(self._row)
+            if self._exits is not None and self._exits.call is not None:
+                report = _failed(self._exits.call)  # in a thread of the trial's, perhaps
+            if report.done:
+                self._give_up()
+        place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
+        place |= {**self._begun_at, "started": self._started}
+        if notes := [*self._told, *self._notes, *damage]:
+            place["note"] = "; ".join(notes)
+            self._told, self._notes = [], []
+        return replace(report, place=place)
+
+    def close(self) -> None:
+        """Give up the row that is under way, if any; call it when there are no more."""
+        self._give_up()
+        if self._thread is not None:
+            self._thread.end()
+            self._thread = None
+
+    def _give_up(self) -> None:
+        if self._trial is not None:
+            self._stuck = self._trial.close()
+            if self._stuck:
+                self._thread = None  # what will not end keeps it
+            self._trial = None
+        self._output.end()
+
+    def _guarded_step(self, row: Row) -> Report:
+        try:
+            return self._step(row)
+        except FunctionRaised as error:
+            return _failed(error.__cause__ or error)
+        except ParameterError as error:
+            return _failed(error)
+        except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's
+            return Report(lost=str(error))
+        except (Exception, ProcessExit) as error:
+            return _failed(error)
+
+    def _step(self, row: Row) -> Report:
+        if self._stuck:
+            reason, self._stuck = self._stuck, ""
+            return Report(lost=reason)
+        if self._trial is None:
+            self._trial = self._begun(row)
+        trial = self._trial
+        entry = None if trial.done else trial.run_epoch(self._interval.is_due)
+        if trial.done:
+            scores = trial.finish()
+            return Report(entry, scores=scores.to_json(), kept=trial.kept())
+        folder = checkpoint_folder(self.job.checkpoints, row.number)
+        with self._interval.writing():
+            saved = trial.save(f"{folder}/attempt-{row.attempt}")
+        checkpoint = None if saved is None else asdict(saved)
+        return Report(entry, checkpoint, rung=self._rung(row, trial) if entry else None)
+
+    def _rung(self, row: Row, trial: Trial) -> Mapping[str, float] | None:
+        pruner = self.job.study.search.pruner
+        if pruner is None or row.number is None or not pruner.is_rung(trial.epoch):
+            return None
+        metrics = trial.interim()
+        if pruner.metric in metrics:
+            return {pruner.metric: metrics[pruner.metric]}
+        if self.job.study.trainable is not None:
+            return {}  # the dispatcher knows whether any trial ever had it
+        names = ", ".join(metrics) or "none"
+        raise ParameterError(
+            f"search.pruner.metric: must be scored after epoch {trial.epoch}, got {names} "
+            f"without {pruner.metric}. Name another metric."
+        )
+
+    def _begun(self, row: Row) -> Trial:
+        """The row's trial, at its last checkpoint that can be used, else at the beginning."""
+        trial = self._made(row)
+        reasons = []
+        kept: Checkpoint | None
+        for kept in reversed(row.checkpoints):
+            try:
+                trial.restore(_saved(kept))
+                break
+            except CheckpointError as error:
+                reasons.append(f"{_saved(kept)} ({error})")
+        else:
+            kept = None
+        self._interval = SaveInterval(self.job.study.run.checkpoint_seconds)
+        if kept is not None:
+            self._begun_at = {
+                "first_epoch": kept.epoch,
+                "first_step": kept.step,
+                "first_seconds": kept.seconds,
+            }
+        if reasons:
+            start = "the beginning" if kept is None else str(_saved(kept))
+            self._notes.append(
+                f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
+            )
+        return trial
+
+    def _made(self, row: Row) -> Trial:
+        study, base = self.job.study, Path(self.job.base)
+        if study.trainable is None:
+            from ablate.trial.robustness import TrialRun
+
+            run = TrialRun(self._workbench(), dict(row.params), row.seeds)
+            return RobustnessTrial(
+                run,
+                weights_file(Path(self.job.folder), row.number),
+                row.number,
+                keeps_bits=study.ablation is not None,
+                test=self.job.test,
+            )
+        if self._function is None:
+            self._function = load_trainable(study.trainable, base)
+            if "torch" in sys.modules:
+                self._limit_gpu_memory()
+        if self._thread is None:
+            self._thread = LoopThread()
+        assert row.number is not None
+        epochs = study.finetune.budget.in_epochs
+        assert epochs is not None
+        return FunctionTrial(
+            study.trainable,
+            self._function,
+            self._thread,
+            params=row.params,
+            seeds=row.seeds,
+            number=row.number,
+            attempt=row.attempt,
+            epochs=epochs,
+            objectives=[objective.metric for objective in study.objectives],
+        )
+
+    def _workbench(self, *, fresh: bool = False) -> Workbench:
+        from ablate.trial.workbench import Workbench
+
+        self._limit_gpu_memory()
+        job = self.job
+        return Workbench.get(
+            job.study,
+            Path(job.base),
+            Path(job.cache),
+            baseline_threads=job.baseline_threads,
+            fresh=fresh,
+        )
+
+    def _limit_gpu_memory(self) -> None:
+        run = self.job.study.run
+        if self._is_limited or run.gpu_memory_fraction is None or run.gpus_per_trial == 0:
+            return
+        from ablate.model.environment import limit_gpu_memory
+
+        limit_gpu_memory(run.gpu_memory_fraction)
+        self._is_limited = True
+
+
+_BEGINNING = {"first_epoch": 0, "first_step": 0, "first_seconds": 0.0}
+
+
+def _saved(kept: Checkpoint) -> SavedState:
+    return SavedState(kept.epoch, kept.uri, kept.sha256, kept.step, kept.seconds)
+
+
+def _failed(error: BaseException) -> Report:
+    try:
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    except Exception:  # its own text cannot be made
+        text = ""
+    return Report(failure=asdict(Failure(_kind(error), _reason(error), text)))
+
+
+def _kind(error: BaseException) -> Any:
+    if isinstance(error, NotFiniteError):
+        return "not_finite"
+    name = type(error).__name__
+    return "out_of_memory" if name in ("OutOfMemoryError", "MemoryError") else "raised"
+
+
+_REASON_CHARACTERS, _TRACEBACK_CHARACTERS = 1_000, 20_000
+_TOO_LARGE = "Lower finetune.batch_size, or raise run.gpu_memory_fraction."
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ValidationError):  # its text has a line for each key
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    try:
+        text = str(error).strip()[:_REASON_CHARACTERS]
+    except Exception:
+        text = ""
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
+        return f"{reason.rstrip('.')}. {_TOO_LARGE}"
+    return reason
