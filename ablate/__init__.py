@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ablate.model.taps import FeatureTaps
     from ablate.report.draw import plot
     from ablate.report.page.publish import write_report
-    from ablate.robustness.corrupt.images import corrupt
+    from ablate.robustness.corrupt.source import corrupt
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
     from ablate.trial.context import TrialContext
@@ -42,7 +42,7 @@ _HOMES = {
     "TrialContext": "ablate.trial.context",
     "read_ablation": "ablate.api",
     "confirm": "ablate.api",
-    "corrupt": "ablate.robustness.corrupt.images",
+    "corrupt": "ablate.robustness.corrupt.source",
     "enqueue": "ablate.api",
     "evaluate": "ablate.robustness.evaluation.evaluate",
     "launch": "ablate.api",

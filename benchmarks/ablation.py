@@ -46,8 +46,8 @@ def write_study(url: str, cells: int) -> None:
     from ablate.ablation.cell import Arm, Cell, Claim, Design, difference
     from ablate.ablation.design import planned_rows
     from ablate.ledger.driving import Driving
-    from ablate.ledger.head import Head
     from ablate.ledger.ledger import Ledger
+    from ablate.ledger.record import Head
     from ablate.study.settings import Study
 
     values: dict[str, dict[str, Any]] = {
@@ -102,8 +102,7 @@ def write_study(url: str, cells: int) -> None:
 
 def _scored(random: np.random.Generator, of_images: np.ndarray, ability: float) -> tuple[Any, str]:
     """Scores of a network that does not exist, and their bits."""
-    from ablate.robustness.bits import pack_bits
-    from ablate.robustness.outcomes import Outcomes, SetOutcomes
+    from ablate.robustness.bits import Outcomes, SetOutcomes, pack_bits
     from ablate.robustness.suites import find_suite
     from ablate.study.scores import Scores
 

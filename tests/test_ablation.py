@@ -18,7 +18,7 @@ import pytest
 from commands import COMMAND
 
 import ablate
-from ablate.cli.show_ablation import show_effects
+from ablate.cli.show import show_effects
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import open_study

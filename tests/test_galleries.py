@@ -17,9 +17,14 @@ from PIL import Image
 import ablate
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place, locate
-from ablate.report.images.example_images import example_images, suite_sheet, training_sheet
+from ablate.report.images.example_images import (
+    Origin,
+    example_images,
+    find_origin,
+    suite_sheet,
+    training_sheet,
+)
 from ablate.report.images.galleries import study_galleries
-from ablate.report.images.image_origin import Origin, find_origin
 from ablate.trial.task import weights_file
 
 pytestmark = pytest.mark.slow

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 from commands import COMMAND
 
-from ablate.cli.logs import parse_trial, parse_values
 from ablate.cli.main import main
+from ablate.cli.study import parse_trial, parse_values
 from ablate.errors import ParameterError, StudyFileError
-from ablate.report.events import event_text
-from ablate.search.events import EventLog
+from ablate.report.terminal.lines import event_text
+from ablate.search.progress import EventLog
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

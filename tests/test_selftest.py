@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.doctor import storage as storage_module
-from ablate.doctor.storage import try_storage
+from ablate.doctor import selftest as storage_module
+from ablate.doctor.selftest import try_storage
 from ablate.doctor.study import whole
 from ablate.ledger.ledger import Ledger
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ablate.ablation.cell import Design
-from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.info import AblationInfo, ArmInfo, Transfer, TuningCurve
 from ablate.ablation.results import BASELINE
 from ablate.ledger.record import StudyRecord
 
@@ -104,3 +104,118 @@ def baseline_of(ablation: AblationInfo, metric: str) -> float:
     """A metric of the one network that all runs start from; NaN where there is none."""
     found = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
     return next((one.mean for one in found if one is not None), math.nan)
+
+
+# -- What tuning has bought each arm: expected best score against the trials of its search -
+
+
+@dataclass(frozen=True)
+class BudgetInfo:
+    """Arms that were tuned.
+
+    Attributes:
+        metric: that they were tuned on.
+        curves: one an arm; loss_terms: of each, as in `ArmsInfo`.
+        baseline: of the one network that all runs start from; NaN where there is none.
+    """
+
+    ablation: AblationInfo
+    metric: str
+    curves: tuple[TuningCurve, ...]
+    loss_terms: tuple[str, ...]
+    baseline: float
+
+    def frame(self) -> pd.DataFrame:
+        """One row an arm and number of trials.
+
+        Columns: arm, loss_terms, metric: string; trials: int64, from 1; expected_best: float64, in
+        the metric's own unit (accuracies: fractions), NaN where all trials failed; gain: float64,
+        that less the baseline; is_random: boolean, whether the trials were independent draws, of
+        which alone the expectation is exact.
+        """
+        import pandas as pd
+
+        rows = [
+            (curve.arm, terms, curve.metric, trials, score, score - self.baseline, curve.is_random)
+            for curve, terms in zip(self.curves, self.loss_terms, strict=True)
+            for trials, score in enumerate(curve.scores, start=1)
+        ]
+        types = {
+            **dict.fromkeys(("arm", "loss_terms", "metric"), "string"),
+            "trials": "int64",
+            **dict.fromkeys(("expected_best", "gain"), "float64"),
+            "is_random": "boolean",
+        }
+        return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def budget_info(record: StudyRecord, ablation: AblationInfo) -> BudgetInfo | None:
+    """The tuning of an ablation's arms, all by the same metric.
+
+    Args:
+        record: of the ablation.
+
+    Returns:
+        None of arms that were not tuned.
+    """
+    if not ablation.tuning:
+        return None
+    metric = ablation.tuning[0].metric
+    curves = tuple(curve for curve in ablation.tuning if curve.metric == metric)
+    names = (arm.name for arm in ablation.arms)
+    terms = dict(zip(names, arm_terms(record, ablation), strict=True))
+    return BudgetInfo(
+        ablation,
+        metric,
+        curves,
+        tuple(terms.get(curve.arm, "") for curve in curves),
+        baseline_of(ablation, metric),
+    )
+
+
+# -- Models of one type each, trained on x tested on: what a heat map shows ----------------
+
+
+@dataclass(frozen=True)
+class TransferInfo:
+    """Arms with a model for each type.
+
+    Attributes:
+        ablation: what they are of, with all that has to be said beside them.
+    """
+
+    ablation: AblationInfo
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """An arm each; empty before a run has ended well."""
+        return self.ablation.transfers
+
+    def frame(self) -> pd.DataFrame:
+        """One row an arm, a type that a model was trained on, and a type that it was tested on.
+
+        Columns:
+            arm, trained_on, tested_on: string.
+            mean, gain: float64, as fractions: accuracy over the seeds, and what it is more than
+                the reference arm's at the same seeds; NaN where no run has it.
+        """
+        import pandas as pd
+
+        rows = [
+            (one.arm, trained, tested, one.means[row][column], one.gains[row][column])
+            for one in self.transfers
+            for row, trained in enumerate(one.trained_on)
+            for column, tested in enumerate(one.tested_on)
+        ]
+        names = ["arm", "trained_on", "tested_on", "mean", "gain"]
+        types = dict.fromkeys(names[:3], "string") | dict.fromkeys(names[3:], "float64")
+        return pd.DataFrame(rows, columns=names).astype(types)
+
+
+def can_transfer(ablation: AblationInfo) -> bool:
+    """Whether an arm has, or may yet have, a model for each of several types.
+
+    Before anything is scored, every arm of several models may.
+    """
+    is_early = not ablation.metrics and any(len(arm.cells) > 1 for arm in ablation.arms)
+    return bool(ablation.transfers) or is_early

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.arm_search import expected_best
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.effects import Effect, Margin, all_effects
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.ranks import RankStability, rank_stability
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
-from ablate.ablation.tuning import expected_best
-from ablate.analysis.marks import result_marks
-from ablate.analysis.metrics import SPLITS
+from ablate.analysis.caveats import result_marks
+from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.scores import COSTS, Scores

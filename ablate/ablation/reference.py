@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.analysis.knee import knee_place
+from ablate.analysis.hypervolume import knee_place
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.dominance import maximised
+from ablate.analysis.hypervolume import maximised
 from ablate.analysis.objectives import shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError

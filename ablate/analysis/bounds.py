@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ablate.ledger.record import RowRecord, StudyRecord
 
 LARGEST = 1e37
@@ -56,3 +59,36 @@ def beyond_marks(rows: Sequence[RowRecord]) -> list[str]:
     )
     trials = "1 trial has" if count == 1 else f"{count} trials have"
     return [f"{trials} a number beyond {LARGEST:g}, which no figure shows"] if count else []
+
+
+# -- Which scores are those of trials that collapsed ---------------------------------------
+
+
+FAR_SPREADS = 3.0
+"""Interquartile ranges beyond the worse quartile.  Source: Tukey 1977, the outer fence."""
+
+
+def fenced(values: ArrayLike, *, maximize: bool) -> NDArray[np.float64]:
+    """Scores of trials that collapsed set to the outer fence, all others as they are.
+
+    One collapsed training would press all others into one end of an axis, or into one colour.
+    Only the worse side has a fence: a trial that stands out as the best is what is looked for.
+
+    Args:
+        values: what is no number stays, and counts for nothing.
+        maximize: whether more is better.
+
+    Returns:
+        As many values. Where at least half of them are equal there is no spread to tell by, and
+        nothing is set.
+    """
+    table = np.asarray(values, dtype=float)
+    finite = table[np.isfinite(table)]
+    if not len(finite):
+        return table
+    lower, upper = np.quantile(finite, (0.25, 0.75))
+    room = FAR_SPREADS * (upper - lower)
+    if room == 0:
+        return table
+    ends = (lower - room, np.inf) if maximize else (-np.inf, upper + room)
+    return np.where(np.isfinite(table), np.clip(table, *ends), table)

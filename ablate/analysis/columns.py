@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
 from ablate.analysis.features import written_domains
-from ablate.analysis.metrics import short_metric
+from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.keys import find_key, meant_keys
 from ablate.study.settings import ObjectiveSettings

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.association import association, mean_ranks
-from ablate.analysis.fence import fenced
-from ablate.analysis.parameter_column import ParameterColumn
-from ablate.analysis.parameters import ParametersInfo, parameters_info
+from ablate.analysis.bounds import fenced
+from ablate.analysis.parameters import (
+    ParameterColumn,
+    ParametersInfo,
+    association,
+    mean_ranks,
+    parameters_info,
+)
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:
@@ -50,7 +54,7 @@ class ContourInfo(ParametersInfo):
             of trials left out; at most 1, negative where it explains less than their mean, NaN
             of fewer than five trials and where all are equal.
         low, high: ends of the objective's colours: the range of its values, where a trial that
-            collapsed counts as standing at the fence (`ablate.analysis.fence`), as in the field.
+            collapsed counts as standing at the fence (`ablate.analysis.bounds`), as in the field.
     """
 
     x: tuple[float, ...]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.basis import Basis, study_basis
-from ablate.analysis.dominance import nondominated
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.hypervolume import nondominated
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import TERMINAL, RowRecord, Rung, State, StudyRecord
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.basis import Basis, study_basis
-from ablate.analysis.dominance import nondominated
+from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.features import written_domains
+from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.parameters import find_params
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord

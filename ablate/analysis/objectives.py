@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from ablate.errors import ParameterError
+from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -28,3 +29,60 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
 def _listed(record: StudyRecord) -> str:
     objectives = (f"{one.direction} {one.metric}" for one in record.study.objectives)
     return f"{', '.join(objectives)} (study {record.name})"
+
+
+# -- What a metric's name says: its split, and whether it is an accuracy of a scored network
+#
+# The names are those of `ablate.study.scores.Scores`; a training loop of the user's own may give its
+# numbers any other, and then nothing is read into them.
+
+
+SPLITS = {"val": "validation", "test": "test"}
+_ACCURACY = re.compile(
+    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen)?"
+    r"|accuracy\.(?P<kind>.+))"
+)
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether the metric is a fraction from 0 to 1 that a person reads in percent."""
+    return _ACCURACY.fullmatch(metric) is not None
+
+
+def metric_split(metric: str) -> str | None:
+    """ "validation" or "test"; None for a metric of the finetuning, such as `train_seconds`."""
+    return SPLITS.get(metric.split("_", 1)[0]) if is_accuracy(metric) else None
+
+
+def short_metric(metric: str) -> str:
+    """ "robust" for `val_robust_accuracy`, "noise.3" for `val_accuracy.noise.3`; others whole."""
+    found = _ACCURACY.fullmatch(metric)
+    if found is None:
+        return metric
+    return found["kind"] or f"{found['total']}{found['types'] or ''}"
+
+
+# -- The objective that a person asks for, among those of a study --------------------------
+
+
+def objective_place(name: str, objectives: Sequence[ObjectiveSettings]) -> int:
+    """The place of an objective.
+
+    Args:
+        name: a metric, whole or short ("robust"); empty: the second objective, which is the robust
+            one as studies are usually written, or the only one.
+
+    Raises:
+        ParameterError: if no objective has that name.
+    """
+    metrics = [objective.metric for objective in objectives]
+    if not name:
+        return min(1, len(metrics) - 1)
+    if name in metrics:
+        return metrics.index(name)
+    short = [place for place, metric in enumerate(metrics) if short_metric(metric) == name]
+    if len(short) == 1:
+        return short[0]
+    raise ParameterError(
+        f"--objective: must be an objective of the study, got {name}. {did_you_mean(name, metrics)}"
+    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.association import association, mean_ranks
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.features import written_domains
-from ablate.analysis.objective_choice import objective_place
-from ablate.analysis.parameter_column import ParameterColumn, parameter_column
+from ablate.analysis.objectives import objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import StudyRecord
@@ -22,6 +24,175 @@ from ablate.study.keys import find_key, meant_keys
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# -- One parameter over the trials of a study: numbers, or names in an order ---------------
+
+
+Kind = Literal["numeric", "log", "categorical"]
+_INTERVALS = ("float", "int")
+_SET = "subset"
+
+
+@dataclass(frozen=True)
+class ParameterColumn:
+    """The values of one parameter, one a trial.
+
+    Attributes:
+        key: dotted, flat.
+        base: key of the space: of a part of a mix, the mix's; else the key.
+        kind: "numeric"; "log", where the space says `log: true`; else "categorical".
+        values: floats, or names where it is categorical; None where a condition left it out.
+        levels: of a categorical one: the names that occur, in the space's order.
+        parts: of a subset: the items that occur, in the space's order; else empty.
+        bounds: of an interval of the space, and of a ratio; None where nothing says them.
+    """
+
+    key: str
+    base: str
+    kind: Kind
+    values: tuple[Any, ...]
+    levels: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+
+    @cached_property
+    def coordinates(self) -> NDArray[np.float64]:
+        """Where each trial stands: the value, its log10 where the kind is "log", or the place of
+        its level, from 0; NaN where it is left out.  Not to be written to."""
+        values = self.values
+        if self.kind == "categorical":
+            place = {level: float(at) for at, level in enumerate(self.levels)}
+            values = tuple([place.get(value) for value in values])
+        found = np.array(values, dtype=float)  # which makes NaN of None
+        found[~np.isfinite(found)] = np.nan
+        found = np.log10(found) if self.kind == "log" else found
+        found.flags.writeable = False
+        return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers; True of none."""
+        found = self.coordinates[np.isfinite(self.coordinates)]
+        return self.kind == "numeric" and bool((found == np.round(found)).all())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lowest and highest coordinate: those of the space and of the trials; (0, 1) of nothing.
+
+        Of a categorical one half a place beside the first and the last level.
+        """
+        if self.kind == "categorical":
+            return -0.5, max(len(self.levels), 1) - 0.5
+        found = self.coordinates[np.isfinite(self.coordinates)]
+        if self.bounds is not None:
+            found = np.append(
+                found, np.log10(self.bounds) if self.kind == "log" else np.array(self.bounds)
+            )
+        low, high = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
+        half = 0.0 if low < high else 0.5 if self.kind == "log" else 0.1 * abs(low) or 0.5
+        return low - half, high + half
+
+
+def parameter_column(
+    key: str, base: str, rows: Sequence[Mapping[str, Any]], domain: Mapping[str, Any]
+) -> ParameterColumn:
+    """The column of one parameter.
+
+    Args:
+        key, base: flat, and of the space.
+        rows: flat parameters of one trial each.
+        domain: as the space writes it; empty where the space does not have it: then numbers are
+            numeric, and anything else is categorical.
+    """
+    there = [key in row for row in rows]
+    values: list[Any] = [row.get(key) for row in rows]
+    present: list[Any] = [value for value, has in zip(values, there, strict=True) if has]
+    if _is_numeric(present, domain):
+        bounds = _bounds(domain)
+        positive = bounds is not None and min([*bounds, *map(float, present)]) > 0
+        return ParameterColumn(
+            key=key,
+            base=base,
+            kind="log" if domain.get("log") is True and positive else "numeric",
+            values=tuple(
+                float(v) if has and v is not None else None
+                for v, has in zip(values, there, strict=True)
+            ),
+            bounds=bounds,
+        )
+    names = [str(v) if has else None for v, has in zip(values, there, strict=True)]
+    parts = _parts(names, domain)
+    return ParameterColumn(
+        key=key,
+        base=base,
+        kind="categorical",
+        values=tuple(names),
+        levels=tuple(_levels(names, domain, parts)),
+        parts=parts,
+    )
+
+
+def _is_numeric(present: Sequence[Any], domain: Mapping[str, Any]) -> bool:
+    if any(word in domain for word in ("choice", _SET)):
+        return False
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
+    return numbers and (bool(present) or any(word in domain for word in (*_INTERVALS, "simplex")))
+
+
+def _bounds(domain: Mapping[str, Any]) -> tuple[float, float] | None:
+    for word in _INTERVALS:
+        if word in domain:
+            low, high = domain[word]
+            return float(low), float(high)
+    return (0.0, 1.0) if "simplex" in domain else None
+
+
+def _parts(names: Sequence[str | None], domain: Mapping[str, Any]) -> tuple[str, ...]:
+    if _SET not in domain:
+        return ()
+    subsets = [name.split("+") for name in dict.fromkeys(names) if name is not None]
+    found = dict.fromkeys(part for subset in subsets for part in subset)
+    written = domain[_SET]
+    if isinstance(written, str):  # all taps of a model: each subset has them in their order
+        written = _merged(subsets, list(found))
+    known = [str(item) for item in written if str(item) in found]
+    return tuple(dict.fromkeys([*known, *found]))
+
+
+def _merged(subsets: Sequence[Sequence[str]], found: Sequence[str]) -> Sequence[str]:
+    """One order that every subset keeps; that of their first sight where there is none."""
+    order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
+    for subset in subsets:
+        for before, after in pairwise(subset):
+            order.add(after, before)
+    try:
+        return tuple(order.static_order())
+    except CycleError:
+        return found
+
+
+def _levels(
+    names: Sequence[str | None], domain: Mapping[str, Any], parts: Sequence[str]
+) -> list[str]:
+    """Names that occur: a choice's as they are written, subsets from the smallest."""
+    found = {name for name in names if name is not None}
+    if parts:
+        place = {part: at for at, part in enumerate(parts)}
+        return sorted(
+            found,
+            key=lambda name: (name.count("+"), [place[part] for part in name.split("+")]),
+        )
+    written = [_choice_text(choice) for choice in domain.get("choice", ())]
+    known = [name for name in written if name in found]
+    return [*known, *sorted(found - set(known))]
+
+
+def _choice_text(choice: Any) -> str:
+    if isinstance(choice, list | tuple):
+        return "+".join(str(part) for part in choice)
+    return str(choice)
+
 
 Domains = Mapping[str, Mapping[str, Any]]
 """Key -> its domain, as it is written in a space."""
@@ -128,7 +299,7 @@ def parameters_info(
 
 
 def most_telling(most: int) -> Choose:
-    """A choice of the parameters that sort the trials best (`ablate.analysis.association`).
+    """A choice of the parameters that sort the trials best (`ablate.analysis.parameters`).
 
     Args:
         most: of them, at most; equally good ones in the order of the space.
@@ -188,3 +359,60 @@ def _columns(
     )
     rows = [flat[point.number] for point in pareto.points]
     return {key: parameter_column(key, base, rows, domains.get(base, {})) for key, base in bases}
+
+
+# -- How well a parameter sorts the trials: what is shown first where nobody says what to show
+#
+# A screening, and no importance: it looks at one parameter at a time and has no uncertainty.
+# The figure `importance` is what a claim is made from.
+#
+# Source: epsilon squared (Kelley 1935), of the ranks.
+
+
+_MOST_BINS = 6
+_BIN_TRIALS = 6
+"""Trials that a bin of a numeric parameter has at least, apart from the least of two bins."""
+
+
+def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Ranks from 1, smallest first; equal values share their mean, what is no number has NaN."""
+    table = np.asarray(values, dtype=float)
+    ranks = np.full(len(table), np.nan)
+    finite = np.isfinite(table)
+    _, place, count = np.unique(table[finite], return_inverse=True, return_counts=True)
+    ranks[finite] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks
+
+
+def association(column: ParameterColumn, ranks: NDArray[np.float64]) -> float:
+    """The share of the ranks' variance that lies between groups of the parameter's values.
+
+    Args:
+        column: its levels are the groups; a numeric one is cut into 2 to 6 of equal size.
+        ranks: one a trial; NaN where there is none.
+
+    Returns:
+        0 to 1, after the adjustment; times the share of trials that have the parameter, so that
+        one that few trials have does not come first by chance. 0 of fewer than four trials, and
+        where parameter or rank is the same in all.
+    """
+    at = column.coordinates
+    used = np.isfinite(at) & np.isfinite(ranks)
+    n = int(used.sum())
+    if n < 4:
+        return 0.0
+    groups, of_trials = at[used], ranks[used]
+    if column.kind != "categorical":
+        bins = min(max(n // _BIN_TRIALS, 2), _MOST_BINS)
+        # By rank, so that equal values stay together.
+        shares = (mean_ranks(groups) - 0.5) / n
+        groups = np.floor(shares * bins)
+    _, place = np.unique(groups, return_inverse=True)
+    count = np.bincount(place)
+    total = float(((of_trials - of_trials.mean()) ** 2).sum())
+    if len(count) < 2 or len(count) >= n or math.isclose(total, 0.0):
+        return 0.0
+    means = np.bincount(place, of_trials) / count
+    within = float(((of_trials - means[place]) ** 2).sum())
+    adjusted = 1 - (within / (n - len(count))) / (total / (n - 1))
+    return max(adjusted, 0.0) * n / len(ranks)

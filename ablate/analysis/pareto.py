@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.basis import Basis, study_basis
-from ablate.analysis.dominance import as_table, nondominated
-from ablate.analysis.hypervolume import hypervolume
-from ablate.analysis.knee import knee_place
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
+from ablate.analysis.objectives import is_accuracy
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import ObjectiveSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ablate.analysis.association import mean_ranks
-from ablate.analysis.parameters import ParametersInfo, most_telling, parameters_info
+from ablate.analysis.parameters import ParametersInfo, mean_ranks, most_telling, parameters_info
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:

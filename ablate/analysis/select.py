@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, get_args
 
-from ablate.analysis.columns import find_column, flat_rows, known_columns
-from ablate.analysis.condition import parse_condition
+import pandas as pd
+
+from ablate.analysis.columns import (
+    CELL,
+    LEADING,
+    PARAM,
+    TRAILING,
+    as_utc,
+    column_order,
+    find_column,
+    flat_rows,
+    known_columns,
+)
+from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, State, StudyRecord
 
@@ -30,7 +46,7 @@ def select_trials(
 
     Args:
         state: keep rows in this state, in any case; `done` and `failed` are COMPLETE and FAIL.
-        where: keep rows for which each of these conditions holds (`ablate.analysis.condition`).
+        where: keep rows for which each of these conditions holds (`ablate.analysis.select`).
         sort: a column, smallest first, or `-COLUMN`, largest first; none: by number. Rows
             without a value there, or with NaN, come last in either order; equal ones stay in
             order of number.
@@ -84,3 +100,195 @@ def _has_value(value: Any) -> bool:
 def _sort_key(value: Any) -> tuple[bool, Any]:
     """A choice may hold numbers and words side by side: numbers come first."""
     return isinstance(value, str), value
+
+
+# -- Conditions on a column, as `ablate trials --where` takes them: `augment.strength>=0.5`
+
+
+_WRITTEN = re.compile(r"(?P<column>.*?)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+_ORDERS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True)
+class ColumnCondition:
+    """One condition on a flat row.
+
+    Attributes:
+        sign: =, !=, <, <=, > or >=.
+        text: what it is compared with, as written.
+    """
+
+    column: str
+    sign: str
+    text: str
+
+    def holds(self, flat: Mapping[str, Any]) -> bool:
+        """Numbers are compared as numbers, moments as moments, true and false, states and all
+        other values as text.  A row without a value there, or with NaN, only fulfils `!=`."""
+        value = flat.get(self.column)
+        if self.sign in _ORDERS:
+            return self._in_order(value)
+        return self._equals(value) is (self.sign == "=")
+
+    def _in_order(self, value: Any) -> bool:
+        if isinstance(value, datetime):
+            limit = _moment(self.text)
+            value = value.timestamp()
+        else:
+            limit = _number(self.text)
+        if limit is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return _ORDERS[self.sign](value, limit)
+
+    def _equals(self, value: Any) -> bool:
+        if value is None:
+            return False
+        if isinstance(value, bool) or self.column == "state":
+            return str(value).lower() == self.text.lower()
+        if isinstance(value, (int, float)):
+            number = _number(self.text)
+            return number is not None and math.isclose(value, number, rel_tol=1e-9)
+        if isinstance(value, datetime):
+            return value.timestamp() == _moment(self.text)
+        return str(value) == self.text
+
+
+def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
+    """Read `COLUMN=VALUE`, or with !=, <, <=, >, >=.
+
+    Args:
+        columns: that there are; see `find_column` for how one may be named.
+
+    Raises:
+        ParameterError: if it has no sign, the column is unknown, or an order is asked of a value
+            that is neither a number nor a moment, or a fraction is compared with what is none.
+    """
+    found = _WRITTEN.fullmatch(text)
+    if found is None or found["sign"] == "==":
+        raise ParameterError(
+            f"where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got {text}. "
+            "Write it as state=COMPLETE."
+        )
+    column = find_column(found["column"].strip(), columns, "where")
+    value = found["value"].strip()
+    if found["sign"] in _ORDERS and _number(value) is None and _moment(value) is None:
+        raise ParameterError(
+            f"where: {found['sign']} needs a number or a moment as 2026-03-01T12:00, got "
+            f"{value or 'nothing'}. Text can be compared with = and !=."
+        )
+    _check_fraction(column, value)
+    return ColumnCondition(column, found["sign"], value)
+
+
+def _check_fraction(column: str, text: str) -> None:
+    """Tables show accuracies in percent: 90 must not be taken for the fraction 0.9 in silence."""
+    number = _number(text)
+    if number is None:
+        return
+    if text.endswith("%") and column in (*LEADING, *CELL, *TRAILING):
+        raise ParameterError(
+            f"where: {column} is no fraction, got {text}. Compare it with a number without %."
+        )
+    if is_accuracy(column) and not 0 <= number <= 1:
+        fix = "Write one, as 90% or 0.9."
+        if not text.endswith("%") and 1 < number <= 100:
+            fix = f"Did you mean {number:g}% or {number / 100:g}?"
+        raise ParameterError(f"where: {column} is a fraction from 0 to 1, got {text}. {fix}")
+
+
+def _number(text: str) -> float | None:
+    """ "0.9", or "90%" for the same."""
+    try:
+        # Decimal, so that 29% is the same float as 0.29.
+        return float(Decimal(text[:-1]).scaleb(-2)) if text.endswith("%") else float(text)
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since 1970; without an offset it is local time."""
+    try:
+        return as_utc(datetime.fromisoformat(text)).timestamp()
+    except ValueError:
+        return None
+
+
+# -- A study's rows as a pandas DataFrame --------------------------------------------------
+
+
+_TYPES = {
+    "number": "int64",
+    "attempt": "int64",
+    "cell": "string",
+    "pair": "Int64",
+    "train_seed": "Int64",
+    "failure_kind": "string",
+    "failure_reason": "string",
+    "enqueued": "boolean",
+    "copy_of": "Int64",
+    "peak_memory_bytes": "Int64",
+    "peak_gpu_bytes": "Int64",
+    "hosts": "string",
+}
+_MOMENTS = ("started", "finished")
+
+
+def trials_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row a trial, in the record's order.
+
+    Columns:
+        number, attempt: int64.
+        state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
+        cell, pair, train_seed: of an ablation alone: text; the place of the seed, from 0, and the
+            seed itself (Int64).
+        one a metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN where
+            the trial was not scored.
+        `param.<dotted key>`: resolved. Int64, boolean, float64 or text, whichever holds every
+            value; missing where a condition left the parameter out. A subset is its parts joined
+            by +; a mix has one float64 column a part, as `param.augment.mix.noise`.
+        failure_kind, failure_reason: text, missing unless the state is FAIL.
+        enqueued: boolean, whether (some of) its parameters were given, not drawn.
+        copy_of: Int64, number of the row whose scores it has taken; missing where it was run.
+        worked_seconds, lost_seconds, gpu_hours: float64 (`ablate.analysis.accounting`), NaN
+            before the first attempt.
+        peak_memory_bytes, peak_gpu_bytes: Int64, missing where not known.
+        hosts: text, joined by +.
+        started, finished: UTC, missing before the moment.
+        duration_seconds: float64, NaN before the end; pauses included.
+
+    A study without rows gives a frame without rows, with every column but the scores' and the
+    parameters'.
+    """
+    rows = flat_rows(record)
+    return pd.DataFrame(
+        {name: _column(name, rows) for name in column_order(rows, record.study.objectives)},
+        index=pd.RangeIndex(len(rows)),
+    )
+
+
+def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
+    values = [row.get(name) for row in rows]
+    if name == "state":
+        return pd.Series(pd.Categorical(values, categories=list(STATES)))
+    if name in _MOMENTS:
+        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+    dtype = _param_dtype(values) if name.startswith(PARAM) else _TYPES.get(name, "float64")
+    return pd.Series(values, dtype=dtype)
+
+
+def _param_dtype(values: list[Any]) -> Any:
+    present = [value for value in values if value is not None]
+    if present and all(isinstance(value, bool) for value in present):
+        return "boolean"
+    if any(isinstance(value, bool) for value in present):
+        return "object"
+    if present and all(isinstance(value, int) for value in present):
+        return "Int64"
+    if all(isinstance(value, (int, float)) for value in present):
+        return "float64"
+    return "string" if all(isinstance(value, str) for value in present) else "object"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.profile import profile_info
 from ablate.ledger.record import StudyRecord
 

@@ -10,9 +10,8 @@ from typing import get_args
 import numpy as np
 
 from ablate.analysis.accounting import StudyAccount, study_account
-from ablate.analysis.dominance import as_table
-from ablate.analysis.hypervolume import hypervolume
-from ablate.analysis.marks import result_marks
+from ablate.analysis.caveats import result_marks
+from ablate.analysis.hypervolume import as_table, hypervolume
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings

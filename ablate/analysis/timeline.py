@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ablate.analysis.accounting import attempt_end
-from ablate.analysis.basis import Basis, study_basis
+from ablate.analysis.caveats import Basis, study_basis
 from ablate.ledger.record import Attempt, Drive, RowRecord, StudyRecord
 
 if TYPE_CHECKING:

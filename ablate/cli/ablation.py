@@ -74,8 +74,7 @@ def confirm(
     were opened, when and for what.
     """
     from ablate import api
-    from ablate.cli.show import run_with_display
-    from ablate.cli.show_ablation import show_confirmation
+    from ablate.cli.show import run_with_display, show_confirmation
     from ablate.lifecycle.open_study import open_place
     from ablate.lifecycle.place import locate
 

@@ -26,7 +26,7 @@ def list_cache(as_json: bool) -> None:
     """What the cache holds, how large it is and when it was last used."""
     from ablate.files.cache import cache_folder
     from ablate.files.cache_contents import cache_info
-    from ablate.report.cached import cache_rows, cache_table
+    from ablate.report.terminal.cached import cache_rows, cache_table
 
     info = cache_info(cache_folder(), time.time())
     print_result(cache_rows(info) if as_json else cache_table(info))
@@ -64,7 +64,7 @@ def clear_cache(
     from ablate.files import cache_contents as cached
     from ablate.files.cache import cache_folder
     from ablate.files.inventory import KINDS
-    from ablate.report.cached import clearing_lines, clearing_rows
+    from ablate.report.terminal.cached import clearing_lines, clearing_rows
 
     def show(clearing: cached.Clearing, *, done: bool) -> None:
         if as_json:

@@ -63,7 +63,7 @@ def plot(
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.draw_files import draw_to_files
+    from ablate.report.draw import draw_to_files
     from ablate.report.figures.figure import FigureOptions
 
     options = FigureOptions(trials or (), params or (), objective)

@@ -140,7 +140,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
     if study.ablation is not None:
-        from ablate.cli.show_ablation import show_check
+        from ablate.cli.show import show_check
 
         show_check(study, file)
     else:
@@ -159,7 +159,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     from ablate.lifecycle.known_names import names_for
-    from ablate.lifecycle.study_schema import json_schema
+    from ablate.lifecycle.study_file import json_schema
 
     click.echo(json.dumps(json_schema(names_for(None)), indent=2))
 
@@ -197,7 +197,7 @@ def launch(
     """
     if dry_run:
         from ablate.lifecycle.dry_run import dry_run as estimate
-        from ablate.report.estimate import estimate_text
+        from ablate.report.terminal.lines import estimate_text
 
         info = estimate(file, overrides, **options)
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from ablate.data.dataset import Source, TrainingImages
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ablate.data.dataset import Source, Split, TrainingImages
+from ablate.data.decode import Decoder
 from ablate.data.listing import Listing, list_classes
 from ablate.data.stored import decoded_split
-from ablate.data.streamed import StreamedSplit
-from ablate.errors import DataError
+from ablate.distortion.shapes import ByteImages, Labels
+from ablate.errors import DataError, InfrastructureError
+from ablate.errors.masking import without_secrets
 from ablate.files.shown import show_name
+from ablate.study.fingerprint import usable_cores
+from ablate.study.seeds import derive_seed
 from ablate.study.settings import DatasetSettings, path_from
 
 _TREES = "train/CLASS/* and test/CLASS/* or val/CLASS/*"
@@ -110,3 +123,175 @@ def _check_classes(rule: str, one: Listing, other: Listing) -> None:
             f"{rule}, got {', '.join(map(show_name, odd))} in only one of them. "
             "Add or remove their folders."
         )
+
+
+# -- Training images that stay files: decoded and cropped anew each epoch, by worker processes
+#
+# The bytes of a batch follow from its rows and the epoch's seed alone, so that neither the number
+# of workers nor their speed shows in a result.
+
+
+_VERSION = 1
+"""Counts the ways in which streamed images were made; part of the digest."""
+
+Batch = tuple[list[int], int]
+"""Rows and the epoch's seed: what a worker is sent."""
+
+Decoded = np.ndarray | str
+"""What it sends back: uint8 `[n, 3, image_size, image_size]`, or why there is none."""
+
+
+@dataclass(frozen=True)
+class StreamedSplit:
+    """Image files and their classes.
+
+    Attributes:
+        listing: the files.
+        image_size: side in pixels.
+        resize: shorter side in pixels before the middle is cut; none: all files have one size.
+        crop_scale: least share of the area in a random crop; none: the middle is cut.
+        workers: processes that decode; 0: the one that trains.
+        cache: folder for what `resident` decodes.
+    """
+
+    listing: Listing
+    image_size: int
+    resize: int | None
+    crop_scale: float | None
+    workers: int
+    cache: Path
+
+    def __len__(self) -> int:
+        return len(self.listing.files)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """int64 `[n]`; -1 where there is none."""
+        return torch.tensor([label for _, label, _, _ in self.listing.files], dtype=torch.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of names, labels, file sizes and how files become images; not of the files' bytes,
+        which would all have to be read."""
+        files = [entry[:3] for entry in self.listing.files]
+        made_from = (_VERSION, self.image_size, self.resize, self.crop_scale, files)
+        return hashlib.sha256(repr(made_from).encode()).hexdigest()
+
+    def take(self, indices: torch.Tensor) -> StreamedSplit:
+        """The files at these places."""
+        files = tuple(self.listing.files[row] for row in indices.tolist())
+        return replace(self, listing=replace(self.listing, files=files))
+
+    def resident(self) -> Split:
+        """All of them decoded into the cache, the middle cut.
+
+        Raises:
+            DataError: if one cannot be read, or, without `resize`, not all have one size.
+            UsageError: if the cache cannot be written.
+        """
+        return decoded_split(self.listing, self.image_size, self.resize, self.cache)
+
+    def place(self, device: str) -> PlacedStream:
+        """Ready to be read; the workers start with the first batch and end with the object.
+
+        Raises:
+            DataError: if the first file cannot be read.
+        """
+        decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
+        # More than there are cores would only wait for each other; what comes out is the same.
+        return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
+
+
+class PlacedStream:
+    """Image files that give batches on a device; one pass over them at a time.
+
+    Args:
+        decoder: of the files.
+        labels: int64 `[n]`, on the CPU.
+        device: where batches go.
+        workers: processes that decode ahead; 0: none.
+    """
+
+    def __init__(self, decoder: Decoder, labels: Labels, device: str, workers: int) -> None:
+        self._device = device
+        self._labels = labels
+        self._plan = _Plan()
+        self._loader: DataLoader[Decoded] = DataLoader(
+            _Batches(decoder),
+            batch_size=None,
+            sampler=self._plan,
+            collate_fn=_keep,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            # A fork would copy the locks of this process's threads as they happen to stand.
+            multiprocessing_context="spawn" if workers else None,
+            # The loader draws a seed for its workers at each pass: not from the global generator.
+            generator=torch.Generator(),
+        )
+
+    def batches(
+        self, order: torch.Tensor, batch_size: int, *, seed: int
+    ) -> Iterator[tuple[ByteImages, Labels]]:
+        """See `PlacedImages`.
+
+        Raises:
+            DataError: if an image cannot be read, or, without `resize`, has another size than the
+                first.
+            InfrastructureError: if a worker died.
+        """
+        starts = range(0, len(order) - batch_size + 1, batch_size)
+        rows = order.tolist()
+        self._plan.batches = [(rows[start : start + batch_size], seed) for start in starts]
+        for start, images in zip(starts, self._decoded(), strict=True):
+            if isinstance(images, str):
+                raise DataError(images)
+            labels = self._labels[order[start : start + batch_size]]
+            yield torch.from_numpy(images).to(self._device), labels.to(self._device)
+
+    def _decoded(self) -> Iterator[Decoded]:
+        try:
+            with without_secrets():  # its workers start here
+                batches = iter(self._loader)
+            # What its reader raises does not come by here.
+            yield from batches
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise InfrastructureError(
+                f"dataset.loading_workers: each must stay alive, got {reason!r}. "
+                "Lower it or free memory, and resume."
+            ) from error
+
+
+class _Plan(Sampler[Batch]):
+    """The batches of the next pass; it is changed between passes, while the workers stay."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Batches(Dataset[Decoded]):
+    """Decodes a batch, in a worker; a message in its place where an image cannot be read."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    def __getitem__(self, batch: Batch) -> Decoded:
+        rows, seed = batch
+        try:
+            images = [self._decoder(row, derive_seed(seed, "crop", row)) for row in rows]
+        except DataError as error:
+            # A raised error would come out as many lines, those of the worker's stack among them.
+            return str(error)
+        return np.stack(images)
+
+
+def _keep(images: Any) -> Any:
+    """An array stays one: a spawned process that has shared a tensor may abort as it ends (torch
+    2.13), and the copy through a pipe is small beside the decoding."""
+    return images

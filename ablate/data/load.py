@@ -8,12 +8,14 @@ from pathlib import Path
 
 from ablate.data import DATASETS
 from ablate.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
+from ablate.data.image_folder import stream
+from ablate.data.listing import list_tree
 from ablate.data.split import draw_stratified, sample_stratified, split_validation
-from ablate.data.unlabeled import read_unlabeled
+from ablate.data.stored import decoded_split
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name
 from ablate.study.callables import is_callable_name
-from ablate.study.settings import DatasetSettings
+from ablate.study.settings import DatasetSettings, path_from
 
 _STATISTICS_COUNT = 2000
 _STATISTICS_SEED = 0
@@ -141,3 +143,24 @@ def _join(digests: list[str]) -> str:
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+# -- A folder of images without labels, to be finetuned on where no term needs one ---------
+
+
+def read_unlabeled(
+    settings: DatasetSettings, base: Path, cache: Path, image_size: int
+) -> TrainingImages | None:
+    """The images below `settings.unlabeled`, at any depth, all with label -1; none: no such key.
+
+    Raises:
+        DataError: if the folder is missing or holds no image, an image cannot be read, or,
+            without `resize`, not all have one size.
+        UsageError: if the cache cannot be written.
+    """
+    if settings.unlabeled is None:
+        return None
+    listing = list_tree(path_from(base, settings.unlabeled))
+    if settings.loading == "streamed":
+        return stream(settings, listing, image_size, cache)
+    return decoded_split(listing, image_size, settings.resize, cache)

@@ -8,10 +8,12 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from sqlalchemy.engine import Connection
 
 from ablate.doctor.findings import (
     Finding,
@@ -20,7 +22,6 @@ from ablate.doctor.findings import (
     torch_finding,
     versions_finding,
 )
-from ablate.doctor.storage import try_storage
 from ablate.doctor.study import (
     EPOCHS,
     GPU_TOLERANCE,
@@ -32,12 +33,12 @@ from ablate.doctor.study import (
     whole,
     write_study,
 )
-from ablate.errors import AblateError, InfrastructureError
+from ablate.errors import AblateError, InfrastructureError, LeaseError
 from ablate.errors.masking import masked
+from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.ledger.storage import open_storage
-from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.storage import fill_variables, open_storage, parse_url, sqlite_file, sqlite_url
 
 _MOST_TRIALS = 8
 
@@ -114,7 +115,7 @@ class SelfTest:
             cpus = os.cpu_count() or 1
             kinds = [Device("CPU", 0, min(2, cpus))]
             return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
-        from ablate.search.cluster.look import look_at_cluster, refuses_wrong_token
+        from ablate.search.cluster.node_watch import look_at_cluster, refuses_wrong_token
 
         self._say("cluster: its nodes are looked at")
         there = look_at_cluster(self._address)
@@ -256,3 +257,69 @@ def _storage(what: str, url: str, name: str) -> Finding:
     if what == "storage":
         good = f"{parse_url(url).get_backend_name()}: {good}; the study in it is removed again"
     return _finding(what, try_storage(url, name), good)
+
+
+# -- A storage that is really tried: the lease of a study in it, and a transaction that fails
+
+
+_KEY = "ablate:selftest"
+
+
+class _Undo(Exception):  # noqa: N818 (no error: what a transaction is undone by)
+    pass
+
+
+def try_storage(url: str, name: str) -> str:
+    """Try what a study needs of its storage, on a study that nobody drives.
+
+    Returns:
+        What does not hold; "" where all does.
+
+    Raises:
+        StorageError: if the storage fails.
+    """
+    first, second = Ledger.open(url, name), Ledger.open(url, name)
+    try:
+        return _lease(first, second) or _transaction(first, second)
+    finally:
+        first.close()
+        second.close()
+
+
+def _lease(first: Ledger, second: Ledger) -> str:
+    held, other = first.lease(), second.lease()
+    held.acquire()
+    try:
+        other.acquire()
+    except LeaseError:
+        pass
+    else:
+        other.release()
+        return "two drivers hold the lease of one study at once"
+    finally:
+        held.release()
+    other.acquire()
+    other.release()
+    return ""
+
+
+def _transaction(first: Ledger, second: Ledger) -> str:
+    def write(connection: Connection) -> None:
+        tables.set_study_attributes(connection, first.study_id, {_KEY: 1})
+
+    def write_and_fail(connection: Connection) -> None:
+        write(connection)
+        raise _Undo
+
+    with suppress(_Undo):
+        first.store.write(write_and_fail)
+    if _KEY in _attributes(second):
+        return "a transaction that failed has left what it wrote"
+    first.store.write(write)
+    return "" if _KEY in _attributes(second) else "another connection does not see what was written"
+
+
+def _attributes(ledger: Ledger) -> set[str]:
+    return set(
+        ledger.store.read(lambda connection: tables.study_attributes(connection, ledger.study_id))
+    )

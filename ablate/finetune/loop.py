@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -20,20 +21,20 @@ from torch import nn
 from ablate.data.dataset import TrainingImages
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import NotFiniteError
+from ablate.errors import AblateError, NotFiniteError, ParameterError
 from ablate.finetune.augment.augmentation import Augmentation
-from ablate.finetune.averaging import average_weights
 from ablate.finetune.budget import Budget
-from ablate.finetune.failures import explained_failures
-from ablate.finetune.forward import BatchNormMode, Forward
-from ablate.finetune.gradient_scale import balance_gradients
+from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
 from ablate.finetune.loss.objective import RobustLoss
-from ablate.finetune.optimizer import build_optimizer
-from ablate.finetune.schedule import learning_rate
-from ablate.finetune.shift import flip_images, shift_images
+from ablate.finetune.optimizer import (
+    average_weights,
+    balance_gradients,
+    build_optimizer,
+    learning_rate,
+)
 from ablate.model.environment import Environment
-from ablate.model.flops import count_flops
-from ablate.model.network_draws import own_generators, seed_generators
+from ablate.model.inspect import count_flops
+from ablate.model.modes import own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings
 
@@ -358,3 +359,49 @@ class Finetuning:
 def _backward(loss: Scalar) -> None:
     # `Tensor.backward` has no types.
     torch.autograd.backward(loss)
+
+
+# -- What torch raises in a step, said in the words of a study -----------------------------
+
+
+class OutOfMemoryError(AblateError):
+    """A training step needs more memory than there is."""
+
+
+@contextmanager
+def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
+    """Turn what torch raises for want of memory, or of values to normalise, into one line.
+
+    Args:
+        batch_size: clean images a step.
+        pass_images: images that go through the network at once, copies included.
+
+    Raises:
+        OutOfMemoryError: saying what to lower.
+        ParameterError: if batch norm has one value a channel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ParameterError(
+            f"finetune.batch_size: batch norm needs more than one value a channel, got "
+            f"{batch_size} of images this small. Raise it, lower finetune.accumulation_steps, or "
+            "write finetune.batch_norm: frozen."
+        ) from error
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"finetune.batch_size: a step must fit into memory, got out of memory with batch size "
+            f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, "
+            f"lower finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
+        ) from error
+
+
+def _is_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # A CPU's allocator raises a RuntimeError without a class of its own.
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

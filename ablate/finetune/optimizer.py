@@ -6,11 +6,18 @@ for AdamW.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ablate.distortion.shapes import Scalar
+from ablate.errors import ParameterError
+from ablate.finetune.loss.objective import RobustLoss
+from ablate.finetune.loss.term import Views
 from ablate.study.settings import TrainingSettings
 
 
@@ -44,3 +51,126 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
         nesterov=settings.momentum > 0,
         fused=True,
     )
+
+
+# -- How the learning rate goes over the budget --------------------------------------------
+#
+# Source: Loshchilov and Hutter 2017, arXiv:1608.03983 for the cosine (without restarts); Smith and
+# Topin 2018, arXiv:1708.07120 for one cycle, in the form of torch's `OneCycleLR`.  Differs: the
+# momentum stays as it is.
+
+
+RISE_FRACTION = 0.3
+"""Share of the budget over which one cycle rises."""
+
+FIRST_DIVISOR = 25.0
+"""One cycle, or a warm-up, begins at the highest rate over this: no step is without a rate."""
+
+LAST_DIVISOR = 1e4
+"""One cycle ends at its first rate over this."""
+
+
+def learning_rate(settings: TrainingSettings, progress: float) -> float:
+    """The learning rate at a point of the budget.
+
+    Args:
+        settings: the highest rate, the schedule and its warm-up.
+        progress: share of the budget that is spent, in [0, 1).  At 1 a cosine is 0.
+
+    Returns:
+        Between 0 and `settings.learning_rate`.  With a warm-up it first rises from a 25th as a
+        line, and a cosine spans what is left; one cycle has its own.
+    """
+    highest, warmup = settings.learning_rate, settings.warmup_fraction
+    if settings.schedule == "one_cycle":
+        return _one_cycle(highest, progress)
+    if progress < warmup:
+        first = highest / FIRST_DIVISOR
+        return first + (highest - first) * progress / warmup
+    if settings.schedule == "constant":
+        return highest
+    return _cosine(highest, 0.0, (progress - warmup) / (1 - warmup))
+
+
+def _one_cycle(highest: float, progress: float) -> float:
+    first = highest / FIRST_DIVISOR
+    if progress < RISE_FRACTION:
+        return _cosine(first, highest, progress / RISE_FRACTION)
+    falling = (progress - RISE_FRACTION) / (1 - RISE_FRACTION)
+    return _cosine(highest, first / LAST_DIVISOR, falling)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    """From `start` to `end` along half a cosine, of which this share is done."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+# -- An exponential moving average (EMA) of a network's weights, step by step --------------
+#
+# Source: Polyak and Juditsky 1992 for averaging; the exponential form as in Tarvainen and Valpola
+# 2017, arXiv:1703.01780, whose mean teacher the anchor `ema` is.
+
+
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+    """A copy of a network that follows it: after each step `update_parameters(model)`.
+
+    Args:
+        model: copied as it stands; the copy is in eval mode and has no gradient.
+        decay: share of the average that a step keeps, in (0, 1).  Statistics of batch norm are
+            averaged too, so that the copy is whole.
+    """
+    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    # Torch's first update copies: it is made now, so that the average begins before any step.
+    average.update_parameters(model)
+    return average.eval().requires_grad_(False)
+
+
+# -- `scale: gradient`: state a term's weight as a ratio of gradient norms -----------------
+#
+# Source: own reading [O].  The idea, that terms are weighed by what they do to the weights and not by
+# their values, is that of gradient normalisation (Chen et al. 2018, arXiv:1711.02257), done once.
+
+
+def balance_gradients(loss: RobustLoss, views: Views, model: nn.Module) -> dict[str, float]:
+    """Factors that give each `scale: gradient` term the gradient norm of the other terms.
+
+    Times its weight, such a term then begins with `weight` times the others' gradient norm.
+
+    Args:
+        loss: with at least one such term.
+        views: of the first batch; their graph is kept.
+        model: whose gradient is measured.
+
+    Returns:
+        Name of the term -> factor.
+
+    Raises:
+        ParameterError: if the other terms, or the term itself, have no gradient.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    values = loss.values(views)
+    weights = {term.name: term.weight for term in loss.terms}
+    others = [
+        weights[name] * value for name, value in values.items() if name not in loss.gradient_scaled
+    ]
+    reference = _norm(sum(others, start=others[0] * 0), parameters) if others else 0.0
+    factors = {}
+    for name in loss.gradient_scaled:
+        own = _norm(values[name], parameters)
+        if not (reference > 0 and own > 0 and math.isfinite(reference / own)):
+            raise ParameterError(
+                f"loss.{name}.scale: gradient needs a gradient of this term and of the others, got "
+                f"norms {own:g} and {reference:g}. Add a term with a weight above 0, or write "
+                "scale: value."
+            )
+        factors[name] = reference / own
+    return factors
+
+
+def _norm(value: Scalar, parameters: Sequence[Tensor]) -> float:
+    if not value.requires_grad:
+        return 0.0
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    norms = [torch.linalg.vector_norm(one.float()) for one in gradients if one is not None]
+    return float(torch.stack(norms).square().sum().sqrt())

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from ablate.ledger import tables
-from ablate.ledger.head import Head
-from ablate.ledger.record import Checkpoint, Drive
+from ablate.ledger.record import Checkpoint, Drive, Head
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.preparation import PreparationStep

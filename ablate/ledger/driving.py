@@ -30,9 +30,8 @@ from ablate.ledger.row import (
     row_record,
     with_checkpoint,
 )
-from ablate.study.params import PLAIN
 from ablate.study.scores import AnyScores
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import PLAIN, Seeds
 
 
 class Driving:

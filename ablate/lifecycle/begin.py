@@ -16,11 +16,9 @@ from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
 from ablate.ablation.reference import check_reference
 from ablate.errors import FingerprintError, InfrastructureError
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.ablation_reference import design_of, find_reference
-from ablate.lifecycle.arm_tuning import tune_design
+from ablate.ledger.record import Head, StudyRecord
+from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.drive import (
     RunOptions,
     checkpoint_root,

@@ -15,7 +15,7 @@ from ablate.ledger.foreign import check_two_objectives, read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.rescue import rescued_copy
-from ablate.ledger.url import sqlite_url
+from ablate.ledger.storage import sqlite_url
 from ablate.lifecycle.place import Place, locate, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
@@ -74,12 +74,12 @@ class OpenStudy:
         return shlex.quote(str(named))
 
     def events(self, trial: int | None = None) -> list[dict[str, Any]]:
-        """What happened in its runs, oldest first (`ablate.search.events`).
+        """What happened in its runs, oldest first (`ablate.search.progress`).
 
         Args:
             trial: only what happened to this one.
         """
-        from ablate.search.events import read_events
+        from ablate.search.progress import read_events
 
         return read_events(self.place.folder, trial)
 

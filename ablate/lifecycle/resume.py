@@ -9,7 +9,7 @@ from ablate.lifecycle.begin import begin, begin_again, check_same_study, go_on
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.open_study import open_ledger, refuse_to_forget
 from ablate.lifecycle.place import Place, shown_folder
-from ablate.study.params import needs_plain
+from ablate.study.seeds import needs_plain
 from ablate.study.settings import SearchBudgetSettings
 
 

@@ -12,13 +12,13 @@ from torch import nn
 from torch.func import functional_call
 
 from ablate.data.dataset import Statistics
+from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
-from ablate.model import MODELS, SOURCES, adapter, callable, is_external
+from ablate.model import MODELS, SOURCES, callable, is_external
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import choose_statistics
-from ablate.model.resnet import resnet8, resnet20, resnet32, resnet56
+from ablate.model.resnet import resnet8, resnet20, resnet32, resnet56, wrn_16_2, wrn_28_10
 from ablate.model.taps import layer_names
-from ablate.model.wrn import wrn_16_2, wrn_28_10
 from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
@@ -88,7 +88,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if is_external(name):
-            model = adapter.adapt(_build_external(name, classes, base), name, classes, statistics)
+            model = adapt(_build_external(name, classes, base), name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
     # torch's stubs leave out this use of `to`, which its documentation names.
@@ -264,3 +264,57 @@ def _source(name: str) -> tuple[Any, str]:
     else:
         from ablate.model import timm as found  # type: ignore[no-redef]
     return found, network
+
+
+# -- Make a network from elsewhere take images in [0, 1], with its module paths and keys as they are
+#
+# Hooks and two buffers outside the state dict do it, not a wrapper: `layer3.2.conv1` stays the
+# path of that layer, and checkpoints of the original network fit.
+
+
+def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> nn.Module:
+    """The same network, which now normalises what goes in and checks what comes out.
+
+    It can be copied, pickled and moved like any other.
+
+    Args:
+        model: changed in place; takes normalised images.
+        name: as `model.name` names it.
+        classes: that its output must have.
+        statistics: of the images; those of [0, 1] as they are add nothing.
+
+    Raises:
+        ParameterError: when the network is run and does not return the logits as one tensor.
+    """
+    if any(statistics.mean) or set(statistics.std) != {1.0}:
+        for buffer, values in zip(("image_mean", "image_std"), statistics, strict=True):
+            tensor = torch.tensor(values).view(1, -1, 1, 1)
+            model.register_buffer(buffer, tensor, persistent=False)
+        model.register_forward_pre_hook(_normalize)
+    model.register_forward_hook(_OutputCheck(name, classes))
+    return model
+
+
+def _normalize(model: Any, arguments: tuple[Images]) -> tuple[Images]:
+    return ((arguments[0] - model.image_mean) / model.image_std,)
+
+
+@dataclass(frozen=True)
+class _OutputCheck:
+    name: str
+    classes: int
+
+    def __call__(self, model: nn.Module, arguments: tuple[Images], output: Any) -> None:
+        expected = (len(arguments[0]), self.classes)
+        if isinstance(output, torch.Tensor) and tuple(output.shape) == expected:
+            return
+        got = (
+            f"shape {tuple(output.shape)}"
+            if isinstance(output, torch.Tensor)
+            else type(output).__name__
+        )
+        mode = "training" if model.training else "eval"
+        raise ParameterError(
+            f"model.name: {self.name} must return logits of shape (images, classes) = {expected} "
+            f"as one tensor, got {got} in {mode} mode. Return them alone, or name another network."
+        )

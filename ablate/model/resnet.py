@@ -102,3 +102,95 @@ def resnet32(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNe
 
 def resnet56(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
     return ResNet(9, classes, mean, std)
+
+
+# -- Wide residual networks (WRN) for 32x32 images: norm and ReLU come before each convolution
+#
+# Source: Zagoruyko and Komodakis 2016, arXiv:1605.07146, sec. 2 (WRN-depth-widening; He
+# initialisation as in arXiv:1502.01852).  Differs: no dropout, which is 0 in their CIFAR networks
+# without it.
+
+
+_WIDE_WIDTHS = (16, 32, 64)
+
+
+class PreactivationBlock(nn.Module):
+    """Norm, ReLU and a 3x3 convolution, twice, and a shortcut around them.
+
+    Where the shape changes, the shortcut is a 1x1 convolution of the first ReLU's output.
+    """
+
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(width_in)
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.relu = nn.ReLU()
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Conv2d(width_in, width, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        active = self.relu(self.norm1(x))
+        around = x if self.shortcut is None else self.shortcut(active)
+        out: torch.Tensor = self.conv2(self.relu(self.norm2(self.conv1(active)))) + around
+        return out
+
+
+class WideResNet(nn.Module):
+    """A stem, three stages, a last norm and ReLU, and a linear classifier.
+
+    Args:
+        depth: 6 n + 4, with n blocks a stage.
+        widening: factor on the widths 16, 32 and 64 of the stages.
+        classes: size of the output.
+        mean, std: of each channel of the images, as fractions of 255.
+
+    Attributes:
+        taps: name -> module path of the layers whose feature maps have a name, first to last.
+            Each is what a stage puts out: a sum that no norm or ReLU has touched yet.  The last
+            map after them is the module `relu`.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        widening: int,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        blocks = (depth - 4) // 6
+        first, *_ = _WIDE_WIDTHS
+        one, two, three = (width * widening for width in _WIDE_WIDTHS)
+        self.normalize = Normalize(mean, std)
+        self.stem = nn.Conv2d(len(mean), first, 3, padding=1, bias=False)
+        self.stage1 = _build_wide_stage(first, one, blocks, stride=1)
+        self.stage2 = _build_wide_stage(one, two, blocks, stride=2)
+        self.stage3 = _build_wide_stage(two, three, blocks, stride=2)
+        self.norm = nn.BatchNorm2d(three)
+        self.relu = nn.ReLU()
+        self.classifier = nn.Linear(three, classes)
+        self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
+        initialize_convolutions(self)
+
+    def forward(self, images: Images) -> Logits:
+        x = self.stem(self.normalize(images))
+        x = self.relu(self.norm(self.stage3(self.stage2(self.stage1(x)))))
+        logits: torch.Tensor = self.classifier(x.mean(dim=(2, 3)))
+        return logits
+
+
+def _build_wide_stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+    first = PreactivationBlock(width_in, width, stride)
+    return nn.Sequential(first, *(PreactivationBlock(width, width, 1) for _ in range(blocks - 1)))
+
+
+def wrn_16_2(classes: int, mean: Sequence[float], std: Sequence[float]) -> WideResNet:
+    return WideResNet(16, 2, classes, mean, std)
+
+
+def wrn_28_10(classes: int, mean: Sequence[float], std: Sequence[float]) -> WideResNet:
+    return WideResNet(28, 10, classes, mean, std)

@@ -15,15 +15,16 @@ from ablate.errors import ParameterError, UsageError, error_text
 from ablate.model.build import build_model
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import carried_statistics
-from ablate.model.origin import EXPORT_ENDING, Origin
-from ablate.model.program import load_program
-from ablate.model.shown_network import ShownNetwork
-from ablate.model.stated_normalization import (
+from ablate.model.origin import (
+    EXPORT_ENDING,
     Normalization,
+    Origin,
     are_close,
     said_twice,
     unsaid,
 )
+from ablate.model.program import load_program
+from ablate.model.shown_network import ShownNetwork
 from ablate.model.weights.external_checkpoint import load_external
 
 _PROBED = 3

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.errors import ParameterError
-from ablate.lifecycle.open_study import open_study
-from ablate.report.figures.figure import USUAL, FigureOptions, Info
+from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
+from ablate.lifecycle.open_study import OpenStudy, open_study
+from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.figure import USUAL, FigureOptions, Info, why_not_drawn
+from ablate.report.write import ENDINGS, make_folder
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
 
 THEMES = ("light", "dark")
 
@@ -59,8 +62,114 @@ def plot(
 
 def themed(figure: Figure, theme: str) -> Figure:
     """The figure in a theme, which must be known."""
-    from ablate.report.theme import dark
+    from ablate.report.style import dark
 
     if theme not in THEMES:
         raise ParameterError(f"theme: must be light or dark, got {theme}.")
     return dark(figure) if theme == "dark" else figure
+
+
+# -- `ablate plot`: which figures, into which files ----------------------------------------
+
+
+ALL = "all"
+
+
+def draw_to_files(
+    studies: Sequence[OpenStudy],
+    names: Sequence[str] | None,
+    output: Path | None,
+    *,
+    ending: str | None,
+    theme: str,
+    with_data: bool,
+    options: FigureOptions,
+) -> tuple[list[Path], list[str], list[str]]:
+    """Draw, and write what is drawn; of several figures, one that cannot be drawn stops no other.
+
+    Args:
+        names: of figures, or `all`; None: what a study is asked for first.
+        output: a file of one figure, a folder of several, which is made; None: the run folder of
+            the first study.
+        ending: of files in a folder.
+        with_data: whether each figure's data stand beside it.
+
+    Returns:
+        Every file, in the order of the figures; of `all`, those that the study has nothing for,
+        and why, a line each; why others that were asked for are not drawn, a line each.
+
+    Raises:
+        ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
+            see also `ablate.report.draw.plot` and `ablate.report.write.write_figures`.
+    """
+    from ablate.report.write import write_figures, write_frame
+
+    if names is not None and not names:
+        raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
+    asked = None if names is None else list(dict.fromkeys(names))
+    is_all = asked == [ALL]
+    kinds = [find_figure(name) for name in (FIGURES if is_all else asked or ())]
+    into_folder = len(kinds) > 1
+    if output is not None and not into_folder and ending is not None:
+        raise UsageError(
+            f"--format {ending}: is of several figures, got the file {output}. Its ending says it."
+        )
+    sources = [study.source for study in studies]
+    kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
+    drawn: list[tuple[str, Info, Figure]] = []
+    left_out: list[str] = []
+    missing: list[str] = []
+    for kind in kinds:
+        try:
+            info = kind.info(sources, options)
+            drawn.append((kind.name, info, themed(kind.draw(info), theme)))
+        except Exception as error:
+            if not into_folder and isinstance(error, AblateError):
+                raise
+            applies = kind.takes_all(sources, options) and not isinstance(error, NothingToDrawError)
+            if is_all and not applies:
+                left_out.append(_briefly(kind.name, error))
+            else:
+                missing.append(why_not_drawn(kind.name, error))
+    if not drawn:
+        raise ParameterError("\n".join(missing or left_out))
+    files = _files([name for name, _, _ in drawn], studies[0], output, into_folder, ending)
+    write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
+    written = list(files)
+    if with_data:
+        for (_, info, _), file in zip(drawn, files, strict=True):
+            beside = file.with_suffix(".csv")
+            write_frame(info.frame(), beside)
+            written.append(beside)
+    return written, left_out, missing
+
+
+def _briefly(name: str, error: Exception) -> str:
+    """The reason alone, without who is spoken of and what to do instead."""
+    reason = str(error).partition(". ")[0]
+    for head in (f"figure {name} ", f"--figure {name}: "):
+        reason = reason.partition(head)[2] or reason
+    return f"{name} is left out: {reason}"
+
+
+def _files(
+    names: Sequence[str],
+    study: OpenStudy,
+    output: Path | None,
+    into_folder: bool,
+    ending: str | None,
+) -> list[Path]:
+    if output is not None and not into_folder:
+        return [output]
+    folder = output
+    if folder is None:
+        folder = study.place.folder
+        folder.mkdir(parents=True, exist_ok=True)
+    elif folder.suffix.lower() in ENDINGS:
+        raise UsageError(
+            f"{folder}: must be a folder, where several figures are drawn, got the name of a file. "
+            "Name a folder; --format says what the files are."
+        )
+    else:
+        make_folder(folder)
+    return [folder / f"{name}.{ending or 'html'}" for name in names]

@@ -10,11 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.ablation.effects import ALPHA, Effect
-from ablate.ablation.holm import holm
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.noninferiority import NonInferiority
-from ablate.ablation.permutation import FLIPS
-from ablate.analysis.metrics import is_accuracy
+from ablate.ablation.significance import FLIPS, NonInferiority, holm
+from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
     basis_notes,
     difference_cell,
@@ -25,7 +23,7 @@ from ablate.report.arms import (
     shown_name,
 )
 from ablate.report.numbers import MISSING
-from ablate.report.terminal.fitted import FittedTable, add_whole_column
+from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _FACTORIAL = ("main effect", "interaction")
 _LEAST_SHOWN = 0.0001

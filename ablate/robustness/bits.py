@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.robustness.outcomes import SetOutcomes
 from ablate.study.scores import EXPOSURES, Scores
 
 Bits = NDArray[np.bool_]
@@ -130,3 +129,43 @@ def _mean(parts: Sequence[Shares]) -> Shares | None:
         total += part
     total /= len(parts)
     return total
+
+
+# -- What a network said of each image of a set, and the numbers that follow from it alone -
+
+
+Cell = tuple[str, int]
+"""A corruption and its severity."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a network said of n images.
+
+    Attributes:
+        correct: bool `[n]`, whether the most likely class is the label.
+        correct_top5: bool `[n]`, whether the label is one of the five most likely; None where
+            there are five classes or fewer.
+        confidence: float32 `[n]`, the probability of the most likely class.
+    """
+
+    correct: np.ndarray
+    correct_top5: np.ndarray | None
+    confidence: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class SetOutcomes:
+    """Of a split as it is and of its corrupted copies.
+
+    Attributes:
+        clean: None where the images as they are were not scored.
+        cells: in the order of the set: type by type, severity by severity.
+    """
+
+    clean: Outcomes | None
+    cells: Mapping[Cell, Outcomes]

@@ -14,8 +14,8 @@ from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
+from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 from ablate.robustness.corrupted import CorruptedImages
-from ablate.robustness.outcomes import Cell, Outcomes, SetOutcomes
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
 """By kind of device: on a CPU a larger batch takes more memory and is no faster."""

@@ -28,12 +28,11 @@ from ablate.errors import (
 from ablate.errors.masking import masked
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
-from ablate.search.asha import Asha
-from ablate.search.losses import Losses
-from ablate.search.pruner_metric import PrunerMetric
-from ablate.search.surroundings import Surroundings
-from ablate.study.params import needs_plain
+from ablate.search.asha import Asha, PrunerMetric
+from ablate.search.failures import Losses
+from ablate.search.run_context import Surroundings
 from ablate.study.scores import AnyScores, scores_from_json
+from ablate.study.seeds import needs_plain
 from ablate.trial.task import Report
 
 FINISHED: Literal["finished"] = "finished"

@@ -14,8 +14,8 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.store import Patience
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.executor import Executor
+from ablate.search.run_context import Surroundings
 from ablate.search.signals import SIGNALS
-from ablate.search.surroundings import Surroundings
 from ablate.trial.task import Job
 
 _LATE_SECONDS = 3

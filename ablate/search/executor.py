@@ -9,7 +9,7 @@ from ablate.model.environment import preparation_cores
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
-from ablate.trial.process_exit import ExitGuard
+from ablate.trial.output import ExitGuard
 from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
 

@@ -16,8 +16,7 @@ from typing import Any
 from ablate.errors import AblateError, InfrastructureError, error_text
 from ablate.model.environment import preparation_cores
 from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
-from ablate.search.cluster.head_watch import HeadWatch
-from ablate.search.cluster.lost_nodes import LostNodes
+from ablate.search.cluster.node_watch import HeadWatch, LostNodes
 from ablate.search.cluster.nodes import (
     Agreed,
     agree,

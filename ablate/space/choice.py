@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 
 from ablate.errors import ParameterError
 from ablate.space.condition import same
-from ablate.space.dimension import CategoricalDimension, Dimension
-from ablate.space.domain import Domain
+from ablate.space.domain import CategoricalDimension, Dimension, Domain
 from ablate.space.spec import Spec
 from ablate.study.document import show
 

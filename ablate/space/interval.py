@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple, Self
 
+from ablate.errors import ParameterError
+from ablate.space.domain import Dimension, Domain, IntegerDimension, RealDimension
 from ablate.space.spec import LARGEST, Spec
 from ablate.study.document import show
 
@@ -87,3 +91,116 @@ def _steps_rule(low: Any, high: Any, step: Any) -> str | None:
         rule = f"step must lead from {low:g} to {high:g}, got {show(step)}"
         return f"{rule}. End the range at {last:g} or change the step."
     return None
+
+
+# -- `{float: [low, high]}`: a number, uniform or (`log: true`) uniform in its logarithm ---
+
+
+@dataclass(frozen=True)
+class FloatDomain(Domain):
+    """Floats in [low, high], both included; with a step, only low + k * step.
+
+    Stored as itself, by the parameter's key.
+    """
+
+    word: ClassVar[str] = "float"
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @classmethod
+    def parse(cls, spec: Spec) -> FloatDomain | None:
+        """Read one; None where a problem was noted."""
+        interval = parse_interval(spec, cls.word, whole=False)
+        return None if interval is None else cls(*interval)
+
+    def dimensions(self, key: str) -> tuple[Dimension, ...]:
+        return (self._dimension(key),)
+
+    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> float:
+        return float(raw[key])
+
+    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
+        if not self.holds(value):
+            step = "" if self.step is None else f" in steps of {self.step:g}"
+            raise ParameterError(
+                f"{key}: must be a number in [{self.low:g}, {self.high:g}]{step}, got "
+                f"{show(value)}. Take one inside."
+            )
+        return {key: float(value)}
+
+    def examples(self) -> tuple[float, ...]:
+        return (self.low, self.high)
+
+    def holds(self, value: Any, /) -> bool:
+        return self._dimension("").holds(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"domain": self.word, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(data["low"], data["high"], data["log"], data["step"])
+
+    def _dimension(self, key: str) -> RealDimension:
+        return RealDimension(key, self.low, self.high, self.log, self.step)
+
+
+# -- `{int: [low, high]}`: a whole number, uniform or (`log: true`) uniform in its logarithm
+
+
+@dataclass(frozen=True)
+class IntDomain(Domain):
+    """Ints in [low, high], both included; with a step, only low + k * step.
+
+    Stored as itself, by the parameter's key.
+    """
+
+    word: ClassVar[str] = "int"
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    @classmethod
+    def parse(cls, spec: Spec) -> IntDomain | None:
+        """Read one; None where a problem was noted."""
+        interval = parse_interval(spec, cls.word, whole=True)
+        if interval is None:
+            return None
+        step = 1 if interval.step is None else interval.step
+        return cls(interval.low, interval.high, interval.log, step)
+
+    def dimensions(self, key: str) -> tuple[Dimension, ...]:
+        return (self._dimension(key),)
+
+    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> int:
+        return int(raw[key])
+
+    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
+        if not self.holds(value):
+            step = "" if self.step == 1 else f" in steps of {self.step}"
+            raise ParameterError(
+                f"{key}: must be a whole number in [{self.low}, {self.high}]{step}, got "
+                f"{show(value)}. Take one inside."
+            )
+        return {key: int(value)}
+
+    def examples(self) -> tuple[int, ...]:
+        return (self.low, self.high)
+
+    def holds(self, value: Any, /) -> bool:
+        return self._dimension("").holds(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"domain": self.word, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(data["low"], data["high"], data["log"], data["step"])
+
+    def _dimension(self, key: str) -> IntegerDimension:
+        return IntegerDimension(key, self.low, self.high, self.log, self.step)

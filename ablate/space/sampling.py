@@ -19,10 +19,9 @@ from optuna.samplers import (
 )
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.dimension import CategoricalDimension, Dimension, IntegerDimension
+from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
 from ablate.space.space import Space
-from ablate.study.params import Params
-from ablate.study.seeds import derive_seed
+from ablate.study.seeds import Params, derive_seed
 
 
 def sample(space: Space, trial: optuna.trial.Trial) -> Params:

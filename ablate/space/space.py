@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.choice import ChoiceDomain
 from ablate.space.condition import Condition
-from ablate.space.dimension import Dimension
-from ablate.space.domain import Domain
-from ablate.space.float import FloatDomain
-from ablate.space.int import IntDomain
+from ablate.space.domain import Dimension, Domain
+from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.simplex import SimplexDomain
 from ablate.space.subset import SubsetDomain
-from ablate.study.document import show
-from ablate.study.params import Params
+from ablate.study.document import Document, dotted, show
+from ablate.study.seeds import Params
 
 DomainType = (
     type[FloatDomain]
@@ -226,3 +224,32 @@ class Space:
             condition.key in drawn or condition.holds(known[condition.key])
             for condition in parameter.when
         )
+
+
+# -- Whether parameter sets that are tried first lie in the space --------------------------
+
+
+def check_enqueued(document: Document, space: Space, sets: Sequence[Mapping[str, Any]]) -> None:
+    """Note every value of `search.enqueue` that cannot be tried.
+
+    Args:
+        document: of the study; its sets are those that are given.
+        space: of the study.
+        sets: of some parameters each, by dotted key.
+    """
+    for i, values in enumerate(sets):
+        path, left = ("search", "enqueue", i), dict(values)
+        while (problem := _first_problem(space, left)) is not None:
+            key, rule = problem
+            at = (*path, key)
+            document.refuse(at, rule, name=f"{dotted(path)}.{key}", key=key not in space.keys)
+            del left[key]
+
+
+def _first_problem(space: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    try:
+        space.encode_partial(values)
+    except ParameterError as error:
+        key, _, rule = str(error).partition(": ")
+        return key, rule
+    return None

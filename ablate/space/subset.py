@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.dimension import CategoricalDimension, Dimension
-from ablate.space.domain import Domain
+from ablate.space.domain import CategoricalDimension, Dimension, Domain
 from ablate.space.spec import Spec
 from ablate.study.document import show
 

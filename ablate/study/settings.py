@@ -19,20 +19,21 @@ from ablate.study.sections.ablation import (
     NonInferiorSettings,
     TuneSettings,
 )
-from ablate.study.sections.augment import AugmentSettings, AugMixSettings
 from ablate.study.sections.base import Seed, Settings
 from ablate.study.sections.data import DatasetSettings, ModelSettings, ValidationSettings
-from ablate.study.sections.loss import (
+from ablate.study.sections.method import (
+    AugmentSettings,
+    AugMixSettings,
     CleanSettings,
     DASettings,
     FMASettings,
     LossSettings,
     STSettings,
 )
-from ablate.study.sections.run import RunSettings
 from ablate.study.sections.search import (
     ObjectiveSettings,
     PrunerSettings,
+    RunSettings,
     SearchBudgetSettings,
     SearchSettings,
 )

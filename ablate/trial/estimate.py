@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ablate.data.dataset import TrainingImages
-from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import is_external

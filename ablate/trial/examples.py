@@ -23,8 +23,8 @@ from ablate.errors import DataError
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.export_metadata import read_metadata
+from ablate.robustness.bits import Cell
 from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.outcomes import Cell
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from ablate.data.dataset import Statistics
-from ablate.finetune.augment.build import build_augmentation
+from ablate.distortion import FAMILIES
+from ablate.distortion.random import make_generator
+from ablate.distortion.shapes import ByteImages
+from ablate.files.durable import SavedState
+from ablate.finetune.augment.augmentation import build_augmentation
+from ablate.finetune.augment.mixture import mixture_of
 from ablate.finetune.checkpoint import (
-    SavedState,
     export_weights,
     load_checkpoint,
     save_checkpoint,
@@ -22,8 +30,15 @@ from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata
 from ablate.robustness.bits import Scored
-from ablate.study.seeds import Seeds
+from ablate.study.scores import Scores
+from ablate.study.seeds import Seeds, derive_seed
+from ablate.study.settings import AugmentSettings
+from ablate.trial.examples import picture
 from ablate.trial.workbench import Workbench
+
+if TYPE_CHECKING:
+    from ablate.files.durable import SavedState
+    from ablate.robustness.bits import Scored
 
 
 class TrialRun:
@@ -175,3 +190,129 @@ class TrialRun:
             "train_flops": flops.training * run.student_images + flops.forward * run.teacher_images,
             "train_seconds": run.train_seconds,
         }
+
+
+# -- An image under the types that a training drew from, from weak to strong: to be looked at
+
+
+STEPS = (1 / 3, 2 / 3, 1.0)
+"""Of a type's range of strengths, where its tiles stand."""
+
+
+@dataclass(frozen=True)
+class TrainedType:
+    """A type as a training drew it.
+
+    Attributes:
+        strengths: at `STEPS` of the range that was drawn from, in [0, 1].
+        tiles: uint8 `[height, width, 3]`, one each.
+    """
+
+    family: str
+    kind: str
+    strengths: tuple[float, ...]
+    tiles: tuple[np.ndarray, ...]
+
+
+def trained_types(image: ByteImages, settings: AugmentSettings, seed: int) -> list[TrainedType]:
+    """An image under every type of a training's mixture, from weak to strong.
+
+    Args:
+        image: `[1, channel, height, width]`.
+        settings: of a method that draws from the mixture, which augmix does not.
+    """
+    family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
+    found = []
+    for one in mixture_of(settings):
+        strengths = tuple(one.low + step * (one.high - one.low) for step in STEPS)
+        floats = image.float() / 255
+        tiles = []
+        for strength in strengths:
+            generator = make_generator(derive_seed(seed, "look", one.name), "cpu")
+            made = one.distortion(floats, torch.full((1,), strength), generator)
+            tiles.append(picture((made[0] * 255).round().to(torch.uint8)))
+        found.append(TrainedType(family_of[one.name], one.name, strengths, tuple(tiles)))
+    return found
+
+
+# -- A robustness finetuning as a worker's trial -------------------------------------------
+
+
+def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
+    """What an ablation keeps beside the scores of a network (`Report.kept`).
+
+    Args:
+        tested: on the test images, where a confirmation has opened them.
+    """
+    bits = {"val": scored.bits}
+    if tested is None:
+        return {"outcomes": bits}
+    return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
+
+
+class RobustnessTrial:
+    """A finetuning whose weights are exported in the end.
+
+    Args:
+        run: the finetuning.
+        weights: file that its weights are exported to.
+        number: of the trial; None: the plain finetune.
+        keeps_bits: whether what its scores are means of is kept: in an ablation.
+        test: suite and severities that the test images are scored under; None: they stay shut.
+    """
+
+    def __init__(
+        self,
+        run: TrialRun,
+        weights: Path,
+        number: int | None,
+        *,
+        keeps_bits: bool = False,
+        test: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._run = run
+        self._keeps_bits = keeps_bits
+        self._test = test
+        self._kept: Mapping[str, Any] | None = None
+        self._weights = weights
+        self._number = number
+
+    @property
+    def done(self) -> bool:
+        return self._run.done
+
+    @property
+    def epoch(self) -> int:
+        return self._run.epoch
+
+    @property
+    def step(self) -> int:
+        return self._run.step
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        report = self._run.run_epoch(pause)
+        return None if report is None else asdict(report)
+
+    def interim(self) -> dict[str, float]:
+        metrics = self._run.finish().scores.metrics()
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def save(self, folder: str) -> SavedState:
+        return self._run.save(folder)
+
+    def restore(self, saved: SavedState) -> None:
+        self._run.restore(saved)
+
+    def finish(self) -> Scores:
+        scored = self._run.finish()
+        if self._keeps_bits:
+            tested = None if self._test is None else self._run.finish_test(**self._test)
+            self._kept = kept_scores(scored, tested)
+        self._run.export(self._weights, self._number)
+        return scored.scores
+
+    def kept(self) -> Mapping[str, Any] | None:
+        return self._kept
+
+    def close(self) -> str:
+        return ""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import resource
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -22,9 +26,10 @@ from ablate.errors import (
 )
 from ablate.files.damage import heard_damage
 from ablate.files.durable import CheckpointError, SavedState
-from ablate.finetune.save_interval import SaveInterval
+from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Checkpoint, Failure, Row
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.study.scores import AnyScores
 from ablate.trial.function import (
     FunctionRaised,
     FunctionTrial,
@@ -33,12 +38,9 @@ from ablate.trial.function import (
     load_trainable,
     trainable_digest,
 )
-from ablate.trial.output import TrialOutput
-from ablate.trial.place import current_place, reset_gpu_peak
-from ablate.trial.process_exit import ExitGuard, ProcessExit
-from ablate.trial.robustness_trial import RobustnessTrial, kept_scores
+from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
+from ablate.trial.robustness import RobustnessTrial, kept_scores
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
-from ablate.trial.trial import Trial
 
 if TYPE_CHECKING:
     from ablate.trial.workbench import Workbench
@@ -319,3 +321,120 @@ def _reason(error: BaseException) -> str:
     if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
         return f"{reason.rstrip('.')}. {_TOO_LARGE}"
     return reason
+
+
+# -- What a worker runs: a robustness finetuning or a training loop of the user's own, alike
+
+
+class Trial(Protocol):
+    """One attempt of a row, an epoch at a time."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way; 0 between two epochs."""
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        """Train for an epoch.
+
+        Args:
+            pause: asked amid the epoch, as often as may be, whether to stop there for a `save`.
+
+        Returns:
+            Its point of the curve; none where it was paused, or where the training turned out to
+            have ended before.
+        """
+
+    def interim(self) -> Mapping[str, float]:
+        """Metrics by name, as it stands."""
+
+    def save(self, folder: str) -> SavedState | None:
+        """Make the training state durable; none where the trial keeps none.
+
+        Args:
+            folder: path or fsspec URI, of this row and attempt alone.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+
+    def restore(self, saved: SavedState) -> None:
+        """Go on from a training state; call it before the first epoch.
+
+        Raises:
+            CheckpointError: if the state is missing or damaged; nothing has changed then.
+        """
+
+    def finish(self) -> AnyScores:
+        """The scores in the end; what is to stay of the trial is written."""
+
+    def kept(self) -> Mapping[str, Any] | None:
+        """What an ablation keeps beside the scores (`Report.kept`); call it after `finish`."""
+
+    def close(self) -> str:
+        """Give it up, wherever it is.
+
+        Returns:
+            Why it would not end; empty where it did.
+        """
+
+
+# -- Where an attempt runs, and what it takes there ----------------------------------------
+
+
+def current_place(*, uses_gpu: bool) -> dict[str, Any]:
+    """This process and its peaks, as the `place` of a report.
+
+    Args:
+        uses_gpu: whether the trial was given any GPU.
+    """
+    return {
+        "host": _host(),
+        "pid": os.getpid(),
+        "gpus": list(_visible_gpus()) if uses_gpu else [],
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "peak_gpu_bytes": _peak_gpu_bytes(),
+    }
+
+
+def reset_gpu_peak() -> None:
+    """Forget what an older trial took of the GPU."""
+    for torch, device in _gpus_in_use():
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _visible_gpus() -> tuple[str, ...]:
+    ids = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return tuple(one.strip() for one in ids.split(",") if one.strip())
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_gpu_bytes() -> int:
+    return max(
+        (torch.cuda.max_memory_allocated(device) for torch, device in _gpus_in_use()), default=0
+    )
+
+
+def _gpus_in_use() -> list[tuple[Any, int]]:
+    """Torch and each device; none where nothing has loaded torch or touched a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return []
+    return [(torch, device) for device in range(torch.cuda.device_count())]

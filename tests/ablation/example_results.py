@@ -12,8 +12,7 @@ from ablate.ablation.cell import Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.effects import Effect, Margin, all_effects
 from ablate.ablation.results import Results, SplitName
 from ablate.ledger.record import Failure, RowRecord, StudyRecord
-from ablate.robustness.bits import Scored, pack_bits
-from ablate.robustness.outcomes import Outcomes, SetOutcomes
+from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_bits
 from ablate.study.scores import AnyScores, ReportedScores, Scores
 from ablate.study.settings import Study
 

@@ -13,7 +13,7 @@ from ablate.ablation.arm_search import arm_study, without_keys
 from ablate.ablation.cell import Cell, Design, Tuning
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.arm_tuning import tune_design
+from ablate.lifecycle.ablation_reference import tune_design
 from ablate.lifecycle.place import Place
 from ablate.search.progress import Progress, Silent
 from ablate.space.parse import parse_space

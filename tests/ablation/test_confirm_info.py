@@ -26,14 +26,14 @@ from ablate.ablation.confirm import (
     ConfirmInfo,
     confirm_info,
     front_design,
+    front_probability,
     is_confirmation,
 )
-from ablate.ablation.luck import front_probability
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import ParameterError
 from ablate.robustness.bits import Scored
-from ablate.study.params import PLAIN
 from ablate.study.scores import Scores
+from ablate.study.seeds import PLAIN
 
 CLEAN = "val_clean_accuracy"
 POINTS = (7, 2)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ablate.ablation.holm import holm
+from ablate.ablation.significance import holm
 from ablate.errors import ParameterError
 
 NAN = math.nan

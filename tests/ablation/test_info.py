@@ -25,7 +25,7 @@ from ablate.ablation.cell import Arm, Cell, Claim, Tuning, difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
 from ablate.ablation.results import SplitName
-from ablate.analysis.marks import OVERLAP
+from ablate.analysis.caveats import OVERLAP
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure
 from ablate.study.scores import ReportedScores

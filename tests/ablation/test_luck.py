@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ablate.ablation.luck import front_probability
+from ablate.ablation.confirm import front_probability
 from ablate.errors import ParameterError
 
 UP = ("maximize", "maximize")

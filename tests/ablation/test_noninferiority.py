@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ablate.ablation.intervals import crossed_interval, t_interval
-from ablate.ablation.noninferiority import noninferiority
-from ablate.ablation.permutation import sign_flip_test
+from ablate.ablation.significance import noninferiority, sign_flip_test
 from ablate.errors import ParameterError
 
 SEEDS = np.array([-0.004, -0.001, 0.002, -0.002, 0.001])

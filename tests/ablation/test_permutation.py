@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.ablation.permutation import FLIPS, PermutationTest, sign_flip_test
+from ablate.ablation.significance import FLIPS, PermutationTest, sign_flip_test
 from ablate.errors import ParameterError
 
 

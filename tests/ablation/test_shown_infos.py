@@ -11,12 +11,10 @@ from example_ablations import CLEAN, NOISE, ROBUST, example_ablation, factorial_
 from example_results import Example, make_design, make_example, make_scores
 from plans import ablation_study, design_of
 
-from ablate.ablation.arms_info import arms_info
-from ablate.ablation.budget_info import budget_info
+from ablate.ablation.arms_info import arms_info, budget_info
 from ablate.ablation.cell import Arm, Cell
-from ablate.ablation.effects_info import effects_info
+from ablate.ablation.effects_info import InteractionsInfo, effects_info, interactions_info
 from ablate.ablation.info import TuningCurve, ablation_info
-from ablate.ablation.interactions_info import InteractionsInfo, interactions_info
 
 BOTH = {"loss.terms": "clean+st+fma"}
 

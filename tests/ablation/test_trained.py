@@ -12,8 +12,7 @@ import torch
 from plans import NAMES, TAPS, ablation_study, ground_of
 
 from ablate.ablation.configuration import Ground
-from ablate.study.params import PLAIN
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import PLAIN, Seeds
 from ablate.trial.robustness import TrialRun
 from ablate.trial.workbench import Workbench
 

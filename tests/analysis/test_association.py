@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.analysis.association import association
-from ablate.analysis.fence import fenced
-from ablate.analysis.parameter_column import ParameterColumn, parameter_column
+from ablate.analysis.bounds import fenced
+from ablate.analysis.parameters import ParameterColumn, association, parameter_column
 
 
 def of(values: list[Any], domain: dict[str, Any] | None = None) -> ParameterColumn:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from ablate.analysis.dominance import nondominated, staircase
+from ablate.analysis.hypervolume import nondominated, staircase
 from ablate.study.settings import ObjectiveSettings
 
 UP = ObjectiveSettings(metric="val_clean_accuracy")

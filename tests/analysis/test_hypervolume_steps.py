@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from ablate.analysis.history import hypervolume_steps
 from ablate.analysis.hypervolume import hypervolume
-from ablate.analysis.hypervolume_steps import hypervolume_steps
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.knee import knee_place
+from ablate.analysis.hypervolume import knee_place
 from ablate.analysis.pareto import pareto_info
 from ablate.study.settings import ObjectiveSettings
 

@@ -11,8 +11,7 @@ import pytest
 from example_records import example_record, example_row
 from scipy import stats
 
-from ablate.analysis.layers import LayersInfo, layers_info
-from ablate.analysis.least_squares import least_squares, mean_interval
+from ablate.analysis.layers import LayersInfo, layers_info, least_squares, mean_interval
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord
 

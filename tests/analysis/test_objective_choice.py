@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from example_records import example_record
 
-from ablate.analysis.objective_choice import objective_place
+from ablate.analysis.objectives import objective_place
 from ablate.errors import ParameterError
 
 OBJECTIVES = example_record().study.objectives

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.association import mean_ranks
-from ablate.analysis.parameter_column import ParameterColumn, parameter_column
 from ablate.analysis.parameters import (
+    ParameterColumn,
     ParametersInfo,
     find_params,
+    mean_ranks,
     most_telling,
+    parameter_column,
     parameters_info,
 )
 from ablate.analysis.rank import rank_info

@@ -15,8 +15,7 @@ import ablate.finetune.augment
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError
 from ablate.finetune.augment import METHODS
-from ablate.finetune.augment.augmentation import Augmentation
-from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.augment.augmentation import Augmentation, build_augmentation
 from ablate.finetune.augment.combined import CombinedAugmentations
 from ablate.study.settings import AugmentSettings
 

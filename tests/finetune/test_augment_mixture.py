@@ -8,7 +8,7 @@ import pytest
 
 from ablate.distortion import CORE
 from ablate.errors import ParameterError
-from ablate.finetune.augment.build import build_augmentation
+from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.augment.combined import CombinedAugmentations
 from ablate.finetune.augment.mixture import build_mixture
 from ablate.finetune.augment.ratios import type_ratios

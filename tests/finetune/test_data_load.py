@@ -11,8 +11,8 @@ from PIL import Image
 
 from ablate.data import DATASETS
 from ablate.data.dataset import Dataset, Split
+from ablate.data.image_folder import StreamedSplit
 from ablate.data.load import load_dataset
-from ablate.data.streamed import StreamedSplit
 from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from ablate.distortion.random import make_generator
-from ablate.finetune.shift import flip_images, shift_images
+from ablate.finetune.forward import flip_images, shift_images
 
 
 def make_images(batch: int = 64) -> torch.Tensor:

@@ -14,8 +14,7 @@ from ablate.errors import DataError
 from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
-from ablate.model.weights.external_checkpoint import load_external
-from ablate.model.weights.ordered_checkpoint import match_by_order
+from ablate.model.weights.external_checkpoint import load_external, match_by_order
 from ablate.study.settings import ModelSettings
 
 METADATA = ExportMetadata(

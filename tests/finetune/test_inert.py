@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from ablate.errors import StudyFileError
-from ablate.finetune.inert import inert_rule
-from ablate.finetune.reads import READINGS, is_read, trained_identity, with_params
+from ablate.finetune.reads import READINGS, inert_rule, is_read, trained_identity, with_params
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
-from ablate.space.dimension import CategoricalDimension, Dimension
+from ablate.space.domain import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.keys import leaves, plain_values

@@ -13,8 +13,7 @@ from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.clean import clean_loss
 from ablate.finetune.loss.da import da_loss
-from ablate.finetune.loss.fma import FMALoss
-from ablate.finetune.loss.layer_weights import order_by_depth, scale_weights
+from ablate.finetune.loss.fma import FMALoss, order_by_depth, scale_weights
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.taps import LayerNames

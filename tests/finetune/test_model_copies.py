@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ablate.errors import ParameterError
-from ablate.model.copies import split_copies
+from ablate.model.taps import split_copies
 
 
 @pytest.mark.parametrize("used", ["first", "second", "both"])

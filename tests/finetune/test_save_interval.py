@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ablate.finetune.save_interval import SaveInterval
+from ablate.finetune.budget import SaveInterval
 
 
 def test_a_state_is_due_after_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from ablate.finetune.schedule import learning_rate
+from ablate.finetune.optimizer import learning_rate
 from ablate.study.settings import TrainingSettings
 
 HIGHEST = 0.4

@@ -17,9 +17,8 @@ from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
 from ablate.model.normalization import IMAGENET, carried_statistics
-from ablate.model.origin import Origin, find_origin, module_origin
+from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.program import load_program
-from ablate.model.stated_normalization import Normalization
 from ablate.model.subject import Subject, build_subject, probe
 from ablate.model.weights.export_metadata import ExportMetadata
 from ablate.study.settings import ModelSettings

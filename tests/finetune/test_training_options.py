@@ -17,11 +17,10 @@ from torch import nn
 
 from ablate.data.dataset import Split
 from ablate.errors import ParameterError
-from ablate.finetune.augment.build import build_augmentation
-from ablate.finetune.failures import OutOfMemoryError, explained_failures
-from ablate.finetune.gradient_scale import balance_gradients
-from ablate.finetune.loop import Finetuning
+from ablate.finetune.augment.augmentation import build_augmentation
+from ablate.finetune.loop import Finetuning, OutOfMemoryError, explained_failures
 from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.optimizer import balance_gradients
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.taps import layer_names

@@ -17,9 +17,8 @@ from test_ledger_rows import make_head, make_scores
 from ablate.errors import UsageError
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Checkpoint, Planned, TestOpened
+from ablate.ledger.record import FORMAT, Checkpoint, Head, Planned, TestOpened
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 

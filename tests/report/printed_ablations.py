@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from printed_tables import lines
 
-from ablate.report.terminal.fitted import FittedTable
+from ablate.report.terminal.tables import FittedTable
 
 
 def said(table: FittedTable) -> str:

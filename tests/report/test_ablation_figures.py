@@ -20,11 +20,10 @@ from example_ablations import (
 )
 from example_sources import ablation_source
 
-from ablate.ablation.arms_info import ArmsInfo
-from ablate.ablation.budget_info import BudgetInfo
-from ablate.ablation.crossing import Crossing
+from ablate.ablation.arms_info import ArmsInfo, BudgetInfo
+from ablate.ablation.designs.factorial import Crossing
+from ablate.ablation.effects_info import interactions_info
 from ablate.ablation.info import AblationInfo, TuningCurve
-from ablate.ablation.interactions_info import interactions_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import find_figure
 from ablate.report.figures.arms import plot_arms

@@ -13,8 +13,8 @@ from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.page.content import report_content
-from ablate.report.page.page import report_page
-from ablate.report.terminal.standing import Standing
+from ablate.report.page.publish import report_page
+from ablate.report.terminal.status import Standing
 from ablate.study.scores import ReportedScores
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.style import INK
-from ablate.report.theme import DARK, dark
+from ablate.report.style import DARK, INK, dark
 
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
 OF_SEVERAL = ("attainment",)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ablate.ledger.record import Failure
 from ablate.report.terminal.live import Display, LiveDisplay, PlainDisplay, make_display
-from ablate.report.terminal.standing import Epoch, Standing, time_left
+from ablate.report.terminal.status import Epoch, Standing, time_left
 from ablate.study.preparation import PreparationStep
 
 RECORD = example_record([example_row(0, (0.94, 0.70)), example_row(1, None, state="RUNNING")])

@@ -13,8 +13,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Attempt, Drive, StudyRecord, TestOpened
-from ablate.report.page.methods import methods
-from ablate.report.page.origin import origin_facts
+from ablate.report.page.methods import methods, origin_facts
 
 NOW = BEGAN.timestamp() + 600
 

@@ -11,8 +11,7 @@ from example_records import example_record, example_row
 
 from ablate.analysis.mix import mix_info
 from ablate.ledger.record import StudyRecord
-from ablate.report.figures.mix import plot_mix
-from ablate.report.figures.parts.mix_ternary import MOST_POINTS
+from ablate.report.figures.mix import MOST_POINTS, plot_mix
 from ablate.report.style import DOMINATED_OPACITY, INK, SEQUENTIAL, terms_style
 
 

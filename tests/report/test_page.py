@@ -18,7 +18,7 @@ from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.report.figures import FIGURES
 from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
-from ablate.report.page.page import report_page
+from ablate.report.page.publish import report_page
 from ablate.report.write import write_text
 
 if TYPE_CHECKING:

@@ -32,11 +32,8 @@ from printed_tables import RECORD
 from ablate.ablation.info import AblationInfo
 from ablate.analysis.pareto import pareto_info
 from ablate.report.paper.cell import Cell
-from ablate.report.paper.csv_text import csv_text
 from ablate.report.paper.effects import effects_paper_table
-from ablate.report.paper.html import html_text
-from ablate.report.paper.latex import latex_text
-from ablate.report.paper.markdown import markdown_text
+from ablate.report.paper.formats import csv_text, html_text, latex_text, markdown_text
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
 
 FORMATS = (markdown_text, latex_text, csv_text, html_text)

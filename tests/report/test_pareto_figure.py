@@ -14,7 +14,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
 from ablate.report.figures.parts.window import axis_window
-from ablate.report.page.trials import trials_of
+from ablate.report.page.content import trials_of
 from ablate.report.write import write_figure
 from ablate.study.scores import ReportedScores
 

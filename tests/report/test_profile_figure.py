@@ -14,8 +14,7 @@ from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.parts.profile_grid import ProfileGrid
-from ablate.report.figures.profile import plot_profile
+from ablate.report.figures.profile import ProfileGrid, plot_profile
 from ablate.report.figures.severity import plot_severity
 from ablate.report.style import DIVERGING, INK, terms_style
 

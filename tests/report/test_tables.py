@@ -11,7 +11,7 @@ from printed_tables import RECORD, lines, strict
 from ablate.analysis.pareto import pareto_info
 from ablate.lifecycle.dry_run import DryRun
 from ablate.model.build import describe_layers
-from ablate.report.estimate import estimate_text
+from ablate.report.terminal.lines import estimate_text
 from ablate.report.terminal.tables import (
     front_rows,
     front_table,

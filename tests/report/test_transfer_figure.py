@@ -12,8 +12,7 @@ from example_sources import ablation_source
 
 from ablate.ablation.info import AblationInfo, Transfer
 from ablate.errors import NothingToDrawError
-from ablate.report.figures.parts.transfer_grid import TransferGrid
-from ablate.report.figures.transfer import FIGURE
+from ablate.report.figures.transfer import FIGURE, TransferGrid
 from ablate.report.style import INK
 
 TYPES = ("gaussian_noise", "<b>blur</b>")

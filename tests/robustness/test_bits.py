@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.robustness.bits import image_shares, pack_bits, unpack_bits
-from ablate.robustness.outcomes import Outcomes, SetOutcomes
+from ablate.robustness.bits import Outcomes, SetOutcomes, image_shares, pack_bits, unpack_bits
 from ablate.robustness.suites import SUITES, find_suite
-from ablate.study.params import PLAIN
 from ablate.study.scores import COSTS, Scores
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import Study
 from ablate.trial.robustness import TrialRun
 from ablate.trial.workbench import Workbench

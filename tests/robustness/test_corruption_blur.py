@@ -12,11 +12,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from ablate.distortion.random import make_generator
-from ablate.robustness.corruption import glass
-from ablate.robustness.corruption.glass import draw_sources
+from ablate.robustness.corruption import blur as glass
+from ablate.robustness.corruption.blur import draw_sources
+from ablate.robustness.corruption.directional_blur import (
+    LARGEST_OPERATOR,
+    clipped_zoom,
+    motion_blur,
+)
 from ablate.robustness.corruption.kind import load
-from ablate.robustness.corruption.motion import motion_blur
-from ablate.robustness.corruption.zoom import LARGEST_OPERATOR, clipped_zoom
 
 SIZES = [(32, 32), (20, 28), (8, 9)]
 SETTINGS = [

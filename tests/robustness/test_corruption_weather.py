@@ -12,11 +12,15 @@ from reference.filters import chamfer_distance
 from scipy import ndimage
 
 from ablate.distortion.random import as_uniform, draw_bits
-from ablate.robustness.corruption.edges import canny, squared_distance
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
-from ablate.robustness.corruption.frost_plates import frost_plates
-from ablate.robustness.corruption.plasma import draw_plasma
-from ablate.robustness.corruption.spatter import mud, smooth_layer, water
+from ablate.robustness.corruption.frost import FrostPhotographs, frost_plates, of_photographs
+from ablate.robustness.corruption.spatter import (
+    canny,
+    draw_plasma,
+    mud,
+    smooth_layer,
+    squared_distance,
+    water,
+)
 from ablate.robustness.corruption.weather import CORRUPTIONS
 
 

@@ -19,8 +19,7 @@ from ablate.data.dataset import Split, digest_images
 from ablate.errors import InfrastructureError
 from ablate.files.cache import locked
 from ablate.files.damage import heard_damage
-from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.kept_copy import KeptCopy
+from ablate.robustness.evaluation_set import EvaluationSet, KeptCopy
 from ablate.robustness.suites import find_suite
 
 SAID = ["cache: images of contrast, severity 3 were damaged; made again"]

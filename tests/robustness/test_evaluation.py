@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ablate.errors import DataError
+from ablate.robustness.bits import Outcomes, SetOutcomes
 from ablate.robustness.corruption import BENCHMARK, FAMILIES
 from ablate.robustness.evaluation.evaluation import (
     CellScores,
@@ -32,7 +33,6 @@ from ablate.robustness.evaluation.evaluation_file import (
 )
 from ablate.robustness.evaluation.summary import SummaryLine, summarise
 from ablate.robustness.measures import ALEXNET_MEAN_ERRORS
-from ablate.robustness.outcomes import Outcomes, SetOutcomes
 from ablate.study.scores import Exposure
 
 N = 10

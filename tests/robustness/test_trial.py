@@ -18,9 +18,8 @@ from ablate.distortion import CORE, FAMILIES
 from ablate.errors import DataError, ParameterError
 from ablate.finetune.checkpoint import CheckpointError, export_weights
 from ablate.robustness.corruption import APPROXIMATE_FROST
-from ablate.study.params import PLAIN
 from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import Study
 from ablate.trial.robustness import TrialRun
 from ablate.trial.workbench import Workbench

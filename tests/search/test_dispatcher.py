@@ -12,19 +12,15 @@ import pytest
 
 from ablate.errors import InfrastructureError, LeaseError
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord
+from ablate.ledger.record import Checkpoint, Failure, Head, Row, RowRecord
+from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.weights_retention import Keeper
 from ablate.search.dispatcher import FINISHED, Dispatcher
-from ablate.search.events import EventLog, read_events
-from ablate.search.failing import Failing
-from ablate.search.janitor import Janitor
-from ablate.search.progress import Silent
-from ablate.search.spending import Spending
-from ablate.search.surroundings import Surroundings
-from ablate.space.float import FloatDomain
+from ablate.search.failures import Failing
+from ablate.search.progress import EventLog, Silent, read_events
+from ablate.search.run_context import Janitor, Spending, Surroundings
+from ablate.space.interval import FloatDomain
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint

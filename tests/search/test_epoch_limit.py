@@ -7,8 +7,8 @@ import time
 import pytest
 
 from ablate.errors import UsageError
-from ablate.search.epoch_limit import EpochLimit
 from ablate.search.executor import InlineExecutor
+from ablate.search.tune_hooks import EpochLimit
 from ablate.study.settings import RunSettings
 
 

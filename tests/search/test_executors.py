@@ -94,7 +94,7 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
 
     from ray import cloudpickle
 
-    from ablate.search.cluster.lost_nodes import LostNodes
+    from ablate.search.cluster.node_watch import LostNodes
     from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, ReportStopper, Watch
 
     # A lock cannot be pickled: whatever reached for the dispatcher would raise.

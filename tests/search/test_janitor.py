@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.files.durable import list_folder, save_blob
-from ablate.search.janitor import Janitor
+from ablate.search.run_context import Janitor
 from ablate.trial.task import checkpoint_folder, weights_file
 
 

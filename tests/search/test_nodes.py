@@ -33,7 +33,7 @@ from ablate.errors import (
 )
 from ablate.files.damage import heard_damage
 from ablate.search.cluster import nodes, paths
-from ablate.search.cluster.baseline import read_baseline, receive_baseline
+from ablate.search.cluster.node_checks import read_baseline, receive_baseline
 from ablate.search.cluster.nodes import agree, join, keep_weights
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
 from ablate.study.settings import Study

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate.finetune.save_interval import SaveInterval
+from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Checkpoint, Row
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study

@@ -14,7 +14,7 @@ import ray
 
 from ablate.errors import AblateError, UnexpectedError
 from ablate.ledger.record import Row
-from ablate.search.cluster.lost_nodes import LostNodes
+from ablate.search.cluster.node_watch import LostNodes
 from ablate.search.dispatcher import FINISHED
 from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
 from ablate.study.seeds import Seeds

@@ -13,7 +13,7 @@ import pytest
 
 from ablate.errors import StudyFileError
 from ablate.lifecycle.study_file import parse_study
-from ablate.space.dimension import CategoricalDimension, Dimension
+from ablate.space.domain import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.study.settings import Study
 

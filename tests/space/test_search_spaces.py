@@ -12,7 +12,7 @@ import pytest
 import ablate
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
-from ablate.space.dimension import CategoricalDimension, Dimension
+from ablate.space.domain import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 

@@ -13,9 +13,8 @@ from scipy import stats
 
 from ablate.errors import ParameterError
 from ablate.space.choice import ChoiceDomain
-from ablate.space.dimension import CategoricalDimension, Dimension, IntegerDimension
-from ablate.space.float import FloatDomain
-from ablate.space.int import IntDomain
+from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
+from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.simplex import SimplexDomain, break_stick, join_stick
 from ablate.space.space import Parameter, Space
 from ablate.space.subset import SubsetDomain

@@ -9,8 +9,7 @@ import pytest
 
 from ablate.space.choice import ChoiceDomain
 from ablate.space.condition import Condition
-from ablate.space.float import FloatDomain
-from ablate.space.int import IntDomain
+from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.simplex import SimplexDomain
 from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.subset import SubsetDomain

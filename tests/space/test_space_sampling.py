@@ -16,7 +16,7 @@ from ablate.errors import ParameterError
 from ablate.space import SAMPLERS
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
-from ablate.study.params import Params
+from ablate.study.seeds import Params
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -142,7 +142,7 @@ def test_an_unknown_sampler() -> None:
 
 def test_only_sampling_loads_optuna_and_nothing_loads_torch() -> None:
     code = (
-        "import sys, ablate.space.parse, ablate.lifecycle.study_schema, ablate.lifecycle.study_file; "
+        "import sys, ablate.space.parse, ablate.lifecycle.study_file, ablate.lifecycle.study_file; "
         "assert 'optuna' not in sys.modules; "
         "import ablate.space.sampling; assert 'torch' not in sys.modules"
     )

@@ -10,7 +10,7 @@ from ablate.ablation.configuration import Cells, Ground, Path, Refuse, Values
 from ablate.distortion import FAMILIES
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
-from ablate.study.params import PLAIN
+from ablate.study.seeds import PLAIN
 
 ALL = "all families"
 

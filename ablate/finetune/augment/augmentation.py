@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ablate.distortion.kind import check_images
 from ablate.distortion.shapes import Images
+from ablate.finetune.augment import METHODS
 from ablate.study.seeds import derive_seed
+from ablate.study.settings import AugmentSettings
 
 
 @runtime_checkable
@@ -72,3 +75,21 @@ class IndependentCopies:
 def copy_seed(seed: int, number: int) -> int:
     """The seed of a batch's copy: that of the batch for the first, numbered from 0."""
     return derive_seed(seed, "copy", number) if number else seed
+
+
+# -- The augmentation that a study's settings describe -------------------------------------
+
+
+def build_augmentation(settings: AugmentSettings) -> Augmentation:
+    """What makes the copies by `settings.method`.
+
+    Settings that the method does not read are passed over, as a search over methods holds those
+    of all: `depth` is read by `composed` alone, and `augmix` reads its own section,
+    `clean_fraction` and `copies`.
+
+    Raises:
+        ParameterError: if the settings do not fit together; see `build_mixture` and the methods.
+    """
+    module = import_module(f"ablate.finetune.augment.{METHODS[settings.method]}")
+    augmentation: Augmentation = module.build_method(settings)
+    return augmentation

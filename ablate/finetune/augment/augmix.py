@@ -10,16 +10,16 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from ablate.distortion import FAMILIES
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images
 from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
-from ablate.finetune.augment.dirichlet import draw_shares
-from ablate.finetune.augment.draws import draw_clean
+from ablate.finetune.augment.mixture import draw_clean
 from ablate.finetune.augment.operators import DISJOINT, OPERATORS, OVERLAPS
 from ablate.finetune.augment.operators.apply import apply_operators
 from ablate.study.seeds import derive_seed
@@ -107,3 +107,36 @@ def build_method(settings: AugmentSettings) -> Augmentation:
     """`settings.copies` copies, each by `augmix`; the keys of the distortions are not read."""
     make = partial(augmix, settings=settings.augmix, clean_fraction=settings.clean_fraction)
     return IndependentCopies(seen_types(settings.augmix), settings.copies, make)
+
+
+# -- Random shares that sum to 1, from a symmetric Dirichlet distribution ------------------
+#
+# The draws come from numpy's `RandomState`, since torch's distributions take no generator; its
+# stream is frozen for good, which that of numpy's `Generator` is not.
+
+
+_LEAST = 1e-6  # here and below one part has everything, and the powers of the draws stay finite
+
+
+def draw_shares(
+    batch: int, parts: int, concentration: float, seed: int
+) -> Float32[Tensor, "batch parts"]:
+    """Shares of some parts for each image, >= 0 with sum 1; on the CPU.
+
+    A share is a gamma variate over the sum of its row's.  The gammas are made as logarithms, by
+    Gamma(a) = Gamma(a + 1) * U ** (1 / a), since for a small a all of a row would underflow to 0.
+
+    Args:
+        batch, parts: at least 0 and 1.  Two parts: the first is Beta(concentration,
+            concentration).
+        concentration: above 0; 1 is uniform over all shares, less favours one part of each row.
+        seed: the same seed gives the same shares.
+
+    Source: Marsaglia and Tsang 2000, sec. 6, for the step from a + 1 to a.
+    """
+    random = np.random.RandomState(seed % 2**32)
+    shape = max(concentration, _LEAST)
+    gamma = random.standard_gamma(shape + 1, (batch, parts))
+    uniform = 1 - random.random_sample((batch, parts))  # never 0
+    logarithms = torch.from_numpy(np.log(gamma) + np.log(uniform) / shape)
+    return logarithms.softmax(1).float()

@@ -14,8 +14,15 @@ from torch import Tensor
 
 from ablate.distortion.shapes import Images
 from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
-from ablate.finetune.augment.draws import draw_clean, draw_on_cpu, draw_strengths, rows_where
-from ablate.finetune.augment.mixture import Mixture, mixture_of, names_of
+from ablate.finetune.augment.mixture import (
+    Mixture,
+    draw_clean,
+    draw_on_cpu,
+    draw_strengths,
+    mixture_of,
+    names_of,
+    rows_where,
+)
 from ablate.study.settings import AugmentSettings
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
+import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from ablate.distortion import FAMILIES, load
@@ -12,6 +16,7 @@ from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images, PerImage
 from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import AugmentSettings
@@ -134,3 +139,93 @@ def _check_types(strengths: Mapping[str, object]) -> None:
                 f"augment.strengths: must name types of distortion, got {name!r}. "
                 f"{did_you_mean(name, known)}"
             )
+
+
+# -- One distortion type drawn for each image, by the mix ----------------------------------
+#
+# Source: reading (a) of combined augmentations (CA) [O]; the idea of CA is Kapoor et al. 2020,
+# arXiv:2012.01386 [P].  One type is single augmentation.
+
+
+def distort_per_sample(
+    images: Images, seed: int, mixture: Mixture, clean_fraction: float = 0.0
+) -> Images:
+    """Each image distorted by one type, at a strength of its own.
+
+    Every draw is made from (seed, purpose): image i of a batch gets the same uniform number for
+    its type, the same one for its strength and, for each type, the same noise, whatever the mix
+    is.  Two settings that send an image to one type therefore make the same pixels.
+
+    Args:
+        images: in [0, 1].
+        seed: of this copy.
+        mixture: the types; their ratios are the probabilities.
+        clean_fraction: probability that an image is left as it is, in [0, 1).
+    """
+    drawn = draw_types(len(images), mixture, seed)
+    drawn.masked_fill_(draw_clean(len(images), clean_fraction, seed), -1)
+    uniform = draw_strengths(images, seed)
+    copy = images.clone()
+    for number, kind in enumerate(mixture):
+        rows = rows_where(drawn == number, images.device)
+        if len(rows):
+            draws = kind.draw(images, seed)
+            copy[rows] = kind.distort(images[rows], uniform[rows], draws[rows])
+    return copy
+
+
+def build_method(settings: AugmentSettings) -> Augmentation:
+    """`settings.copies` copies, each by `distort_per_sample`."""
+    mixture = mixture_of(settings)
+    make = partial(distort_per_sample, mixture=mixture, clean_fraction=settings.clean_fraction)
+    return IndependentCopies(names_of(mixture), settings.copies, make)
+
+
+# -- The draws that the methods of combined augmentations share, each made from (seed, purpose)
+
+
+OnCPU = Float64[Tensor, " batch"]
+"""One uniform number in [0, 1) per image, on the CPU."""
+
+
+def draw_on_cpu(batch: int, seed: int, *purpose: str) -> OnCPU:
+    """One uniform number per image.
+
+    What decides how many images go through a distortion is drawn on the CPU, so that the number
+    is known without waiting for the device.
+    """
+    generator = make_generator(derive_seed(seed, *purpose), "cpu")
+    return torch.rand(batch, generator=generator, dtype=torch.float64)
+
+
+def draw_strengths(images: Images, seed: int, *type_name: str) -> PerImage:
+    """One uniform number in [0, 1) per image on the device, in fp32; sets the strengths.
+
+    Args:
+        images: the whole batch.
+        seed: of this copy.
+        type_name: where an image has a strength for each type; none: one for whichever it gets.
+    """
+    generator = make_generator(derive_seed(seed, "strength", *type_name), images.device)
+    return torch.rand(len(images), generator=generator, device=images.device)
+
+
+def draw_types(batch: int, mixture: Mixture, seed: int) -> Int64[Tensor, " batch"]:
+    """Number of the type in the mixture for each image, by the ratios; on the CPU."""
+    ratios = (kind.ratio for kind in mixture)
+    upper = torch.tensor([*accumulate(ratios)][:-1], dtype=torch.float64)
+    return torch.bucketize(draw_on_cpu(batch, seed, "type"), upper, right=True)
+
+
+def draw_clean(
+    batch: int, clean_fraction: float, seed: int, *type_name: str
+) -> Bool[Tensor, " batch"]:
+    """Which images are left as they are, each with probability `clean_fraction`; on the CPU."""
+    if not clean_fraction:
+        return torch.zeros(batch, dtype=torch.bool)
+    return draw_on_cpu(batch, seed, "clean", *type_name) < clean_fraction
+
+
+def rows_where(chosen: Bool[Tensor, " batch"], device: torch.device) -> Int64[Tensor, " rows"]:
+    """The rows of a mask on the CPU, sent to the device without waiting for it."""
+    return chosen.nonzero().flatten().to(device, non_blocking=True)

@@ -10,8 +10,15 @@ from functools import partial
 
 from ablate.distortion.shapes import Images
 from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
-from ablate.finetune.augment.draws import draw_clean, draw_strengths, draw_types, rows_where
-from ablate.finetune.augment.mixture import Mixture, mixture_of, names_of
+from ablate.finetune.augment.mixture import (
+    Mixture,
+    draw_clean,
+    draw_strengths,
+    draw_types,
+    mixture_of,
+    names_of,
+    rows_where,
+)
 from ablate.study.settings import AugmentSettings
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch.nn import functional
 
 from ablate.distortion.shapes import Labels, Logits, Scalar
-from ablate.finetune.loss.precision import widen
-from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.loss.term import Term, Views, widen
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 

@@ -23,8 +23,7 @@ from ablate.finetune.loss.anchor import (
     teacher_of,
 )
 from ablate.finetune.loss.form import load_form
-from ablate.finetune.loss.precision import widen
-from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.loss.term import Term, Views, widen
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 

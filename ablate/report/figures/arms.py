@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ablate.ablation.arms_info import ArmsInfo, arms_info
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
     basis_notes,
     family_metrics,
@@ -31,8 +31,14 @@ from ablate.report.figures.parts.ablations import (
     asked_metric,
     stacked,
 )
-from ablate.report.figures.parts.arm_bars import add_arms
-from ablate.report.figures.parts.bars import LEFT, WIDE_LEFT, Group, arm_groups, groups_height
+from ablate.report.figures.parts.arm_bars import (
+    LEFT,
+    WIDE_LEFT,
+    Group,
+    add_arms,
+    arm_groups,
+    groups_height,
+)
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finish
 from ablate.report.numbers import metric_text
 from ablate.report.style import SYMBOLS

@@ -14,20 +14,28 @@ import numpy as np
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.attainment import AttainmentInfo, Surface, attainment_info
-from ablate.analysis.dominance import staircase
+from ablate.analysis.hypervolume import staircase
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.axes import metric_axis
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
-from ablate.report.figures.parts.front_facts import reference_facts, shared_references
-from ablate.report.figures.parts.front_marks import MANY, reference_traces
-from ablate.report.figures.parts.heading import basis_facts, basis_meta
-from ablate.report.figures.parts.hover import plane_template
-from ablate.report.figures.parts.studies import (
+from ablate.report.figures.parts.ablations import (
     several_facts,
     several_marks,
     several_meta,
     several_title,
     study_labels,
+)
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    basis_facts,
+    basis_meta,
+    finish,
+    metric_axis,
+)
+from ablate.report.figures.parts.drawn_trials import plane_template
+from ablate.report.figures.parts.front_marks import (
+    MANY,
+    reference_facts,
+    reference_traces,
+    shared_references,
 )
 from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import plain_text

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.ablation.budget_info import BudgetInfo, budget_info
+from ablate.ablation.arms_info import BudgetInfo, budget_info
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.errors import NothingToDrawError
-from ablate.report.arms import basis_notes, metric_words
-from ablate.report.cells import metric_unit
+from ablate.report.arms import basis_notes, metric_unit, metric_words
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
-from ablate.report.figures.parts.axes import metric_axis
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish, metric_axis
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import (
     DASHES,

@@ -15,16 +15,15 @@ import numpy as np
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.contour import ContourInfo, contour_info
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_meta, finish
 from ablate.report.figures.parts.drawn_trials import (
     GL_TRIALS,
     drawn_trials,
     trial_facts,
     trial_numbers,
 )
-from ablate.report.figures.parts.heading import basis_meta
 from ablate.report.figures.parts.parameter_axis import (
     dots_facts,
     level_width,

@@ -24,12 +24,12 @@ from ablate.report.figures.parts.ablations import (
     stacked,
 )
 from ablate.report.figures.parts.canvas import BOTTOM, COLUMN_PIXELS, WIDE_PIXELS, finish
-from ablate.report.figures.parts.forest import add_forest
-from ablate.report.figures.parts.forest_rows import (
+from ablate.report.figures.parts.forest import (
     LEFT,
     RIGHT,
     WIDE_CHARACTERS,
     WIDE_LEFT,
+    add_forest,
     cut_rows,
     forest_rows,
     rows_height,

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolume_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import WIDE_PIXELS, finish
-from ablate.report.figures.parts.confirmed import confirmed_means
-from ablate.report.figures.parts.heading import basis_facts, basis_meta
-from ablate.report.figures.parts.studies import (
+from ablate.report.figures.parts.ablations import (
     several_facts,
     several_marks,
     several_meta,
@@ -27,6 +24,8 @@ from ablate.report.figures.parts.studies import (
     study_labels,
     study_styles,
 )
+from ablate.report.figures.parts.canvas import WIDE_PIXELS, basis_facts, basis_meta, finish
+from ablate.report.figures.parts.confirmed import confirmed_means
 from ablate.report.numbers import plain_text, reference_text
 from ablate.report.style import DASHES, FONT_SIZE, INK, TermsStyle, base_axis
 

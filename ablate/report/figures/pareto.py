@@ -23,23 +23,22 @@ from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.axes import metric_axis
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.ablations import (
+    several_meta,
+    several_title,
+    study_labels,
+    study_styles,
+)
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_meta, finish, metric_axis
 from ablate.report.figures.parts.confirmed import confirmed_means, confirmed_traces
-from ablate.report.figures.parts.front_facts import front_facts, shared_references
 from ablate.report.figures.parts.front_marks import (
+    front_facts,
     front_line,
     knee_trace,
     mark_trace,
     marks_of,
     reference_traces,
-)
-from ablate.report.figures.parts.heading import basis_meta
-from ablate.report.figures.parts.studies import (
-    several_meta,
-    several_title,
-    study_labels,
-    study_styles,
+    shared_references,
 )
 from ablate.report.figures.parts.window import Window, joint_window
 from ablate.report.numbers import plain_text

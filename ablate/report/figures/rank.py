@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.rank import RankInfo, rank_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_meta, finish
 from ablate.report.figures.parts.drawn_trials import (
     GL_TRIALS,
     drawn_trials,
     trial_facts,
     trial_numbers,
 )
-from ablate.report.figures.parts.heading import basis_meta
 from ablate.report.figures.parts.parameter_axis import (
     dots_facts,
     level_width,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, finish
-from ablate.report.figures.parts.heading import basis_meta
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, basis_meta, finish
 from ablate.report.figures.parts.networks import (
     axis_number,
     network_facts,

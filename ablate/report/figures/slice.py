@@ -15,7 +15,14 @@ import numpy as np
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.parameters import ParametersInfo, most_telling, parameters_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, WIDE_PIXELS, finish
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    LEFT,
+    RIGHT,
+    WIDE_PIXELS,
+    basis_meta,
+    finish,
+)
 from ablate.report.figures.parts.drawn_trials import (
     GL_TRIALS,
     DrawnTrials,
@@ -27,7 +34,6 @@ from ablate.report.figures.parts.drawn_trials import (
     trial_facts,
     trial_numbers,
 )
-from ablate.report.figures.parts.heading import basis_meta
 from ablate.report.figures.parts.parameter_axis import (
     broken,
     dots_facts,

@@ -122,10 +122,10 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
         pixels: uint8 `[height, width, 3]`.
         recipe: what is done to it.
     """
-    from ablate.robustness.corrupt.images import corrupt_tiles
+    from ablate.robustness.corrupt.source import corrupt_tiles
     from ablate.robustness.corruption import SEVERITIES, scale_for
     from ablate.robustness.corruption.kind import load as load_corruption
-    from ablate.study.provenance import versions
+    from ablate.study.fingerprint import versions
 
     suite = recipe.suite
     tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)

@@ -7,19 +7,38 @@ torch.  Whoever only has the storage gets a reason in place of images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ablate.analysis.hypervolume import knee_place
+from ablate.analysis.pareto import pareto_info
 from ablate.errors import AblateError
+from ablate.files.cache import cache_folder
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.images.contact_sheet import SheetInfo, SheetRow
-from ablate.report.images.image_origin import Origin, best_trial, one_line
+from ablate.lifecycle.place import Place
+from ablate.report.images.contact_sheet import (
+    SheetInfo,
+    SheetRow,
+    drawable,
+    sheet_font,
+    shown_size,
+    shown_tile,
+    wrapped,
+)
+from ablate.report.style import FAINT_INK, INK, PAPER
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 from ablate.trial.task import weights_file
 
 if TYPE_CHECKING:
-    from ablate.robustness.outcomes import Cell
+    from ablate.robustness.bits import Cell
     from ablate.trial.examples import Example
 
 
@@ -99,7 +118,7 @@ def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo 
         The sheet, and nothing said; or None, and why.
     """
     from ablate.trial.examples import load_sample
-    from ablate.trial.trained_types import trained_types
+    from ablate.trial.robustness import trained_types
 
     record = origin.record
     rows = [row for row in record.complete if trial in (None, row.number)]
@@ -197,3 +216,133 @@ def _chosen(origin: Origin, trial: int | None) -> RowRecord | None:
     if trial is None:
         return best_trial(origin.record, there)
     return next((row for row in there if row.number == trial), None)
+
+
+# -- Where the images of a study's report come from: its data, its weights, and the trial to show
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a study's images and weights are.
+
+    Attributes:
+        folder: of the run; base: that the study's relative paths start from.
+        baseline_sha256: of the baseline's weights; empty where it has none.
+        cache: folder of data and baselines.
+    """
+
+    record: StudyRecord
+    folder: Path
+    base: Path
+    baseline_sha256: str
+    cache: Path
+
+
+def find_origin(place: Place, record: StudyRecord) -> Origin:
+    """Where the images of a study are.
+
+    Args:
+        place: of the study; record: of the same.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+    """
+    from ablate.ledger.ledger import Ledger
+
+    ledger = Ledger.open(place.url, place.name)
+    try:
+        head = ledger.head
+    finally:
+        ledger.close()
+    return Origin(record, place.folder, Path(head.base), head.baseline_sha256, cache_folder())
+
+
+def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | None:
+    """The knee of these rows' front; of an ablation the best in robust accuracy."""
+    scored = {row.number: row for row in rows if isinstance(row.scores, Scores)}
+    if record.design is not None:
+        robust = {
+            number: row.scores.robust_accuracy
+            for number, row in scored.items()
+            if isinstance(row.scores, Scores)
+        }
+        return scored[max(robust, key=lambda number: robust[number])] if robust else None
+    front = pareto_info(replace(record, rows=tuple(scored.values()))).front
+    if not front:
+        return None
+    place = knee_place([point.values for point in front], record.study.objectives)
+    return scored[front[place].number]
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())
+
+
+# -- Cards: an image as it is and distorted, and what two networks say of it ---------------
+
+
+SCALE = 2
+"""Pixels of a card for one of the page, so that its text is sharp."""
+_GAP, _MARGIN = 6, 10
+_TEXT, _LINE = 13, 5
+_NARROWEST = 210
+_LARGEST = 160
+"""Of a tile, across."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card shows.
+
+    Attributes:
+        clean, distorted: uint8 `[height, width, 3]`.
+        distortion: what was done.
+        lines: what is said below.
+    """
+
+    clean: np.ndarray
+    distorted: np.ndarray
+    distortion: str
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """For whoever does not see it."""
+        return "; ".join((self.distortion, *self.lines))
+
+
+def draw_card(card: Card) -> Image.Image:
+    """The card on white, `SCALE` pixels for one of the page."""
+    width, height = shown_size(card.clean)
+    shrunk = min(1.0, _LARGEST / width)
+    size = round(SCALE * shrunk * width), round(SCALE * shrunk * height)
+    font = sheet_font(SCALE * _TEXT)
+    gap, margin, line = SCALE * _GAP, SCALE * _MARGIN, SCALE * (_TEXT + _LINE)
+    across = max(2 * size[0] + gap, SCALE * _NARROWEST)
+    texts = [
+        (ink, words)
+        for ink, said in ((INK, (card.distortion,)), (FAINT_INK, card.lines))
+        for one in said
+        for words in wrapped(drawable(one, font), font, across)
+    ]
+    sheet = Image.new(
+        "RGB", (across + 2 * margin, size[1] + gap + line * len(texts) + 2 * margin), PAPER
+    )
+    draw = ImageDraw.Draw(sheet)
+    sheet.paste(shown_tile(card.clean, size), (margin, margin))
+    sheet.paste(shown_tile(card.distorted, size), (margin + size[0] + gap, margin))
+    for place, (ink, words) in enumerate(texts):
+        draw.text((margin, margin + size[1] + gap + place * line), words, ink, font)
+    return sheet
+
+
+def encoded(image: Image.Image, *, is_photograph: bool) -> str:
+    """An image as a data URI: JPEG of photographs, which as PNG are many times larger."""
+    buffer = io.BytesIO()
+    kind = "jpeg" if is_photograph else "png"
+    if is_photograph:
+        image.save(buffer, "JPEG", quality=90, subsampling=0)
+    else:
+        image.save(buffer, "PNG", optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

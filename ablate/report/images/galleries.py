@@ -10,14 +10,18 @@ from PIL import Image
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place
 from ablate.report.images.contact_sheet import SheetInfo, draw_sheet
-from ablate.report.images.example_cards import SCALE, Card, draw_card, encoded
 from ablate.report.images.example_images import (
+    SCALE,
+    Card,
     ExampleImages,
+    Origin,
+    draw_card,
+    encoded,
     example_images,
+    find_origin,
     suite_sheet,
     training_sheet,
 )
-from ablate.report.images.image_origin import Origin, find_origin
 from ablate.report.page.content import Gallery, Picture
 
 if TYPE_CHECKING:

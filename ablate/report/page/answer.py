@@ -10,7 +10,7 @@ from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import Gain, closed_fraction, search_answer
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.report.arms import metric_words, scale
 from ablate.report.effects import p_text, verdict_text

@@ -4,21 +4,232 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import StudyAccount, study_account
+from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
+from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, pareto_info
-from ablate.ledger.record import TERMINAL
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.report.figures import find_figure
+from ablate.report.figures.figure import FigureKind, why_not_drawn
+from ablate.report.numbers import metric_label, short_names
 from ablate.report.page.answer import answer_sentences
-from ablate.report.page.drawn import DrawnFigure, drawn_figures
-from ablate.report.page.methods import Methods, methods
-from ablate.report.page.origin import Fact, origin_facts
-from ablate.report.page.trials import TrialsTable, trials_of
-from ablate.report.paper.confirmed import luck_paper_table
-from ablate.report.paper.effects import effects_paper_table
+from ablate.report.page.methods import Fact, Methods, methods, origin_facts
+from ablate.report.paper.effects import effects_paper_table, luck_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+# -- Every row of a study for the page: a table that sorts and filters, and what a click shows
+
+
+_ALWAYS = ("number", "state")
+_MANY = 2_000
+"""Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
+_DIGITS = 5
+_TERMS = f"{PARAM}loss.terms"
+_MIX = ("mix", "layer_weights")
+_REST = ("attempt", "copy_of", "failure_reason", "duration_seconds", "gpu_hours")
+_HEADINGS = {
+    "number": "Trial",
+    "state": "State",
+    "cell": "Cell",
+    "pair": "Pair",
+    "train_seed": "Seed",
+    "attempt": "Attempts",
+    "copy_of": "Copy of",
+    "failure_reason": "Failure",
+    "duration_seconds": "Seconds",
+    "gpu_hours": "GPU hours",
+}
+
+
+@dataclass(frozen=True)
+class TrialsTable:
+    """Rows by column.
+
+    Attributes:
+        columns: `{key, heading, percent}`, in order.
+        values: one list a column, as many values as rows; None where a row has none.
+        front: numbers of the trials on the front; exportable: of those with weights to take out.
+    """
+
+    columns: tuple[Mapping[str, Any], ...]
+    values: tuple[tuple[Any, ...], ...]
+    front: tuple[int, ...]
+    exportable: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "columns": list(self.columns),
+            "values": [list(column) for column in self.values],
+            "front": list(self.front),
+            "exportable": list(self.exportable),
+        }
+
+
+def trials_of(record: StudyRecord) -> TrialsTable:
+    """The rows of a study, in the record's order; accuracies in percent, five digits."""
+    rows = flat_rows(record)
+    shown = _shown(record, rows)
+    params = [name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)]
+    short = short_names(params)
+    columns = tuple(
+        {
+            "key": name,
+            "heading": _heading(name, short),
+            "percent": is_accuracy(name),
+        }
+        for name in shown
+    )
+    front = () if record.design is not None else pareto_info(record).front
+    own_loop = record.study.trainable is not None
+    return TrialsTable(
+        columns=columns,
+        values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
+        front=tuple(point.number for point in front),
+        exportable=() if own_loop else tuple(row.number for row in record.complete),
+    )
+
+
+def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = column_order(rows, record.study.objectives)
+    used = {name for row in rows for name, value in row.items() if value is not None}
+    objectives = [objective.metric for objective in record.study.objectives]
+    cell = [name for name in CELL if name in there]
+    params = [name for name in there if name.startswith(PARAM)]
+    params.sort(key=lambda name: name != _TERMS)  # what tells trials apart comes first
+    shown = [*_ALWAYS, *cell, *objectives, *params]
+    if len(rows) <= _MANY:
+        families = [name for name in there if _is_coarse(name) and name not in shown]
+        shown += [*families, *(name for name in _REST if name in used)]
+    elif "failure_reason" in used:
+        shown.append("failure_reason")
+    return shown
+
+
+def _is_coarse(name: str) -> bool:
+    """Whether a metric is of the whole, of a family or of a type: not of one severity."""
+    return is_accuracy(name) and name.count(".") < 2
+
+
+def _heading(name: str, short: Mapping[str, str]) -> str:
+    if name.startswith(PARAM):
+        key = name.removeprefix(PARAM)
+        # A part of a mix by itself reads like the accuracy under it.
+        is_part = key.rpartition(".")[0].endswith(_MIX)
+        return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
+    return _HEADINGS.get(name) or metric_label(name)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """A number, text or truth that JSON has; None of what is no number."""
+    if isinstance(value, float):
+        if value - value != 0:
+            return None
+        return float(f"{value * (100 if is_accuracy(name) else 1):.{_DIGITS}g}")
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+# -- The figures of a page: drawn light, without a title, as the page's own headings say it
+
+
+_WIDE_PIXELS = 700
+_TOP_PIXELS = 28
+_WIDE_SHARE = 0.8
+_INSIDE_PIXELS = 230
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure as the page holds it.
+
+    Attributes:
+        anchor: unique on the page; title, says, caption: plain text.
+        json: plotly's `data` and `layout`.
+        width, height: pixels that it was made for; is_wide: whether it takes two columns.
+        least_width: pixels below which it is moved sideways in place of being pressed together.
+    """
+
+    anchor: str
+    title: str
+    says: str
+    caption: str
+    json: str
+    width: int
+    height: int
+    least_width: int
+
+    @property
+    def is_wide(self) -> bool:
+        return self.width > _WIDE_PIXELS
+
+
+def drawn_figures(
+    source: StudySource, names: Sequence[str], said: Sequence[str], prefix: str = ""
+) -> tuple[tuple[DrawnFigure, ...], str]:
+    """Those of the figures that the study has something for, in this order.
+
+    Args:
+        said: facts that the page says once, for all figures.
+        prefix: of the anchors, where a page has a figure twice.
+
+    Returns:
+        The figures; and of those that could not be drawn, a sentence each.
+    """
+    found, missing = [], []
+    for name in names:
+        kind = find_figure(name)
+        try:
+            info = kind.info([source])
+            found.append(_drawn(kind, kind.draw(info), prefix + name, said))
+        except NothingToDrawError:
+            continue
+        except Exception as error:  # the rest of the page does not depend on it
+            why = why_not_drawn(name, error)
+            missing.append(why[0].upper() + why[1:])
+    return tuple(found), " ".join(missing)
+
+
+def _drawn(kind: FigureKind, figure: Figure, anchor: str, said: Sequence[str]) -> DrawnFigure:
+    width, height = figure.layout.meta["image_pixels"]
+    caption = " \N{MIDDLE DOT} ".join(
+        fact for fact in figure.layout.meta["facts"] if fact not in said
+    )
+    top = figure.layout.margin.t or 0
+    figure.update_layout(title=None, margin_t=_TOP_PIXELS, width=None, height=None)
+    # Of a title that is none plotly would still keep the rest.
+    figure.layout.title = None
+    return DrawnFigure(
+        anchor=anchor,
+        title=kind.title,
+        says=kind.says,
+        caption=caption,
+        json=_json(figure),
+        width=int(width),
+        height=int(height - top + _TOP_PIXELS),
+        least_width=_least_width(figure, width),
+    )
+
+
+def _least_width(figure: Figure, width: float) -> int:
+    """Names and numbers beside a plot do not shrink with it."""
+    if width > _WIDE_PIXELS:
+        return round(_WIDE_SHARE * width)
+    beside = float(figure.layout.margin.l) + float(figure.layout.margin.r)
+    return round(min(width, beside + _INSIDE_PIXELS))
+
+
+def _json(figure: Any) -> str:
+    text: str = figure.to_json(validate=False)
+    return text
+
 
 SECTIONS = (
     ("trade-off", "The trade-off", ("pareto", "hypervolume", "attainment")),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
 from ablate.lifecycle.place import Place
 from ablate.report.page.content import Gallery, ReportContent, report_content
+from ablate.report.style import DARK
 
 
 def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
@@ -37,7 +42,6 @@ def publish(
     Args:
         begin: is told what is done from now on.
     """
-    from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
     check_page_file(file)
@@ -60,7 +64,6 @@ def watch_report(
 
     Raises: as `write_report`.
     """
-    from ablate.report.page.page import report_page
     from ablate.report.write import write_text
 
     check_page_file(output)
@@ -150,3 +153,54 @@ def _galleries(study: OpenStudy) -> tuple[Gallery, ...]:
     from ablate.report.images.galleries import study_galleries
 
     return study_galleries(study.place, study.record)
+
+
+# -- The page of a report: content in, one HTML text out, plotly in it once, no network at all
+
+
+_FOLDER = files("ablate.report.page")
+_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "tables", "begin")
+"""In one scope, in this order: each uses what stands before it."""
+
+
+def report_page(content: ReportContent) -> str:
+    """The page as HTML.
+
+    Whatever the study's author wrote is escaped: as text by Jinja, in data by escaping every `<`.
+    """
+    from jinja2 import Environment
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_text("page.html.j2"))
+    made = datetime.fromtimestamp(content.made, UTC)
+    return template.render(
+        content=content,
+        # Figures and trials are data; scripts and style are the package's own.
+        figures={figure.anchor: Markup(_data(figure.json)) for figure in content.figures},
+        trials=Markup(_data(json.dumps(content.trials.to_json(), separators=(",", ":")))),
+        settings=Markup(_data(json.dumps(_page_settings(content)))),
+        style=Markup(_text("page.css")),
+        script=Markup("\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)),
+        plotly=Markup(get_plotlyjs()),
+        made=made.strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _page_settings(content: ReportContent) -> dict[str, Any]:
+    return {
+        "dark": DARK,
+        "export": content.export,
+        "reloadSeconds": content.reload_seconds,
+        "study": content.study,
+    }
+
+
+def _data(text: str) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
-from ablate.report.arms import difference_cell, shown_name
+from ablate.ablation.intervals import NONE, Estimate
+from ablate.report.arms import (
+    decimals,
+    difference_cell,
+    fingerprint_text,
+    metric_words,
+    scale,
+    shown_name,
+)
 from ablate.report.effects import effects_notes, kept_text, p_text, shown_effects, verdict_text
 from ablate.report.numbers import MISSING
 from ablate.report.paper.cell import Cell
@@ -46,3 +57,71 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
         rows=tuple(rows),
         notes=tuple(effects_notes(info, [*primary, *others])),
     )
+
+
+# -- A confirmed front as the table of a paper: what selection had added, and what is left of it
+
+
+_NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
+
+
+def luck_paper_table(info: ConfirmInfo) -> PaperTable:
+    """A row a point and metric: as selected, luck, validation less test, chance of the front."""
+    rows = [
+        _row(point, metric, is_first=place == 0)
+        for point in info.points
+        for place, metric in enumerate(point.metrics)
+    ]
+    objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
+    return PaperTable(
+        name=f"{info.test.study}-luck",
+        title="What selection had added, and which points are still on the front",
+        headings=(
+            Heading("Point", "point", is_text=True),
+            Heading("On", "metric", is_text=True),
+            Heading("Selected", "selected"),
+            Heading("Luck", "luck"),
+            Heading("Validation - test", "gap"),
+            Heading("Baseline's", "baseline_gap"),
+            Heading("On the front", "front_probability"),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "selected: in the search, one seed, in %",
+            f"luck: that less the mean of {info.test.seeds} fresh seeds on the same validation "
+            "images, in points, with its 95 % interval by t over seeds",
+            "validation - test: of the fresh seeds, beside that of the baseline, which nothing has "
+            "selected",
+            f"on the front: share of resampled seeds in which its mean {objectives} on the test "
+            "images is on the front of these points",
+            fingerprint_text(info.test),
+        ),
+    )
+
+
+def _row(point: ConfirmedPoint, metric: str, *, is_first: bool) -> tuple[Cell, ...]:
+    selected = point.selected.get(metric, math.nan)
+    places = decimals(metric, [selected])
+
+    def cell(estimate: Estimate, *, is_difference: bool = True) -> Cell:
+        return Cell(
+            estimate=estimate, scale=scale(metric), decimals=places, is_difference=is_difference
+        )
+
+    return (
+        Cell(point.name),
+        Cell(metric_words(metric)),
+        cell(_single(selected), is_difference=False),
+        cell(point.luck.get(metric, _NOTHING)),
+        cell(point.gaps.get(metric, _NOTHING)),
+        cell(_single(point.baseline_gaps.get(metric, math.nan))),
+        Cell(_share(point.front_probability) if is_first else ""),
+    )
+
+
+def _single(value: float) -> Estimate:
+    return Estimate(value, math.nan, math.nan, math.nan, 1, NONE)
+
+
+def _share(probability: float) -> str:
+    return MISSING if math.isnan(probability) else f"{100 * probability:.0f} %"

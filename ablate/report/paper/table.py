@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import NONE, Estimate
-from ablate.analysis.metrics import is_accuracy, short_metric
+from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.arms import (
     arms_notes,

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ablate.report.paper.table import PaperTable
 
 _WRITERS = {
-    "md": ("markdown", "markdown_text"),
-    "latex": ("latex", "latex_text"),
-    "csv": ("csv_text", "csv_text"),
-    "html": ("html", "html_text"),
+    "md": "markdown_text",
+    "latex": "latex_text",
+    "csv": "csv_text",
+    "html": "html_text",
 }
-"""Module and function, by format."""
+"""Function of `formats`, by format."""
 
 
 def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
@@ -48,8 +48,7 @@ def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
 
 def table_text(table: PaperTable, style: str) -> str:
     """A table in one of the formats of `ablate table`."""
-    module, function = _WRITERS[style]
-    write = getattr(import_module(f"ablate.report.paper.{module}"), function)
+    write = getattr(import_module("ablate.report.paper.formats"), _WRITERS[style])
     text: str = write(table)
     return text
 

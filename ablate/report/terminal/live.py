@@ -27,7 +27,7 @@ from ablate.report.numbers import (
     step_progress_text,
     step_text,
 )
-from ablate.report.terminal.standing import Epoch, Standing
+from ablate.report.terminal.status import Epoch, Standing
 from ablate.report.terminal.streams import take_every_text
 from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep

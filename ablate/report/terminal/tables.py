@@ -7,14 +7,19 @@ percent, and beside it the gain over the baseline in points.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.cells import copy_cell, metric_heading, params_cell
+from ablate.report.arms import copy_cell, metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
     gain_text,
@@ -27,6 +32,7 @@ from ablate.report.numbers import (
 
 if TYPE_CHECKING:
     from ablate.model.build import LayerInfo
+
 
 REFERENCE_LABELS = {"baseline": "baseline", "plain": "plain finetune"}
 _TERMS = "loss.terms"
@@ -152,3 +158,39 @@ def _value_cells(info: ParetoInfo, values: tuple[float, ...], *, gained: bool) -
         number = metric_text(objective.metric, value)
         cells.append(f"{number} ({text})" if text else number)
     return cells
+
+
+# -- Tables that leave something out where a terminal is narrow ----------------------------
+
+
+_WIDE = 10_000
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """One table in several widths, for rich to print.
+
+    Attributes:
+        tables: the widest first: the first that fits is printed, the last where none does.
+    """
+
+    tables: tuple[Table, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update_width(_WIDE)  # a measure in a narrow terminal is cut to fit it
+        for table in self.tables[:-1]:
+            if Measurement.get(console, wide, table).minimum <= options.max_width:
+                yield table
+                return
+        yield self.tables[-1]
+
+
+def add_whole_column(table: Table, heading: str, printed: Sequence[str]) -> None:
+    """Add a column of numbers, which are never folded.
+
+    Args:
+        printed: what its cells will be: rich takes no notice of `no_wrap` where it measures.
+    """
+    lines = [line for text in (heading, *printed) for line in text.split("\n")]
+    width = max(map(cell_len, lines))
+    table.add_column(Text(heading), justify="right", no_wrap=True, min_width=width)

@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ablate.analysis.caveats import result_marks
 from ablate.analysis.columns import column_heading, find_column, flat_rows, known_columns
-from ablate.analysis.marks import result_marks
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.cells import metric_unit, params_cell
+from ablate.report.arms import metric_unit, params_cell
 from ablate.report.numbers import (
     MISSING,
     duration_text,

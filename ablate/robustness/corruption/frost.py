@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from ablate.data.decode import open_rgb
+from ablate.data.listing import ENDINGS
 from ablate.distortion.shapes import ByteImages
+from ablate.errors import DataError
+from ablate.files.shown import show_name
 from ablate.robustness.corruption import Scale
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 _SHRUNK = 5  # the code for CIFAR-10-C brings photographs to a fifth of their size
 
@@ -88,3 +97,157 @@ def _enlarge(photograph: Photograph, height: int, width: int) -> Tensor:
     floats = photograph[None].float()
     enlarged = functional.interpolate(floats, size, mode="bilinear", align_corners=False)
     return enlarged[0].round_().clamp_(0, 255).to(torch.uint8)
+
+
+# -- Painted plates of frost, which stand for photographs where the user names none --------
+#
+# They are approximate: their colours, contrasts and the share of large and small structure are near
+# those of the photographs that the benchmark was made with, but not their pictures.
+
+
+_HEIGHT, _WIDTH = 480, 640
+_SEED = 20190328
+_NEEDLES = 12  # of a crystal
+_CLOUD = 80  # pixels across
+_SOFTNESS = 0.8  # sigma in pixels
+_MIDDLE, _SPREAD = 128, 40  # grey levels of what is painted, before it gets its colours
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """How one plate looks.
+
+    Attributes:
+        mean, std: of red, green and blue, as fractions of 255.
+        crystals: how many fans of needles.
+        length, width: of a needle at the most, in pixels.
+        cloudy: share of the variance that is of large patches.
+        grainy: share that is of single pixels.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crystals: int
+    length: float
+    width: float
+    cloudy: float
+    grainy: float
+
+
+_ICE = _Plate((0.30, 0.58, 0.65), (0.11, 0.07, 0.06), 500, 80.0, 10.0, 0.5, 0.02)
+_WHITE = _Plate((0.78, 0.79, 0.83), (0.075, 0.077, 0.08), 700, 70.0, 8.0, 0.3, 0.02)
+_GREY = _Plate((0.555, 0.615, 0.665), (0.105, 0.105, 0.11), 1500, 35.0, 6.0, 0.25, 0.04)
+_DARK = _Plate((0.41, 0.455, 0.50), (0.145, 0.145, 0.14), 1200, 45.0, 6.0, 0.25, 0.03)
+_PLATES = (_ICE, _WHITE, _WHITE, _GREY, _DARK)
+
+
+@cache
+def frost_plates() -> FrostPhotographs:
+    """Five plates, always the same: two of them white, as of the photographs."""
+    random = np.random.RandomState(_SEED)  # whose stream is frozen for good
+    return of_photographs([_paint(plate, random) for plate in _PLATES])
+
+
+def _paint(plate: _Plate, random: np.random.RandomState) -> np.ndarray:
+    coarse = random.standard_normal((_HEIGHT // _CLOUD, _WIDTH // _CLOUD))
+    clouds = ndimage.zoom(coarse, _CLOUD, order=3, mode="nearest")
+    grain = random.standard_normal((_HEIGHT, _WIDTH))
+    needles = ndimage.gaussian_filter(_draw_crystals(plate, random), _SOFTNESS)
+    painted = (
+        plate.cloudy**0.5 * _standard(clouds)
+        + (1 - plate.cloudy - plate.grainy) ** 0.5 * _standard(needles)
+        + plate.grainy**0.5 * grain
+    )
+    colored = _standard(painted)[..., None] * plate.std + plate.mean
+    return np.asarray((colored.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def _draw_crystals(plate: _Plate, random: np.random.RandomState) -> np.ndarray:
+    """Fans of needles of many greys, one over the other."""
+    canvas = Image.new("L", (_WIDTH, _HEIGHT), _MIDDLE)
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(plate.crystals):
+        root = random.uniform((0, 0), (_WIDTH, _HEIGHT))
+        toward, opening = random.uniform(0, 2 * np.pi), random.uniform(0.2, 1.2)
+        angles = toward + opening * random.uniform(-1, 1, _NEEDLES)
+        lengths = plate.length * random.uniform(0.2, 1, _NEEDLES)
+        widths = plate.width * random.uniform(0.2, 1, _NEEDLES) / 2
+        greys = _MIDDLE + _SPREAD * random.standard_normal(_NEEDLES)
+        forward = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        aside = np.stack([-forward[:, 1], forward[:, 0]], axis=1) * widths[:, None]
+        tips = root + forward * lengths[:, None]
+        for tip, side, grey in zip(tips, aside, greys.clip(0, 255), strict=True):
+            corners = [tuple(root + side), tuple(tip), tuple(root - side)]
+            draw.polygon(corners, fill=int(grey))
+    return np.asarray(canvas, dtype=np.float64)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values - values.mean()) / values.std())
+
+
+# -- Photographs of frost, from a folder that the user names -------------------------------
+
+
+DRAWN = 5
+"""Photographs that frost is drawn from: the benchmark's code never draws its sixth."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrostPhotographs:
+    """What `frost` lays over images.
+
+    Attributes:
+        photographs: uint8 `[3, height, width]` RGB each, on the CPU, in the order of their names.
+        digest: of their content, in hexadecimal.
+    """
+
+    photographs: tuple[Tensor, ...]
+    digest: str
+
+
+def load_frost(folder: Path) -> FrostPhotographs:
+    """The photographs in a folder: its first five image files in the order of their names.
+
+    A folder with fewer gives those that it has; what comes after the fifth is not read, as the
+    benchmark's code leaves its sixth.
+
+    Args:
+        folder: with .jpg, .png or other image files; other files are not looked at.
+
+    Raises:
+        DataError: if there is no such folder, no image in it, or one that cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"{show_name(folder)}: must be a folder of photographs of frost, got no such folder. "
+            "Correct the path, or leave it out: a texture stands for them then."
+        )
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
+    )
+    if not files:
+        raise DataError(
+            f"{show_name(folder)}: must have photographs of frost ({', '.join(sorted(ENDINGS))}), "
+            "got none. Add some, or leave the folder out: a texture stands for them then."
+        )
+    return of_photographs([np.asarray(open_rgb(file)) for file in files[:DRAWN]])
+
+
+def of_photographs(pixels: list[np.ndarray]) -> FrostPhotographs:
+    """Photographs that are decoded already.
+
+    Args:
+        pixels: uint8 `[height, width, 3]` each.
+    """
+    digest = hashlib.sha256()
+    for photograph in pixels:
+        digest.update(repr(photograph.shape).encode())
+        digest.update(np.ascontiguousarray(photograph).data)
+    photographs = tuple(
+        torch.from_numpy(np.ascontiguousarray(photograph.transpose(2, 0, 1)).copy())
+        for photograph in pixels
+    )
+    return FrostPhotographs(photographs, digest.hexdigest()[:32])

@@ -6,17 +6,18 @@ the same on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.few_taps import correlate
 
 AxisMatrix = Float64[Tensor, "_to _from"]
 """What a filter makes of an axis, in fp64 on the CPU."""
@@ -80,3 +81,38 @@ def _gaussian_matrix(
     unit = np.eye(side_pixels)
     matrix = ndimage.gaussian_filter1d(unit, sigma_pixels, 0, mode=border, truncate=truncate)
     return torch.from_numpy(matrix)
+
+
+# -- Convolution with a few taps, as a weighted sum of the images moved in memory ----------
+#
+# Each tap then is one pass over numbers side by side, in which a CPU is at its quickest.
+
+
+Kernel = Float[np.ndarray, "_rows _columns"]
+"""Of odd sides; its middle lies on the pixel."""
+
+
+def correlate(
+    images: Images, kernels: Sequence[Kernel], border: Literal["replicate", "reflect"]
+) -> Images:
+    """The images under one kernel after the other, each channel by itself.
+
+    Args:
+        images: any values, with sides longer than all the kernels' reaches together.
+        kernels: taps of 0 cost nothing.
+        border: "replicate": the edge repeated; "reflect": mirrored about the pixel at the edge.
+    """
+    height, width = images.shape[2:]
+    above, left = (sum(kernel.shape[axis] // 2 for kernel in kernels) for axis in (0, 1))
+    if not images.numel():
+        return images.clone()
+    padded = functional.pad(images, (left, left, above, above), mode=border)
+    summed = padded.view(-1)
+    for kernel in kernels:
+        flat, summed = summed, summed * float(kernel[0, 0])
+        for row, column in np.argwhere(kernel):
+            moved = row * padded.shape[3] + column
+            if moved:
+                summed[:-moved].add_(flat[moved:], alpha=float(kernel[row, column]))
+    # What was moved in from the next row, or is missing at the end, lies beyond the images.
+    return summed.view(padded.shape)[:, :, :height, :width].contiguous()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Int16, UInt8
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.robustness.corruption.edges import Planes, canny, squared_distance
+from ablate.distortion.random import as_uniform, draw_bits
 
 _LOW, _HIGH = 50, 150
 _FURTHEST = 20
@@ -123,3 +124,168 @@ def _reflect(planes: Tensor) -> Tensor:
     """With a border of one pixel, mirrored at the outermost pixels, which are not repeated."""
     taller = torch.cat([planes[1:2], planes, planes[-2:-1]])
     return torch.cat([taller[:, 1:2], taller, taller[:, -2:-1]], dim=1)
+
+
+# -- Plasma: the fractal clouds of the benchmark's fog, by diamond and square on a torus ---
+#
+# Source: Fournier, Fussell and Carpenter 1982, "Computer rendering of stochastic models"; the
+# amplitudes are those of hendrycks/robustness, where noise is `wibble * U(-wibble, wibble)`, so that
+# it falls by the decay's square from one level to the next.
+
+
+_FIRST_WIBBLE = 100.0
+
+Plasma = Float[Tensor, "side side batch"]
+
+
+def draw_plasma(
+    batch: int, side_pixels: int, decay: float, generator: torch.Generator
+) -> Float[Tensor, "batch 1 side side"]:
+    """A plasma for each image, from 0 at its lowest to 1 at its highest point.
+
+    Args:
+        batch: how many.
+        side_pixels: a power of two; the benchmark's is 32 for 32 x 32 and 256 for 224 x 224.
+        decay: what the amplitude's root is divided by at each level; the more, the smoother.
+    """
+    # The batch is the last axis: neighbours are slices of long runs then.
+    bits = draw_bits(torch.Size((side_pixels, side_pixels, batch, 1)), generator)
+    noise = as_uniform(bits)[..., 0].mul_(2).sub_(1)
+    plasma = torch.zeros_like(noise)
+    step, wibble = side_pixels, _FIRST_WIBBLE
+    while step >= 2:
+        _refine(plasma, noise, step, wibble**2)
+        step //= 2
+        wibble /= decay
+    if not batch:
+        return plasma.permute(2, 0, 1)[:, None]
+    lowest, highest = plasma.amin((0, 1)), plasma.amax((0, 1))
+    scaled = (plasma - lowest) / (highest - lowest)
+    return scaled.permute(2, 0, 1)[:, None].contiguous()
+
+
+def _refine(plasma: Plasma, noise: Plasma, step: int, amplitude: float) -> None:
+    """Fill the points midway between those that are `step` apart."""
+    half = step // 2
+    corners = plasma[::step, ::step]
+    middles = plasma[half::step, half::step]
+    across = corners + corners.roll(-1, 1)
+    down = corners + corners.roll(-1, 0)
+    _set(middles, across + across.roll(-1, 0), noise[half::step, half::step], amplitude)
+    rows = plasma[::step, half::step]
+    _set(rows, across + middles + middles.roll(1, 0), noise[::step, half::step], amplitude)
+    columns = plasma[half::step, ::step]
+    _set(columns, down + middles + middles.roll(1, 1), noise[half::step, ::step], amplitude)
+
+
+def _set(points: Tensor, sum_of_four: Tensor, noise: Tensor, amplitude: float) -> None:
+    torch.add(sum_of_four / 4, noise, alpha=amplitude, out=points)
+
+
+# -- Canny's edges and the distance to them, of planes of bytes, many at once --------------
+#
+# The batch is the last axis, so that a pixel's neighbours are slices of long runs.  Source: Canny
+# 1986; thresholds, gradient and ties as in OpenCV's `Canny` with its defaults (3 x 3 Sobel, sum of
+# the absolute gradients, edges repeated at the border).
+
+
+Planes = Int16[Tensor, "height width batch"]
+"""Whole numbers, as bytes mostly, one plane per image."""
+
+Edges = UInt8[Tensor, "height width batch"]
+"""1 on an edge, else 0."""
+
+_TAN_22 = 13573  # of 22.5 degrees, in units of 2**-15, as OpenCV rounds it
+_ONE = 1 << 15
+
+
+def canny(planes: Planes, low: int, high: int) -> Edges:
+    """Where the edges are.
+
+    Args:
+        planes: from 0 to 255.
+        low: gradient above which a ridge goes on with an edge.
+        high: gradient above which it begins one.
+    """
+    ridges, gradient = _thin(planes)
+    weak = (ridges & _compare(torch.gt, gradient, low)).to(torch.uint8)
+    edges = weak & _compare(torch.gt, gradient, high).to(torch.uint8)
+    while True:
+        grown = _dilate(edges) & weak
+        if not (grown ^ edges).any():
+            return edges
+        edges = grown
+
+
+def squared_distance(edges: Edges, furthest: int) -> Planes:
+    """Of each pixel to the nearest edge of its plane, exact.
+
+    Args:
+        edges: where they are.
+        furthest: in pixels; what is farther, or has no edge at all, gets its square.
+    """
+    down = (1 - edges).to(torch.int16).mul_(furthest)
+    height, width = down.shape[:2]
+    for row in range(1, height):
+        torch.minimum(down[row], down[row - 1] + 1, out=down[row])
+    for row in range(height - 2, -1, -1):
+        torch.minimum(down[row], down[row + 1] + 1, out=down[row])
+    column = down.square_()
+    nearest = column.clone()
+    for step in range(1, min(furthest, width)):
+        if not nearest.numel() or step**2 >= nearest.max():
+            break
+        further = column + step**2
+        for to, of in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
+            torch.minimum(nearest[:, to], further[:, of], out=nearest[:, to])
+    return nearest
+
+
+def _thin(planes: Planes) -> tuple[Planes, Planes]:
+    """1 where the gradient is the largest across its own direction, else 0; and the gradient."""
+    extended = _repeat_edges(planes)
+    smooth = extended[:-2] + 2 * extended[1:-1] + extended[2:]
+    across = smooth[:, 2:] - smooth[:, :-2]
+    steep = extended[2:] - extended[:-2]
+    down = steep[:, :-2] + 2 * steep[:, 1:-1] + steep[:, 2:]
+    opposed = (across ^ down) >> 15  # all bits or none
+    across, down = across.abs_(), down.abs_()
+    gradient = across + down
+
+    around = _surround(gradient)
+    above, beside, below = around[:-2], around[1:-1], around[2:]
+    lies = _compare(torch.gt, gradient, beside[:, :-2])
+    lies &= _compare(torch.ge, gradient, beside[:, 2:])
+    stands = _compare(torch.gt, gradient, above[:, 1:-1])
+    stands &= _compare(torch.ge, gradient, below[:, 1:-1])
+    rises = _compare(torch.gt, gradient, torch.maximum(above[:, 2:], below[:, :-2]))
+    slants = _compare(torch.gt, gradient, torch.maximum(above[:, :-2], below[:, 2:]))
+
+    scaled_down, scaled_across = down.int() * _ONE, across.int()
+    flat = _compare(torch.lt, scaled_down, scaled_across * _TAN_22).short()
+    upright = _compare(torch.gt, scaled_down, scaled_across * (_TAN_22 + 2 * _ONE)).short()
+    oblique = (slants & ~opposed) | (rises & opposed)
+    return (lies & flat) | (stands & upright) | (oblique & (1 - flat - upright)), gradient
+
+
+def _compare(
+    comparison: Callable[..., Tensor], one: Tensor, other: Tensor | int
+) -> Int[Tensor, "height width batch"]:
+    """1 where it holds, else 0, in the dtype of both: a CPU's vectors do not make bools."""
+    return comparison(one, other, out=torch.empty_like(one))
+
+
+def _dilate(planes: Tensor) -> Tensor:
+    around = _surround(planes)
+    rows = around[:-2] | around[1:-1] | around[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
+def _surround(planes: Tensor) -> Tensor:
+    """With a border of nothing, one pixel wide."""
+    return functional.pad(planes, (0, 0, 1, 1, 1, 1))
+
+
+def _repeat_edges(planes: Tensor) -> Tensor:
+    taller = torch.cat([planes[:1], planes, planes[-1:]])
+    return torch.cat([taller[:, :1], taller, taller[:, -1:]], dim=1)

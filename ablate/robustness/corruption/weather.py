@@ -12,18 +12,15 @@ from torch.nn import functional
 from ablate.distortion.random import as_normal, draw_bits
 from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.frost import draw_frost
-from ablate.robustness.corruption.frost_plates import frost_plates
+from ablate.robustness.corruption.directional_blur import clipped_zoom, motion_blur
+from ablate.robustness.corruption.frost import draw_frost, frost_plates
 from ablate.robustness.corruption.kind import (
     ONE_PLANE_PART_PIXELS,
     Corruption,
     Parameters,
     Setting,
 )
-from ablate.robustness.corruption.motion import motion_blur
-from ablate.robustness.corruption.plasma import draw_plasma
-from ablate.robustness.corruption.spatter import mud, smooth_layer, water
-from ablate.robustness.corruption.zoom import clipped_zoom
+from ablate.robustness.corruption.spatter import draw_plasma, mud, smooth_layer, water
 
 _TURQUOISE = (175 / 255, 238 / 255, 238 / 255)
 _BROWN = (63 / 255, 42 / 255, 20 / 255)

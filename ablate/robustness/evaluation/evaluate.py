@@ -19,8 +19,7 @@ from ablate.model.environment import (
     Environment,
     resolve_environment,
 )
-from ablate.model.origin import Origin, find_origin, module_origin
-from ablate.model.stated_normalization import Normalization
+from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, probe
 from ablate.robustness.argument_names import spelt_as_options
 from ablate.robustness.code_version import code_version
@@ -47,7 +46,7 @@ from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
 from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import exposures
-from ablate.study.provenance import usable_cores, versions
+from ablate.study.fingerprint import usable_cores, versions
 
 if TYPE_CHECKING:
     from torch import nn

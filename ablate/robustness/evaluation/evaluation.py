@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ablate.errors import DataError
+from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 from ablate.robustness.corruption import Scale
 from ablate.robustness.measures import (
     Interval,
@@ -22,7 +23,6 @@ from ablate.robustness.measures import (
     mean_interval,
     wilson_interval,
 )
-from ablate.robustness.outcomes import Cell, Outcomes, SetOutcomes
 from ablate.robustness.suites import MeanOver
 from ablate.study.scores import Exposure
 

@@ -18,6 +18,7 @@ import numpy as np
 from ablate.errors import DataError, UsageError
 from ablate.files.cache import publish_file
 from ablate.files.shown import show_name
+from ablate.robustness.bits import Cell
 from ablate.robustness.evaluation.evaluation import (
     CellScores,
     EvaluatedData,
@@ -28,7 +29,6 @@ from ablate.robustness.evaluation.evaluation import (
 )
 from ablate.robustness.evaluation.summary import summarise
 from ablate.robustness.measures import LEVEL, Interval
-from ablate.robustness.outcomes import Cell
 
 FORMAT = "ablate evaluation"
 VERSION = 1

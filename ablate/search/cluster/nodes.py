@@ -23,8 +23,16 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.files.damage import heard_damage
-from ablate.search.cluster import paths
-from ablate.search.cluster.baseline import BaselineFiles, read_baseline, receive_baseline
+from ablate.search.cluster import node_checks as paths
+from ablate.search.cluster.node_checks import (
+    BaselineFiles,
+    compare_versions,
+    look_at_packages,
+    read_baseline,
+    receive_baseline,
+    refuse_other_environment,
+    refuse_other_versions,
+)
 from ablate.search.cluster.tasks import (
     LOOK_SECONDS,
     Node,
@@ -34,12 +42,6 @@ from ablate.search.cluster.tasks import (
     run_told,
     submit,
     this_node,
-)
-from ablate.search.cluster.versions import (
-    compare_versions,
-    look_at_packages,
-    refuse_other_environment,
-    refuse_other_versions,
 )
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.trial.task import Job, Prepared

@@ -2,24 +2,132 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
+from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images, PerImage
-from ablate.finetune.augment.operators import GEOMETRY, OPERATORS, colour, geometry, tone
+from ablate.finetune.augment.operators import GEOMETRY, OPERATORS
+
+# -- Operators on an image's histogram or its values: autocontrast, equalize, posterize, solarize
+#
+# Each works on all images at once.  Values are taken as bytes where the operator is defined on bytes.
+# Source: the PIL `ImageOps` of these names, whose results on bytes these are.
+
+
+POSTERIZE_BITS = 4.0
+"""Bits that are left at level 0; at level 1 there is none, and the image is black."""
+
+
+def autocontrast(images: Images, _level: PerImage) -> Images:
+    """Each channel stretched so that its least value is 0 and its greatest 1.
+
+    A channel of one value stays as it is.  Differs from PIL: not cut to bytes.
+    """
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    flat = low == high
+    stretched = (images - low) / torch.where(flat, 1.0, high - low)
+    return torch.where(flat, images, stretched)
+
+
+def equalize(images: Images, _level: PerImage) -> Images:
+    """Each channel with its histogram of 256 bytes made even.
+
+    A channel whose most values are the greatest one (more than all but 255 of them) stays as it
+    is, as does one of one value.
+    """
+    values = _nearest_bytes(images).long().flatten(2)
+    counts = torch.zeros((*values.shape[:2], 256), dtype=torch.int64, device=values.device)
+    counts.scatter_add_(2, values, torch.ones_like(values))
+    greatest = counts.gather(2, values.amax(2, keepdim=True))
+    step = (counts.sum(2, keepdim=True) - greatest) // 255
+    below = counts.cumsum(2) - counts
+    table = ((below + step // 2) // step.clamp_min(1)).clamp_max(255)
+    table = torch.where(step > 0, table, torch.arange(256, device=values.device))
+    return (table.gather(2, values) / 255).to(images.dtype).view(images.shape)
+
+
+def posterize(images: Images, level: PerImage) -> Images:
+    """Bytes of which only the highest bits are left: `4 - 4 * level` of them, rounded up."""
+    left = POSTERIZE_BITS - (POSTERIZE_BITS * level).floor()
+    width = 2 ** (8 - left)[:, None, None, None]
+    return (_nearest_bytes(images) / width).floor() * width / 255
+
+
+def solarize(images: Images, level: PerImage) -> Images:
+    """Bytes of at least `256 - 256 * level`, rounded up, turned into 255 less themselves."""
+    threshold = 256 - (256 * level).floor()
+    bright = _nearest_bytes(images) >= threshold[:, None, None, None]
+    return torch.where(bright, 1 - images, images)
+
+
+def _nearest_bytes(images: Images) -> Images:
+    """0 to 255 for each value, whole numbers in the images' dtype."""
+    return (images * 255).round()
+
+
+# -- Operators that overlap the test corruptions: color, contrast, brightness, sharpness ---
+#
+# Each mixes the image with a plain form of itself; the image's share is `0.1 + 1.8 * level`, so that
+# above level 0.5 it is enhanced.
+# Source: PIL's `ImageEnhance` with AugMix's factors.  Differs: not cut to bytes.
+
+
+SHARE = (0.1, 1.8)
+"""The image's share at level 0, and what level 1 adds."""
+
+
+def color(images: Images, level: PerImage) -> Images:
+    """Mixed with its own grey; grey images stay as they are."""
+    return _mix(_grey(images), images, level)
+
+
+def contrast(images: Images, level: PerImage) -> Images:
+    """Mixed with the mean of its grey."""
+    return _mix(_grey(images).mean((2, 3), keepdim=True), images, level)
+
+
+def brightness(images: Images, level: PerImage) -> Images:
+    """Mixed with black."""
+    return _mix(images.new_zeros(1), images, level)
+
+
+def sharpness(images: Images, level: PerImage) -> Images:
+    """Mixed with a smoothed form: neighbours 1, centre 5, of 13; the outer pixels stay."""
+    plain = images.clone()
+    if min(images.shape[2:]) > 2:
+        centre = images[..., 1:-1, 1:-1]
+        around = torch.nn.functional.avg_pool2d(images, 3, stride=1) * 9
+        plain[..., 1:-1, 1:-1] = (around + 4 * centre) / 13
+    return _mix(plain, images, level)
+
+
+def _mix(plain: Tensor, images: Images, level: PerImage) -> Images:
+    share = (SHARE[0] + SHARE[1] * level).to(images.dtype)[:, None, None, None]
+    return torch.lerp(plain.expand_as(images), images, share).clamp_(0, 1)
+
+
+def _grey(images: Images) -> Float[Tensor, "batch 1 height width"]:
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
+    return (images * weights[:, None, None]).sum(1, keepdim=True)
+
 
 _OF_VALUES: dict[str, Callable[[Images, PerImage], Images]] = {
-    "autocontrast": tone.autocontrast,
-    "equalize": tone.equalize,
-    "posterize": tone.posterize,
-    "solarize": tone.solarize,
-    "color": colour.color,
-    "contrast": colour.contrast,
-    "brightness": colour.brightness,
-    "sharpness": colour.sharpness,
+    "autocontrast": autocontrast,
+    "equalize": equalize,
+    "posterize": posterize,
+    "solarize": solarize,
+    "color": color,
+    "contrast": contrast,
+    "brightness": brightness,
+    "sharpness": sharpness,
 }
 _MOVES = torch.tensor([OPERATORS.index(name) for name in GEOMETRY])
 
@@ -46,5 +154,72 @@ def apply_operators(
     rows = torch.isin(operators, _MOVES).nonzero().flatten()
     if len(rows):
         moves, rows = operators[rows].to(device), rows.to(device)
-        result[rows] = geometry.move(images[rows], moves, level[rows], sign[rows])
+        result[rows] = move(images[rows], moves, level[rows], sign[rows])
     return result
+
+
+# -- Operators that move an image: rotate, shear_x, shear_y, translate_x, translate_y ------
+#
+# All are one affine map an image, so that images of different operators go through one resampling.
+# Bilinear; what comes from outside is black.
+# Source: AugMix's, by PIL's affine transform.  Differs: angles are not cut to whole degrees.
+
+
+ANGLE = math.radians(30)
+"""Angle at level 1, about the centre."""
+
+SHEAR = 0.3
+"""Shift at level 1 in pixels a row or column, about the upper left corner."""
+
+SHIFT = 1 / 3
+"""Shift at level 1 as a share of the side, cut to whole pixels: a part of one would blur."""
+
+
+def move(
+    images: Images, operators: Int64[Tensor, " batch"], level: PerImage, sign: PerImage
+) -> Images:
+    """Each image by its own operator.
+
+    Args:
+        images: in [0, 1].
+        operators: number in `OPERATORS`, of `GEOMETRY`.
+        level: in [0, 1].
+        sign: 1 or -1: the direction.
+    """
+    height, width = images.shape[2:]
+
+    def amount(name: str, unit: float) -> PerImage:
+        return torch.where(operators == OPERATORS.index(name), unit * level * sign, 0.0)
+
+    angle = amount("rotate", ANGLE)
+    shear_x, shear_y = amount("shear_x", SHEAR), amount("shear_y", SHEAR)
+    shift_x = amount("translate_x", SHIFT * width).trunc() / width
+    shift_y = amount("translate_y", SHIFT * height).trunc() / height
+    maps = affine_maps(angle, shear_x, shear_y, shift_x, shift_y, aspect=width / height)
+    grid = functional.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def affine_maps(
+    angle: PerImage,
+    shear_x: PerImage,
+    shear_y: PerImage,
+    shift_x: PerImage,
+    shift_y: PerImage,
+    *,
+    aspect: float,
+) -> Float[Tensor, "batch 2 3"]:
+    """Where each pixel of the result is read from, in torch's coordinates of [-1, 1] a side.
+
+    Args:
+        angle: in radians, about the centre.
+        shear_x, shear_y: pixels along one axis for each pixel along the other.
+        shift_x, shift_y: as shares of the side.
+            At most one of the five may differ from 0 on an image.
+        aspect: width over height.
+    """
+    cosine, sine = angle.cos(), angle.sin()
+    across, down = shear_x / aspect, shear_y * aspect
+    first = torch.stack([cosine, across - sine / aspect, across + 2 * shift_x], dim=1)
+    second = torch.stack([down + sine * aspect, cosine, down + 2 * shift_y], dim=1)
+    return torch.stack([first, second], dim=1)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ablate.distortion.shapes import FeatureMap, PerImage
-from ablate.finetune.loss.precision import widen, without_autocast
+from ablate.finetune.loss.term import widen, without_autocast
 
 CPU_BLOCK_ELEMENTS = 2**18  # 1 MiB of fp32
 

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import as_rows, column_blocks, from_rows, memory_order
 from ablate.finetune.loss.distance.direction import direction_gap
-from ablate.finetune.loss.precision import wide_dtype, without_autocast
+from ablate.finetune.loss.term import wide_dtype, without_autocast
 
 MIN_IMAGES = 3
 """Two centred images are each other's opposite: any two maps of them are alike."""

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import as_rows, column_blocks, from_rows, memory_order
 from ablate.finetune.loss.distance.squared_error import squared_error
-from ablate.finetune.loss.precision import wide_dtype
+from ablate.finetune.loss.term import wide_dtype
 
 MIN_IMAGES = 2
 """With one image the own pair is the only one, and the quotient is 1 whatever the maps are."""

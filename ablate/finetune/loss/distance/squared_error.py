@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from ablate.distortion.shapes import FeatureMap, PerImage
 from ablate.finetune.loss.distance.blocks import image_blocks
-from ablate.finetune.loss.precision import wide_dtype
+from ablate.finetune.loss.term import wide_dtype
 
 
 def squared_error(clean: FeatureMap, distorted: FeatureMap) -> PerImage:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.finetune.loss.precision import widen
+from ablate.finetune.loss.term import widen
 
 
 def cross_entropy_form(

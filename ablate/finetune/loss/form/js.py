@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.finetune.loss.precision import widen
+from ablate.finetune.loss.term import widen
 
 CLAMP = 1e-7
 """The least probability in the mixture, so that its logarithm is finite."""

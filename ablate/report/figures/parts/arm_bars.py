@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.arms_info import ArmsInfo
-from ablate.analysis.metrics import is_accuracy, metric_split
-from ablate.report.arms import decimals, scale, shown_name
-from ablate.report.figures.parts.ablations import finite_or_none
-from ablate.report.figures.parts.arm_marks import arm_hover, baseline_lines, family_marks
-from ablate.report.figures.parts.axes import metric_axis
-from ablate.report.figures.parts.bars import Group, groups_height
+from ablate.ablation.info import ArmInfo
+from ablate.ablation.intervals import Estimate
+from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.report.arms import (
+    decimals,
+    difference_cell,
+    metric_unit,
+    metric_words,
+    runs_text,
+    scale,
+    shown_name,
+)
+from ablate.report.figures.parts.ablations import finite_or_none, wrapped
+from ablate.report.figures.parts.canvas import metric_axis
 from ablate.report.numbers import MISSING, metric_label, plain_text
 from ablate.report.style import (
     FAINT_INK,
     FONT_SIZE,
     INK,
+    PAPER,
     SERIES,
+    SYMBOLS,
     base_axis,
     terms_style,
 )
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Bar, Figure, Scatter
+
 
 _PALE = 0.4
 """Opacity of all bars of an arm but the last."""
@@ -184,3 +196,162 @@ def _x_axis(info: ArmsInfo, metrics: Sequence[str], groups: Sequence[Group]) -> 
     elif metrics[0] in info.ablation.minimized:
         axis["title"] = axis["title"] | {"text": f"{axis['title']['text']} (less is better)"}
     return axis
+
+
+# -- Groups of bars, one an arm below the other: where each stands, and what its label says
+
+
+LEFT, WIDE_LEFT = 164, 400
+"""Margin in pixels, for names; of very many arms each name has one line."""
+_NAME_CHARACTERS, _WIDE_CHARACTERS = 24, 62
+_BAR, _LANE, _BETWEEN, _LINE = 17, 15, 13, 15
+"""Pixels of a bar, of the families' marks, between two arms, of a line of text."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The bars of an arm.
+
+    Attributes:
+        label: lines of plotly's markup: its name, its loss terms, runs that are missing.
+        top, height: in pixels from the top of the panel; bar: height of one bar, 0 of none.
+        bars: middle of each; lane: middle of the families' marks.
+    """
+
+    arm: ArmInfo
+    loss_terms: str
+    label: tuple[str, ...]
+    top: float
+    height: float
+    bar: float
+    bars: tuple[float, ...]
+    lane: float
+
+
+def arm_groups(
+    info: ArmsInfo, bars: int, *, has_families: bool, is_wide: bool, room: float
+) -> list[Group]:
+    """The arms of a panel, in the order of the design.
+
+    Args:
+        bars: of each arm; is_wide: whether names have one line; room: pixels that all may take:
+            where they would take more, each gets less.
+    """
+    wanted = bars * _BAR + _LANE * has_families + _BETWEEN
+    labels = [_label(info, arm, terms, is_wide=is_wide) for arm, terms in info.arms]
+    heights = [max(wanted, len(label) * _LINE + 6) for label in labels]
+    squeeze = min(1.0, room / max(1, sum(heights)))
+    groups, top = [], 0.0
+    for (arm, terms), label, height in zip(info.arms, labels, heights, strict=True):
+        first = top + squeeze * (height - wanted + _BETWEEN) / 2
+        middles = [first + squeeze * _BAR * (place + 0.5) for place in range(bars)]
+        groups.append(
+            Group(
+                arm,
+                terms,
+                tuple(label[: max(1, int(squeeze * height // _LINE))]),
+                top,
+                squeeze * height,
+                squeeze * _BAR,
+                tuple(middles),
+                first + squeeze * (_BAR * bars + _LANE / 2 + 1),
+            )
+        )
+        top += squeeze * height
+    return groups
+
+
+def groups_height(groups: Sequence[Group]) -> float:
+    """Pixels that these groups take."""
+    return sum(group.height for group in groups)
+
+
+def _label(info: ArmsInfo, arm: ArmInfo, terms: str, *, is_wide: bool) -> list[str]:
+    small = [plain_text(terms_style(terms).label)] if terms else []
+    runs = runs_text(info.ablation, arm)
+    small += [runs] if runs else []
+    size = FONT_SIZE - 3
+    name = wrapped(arm.name, _WIDE_CHARACTERS if is_wide else _NAME_CHARACTERS, 4)
+    return [
+        *name,
+        *(f'<span style="font-size:{size}px">{line}</span>' for line in small),
+    ]
+
+
+# -- What stands at the bars of arms: the baseline's line, the families' marks, the hover text
+
+
+def baseline_lines(
+    info: ArmsInfo, metrics: Sequence[str], groups: Sequence[Group]
+) -> list[Scatter]:
+    """A dotted line through every bar at what the baseline has of its metric."""
+    from plotly.graph_objects import Scatter
+
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, metric in enumerate(metrics):
+        baseline = info.baseline(metric)
+        for group in groups if math.isfinite(baseline) else ():
+            x += [baseline, baseline, None]
+            y += [group.bars[place] - group.bar / 2, group.bars[place] + group.bar / 2, None]
+    if not x:
+        return []
+    return [
+        Scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            name="baseline",
+            showlegend=True,
+            line={"color": INK, "width": 2, "dash": "dot"},
+            hoverinfo="skip",
+        )
+    ]
+
+
+def family_marks(info: ArmsInfo, groups: Sequence[Group]) -> list[Scatter]:
+    """Below the bars of an arm, a mark a family."""
+    from plotly.graph_objects import Scatter
+
+    traces = []
+    for family, symbol in zip(info.families, SYMBOLS, strict=False):
+        there = [group for group in groups if family in group.arm.estimates]
+        found = [group.arm.estimates[family] for group in there]
+        if any(math.isfinite(one.mean) for one in found):
+            traces.append(
+                Scatter(
+                    x=[finite_or_none(one.mean) for one in found],
+                    y=[group.lane for group in there],
+                    mode="markers",
+                    name=plain_text(shown_name(info.ablation, family)),
+                    showlegend=True,
+                    marker={
+                        "symbol": symbol,
+                        "size": 8,
+                        "color": PAPER,
+                        "line": {"color": INK, "width": 1.2},
+                    },
+                    hovertext=[
+                        arm_hover(info, group, family, one)
+                        for group, one in zip(there, found, strict=True)
+                    ],
+                    hoverinfo="text",
+                    cliponaxis=False,
+                )
+            )
+    return traces
+
+
+def arm_hover(info: ArmsInfo, group: Group, metric: str, one: Estimate) -> str:
+    """The arm, its value with the interval, and what it is more than the reference."""
+    factor, digits = scale(metric), decimals(metric, [one.mean])
+    value = f"{factor * one.mean:.{digits}f}{metric_unit(metric)}"
+    if math.isfinite(one.low):
+        value += f" [{factor * one.low:.{digits}f}, {factor * one.high:.{digits}f}]"
+    lines = [f"{metric_words(metric)}: {value}", f"{one.n} seeds"]
+    effect = info.ablation.to_reference(group.arm.name, metric)
+    if effect is not None:
+        printed = difference_cell(info.ablation, metric, effect.estimate).printed
+        lines.append(f"less {info.ablation.reference}: {printed}")
+    terms = [group.loss_terms] if group.loss_terms else []
+    return "<br>".join([f"<b>{plain_text(group.arm.name)}</b>", *map(plain_text, [*terms, *lines])])

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.basis import Basis
+from ablate.analysis.caveats import Basis
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.figure import the_search
+from ablate.report.figures.parts.canvas import basis_facts
 from ablate.report.figures.parts.front_marks import REFERENCES
-from ablate.report.figures.parts.heading import basis_facts
 from ablate.report.numbers import plain_text
 from ablate.report.style import INK, terms_style
 

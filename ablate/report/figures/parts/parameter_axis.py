@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.analysis.bounds import LARGEST
-from ablate.analysis.parameter_column import ParameterColumn
-from ablate.analysis.parameters import ParametersInfo
+from ablate.analysis.parameters import ParameterColumn, ParametersInfo
 from ablate.report.numbers import plain_text, short_names
 from ablate.report.style import FONT_SIZE, base_axis
 

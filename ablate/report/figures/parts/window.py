@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.metrics import is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.study.settings import ObjectiveSettings
 

@@ -1,0 +1,102 @@
+"""What every number of a study stands on: what is said under each figure and table of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+from ablate.analysis.bounds import beyond_marks
+from ablate.analysis.objectives import metric_split
+from ablate.ledger.record import StudyRecord
+from ablate.robustness.suites import approximations, find_suite
+from ablate.study.scores import Scores
+from ablate.study.settings import ObjectiveSettings
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Which study, on what data, by how many trials.
+
+    Attributes:
+        study, question, fingerprint: of the study.
+        subject: what is trained: data set and model, or the function that trains.
+        trials: N, the rows that the finished study has; complete: of them.
+        split: "validation" or "test", of the first objective that has one; None where a training
+            loop of the user's own names its metrics freely.
+        n_images: images in that split; None before anything is scored, and for such a loop.
+        n_corrupted: images in each corrupted copy of it; None as above.
+        mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
+        seed: of the finetuning, one for all trials of a search; None of an ablation, whose runs
+            have seeds of their own, and of another tool's study, which does not say.
+        marks: what has to be said beside the numbers.
+    """
+
+    study: str
+    question: str
+    subject: str
+    fingerprint: str
+    objectives: tuple[ObjectiveSettings, ...]
+    trials: int
+    complete: int
+    split: str | None
+    n_images: int | None
+    n_corrupted: int | None
+    mean_over: str | None
+    seed: int | None
+    marks: tuple[str, ...]
+
+
+def study_basis(record: StudyRecord) -> Basis:
+    """The basis of a study's numbers, at the moment at which its record was read."""
+    study = record.study
+    own_loop = study.trainable is not None
+    complete = record.complete
+    scored = chain(record.references.values(), (row.scores for row in complete))
+    first = next((scores for scores in scored if isinstance(scores, Scores)), None)
+    splits = (metric_split(objective.metric) for objective in study.objectives)
+    return Basis(
+        study=record.name,
+        question=study.question,
+        subject=study.trainable or f"{study.dataset.name}, {study.model.name}",
+        fingerprint=record.fingerprint,
+        objectives=study.objectives,
+        trials=record.trials,
+        complete=len(complete),
+        split=next((split for split in splits if split), None if own_loop else "validation"),
+        n_images=first.n_images if first else None,
+        n_corrupted=(first.n_corrupted or first.n_images) if first else None,
+        mean_over=first.mean_over if first else None,
+        seed=None if record.foreign or record.design is not None else study.finetune.seed,
+        marks=result_marks(record),
+    )
+
+
+# -- What has to be said beside the numbers of a study, so that nobody takes them for others
+
+
+OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
+
+
+def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
+    """Trials that took another's scores count as complete, and stand beside it on the front."""
+    copies = sum(row.copy_of is not None for row in record.rows)
+    if not copies:
+        return ()
+    are = "is a copy" if copies == 1 else "are copies"
+    said = f"{copies} of {len(record.complete)} complete trials {are} of another"
+    return (f"{said}: the same point, not run again",)
+
+
+def result_marks(record: StudyRecord) -> tuple[str, ...]:
+    """The marks of a study's results: of its baseline, its suite, and what was trained on."""
+    study = record.study
+    beyond = (*_copy_marks(record), *beyond_marks(record.rows))
+    if study.trainable is not None:
+        return (*study.marks, *beyond)
+    suite = find_suite(study.robustness.suite)
+    marks = [*study.marks, *approximations(suite, study.robustness.frost_images)]
+    marks += beyond
+    scored = (row.scores for row in record.rows)
+    if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
+        marks.append(OVERLAP)
+    return tuple(marks)

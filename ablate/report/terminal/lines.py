@@ -1,0 +1,95 @@
+"""The log of a run as a person reads it: one line an event, in local time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ablate.report.numbers import duration_text, json_value, param_text, short_names
+
+if TYPE_CHECKING:
+    from ablate.lifecycle.dry_run import DryRun, PlannedAblation
+
+
+_HEAD = ("time", "event", "trial", "plain", "attempt", "host")
+
+
+def event_text(event: Mapping[str, Any]) -> str:
+    """ "2026-03-01 13:00:05  trial 17, attempt 2  epoch: epoch 3, train_loss 0.41  (node7)".
+
+    Args:
+        event: `time` (seconds since 1970) and `event`; `trial`, `plain`, `attempt` and `host` as
+            far as it has them; whatever else it has follows in its order.
+    """
+    moment = datetime.fromtimestamp(float(event["time"])).strftime("%Y-%m-%d %H:%M:%S")
+    parts = [moment, _subject(event), _what(event)]
+    if event.get("host"):
+        parts.append(f"({event['host']})")
+    return "  ".join(part for part in parts if part)
+
+
+def _subject(event: Mapping[str, Any]) -> str:
+    trial = event.get("trial")
+    if trial is None and not event.get("plain"):
+        return ""
+    subject = "plain finetune" if trial is None else f"trial {trial}"
+    return f"{subject}, attempt {event['attempt']}" if event.get("attempt") else subject
+
+
+def _what(event: Mapping[str, Any]) -> str:
+    details = ", ".join(
+        f"{key} {' '.join(param_text(json_value(value)).split())}"
+        for key, value in event.items()
+        if key not in _HEAD and value is not None
+    )
+    name = str(event["event"]).replace("_", " ")
+    return f"{name}: {details}" if details else name
+
+
+# -- What a study would take, in lines, and for an ablation what it would run --------------
+
+
+def estimate_text(info: DryRun) -> str:
+    """What a study would take, in lines; an ablation's cells first."""
+    trial = info.trial
+    gpus = f", {info.gpus_per_trial:g} GPU each" if info.gpus_per_trial else ""
+    plan = info.ablation
+    lines = [] if plan is None else _design_lines(plan)
+    rows = f"{info.trials} trials and the plain finetune"
+    if plan is not None:
+        rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds)"
+        if plan.tuning_trials:
+            rows += f" after {plan.tuning_trials} trials of tuning"
+    lines.append(
+        f"{info.study}: {rows}, {info.parallel} at once{gpus}, on {info.device} in {info.precision}"
+    )
+    if plan is None:
+        images = f"{trial.train_images:,}"
+        if trial.seen_images < trial.train_images:
+            images = f"{trial.seen_images:,} of {images}"
+        lines.append(
+            f"one trial: {duration_text(trial.train_seconds)} of training on "
+            f"{images} images, {duration_text(trial.score_seconds)} of scoring on "
+            f"{trial.validation_images:,}"
+        )
+    lines.append(
+        f"all: {duration_text(info.seconds)} without the baseline, {info.gpu_hours:.2f} GPU "
+        f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
+    )
+    return "\n".join(lines)
+
+
+def _design_lines(plan: PlannedAblation) -> list[str]:
+    """A line a cell, then what is compared."""
+    keys = sorted({key for cell in plan.cells for key in cell.differs})
+    short = short_names(keys)
+    width = max((len(cell.name) for cell in plan.cells), default=0)
+    lines = [f"design {plan.design}: {len(plan.cells)} cells"]
+    for cell in plan.cells:
+        values = "; ".join(f"{short[key]} {param_text(cell.differs[key])}" for key in cell.differs)
+        seconds = duration_text(cell.seconds)
+        lines.append(f"  {cell.name:{width}}  {seconds:>10} a run  {values or 'as the study'}")
+    lines += [f"  {line}" for line in plan.aliases]
+    lines += [f"primary: {claim}" for claim in plan.claims]
+    return lines + [f"note: {note}" for note in plan.notes]

@@ -1,0 +1,159 @@
+"""When trials fail so that running more of them is a waste: the study stops, and can be resumed.
+
+Not to be confused with `losses.py`: there the infrastructure takes an attempt, here a row fails.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+from ablate.errors import StoppedError, cut
+from ablate.ledger.record import TERMINAL, Failure, Row, RowRecord
+
+_PLACE = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
+
+
+class Failing:
+    """Counts rows that failed.
+
+    The first rows of a study show whether its loop works at all.  Where the first of them and then
+    as many as run at once raise the same exception at the same line, the study stops.  A row that
+    ended otherwise (complete, pruned, NaN, out of memory) has shown that the loop works, and only
+    the allowed fraction counts from there on.
+
+    Args:
+        rows: of earlier drives: what failed then still counts, so a resume that fails in the same
+            way stops at its first row.
+        parallel: rows that are run at once.
+        fraction: of the rows, that may fail.
+    """
+
+    def __init__(self, rows: Iterable[RowRecord], parallel: int, fraction: float) -> None:
+        self._parallel = parallel
+        self._fraction = fraction
+        self._ended = 0
+        self._failed = 0
+        self._works = False
+        self._same = 0
+        self._raised: tuple[str, str] | None = None
+        ended = [row for row in rows if row.state in TERMINAL]
+        for row in sorted(ended, key=lambda row: row.finished.timestamp() if row.finished else 0.0):
+            self._count(row)
+
+    def add(self, row: RowRecord, trials: int) -> StoppedError | None:
+        """A row has ended; why the study has to stop now, if it has to.
+
+        Args:
+            trials: rows that the finished study has.
+        """
+        self._count(row)
+        failure = row.failure
+        if failure is None or self._ended >= trials:  # of the last row nothing is left to stop
+            return None
+        if self._same > self._parallel:
+            return _stopped(
+                f"{self._same} trials ended alike and none has worked; the last, trial "
+                f"{row.number}: {_said(failure)}. Correct it, then ablate resume; where your own "
+                "loop changes for it, with --accept-environment.",
+                failure,
+            )
+        if self._failed > self._fraction * trials:
+            return _stopped(
+                f"{self._failed} of {trials} trials have failed, more than "
+                f"run.max_failed_fraction ({self._fraction:g}) allows whatever comes; the last, "
+                f"trial {row.number}: {_said(failure)}. Correct it, or raise the fraction, then "
+                "ablate resume.",
+                failure,
+            )
+        return None
+
+    def _count(self, row: RowRecord) -> None:
+        self._ended += 1
+        failure = row.failure
+        self._failed += row.state == "FAIL"
+        if failure is None or failure.kind != "raised":
+            self._works = True
+        if self._works:
+            self._same = 0
+            return
+        assert failure is not None
+        raised = _raised(failure)
+        if raised is None or raised != self._raised:
+            self._same = 0
+        self._raised = raised
+        self._same += 1
+
+
+def _raised(failure: Failure) -> tuple[str, str] | None:
+    """Exception and line; None where the line is not known."""
+    places = _PLACE.findall(failure.traceback)
+    return (failure.reason.partition(":")[0], ":".join(places[-1])) if places else None
+
+
+def _said(failure: Failure) -> str:
+    raised = _raised(failure)
+    reason = cut(failure.reason.rstrip("."))
+    return f"{reason} ({raised[1]})" if raised else reason
+
+
+def _stopped(text: str, failure: Failure) -> StoppedError:
+    error = StoppedError(text)
+    if failure.traceback:
+        error.add_note(failure.traceback.rstrip())
+    return error
+
+
+# -- What the infrastructure has taken from a study, and when that is too much -------------
+
+
+CAP = 5
+"""Losses of one row that are borne."""
+
+IN_A_ROW = 3
+"""Losses over all rows, without any word of progress between them, that stop a study."""
+
+
+class Losses:
+    """Counts lost attempts.
+
+    What a node takes with it is one loss, however many trials ran there, and so is a row that
+    dies wherever it runs.  Such a row is itself to blame, and fails, where others have gone on
+    meanwhile or it had died too often before this drive; else the infrastructure is, and the
+    study stops.
+    """
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+        self._last_time = -math.inf
+        self._last_row: int | None = -1
+        self._progressed: set[int | None] = set()
+        self._marked: set[int | None] = set()
+
+    def adopt(self, rows: Iterable[Row]) -> None:
+        """Rows that an earlier drive left."""
+        self._marked = {row.number for row in rows if row.lost >= CAP}
+
+    def progress(self, number: int | None, *, trained: bool) -> None:
+        """A row has said something; `trained`: an epoch has ended, or a state amid one is kept."""
+        self.in_a_row = 0
+        if trained:
+            self._progressed.add(number)
+
+    def add(self, row: Row, began: float, *, died: bool) -> Literal["retry", "fail", "stop"]:
+        """An attempt is lost; what is to be done.
+
+        Args:
+            began: when the attempt was handed out, by the monotonic clock.
+            died: its process ended; else it said itself why it cannot go on (a full disk).
+        """
+        if began >= self._last_time and not (died and row.number == self._last_row):
+            self.in_a_row += 1
+        self._last_time, self._last_row = time.monotonic(), row.number
+        too_often = died and row.number is not None and row.lost >= CAP
+        if too_often and (self._progressed - {row.number} or row.number in self._marked):
+            return "fail"
+        return "stop" if row.lost >= CAP or self.in_a_row >= IN_A_ROW else "retry"
