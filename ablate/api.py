@@ -42,8 +42,8 @@ def launch(
         study: the study file.
         overrides: `key=value`, as `--set`.
         resume: go on where the study exists and is unfinished.
-        progress: who is told how it goes (`ablate.report.terminal.live.watching`): by default a display
-            where there is a terminal or a notebook; False: nobody.
+        progress: who is told how it goes (`ablate.report.terminal.live.watching`): by default a
+            display where there is a terminal or a notebook; False: nobody.
         options: see `RunOptions`.
 
     Returns:

@@ -38,7 +38,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 install_import_hook(
-    ["ablate.distortion", "ablate.finetune", "ablate.robustness"], "beartype.beartype"
+    [
+        f"ablate.{name}"
+        for name in ("distortion", "data", "model", "finetune", "robustness", "trial")
+    ],
+    "beartype.beartype",
 )
 
 LONGEST = (

@@ -114,7 +114,7 @@ def _count(
     return int(np.count_nonzero(sums >= observed - slack))
 
 
-# -- Holm's adjustment: p values of several tests, so that one false claim in all is as rare as asked
+# -- Holm's adjustment of the p values of several tests ------------------------------------
 #
 # Source: Holm 1979, Scandinavian Journal of Statistics 6, 65.
 

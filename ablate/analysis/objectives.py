@@ -33,8 +33,8 @@ def _listed(record: StudyRecord) -> str:
 
 # -- What a metric's name says: its split, and whether it is an accuracy of a scored network
 #
-# The names are those of `ablate.study.scores.Scores`; a training loop of the user's own may give its
-# numbers any other, and then nothing is read into them.
+# The names are those of `ablate.study.scores.Scores`; a training loop of the user's own may give
+# its numbers any other, and then nothing is read into them.
 
 
 SPLITS = {"val": "validation", "test": "test"}

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import click
 
 from ablate.cli.options import json_option, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
-from ablate.errors import (
-    MissingDependencyError,
-    ParameterError,
-    Problem,
-    StudyFileError,
-    StudyNotFoundError,
-    UsageError,
-)
-from ablate.errors.masking import masked
-from ablate.ledger.storage import open_storage, storage_errors
-from ablate.lifecycle.place import locate
+from ablate.errors import ParameterError, Problem, StudyFileError
 
 if TYPE_CHECKING:
     from ablate.lifecycle.open_study import OpenStudy
@@ -168,6 +156,7 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
 @json_option
 def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     """Show a study's storage in optuna-dashboard, to be looked at only, until Ctrl-C."""
+    from ablate.cli.dashboard import open_dashboard
 
     with open_dashboard(study, host, port) as server:
         if as_json:
@@ -275,109 +264,3 @@ def _follow(study: OpenStudy, trial: int | None, seen: int, *, as_json: bool) ->
         for event in events[seen:]:
             click.echo(json.dumps(event) if as_json else event_text(event))
         seen = len(events)
-
-
-# -- optuna-dashboard on the storage of a study --------------------------------------------
-#
-# It runs in this process, so that a password in the storage's URL stands on no command line.  It
-# only shows: what it offers beside that (deleting a study, ending a trial, renaming) would change
-# rows behind their driver's back, and is refused.
-
-
-_READS = ("GET", "HEAD", "OPTIONS")
-_Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """A line a request is of no use to whoever looks at the page."""
-
-
-class Dashboard:
-    """A dashboard that has its port and is not served yet; closes it at the end of a `with`."""
-
-    def __init__(self, server: WSGIServer, url: str) -> None:
-        self._server = server
-        self.url = url
-
-    def serve(self) -> None:
-        """Answer until Ctrl-C."""
-        with suppress(KeyboardInterrupt):
-            self._server.serve_forever()
-
-    def __enter__(self) -> Dashboard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.server_close()
-
-
-def open_dashboard(study: str, host: str, port: int) -> Dashboard:
-    """A dashboard on the storage of a study; its page of this study is `url`.
-
-    Args:
-        study: a study file, a run folder, or `URL#NAME`.
-        host: whom it listens to; port: 0 takes any that is free.
-
-    Raises:
-        MissingDependencyError: if optuna-dashboard is not installed.
-        StudyNotFoundError: if there is no such study.
-        UsageError: if the port is taken or the host is none of this machine's.
-        StorageError: if the storage cannot be reached.
-    """
-    try:
-        from optuna_dashboard import wsgi
-    except ImportError as error:
-        raise MissingDependencyError(
-            "ablate dashboard: needs optuna-dashboard, got none. "
-            "Install it with: pip install 'ablate[dashboard]'"
-        ) from error
-    place = locate(study)
-    storage = open_storage(place.url, create=False)
-    with storage_errors(place.url):
-        try:
-            study_id = storage.get_study_id_from_name(place.name)
-        except KeyError:
-            raise StudyNotFoundError(
-                f"study {place.name}: must have been launched, got no such study in "
-                f"{place.shown}. Launch it first, or check name and storage."
-            ) from None
-    try:
-        server = make_server(host, port, _looked_at_only(wsgi(storage)), _Server, _Quiet)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
-            f"ablate dashboard: needs an address that is free, got {host}:{port}: {reason}. "
-            "Choose another --port, or 0 for any; --host is one of this machine's."
-        ) from error
-    return Dashboard(server, f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
-
-
-def _looked_at_only(application: _Application) -> _Application:
-    """Answers reading requests, with no secret in what it says; refuses any other with 403."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _READS:
-            if environ["PATH_INFO"].startswith("/api/"):
-                return [_masked_answer(application, environ, start_response)]
-            return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "ablate shows the study here; it is changed by ablate alone"}']
-
-    return answer
-
-
-def _masked_answer(
-    application: _Application, environ: dict[str, Any], start_response: Callable[..., Any]
-) -> bytes:
-    """An answer in JSON: it has what other tools wrote, and an older `ablate`."""
-    begun: list[Any] = []
-    given = b"".join(application(environ, lambda *head: begun.extend(head)))
-    content = masked(given.decode()).encode()
-    status, headers = begun[0], [one for one in begun[1] if one[0].lower() != "content-length"]
-    start_response(status, [*headers, ("Content-Length", str(len(content)))])
-    return content

@@ -128,8 +128,9 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
 
 # -- `scale: gradient`: state a term's weight as a ratio of gradient norms -----------------
 #
-# Source: own reading [O].  The idea, that terms are weighed by what they do to the weights and not by
-# their values, is that of gradient normalisation (Chen et al. 2018, arXiv:1711.02257), done once.
+# Source: own reading [O].  The idea, that terms are weighed by what they do to the weights and not
+# by their values, is that of gradient normalisation (Chen et al. 2018, arXiv:1711.02257), done
+# once.
 
 
 def balance_gradients(loss: RobustLoss, views: Views, model: nn.Module) -> dict[str, float]:

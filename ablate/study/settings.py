@@ -1,7 +1,7 @@
 """The study file as frozen data: what may be written, its units, ranges and defaults.
 
 Plain data only.  Names of data sets, models, losses and so on are strings here: the packages
-that own them say which exist (`ablate.lifecycle.known_names`), so that this module knows none of them.
+that own them say which exist (`ablate.lifecycle.known_names`); this module knows none of them.
 """
 
 from __future__ import annotations

@@ -103,7 +103,8 @@ def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
     for arguments in (["status", "runs/done"], ["plot", "runs/done", "-o", "front.html"]):
         code = (
             "import sys, ablate.cli.main\n"
-            f"try: ablate.cli.main.main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+            f"try: ablate.cli.main.main({arguments!r})\n"
+            "except SystemExit as end: assert not end.code\n"
             "assert 'torch' not in sys.modules and 'ray' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -32,7 +32,7 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.files.damage import heard_damage
-from ablate.search.cluster import nodes, paths
+from ablate.search.cluster import node_checks, nodes
 from ablate.search.cluster.node_checks import read_baseline, receive_baseline
 from ablate.search.cluster.nodes import agree, join, keep_weights
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
@@ -305,10 +305,10 @@ def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., 
 
 def test_a_protocol_that_is_unknown_or_not_installed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"run\.checkpoints: must be a folder or an fsspec URI"):
-        paths.put_token("nonsense://states", "token")
+        node_checks.put_token("nonsense://states", "token")
     with pytest.raises(MissingDependencyError, match=r"gs://states needs a package of fsspec's"):
-        paths.put_token("gs://states", "token")
+        node_checks.put_token("gs://states", "token")
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(InfrastructureError, match=r"must be a folder that can be written"):
-        paths.put_token(str(file), secrets.token_hex(4))
+        node_checks.put_token(str(file), secrets.token_hex(4))

@@ -255,8 +255,8 @@ def _response(
 # -- The shuffle of the benchmark's glass blur: each pixel becomes a copy of one beside it -
 #
 # Source: hendrycks/robustness.  Its swap of two pixels goes through views of one array, so that one
-# end is copied and the other stays; the pixels are visited one by one, last row and column first, and
-# a source that was visited before shows what it became.
+# end is copied and the other stays; the pixels are visited one by one, last row and column first,
+# and a source that was visited before shows what it became.
 
 
 Sources = Int64[Tensor, "batch place"]

@@ -278,8 +278,8 @@ def _read(images: Images, places: Places, *, edge_repeated: bool) -> Images:
 
 # -- Pillow's resize by its box filter, to fewer pixels and back to as many as before ------
 #
-# Source: Pillow's `Image.resize(..., BOX)`.  Its box covers whole pixels, whose centres it holds, so
-# that a pixel of the small image is the plain mean of one to a few; back up, a pixel is a copy.
+# Source: Pillow's `Image.resize(..., BOX)`.  Its box covers whole pixels, whose centres it holds,
+# so that a pixel of the small image is the plain mean of one to a few; back up, a pixel is a copy.
 
 
 def shrink_and_enlarge(images: Images, share: float) -> Images:

@@ -129,8 +129,8 @@ def _reflect(planes: Tensor) -> Tensor:
 # -- Plasma: the fractal clouds of the benchmark's fog, by diamond and square on a torus ---
 #
 # Source: Fournier, Fussell and Carpenter 1982, "Computer rendering of stochastic models"; the
-# amplitudes are those of hendrycks/robustness, where noise is `wibble * U(-wibble, wibble)`, so that
-# it falls by the decay's square from one level to the next.
+# amplitudes are those of hendrycks/robustness, where noise is `wibble * U(-wibble, wibble)`, so
+# that it falls by the decay's square from one level to the next.
 
 
 _FIRST_WIBBLE = 100.0

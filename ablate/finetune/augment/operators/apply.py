@@ -16,7 +16,8 @@ from ablate.finetune.augment.operators import GEOMETRY, OPERATORS
 
 # -- Operators on an image's histogram or its values: autocontrast, equalize, posterize, solarize
 #
-# Each works on all images at once.  Values are taken as bytes where the operator is defined on bytes.
+# Each works on all images at once.  Values are taken as bytes where the operator is defined on
+# bytes.
 # Source: the PIL `ImageOps` of these names, whose results on bytes these are.
 
 
@@ -73,8 +74,8 @@ def _nearest_bytes(images: Images) -> Images:
 
 # -- Operators that overlap the test corruptions: color, contrast, brightness, sharpness ---
 #
-# Each mixes the image with a plain form of itself; the image's share is `0.1 + 1.8 * level`, so that
-# above level 0.5 it is enhanced.
+# Each mixes the image with a plain form of itself; the image's share is `0.1 + 1.8 * level`, so
+# that above level 0.5 it is enhanced.
 # Source: PIL's `ImageEnhance` with AugMix's factors.  Differs: not cut to bytes.
 
 
