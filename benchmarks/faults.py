@@ -61,7 +61,7 @@ FINETUNING: dict[str, Any] = {
     "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3]},
     "space": {"loss.da.weight": {"float": [0.1, 2.0]}},
     "loss": {"terms": "clean+da"},
-    "search": {"trials": 3, "sampler": "random"},
+    "search": {"trials": TRIALS, "sampler": "random"},
     "run": {"precision": "fp32"},
 }
 """A search on handwritten digits; its name and weights are the lab's."""
@@ -201,7 +201,7 @@ class Lab:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
         self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
         self.leave_the_cluster("inline")
-        self.trials, self.epochs = FINETUNING["search"]["trials"], 1
+        self.trials, self.epochs = TRIALS, 1
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """A driver in a process of its own; with a point it kills itself there."""

@@ -27,6 +27,9 @@ from postgres_server import PostgresServer, postgres_programs
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
+    from ablate.data.dataset import Split
+    from ablate.model.environment import Environment
+
 # A suite in the background of a shell has SIGINT ignored, and so would every process it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,13 +40,14 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-install_import_hook(
-    [
-        f"ablate.{name}"
-        for name in ("distortion", "data", "model", "finetune", "robustness", "trial")
-    ],
-    "beartype.beartype",
+CHECKED = (
+    *("distortion", "data", "model", "finetune", "trial.robustness", "trial.estimate"),
+    *("robustness.corruption", "robustness.evaluation_set", "robustness.measures"),
+    "robustness.score",
 )
+"""Packages with tensors in their signatures; functions that check what users pass are left out."""
+
+install_import_hook([f"ablate.{name}" for name in CHECKED], "beartype.beartype")
 
 LONGEST = (
     *("test_faults.py", "test_selftest.py", "test_cluster.py", "test_nodes.py", "test_gpus.py"),
@@ -282,3 +286,25 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/study.db"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def environment() -> Environment:
+    from ablate.model.environment import resolve_environment
+
+    made = resolve_environment("fp32", threads=1, device="cpu")
+    made.apply()
+    return made
+
+
+@pytest.fixture
+def split() -> Split:
+    """20 images of 8x8 noise, 4 classes."""
+    import torch
+
+    from ablate.data.dataset import Split, digest_images
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (20, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(20) % 4
+    return Split(images, labels, digest_images(images.numpy(), labels.numpy()))

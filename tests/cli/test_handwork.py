@@ -161,7 +161,8 @@ def test_launch_does_not_fail_for_its_picture(there: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(main, ["launch", "own.yaml", "--executor", "inline"])
     assert result.exit_code == 0
     assert "own: Pareto front" in result.stdout
-    assert result.stderr == "ablate: the figure is not drawn: ZeroDivisionError: division by zero\n"
+    reason = "figure pareto could not be drawn: ZeroDivisionError: division by zero."
+    assert result.stderr == f"ablate: the figure is not drawn: {reason}\n"
 
 
 @pytest.mark.parametrize(

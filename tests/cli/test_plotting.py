@@ -20,6 +20,8 @@ from ablate.lifecycle.place import place_of_file
 from ablate.report.figures import FIGURES
 from ablate.report.page.publish import is_ended, watch_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(
@@ -204,8 +206,6 @@ def test_ctrl_c_ends_a_watch_with_its_code(
 
 LOOP = """
 import time
-
-pytestmark = pytest.mark.slow
 
 def train(context):
     for epoch in range(context.start_epoch + 1, context.epochs + 1):

@@ -13,7 +13,8 @@ from torch import Tensor
 from ablate.distortion.kind import check_images
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
-from ablate.finetune.augment.mixture import Limits, build_mixture, distort_per_sample, names_of
+from ablate.finetune.augment.mixture import Limits, build_mixture, names_of
+from ablate.finetune.augment.per_sample import distort_per_sample
 from ablate.study.settings import AugmentSettings
 
 _DEFAULT_FAMILIES = AugmentSettings().families

@@ -184,7 +184,7 @@ def latex_text(table: PaperTable) -> str:
     """
     columns = "".join("l" if heading.is_text else "r" for heading in table.headings)
     headings = " & ".join(_latex_escaped(heading.text) for heading in table.headings)
-    notes = "; ".join(map(_escaped, table.notes))
+    notes = "; ".join(map(_latex_escaped, table.notes))
     label = _NOT_IN_A_LABEL.sub("-", table.name)
     lines = [
         r"% Needs \usepackage{booktabs,graphicx}.",
@@ -199,7 +199,7 @@ def latex_text(table: PaperTable) -> str:
         r"\toprule",
         rf"{headings} \\",
         r"\midrule",
-        *(rf"{' & '.join(map(_cell, row))} \\" for row in table.rows),
+        *(rf"{' & '.join(map(_latex_cell, row))} \\" for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}}",
         r"\par\smallskip",
