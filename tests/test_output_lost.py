@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FULL = (
-    "ablate: standard output: must be written, got: No space left on device. Some of what was "
-    "printed is lost, nothing else: free the disk, then print it again."
+    "ablate: standard output: must be writable, got: No space left on device. Part of the output "
+    "is lost, nothing else: free disk space, then run the command again."
 )
 
 
@@ -76,6 +76,6 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
     result = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr == (
-        "ablate: working folder: must be there, got: No such file or directory. It was deleted or "
-        "moved: go to another one.\n"
+        "ablate: working folder: must exist, got: No such file or directory. It was deleted or "
+        "moved: change to another one.\n"
     )

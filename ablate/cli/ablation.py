@@ -20,16 +20,21 @@ from ablate.cli.options import json_option, listed, run_options, study_argument
     show_default=True,
     help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.",
 )
-@click.option("--effects", is_flag=True, help="Of an ablation its contrasts and tests instead.")
+@click.option(
+    "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where it goes; without it, to standard output.",
+    help="Output file.  Default: standard output.",
 )
 def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
-    """The table of a paper: of an ablation its arms or effects, of a search its front."""
+    """Print a table for a paper.
+
+    Of an ablation: its arms or its effects; of a search: its front.
+    """
     from ablate.lifecycle.open_study import open_study
     from ablate.report.paper.write import paper_table, table_text, write_table
 
@@ -48,12 +53,19 @@ def table(study: str, *, style: str, effects: bool, output: Path | None) -> None
     default=8,
     show_default=True,
     metavar="K",
-    help="Fresh ones, paired over all; with more than before it goes on.",
+    help="Number of new seeds, the same for every arm.  More than before adds runs.",
 )
-@click.option("--trials", callback=listed(int), metavar="N,...", help="Of the front, these alone.")
-@click.option("--suite", metavar="NAME", help="Of the test images.  Without it: the search's.")
 @click.option(
-    "--severities", callback=listed(int), metavar="N,...", help="Without it: the search's."
+    "--trials", callback=listed(int), metavar="N,...", help="Only these trials of the front."
+)
+@click.option(
+    "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the search's."
+)
+@click.option(
+    "--severities",
+    callback=listed(int),
+    metavar="N,...",
+    help="Severities to score.  Default: the search's.",
 )
 @run_options
 @json_option
@@ -67,11 +79,11 @@ def confirm(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the front of a search again over fresh seeds, and open the test images for it.
+    """Retrain the front of a search and score it on the test images.
 
-    Beside baseline, plain finetune and combined data augmentation.  Says how much of each point
-    was selection luck, and which are still on the front.  The ledger keeps that the test images
-    were opened, when and for what.
+    Uses new seeds.  Compares the front with the baseline, a plain finetune and combined data
+    augmentation.  Prints how much of each point's score was selection luck, and which points are
+    still on the front.  The study's database records when and why the test images were used.
     """
     from ablate import api
     from ablate.cli.show import run_with_display, show_confirmation

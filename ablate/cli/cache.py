@@ -13,17 +13,18 @@ from ablate.cli.show import print_result
 
 @click.group()
 def cache() -> None:
-    """The cache of data, baselines and evaluation sets: list it, clear it.
+    """List or clear the cache of data, baselines and evaluation sets.
 
-    It is $ABLATE_CACHE, else $XDG_CACHE_HOME/ablate, else ~/.cache/ablate. ABLATE_CACHE_GB bounds
-    its evaluation sets (50): the least recently used make room for new ones.
+    Its folder is $ABLATE_CACHE, else $XDG_CACHE_HOME/ablate, else ~/.cache/ablate.
+    ABLATE_CACHE_GB limits the size of the evaluation sets (default: 50); the least recently used
+    are deleted first.
     """
 
 
 @cache.command("list")
 @json_option
 def list_cache(as_json: bool) -> None:
-    """What the cache holds, how large it is and when it was last used."""
+    """List the contents of the cache, with size and time of last use."""
     from ablate.files.cache import cache_folder
     from ablate.files.cache_contents import cache_info
     from ablate.report.terminal.cached import cache_rows, cache_table
@@ -38,7 +39,7 @@ def list_cache(as_json: bool) -> None:
     "kinds",
     multiple=True,
     type=click.Choice(["evaluation", "data", "baseline", "all"]),
-    help="Only these; may be repeated.  Without it: all.",
+    help="Only this kind.  May be repeated.  Default: all.",
 )
 @click.option(
     "--older-than",
@@ -46,19 +47,20 @@ def list_cache(as_json: bool) -> None:
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="DAYS",
-    help="Only what was not used for so many days.",
+    help="Only entries that were not used in the last DAYS days.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted, without deleting.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def clear_cache(
     kinds: tuple[str, ...], days: float, *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Remove what can be made again, and what killed processes left.
+    """Delete cached files that can be recomputed.
 
-    What another process is making stays, as do entries that hold anybody's other files, and data
-    sets that were downloaded. A study that is running needs its baseline: clear baselines when
-    none is.
+    Also deletes files left by killed processes.
+    Not deleted: entries that another process is writing, entries that contain other files, and
+    downloaded data sets. A running study needs its baseline: clear baselines only when no study
+    is running.
     """
     from ablate.errors import UsageError
     from ablate.files import cache_contents as cached
@@ -82,11 +84,11 @@ def clear_cache(
         if not sys.stdin.isatty():
             raise UsageError(
                 "ablate cache clear: must be confirmed, got no terminal to ask on. "
-                "Add --yes; --dry-run only looks."
+                "Add --yes, or --dry-run to list only."
             )
         # On standard error, as with --json standard output is for the JSON alone.
         said = "\n".join([str(folder), *clearing_lines(plan, done=False)])
-        click.confirm(f"{said}\nRemove them?", abort=True, err=True)
+        click.confirm(f"{said}\nDelete them?", abort=True, err=True)
     show(cached.clear(plan), done=True)
 
 

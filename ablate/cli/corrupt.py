@@ -18,53 +18,71 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
 @click.argument("source")
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="PATH", help="Where a data set's files are."
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Folder of the data set's files.",
 )
-@click.option("--suite", metavar="NAME", help="all (the default), cifar10c, imagenetc, ...")
-@click.option("--types", callback=listed(), metavar="A,B", help="These corruptions alone.")
+@click.option("--suite", metavar="NAME", help="all (default), cifar10c, imagenetc, ...")
+@click.option("--types", callback=listed(), metavar="A,B", help="Only these corruptions.")
 @click.option(
-    "--severities", callback=listed(int), default="1,2,3,4,5", show_default=True, metavar="1,2,..."
+    "--severities",
+    callback=listed(int),
+    default="1,2,3,4,5",
+    show_default=True,
+    metavar="1,2,...",
+    help="Severities to write.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the corruptions.",
 )
 @click.option(
     "--format",
     "layout",
     type=click.Choice(["npy", "images"]),
-    help="npy: TYPE.npy as CIFAR-10-C (data sets); images: TYPE/SEVERITY/CLASS/* (folders).",
+    help="npy: TYPE.npy as in CIFAR-10-C (data sets only); images: TYPE/SEVERITY/CLASS/*.",
 )
 @click.option(
     "--image-format",
     type=click.Choice(["png", "jpeg"]),
     default="png",
     show_default=True,
-    help="png is lossless; jpeg is of quality 95.",
+    help="png is lossless; jpeg has quality 95.",
 )
 @click.option(
     "--frost-images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Photographs of frost; without them a texture stands for them, and the manifest says so.",
+    help="Folder of frost photographs.  Default: a generated texture, as the manifest notes.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(min=8),
     metavar="N",
-    help="Cut every image to this side; without it each keeps its size.",
+    help="Crop every image to N x N pixels.  Default: keep its size.",
 )
 @click.option(
-    "--resize", type=click.IntRange(min=8), metavar="N", help="Shorter side before the cut."
+    "--resize",
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="Resize the shorter side to N pixels before the crop.",
 )
-@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read.")
+@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read.")
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of threads.  Default: one per core.",
 )
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="A contact sheet of the image SOURCE, .png or .html, in place of OUTPUT.",
+    help="Write a contact sheet of the image SOURCE (.png or .html) instead of OUTPUT.",
 )
 def corrupt(
     source: str,
@@ -78,15 +96,16 @@ def corrupt(
     frost_images: Path | None,
     **options: Any,
 ) -> None:
-    """Write a corrupted copy of images: every type at every severity, with a manifest.
+    """Write corrupted copies of images.
 
+    Writes every type at every severity, and a manifest.
     SOURCE is a folder (CLASS/*, test/CLASS/*, val/CLASS/*, or images without classes) or a data
-    set (cifar10, cifar100, svhn, fashion_mnist, digits), of which the test images are taken.
-    OUTPUT is a new folder.  Of images of one size the bytes are those that `ablate evaluate`
-    scores with the same seed; where --image-size enlarges smaller square files they differ, since
-    those are scored at their own size.
+    set (cifar10, cifar100, svhn, fashion_mnist, digits; its test images are used). OUTPUT is a
+    new folder.  If all images have one size, the copies are identical to those that `ablate
+    evaluate` scores with the same seed.  If --image-size enlarges smaller square files, they
+    differ, because `evaluate` scores those at their own size.
 
-    With --sheet, SOURCE is one image, and all its copies are drawn side by side.
+    With --sheet, SOURCE is one image; all its copies are shown on one sheet.
     """
     from ablate.errors import UsageError
     from ablate.report.images.contact_sheet import write_contact_sheet
@@ -117,7 +136,7 @@ def corrupt(
                 **options,
             )
         except KeyboardInterrupt:
-            _say(f"stopped; {output} is unfinished: remove it")
+            _say(f"stopped; {output} is incomplete: delete it")
             raise click.exceptions.Exit(130) from None
     frost = manifest.get("frost")
     if isinstance(frost, str):
@@ -126,7 +145,7 @@ def corrupt(
 
 
 def _check_sheet_options() -> None:
-    """Refuse what is asked of copies and would not change a sheet."""
+    """Refuse options that apply to copies and do not change a sheet."""
     from ablate.errors import UsageError
 
     context = click.get_current_context()
@@ -137,10 +156,9 @@ def _check_sheet_options() -> None:
         and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
     ]
     if given:
-        verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
+        them = "it" if len(given) == 1 else "them"
         raise UsageError(
-            f"{', '.join(given)}: {verb} for copies of many images, got {them} with --sheet. "
-            f"Leave {them} out."
+            f"{', '.join(given)}: cannot be combined with --sheet, got both. Leave {them} out."
         )
 
 

@@ -85,8 +85,8 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"ablate dashboard: needs an address that is free, got {host}:{port}: {reason}. "
-            "Choose another --port, or 0 for any; --host is one of this machine's."
+            f"ablate dashboard: needs a free address, got {host}:{port}: {reason}. "
+            "Choose another --port (0: any free one), or a --host of this machine."
         ) from error
     return Dashboard(server, f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
 
@@ -100,7 +100,7 @@ def _looked_at_only(application: _Application) -> _Application:
                 return [_masked_answer(application, environ, start_response)]
             return application(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "ablate shows the study here; it is changed by ablate alone"}']
+        return [b'{"reason": "the dashboard is read-only; change the study with ablate"}']
 
     return answer
 

@@ -15,12 +15,12 @@ from ablate.cli.options import json_option, listed, progress_bar
 @click.option(
     "--checkpoint",
     metavar="FILE",
-    help="Weights of a named network: a file, torchvision:WEIGHTS or timm:pretrained.",
+    help="Weights to load: a file, torchvision:WEIGHTS or timm:pretrained.",
 )
 @click.option(
     "--checkpoint-order",
     is_flag=True,
-    help="Match tensors by order, not by name; each shape must fit.",
+    help="Match tensors by order instead of by name; every shape must match.",
 )
 @click.option(
     "--dataset",
@@ -29,94 +29,109 @@ from ablate.cli.options import json_option, listed, progress_bar
     "with test/CLASS/*, val/CLASS/* or CLASS/*.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="PATH", help="Where its files are."
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Folder of the data set's files.",
 )
-@click.option("--split", type=click.Choice(["test", "val"]), help="Which part of a folder.")
-@click.option("--suite", metavar="NAME", help="cifar10c up to 96 pixels, else imagenetc.")
-@click.option("--types", callback=listed(), metavar="A,B", help="These corruptions alone.")
+@click.option("--split", type=click.Choice(["test", "val"]), help="Which split of a folder to use.")
+@click.option("--suite", metavar="NAME", help="Default: cifar10c up to 96 pixels, else imagenetc.")
+@click.option("--types", callback=listed(), metavar="A,B", help="Only these corruptions.")
 @click.option(
-    "--severities", callback=listed(int), default="1,2,3,4,5", show_default=True, metavar="1,2,..."
+    "--severities",
+    callback=listed(int),
+    default="1,2,3,4,5",
+    show_default=True,
+    metavar="1,2,...",
+    help="Severities to score.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the corruptions' draws.",
+    help="Seed of the corruptions.",
 )
-@click.option("--images", type=int, metavar="N", help="So many, of every class alike.")
+@click.option("--images", type=int, metavar="N", help="Use N images, balanced over classes.")
 @click.option(
     "--official",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="CIFAR-10-C, ImageNet-C and their like, as published.",
+    help="Score published files, such as CIFAR-10-C or ImageNet-C, from this folder.",
 )
 @click.option(
     "--frost-images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Photographs of frost; without them a texture stands for them, and scores say so.",
+    help="Folder of frost photographs.  Default: a generated texture, as the result notes.",
 )
 @click.option(
     "--relative-to",
     type=click.Path(path_type=Path),
     metavar="SCORES.json",
-    help="Another network's -o file on the same copies: divides mCE.",
+    help="Normalise mCE by another network's -o file on the same images.",
 )
 @click.option(
     "--normalization",
     type=click.Choice(["auto", "dataset", "imagenet", "none"]),
-    help="auto: the network's own; a file or a callable must be told.",
+    help="auto: the network's own; must be given for a file or a callable.",
 )
-@click.option("--mean", callback=listed(float), metavar="A,B,C", help="Of each channel, in [0, 1].")
-@click.option("--std", callback=listed(float), metavar="A,B,C", help="Of each channel, in [0, 1].")
-@click.option("--image-size", type=click.IntRange(min=8), metavar="N", help="Side that it sees.")
+@click.option("--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
+@click.option("--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
+@click.option("--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels.")
 @click.option(
     "--resize",
     type=click.IntRange(min=8),
     metavar="N",
-    help="Shorter side before the crop.",
+    help="Resize the shorter side to N pixels before the crop.",
 )
 @click.option(
     "--seen",
     callback=listed(),
     metavar="A,B",
-    help="Training distortions that it was finetuned on; '' for none.  An export says it itself.",
+    help="Distortions that the network was finetuned on; '' for none.  An export records its own.",
 )
-@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read.")
+@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32", "fp16"]),
     default="auto",
     show_default=True,
 )
-@click.option("--threads", type=int, metavar="N", help="Of torch on the CPU; one for each core.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="The GPU where there is one.")
-@click.option("--batch-size", type=int, metavar="N", help="What suits device and images.")
+@click.option(
+    "--threads", type=int, metavar="N", help="CPU threads of torch.  Default: one per core."
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Default: the GPU, if there is one."
+)
+@click.option(
+    "--batch-size", type=int, metavar="N", help="Default: chosen for device and image size."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.json",
-    help="All numbers, and whether each image was right.",
+    help="Write all scores, and whether each image was classified correctly.",
 )
 @click.option(
     "--csv",
     "table",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.csv",
-    help="A row for each corruption and severity.",
+    help="Write one row per corruption and severity.",
 )
 @json_option
 def evaluate(
     model: str, output: Path | None, table: Path | None, as_json: bool, **options: Any
 ) -> None:
-    """Accuracy of a network, clean and under every corruption at every severity.
+    """Score a network on clean and on corrupted images.
 
-    MODEL is what `model.name` takes (resnet20, torchvision:resnet50, timm:NAME,
-    package.module:callable), the bare name of a network of torchvision or timm, or a file: the
-    .safetensors that `ablate export` wrote, which needs nothing else, TorchScript, or
-    torch.export's .pt2, which can run code as it is read: only files that you trust.
+    Uses every corruption at every severity, unless options select some.
+    MODEL is a value of `model.name` (resnet20, torchvision:resnet50, timm:NAME,
+    package.module:callable), the name of a network of torchvision or timm, or a file: a
+    .safetensors file of `ablate export` (needs no other options), TorchScript, or a .pt2 file of
+    torch.export.  Loading TorchScript or .pt2 can run code: use only files that you trust.
     """
     import json
 

@@ -16,29 +16,28 @@ from ablate.cli.options import listed, said_when_slow, study_argument
     "names",
     callback=listed(),
     metavar="NAME,...",
-    help="Which; several between commas, or all that the study has something for: all.  "
-    "Without it: pareto, of an ablation effects.",
+    help="Figures to draw, separated by commas; all: every figure that applies.  "
+    "Default: pareto; for an ablation, effects.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=".html, or .png, .svg, .pdf with the extra `images`; of several figures a folder, "
-    "which is made.  "
-    "Without it: runs/NAME/FIGURE.html.",
+    help="Output file: .html, or .png, .svg, .pdf (needs `ablate[images]`); for several figures "
+    "a folder, which is created.  Default: runs/NAME/FIGURE.html.",
 )
 @click.option(
     "--format",
     "ending",
     type=click.Choice(["html", "png", "svg", "pdf"]),
-    help="Of the files in a folder.  [default: html]",
+    help="Format of several figures in a folder.  [default: html]",
 )
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
-@click.option("--data", is_flag=True, help="The figure's data too, as .csv beside it.")
-@click.option("--trials", callback=listed(int), metavar="N,...", help="Show these trials.")
-@click.option("--params", callback=listed(), metavar="KEY,...", help="Show these parameters.")
-@click.option("--objective", default="", metavar="METRIC", help="Show this metric.")
+@click.option("--data", is_flag=True, help="Also write the data of each figure as .csv.")
+@click.option("--trials", callback=listed(int), metavar="N,...", help="Only these trials.")
+@click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")
+@click.option("--objective", default="", metavar="METRIC", help="Show this objective.")
 def plot(
     studies: tuple[str, ...],
     *,
@@ -51,15 +50,14 @@ def plot(
     params: tuple[str, ...] | None,
     objective: str,
 ) -> None:
-    """Draw figures of a study, or of several in one.
+    """Draw figures of one study, or of several studies in one figure.
 
-    Of several, one that cannot be drawn stops no other: it is said in a line, and the command ends
-    with 2.  `all` is those that the study has something for; what it leaves out is said, and is no
-    error.
+    If one of several figures cannot be drawn, the others still are: one line says why, and the
+    exit code is 2.  With `all`, figures that do not apply are listed, which is no error.
 
-    Pareto front, hypervolume, attainment; profile, severity, transfer; importance, slice, contour,
-    parallel, rank, layers, mix; curves, timeline; of an ablation effects, interactions, arms,
-    budget.
+    Figures: pareto, hypervolume, attainment; profile, severity, transfer; importance, slice,
+    contour, parallel, rank, layers, mix; curves, timeline; of an ablation: effects, interactions,
+    arms, budget.
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study
@@ -91,22 +89,25 @@ def plot(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE.html",
-    help="Where the page goes.  Without it: runs/NAME/report.html.",
+    help="Output file.  Default: runs/NAME/report.html.",
 )
-@click.option("--watch", is_flag=True, help="Rewrite it as the study runs; an open page reloads.")
+@click.option("--watch", is_flag=True, help="Update it while the study runs; an open page reloads.")
 @click.option(
     "--every",
     type=click.FloatRange(1, 86400),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --watch: how often.",
+    help="With --watch: seconds between updates.",
 )
 @click.option(
-    "--no-images", is_flag=True, help="Leave out what needs the study's data and weights."
+    "--no-images", is_flag=True, help="Leave out images, which need the study's data and weights."
 )
 def report(study: str, output: Path | None, *, watch: bool, every: float, no_images: bool) -> None:
-    """One page of a study: answer, figures, tables, provenance, methods.  It needs no network."""
+    """Write the report of a study, one HTML file that works offline.
+
+    It contains the answer, figures, tables, provenance and a methods section.
+    """
     from ablate.lifecycle.open_study import open_place
     from ablate.lifecycle.place import locate
     from ablate.report.page.publish import check_page_file, publish, watch_report

@@ -98,8 +98,8 @@ def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
 
 def _unwritten(error: OSError) -> str:
     return (
-        f"standard output: must be written, got: {error.strerror}. Some of what was printed is "
-        "lost, nothing else: free the disk, then print it again."
+        f"standard output: must be writable, got: {error.strerror}. Part of the output is lost, "
+        "nothing else: free disk space, then run the command again."
     )
 
 
@@ -108,8 +108,8 @@ def _check_working_folder() -> None:
         Path.cwd()
     except OSError as error:
         raise UsageError(
-            f"working folder: must be there, got: {error.strerror}. It was deleted or moved: "
-            "go to another one."
+            f"working folder: must exist, got: {error.strerror}. It was deleted or moved: change "
+            "to another one."
         ) from None
 
 
@@ -117,21 +117,27 @@ def _check_working_folder() -> None:
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="ablate", message="ablate %(version)s")
 def main(debug: bool) -> None:
-    """Search and ablation for robustness finetuning.
+    """Hyperparameter search and ablation studies for robustness finetuning.
 
     STUDY is a study file, a run folder (runs/NAME), URL#NAME, or #NAME with ABLATE_STORAGE set.
 
-    Exit codes: 0 done; 1 no complete trial, or too many failed; 2 wrong use or a wrong study
-    file; 3 infrastructure, the study can be resumed; 130 Ctrl-C, 143 SIGTERM,
+    Exit codes: 0 success; 1 no complete trial, or too many failed trials; 2 invalid arguments or
+    study file; 3 infrastructure failure (the study can be resumed); 130 Ctrl-C; 143 SIGTERM;
     138 SIGUSR1.
     """
 
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key.  May be repeated.",
+)
 def check(file: Path, overrides: tuple[str, ...]) -> None:
-    """Say everything that is wrong with a study file, each with file:line:column."""
+    """Check a study file and print all errors.  Each has its file:line:column."""
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
     from ablate.space.parse import parse_space
@@ -152,7 +158,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():
-            click.echo(f"{file}: note: dataset.path is not there yet: {folder}")
+            click.echo(f"{file}: note: dataset.path does not exist yet: {folder}")
 
 
 @main.command()
@@ -171,14 +177,14 @@ def schema() -> None:
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a key of the file, as finetune.budget.epochs=8.  May be repeated.",
+    help="Override a key of the file, e.g. finetune.budget.epochs=8.  May be repeated.",
 )
-@click.option("--resume", "go_on", is_flag=True, help="Go on if the study is begun.")
+@click.option("--resume", "go_on", is_flag=True, help="Resume if the study already exists.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Train on one real batch; say runs (of an ablation, its cells), time and disk; run "
-    "nothing.",
+    help="Train on one batch and print the expected number of runs, time and disk space (of an "
+    "ablation, also its cells), without running the study.",
 )
 @run_options
 @json_option
@@ -190,10 +196,10 @@ def launch(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run a study to its end: a search, and draw its front; an ablation, and print its effects.
+    """Run a study: a search or an ablation.
 
-    Ctrl-C stops it within seconds; `ablate resume` goes on.  On a study that is finished it
-    prints the result again.
+    A search ends with its Pareto front, an ablation with its effects.  Ctrl-C stops it; `ablate
+    resume` continues it.  If the study is finished, its result is printed again.
     """
     if dry_run:
         from ablate.lifecycle.dry_run import dry_run as estimate
@@ -218,9 +224,11 @@ def launch(
 
 @main.command()
 @study_argument
-@click.option("--trials", type=int, metavar="N", help="A new total of rows.")
-@click.option("--add", type=int, metavar="K", help="K rows more than before.")
-@click.option("--seeds", type=int, metavar="K", help="Of an ablation: K runs of each cell.")
+@click.option("--trials", type=int, metavar="N", help="New total number of trials.")
+@click.option("--add", type=int, metavar="K", help="Number of additional trials.")
+@click.option(
+    "--seeds", type=int, metavar="K", help="Ablations only: new number of seeds per cell."
+)
 @run_options
 @json_option
 def resume(
@@ -231,7 +239,7 @@ def resume(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Finish a study that was begun: the rows left running first, then the missing ones."""
+    """Finish an interrupted study, or add trials to it.  Interrupted trials run first."""
     from ablate.lifecycle.drive import RunOptions
     from ablate.lifecycle.place import locate
     from ablate.lifecycle.resume import resume_study
@@ -250,13 +258,16 @@ def resume(
 
 @main.command()
 @click.argument("model")
-@click.option("--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Side of images.")
+@click.option(
+    "--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Input size in pixels."
+)
 @json_option
 def layers(model: str, image_size: int | None, as_json: bool) -> None:
-    """The taps of a model: names for loss.fma.layers, with the shapes of their feature maps.
+    """List the layers of a model by their names for loss.fma.layers.
 
-    MODEL is what `model.name` takes: resnet20, torchvision:resnet50, package.module:callable.
-    Beside the taps, loss.fma.layers takes any module path of the model.
+    Also prints the shape of each feature map.
+    MODEL is a value of `model.name`: resnet20, torchvision:resnet50, package.module:callable.
+    loss.fma.layers also accepts any module path of the model.
     """
     from ablate.model.build import describe_layers
     from ablate.report.terminal.tables import layers_rows, layers_table
@@ -271,33 +282,36 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
     "--selftest",
     "is_selftest",
     is_flag=True,
-    help="Run, break and resume a tiny study on each kind of device: two minutes, a report to "
-    "paste.",
+    help="Run, interrupt and resume a small study on each kind of device.  Takes about two "
+    "minutes and prints a report for bug reports.",
 )
 @click.option(
     "--ray-address",
     metavar="ADDRESS",
-    help="Of the self-test: a running cluster, auto or HOST:PORT.",
+    help="With --selftest: use a running cluster, auto or HOST:PORT.",
 )
 @click.option(
     "--storage",
     metavar="URL",
-    help="Of the self-test: a storage to be tried too; '${ABLATE_STORAGE}' keeps its password out "
-    "of the command line.",
+    help="With --selftest: also test this storage.  '${ABLATE_STORAGE}' keeps its password out of "
+    "the command line.",
 )
 @json_option
 def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_json: bool) -> None:
-    """What is here and what is missing: Ray, GPUs, storage, browser; and how to get it.
+    """Check the installation: Ray, GPUs, storage, browser.
 
-    With --selftest: whether a study survives here what it promises to survive.  It ends with 0 if
-    all held, 1 if something did not, 3 if the infrastructure failed, and leaves nothing behind.
+    Prints how to install what is missing.
+
+    With --selftest: check that a study survives interruptions on this machine.  Exit code 0 if
+    every check passed, 1 if one failed, 3 if the infrastructure failed.  All test files are
+    deleted.
     """
     from ablate.doctor.findings import examine
     from ablate.doctor.selftest import SelfTest
 
     if not is_selftest and (ray_address or storage):
         option = "--ray-address" if ray_address else "--storage"
-        raise UsageError(f"{option}: is of the self-test alone, got none. Add --selftest.")
+        raise UsageError(f"{option}: needs --selftest, got none. Add --selftest.")
     say = functools.partial(click.echo, err=True)
     test = SelfTest(ray_address, storage, say) if is_selftest else None
     findings = []

@@ -31,20 +31,20 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["ray", "inline"]),
             default="ray",
             show_default=True,
-            help="ray: trials side by side on Ray Tune; inline: a for-loop in this process.",
+            help="ray: trials in parallel on Ray Tune; inline: one after another in this process.",
         ),
         click.option(
             "--ray-address",
             metavar="ADDRESS",
-            help="A running cluster, auto or HOST:PORT.  Without it Ray is started here.",
+            help="A running cluster, auto or HOST:PORT.  Default: start Ray on this machine.",
         ),
         click.option(
-            "--takeover", is_flag=True, help="Drive it even if another driver seems to be alive."
+            "--takeover", is_flag=True, help="Run it even if another driver appears to be alive."
         ),
         click.option(
             "--accept-environment",
             is_flag=True,
-            help="Go on although device, precision, threads or torch have changed.",
+            help="Continue although device, precision, threads or torch have changed.",
         ),
     ]
     for option in reversed(options):
@@ -66,7 +66,7 @@ def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any
             return tuple(read(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
             wanted = "whole numbers" if read is int else "numbers"
-            message = f"must be {wanted} between commas, got {value!r}."
+            message = f"must be {wanted} separated by commas, got {value!r}."
             raise click.BadParameter(message) from None
 
     return split

@@ -51,7 +51,7 @@ def run_and_show(
         print_result(front_rows(info) if as_json else front_table(info))
         show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
     if not as_json:
-        click.echo(f"all of it: ablate report {shown_folder(folder)}")
+        click.echo(f"full report: ablate report {shown_folder(folder)}")
     if not _is_good(record, folder):
         raise click.exceptions.Exit(1)
 
@@ -104,8 +104,8 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
             )
             if options[key] != usual
         )
-        return f"go on with: ablate resume {named}{where}"
-    return "no trial was begun yet: launch it again (what the cache has is kept)"
+        return f"resume with: ablate resume {named}{where}"
+    return "no trial has started; run `ablate launch` again (the cache is kept)"
 
 
 def _is_good(record: StudyRecord, folder: Path) -> bool:
@@ -138,7 +138,7 @@ def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: boo
         written = write()
     except Exception as error:
         why = str(error) if isinstance(error, AblateError) else error_text(error)
-        click.echo(f"ablate: the {what} is not drawn: {why}", err=True)
+        click.echo(f"ablate: the {what} could not be drawn: {why}", err=True)
         return
     if not as_json:
         click.echo(f"{what}: {written}")
@@ -197,7 +197,7 @@ def show_check(study: Study, file: Path) -> None:
     except StudyNotFoundError as error:
         if not is_from_study(settings):
             raise
-        click.echo(f"{head}, {settings.seed_count} seeds; its cells are not known yet: {error}")
+        click.echo(f"{head}, {settings.seed_count} seeds; its cells are still unknown: {error}")
         return
     design = design_of(study, base, str(file), reference)
     if reference.text:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @study_argument
 @json_option
 def status(study: str, as_json: bool) -> None:
-    """Counts by state, best points, hypervolume, rate, time left, cost, disk, driver."""
+    """Show the state of a study.
+
+    Prints trial counts, best values, hypervolume, rate, time left, cost, disk use and driver.
+    """
     import time
 
     from ablate.analysis.summary import status_info
@@ -41,17 +44,17 @@ def status(study: str, as_json: bool) -> None:
 @click.option(
     "--state",
     metavar="STATE",
-    help="Only complete (done), fail (failed), pruned, running, waiting.",
+    help="Only trials in this state: complete (done), fail (failed), pruned, running, waiting.",
 )
 @click.option(
     "--where",
     multiple=True,
     metavar="CONDITION",
-    help="Only rows for which it holds: COLUMN=VALUE, or with !=, <, <=, >, >=.  An accuracy is a "
+    help="Only trials that match: COLUMN=VALUE, or with !=, <, <=, >, >=.  An accuracy is a "
     "fraction: 0.9 or 90%.  May be repeated.",
 )
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for the largest first.")
-@click.option("--columns", metavar="COLUMN,...", help="Show these columns alone.")
+@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: largest first.")
+@click.option("--columns", metavar="COLUMN,...", help="Show only these columns.")
 @json_option
 def trials(
     study: str,
@@ -62,9 +65,9 @@ def trials(
     columns: str | None,
     as_json: bool,
 ) -> None:
-    """The rows of a study, with parameters, scores and what each has cost.
+    """List the trials of a study with parameters, scores and cost.
 
-    A column is named as in the table or in --json: trial, robust, fma.weight, worked.
+    Columns are named as in the table or in --json: trial, robust, fma.weight, worked.
     """
     from ablate.analysis.select import select_trials
     from ablate.lifecycle.open_study import open_study
@@ -80,10 +83,11 @@ def trials(
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
 @json_option
 def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
-    """Have a study try these parameters next; what is left out is drawn.
+    """Queue a trial with these parameters.
 
-    KEY is a key of the space, or its end as tables show it (st.weight).  VALUE is YAML, as for
-    --set: augment.mix='{noise: 1, blur: 3}'.  The row counts towards the study's trials.
+    Parameters you leave out are sampled.  KEY is a key of the space, or its last parts as in the
+    tables (st.weight).  VALUE is YAML, as for --set: augment.mix='{noise: 1, blur: 3}'.  The trial
+    counts towards the study's total.
     """
     from ablate import api
     from ablate.report.numbers import param_text
@@ -95,30 +99,32 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
         print_result([{"number": number, "values": given, **comes._asdict()}])
         return
     said = "; ".join(f"{key} {param_text(value)}" for key, value in given.items())
-    click.echo(f"trial {number} waits: {said}")
+    click.echo(f"queued trial {number}: {said}")
     if comes.drawn:
-        click.echo(f"left to the sampler: {', '.join(comes.drawn)}")
+        click.echo(f"to be sampled: {', '.join(comes.drawn)}")
     if comes.copy_of is not None:
         click.echo(
-            f"trial {comes.copy_of} is the same point and is complete: trial {number} takes its "
-            "scores, nothing is run"
+            f"trial {comes.copy_of} has the same parameters and is complete: trial {number} "
+            "copies its scores and is not run"
         )
 
 
 @click.command()
 @study_argument
-@click.option("--trial", required=True, metavar="N|plain", help="Which; plain: the plain finetune.")
+@click.option(
+    "--trial", required=True, metavar="N|plain", help="Trial number; plain: the plain finetune."
+)
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE.safetensors",
-    help="Where the weights go.",
+    help="Output file.",
 )
 @json_option
 def export(study: str, trial: str, output: Path, as_json: bool) -> None:
-    """Take the finetuned weights of a complete trial out of a study."""
+    """Export the finetuned weights of a complete trial."""
     from ablate.lifecycle.export import export_weights_of
     from ablate.lifecycle.open_study import open_study
 
@@ -129,11 +135,11 @@ def export(study: str, trial: str, output: Path, as_json: bool) -> None:
 
 @click.command()
 @study_argument
-@click.option("--trial", type=int, metavar="N", help="Of this one alone, with all it has printed.")
-@click.option("--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("--trial", type=int, metavar="N", help="Only this trial, with its output.")
+@click.option("--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
 @json_option
 def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
-    """What happened in a study, a line an event; of a trial also why it failed, and its output."""
+    """Print the event log of a study.  With --trial also its traceback and output."""
 
     show_logs(study, trial, follow=follow, as_json=as_json)
 
@@ -145,24 +151,24 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="0: any that is free.",
+    help="Port to bind; 0: any free port.",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Who may look: 127.0.0.1 is this machine alone, 0.0.0.0 everybody.",
+    help="Interface to bind: 127.0.0.1 for this machine only, 0.0.0.0 for all.",
 )
 @json_option
 def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
-    """Show a study's storage in optuna-dashboard, to be looked at only, until Ctrl-C."""
+    """Open a study in optuna-dashboard, read-only, until Ctrl-C."""
     from ablate.cli.dashboard import open_dashboard
 
     with open_dashboard(study, host, port) as server:
         if as_json:
             print_result([{"url": server.url}])
         else:
-            click.echo(f"{server.url}  (Ctrl-C ends it)")
+            click.echo(f"{server.url}  (Ctrl-C to stop)")
         server.serve()
 
 
@@ -233,7 +239,7 @@ def show_logs(study: str, trial: int | None, *, follow: bool, as_json: bool) -> 
     record = opened.record
     row = next((row for row in record.rows if row.number == trial), None)
     if trial is not None and row is None:
-        rows = f"{len(record.rows)} trials from 0 on" if record.rows else "none yet"
+        rows = f"{len(record.rows)} trials, from 0" if record.rows else "no trials yet"
         raise ParameterError(
             f"--trial: must be a trial of {record.name}, got {trial}. It has {rows}."
         )
@@ -249,7 +255,7 @@ def show_logs(study: str, trial: int | None, *, follow: bool, as_json: bool) -> 
         for file, output in opened.output(row.number):
             click.echo(f"\n{file}:\n{output.rstrip()}")
     if not events and not follow and not as_json:
-        click.echo(f"{record.name}: no event is kept in its run folder here", err=True)
+        click.echo(f"{record.name}: its run folder on this machine has no event log", err=True)
     if follow:
         with suppress(KeyboardInterrupt):
             _follow(opened, trial, len(events), as_json=as_json)

@@ -242,7 +242,7 @@ def test_entries_that_say_nonsense_are_listed(folder: Path, wrong: dict[str, Any
 
 def test_without_a_terminal_nothing_is_removed_unasked(folder: Path) -> None:
     message = (
-        r"^ablate cache clear: must be confirmed, got no terminal to ask on\. Add --yes; --dry"
+        r"^ablate cache clear: must be confirmed, got no terminal to ask on\. Add --yes, or --dry"
     )
     with pytest.raises(UsageError, match=message):
         run("clear")
@@ -265,7 +265,7 @@ def test_on_a_terminal_it_asks(folder: Path, answer: str, left: int) -> None:
     os.close(person)
     os.close(process)
     assert f"{folder}\nevaluation: 4 entries, " in err
-    assert "Remove them? [y/N]" in err
+    assert "Delete them? [y/N]" in err
     assert child.returncode == (0 if answer == "y" else 1)
     assert len(json.loads(out or "[]")) == (6 if answer == "y" else 0)
     assert len(rows("list")) == left

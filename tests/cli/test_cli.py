@@ -47,7 +47,7 @@ def test_launch_ends_with_the_front_and_its_picture(
     assert "plain finetune" in result.stdout
     picture = work / "runs" / "front" / "pareto.html"
     assert f"figure: {picture}" in result.stdout
-    assert result.stdout.strip().splitlines()[-1].startswith("all of it: ablate report runs/")
+    assert result.stdout.strip().splitlines()[-1].startswith("full report: ablate report runs/")
     assert "plotly" in picture.read_text()
     again = run_here("launch", file)
     assert again.returncode == 0

@@ -88,19 +88,19 @@ def test_wrong_use(folder: Path, work: Path) -> None:
     )
     result = run(folder, "out", "--severities", "one")
     assert result.exit_code == 2
-    assert "must be whole numbers between commas, got 'one'." in result.output
+    assert "must be whole numbers separated by commas, got 'one'." in result.output
     assert list(work.iterdir()) == []
 
 
 def test_a_sheet_takes_no_options_of_copies(folder: Path, work: Path) -> None:
     sheet = (folder / "cat" / "a.png", "--sheet", "sheet.png")
     assert raised(*sheet, "--format", "npy") == (
-        "--format: is for copies of many images, got it with --sheet. Leave it out."
+        "--format: cannot be combined with --sheet, got both. Leave it out."
     )
     many = ("--data", ".", "--workers", 1, "--image-format", "png", "--skip-unreadable")
     assert raised(*sheet, *many) == (
-        "--data, --image-format, --skip-unreadable, --workers: are for copies of many images, got "
-        "them with --sheet. Leave them out."
+        "--data, --image-format, --skip-unreadable, --workers: cannot be combined with --sheet, "
+        "got both. Leave them out."
     )
     assert list(work.iterdir()) == []
 
@@ -112,7 +112,7 @@ def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("ablate.robustness.corrupt.command.corrupt_files", interrupted)
     result = run(folder, "out")
     assert result.exit_code == 130
-    assert result.stderr == "ablate: stopped; out is unfinished: remove it\n"
+    assert result.stderr == "ablate: stopped; out is incomplete: delete it\n"
 
 
 def test_help_is_complete() -> None:

@@ -100,8 +100,8 @@ def test_a_port_that_is_taken(work: Path, ablate: Run, monkeypatch: pytest.Monke
         result = ablate("dashboard", "#small", "--port", port)
     assert result.returncode == 2
     assert result.stderr == (
-        f"ablate: ablate dashboard: needs an address that is free, got 127.0.0.1:{port}: Address "
-        "already in use. Choose another --port, or 0 for any; --host is one of this machine's.\n"
+        f"ablate: ablate dashboard: needs a free address, got 127.0.0.1:{port}: Address "
+        "already in use. Choose another --port (0: any free one), or a --host of this machine.\n"
     )
     result = ablate("dashboard", "#smal", "--port", "0")
     assert result.returncode == 2

@@ -68,7 +68,7 @@ def there(own: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
     result = ablate("enqueue", "runs/own", "lr=0.5", "width=16")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "trial 2 waits: lr 0.5; width 16\n"
+    assert result.stdout == "queued trial 2: lr 0.5; width 16\n"
     result = ablate("enqueue", "own.yaml", "lr=0.125", "--json")
     assert json.loads(result.stdout) == [
         {"number": 3, "values": {"lr": 0.125}, "drawn": ["width"], "copy_of": None}
@@ -104,15 +104,15 @@ def test_enqueue_says_what_is_drawn_and_what_was_run(
         return result.stdout.splitlines()
 
     assert said("enqueue", "own.yaml", "lr=0.5") == [
-        "trial 2 waits: lr 0.5",
-        "left to the sampler: width",
+        "queued trial 2: lr 0.5",
+        "to be sampled: width",
     ]
     assert said("enqueue", "own.yaml", "lr=0.25", "width=8") == [
-        "trial 3 waits: lr 0.25; width 8",
-        "trial 1 is the same point and is complete: trial 3 takes its scores, nothing is run",
+        "queued trial 3: lr 0.25; width 8",
+        "trial 1 has the same parameters and is complete: trial 3 copies its scores and is not run",
     ]
     failed = said("enqueue", "own.yaml", "lr=0.95", "width=8")
-    assert failed == ["trial 4 waits: lr 0.95; width 8"]
+    assert failed == ["queued trial 4: lr 0.95; width 8"]
     said("resume", "own.yaml", "--executor", "inline")
     mark = "1 of 3 complete trials is a copy of another: the same point, not run again"
     shown = " ".join(" ".join(said("launch", "own.yaml")).split())
@@ -162,7 +162,7 @@ def test_launch_does_not_fail_for_its_picture(there: Path, monkeypatch: pytest.M
     assert result.exit_code == 0
     assert "own: Pareto front" in result.stdout
     reason = "figure pareto could not be drawn: ZeroDivisionError: division by zero."
-    assert result.stderr == f"ablate: the figure is not drawn: {reason}\n"
+    assert result.stderr == f"ablate: the figure could not be drawn: {reason}\n"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_options_of_the_self_test_need_it(ablate: Run) -> None:
     for option, value in (("--storage", "sqlite:///x.db"), ("--ray-address", "auto")):
         result = ablate("doctor", option, value)
         assert result.returncode == 2
-        assert f"{option}: is of the self-test alone" in result.stderr
+        assert f"{option}: needs --selftest" in result.stderr
     result = ablate("doctor", "--selftest", "--ray-address", "127.0.0.1:1")
     assert result.returncode == 3
     assert "a Ray cluster must answer there" in result.stderr

@@ -339,9 +339,9 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(
 def test_lists_are_read_between_commas(image_folder: Path, export: Path) -> None:
     wrong = run(export, "--severities", "1,two")
     assert wrong.exit_code == 2
-    assert "must be whole numbers between commas, got '1,two'." in wrong.output
+    assert "must be whole numbers separated by commas, got '1,two'." in wrong.output
     wrong = run(export, "--mean", "a,b")
-    assert "must be numbers between commas, got 'a,b'." in wrong.output
+    assert "must be numbers separated by commas, got 'a,b'." in wrong.output
     assert isinstance(run(export, "--types", "fogg").exception, AblateError)
 
 

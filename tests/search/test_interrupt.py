@@ -63,7 +63,7 @@ def stop_after_first_row(file: Path, executor: str, number: int, code: int) -> S
     rest, _ = process.communicate(timeout=60)
     output = "".join(seen) + rest
     assert process.returncode == code, output
-    assert f"go on with: ablate resume runs/{file.stem}" in output
+    assert f"resume with: ablate resume runs/{file.stem}" in output
     assert "Traceback" not in output
     left = ablate.read(file)
     assert left.count("RUNNING") >= 1
