@@ -1,7 +1,8 @@
 """Studies that version 0.1 began are resumed, reported and drawn.
 
 `version_0_1/*.sql` are dumps of its databases: `own`, whose driver was killed during its fourth
-trial, and `digits`, a finished search over three sets of loss terms.  Folders and machines are replaced.
+trial, and `digits`, a finished search over three sets of loss terms.  Names of folders and machines
+are replaced.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 import ablate
 from ablate.lifecycle.open_study import open_study
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 KEPT = Path(__file__).with_name("version_0_1")
 
 
@@ -55,10 +57,10 @@ def test_a_search_is_reported_and_drawn(
     study = open_study("runs/digits")
     assert study.record.count("COMPLETE") == 4
     assert study.source.is_search
-    drawn = ablate("plot", "runs/digits", "--figure", "pareto,slice,curves", "-o", "figures")
+    drawn = ablate("plot", "runs/digits", "--figure", "pareto,slice,timeline", "-o", "figures")
     assert drawn.returncode == 0, drawn.stderr
     names = {file.stem for file in Path("figures").iterdir()}
-    assert names == {"pareto", "slice", "curves"}
+    assert names == {"pareto", "slice", "timeline"}
     reported = ablate("report", "runs/digits", "--no-images")
     assert reported.returncode == 0, reported.stderr
     assert "Does DA, ST or FMA help on digits?" in Path("runs/digits/report.html").read_text()
