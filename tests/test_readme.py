@@ -152,3 +152,50 @@ def test_everything_public_is_documented() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+PACKAGES = sorted(file.parent.name for file in (ROOT / "ablate").glob("*/__init__.py"))
+NAMED = [
+    *sorted((ROOT / "ablate").rglob("README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+]
+ENDINGS = (".py", ".md", ".css", ".js", ".j2")
+FOLDERS = ("ablate/", "tests/", "benchmarks/", "studies/", "search_spaces/", "docs/", "examples/")
+
+
+def named_files(text: str) -> set[str]:
+    """What a text in Markdown names as a file in backticks, or links to.
+
+    A placeholder (`NAME.py`) is none, nor is a file that the reader is told to write.
+    """
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    quoted = re.findall(r"(?<!Write )`([\w./-]+)`", text)
+    named = {name for name in quoted if name.endswith(ENDINGS) or name.startswith(FOLDERS)}
+    named |= set(re.findall(r"\]\((?!http)([^)#]+)\)", text))
+    return {name for name in named if not any(part.isupper() for part in re.split("[/.]", name))}
+
+
+@pytest.mark.parametrize("file", NAMED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_that_is_named_is_there(file: Path) -> None:
+    places = (file.parent, ROOT / "ablate", ROOT)
+    gone = [
+        name
+        for name in sorted(named_files(file.read_text()))
+        if not any((place / name).exists() for place in places)
+    ]
+    assert gone == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_says_what_comes_in_and_goes_out(package: str) -> None:
+    lines = (ROOT / "ablate" / package / "README.md").read_text().splitlines()
+    title, _, *heads, after = lines[:6]
+    assert title.startswith(f"# {package}: ")
+    assert [head.partition("**: ")[0] for head in heads] == [
+        "- **In",
+        "- **Out",
+        "- **Must not know",
+    ]
+    assert all(head.partition("**: ")[2] for head in heads)
+    assert after == ""

@@ -21,7 +21,7 @@ from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 NAMES = LayerNames({"stem": "stem", "stage1": "stage1"}, ("stem", "stage1", "stage1.conv"))
-SHARED = {"__init__", "anchor", "layer_weights", "objective", "precision", "term"}
+SHARED = {"__init__", "anchor", "objective", "term"}
 
 # Every term with its defaults; every form and every distance with one anchor or another, and the
 # default ones with each of them.
