@@ -1,1 +1,1 @@
-"""Designs, paired seeds, effects: which part earned it."""
+"""Designs, paired seeds, effects: which part improves the result."""

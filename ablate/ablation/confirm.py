@@ -1,4 +1,4 @@
-"""A front confirmed: what was selection luck, and what is still on the front on the test images."""
+"""A confirmed front: its selection bias, and which points are still on it on the test images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a figure can hold: numbers whose squares and spans are numbers, panels that can be seen.
 
-A value beyond `LARGEST` is drawn nowhere, as if it were infinite; the marks of the study say so.
+A value beyond `LARGEST` is not drawn, as if it were infinite; the caveats of the study say so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every number of a study stands on: what is said under each figure and table of it."""
+"""What the numbers of a study are based on: data, counts and caveats under figures and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on what an ablation or a search has shown: the table of a paper, and confirmation."""
+"""`ablate table` and `ablate confirm`: the table of a paper, and a confirmed front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on the cache: what it holds, and letting it go."""
+"""`ablate cache`: what the cache holds, and its removal."""
 
 from __future__ import annotations
 

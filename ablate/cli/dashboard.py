@@ -1,8 +1,8 @@
 """optuna-dashboard on the storage of a study.
 
 It runs in this process, so that a password in the storage's URL stands on no command line.  It
-only shows: what it offers beside that (deleting a study, ending a trial, renaming) would change
-rows behind their driver's back, and is refused.
+is read-only: deleting a study, ending a trial and renaming are refused, since the driver would not
+know that its rows have changed.
 """
 
 from __future__ import annotations

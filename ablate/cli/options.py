@@ -1,4 +1,4 @@
-"""Arguments and options that many commands have, and the bar that some show."""
+"""Arguments and options that several commands share, and the progress bar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on a study that was begun: look at it, add to it, take something out of it."""
+"""Commands on a study that was begun: status, trials, enqueue, export, logs, dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cache holds, line by line, and letting it go: composed from its inventory."""
+"""What `ablate cache list` shows and `ablate cache clear` removes, as data."""
 
 from __future__ import annotations
 

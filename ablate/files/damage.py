@@ -1,4 +1,4 @@
-"""What was damaged on the disk: found by its checksum, made again, and said.
+"""Files that failed their checksum: they are made again, and reported.
 
 Importing this loads no torch.
 """

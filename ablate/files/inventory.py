@@ -1,6 +1,6 @@
-"""What the cache holds, what of it is let go, and the bound of its evaluation sets.
+"""Entries of the cache: their size and last use, their removal, the bound of evaluation sets.
 
-Only what the cache's own functions made is looked at: entries under a key, their locks, and what
+Only files that the cache's own functions made are read: entries under a key, their locks, and what
 a killed process left of one.  Importing this loads no torch.
 """
 

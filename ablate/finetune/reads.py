@@ -1,9 +1,9 @@
 """Who reads a key of the study, and when; what a configuration comes down to.
 
-`READINGS` says under which values of other keys a key reaches a finetuning.  On it stand the check
-of a search (`inert.py`), the rows of a search that are one point, and the cells of an ablation that
-are one configuration.  Where a loss, an augmentation or an optimiser comes to read a key, or no
-longer reads it, this is the place to say so.
+`READINGS` says under which values of other keys a key reaches a finetuning.  Three things use
+it: the check of a search (`check_inert`), rows of a search that are one point, and cells of an
+ablation that are one configuration.  Where a loss, an augmentation or an optimiser begins or ceases
+to read a key, change it here.
 """
 
 from __future__ import annotations

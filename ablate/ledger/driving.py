@@ -1,7 +1,7 @@
-"""The rows of a study in its driver's hands: asked for, begun, followed and ended.
+"""The rows of a study that is driven: asked for, begun, recorded and ended.
 
-What a row is stands in the database; what is written next is made from the driver's own copy,
-and each step of a row is one transaction (`README.md` draws the states).
+The driver holds a copy of each row that runs and writes from it.  Each step of a row is one
+transaction (`README.md` shows the states).
 """
 
 from __future__ import annotations

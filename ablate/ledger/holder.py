@@ -1,4 +1,4 @@
-"""Who holds a lease: one process among all others, and whether it is proven dead.
+"""The process that holds a lease, and whether it is proven dead.
 
 A process is dead where that is proven, on the very machine that it ran on.  What cannot be read
 (`/proc` with `hidepid`, another user's process, another namespace) proves nothing.

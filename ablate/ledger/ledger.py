@@ -1,4 +1,4 @@
-"""The ledger: the only truth about a study, in an Optuna storage.
+"""The ledger: all results of a study, stored in an Optuna database.
 
 A row is an Optuna trial.  Beside Optuna's own columns a study and a row have a few attributes, each
 JSON (`README.md` lists them, and the states of a row).  Every step of a row is one transaction.

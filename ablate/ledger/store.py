@@ -1,7 +1,7 @@
-"""Transactions on a study's database: all or nothing, fenced by the lease, patient in an outage.
+"""Transactions on a study's database: all or nothing, under the lease, repeated in an outage.
 
-Every piece of work may be run twice: where the storage goes away amid a commit nobody knows
-whether it was made.  So what is written here says what is to be, not what is to be added.
+Every piece of work may be run twice: where the storage fails during a commit, it is unknown
+whether the commit was made.  So each write states the result, and adds nothing to what is there.
 """
 
 from __future__ import annotations

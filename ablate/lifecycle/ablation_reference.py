@@ -1,4 +1,4 @@
-"""An ablation begun: its reference found, its design made, its rows planned."""
+"""The reference of an ablation, its design, and the searches that tune its arms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a run: a study is begun or gone on with, checked, driven, and left in order.
+"""A study is begun or resumed: checked, prepared, and driven until its rows have ended.
 
 Nothing is written to a study before its lease is held: a second driver is refused first.
 """

@@ -1,6 +1,6 @@
 """A run of a study: its executor, its lease, and the drive from the first row to the last.
 
-Beside `lifecycle.py`, which decides whether a study may be begun or gone on with.
+`begin.py` decides whether a study may be begun or resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a study would cost: a few real batches, and nothing kept."""
+"""The cost of a study, from a few real batches; nothing is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run keeps on disk: the weights of a trial, copied out, and how much there is of it all."""
+"""The files of a run: the weights of a trial are copied out, and all bytes are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A figure becomes a file: a page that asks no network for anything, or an image."""
+"""Figures as files: pages that make no network request, or images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that name a study's keys, with the options of `ablate evaluate` in their place."""
+"""Keys of a study in a message, spelled as the options of `ablate evaluate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which code makes corrupted images, for the keys of what is kept of them."""
+"""A digest of the code that makes corrupted images, for the keys of stored copies."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 An executor takes rows and hands in what its workers say.  Neither waits for the storage: what is
 handed in is queued, and applied in order before the next row is asked for, so that a sampler sees
-every result that came before.  What a worker has to know at once, whether to stop, is decided in
-memory.
+every result that came before.  Whether a worker has to stop is decided in memory,
+so that it knows at once.
 """
 
 from __future__ import annotations

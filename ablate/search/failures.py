@@ -1,6 +1,6 @@
-"""When trials fail so that running more of them is a waste: the study stops, and can be resumed.
+"""When a study stops early and can be resumed: too many rows fail, or too many workers are lost.
 
-Not to be confused with `losses.py`: there the infrastructure takes an attempt, here a row fails.
+`Failing` counts rows that failed; `Losses` counts attempts that the infrastructure lost.
 """
 
 from __future__ import annotations

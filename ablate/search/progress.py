@@ -1,4 +1,4 @@
-"""What a running study tells whoever watches it."""
+"""Progress of a running study: for a display, and as events in `log.jsonl`."""
 
 from __future__ import annotations
 

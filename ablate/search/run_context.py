@@ -1,4 +1,4 @@
-"""What a dispatcher works with beside the ledger, and how it says what happens."""
+"""What a dispatcher needs beside the ledger: events, removal of files, budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that wait while something runs that must not be cut in the middle."""
+"""Signals are delayed while something runs that must not be interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a study this study: the keys whose change on resume is refused."""
+"""The fingerprint of a study: the keys whose change on resume is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--set key=value`: the command line's word on a key of the study."""
+"""`--set key=value`: a key of the study is overridden on the command line."""
 
 from __future__ import annotations
 

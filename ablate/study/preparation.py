@@ -1,4 +1,4 @@
-"""What is being done before the first trial, for whoever watches."""
+"""The steps before the first trial, as a display and the ledger show them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a trial prints goes to a file of its attempt too, beside wherever it goes anyway.
+"""What a trial prints is also written to a file of its attempt.
 
-`sys.stdout` and `sys.stderr` are stood in for while a trial works; so are `warnings` and most of
+`sys.stdout` and `sys.stderr` are replaced while a trial works; so are `warnings` and most of
 `logging`, which write to them.  A file that cannot be written is no failure.
 """
 

@@ -1,8 +1,8 @@
 """Images for a study's report: its distortions, and what a trial gets right that the baseline does
 not.
 
-Composed of data, weights and networks, so it stands above the packages; importing it loads no
-torch.  Whoever only has the storage gets a reason in place of images.
+It needs data, weights and networks; importing it loads no torch.  Where data or weights are
+missing, there is a reason in place of images.
 """
 
 from __future__ import annotations

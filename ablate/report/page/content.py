@@ -1,4 +1,4 @@
-"""What the report's page holds, computed from a study: still data, nothing of it is markup."""
+"""What the report's page shows, computed from a study, as data without markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of a run as a person reads it: one line an event, in local time."""
+"""Lines for a terminal: an event of a run's log, in local time; the cost of a study."""
 
 from __future__ import annotations
 

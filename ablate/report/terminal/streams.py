@@ -1,4 +1,4 @@
-"""Standard output and error take every text, whatever their encoding and however full the disk."""
+"""Standard output and error accept every text, whatever their encoding, also on a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""1 - linear CKA: whether the batch's images lie to each other as their copies do.
+"""1 - linear CKA: compares the similarities between a batch's images with those between its copies.
 
 Source: [S] Kornblith et al. 2019, arXiv:1905.00414, sec. 3, linear kernel.  Differs: between two
 branches of one network, as a loss.  It is free of scale and of any rotation of the features, so

@@ -1,4 +1,4 @@
-"""Vectors without their length: what the distances that no scale can change are made of."""
+"""Vectors without their length, for the distances that are free of scale."""
 
 from __future__ import annotations
 
