@@ -172,6 +172,7 @@ def named_files(text: str) -> set[str]:
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     quoted = re.findall(r"(?<!Write )`([\w./-]+)`", text)
     named = {name for name in quoted if name.endswith(ENDINGS) or name.startswith(FOLDERS)}
+    named |= set(re.findall(r"\bbenchmarks/\w+\.py", text))
     named |= set(re.findall(r"\]\((?!http)([^)#]+)\)", text))
     return {name for name in named if not any(part.isupper() for part in re.split("[/.]", name))}
 
