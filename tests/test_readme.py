@@ -200,3 +200,15 @@ def test_every_package_says_what_comes_in_and_goes_out(package: str) -> None:
     ]
     assert all(head.partition("**: ")[2] for head in heads)
     assert after == ""
+
+
+def test_every_function_of_the_architecture_is_in_its_file() -> None:
+    """Of each "`file.py`, `Name.part`" every part is defined in that file."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)`, ((?:`[\w.]+`(?:,| and)? ?)+)", text)
+    assert len(named) > 40
+    for file, names in named:
+        code = (ROOT / "ablate" / file).read_text()
+        for name in re.findall(r"`([\w.]+)`", names):
+            for part in name.split("."):
+                assert re.search(rf"(def|class) {part}\b|^    {part}:", code, re.MULTILINE), name
