@@ -552,7 +552,7 @@ def deleted(*, folder: bool) -> Callable[[Lab], None]:
         code, output = lab.end(driver)
         assert code == 3, f"exit code {code}:\n{output}"
         rescued = run / "study.rescued.db"
-        assert f"rows were copied to {rescued}. Go on with: ablate resume" in output, output
+        assert f"rows were copied to {rescued}. Resume with: ablate resume" in output, output
         assert not (run / "study.db").exists()
         rescued.rename(run / "study.db")
         lab.resume()

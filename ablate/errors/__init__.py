@@ -1,20 +1,20 @@
 """Every error that `ablate` raises on purpose.
 
     AblateError                     exit code
-    ├── UsageError                  2   a command or call that cannot mean anything
+    ├── UsageError                  2   invalid arguments
     │   ├── ParameterError          2   a wrong argument of a public function (also a ValueError)
     │   │   └── NothingToDrawError  2   a figure of what this study does not have
     │   ├── StudyFileError          2   a wrong study or space file: every problem at once
     │   ├── DataError               2   a data set that is missing, empty or inconsistent
     │   ├── StudyNotFoundError      2   no such study in the storage
-    │   ├── StudyExistsError        2   `launch` on a study that was begun with other contents
-    │   ├── FingerprintError        2   what is resumed is not what was begun
-    │   ├── ResourceError           2   CPUs or GPUs are asked for that are not there
+    │   ├── StudyExistsError        2   `launch` on a study that started with other contents
+    │   ├── FingerprintError        2   a resumed study differs from the one that started
+    │   ├── ResourceError           2   more CPUs or GPUs requested than exist
     │   └── MissingDependencyError  2   an optional package or program is not installed
     ├── NotFiniteError              1   a training has diverged
-    ├── StoppedError                1   trials fail, and running more of them would not mend it
-    ├── UnexpectedError             2   a fault that ablate does not know: it would come again
-    └── InfrastructureError         3   storage, cluster or disk failed; the study can be resumed
+    ├── StoppedError                1   trials keep failing; running more would not help
+    ├── UnexpectedError             2   an unexpected fault that would occur again
+    └── InfrastructureError         3   storage, cluster or disk failure; the study can be resumed
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
 
@@ -193,12 +193,12 @@ def unexpected(where: str, error: BaseException) -> AblateError:
     """
     if isinstance(error, OSError | MemoryError):
         found: AblateError = InfrastructureError(
-            f"{where}: {error_text(error)}. Nothing is lost: ablate resume."
+            f"{where}: {error_text(error)}. No result is lost: run `ablate resume`."
         )
     else:
         found = UnexpectedError(
-            f"{where}: {error_text(error)}. Trying again would not help; nothing is lost. "
-            "ablate --debug shows where it was raised."
+            f"{where}: {error_text(error)}. Trying again would not help; no result is lost. "
+            "`ablate --debug` shows the traceback."
         )
     found.__cause__ = error
     return found

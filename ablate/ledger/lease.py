@@ -270,16 +270,18 @@ class Lease:
         begun = _moment(seen.since)
         if seen.age is None or seen.age < 0:
             self._begin_term()
-            sign = "no last sign"
+            sign = "no heartbeat"
             if seen.age is not None:
-                sign = f"last sign {-seen.age:.0f} s ahead of the storage's clock"
-            sign += f", so its term of {TERM_SECONDS:g} s begins now"
+                sign = f"last heartbeat {-seen.age:.0f} s ahead of the storage's clock"
+            sign += f", so its lease expires {TERM_SECONDS:g} s from now"
         else:
             left = max(0.0, TERM_SECONDS - seen.age)
-            sign = f"last sign {seen.age:.0f} s ago; without another its term ends in {left:.0f} s"
+            sign = f"last heartbeat {seen.age:.0f} s ago; without another, its lease expires in "
+            sign += f"{left:.0f} s"
         return LeaseError(
-            f"study {self._name}: one driver at a time, got a second: {_in_words(seen.holder)} "
-            f"drives it since {begun} ({sign}). Wait, stop it, or add --takeover."
+            f"study {self._name}: one driver at a time, got a second: "
+            f"{_in_words(seen.holder)} has run it since {begun} ({sign}). Wait, stop that "
+            "process, or add --takeover."
         )
 
     def _begin_term(self) -> None:

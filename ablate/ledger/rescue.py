@@ -93,7 +93,7 @@ class DatabaseFile:
             named = shlex.quote(f"{sqlite_url(copy)}#{self._name}")
             return (
                 f"study {self._name}: {changed}. All of its rows were copied to {copy}. "
-                f"Go on with: ablate resume {named}"
+                f"Resume with: ablate resume {named}"
             )
         return (
             f"study {self._name}: {changed}. Its rows are lost: they could not be copied "

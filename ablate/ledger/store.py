@@ -127,7 +127,7 @@ class Store:
                     if away is not None and self._patience is not None:
                         gone = time.monotonic() - away
                         self._patience.told(
-                            "storage_back", f"the storage is back after {gone:.0f} s"
+                            "storage_back", f"the storage answers again after {gone:.0f} s"
                         )
                     return result
 
@@ -138,15 +138,15 @@ class Store:
         left = patience.seconds_left()
         if left <= 0:
             raise StorageError(
-                f"storage {masked(self._url)}: must be back within the lease's term, got nothing "
-                f"for {time.monotonic() - first:.0f} s ({_first_line(error)}). Bring it back, "
-                "then ablate resume: it goes on from the last epochs that are recorded."
+                f"storage {masked(self._url)}: must answer before the lease expires, got no answer "
+                f"for {time.monotonic() - first:.0f} s ({_first_line(error)}). Restore it, then "
+                "run `ablate resume`: it continues from the last recorded epochs."
             ) from error
         if time.monotonic() - first < _RETRY_SECONDS:
             patience.told(
                 "storage_away",
-                f"the storage is away ({_first_line(error)}): trials go on, nothing new begins; "
-                f"given up in {left:.0f} s",
+                f"the storage does not answer ({_first_line(error)}): running trials continue, no "
+                f"new trial starts; the study stops in {left:.0f} s",
             )
         patience.stop.wait(min(_RETRY_SECONDS, left))
 

@@ -248,14 +248,14 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
     before, after = _dumps(ledger, place.study)
     if changed := changed_keys(before, after):
         raise FingerprintError(
-            f"study {place.name}: a study that is begun must not change, got "
-            f"{'; '.join(changed)}. Change it back, give the file another `name:`, or go on with "
-            f"what was begun: ablate resume {shown_folder(place.folder)}"
+            f"study {place.name}: a study that has started must not change, got "
+            f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
+            f"study as it was started: ablate resume {shown_folder(place.folder)}"
         )
     if place.study.ablation is None and place.study.search.trials != ledger.trials:
         run.progress.note(
             f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
-            "a new total is asked for with ablate resume --trials N"
+            "to change the total: ablate resume --trials N"
         )
 
 
@@ -269,7 +269,7 @@ def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
     if noted or base != ledger.head.base:
         ledger.change_study(_for_workers(place.study), base, noted)
     if noted:
-        run.progress.note(f"changed since it was begun: {'; '.join(noted)}")
+        run.progress.note(f"changed since the study started: {'; '.join(noted)}")
 
 
 def _raise_seeds(ledger: Ledger, seeds: int) -> None:
@@ -290,8 +290,9 @@ def _check_seeds(ledger: Ledger, study: Study) -> None:
     begun, now = train_seeds(ledger.head.study), train_seeds(study)
     if now[: len(begun)] != begun:
         raise FingerprintError(
-            f"study {study.name}: ablation.seeds may only get more, got {show(list(now))} after "
-            f"{show(list(begun))}. Put those first, or give the file another `name:`."
+            f"study {study.name}: seeds may only be added to ablation.seeds, got "
+            f"{show(list(now))} after {show(list(begun))}. Put the old ones first, or give the "
+            "file another `name:`."
         )
 
 
@@ -310,8 +311,8 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         different.append("weights in baseline.checkpoint")
     if different:
         raise FingerprintError(
-            f"study {head.study.name}: what it depends on must be as it was begun, got other "
-            f"{', '.join(different)}. Put it back, or launch under another name."
+            f"study {head.study.name}: its inputs must be unchanged since it started, got other "
+            f"{', '.join(different)}. Restore them, or launch under another name."
         )
     begun, now = head.environment, prepared.environment
     changes = [
@@ -320,14 +321,14 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         if begun.get(key) != now.get(key)
     ]
     if begun.get("code") != now.get("code"):
-        changes.append(f"the code of {head.study.trainable} is another")
+        changes.append(f"the code of {head.study.trainable} has changed")
     if other_weights:
-        changes.append("the baseline's weights came out with other bits")
+        changes.append("the retrained baseline has different weights")
     if changes and not accept:
         raise FingerprintError(
-            f"study {head.study.name}: the environment must be as it was begun, got "
-            f"{'; '.join(changes)}. Scores may differ from those that are there: go back, or add "
-            "--accept-environment."
+            f"study {head.study.name}: the environment must be unchanged since it started, got "
+            f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
+            "environment, or add --accept-environment."
         )
     if changes:
         ledger.log({"accepted_environment": changes})

@@ -76,14 +76,13 @@ def confirm_front(
 def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoint]:
     if record.design is not None or record.parent is not None:
         raise UsageError(
-            f"study {record.name}: confirm takes the front of a search, got an ablation. Name the "
-            "search."
+            f"study {record.name}: confirm needs a search, got an ablation. Name a search."
         )
     if record.study.trainable is not None:
         raise UsageError(
             f"study {record.name}: confirm scores networks on the test images of a data set, got "
-            f"trainable {record.study.trainable}, whose data are its own. Run it over seeds by an "
-            "ablation of design arms."
+            f"trainable {record.study.trainable}, which loads its own data. Use an ablation of "
+            "design arms instead."
         )
     front = {point.number: point for point in pareto_info(record).front}
     if not front:
@@ -120,13 +119,13 @@ def _check_same(
     if before != now:
         numbers = ",".join(one.partition(" ")[2] for one in before)
         raise UsageError(
-            f"study {name}: the test images were opened for {', '.join(before)}, got "
-            f"{', '.join(now)} now. Add --trials {numbers}, or finish it: ablate resume {folder}"
+            f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
+            f"{', '.join(now)}. Add --trials {numbers}, or finish it: ablate resume {folder}"
         )
     if begun.head.test != test:
         raise UsageError(
-            f"study {name}: the test images were scored under {show(begun.head.test)}, got "
-            f"{show(test)} now. Ask for the same, or finish it: ablate resume {folder}"
+            f"study {name}: must score the test images as before ({show(begun.head.test)}), got "
+            f"{show(test)}. Give the same options, or finish it: ablate resume {folder}"
         )
 
 

@@ -97,8 +97,8 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
     assert study is not None
     if study.trainable is not None:
         raise UsageError(
-            f"{file}: --dry-run estimates a finetuning, got trainable {study.trainable}, of which "
-            "nothing is known. Launch it with --set search.trials=1."
+            f"{file}: --dry-run cannot estimate a custom training loop, got trainable "
+            f"{study.trainable}. Launch it with --set search.trials=1 to time one trial."
         )
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial

@@ -80,7 +80,7 @@ def _row(record: StudyRecord, number: int) -> RowRecord:
     last = max((row.number for row in record.rows), default=None)
     there = "none" if last is None else "0 alone" if last == 0 else f"0 to {last}"
     raise UsageError(
-        f"trial {number}: must be a trial of {record.name}, got a number that it has not. "
+        f"trial {number}: must be a trial of {record.name}, got an unknown number. "
         f"Its trials: {there}."
     )
 
@@ -88,7 +88,7 @@ def _row(record: StudyRecord, number: int) -> RowRecord:
 def _check_plain(record: StudyRecord) -> None:
     if "plain" not in record.references:
         raise UsageError(
-            f"plain: must be finished, got {record.name} without the plain finetune's scores. "
+            f"plain: must be finished, got {record.name} without scores of the plain finetune. "
             "Resume the study, or name a trial by its number."
         )
 
@@ -98,12 +98,12 @@ def _check_complete(row: RowRecord) -> None:
         why = f" ({row.failure.reason})" if row.failure else ""
         raise UsageError(
             f"trial {row.number}: must be COMPLETE, got {row.state}{why}. "
-            "Only a complete trial has weights: name another."
+            "Only complete trials have weights: name another."
         )
     if isinstance(row.scores, ReportedScores):
         raise UsageError(
-            f"trial {row.number}: must be a finetune of ablate's own, got a training loop of the "
-            "study's. Its weights are where that loop puts them."
+            f"trial {row.number}: must be a finetuning by ablate, got a custom training loop. Its "
+            "weights are where that loop wrote them."
         )
 
 
@@ -115,22 +115,22 @@ def _source(record: StudyRecord, folder: Path, number: int | None) -> Path:
             read_metadata(source)
         except DataError as error:
             raise DataError(
-                f"{source}: must be the weights that {who} wrote, got a damaged file. Put it back "
-                "from a copy; without one, only the same trial run anew has them."
+                f"{source}: must be the weights that {who} wrote, got a damaged file. Restore it "
+                "from a backup, or run the same trial again."
             ) from error
         return source
     if not source.parent.is_dir():
         raise UsageError(
             f"{source.parent}: must hold the weights of {record.name}, got no such folder. "
-            "Run the command on the host and in the folder that the study was launched in."
+            "Run the command on the host and in the folder where the study was launched."
         )
     keep = record.study.run.keep_checkpoints
     if number is not None and keep != "all":
         raise UsageError(
-            f"{who}: must have its weights, got them removed, since run.keep_checkpoints is "
-            f"{keep}. `run.keep_checkpoints: all` keeps those of every trial to come."
+            f"{who}: must have its weights, got none: run.keep_checkpoints is {keep}, so they "
+            "were deleted. `run.keep_checkpoints: all` keeps those of all future trials."
         )
     raise UsageError(
         f"{who}: must have its weights in {source}, got no such file. "
-        "Somebody moved or removed it: put it back."
+        "It was moved or deleted: restore it."
     )

@@ -142,8 +142,8 @@ def refuse_to_forget(place: Place) -> None:
     if copy is not None and Ledger.exists(sqlite_url(copy), place.name):
         raise StudyNotFoundError(
             f"study {place.name}: must be in {place.shown}, got no file there; its rows were "
-            f"copied to {copy} as it was deleted. Rename the copy to go on with it, or remove it "
-            "to begin anew."
+            f"copied to {copy} when it was deleted. Rename the copy to resume the study, or delete "
+            "it to start again."
         )
 
 

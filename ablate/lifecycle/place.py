@@ -173,8 +173,8 @@ def locate(reference: str) -> Place:
         url, _, name = reference.rpartition("#")
         if is_url and "@" in name and "@" not in url:
             raise UsageError(
-                "a storage's URL: must have no # before its @, got one. In a password write # as "
-                "%23; the last # stands before the study's name."
+                "storage URL: must have no # before its @, got one. In a password write # as %23; "
+                "the last # separates the study's name."
             )
         if not url and "ABLATE_STORAGE" not in os.environ:
             raise UsageError(
@@ -188,7 +188,7 @@ def locate(reference: str) -> Place:
             "write @ as %40, / as %2F, : as %3A and # as %23."
         )
     raise UsageError(
-        f"{reference}: must be a study file, a run folder or URL#NAME, got none of them. "
+        f"{reference}: must be a study file, a run folder or URL#NAME, not recognised. "
         f"{_nearest_study(path)}"
     )
 
@@ -226,14 +226,14 @@ def _place_of_folder(folder: Path) -> Place:
         data = {"name": str(data["name"]), "storage": data["storage"]}
     except (ValueError, KeyError, TypeError) as error:
         raise StudyNotFoundError(
-            f"{note}: must say name and storage of the study, got something else. "
+            f"{note}: must contain name and storage of the study, got something else. "
             "Name the study file or URL#NAME instead."
         ) from error
     if data["storage"] is not None and MASK in str(data["storage"]):
         raise UsageError(
-            f"{folder}: the run folder must lead to the storage, got {data['storage']}: the "
-            "password in the study file is not kept. Name the study file, or URL#NAME. (One that "
-            "is written as ${VARIABLE} there is found from the run folder too.)"
+            f"{folder}: the run folder must lead to the storage, got {data['storage']}: a password "
+            "in the study file is not stored. Name the study file, or URL#NAME. (With ${VARIABLE} "
+            "for the password in the study file, the run folder works too.)"
         )
     return _place(data["name"], data["storage"], folder.absolute())
 
@@ -258,7 +258,7 @@ def _place(
         kept = sqlite_file(url)
         if kept is None:
             raise UsageError(
-                "storage: must outlive the command, got an SQLite database in memory. "
+                "storage: must be kept after the command ends, got an SQLite database in memory. "
                 "Write sqlite:///FILE."
             )
         url = sqlite_url(kept.absolute())

@@ -40,8 +40,9 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
         return ledger.read()
     if not resume:
         raise StudyExistsError(
-            f"study {place.name}: launch begins a study, got one that is begun and unfinished in "
-            f"{place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or launch --resume."
+            f"study {place.name}: launch starts a new study, got one that already exists and is "
+            f"unfinished in {place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or "
+            "launch --resume."
         )
     return go_on(ledger, place, run, None)
 
@@ -63,8 +64,8 @@ def resume_study(
     total = _total(ledger, trials, add)
     if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
         raise UsageError(
-            f"study {place.name}: a budget that is spent must be raised before more rows are asked "
-            f"for, got {ledger.spent}. Raise it in the study file, then ablate resume FILE."
+            f"study {place.name}: a spent budget must be raised before trials are added, got "
+            f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."
         )
     if total in (None, ledger.trials) and _is_finished(ledger, place):
         return ledger.read()
@@ -77,16 +78,16 @@ def _resume_ablation(
 ) -> StudyRecord:
     settings = ledger.head.study.ablation
     if settings is None:
-        raise UsageError("--seeds: is of an ablation, got a search. Use --trials or --add.")
+        raise UsageError("--seeds: needs an ablation, got a search. Use --trials or --add.")
     if asks_rows:
         raise UsageError(
-            f"study {place.name}: the rows of an ablation are those of its design, got --trials or "
-            f"--add. Ask for more seeds: --seeds {settings.seed_count + 1}."
+            f"study {place.name}: the runs of an ablation follow from its design, got --trials or "
+            f"--add. Add seeds instead: --seeds {settings.seed_count + 1}."
         )
     if seeds is not None and seeds < settings.seed_count:
         raise UsageError(
-            f"--seeds: must be at least the {settings.seed_count} that are there, got {seeds}. "
-            "Rows are never taken away."
+            f"--seeds: must be at least the {settings.seed_count} that exist, got {seeds}. "
+            "Runs are never removed."
         )
     asks_more = seeds is not None and seeds > settings.seed_count
     if not asks_more and _is_finished(ledger, place):
@@ -98,12 +99,12 @@ def _resume_ablation(
 def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
     """N, as the options of a resume say it; none where they say nothing."""
     if trials is not None and add is not None:
-        raise UsageError("--trials and --add: one of them, got both. --trials is a new total.")
+        raise UsageError("--trials and --add: give one, got both. --trials is the new total.")
     there = sum(ledger.counts().values())
     if trials is not None and trials < there:
         raise UsageError(
-            f"--trials: must be at least the {there} rows that are there, got {trials}. "
-            "Rows are never taken away."
+            f"--trials: must be at least the {there} trials that exist, got {trials}. "
+            "Trials are never removed."
         )
     if add is not None and add < 1:
         raise UsageError(f"--add: must be at least 1, got {add}.")

@@ -140,7 +140,7 @@ def parse_study(
         rule = f"must be a mapping of keys, got {show(document.data)}. Begin with version: 1."
         raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
     if document.data and all(_is_of_a_space(*entry) for entry in document.data.items()):
-        rule = "must be a study file, got a search space. Name it in one, as space: FILE."
+        rule = "must be a study file, got a search space. Name it in a study file: space: FILE."
         raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)

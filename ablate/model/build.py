@@ -196,7 +196,7 @@ def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) 
     except (Exception, SystemExit) as error:
         raise ParameterError(
             f"model.name: {name} must run in training mode on 2 images of {side} x {side}, got "
-            f"{_text(error)}. Mend it, or name another network."
+            f"{_text(error)}. Fix it, or name another network."
         ) from error
     if not logits.requires_grad:
         raise ParameterError(

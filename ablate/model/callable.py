@@ -37,12 +37,12 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
         text = error_text(error)
         raise ParameterError(
             f"{_WHERE}: {spec} must return a network when called with classes={classes}, "
-            f"got {text}. Mend it."
+            f"got {text}. Fix it."
         ) from error
     if not isinstance(model, nn.Module):
         raise ParameterError(
             f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. "
-            "Return the network, made anew at each call."
+            "Return the network, created anew in each call."
         )
     lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
     if lazy:

@@ -104,7 +104,8 @@ class PrunerMetric:
             return None
         return (
             f"search.pruner.metric: the first report has {_names(scores)} without "
-            f"{self._settings.metric}; it must be there from epoch {self._settings.min_epochs} on"
+            f"{self._settings.metric}; it must be reported from epoch "
+            f"{self._settings.min_epochs} on"
         )
 
     def missing(self, entry: Mapping[str, Any]) -> ParameterError | None:
@@ -116,7 +117,7 @@ class PrunerMetric:
         return ParameterError(
             f"search.pruner.metric: must be reported after epoch {entry['epoch']}, got "
             f"{_names(scores)} without {self._settings.metric}. Report it at each rung, or name "
-            "another metric in the study file; then ablate resume FILE."
+            "another metric in the study file; then run `ablate resume FILE`."
         )
 
 

@@ -170,8 +170,8 @@ class Dispatcher:
     def time_out(self, row: Row, seconds: float) -> None:
         """The epoch under way has taken longer than `seconds`: a failure of the row."""
         reason = (
-            "an epoch must end within run.epoch_timeout_seconds, got one under way for "
-            f"{seconds:g} s. Its worker was ended: look at what it waits for, or raise the limit."
+            "an epoch must end within run.epoch_timeout_seconds, got one running for "
+            f"{seconds:g} s. Its worker was stopped: check what it waits for, or raise the limit."
         )
         self.report(row, Report(failure=asdict(Failure("timed_out", reason))))
 
@@ -198,8 +198,8 @@ class Dispatcher:
         self._grace.start()
         around.note(
             "drain",
-            f"{reason}: the epochs under way may end, {around.grace_seconds:g} s at most; "
-            "a second one ends them at once",
+            f"{reason}: running epochs get {around.grace_seconds:g} s to finish; "
+            "a second signal stops them at once",
         )
 
     def close(self) -> None:
@@ -280,7 +280,7 @@ class Dispatcher:
             return self._driving.ask(), True
         if self._driving.ledger.spent is None:
             self._driving.ledger.set_spent(spent)
-            self._around.note("spent", f"{spent}: no further trial begins")
+            self._around.note("spent", f"{spent}: no further trial is started")
         return None, False
 
     def _apply(self, out: _Out, report: Report, rung: Rung | None, *, leave: bool) -> None:
@@ -349,7 +349,7 @@ class Dispatcher:
         elif row.number is None:
             raise StoppedError(
                 f"the plain finetune must end with scores, got: {failure.reason}. "
-                "It has no searched part: look at dataset, model, baseline and finetune."
+                "It has no searched parameters: check dataset, model, baseline and finetune."
             )
         else:
             self._end_row(self._driving.fail(row.number, failure, report.entry, report.place))
@@ -369,9 +369,9 @@ class Dispatcher:
         verdict, lost = self._losses.add(row, out.began, died=place is None), row.lost + 1
         if verdict == "stop":
             raise InfrastructureError(
-                f"trial {row.number}: an attempt was lost {lost} times, {self._losses.in_a_row} "
+                f"trial {row.number}: its worker was lost {lost} times, {self._losses.in_a_row} "
                 f"in a row over all trials; the last time: {reason}. "
-                "Nothing is lost: look at memory and nodes, then ablate resume."
+                "No result is lost: check memory and nodes, then run `ablate resume`."
             )
         if verdict == "fail" and row.number is not None:
             died = f"its process died {lost} times; the last time: {reason}"

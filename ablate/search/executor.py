@@ -46,8 +46,8 @@ class InlineExecutor:
         """Without `loads_torch`, for a trainable that may not need it, `auto` is no GPU."""
         if settings.epoch_timeout_seconds is not None:
             raise UsageError(
-                "run.epoch_timeout_seconds: needs Ray, where a trial has a process that can be "
-                "ended, got the inline executor. Leave out --executor inline, or add "
+                "run.epoch_timeout_seconds: needs Ray, which can stop a trial's process, got the "
+                "inline executor. Leave out --executor inline, or add "
                 "--set run.epoch_timeout_seconds=null."
             )
         there = float(settings.gpus_per_trial != "auto")
@@ -58,8 +58,8 @@ class InlineExecutor:
         asked = settings.gpus_per_trial
         if asked != "auto" and asked > 0 and not there:
             raise ResourceError(
-                f"run.gpus_per_trial: must be at most what torch sees, got {asked:g} where it sees "
-                "no GPU. Set it to 0, or run where there are GPUs (`ablate doctor`)."
+                f"run.gpus_per_trial: must be at most the GPUs that torch sees, got {asked:g} and "
+                "no GPU. Set it to 0, or run on a machine with GPUs (`ablate doctor`)."
             )
         self.gpus_per_trial = there if asked == "auto" else min(asked, 1.0)
         self.free_cores = preparation_cores()

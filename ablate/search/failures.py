@@ -56,17 +56,17 @@ class Failing:
             return None
         if self._same > self._parallel:
             return _stopped(
-                f"{self._same} trials ended alike and none has worked; the last, trial "
-                f"{row.number}: {_said(failure)}. Correct it, then ablate resume; where your own "
-                "loop changes for it, with --accept-environment.",
+                f"{self._same} trials failed with the same error and none succeeded; the last, "
+                f"trial {row.number}: {_said(failure)}. Fix it, then run `ablate resume`; if you "
+                "change your own training loop, add --accept-environment.",
                 failure,
             )
         if self._failed > self._fraction * trials:
             return _stopped(
                 f"{self._failed} of {trials} trials have failed, more than "
-                f"run.max_failed_fraction ({self._fraction:g}) allows whatever comes; the last, "
-                f"trial {row.number}: {_said(failure)}. Correct it, or raise the fraction, then "
-                "ablate resume.",
+                f"run.max_failed_fraction ({self._fraction:g}) allows; the last, trial "
+                f"{row.number}: {_said(failure)}. Fix it, or raise the fraction, then run "
+                "`ablate resume`.",
                 failure,
             )
         return None

@@ -136,7 +136,7 @@ class Spending:
             ("seconds", self._budget.seconds, seconds),
         ):
             if limit is not None and value >= limit:
-                return f"search.budget.{name}: {limit:g} are spent"
+                return f"search.budget.{name}: {limit:g} spent"
         return None
 
 

@@ -169,7 +169,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if trial_id not in self._trials:
             return
         row = self._trials.pop(trial_id) or self._waiting.popleft()
-        reason = self._losses.pop(trial_id, "its process ended without a word")
+        reason = self._losses.pop(trial_id, "its process ended without a message")
         # Of a trial that ended by itself, or was stopped, the stopper has heard the last result.
         if error or not result or "report" not in result:
             self.dispatcher.lose(row, reason)

@@ -87,7 +87,7 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
 def _failed(where: str, name: str, error: BaseException) -> ParameterError:
     text = error_text(error)
     return ParameterError(
-        f"{where}: {name} must be importable, got {text}. Mend it: python -c 'import {name}'."
+        f"{where}: {name} must be importable, got {text}. Fix it: python -c 'import {name}'."
     )
 
 

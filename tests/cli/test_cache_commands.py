@@ -114,7 +114,7 @@ def test_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "none"))
     assert "nothing yet" in run("list").output
     assert rows("list") == []
-    assert "nothing to remove" in run("clear").output
+    assert "nothing to delete" in run("clear").output
     assert rows("clear") == []
     assert not (tmp_path / "none").exists()
 
@@ -145,9 +145,9 @@ def test_downloads_and_leftovers_are_listed(folder: Path) -> None:
     left.mkdir()
     os.utime(left, (0, 0))
     text = run("list").output
-    assert "torchvision/, which clear leaves" in text
+    assert "torchvision/, not deleted by clear" in text
     assert "5.0 kB" in text
-    assert "of processes that were killed" in text
+    assert "of killed processes" in text
     assert [row["kind"] for row in rows("list")][3:] == ["fetched", "left over"]
     run("clear", "--yes")
     assert not left.exists()
@@ -187,7 +187,7 @@ def test_clear_of_what_was_not_used_for_some_days(folder: Path) -> None:
 
 def test_a_dry_run_only_looks(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    assert "to remove: " in run("clear", "--dry-run").output
+    assert "to delete: " in run("clear", "--dry-run").output
     assert {row["removed"] for row in rows("clear", "--dry-run")} == {False}
     assert sorted(folder.rglob("*")) == before
 
@@ -197,7 +197,7 @@ def test_what_is_being_made_stays_and_is_said(folder: Path) -> None:
     with locked(busy):
         result = run("clear", "--kind", "evaluation", "--yes")
     assert "evaluation: 3 entries" in result.output
-    assert "1 stays, since it is being made, or cannot be removed" in result.output
+    assert "not deleted: 1 entry in use, or without permission to delete" in result.output
     assert entries(folder, "evaluation") == [busy]
     with locked(busy):
         found = rows("clear", "--kind", "evaluation", "--yes")
@@ -209,7 +209,7 @@ def test_an_entry_with_other_files_stays_and_is_said(folder: Path) -> None:
     (entry / "thesis.txt").write_text("mine")
     for option in ("--dry-run", "--yes"):
         text = run("clear", "--kind", "baseline", option).output
-        assert f"1 entry stays, since it has files that the cache did not make: {entry}\n" in text
+        assert f"not deleted: 1 entry contains files that are not from the cache: {entry}\n" in text
     found = rows("clear", "--yes")
     assert found[-1] == {"kind": None, "path": str(entry), "bytes": 0, "removed": False}
     assert (entry / "thesis.txt").is_file()

@@ -259,7 +259,7 @@ search: {trials: 6, sampler: random}
         )
         watch.join(60)
         assert not watch.is_alive()
-        assert states[0] == "waits for its launch"
+        assert states[0] == "waiting for the study to be launched"
         assert states[-1] == "finished"
         assert reloads[-1] is False
         assert any(reloads), "while it runs the page loads itself again"

@@ -98,7 +98,7 @@ def test_it_is_noticed_at_the_next_commit(driver: Driver, change: Callable[[Driv
     line = str(raised.value)
     rescued = driver.folder / "study.rescued.db"
     url = f"sqlite:///{rescued}#rows"
-    assert line.endswith(f"copied to {rescued}. Go on with: ablate resume '{url}'"), line
+    assert line.endswith(f"copied to {rescued}. Resume with: ablate resume '{url}'"), line
     assert "\n" not in line
     # What was committed as it was noticed is there too, and nobody drives the copy.
     record = ablate.read(url)
@@ -190,7 +190,7 @@ class At(Silent):
 
 def command_in(error: pytest.ExceptionInfo[StorageError]) -> str:
     """The study that the line says to go on with."""
-    ablate_, resume, named = shlex.split(str(error.value).partition("Go on with: ")[2])
+    ablate_, resume, named = shlex.split(str(error.value).partition("Resume with: ")[2])
     assert (ablate_, resume) == ("ablate", "resume")
     return named
 

@@ -189,7 +189,7 @@ def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
     first._unlock()
     change(storage_url, "holder = :holder", holder=holder)
     assert make_lease().holder() == "an unknown process"
-    with pytest.raises(LeaseError, match="got a second: an unknown process drives it since 20"):
+    with pytest.raises(LeaseError, match="got a second: an unknown process has run it since 20"):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
     make_lease().acquire()
@@ -198,8 +198,8 @@ def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
 @pytest.mark.parametrize(
     ("renewed", "said"),
     [
-        ("renewed + 86400", r"last sign 86[34]\d\d s ahead of the storage's clock, so its term of"),
-        ("NULL", r"no last sign, so its term of"),
+        ("renewed + 86400", r"last heartbeat 86[34]\d\d s ahead of the storage's clock"),
+        ("NULL", r"no heartbeat"),
     ],
 )
 def test_a_clock_that_was_set_back_begins_the_term_anew(
@@ -213,10 +213,13 @@ def test_a_clock_that_was_set_back_begins_the_term_anew(
     first.acquire()
     first._unlock()
     change(storage_url, f"renewed = {renewed}, since = 1e300")
-    with pytest.raises(LeaseError, match=rf"since an unknown time \({said} 180 s begins now\)"):
+    with pytest.raises(
+        LeaseError, match=rf"since an unknown time \({said}, so its lease expires 180 s "
+    ):
         make_lease().acquire()
     with pytest.raises(
-        LeaseError, match=r"\(last sign \d s ago; without another its term ends in 1[78]\d s\)"
+        LeaseError,
+        match=r"\(last heartbeat \d s ago; without another, its lease expires in 1[78]\d s\)",
     ):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.2)

@@ -65,7 +65,7 @@ def test_an_outage_within_the_term_is_sat_out(server: PostgresServer) -> None:
     assert (row.state, row.values) == ("COMPLETE", (0.93, 0.61))
     events = [event for event, _ in driver.told]
     assert events == ["storage_away", "storage_back"]
-    assert "nothing new begins" in driver.told[0][1]
+    assert "no new trial starts" in driver.told[0][1]
     driver.lease.release()
 
 
@@ -88,7 +88,9 @@ def test_an_outage_beyond_the_term_ends_the_driver(
     driver.driving.ask()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 2.0)
     server.stop()
-    with pytest.raises(StorageError, match=r"back within the lease's term, got nothing for \d s"):
+    with pytest.raises(
+        StorageError, match=r"must answer before the lease expires, got no answer for \d s"
+    ):
         driver.driving.complete(0, make_scores())
     server.start()
     assert driver.ledger.read().rows[0].state == "RUNNING"

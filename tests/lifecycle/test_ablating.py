@@ -109,7 +109,7 @@ def test_a_reference_that_is_written_out(work: Path) -> None:
         (
             "runs/none",
             "ablation.reference.study: runs/none: must be a study file, a run folder or URL#NAME, "
-            "got none of them. Check the path.",
+            "not recognised. Check the path.",
         ),
         (
             "sqlite:///none.db#search",

@@ -196,7 +196,7 @@ def test_more_seeds_are_added_to_those_that_are_there(
     done: StudyRecord, write_ablation: Write
 ) -> None:
     first = done
-    with pytest.raises(UsageError, match=r"rows of an ablation are those of its design.*--seeds 3"):
+    with pytest.raises(UsageError, match=r"runs of an ablation follow from its design.*--seeds 3"):
         ablate.resume("runs/abl", trials=12)
     with pytest.raises(UsageError, match=r"--seeds: must be at least the 2 .* got 1"):
         ablate.resume("runs/abl", seeds=1)
@@ -206,7 +206,7 @@ def test_more_seeds_are_added_to_those_that_are_there(
     assert "ablation.seeds: 2 -> 3" in more.notes
     file = write_ablation(seeds=4)
     assert len(ablate.launch(file, resume=True, executor="inline").rows) == 20
-    with pytest.raises(FingerprintError, match=r"ablation.seeds may only get more"):
+    with pytest.raises(FingerprintError, match=r"seeds may only be added to ablation.seeds"):
         ablate.launch(write_ablation(seeds=[9, 10, 11, 12, 13]), resume=True, executor="inline")
     changed = write_ablation(seeds=4, primary=[])
     with pytest.raises(FingerprintError, match=r"must not change.*ablation.primary"):

@@ -44,9 +44,9 @@ def test_launch_on_a_finished_study_gives_it_as_it_is(done: Path) -> None:
 def test_more_rows_are_added_on_resume(done: Path) -> None:
     assert len(ablate.resume(done, add=1, executor="inline").rows) == 3
     assert len(ablate.resume(done, trials=4, executor="inline").rows) == 4
-    with pytest.raises(UsageError, match=r"--trials: must be at least the 4 rows .* got 1"):
+    with pytest.raises(UsageError, match=r"--trials: must be at least the 4 trials .* got 1"):
         ablate.resume(done, trials=1)
-    with pytest.raises(UsageError, match=r"--trials and --add: one of them"):
+    with pytest.raises(UsageError, match=r"--trials and --add: give one"):
         ablate.resume(done, trials=9, add=1)
     with pytest.raises(UsageError, match=r"--add: must be at least 1, got 0"):
         ablate.resume(done, add=0)
@@ -151,7 +151,9 @@ def test_an_unfinished_study_is_not_begun_again(write_study: Write) -> None:
     assert len(ledger_more.rows) == 1
 
     ledger_of(file).set_trials(2)
-    with pytest.raises(StudyExistsError, match=r"begun and unfinished .* Use `ablate resume"):
+    with pytest.raises(
+        StudyExistsError, match=r"already exists and is unfinished .* Use `ablate resume"
+    ):
         ablate.launch(file, executor="inline")
     assert len(ablate.launch(file, resume=True, executor="inline").rows) == 2
 
@@ -328,11 +330,11 @@ def test_a_relative_storage_is_found_from_elsewhere(
 
 
 def test_a_storage_in_memory_is_refused(write_study: Write) -> None:
-    with pytest.raises(UsageError, match=r"storage: must outlive the command, got an SQLite"):
+    with pytest.raises(UsageError, match=r"storage: must be kept after the command ends, got"):
         ablate.launch(write_study("memory", storage="sqlite://"))
 
 
 def test_a_run_folder_that_is_torn(work: Path) -> None:
     (work / "run.json").write_text('{"name"')
-    with pytest.raises(StudyNotFoundError, match=r"run\.json: must say name and storage"):
+    with pytest.raises(StudyNotFoundError, match=r"run\.json: must contain name and storage"):
         ablate.read(work)

@@ -106,12 +106,14 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
     assert {row.seeds.train for row in rows if row.seeds} == {1, 2}
     assert more.test.seeds == 3
     assert len(ablate.read(searched).test_opened) == 2
-    with pytest.raises(UsageError, match=r"were scored under .*'suite': 'families'|suite: 'fam"):
+    with pytest.raises(
+        UsageError, match=r"score the test images as before .*'suite': 'families'|suite: 'fam"
+    ):
         ablate.confirm(searched, seeds=3, suite="cifar10c", executor="inline")
     ablate.resume(searched, add=1, executor="inline")
     front = front_of(searched)
     if len(front) > 1:
-        with pytest.raises(UsageError, match=r"were opened for .* Add --trials"):
+        with pytest.raises(UsageError, match=r"confirm the same trials as before .* Add --trials"):
             ablate.confirm(searched, seeds=3, trials=front[:1], executor="inline")
 
 
@@ -120,7 +122,7 @@ def test_what_cannot_be_confirmed(searched: Path) -> None:
         ablate.confirm(searched, seeds=1)
     with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
         ablate.confirm(searched, trials=[9])
-    with pytest.raises(UsageError, match=r"takes the front of a search, got an ablation"):
+    with pytest.raises(UsageError, match=r"confirm needs a search, got an ablation"):
         ablate.confirm("runs/searched/confirm")
 
 
@@ -134,7 +136,7 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     again = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--json")
     (found,) = json.loads(again.stdout)
     assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2
-    assert "test opened" in ablate("status", searched).stdout
+    assert "test images used" in ablate("status", searched).stdout
     refused = ablate("table", searched, "--effects")
     assert (refused.returncode, "--effects are of an ablation" in refused.stderr) == (2, True)
     table = ablate("table", "runs/searched/confirm", "--format", "csv")

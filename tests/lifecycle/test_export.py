@@ -77,7 +77,7 @@ def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> Non
 
 def test_a_number_that_is_not_there(folder: Path) -> None:
     assert refusal(example_record(ROWS), folder, 5) == (
-        "trial 5: must be a trial of example, got a number that it has not. Its trials: 0 to 4."
+        "trial 5: must be a trial of example, got an unknown number. Its trials: 0 to 4."
     )
     assert refusal(example_record(ROWS[:1]), folder, -1).endswith("Its trials: 0 alone.")
     assert refusal(example_record(), folder, 0).endswith("Its trials: none.")
@@ -86,7 +86,7 @@ def test_a_number_that_is_not_there(folder: Path) -> None:
 def test_a_trial_that_is_not_complete(folder: Path) -> None:
     assert refusal(example_record(ROWS), folder, 2) == (
         "trial 2: must be COMPLETE, got FAIL (ValueError: no images). "
-        "Only a complete trial has weights: name another."
+        "Only complete trials have weights: name another."
     )
     assert "must be COMPLETE, got RUNNING. Only" in refusal(example_record(ROWS), folder, 3)
 
@@ -94,23 +94,23 @@ def test_a_trial_that_is_not_complete(folder: Path) -> None:
 def test_a_plain_finetune_that_is_not_finished(folder: Path) -> None:
     record = example_record(ROWS, references={"baseline": example_scores(0.95, 0.6)})
     assert refusal(record, folder, None) == (
-        "plain: must be finished, got example without the plain finetune's scores. "
+        "plain: must be finished, got example without scores of the plain finetune. "
         "Resume the study, or name a trial by its number."
     )
 
 
 def test_a_training_loop_of_the_studys_own_keeps_its_weights_itself(folder: Path) -> None:
     assert refusal(example_record(ROWS), folder, 4) == (
-        "trial 4: must be a finetune of ablate's own, got a training loop of the study's. "
-        "Its weights are where that loop puts them."
+        "trial 4: must be a finetuning by ablate, got a custom training loop. "
+        "Its weights are where that loop wrote them."
     )
 
 
 def test_weights_that_were_removed(folder: Path) -> None:
     record = example_record(ROWS, run={"keep_checkpoints": 1})
     assert refusal(record, folder, 0) == (
-        "trial 0: must have its weights, got them removed, since run.keep_checkpoints is 1. "
-        "`run.keep_checkpoints: all` keeps those of every trial to come."
+        "trial 0: must have its weights, got none: run.keep_checkpoints is 1, so they were "
+        "deleted. `run.keep_checkpoints: all` keeps those of all future trials."
     )
 
 
@@ -118,7 +118,7 @@ def test_weights_that_somebody_took(folder: Path) -> None:
     record = example_record(ROWS, run={"keep_checkpoints": "all"})
     assert refusal(record, folder, 0) == (
         "trial 0: must have its weights in RUN/weights/00000.safetensors, got no such file. "
-        "Somebody moved or removed it: put it back."
+        "It was moved or deleted: restore it."
     )
     weights_file(folder, None).unlink()
     assert refusal(example_record(ROWS), folder, None).startswith("plain: must have its weights in")
@@ -127,7 +127,7 @@ def test_weights_that_somebody_took(folder: Path) -> None:
 def test_weights_on_another_host(tmp_path: Path) -> None:
     assert refusal(example_record(ROWS), tmp_path / "runs" / "example", 1) == (
         "RUN/weights: must hold the weights of example, got no such folder. "
-        "Run the command on the host and in the folder that the study was launched in."
+        "Run the command on the host and in the folder where the study was launched."
     )
 
 
@@ -171,5 +171,5 @@ def test_damaged_weights_are_not_copied(folder: Path, damage: str) -> None:
     file.write_bytes(kinds[damage])
     assert refusal(example_record(ROWS), folder, 1) == (
         "RUN/weights/00001.safetensors: must be the weights that trial 1 wrote, got a damaged "
-        "file. Put it back from a copy; without one, only the same trial run anew has them."
+        "file. Restore it from a backup, or run the same trial again."
     )

@@ -68,8 +68,10 @@ def test_a_study_that_is_being_prepared(
         status = command("status", "runs/long")
         assert "training the baseline: " in status
         assert "of 2000 epochs" in status
-        assert "no event" not in command("logs", "runs/long")
-        with pytest.raises(UsageError, match="prepares it: wait, or ablate report runs/long --w"):
+        assert "no event log" not in command("logs", "runs/long")
+        with pytest.raises(
+            UsageError, match="is preparing it: wait, or run ablate report runs/long"
+        ):
             ablate.write_report("runs/long", work / "long.html")
         with pytest.raises(ablate.AblateError, match="one driver at a time"):
             ablate.launch(file, executor="inline")

@@ -102,7 +102,7 @@ def test_a_wrong_callable_is_one_problem_of_the_file(write_study: Write) -> None
         place_of_file(file)
     found = [problem.message for problem in error.value.problems]
     assert found[0].startswith("model.name: my_nets:net must return a network when called with")
-    assert found[0].endswith("got KeyError: 'lost'. Mend it.")
+    assert found[0].endswith("got KeyError: 'lost'. Fix it.")
     assert [text.partition(": ")[0] for text in found[1:]] == ["finetune.budget.epochs"]
 
 

@@ -179,22 +179,22 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
         (
             "text",
             "own_nets:text must return a torch.nn.Module, got str. "
-            "Return the network, made anew at each call.",
+            "Return the network, created anew in each call.",
         ),
         (
             "fails",
             "own_nets:fails must return a network when called with classes=5, "
-            "got RuntimeError: no luck. Mend it.",
+            "got RuntimeError: no luck. Fix it.",
         ),
         (
             "quits",
             "own_nets:quits must return a network when called with classes=5, "
-            "got SystemExit: 3. Mend it.",
+            "got SystemExit: 3. Fix it.",
         ),
         (
             "takes_nothing",
             "own_nets:takes_nothing must return a network when called with classes=5, got "
-            "TypeError: takes_nothing() got an unexpected keyword argument 'classes'. Mend it.",
+            "TypeError: takes_nothing() got an unexpected keyword argument 'classes'. Fix it.",
         ),
         (
             "lazy",
@@ -241,7 +241,7 @@ def test_what_comes_out_must_be_logits(build: Build, name: str, training: bool, 
         (
             "Deep",
             "model.name: own_nets:Deep must run in training mode on 2 images of 8 x 8, got "
-            "RuntimeError: boom second line. Mend it, or name another network.",
+            "RuntimeError: boom second line. Fix it, or name another network.",
         ),
         (
             "PairInTraining",

@@ -230,7 +230,7 @@ def test_a_narrow_terminal_loses_the_families_first() -> None:
     text = console.file.getvalue()
     assert "robust %" in text
     assert "noise %" not in text
-    assert "not shown, for want of width: noise, blur" in text
+    assert "not shown (terminal too narrow): noise, blur" in text
     assert "not shown, for want" not in said(arms_table(example_ablation()))
 
 
@@ -333,7 +333,7 @@ def test_transfer_has_its_diagonal_marked() -> None:
     assert "[blur] 50.0 (-10.0) • 80.0 (+20.0)" in printed
     assert "contrast 70.0 (+0.0) -" in printed
     assert "brackets: gain over the reference arm, in points" in said(table)
-    assert "a column a type that a model was trained on, • on itself; accuracy in %" in said(table)
+    assert "column: type that the model was trained on; row: type it is tested on" in said(table)
 
 
 def test_tuning() -> None:

@@ -64,13 +64,13 @@ def test_a_baseline_without_a_gap_closes_nothing() -> None:
 
 def test_a_search_in_words() -> None:
     assert said(ROWS) == [
-        "At no loss of clean accuracy, clean+st (trial 1) gains 12.0 points of robust accuracy "
+        "Without losing clean accuracy, clean+st (trial 1) gains 12.0 points of robust accuracy "
         "over the baseline on validation images, +11.0 against the plain finetune, and closes "
         "34 % of the gap between clean and robust accuracy.",
-        "The most robust, clean+da (trial 2), gains 21.0 points and closes 60 % of the gap between "
-        "clean and robust accuracy, and loses 5.0 points of clean accuracy.",
-        "Each trial was trained once (seed 0) and chosen among 3: what is chosen so looks better "
-        "than it is. Fresh seeds say by how much (ablate confirm).",
+        "The most robust trial, clean+da (trial 2), gains 21.0 points and closes 60 % of the gap "
+        "between clean and robust accuracy, and loses 5.0 points of clean accuracy.",
+        "Each trial was trained once (seed 0) and selected from 3, so its score is optimistic. "
+        "`ablate confirm` measures by how much, with new seeds.",
     ]
     assert "clean+fma on stage2+stage3 (trial 0)" in said(ROWS[:1])[0]
 
@@ -78,15 +78,15 @@ def test_a_search_in_words() -> None:
 def test_where_nothing_keeps_clean_accuracy() -> None:
     first, second, _ = said([ROWS[2]])
     assert first == (
-        "No trial gains robust accuracy without a loss of clean accuracy against the baseline."
+        "No trial gains robust accuracy over the baseline without losing clean accuracy."
     )
-    assert second.startswith("The most robust, clean+da (trial 2), gains 21.0 points")
+    assert second.startswith("The most robust trial, clean+da (trial 2), gains 21.0 points")
     _, worse, _ = said([example_row(0, (0.9, 0.5))])
     assert "loses 10.0 points, and loses 5.0 points of clean accuracy." in worse
 
 
 def test_before_anything_and_without_a_baseline() -> None:
-    assert said([]) == ["No trial is complete yet, of 16."]
+    assert said([]) == ["None of 16 trials is complete yet."]
     own = {"trainable": "loops:train", "references": {}, "reference_point": None}
     objectives = [("loss", "minimize"), ("speed", "maximize")]
     rows = [example_row(0, (0.5, 1.0)), example_row(1, (0.25, 0.5)), example_row(2, (0.25, 0.25))]
@@ -124,31 +124,31 @@ def test_a_confirmation_comes_first_and_is_of_what_the_search_had_chosen() -> No
     info = confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80))
     said = answer_sentences(StudySource(example_record(ROWS), confirmation=info))
     assert said[0] == (
-        "Confirmed over 8 fresh seeds on the test images: clean+st (trial 1), as the search had "
-        "chosen, gains 11.0 points of robust accuracy over the baseline (95 % interval +10.0 to "
+        "Confirmed over 8 new seeds on the test images: clean+st (trial 1), as selected by the "
+        "search, gains 11.0 points of robust accuracy over the baseline (95 % interval +10.0 to "
         "+12.0, t over seeds, n = 8) and 10.0 points over plain (95 % interval +8.0 to +12.0, t "
         "over seeds and images, n = 8) and closes 31 % of the gap between clean and robust "
         "accuracy, and gains 0.5 points of clean accuracy (95 % interval -0.5 to +1.5, t over "
         "seeds, n = 8)."
     )
-    assert said[1].startswith("In the search, at no loss of clean accuracy, clean+st (trial 1)")
+    assert said[1].startswith("In the search, without losing clean accuracy, clean+st (trial 1)")
     assert not any("ablate confirm" in text for text in said), "it is done"
 
 
 def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
     info = confirmation(trial_2=(0.91, 0.80))
     first = answer_sentences(StudySource(example_record(ROWS), confirmation=info))[0]
-    assert "clean+da (trial 2), as the search had chosen, gains 20.0 points" in first
+    assert "clean+da (trial 2), as selected by the search, gains 20.0 points" in first
     assert "loses 4.0 points of clean accuracy (95 % interval -5.0 to -3.0" in first
     first = answer_sentences(StudySource(example_record(ROWS), confirmation=confirmation()))[0]
-    assert first == "The front is being confirmed: no run on the test images has ended yet."
+    assert first == "Confirmation is running: no run on the test images has ended yet."
 
 
 def test_an_ablation_in_words() -> None:
     assert answer_sentences(ablation_source(example_ablation())) == [
         "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8: not "
-        "shown (adjusted p .062); clean accuracy kept within 2 points: not shown, as 3 points may "
-        "be lost.",
+        "shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to 3 points "
+        "may be lost.",
         "FMA - plain: +16.3 points of robust accuracy, 95 % interval +14.3 to +18.3, n = 8: better "
         "(adjusted p .016); clean accuracy kept within 2 points: yes.",
     ]
@@ -163,8 +163,8 @@ def test_an_ablation_without_a_claim_says_so() -> None:
         ended=20,
     )
     assert answer_sentences(ablation_source(info)) == [
-        "20 of 24 runs have ended: what follows will change.",
-        "No contrast was declared primary: what follows is exploratory, and no claim.",
+        "20 of 24 runs have ended: the results below will change.",
+        "No contrast was declared primary: the results below are exploratory and support no claim.",
         "FMA - plain: +16.3 points of robust accuracy, n = 1.",
         "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8.",
     ]

@@ -105,7 +105,7 @@ def test_galleries_are_pictures_with_words(origin: Origin) -> None:
     galleries = study_galleries(locate("runs/looked"), origin.record, count=2)
     assert [gallery.anchor for gallery in galleries] == ["scored", "trained", "gained", "lost"]
     for gallery in galleries:
-        assert gallery.pictures or gallery.note == "None was found."
+        assert gallery.pictures or gallery.note == "None found."
         for picture in gallery.pictures:
             head, _, content = picture.uri.partition(",")
             assert head == "data:image/png;base64"
@@ -127,7 +127,7 @@ def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> N
 
 def test_a_cache_that_is_gone_is_a_reason(origin: Origin, tmp_path: Path) -> None:
     found, reason = example_images(replace(origin, cache=tmp_path))
-    assert (found, reason) == (None, f"the baseline's weights are no longer in {tmp_path}")
+    assert (found, reason) == (None, f"the baseline's weights are not in {tmp_path}")
     assert list(tmp_path.iterdir()) == [], "nothing is made anew"
 
 

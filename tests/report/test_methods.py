@@ -54,7 +54,7 @@ def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
     found = methods(StudySource(record), pareto_info(record))
     assert found.paragraphs == (
         "Another tool searched with Optuna [1] in 1 trials for clean accuracy and robust accuracy "
-        "at once; its sampler, its seeds and how it ran its trials are not known here.",
+        "jointly; its sampler, its seeds and how it ran its trials are unknown.",
     )
     assert len(found.references) == 1
     assert facts(record) == {
@@ -110,7 +110,7 @@ def test_other_budgets_checkpoints_and_loops() -> None:
         references={},
     )
     assert own.startswith("Each run called the function loops:train.")
-    assert "for loss (less is better) and speed at once" in own
+    assert "for loss (less is better) and speed jointly" in own
     assert "resnet" not in own
 
 
@@ -143,25 +143,25 @@ def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
     found = facts(replace(record, test_opened=(opened,), parent="other"))
     assert found["Code"] == "commit abc, with uncommitted changes"
     assert found["Versions"] == "python 3.11.7, torch 2.6.0, optuna 5.0.0"
-    assert found["Begun"] == "2026-03-01 12:00 UTC"
-    assert found["Last driven"] == "until 2026-03-01 12:02 UTC (finished)"
+    assert found["Started"] == "2026-03-01 12:00 UTC"
+    assert found["Last run"] == "until 2026-03-01 12:02 UTC (finished)"
     assert found["Rows"] == "8 complete, 1 pruned, 1 fail, of 10"
     assert found["Seeds"] == "search 0; split 0; corrupted sets 0; training 0"
     assert found["Part of"] == "other"
     assert "hosts node0, node1" in found["Hardware"]
-    assert found["Chosen on"] == "the validation images"
-    assert found["Test images opened"] == "2026-03-01 12:01 UTC: confirm 2 trials"
+    assert found["Selected on"] == "the validation images"
+    assert found["Test images used"] == "2026-03-01 12:01 UTC: confirm 2 trials"
 
 
 def test_provenance_of_a_study_that_was_hardly_begun() -> None:
     found = facts(example_record())
     assert found["Rows"] == "none, of 16"
-    assert found["Code"] == "in no Git repository"
-    assert found["Test images opened"] == "never"
-    assert "Last driven" not in found
+    assert found["Code"] == "not in a Git repository"
+    assert found["Test images used"] == "never"
+    assert "Last run" not in found
     checkpoint = example_record(baseline={"checkpoint": "w.pt", "saw_validation": True})
     assert facts(checkpoint)["Baseline trained on"] == (
-        "a checkpoint from outside; it saw the validation images"
+        "unknown data (external checkpoint); it saw the validation images"
     )
     own = example_record(trainable="loops:train", objectives=[("a", "minimize"), ("b", "minimize")])
-    assert "no split" in facts(own)["Data"]
+    assert "splits are unknown" in facts(own)["Data"]

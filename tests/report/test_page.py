@@ -119,7 +119,7 @@ def test_a_confirmation_stands_after_the_trade_off() -> None:
 def test_a_study_that_nobody_drives_says_so() -> None:
     begun = example_record([example_row(0, (0.9, 0.7))])
     said = content_of(StudySource(begun)).state
-    assert said == "1 of 16 rows have ended; nobody drives it (ablate resume)"
+    assert said == "1 of 16 rows have ended; not running (continue with ablate resume)"
     driven = content_of(StudySource(replace(begun, driver="host:1"))).state
     assert driven == "1 of 16 rows have ended"
 

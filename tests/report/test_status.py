@@ -21,12 +21,12 @@ def test_status() -> None:
     assert "hypervolume 0.014, reference point (85.0, 60.0)" in printed
     assert "rate 9.6 trials a minute, 1 min 15 s left" in printed
     assert "cost 0.00 GPU hours; 0 s in 0 drives" in printed
-    assert "time lost 10 s of work that went into no result" in printed
+    assert "time lost 10 s of work that gave no result" in printed
     assert "peak memory -" in printed
     assert "on disk -" in printed
     assert "failed: 1 raised: [boom] in step 3 (3)" in printed
-    assert "driver none: ablate resume goes on" in printed
-    assert "code in no git repository" in printed
+    assert "driver none; continue with ablate resume" in printed
+    assert "code not in a git repository" in printed
     assert "storage sqlite:///runs/example/study.db" in printed
     assert not any(line.startswith("budget") for line in printed)
 
@@ -53,7 +53,7 @@ def test_cost_budget_disk_and_code() -> None:
     assert "peak memory 812 MB, 9.5 GB on a GPU" in printed
     assert "on disk 2.5 MB of training states, 0 B of weights" in printed
     assert "driver process 2 on a" in printed
-    assert "code commit 0123456789ab, with changed files" in printed
+    assert "code commit 0123456789ab, with uncommitted changes" in printed
     (data,) = strict(status_rows(info))
     assert (data["gpu_hours"], data["driving_seconds"], data["drives"]) == (0.5, 1900, 2)
     assert data["budget"] == {"gpu_hours": 8, "seconds": 7200}
@@ -79,10 +79,10 @@ def test_status_stays_short_whatever_fails() -> None:
 def test_status_of_nothing() -> None:
     info = status_info(example_record(references={}, reference_point=None), NOW)
     printed = lines(status_table(info))
-    assert "trials none begun" in printed
+    assert "trials none started" in printed
     assert "hypervolume - (no reference point)" in printed
     assert "rate -" in printed
-    assert "cost - (no trial was begun)" in printed
+    assert "cost - (no trial has started)" in printed
     (row,) = strict(status_rows(info))
     assert (row["hypervolume"], row["reference_point"], row["best"]) == (None, None, [])
     assert (row["peak_memory_bytes"], row["commit"]) == (None, None)

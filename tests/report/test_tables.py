@@ -84,9 +84,10 @@ def test_estimate() -> None:
     trial = TrialEstimate(45_000, 3_000, 287, 0.05, 12.0, 2.0, 600_000, 7_000_000)
     info = DryRun("example", 16, 2, 0.5, "cpu, avx2", "fp32", trial, 119.0, 0.03, 25_000_000)
     assert estimate_text(info).split("\n") == [
-        "example: 16 trials and the plain finetune, 2 at once, 0.5 GPU each, on cpu, avx2 in fp32",
+        "example: 16 trials and the plain finetune, 2 in parallel, 0.5 GPU each, on cpu, avx2 in "
+        "fp32",
         "one trial: 12 s of training on 3,000 of 45,000 images, 2 s of scoring on 287",
-        "all: 1 min 59 s without the baseline, 0.03 GPU hours, 25 MB of disk",
+        "total: 1 min 59 s plus the baseline, 0.03 GPU hours, 25 MB of disk",
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_bar_is_an_attempt_on_its_workers_row() -> None:
     assert set(np.array(complete.y)[of_first]) == {0}
     assert figure.layout.xaxis.title.text == "Time since the first start (s)"
     assert figure.layout.yaxis.ticktext[0] == "node0:100"
-    (lost,) = traces(figure, "Lost by a worker (1)")
+    (lost,) = traces(figure, "Lost with its worker (1)")
     assert set(lost.customdata) == {4}
     assert lost.line.color != complete.line.color
 
@@ -53,14 +53,14 @@ def test_resumes_failures_and_drives_are_marked() -> None:
         Drive(ZERO + 40, "login", 2, ZERO + 90, "finished"),
     ]
     figure = draw(example_record(rows, drives=drives))
-    (again,) = traces(figure, "Begun again (1)")
+    (again,) = traces(figure, "Restarted (1)")
     assert (again.customdata[0], again.x[0]) == (4, pytest.approx(26))
     assert again.hovertext[0].startswith("<b>Trial 4</b>, attempt 2: complete<br>")
     (cross,) = [trace for trace in traces(figure, "Failed") if trace.mode == "markers"]
     said = cross.hovertext[0].split("<br>")[-1]
     assert said.startswith("raised: ValueError: &lt;b&gt;boom&lt;/b&gt; xxx")
     assert len(said) < 130
-    (begins,) = traces(figure, "Driver begins (2)")
+    (begins,) = traces(figure, "Driver starts (2)")
     assert [x for x in begins.x if x is not None] == [0, 0, 40, 40]
     assert begins.hovertext[0] == "<b>Drive 1</b> on &lt;i&gt;<br>from 0 s for 20 s, stopped"
     (pause,) = figure.layout.shapes

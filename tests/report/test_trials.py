@@ -16,7 +16,7 @@ from ablate.report.terminal.trials import trials_rows, trials_table
 def test_trials() -> None:
     printed = lines(trials_table(RECORD))
     assert printed[0] == "example: 5 of 16 trials"
-    assert "trial state clean % robust % worked lost parameters, or why it failed" in printed
+    assert "trial state clean % robust % worked lost parameters, or reason of failure" in printed
     assert "1 complete 90.0 80.0 10 s 0 s st.weight 0.5; terms clean+st" in printed
     assert "3 fail - - 10 s 10 s raised: [boom] in step 3" in printed
     assert "4 running - - 0 s 0 s terms clean+fma" in printed
@@ -35,7 +35,7 @@ def test_attempts_and_costs_stand_where_there_are_any() -> None:
     printed = lines(trials_table(example_record([row], drives=[drive])))
     assert (
         "trial state clean % robust % attempts worked lost gpu_hours peak_memory peak_gpu "
-        "parameters, or why it failed"
+        "parameters, or reason of failure"
     ) in printed
     assert "0 complete 90.0 70.0 2 1 h 10 min 10 min 00 s 0.58 1.2 GB 9.0 GB" in printed
 

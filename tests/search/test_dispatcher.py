@@ -342,8 +342,8 @@ def test_an_epoch_that_takes_too_long_is_a_failure(make_ledger: Make, dispatch: 
     (ended,) = ledger.read().rows
     assert ended.failure == Failure(
         "timed_out",
-        "an epoch must end within run.epoch_timeout_seconds, got one under way for 60 s. Its "
-        "worker was ended: look at what it waits for, or raise the limit.",
+        "an epoch must end within run.epoch_timeout_seconds, got one running for 60 s. Its "
+        "worker was stopped: check what it waits for, or raise the limit.",
     )
 
 
@@ -502,7 +502,7 @@ def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch:
     assert 0 < count < 50  # how many depends on the machine
     record = ledger.read()
     assert [row.state for row in record.rows] == ["COMPLETE"] * (count - 1)
-    assert ledger.spent == "search.budget.seconds: 0.5 are spent"
+    assert ledger.spent == "search.budget.seconds: 0.5 spent"
 
 
 def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:

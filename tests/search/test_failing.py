@@ -64,14 +64,14 @@ def test_a_broken_loop_is_stopped_after_its_first_rows(write: Write) -> None:
     said, *traceback = done.stderr.splitlines()
     place = file.with_name("failing.py")
     assert said == (
-        f"ablate: 2 trials ended alike and none has worked; the last, trial 1: KeyError: 'weight' "
-        f"({place}:4). Correct it, then ablate resume; where your own loop changes for it, with "
-        "--accept-environment."
+        "ablate: 2 trials failed with the same error and none succeeded; the last, trial 1: "
+        f"KeyError: 'weight' ({place}:4). Fix it, then run `ablate resume`; if you change your own "
+        "training loop, add --accept-environment."
     )
     assert traceback[-1] == "KeyError: 'weight'"
     assert states(file) == ["FAIL", "FAIL"]
     # The same once more: one row is enough.
-    with pytest.raises(StoppedError, match=r"^3 trials ended alike .*, trial 2: KeyError: 'weig"):
+    with pytest.raises(StoppedError, match=r"^3 trials failed with .*, trial 2: KeyError: 'weig"):
         go_on(file)
     # Corrected: what has failed stays failed, and the rest is run.
     (file.parent / "failing.py").write_text(LOOP.format(code=""))
@@ -99,8 +99,8 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     with pytest.raises(StoppedError) as stop:
         ablate.launch(file, executor="inline")
     assert str(stop.value).startswith(
-        "4 of 10 trials have failed, more than run.max_failed_fraction (0.3) allows whatever "
-        "comes; the last, trial 6: KeyError: 6 ("
+        "4 of 10 trials have failed, more than run.max_failed_fraction (0.3) allows; the "
+        "last, trial 6: KeyError: 6 ("
     )
     assert states(file) == ["COMPLETE", "FAIL"] * 2 + ["COMPLETE", "FAIL", "FAIL"]
     assert ablate.read(file).rows[-1].attempt == 2
@@ -126,14 +126,14 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
         ablate.launch(file, executor="inline")
     assert str(stop.value) == (
         "search.pruner.metric: must be reported after epoch 1, got a, b without speed. Report it "
-        "at each rung, or name another metric in the study file; then ablate resume FILE."
+        "at each rung, or name another metric in the study file; then run `ablate resume FILE`."
     )
     assert states(file) == ["RUNNING"]
     write("", 4, pruner={**pruner, "min_epochs": 2})
     notes = Notes()
     go_on(file, progress=notes)
     assert [note for note in notes.said if "pruner.metric" in note] == [
-        "search.pruner.metric: the first report has a, b without speed; it must be there from "
-        "epoch 2 on"
+        "search.pruner.metric: the first report has a, b without speed; it must be reported "
+        "from epoch 2 on"
     ]
     assert states(file) == ["COMPLETE"] * 4

@@ -93,7 +93,7 @@ def test_changed_code_is_said_on_resume(write_own: WriteOwn) -> None:
     file = write_own("edited")
     ablate.launch(file, executor="inline")
     (file.parent / "loop_edited.py").write_text(LOOP.replace("3.0", "4.0"))
-    with pytest.raises(FingerprintError, match=r"got the code of .* is another"):
+    with pytest.raises(FingerprintError, match=r"got the code of .* has changed"):
         ablate.resume(file, executor="inline", add=1)
     record = ablate.resume(file, executor="inline", add=1, accept_environment=True)
     assert len(record.rows) == 5

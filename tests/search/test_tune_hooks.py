@@ -96,7 +96,7 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
             "The actor died unexpectedly before finishing this task. "
             "The actor is dead because its node has died.",
         ),
-        ("lose", 3, "its process ended without a word"),
+        ("lose", 3, "its process ended without a message"),
     ]
 
 
@@ -119,7 +119,7 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
     searcher.on_trial_complete("a", error=True)  # its worker never came up
     watch.on_trial_start(trial=worker("c"))
     assert begun == [("b", rows[0]), ("d", rows[1]), ("c", rows[3])]
-    assert told.said[-1] == ("lose", 2, "its process ended without a word")
+    assert told.said[-1] == ("lose", 2, "its process ended without a message")
     for trial in "bcd":
         assert not searcher.over
         searcher.on_trial_complete(trial, result=DONE)
@@ -164,7 +164,7 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     assert searcher.suggest("a") is None
     assert str(told.failed) == (
         "Ray Tune's hook suggest: IndexError: pop from empty list. Trying again would not help; "
-        "nothing is lost. ablate --debug shows where it was raised."
+        "no result is lost. `ablate --debug` shows the traceback."
     )
     told, searcher = hooks()
     FirstComeScheduler(searcher).on_trial_error(None, SimpleNamespace(trial_id="a"))

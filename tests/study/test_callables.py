@@ -99,7 +99,7 @@ def test_an_import_that_fails(write: Write, tmp_path: Path, text: str, got: str)
     write("broken_one", text)
     assert message("broken_one:make", tmp_path) == (
         f"model.name: broken_one must be importable, got {got}. "
-        "Mend it: python -c 'import broken_one'."
+        "Fix it: python -c 'import broken_one'."
     )
 
 

@@ -161,7 +161,7 @@ def test_a_study_that_is_not_there_has_a_nearest(work: Path) -> None:
         ("runs/joint", "studies/joint.yaml"),
     ):
         text = said(lambda asked=asked: locate(asked))
-        assert text.endswith(f"got none of them. Did you mean {near}?")
+        assert text.endswith(f"not recognised. Did you mean {near}?")
     assert said(lambda: locate("runs/nothing_like_it")).endswith("Check the path.")
 
 

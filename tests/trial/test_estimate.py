@@ -83,7 +83,7 @@ def test_a_budget_of_fewer_images_than_there_are(tmp_path: Path, environment: En
         (
             "estimated_nets:Deep",
             "model.name: estimated_nets:Deep must run in training mode on 2 images of 8 x 8, got ",
-            "RuntimeError: boom second line. Mend it, or name another network.",
+            "RuntimeError: boom second line. Fix it, or name another network.",
         ),
     ],
 )

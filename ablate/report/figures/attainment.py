@@ -214,8 +214,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
 FIGURE = FigureKind(
     name="attainment",
     title="Attainment",
-    says="What lies under a line is attained by so many of the sets of trials, a set a study or a "
-    "seed; the band is what depends on the set.",
+    says="The area below a line is attained by that many sets of trials (one set per study or "
+    "seed); the band shows how much the sets differ.",
     read=_read,
     draw=plot_attainment,
     several=True,

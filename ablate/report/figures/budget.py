@@ -200,8 +200,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
 FIGURE = FigureKind(
     name="budget",
     title="Tuning budget",
-    says="The best score to be expected of each arm's search, had it been of so many trials; a "
-    "line that still improves asks for more tuning.",
+    says="Expected best score of each arm's search by number of trials; a line that is still "
+    "rising means that more tuning would help.",
     read=_read,
     draw=plot_budget,
 )

@@ -193,8 +193,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ContourInfo
 FIGURE = FigureKind(
     name="contour",
     title="Score over two parameters",
-    says="Each mark is a complete trial in the colour of its score, over a smoothed field in the "
-    "same colours; bright is better.",
+    says="Each marker is a complete trial, coloured by score, on a smoothed score surface in the "
+    "same colours; brighter is better.",
     read=_read,
     draw=plot_contour,
     takes=("params", "objective"),

@@ -145,7 +145,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
 FIGURE = FigureKind(
     name="curves",
     title="Curves",
-    says="A line is a trial, epoch by epoch; what a pruner compared has a panel of its own.",
+    says="Each line is a trial by epoch; the metric of the pruner has its own panel.",
     read=_read,
     draw=plot_curves,
     takes=("trials", "objective"),

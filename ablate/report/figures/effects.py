@@ -108,8 +108,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo
 FIGURE = FigureKind(
     name="effects",
     title="Effects",
-    says="Each row is a contrast with its 95 % interval; only what was declared before the first "
-    "run, filled and bold, claims something.",
+    says="Each row is a contrast with its 95 % interval. Only contrasts declared before the first "
+    "run (filled, bold) support claims.",
     read=_read,
     draw=plot_effects,
     takes=("objective",),

@@ -213,8 +213,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> HypervolumeInfo:
 FIGURE = FigureKind(
     name="hypervolume",
     title="Hypervolume",
-    says="How much of the plane the front dominates, after each trial: a line that lies flat has "
-    "stopped finding better trials.",
+    says="Hypervolume dominated by the front after each trial; where the line is flat, the search "
+    "found no better trials.",
     read=_read,
     draw=plot_hypervolume,
     several=True,

@@ -250,14 +250,14 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
 FIGURE = FigureKind(
     name="importance",
     title="Importance of parameters",
-    says="A long bar is a parameter that parts good from bad trials with the same loss terms: full "
-    "by PED-ANOVA, hatched by fANOVA.",
+    says="Importance of each parameter for the score, among trials with the same loss terms. "
+    "Solid: PED-ANOVA; hatched: fANOVA.",
     read=_read,
     draw=plot_importance,
 )
 
 
-# -- What stands over the importance figure ------------------------------------------------
+# -- Heading of the importance figure ------------------------------------------------------
 
 
 _NAMED_SETS = 3

@@ -143,7 +143,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> Interaction
 FIGURE = FigureKind(
     name="interactions",
     title="Interactions",
-    says="What each factor does, and what two do beyond the sum: lines that are not parallel.",
+    says="Effect of each factor, and interactions of two factors: lines that are not parallel.",
     read=_read,
     draw=plot_interactions,
     takes=("objective",),

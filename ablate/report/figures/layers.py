@@ -169,8 +169,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> LayersInfo:
 FIGURE = FigureKind(
     name="layers",
     title="Layers to match",
-    says="Above, how much higher trials with a tap score than those without it; below, every "
-    "subset of taps, its filled dots, with its trials and their mean.",
+    says="Top: score difference between trials with and without a layer. Bottom: each subset of "
+    "layers (filled dots), with its trials and their mean.",
     read=_read,
     draw=plot_layers,
     takes=("objective",),

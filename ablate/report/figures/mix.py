@@ -105,8 +105,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> MixInfo:
 FIGURE = FigureKind(
     name="mix",
     title="Mix of augmentations",
-    says="Where a trial lies says how it mixes; in a triangle each corner is one part alone, and "
-    "the colour is the score.",
+    says="The position of a trial shows its mix; a corner of a triangle is one part alone. The "
+    "colour shows the score.",
     read=_read,
     draw=plot_mix,
     takes=("params", "objective"),

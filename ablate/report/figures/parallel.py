@@ -216,7 +216,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ParametersI
 FIGURE = FigureKind(
     name="parallel",
     title="Parameters to scores",
-    says="Each line is a complete trial, from its parameters to its scores; those on the front "
+    says="Each line is a complete trial, from its parameters to its scores; trials on the front "
     "are in full colour.",
     read=_read,
     draw=plot_parallel,

@@ -200,7 +200,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
 FIGURE = FigureKind(
     name="pareto",
     title="Pareto front",
-    says="Each mark is a complete trial; what lies under the steps is attained.",
+    says="Each marker is a complete trial; the area below the steps is dominated by the front.",
     read=_read,
     draw=plot_fronts,
     several=True,

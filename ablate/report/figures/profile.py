@@ -243,7 +243,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo
 FIGURE = FigureKind(
     name="profile",
     title="Robustness profile",
-    says="Each cell is a type at a severity; the best trials of the front against the baseline.",
+    says="Accuracy by type and severity: the best trials of the front compared with the baseline.",
     read=_read,
     draw=plot_profile,
     takes=("trials",),

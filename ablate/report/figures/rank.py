@@ -178,8 +178,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> RankInfo:
 FIGURE = FigureKind(
     name="rank",
     title="Ranks over pairs of parameters",
-    says="Each mark is a complete trial in the colour of its rank, the best in the brightest, "
-    "over each pair of parameters.",
+    says="Each marker is a complete trial, coloured by rank (best: brightest), for each pair of "
+    "parameters.",
     read=_read,
     draw=plot_rank,
     takes=("params", "objective"),

@@ -214,7 +214,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInf
 FIGURE = FigureKind(
     name="severity",
     title="Accuracy against severity",
-    says="Each line is a network: on the clean images, then a family's mean by severity.",
+    says="Each line is a network: clean accuracy, then the mean of a family at each severity.",
     read=_read,
     draw=plot_severity,
     takes=("trials",),

@@ -245,8 +245,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ParametersI
 FIGURE = FigureKind(
     name="slice",
     title="Scores by parameter",
-    says="Each mark is a complete trial, its score against one parameter; those that sort the "
-    "trials best come first.",
+    says="Each marker is a complete trial: its score against one parameter. Parameters that "
+    "order the trials best come first.",
     read=_read,
     draw=plot_slice,
     takes=("params", "objective"),

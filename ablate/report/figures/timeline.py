@@ -85,7 +85,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
         meta=basis_meta(info, "Timeline"),
         pixels=(WIDE_PIXELS[0], max(320, 190 + BOTTOM + rows * row_pixels)),
         left=left,
-        nothing="" if info.spans else "no trial has begun yet",
+        nothing="" if info.spans else "no trial has started yet",
     )
 
 
@@ -114,9 +114,10 @@ def _facts(info: TimelineInfo) -> list[str]:
         if (count := sum(span.end == end for span in info.spans))
     ]
     said.append(", ".join([f"{tries} {'attempt' if tries == 1 else 'attempts'}", *broken]))
-    said.append(f"began {moment_text(info.began)}, {duration_text(3600 * info.last_hours)} in all")
+    total = duration_text(3600 * info.last_hours)
+    said.append(f"started {moment_text(info.began)}, {total} in total")
     if info.busy_fraction is not None:
-        share = f"{100 * info.busy_fraction:.0f} % of the time that the drives had for them"
+        share = f"{100 * info.busy_fraction:.0f} % of the available time"
         said.append(f"trials at work for {share}")
     return said
 
@@ -136,8 +137,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> TimelineInfo:
 FIGURE = FigureKind(
     name="timeline",
     title="Timeline",
-    says="A bar is an attempt on the row of its worker, coloured by how it ended; time in "
-    "which nobody drove the study is grey.",
+    says="Each bar is an attempt at a trial, in the row of its worker, coloured by how it ended. "
+    "Grey: time in which the study was not running.",
     read=_read,
     draw=plot_timeline,
 )
@@ -150,9 +151,9 @@ _LABELS = {
     "complete": ("Complete", SERIES[0]),
     "pruned": ("Pruned", SERIES[5]),
     "fail": ("Failed", SERIES[4]),
-    "raised": ("Raised, tried again", SERIES[1]),
-    "lost": ("Lost by a worker", SERIES[3]),
-    "left": ("Left by its driver", SERIES[6]),
+    "raised": ("Failed, retried", SERIES[1]),
+    "lost": ("Lost with its worker", SERIES[3]),
+    "left": ("Interrupted", SERIES[6]),
     "running": ("Running", SERIES[2]),
 }
 _BAR_FRACTION = 0.62
@@ -215,8 +216,8 @@ def again_marks(info: TimelineInfo, unit: float) -> list[Any]:
     if not again:
         return []
     starts = [span.started_hours for span in again]
-    trace = _marks(info, again, starts, unit, ("again", "triangle-right", "Begun again"))
-    return [trace.update(showlegend=True, name=f"Begun again ({len(again)})")]
+    trace = _marks(info, again, starts, unit, ("again", "triangle-right", "Restarted"))
+    return [trace.update(showlegend=True, name=f"Restarted ({len(again)})")]
 
 
 def drive_lines(info: TimelineInfo, unit: float) -> list[Any]:
@@ -238,7 +239,7 @@ def drive_lines(info: TimelineInfo, unit: float) -> list[Any]:
             x=[x for start in starts for x in (start, start, None)],
             y=[y for _ in starts for y in (-0.6, foot, None)],
             mode="lines",
-            name=f"Driver begins ({len(starts)})",
+            name=f"Driver starts ({len(starts)})",
             showlegend=True,
             line={"color": INK, "width": 1.2, "dash": "dot"},
             hovertext=[hover for hover in hovers for _ in range(3)],

@@ -171,7 +171,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> TransferInfo:
 FIGURE = FigureKind(
     name="transfer",
     title="Transfer",
-    says="Each column is a model of one type, each row a type that it is tested on.",
+    says="Columns: the type that a model was trained on. Rows: the type that it is tested on.",
     read=_read,
     draw=plot_transfer,
 )

@@ -74,11 +74,11 @@ def example_images(
     """
     record = origin.record
     if record.study.trainable is not None:
-        return None, "a training loop of the user's own has no weights that are known here"
+        return None, "the weights of a custom training loop are unknown to ablate"
     row = _chosen(origin, trial)
     if row is None:
-        who = "no complete trial has" if trial is None else f"trial {trial} has not"
-        return None, f"{who} its weights in {origin.folder / 'weights'}"
+        who = "of all complete trials" if trial is None else f"of trial {trial}"
+        return None, f"weights {who} are missing in {origin.folder / 'weights'}"
     study = record.study.with_values(dict(row.params))
     if not _has_the_baseline(study, record.study):
         return None, f"trial {row.number} has a baseline of its own"
@@ -96,7 +96,7 @@ def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
 
     study = origin.record.study
     if study.trainable is not None:
-        return None, "a training loop of the user's own scores no suite that is known here"
+        return None, "the suite of a custom training loop is unknown to ablate"
     try:
         sample = load_sample(study, origin.base, origin.cache)
         bench = sample.bench
@@ -129,7 +129,7 @@ def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo 
     if not row.scores.seen_types:
         return None, f"trial {row.number} trained on no distortion"
     if study.augment.method == "augmix":
-        return None, f"trial {row.number} trained with augmix, whose operations are others"
+        return None, f"trial {row.number} trained with augmix, which uses other operations"
     try:
         sample = load_sample(record.study, origin.base, origin.cache)
         types = trained_types(sample.split.images[:1], study.augment, study.finetune.seed)
@@ -150,7 +150,7 @@ def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo 
         sample.pixels(0),
         tuple(range(1, len(columns) + 1)),
         tuple(shown),
-        ("Strengths of a type: a third, two thirds and all of the range that was drawn from.",),
+        ("Strengths of a type: one third, two thirds and all of the sampled range.",),
         columns,
     ), ""
 
@@ -171,7 +171,7 @@ def _examples(
 
     weights = kept_baseline(origin.cache, origin.baseline_sha256)
     if weights is None:
-        return None, f"the baseline's weights are no longer in {origin.cache}"
+        return None, f"the baseline's weights are not in {origin.cache}"
     sample = load_sample(origin.record.study, origin.base, origin.cache)
     baseline = load_network(sample, origin.record.study, weights)
     trial = load_network(sample, study, weights_file(origin.folder, row.number))

@@ -57,14 +57,14 @@ def study_galleries(
     origin = find_origin(place, record)
     scored = _sheet_gallery(
         "scored",
-        "What is scored",
-        "A validation image under every type and severity that robust accuracy is the mean of.",
+        "Scored distortions",
+        "A validation image under every type and severity that robust accuracy averages over.",
         lambda: suite_sheet(origin),
     )
     trained = _sheet_gallery(
         "trained",
-        "What was trained on",
-        "The same image under every type that a trial saw, from weak to strong.",
+        "Training distortions",
+        "The same image under every type that the trial was trained on, from weak to strong.",
         lambda: training_sheet(origin, trial),
     )
     return (scored, trained, *_example_galleries(origin, count, trial))
@@ -88,25 +88,25 @@ def _sheet_gallery(
 def _example_galleries(origin: Origin, count: int, trial: int | None) -> tuple[Gallery, ...]:
     found, reason = example_images(origin, count, trial)
     if found is None:
-        says = "Images that one of two networks is right on."
+        says = "Images that one of two networks classifies correctly."
         return (Gallery("examples", "Examples", says, note=f"Not shown: {reason}."),)
     who = f"trial {found.number} ({found.loss_terms})"
     looked = (
-        f"Left as it is, right distorted.  The first that were found among {found.images} "
-        "validation images, under the types on which the two differ most"
+        f"Left: original; right: distorted.  The first matches among {found.images} validation "
+        "images, under the types on which the two networks differ most"
     )
     return (
         _cards(
             "gained",
             f"The baseline is wrong, {who} is right",
-            f"{looked} in its favour.",
+            f"{looked} in favour of the trial.",
             found,
             found.gained,
         ),
         _cards(
             "lost",
             f"The baseline is right, {who} is wrong",
-            f"{looked} to its cost, or where it gains least.",
+            f"{looked} in favour of the baseline, or on which the trial gains least.",
             found,
             found.lost,
         ),
@@ -131,7 +131,7 @@ def _cards(
         drawn = draw_card(card)
         uri = encoded(drawn, is_photograph=max(one.clean.shape[:2]) > _PHOTOGRAPH)
         pictures.append(Picture(uri, card.text, drawn.width // SCALE, drawn.height // SCALE))
-    return Gallery(anchor, title, says, tuple(pictures), "" if pictures else "None was found.")
+    return Gallery(anchor, title, says, tuple(pictures), "" if pictures else "None found.")
 
 
 def _verdict(said: str, label: str) -> str:

@@ -32,7 +32,7 @@ def answer_sentences(source: StudySource) -> list[str]:
 
 def _of_search(info: ParetoInfo) -> list[str]:
     if not info.points:
-        return [f"No trial is complete yet, of {info.trials}."]
+        return [f"None of {info.trials} trials is complete yet."]
     answer = search_answer(info)
     if answer is None:
         return [_best_of_each(info)]
@@ -40,11 +40,11 @@ def _of_search(info: ParetoInfo) -> list[str]:
     said = []
     if answer.kept is None:
         said.append(
-            "No trial gains robust accuracy without a loss of clean accuracy against the baseline."
+            "No trial gains robust accuracy over the baseline without losing clean accuracy."
         )
     else:
         said.append(
-            f"At no loss of clean accuracy, {_configuration(answer.kept.point)} gains "
+            f"Without losing clean accuracy, {_configuration(answer.kept.point)} gains "
             f"{_points(answer.kept.robust)} of robust accuracy over the baseline{split}"
             f"{_over_plain(answer.kept)}{_closes(answer.kept)}."
         )
@@ -52,7 +52,7 @@ def _of_search(info: ParetoInfo) -> list[str]:
     if answer.kept is None or best.point != answer.kept.point:
         verb = "gains" if best.robust >= 0 else "loses"
         said.append(
-            f"The most robust, {_configuration(best.point)}, {verb} "
+            f"The most robust trial, {_configuration(best.point)}, {verb} "
             f"{_points(abs(best.robust))}{_closes(best)}, and "
             f"{'gains' if best.clean >= 0 else 'loses'} {_points(abs(best.clean))} of clean "
             "accuracy."
@@ -67,8 +67,8 @@ def _advice(info: ParetoInfo) -> list[str]:
         return []
     seed = "" if info.seed is None else f" (seed {info.seed})"
     return [
-        f"Each trial was trained once{seed} and chosen among {answer.chosen_from}: what is chosen "
-        "so looks better than it is. Fresh seeds say by how much (ablate confirm)."
+        f"Each trial was trained once{seed} and selected from {answer.chosen_from}, so its score "
+        "is optimistic. `ablate confirm` measures by how much, with new seeds."
     ]
 
 
@@ -112,7 +112,7 @@ def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
         and math.isfinite(_of(arms[point_name(point.number)], robust).mean)
     ]
     if baseline is None or not there:
-        return "The front is being confirmed: no run on the test images has ended yet."
+        return "Confirmation is running: no run on the test images has ended yet."
     arm = arms[point_name(there[0].number)]
     before_clean, before = _of(baseline, clean).mean, _of(baseline, robust).mean
     after_clean, after = _of(arm, clean), _of(arm, robust)
@@ -120,8 +120,8 @@ def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
     over_plain = test.to_reference(arm.name, robust)
     closed = closed_fraction(after.mean - before, before_clean - before)
     return (
-        f"Confirmed over {after.n} fresh seeds on the test images: "
-        f"{_configuration(there[0])}, as the search had chosen, "
+        f"Confirmed over {after.n} new seeds on the test images: "
+        f"{_configuration(there[0])}, as selected by the search, "
         f"{_changes(after.mean - before)} of robust accuracy over the baseline"
         f"{_interval(after, before)}"
         f"{'' if over_plain is None else _and_over_plain(over_plain, test.reference)}"
@@ -145,10 +145,13 @@ def _changes(fraction: float) -> str:
 def _of_ablation(info: AblationInfo) -> list[str]:
     said = []
     if info.ended < info.runs:
-        said.append(f"{info.ended} of {info.runs} runs have ended: what follows will change.")
+        said.append(f"{info.ended} of {info.runs} runs have ended: the results below will change.")
     said += [_effect_sentence(info, effect) for effect in info.primary if effect.estimate.n]
     if not info.primary:
-        said.append("No contrast was declared primary: what follows is exploratory, and no claim.")
+        said.append(
+            "No contrast was declared primary: the results below are exploratory and support no "
+            "claim."
+        )
         found = [
             effect
             for effect in info.effects
@@ -192,7 +195,7 @@ def _kept(info: AblationInfo, effect: Effect) -> str:
         return f"{within}too few seeds"
     if kept.kept:
         return f"{within}yes"
-    return f"{within}not shown, as {by * max(-kept.low, 0):.3g}{unit} may be lost"
+    return f"{within}not shown, up to {by * max(-kept.low, 0):.3g}{unit} may be lost"
 
 
 def _configuration(point: ParetoPoint) -> str:

@@ -233,14 +233,14 @@ def _json(figure: Any) -> str:
 
 SECTIONS = (
     ("trade-off", "The trade-off", ("pareto", "hypervolume", "attainment")),
-    ("ablation", "Which part earned it", ("effects", "interactions", "arms", "budget")),
-    ("where", "Where it helps", ("profile", "severity", "transfer")),
+    ("ablation", "Effects of the components", ("effects", "interactions", "arms", "budget")),
+    ("where", "Accuracy by distortion", ("profile", "severity", "transfer")),
     (
         "why",
-        "What matters",
+        "Effect of the parameters",
         ("importance", "layers", "mix", "slice", "contour", "parallel", "rank"),
     ),
-    ("run", "How it ran", ("curves", "timeline")),
+    ("run", "Training and run time", ("curves", "timeline")),
 )
 """Anchor, heading, and the figures in it; a section without a figure is left out."""
 _CONFIRMED = ("effects", "arms")
@@ -339,7 +339,7 @@ def report_content(
     ended = sum(row.state in TERMINAL for row in record.rows)
     state = "finished"
     if ended < record.trials:
-        alone = "" if record.driver else "; nobody drives it (ablate resume)"
+        alone = "" if record.driver else "; not running (continue with ablate resume)"
         state = f"{ended} of {record.trials} rows have ended{alone}"
     return ReportContent(
         study=record.name,
@@ -374,7 +374,7 @@ def _sections(
             found.append(Section(anchor, title, figures, shown, says=missing))
     if source.confirmation is not None and source.confirmed is not None:
         figures, missing = drawn_figures(source.confirmed, _CONFIRMED, info.marks, "confirmed-")
-        what = "The front again, over fresh seeds, on images that nothing was chosen by."
+        what = "The front, retrained with new seeds and scored on images not used for selection."
         confirmed = Section(
             anchor="confirmed",
             title="Confirmed on the test images",
@@ -387,7 +387,7 @@ def _sections(
         )
         found.insert(1, confirmed)
     if galleries:
-        found.append(Section("images", "What the network sees", galleries=tuple(galleries)))
+        found.append(Section("images", "Example images", galleries=tuple(galleries)))
     return found
 
 

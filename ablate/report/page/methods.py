@@ -120,9 +120,9 @@ def _finetuning(study: Study, cite: _Citations) -> str:
     loss = (
         "The objective is a sum of terms: cross-entropy on clean images, cross-entropy on "
         f"augmented copies (DA), stability training (ST){cite('zheng')} and a feature-map "
-        f"augmentation loss (FMA){cite('kapoor')}, of which a run has those that are named for it. "
-        "The distance of feature maps, its anchor and layers are an interpretation of the method, "
-        "of which only the abstract could be followed."
+        f"augmentation loss (FMA){cite('kapoor')}; each run uses the terms given for it. "
+        "Distance, anchor and layers of the FMA loss are our interpretation, because only the "
+        "abstract of the method was available."
     )
     made = _METHODS[study.augment.method]
     cited = cite("augmix") if study.augment.method == "augmix" else ""
@@ -153,8 +153,8 @@ def _scoring(study: Study, info: ParetoInfo | AblationInfo, cite: _Citations) ->
 def _foreign(record: StudyRecord, cite: _Citations) -> str:
     return (
         f"Another tool searched with Optuna{cite('optuna')} in {_so_far(record)} for "
-        f"{_wanted(record.study)} at once; its sampler, its seeds and how it ran its trials are "
-        "not known here."
+        f"{_wanted(record.study)} jointly; its sampler, its seeds and how it ran its trials are "
+        "unknown."
     )
 
 
@@ -170,13 +170,13 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
     sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}{cite(key)} "
-        f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} at once"
+        f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} jointly"
         f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
     )
     if search.pruner is not None:
         text += (
-            f" Trials behind in {metric_words(search.pruner.metric)} were stopped early by "
-            f"asynchronous successive halving{cite('asha')} (first rung at epoch "
+            f" Trials that fell behind in {metric_words(search.pruner.metric)} were stopped early "
+            f"by asynchronous successive halving{cite('asha')} (first rung at epoch "
             f"{search.pruner.min_epochs}, reduction factor {search.pruner.reduction_factor}); only "
             "trials at the full budget enter the front."
         )
@@ -203,10 +203,10 @@ def _run_by(record: StudyRecord, cite: _Citations) -> str:
 
 def _confirmation(info: ConfirmInfo) -> str:
     return (
-        f"The trials of the front were trained again over {info.test.seeds} fresh seeds, paired "
-        "with a plain finetune and combined data augmentation at the same budget, and scored on "
-        "the test images, which nothing had been chosen by. Intervals are 95 % intervals by t "
-        "over seeds, of differences also over images."
+        f"The trials of the front were retrained with {info.test.seeds} new seeds, paired with a "
+        "plain finetune and combined data augmentation at the same budget, and scored on the "
+        "test images, which had not been used for any selection. Intervals are 95 % t intervals "
+        "over seeds; those of differences also account for images."
     )
 
 
@@ -217,10 +217,10 @@ def _ablation(info: AblationInfo, cite: _Citations) -> str:
     text = (
         f"The ablation (design: {info.design.replace('_', ' ')}) ran {configurations} "
         f"configurations in {len(arms)} arms over {info.seeds} seeds"
-        f"{'; an arm of several is their mean' if several else ''}. Runs with one seed are "
+        f"{'; an arm with several is their mean' if several else ''}. Runs with one seed are "
         "paired: they share data order, distortion draws and fresh parameters, and differences "
-        "are taken within pairs. Intervals are 95 % intervals by t over seeds and, for "
-        "accuracies, images; tests are exact sign-flip tests over the paired seeds, two-sided."
+        "are taken within pairs. Intervals are 95 % t intervals over seeds and, for accuracies, "
+        "images; tests are two-sided exact sign-flip tests over the paired seeds."
     )
     if info.primary:
         text += (
@@ -285,8 +285,8 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
         ("Versions", _versions(provenance)),
         ("Hardware", _hardware(record, account)),
         ("Seeds", _seeds(record)),
-        ("Begun", _moment(record.drives[0].started) if record.drives else ""),
-        ("Last driven", _last(record)),
+        ("Started", _moment(record.drives[0].started) if record.drives else ""),
+        ("Last run", _last(record)),
         ("Time", _time(account)),
         ("GPU hours", f"{account.gpu_hours:.2f}" if account.gpu_hours else "none: no GPU was used"),
         ("Rows", _rows(record)),
@@ -299,7 +299,7 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
 def _code(provenance: Mapping[str, Any]) -> str:
     git = provenance.get("git") or {}
     if not git.get("commit"):
-        return "in no Git repository"
+        return "not in a Git repository"
     return f"commit {git['commit']}{', with uncommitted changes' if git.get('dirty') else ''}"
 
 
@@ -314,7 +314,7 @@ def _hardware(record: StudyRecord, account: StudyAccount) -> str:
     parts = [
         str(environment.get("device_name") or environment.get("device") or ""),
         f"precision {environment['precision']}" if environment.get("precision") else "",
-        f"threads a trial: {environment['threads']}" if environment.get("threads") else "",
+        f"threads per trial: {environment['threads']}" if environment.get("threads") else "",
         f"hosts {', '.join(account.hosts)}" if account.hosts else "",
         f"peak memory {bytes_text(account.peak_memory_bytes)}" if account.peak_memory_bytes else "",
         str(machine),
@@ -341,15 +341,15 @@ def _last(record: StudyRecord) -> str:
         return ""
     last = record.drives[-1]
     if last.ended is None:
-        return f"since {_moment(last.started)}" + (", under way" if record.driver else "")
-    times = f"{len(record.drives)} times, " if len(record.drives) > 1 else ""
+        return f"since {_moment(last.started)}" + (", running" if record.driver else "")
+    times = f"{len(record.drives)} runs, " if len(record.drives) > 1 else ""
     return f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
 
 
 def _time(account: StudyAccount) -> str:
     return (
-        f"{duration_text(account.driving_seconds)} driven, "
-        f"{duration_text(account.worked_seconds)} of trials at work, "
+        f"{duration_text(account.driving_seconds)} of run time, "
+        f"{duration_text(account.worked_seconds)} of trial time, "
         f"{duration_text(account.lost_seconds)} of it lost"
     )
 
@@ -364,13 +364,18 @@ def _rows(record: StudyRecord) -> str:
 def _data(record: StudyRecord) -> list[tuple[str, str]]:
     """Which data saw which step."""
     if record.study.trainable is not None:
-        return [("Data", "the training function's own; ablate knows of no split")]
+        return [("Data", "loaded by the training function; its splits are unknown to ablate")]
     seen = record.study.baseline.saw_validation
-    training = "the training images, without those of the validation split"
+    training = "the training images without the validation split"
     baseline = training
     if record.study.baseline.checkpoint:
-        known = {True: "; it saw the validation images", False: "; it never saw the validation"}
-        baseline = f"a checkpoint from outside{known.get(seen, '') if seen is not None else ''}"
+        known = {
+            True: "; it saw the validation images",
+            False: "; it did not see the validation images",
+        }
+        baseline = (
+            f"unknown data (external checkpoint){known.get(seen, '') if seen is not None else ''}"
+        )
     opened = "never"
     if record.test_opened:
         opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
@@ -381,8 +386,8 @@ def _data(record: StudyRecord) -> list[tuple[str, str]]:
         ("Data set", f"{dataset.name}{path}{f'; digest {digest[:12]}' if digest else ''}"),
         ("Baseline trained on", baseline),
         ("Finetuned on", training),
-        ("Chosen on", "the validation images"),
-        ("Test images opened", opened),
+        ("Selected on", "the validation images"),
+        ("Test images used", opened),
     ]
 
 

@@ -84,10 +84,10 @@ def _check_begun(record: StudyRecord, named: str) -> None:
         return
     fix = f"Run it: ablate resume {named}"
     if record.driver is not None:
-        fix = f"{record.driver} prepares it: wait, or ablate report {named} --watch"
+        fix = f"{record.driver} is preparing it: wait, or run ablate report {named} --watch"
     raise UsageError(
-        f"study {record.name}: a report needs a trial that was run, got none: it was never "
-        f"prepared. {fix}"
+        f"study {record.name}: a report needs a trial that has started, got none: the study was "
+        f"never prepared. {fix}"
     )
 
 
@@ -119,7 +119,7 @@ def _open_once_there(
             if place.file is None:
                 raise
             if not is_told:
-                written("waits for its launch")
+                written("waiting for the study to be launched")
             is_told = True
             time.sleep(every_seconds)
 
@@ -137,7 +137,7 @@ def _content(
     begin: Callable[[str], None] = lambda _: None,
 ) -> ReportContent:
     if with_images:
-        begin("making the images: data and weights are read")
+        begin("making the images: reading data and weights")
     galleries = _galleries(study) if with_images else ()
     begin("drawing the figures")
     return report_content(

@@ -75,7 +75,7 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
     return PaperTable(
         name=f"{info.test.study}-luck",
-        title="What selection had added, and which points are still on the front",
+        title="Selection luck, and points that are still on the front",
         headings=(
             Heading("Point", "point", is_text=True),
             Heading("On", "metric", is_text=True),
@@ -87,12 +87,12 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
         ),
         rows=tuple(rows),
         notes=(
-            "selected: in the search, one seed, in %",
-            f"luck: that less the mean of {info.test.seeds} fresh seeds on the same validation "
-            "images, in points, with its 95 % interval by t over seeds",
-            "validation - test: of the fresh seeds, beside that of the baseline, which nothing has "
-            "selected",
-            f"on the front: share of resampled seeds in which its mean {objectives} on the test "
+            "selected: score in the search, one seed, in %",
+            f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
+            "images, in points, with its 95 % t interval over seeds",
+            "validation - test: difference for the new seeds; baseline's: the same difference for "
+            "the baseline, which was not selected",
+            f"on the front: share of resampled seeds in which the mean {objectives} on the test "
             "images is on the front of these points",
             fingerprint_text(info.test),
         ),

@@ -57,7 +57,7 @@ def _arms_table(info: AblationInfo, shown: Sequence[str], every: Sequence[str]) 
     left_out = [shown_name(info, metric) for metric in every if metric not in shown]
     notes = arms_notes(info)
     if left_out:
-        notes.insert(0, f"not shown, for want of width: {', '.join(left_out)}")
+        notes.insert(0, f"not shown (terminal too narrow): {', '.join(left_out)}")
     table = _table(f"{info.study}: {info.ended} of {info.runs} runs ended", notes)
     longest = max((len(arm.name) for arm in info.arms), default=0)
     table.add_column("arm", overflow="fold", min_width=min(longest, _NAME_WIDTH))
@@ -102,7 +102,7 @@ def ranks_text(info: AblationInfo) -> list[str]:
     if ranks.n > 1:
         heading += " [range of 95 % of resampled seeds]"
         if ranks.n < _FEW_SEEDS:
-            heading += f"; {ranks.n} seeds say little of others"
+            heading += f"; {ranks.n} seeds are too few to generalise"
     order = sorted(range(len(ranks.names)), key=lambda place: ranks.mean_rank[place])
     longest = max(map(len, ranks.names))
     lines = [heading]
@@ -121,7 +121,8 @@ def ranks_text(info: AblationInfo) -> list[str]:
 def transfer_table(transfer: Transfer) -> Table:
     """Accuracy of models of one type each: a column a model, a row a type that it is tested on."""
     notes = [
-        "a column a type that a model was trained on, • on itself; accuracy in %",
+        "column: type that the model was trained on; row: type it is tested on (• the same); "
+        "accuracy in %",
         "brackets: gain over the reference arm, in points",
     ]
     table = _table(f"{transfer.arm}: trained on x tested on", notes)
@@ -170,7 +171,7 @@ def _table(title: str, notes: Sequence[str]) -> Table:
 def points_table(info: ConfirmInfo) -> Table:
     """A line a point and metric: as selected, luck, gap beside the baseline's; then its place."""
     table = Table(
-        title=escape(f"{info.test.study}: what selection has added, and what is left"),
+        title=escape(f"{info.test.study}: selection luck, and confirmed scores"),
         caption=escape(_caption(info)),
     )
     table.add_column("point", no_wrap=True)
@@ -236,9 +237,9 @@ def _share(probability: float) -> str:
 def _caption(info: ConfirmInfo) -> str:
     named = " and ".join(metric_label(one).lower() for one in info.objectives) or "no objectives"
     return (
-        "selected: in the search, one seed, %; luck: that less the mean of fresh seeds on the same "
-        f"validation images, with its 95 % interval over {info.test.seeds} seeds, in points; "
-        "val - test: of the fresh seeds, beside that of the baseline, which nothing has selected; "
-        f"on the front: share of resampled seeds in which its mean {named} on the test images is "
-        "on the front of these points"
+        "selected: score in the search, one seed, %; luck: selected minus the mean of the new "
+        f"seeds on the same validation images, in points, with a 95 % interval over "
+        f"{info.test.seeds} seeds; val - test: difference for the new seeds; baseline's: the same "
+        f"difference for the baseline, which was not selected; on the front: share of resampled "
+        f"seeds in which the mean {named} on the test images is on the front of these points"
     )

@@ -34,14 +34,16 @@ def cache_table(info: CacheInfo) -> Table:
             table.add_row(kind, escape(line.what), *_numbers(line, info.now))
         if len(lines) > 1:
             total = sum(line.size for line in lines)
-            table.add_row("", f"{len(lines)} in all", "", bytes_text(total), "", style="dim")
+            table.add_row("", f"{len(lines)} in total", "", bytes_text(total), "", style="dim")
         if lines:
             table.add_section()
     if info.fetched:
-        table.add_row("fetched", "torchvision/, which clear leaves", "", bytes_text(info.fetched))
+        table.add_row(
+            "downloads", "torchvision/, not deleted by clear", "", bytes_text(info.fetched)
+        )
     if info.leftovers:
         size = sum(left.size for left in info.leftovers)
-        table.add_row("left over", "of processes that were killed", "", bytes_text(size))
+        table.add_row("leftovers", "of killed processes", "", bytes_text(size))
     return table
 
 
@@ -82,18 +84,19 @@ def clearing_lines(plan: Clearing, *, done: bool) -> list[str]:
             found.append(f"{kind}: {_count(len(entries), 'entry', 'entries')}, {bytes_text(size)}")
     if plan.leftovers:
         size = sum(left.size for left in plan.leftovers)
-        found.append(f"left over: {len(plan.leftovers)}, {bytes_text(size)}")
-    said = "removed" if done else "to remove"
+        found.append(f"leftovers: {len(plan.leftovers)}, {bytes_text(size)}")
+    said = "deleted" if done else "to delete"
     found.append(f"{said}: {bytes_text(plan.size)}" if plan.things else f"nothing {said}")
     if plan.others:
-        number = _count(len(plan.others), "entry stays, since it has", "entries stay, as they have")
+        number = _count(len(plan.others), "entry contains", "entries contain")
         found.append(
-            f"{number} files that the cache did not make: {', '.join(map(show_name, plan.others))}"
+            f"not deleted: {number} files that are not from the cache: "
+            f"{', '.join(map(show_name, plan.others))}"
         )
     if plan.busy:
         found.append(
-            f"{_count(len(plan.busy), 'stays, since it is', 'stay, since they are')} being made, "
-            "or cannot be removed"
+            f"not deleted: {_count(len(plan.busy), 'entry', 'entries')} in use, or without "
+            "permission to delete"
         )
     return found
 
@@ -122,7 +125,7 @@ def _row(kind: str, what: str, size: int, path: str) -> dict[str, Any]:
 
 def _caption(info: CacheInfo) -> str:
     bound = f"evaluation sets: up to {bytes_text(round(info.bound))} ({BOUND_VARIABLE})"
-    return bound if info.lines else f"nothing yet; {bound}"
+    return bound if info.lines else f"empty; {bound}"
 
 
 def _numbers(line: CacheLine, now: float) -> Sequence[str]:

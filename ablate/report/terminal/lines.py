@@ -62,7 +62,8 @@ def estimate_text(info: DryRun) -> str:
         if plan.tuning_trials:
             rows += f" after {plan.tuning_trials} trials of tuning"
     lines.append(
-        f"{info.study}: {rows}, {info.parallel} at once{gpus}, on {info.device} in {info.precision}"
+        f"{info.study}: {rows}, {info.parallel} in parallel{gpus}, on {info.device} in "
+        f"{info.precision}"
     )
     if plan is None:
         images = f"{trial.train_images:,}"
@@ -74,7 +75,7 @@ def estimate_text(info: DryRun) -> str:
             f"{trial.validation_images:,}"
         )
     lines.append(
-        f"all: {duration_text(info.seconds)} without the baseline, {info.gpu_hours:.2f} GPU "
+        f"total: {duration_text(info.seconds)} plus the baseline, {info.gpu_hours:.2f} GPU "
         f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
     )
     return "\n".join(lines)
@@ -89,7 +90,9 @@ def _design_lines(plan: PlannedAblation) -> list[str]:
     for cell in plan.cells:
         values = "; ".join(f"{short[key]} {param_text(cell.differs[key])}" for key in cell.differs)
         seconds = duration_text(cell.seconds)
-        lines.append(f"  {cell.name:{width}}  {seconds:>10} a run  {values or 'as the study'}")
+        lines.append(
+            f"  {cell.name:{width}}  {seconds:>10} per run  {values or 'settings of the study'}"
+        )
     lines += [f"  {line}" for line in plan.aliases]
     lines += [f"primary: {claim}" for claim in plan.claims]
     return lines + [f"note: {note}" for note in plan.notes]

@@ -280,5 +280,5 @@ def _end_text(row: RowRecord, standing: Standing) -> str:
         f"{metric_label(objective.metric).lower()} {metric_text(objective.metric, value)}"
         for objective, value in zip(standing.objectives, row.values, strict=True)
     )
-    whose = "" if row.copy_of is None else f" as trial {row.copy_of}, the same point"
+    whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"
     return f"{row.state.lower()}{whose}: {values}"

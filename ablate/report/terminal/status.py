@@ -39,13 +39,14 @@ def status_table(info: StatusInfo) -> Table:
     table.add_column("", overflow="fold")
     table.show_header = False
     counts = ", ".join(f"{count} {state.lower()}" for state, count in info.counts.items() if count)
-    table.add_row("trials", counts or "none begun")
+    table.add_row("trials", counts or "none started")
     if info.preparing is not None:
         stopped = "" if info.driver else "; its driver has ended"
         table.add_row("preparing", escape(step_text(info.preparing) + stopped))
     if info.cells is not None:
         ended, seeds = info.pairs
-        table.add_row("ablation", f"{info.cells} cells, {ended} of {seeds} seeds ended in all")
+        done = f"{ended} of {seeds} seeds ended in every cell"
+        table.add_row("ablation", f"{info.cells} cells, {done}")
     for best in info.best if info.cells is None else ():
         label = metric_label(best.metric)
         table.add_row(
@@ -61,7 +62,7 @@ def status_table(info: StatusInfo) -> Table:
     if limits:
         table.add_row("budget", limits)
     lost = info.account.lost_seconds
-    table.add_row("time lost", f"{duration_text(lost)} of work that went into no result")
+    table.add_row("time lost", f"{duration_text(lost)} of work that gave no result")
     table.add_row("peak memory", _memory_text(info))
     table.add_row("on disk", _disk_text(info))
     for group in info.failures[:_SHOWN_FAILURES]:
@@ -75,7 +76,8 @@ def status_table(info: StatusInfo) -> Table:
         table.add_row(f"failed: {failed}", f"for {len(rest)} other reasons")
     for opened in info.test_opened:
         when = moment_text(opened.time)
-        table.add_row("test opened", escape(f"{when}: {opened.what}; scores in {opened.study}"))
+        what = f"{when}: {opened.what}; scores in {opened.study}"
+        table.add_row("test images used", escape(what))
     for mark in info.marks:
         table.add_row("note", escape(mark))
     table.add_row("driver", escape(_driver_text(info)))
@@ -140,7 +142,7 @@ def _rate_text(info: StatusInfo) -> str:
 def _cost_text(info: StatusInfo) -> str:
     account = info.account
     if not account.drives and not account.worked_seconds:
-        return f"{MISSING} (no trial was begun)"
+        return f"{MISSING} (no trial has started)"
     drives = "1 drive" if account.drives == 1 else f"{account.drives} drives"
     return (
         f"{account.gpu_hours:.2f} GPU hours; {duration_text(account.driving_seconds)} in {drives}"
@@ -177,13 +179,13 @@ def _disk_text(info: StatusInfo) -> str:
 def _driver_text(info: StatusInfo) -> str:
     if info.driver is not None:
         return info.driver
-    return "none" if info.terminal >= info.trials else "none: ablate resume goes on"
+    return "none" if info.terminal >= info.trials else "none; continue with ablate resume"
 
 
 def _code_text(info: StatusInfo) -> str:
     if info.commit is None:
-        return "in no git repository"
-    return f"commit {info.commit[:12]}" + (", with changed files" if info.dirty else "")
+        return "not in a git repository"
+    return f"commit {info.commit[:12]}" + (", with uncommitted changes" if info.dirty else "")
 
 
 def _hypervolume_text(info: StatusInfo) -> str:
@@ -191,7 +193,7 @@ def _hypervolume_text(info: StatusInfo) -> str:
         why = "no reference point"
         if info.reference_point is not None:
             few = len(info.objectives) <= MOST_OBJECTIVES
-            why = "too large" if few else f"of at most {MOST_OBJECTIVES} objectives"
+            why = "too large" if few else f"more than {MOST_OBJECTIVES} objectives"
         return f"{MISSING} ({why})"
     metrics = [objective.metric for objective in info.objectives]
     return (

@@ -58,7 +58,7 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
             justify="right" if is_number else "left",
         )
     if not columns:
-        table.add_column("parameters, or why it failed", overflow="fold", min_width=24)
+        table.add_column("parameters, or reason of failure", overflow="fold", min_width=24)
     short = short_names(sorted({key for row in record.rows for key in row.params}))
     for row, values in zip(record.rows, flat, strict=True):
         cells: list[str | Text] = [_cell(name, values.get(name)) for name in shown]

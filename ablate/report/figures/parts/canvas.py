@@ -127,7 +127,7 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
     return axis
 
 
-# -- What stands over a figure: the question, and what its numbers stand on ----------------
+# -- Figure heading: the question, and what the numbers are based on ------------------------
 
 
 _TITLE_CHARACTERS = 62

@@ -272,7 +272,7 @@ def confirmed_facts(means: Sequence[ConfirmedMean]) -> list[str]:
     over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     over += " fresh seed" + "s" * (seeds != [1])
     if seeds == [1]:
-        return [f"crosses: {over}, joined to the value selected by"]
+        return [f"crosses: {over}, joined to the selected value"]
     return [
         f"crosses: mean of {over}, {100 * LEVEL:.0f} % t interval, joined to the selected value"
     ]
