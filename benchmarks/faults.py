@@ -612,9 +612,9 @@ def node_cut_off(lab: Lab) -> None:
         lab.hurry()
         code, output = lab.end(driver)
     assert code == 0, f"exit code {code}:\n{output}"
-    said = [line for line in output.splitlines() if "is gone" in line]
+    said = [line for line in output.splitlines() if "was lost" in line]
     assert len(said) == 1, output
-    assert " on elsewhere. What Ray says of it: runs/faulty/ray.log" in said[0], output
+    assert " on another node. Ray's output: runs/faulty/ray.log" in said[0], output
     assert "raylet" not in output, output
     assert "has been marked dead" in (lab.folder / "runs/faulty/ray.log").read_text()
 

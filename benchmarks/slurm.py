@@ -75,7 +75,9 @@ class Story:
         assert "one driver at a time, got a second" in self._output(second)
 
         slurm.lose_second_node()
-        self._wait(lambda: "is gone; trial" in self._output(first), "a node is lost, the job stays")
+        self._wait(
+            lambda: "was lost; trial" in self._output(first), "a node is lost, the job stays"
+        )
         (folder / "hurry").touch()
         for job in (first, second):
             self._wait(lambda job=job: self._has_ended(job), f"job {job} ends with 0")  # type: ignore[misc]

@@ -58,7 +58,7 @@ def beyond_marks(rows: Sequence[RowRecord]) -> list[str]:
         for row in rows
     )
     trials = "1 trial has" if count == 1 else f"{count} trials have"
-    return [f"{trials} a number beyond {LARGEST:g}, which no figure shows"] if count else []
+    return [f"{trials} a value beyond {LARGEST:g}, which is not drawn"] if count else []
 
 
 # -- Which scores are those of trials that collapsed ---------------------------------------

@@ -71,7 +71,7 @@ def study_basis(record: StudyRecord) -> Basis:
     )
 
 
-# -- What has to be said beside the numbers of a study, so that nobody takes them for others
+# -- Notes that the numbers of a study need, so that they are not misread
 
 
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
@@ -84,7 +84,7 @@ def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
         return ()
     are = "is a copy" if copies == 1 else "are copies"
     said = f"{copies} of {len(record.complete)} complete trials {are} of another"
-    return (f"{said}: the same point, not run again",)
+    return (f"{said}: same parameters, not run again",)
 
 
 def result_marks(record: StudyRecord) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
         (_images, "images"),
         (_dashboard, "dashboard"),
     ):
-        begin(f"looking at: {what}")
+        begin(f"checking: {what}")
         yield _guarded(what, look)
 
 
@@ -129,7 +129,7 @@ def cluster_token() -> Finding:
         return Finding(
             what,
             "absent",
-            "RAY_AUTH_MODE=disabled: whoever reaches a cluster's ports can run code on it",
+            "RAY_AUTH_MODE=disabled: anyone who can reach the cluster's ports can run code on it",
             "export RAY_AUTH_MODE=token",
         )
     if os.environ.get("RAY_AUTH_TOKEN"):
@@ -170,7 +170,9 @@ def _storage() -> Finding:
     from ablate.ledger.storage import fill_variables, open_storage
 
     if "ABLATE_STORAGE" not in os.environ:
-        return Finding("ABLATE_STORAGE", "absent", "not set: a study is in runs/NAME/study.db")
+        return Finding(
+            "ABLATE_STORAGE", "absent", "not set: studies are stored in runs/NAME/study.db"
+        )
     url = fill_variables(os.environ["ABLATE_STORAGE"])
     open_storage(url, create=True)
     return Finding("ABLATE_STORAGE", "ok", f"{masked(url)} answers")

@@ -86,13 +86,13 @@ class SelfTest:
             InfrastructureError: if nobody answers there.
         """
         if self._storage is not None:
-            self._say(f"storage: {masked(self._storage)} is opened")
+            self._say(f"storage: opening {masked(self._storage)}")
             if sqlite_file(self._storage) is None:  # a file is made, and removed, with its study
                 open_storage(self._storage, create=True).engine.dispose()
         if self._address is not None:
             from ablate.search.cluster.connect import check_answer
 
-            self._say("cluster: it is asked to take this machine in")
+            self._say("cluster: connecting")
             check_answer(self._address)
         yield versions_finding()
         yield torch_finding()
@@ -117,20 +117,21 @@ class SelfTest:
             return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
         from ablate.search.cluster.node_watch import look_at_cluster, refuses_wrong_token
 
-        self._say("cluster: its nodes are looked at")
+        self._say("cluster: checking its nodes")
         there = look_at_cluster(self._address)
         named = f" ({there.accelerators})" if there.accelerators else ""
         yield Finding(
             "cluster", "ok", f"{there.nodes} nodes, {there.cpus} CPUs, {there.gpus} GPUs{named}"
         )
-        self._say("cluster: a wrong token is tried")
+        self._say("cluster: trying a wrong token")
         yield (
-            Finding("cluster token", "ok", "the right one is taken, a wrong one is refused")
+            Finding("cluster token", "ok", "the right token is accepted, a wrong one is refused")
             if refuses_wrong_token(self._address)
             else Finding(
                 "cluster token",
                 "absent",
-                "a wrong one is taken: whoever reaches the cluster's ports can run code on it",
+                "a wrong token is accepted: anyone who can reach the cluster's ports can run code "
+                "on it",
                 "RAY_AUTH_MODE=token at every `ray start`",
             )
         )
@@ -161,21 +162,21 @@ class SelfTest:
         ]
         own = sqlite_url(folder / "runs" / plain / "study.db")
         other = kept or sqlite_url(folder / "runs" / broken / "study.db")
-        self._say(f"{name}: {trials} trials of {EPOCHS} epochs that nothing stops")
+        self._say(f"{name}: {trials} trials of {EPOCHS} epochs without interruption")
         drivers.run(files[0], None)
         first = _read(own, plain)
         yield _speed(name, first)
         with removed_afterwards(kept, broken) if kept else nullcontext():
-            self._say(f"{name}: the same again; a worker is killed, then the driver")
+            self._say(f"{name}: the same, killing a worker and then the driver")
             drivers.run(files[1], kept, kill=True)
             yield _worker(name, _read(other, broken))
-            self._say(f"{name}: it is resumed")
+            self._say(f"{name}: resuming")
             drivers.run(files[1], kept)
             second = _read(other, broken)
             yield _resumed(name, second, trials)
             weights = same_weights(folder, plain, broken, trials)
             yield _compared(device, first, second, same_bits=weights)
-            self._say("storage: lease and transactions are tried")
+            self._say("storage: testing lease and transactions")
             yield _storage("SQLite", own, plain)
             if kept is not None:
                 yield _storage("storage", kept, broken)
@@ -208,7 +209,7 @@ def _speed(name: str, record: StudyRecord) -> Finding:
     return Finding(
         f"{name} trials",
         "ok",
-        f"{record.trials} side by side on {where} ({environment['device_name']}, "
+        f"{record.trials} in parallel on {where} ({environment['device_name']}, "
         f"{environment['precision']}): {images_a_second(record):,.0f} images a second in each",
     )
 
@@ -216,12 +217,12 @@ def _speed(name: str, record: StudyRecord) -> Finding:
 def _worker(name: str, record: StudyRecord) -> Finding:
     lost = [row for row in record.rows if any(one.end == "lost" for one in row.attempts)]
     if not lost:
-        return Finding(f"{name} worker killed", "broken", "its row was not begun again")
+        return Finding(f"{name} worker killed", "broken", "its trial was not restarted")
     row = lost[0]
     return Finding(
         f"{name} worker killed",
         "ok",
-        f"trial {row.number} went on from epoch {row.attempts[-1].first_epoch} in another process",
+        f"trial {row.number} resumed from epoch {row.attempts[-1].first_epoch} in another process",
     )
 
 
@@ -238,24 +239,23 @@ def _compared(
         return Finding(
             f"{device.name} result",
             "ok",
-            "scores and weights are those of the run that nothing stopped, in every bit",
+            "scores and weights are bit-identical to those of the uninterrupted run",
         )
     if device.gpus:
         wrong = difference > GPU_TOLERANCE
-        found = f"accuracies differ by {difference:.4f} at most; {GPU_TOLERANCE} are tolerated"
+        found = f"accuracies differ by at most {difference:.4f}; tolerance: {GPU_TOLERANCE}"
         return Finding(f"{device.name} result", "broken" if wrong else "ok", found)
     return Finding(
         f"{device.name} result",
         "broken",
-        f"bits differ from those of the run that nothing stopped, accuracies by {difference:.4f} "
-        "at most",
+        f"bits differ from those of the uninterrupted run, accuracies by at most {difference:.4f}",
     )
 
 
 def _storage(what: str, url: str, name: str) -> Finding:
-    good = "a second driver is refused, a transaction that fails leaves nothing"
+    good = "a second driver is refused, a failed transaction leaves nothing"
     if what == "storage":
-        good = f"{parse_url(url).get_backend_name()}: {good}; the study in it is removed again"
+        good = f"{parse_url(url).get_backend_name()}: {good}; its test study is deleted"
     return _finding(what, try_storage(url, name), good)
 
 

@@ -238,9 +238,9 @@ class Workbench:
             before = self.__dict__.pop("baseline").sha256
         if self.baseline.sha256 != before:
             raise FingerprintError(
-                f"{self.baseline.path}: the baseline must have the weights that the study began "
-                "with, got others: they were damaged, and came out with other bits when they were "
-                "made again. Put the file back from a copy, or launch under another name."
+                f"{self.baseline.path}: the baseline must have the weights that the study started "
+                "with, got different ones: the file was damaged, and retraining gave different "
+                "weights. Restore it from a backup, or launch under another name."
             )
         return self._load_baseline()
 

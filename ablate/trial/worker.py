@@ -222,7 +222,7 @@ class Worker:
         if reasons:
             start = "the beginning" if kept is None else str(_saved(kept))
             self._notes.append(
-                f"went on from {start}: no checkpoint of {', nor of '.join(reasons)}"
+                f"resumed from {start}: no checkpoint of {', nor of '.join(reasons)}"
             )
         return trial
 

@@ -87,7 +87,7 @@ def many_study(count: int) -> StudyRecord:
         (
             huge_study(),
             DRAWN_OF_HUGE,
-            "24 trials have a number beyond 1e+37, which no figure shows",
+            "24 trials have a value beyond 1e+37, which is not drawn",
         ),
         (many_study(30), DRAWN_OF_MANY, "the first 6 of 30 objectives"),
     ],
@@ -115,7 +115,7 @@ def test_figures_cope_or_say_what_they_leave_out(
 
 def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report_page(report_content(StudySource(huge_study()), reference="runs/x", now=0.0))
-    assert "24 trials have a number beyond 1e+37" in page
+    assert "24 trials have a value beyond 1e+37" in page
     # Whatever a figure trips over, the page says it in one line and has all others.
     monkeypatch.setattr("ablate.report.figures.parallel._layout", lambda axes: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)

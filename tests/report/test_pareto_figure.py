@@ -102,7 +102,7 @@ def test_a_copy_is_said_to_be_one() -> None:
         "<b>Trial 1</b>, on the front",
         "<b>Trial 4</b>, on the front, copy of trial 1",
     ]
-    mark = "1 of 4 complete trials is a copy of another: the same point, not run again"
+    mark = "1 of 4 complete trials is a copy of another: same parameters, not run again"
     assert mark in pareto_info(record).marks
     columns = {str(column["heading"]) for column in trials_of(record).columns}
     assert "Copy of" in columns

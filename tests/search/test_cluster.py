@@ -115,8 +115,8 @@ run: {cpus_per_trial: 2}
         assert [entry["epoch"] for entry in row.curve] == list(range(1, 9))
         assert row.values == (row.params["x"], 8.0)
     (note,) = notes
-    assert f"is gone; trial {lost.number} goes on elsewhere." in note
-    assert note.endswith(" What Ray says of it: runs/lost/ray.log")
+    assert f"was lost; trial {lost.number} continues on another node." in note
+    assert note.endswith(" Ray's output: runs/lost/ray.log")
     assert "has been marked dead" in (work / "runs/lost/ray.log").read_text()
     printed = capfd.readouterr()
     assert "raylet" not in printed.out + printed.err
@@ -152,7 +152,9 @@ def test_what_listens_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cluster_module, "CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(InfrastructureError, match=r"got no answer in 2 s\. Check that token"):
+        with pytest.raises(
+            InfrastructureError, match=r"got no answer in 2 s\. Check that the token"
+        ):
             check_answer(f"127.0.0.1:{port}")
 
 
@@ -189,8 +191,8 @@ def test_a_token_that_is_right_wrong_or_missing(
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     for token, said in (
-        (None, "there is none here"),
-        ("b" * 32, "the one here is missing or anot"),
+        (None, "this machine has none"),
+        ("b" * 32, "the one on this machine is missing"),
     ):
         if token is not None:
             monkeypatch.setenv("RAY_AUTH_TOKEN", token)

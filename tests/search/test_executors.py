@@ -84,7 +84,9 @@ def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: s
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     file = write_study("gpu", run={"gpus_per_trial": 1})
-    with pytest.raises(ResourceError, match=r"run\.gpus_per_trial: must be at most what .* got 1"):
+    with pytest.raises(
+        ResourceError, match=r"run\.gpus_per_trial: must be at most the GPUs .* got 1"
+    ):
         ablate.launch(file, executor=executor)
 
 

@@ -170,8 +170,8 @@ def test_a_gpu_that_torch_does_not_see_is_refused(tmp_path: Path, image_folder: 
     paths = {name: str(tmp_path) for name in ("base", "cache", "folder", "checkpoints")}
     job = Job(study=study.model_copy(update={"run": resolved}), **paths)
     said = (
-        r"^run\.gpus_per_trial: needs a torch that sees the GPU, got torch \S+ that sees none "
-        r"where Ray gives 1\. Install torch for the GPU's driver, or set run\.gpus_per_trial: 0\.$"
+        r"^run\.gpus_per_trial: needs a torch that sees the GPU, got torch \S+, which sees none "
+        r"of 1\. Install a torch that matches the GPU driver, or set run\.gpus_per_trial: 0\.$"
     )
     with pytest.raises(ResourceError, match=said):
         executor.prepare(job)

@@ -180,9 +180,9 @@ def test_checkpoints_that_a_node_does_not_see(
         with pytest.raises(UsageError) as caught:
             agree(make_job(checkpoints=folder), [own(), apart_node], 1, 0)
         assert str(caught.value) == (
-            f"run.checkpoints: every node must see {folder}, got node {apart_node.name}: what the "
-            "driver wrote is not there. Run the command in a folder that all nodes share, or set "
-            "run.checkpoints: s3://BUCKET/FOLDER."
+            f"run.checkpoints: every node must see {folder}, got node {apart_node.name}: the "
+            "driver's files are missing there. Run the command in a folder that all nodes share, "
+            "or set run.checkpoints: s3://BUCKET/FOLDER."
         )
         assert list(places["apart"].iterdir()) == []
 
@@ -203,8 +203,9 @@ def test_other_versions_are_named(
         metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
     said = (
-        r"^node \S+ \([\d.]+\): packages must be the driver's, got torch 0\.1 \(here \d\S+\); "
-        r"ray 1\.0 \(here \d\S+\)\. Install the same there, or take the node out of the cluster\.$"
+        r"^node \S+ \([\d.]+\): packages must match the driver's, got torch 0\.1 \(here \d\S+\); "
+        r"ray 1\.0 \(here \d\S+\)\. Install the same versions there, or remove the node from the "
+        r"cluster\.$"
     )
     with other_node(cluster, PYTHONPATH=path) as other, pytest.raises(UsageError, match=said):
         agree(make_job(), [own(), other], 1, 0)
@@ -237,7 +238,7 @@ def test_other_data_are_refused_at_launch_and_later(
     tmp_path: Path,
 ) -> None:
     job = make_job(own_data, cache=tmp_path / "cache")
-    said = "the data must be those of the other nodes, got others"
+    said = "the data must match the other nodes, got different data"
     with other_node(cluster, OTHER_DATA="1", ABLATE_CACHE=str(tmp_path / "other")) as other:
         with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
             agree(job, [own(), other], 1, 0)
@@ -279,7 +280,7 @@ def test_a_baseline_of_other_bits_is_not_overwritten(tmp_path: Path) -> None:
     _write_baseline(entry, b"one")
     handed = read_baseline(entry)
     _write_baseline(entry, b"another")
-    with pytest.raises(FingerprintError, match=r"key: the baseline must be the one that the first"):
+    with pytest.raises(FingerprintError, match=r"key: the baseline must be identical to the first"):
         receive_baseline(tmp_path / "there", handed)
     assert (entry / "weights.safetensors").read_bytes() == b"another"
     receive_baseline(tmp_path / "here", handed)

@@ -138,7 +138,7 @@ def test_a_torn_checkpoint_falls_back_and_is_said_once(start: Start) -> None:
     resumed = to_end(worker)
     places = [report.place for report in resumed if report.place]
     assert places[0]["first_epoch"] == 1
-    assert places[0]["note"].startswith("went on from epoch 1: no checkpoint of epoch 2 (")
+    assert places[0]["note"].startswith("resumed from epoch 1: no checkpoint of epoch 2 (")
     assert "note" not in places[1]
     assert resumed[-1].scores == whole[-1].scores
     for checkpoint in kept:
@@ -148,7 +148,7 @@ def test_a_torn_checkpoint_falls_back_and_is_said_once(start: Start) -> None:
     assert first.entry is not None
     assert first.entry["epoch"] == 1
     assert first.place is not None
-    assert "went on from the beginning" in first.place["note"]
+    assert "resumed from the beginning" in first.place["note"]
 
 
 def test_without_files_nothing_is_saved(run: Run, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> 
     assert resumed[0].place is not None
     assert resumed[0].place["first_epoch"] == 1
     assert resumed[0].place["gpus"] == []
-    assert "went on from epoch 1: no checkpoint of epoch 2" in resumed[0].place["note"]
+    assert "resumed from epoch 1: no checkpoint of epoch 2" in resumed[0].place["note"]
     assert untimed(resumed[-1].scores) == untimed(plain[-1].scores)
     assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
 

@@ -85,15 +85,16 @@ def check_answer(address: str) -> None:
         _knock(address)
     said, complaint = _try(address)
     if _OTHER_TOKEN in complaint:
-        raise _wrong_token(address, "the one here is missing or another's")
+        raise _wrong_token(address, "the one on this machine is missing or wrong")
     if said is None:
         raise InfrastructureError(
-            f"--ray-address {address}: a Ray cluster must take this machine in, got no answer in "
-            f"{CONNECT_SECONDS} s. Check that token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and versions "
-            "of ray and python are the head's, and that no firewall is between (ray status)."
+            f"--ray-address {address}: a Ray cluster must accept this machine, got no answer in "
+            f"{CONNECT_SECONDS} s. Check that the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and the "
+            "versions of ray and python match the head's, and that no firewall blocks the "
+            "connection (ray status)."
         )
     lines = said.strip().splitlines()
-    last = complaint.strip().splitlines()[-1:] or ["the connecting process ended without a word"]
+    last = complaint.strip().splitlines()[-1:] or ["the connecting process ended without a message"]
     answer = json.loads(lines[-1]) if lines else {"kind": "", "text": last[0]}
     if answer:
         raise _refusal(address, answer["kind"], answer["text"])
@@ -152,11 +153,11 @@ def _refusal(address: str, kind: str, text: str) -> AblateError:
     """One line for what Ray says in many."""
     line = " ".join(text.split())
     if kind == "AuthenticationError":
-        return _wrong_token(address, "there is none here")
+        return _wrong_token(address, "this machine has none")
     if "ersion mismatch" in line:
         return InfrastructureError(
-            f"--ray-address {address}: ray and python must be the cluster's, got: {line[:300]}. "
-            "Install the same versions here and there."
+            f"--ray-address {address}: ray and python must match the cluster's, got: {line[:300]}. "
+            "Install the same versions on all machines."
         )
     first = next((one.strip() for one in text.splitlines() if one.strip()), kind)
     return InfrastructureError(
@@ -241,8 +242,8 @@ def resolve_gpus(settings: RunSettings) -> float:
         return 1.0 if there else 0.0
     if asked > there:
         raise ResourceError(
-            f"run.gpus_per_trial: must be at most what Ray sees, got {asked:g} where Ray sees "
-            f"{there:g} GPUs on a node. Set it to 0, or run where there are GPUs (`ablate doctor`)."
+            f"run.gpus_per_trial: must be at most the GPUs of a node, got {asked:g} where Ray sees "
+            f"{there:g}. Set it to 0, or run on a machine with GPUs (`ablate doctor`)."
         )
     return asked
 

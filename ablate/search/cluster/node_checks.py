@@ -61,11 +61,11 @@ def see_token(folder: str, token: str, node: str, *, write: bool = True) -> str:
     try:
         system, path = _file_system(folder)
         if system.cat_file(f"{path}/{_PROBE}{token}") != token.encode():
-            return "another folder is there"
+            return "the node has a different folder at this path"
         if write:
             system.pipe_file(f"{path}/{_PROBE}{token}-{node}", node.encode())
     except FileNotFoundError:
-        return "what the driver wrote is not there"
+        return "the driver's files are missing there"
     except Exception as error:
         return error_text(error)
     return ""
@@ -176,8 +176,8 @@ def refuse_other_versions(node: Node, here: Mapping[str, str], there: Mapping[st
     if different:
         listed = "; ".join(f"{name} {there[name]} (here {here[name]})" for name in different)
         raise UsageError(
-            f"node {node.name}: packages must be the driver's, got {listed}. "
-            "Install the same there, or take the node out of the cluster."
+            f"node {node.name}: packages must match the driver's, got {listed}. "
+            "Install the same versions there, or remove the node from the cluster."
         )
 
 
@@ -194,8 +194,8 @@ def refuse_other_environment(first: Mapping[str, Any], here: Mapping[str, Any]) 
     ]
     if different:
         raise FingerprintError(
-            f"environment: must be that of the other nodes, got {'; '.join(different)}. Scores "
-            "would differ from node to node: set run.precision, or take the node out."
+            f"environment: must match the other nodes, got {'; '.join(different)}. Scores would "
+            "differ between nodes: set run.precision, or remove the node."
         )
 
 
@@ -233,8 +233,8 @@ def receive_baseline(cache: Path, baseline: BaselineFiles) -> None:
         if there is not None:
             if there.sha256 != hashlib.sha256(baseline.files[WEIGHTS]).hexdigest():
                 raise FingerprintError(
-                    f"{entry}: the baseline must be the one that the first node made, got one of "
-                    "the same settings with other bits. Remove the folder where no study uses it."
+                    f"{entry}: the baseline must be identical to the first node's, got different "
+                    "weights for the same settings. Delete the folder if no study uses it."
                 )
             return
         if entry.is_dir():

@@ -64,8 +64,8 @@ class HeadWatch:
         host, port = self._address
         error = InfrastructureError(
             f"Ray: its head at {host}:{port} must answer, got nothing for "
-            f"{_MISSES * _EVERY_SECONDS:.0f} s. Nothing is lost: start the cluster again, then "
-            "ablate resume."
+            f"{_MISSES * _EVERY_SECONDS:.0f} s. No result is lost: start the cluster again, "
+            "then run `ablate resume`."
         )
         self._dispatcher.fail(error)
         if self._over.wait(_LEAVE_SECONDS):
@@ -145,14 +145,14 @@ def node_of(error: str) -> str:
 
 def _line(name: str, trials: list[int | None], *, left: bool) -> str:
     if not trials:
-        return f"node {name} is gone; no trial was running there."
+        return f"node {name} was lost; no trial was running there."
     numbers = sorted(one for one in trials if one is not None)
     named = ["the plain finetune"] if None in trials else []
     if numbers:
         named.append(f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}")
-    goes = "go" if len(trials) > 1 else "goes"
-    where = "elsewhere" if left else "when there is a node again"
-    return f"node {name} is gone; {' and '.join(named)} {goes} on {where}."
+    verb = "continue" if len(trials) > 1 else "continues"
+    where = "on another node" if left else "when a node is available"
+    return f"node {name} was lost; {' and '.join(named)} {verb} {where}."
 
 
 # -- What a Ray cluster has, and whether its token keeps others out ------------------------

@@ -195,13 +195,13 @@ def prepare_like(
     refuse_other_environment(prepared.environment, here.environment)
     if here.data_digest != prepared.data_digest:
         raise DataError(
-            f"dataset: the data must be those of the other nodes, got others ({_data(job)}). "
-            "Copy the same data there, or put them on a path that all nodes share."
+            f"dataset: the data must match the other nodes, got different data ({_data(job)}). "
+            "Copy the same data there, or use a path that all nodes share."
         )
     if here.baseline_sha256 != prepared.baseline_sha256:
         raise FingerprintError(
-            "baseline: the weights must be those of the other nodes, got others. "
-            "Put the same checkpoint there."
+            "baseline: the weights must match the other nodes, got different ones. "
+            "Copy the same checkpoint there."
         )
     return (*damage, *here.notes)
 
@@ -251,8 +251,8 @@ def _check_gpu(job: Job) -> None:
         if environment.device == "cpu":
             raise ResourceError(
                 f"run.gpus_per_trial: needs a torch that sees the GPU, got torch "
-                f"{environment.torch} that sees none where Ray gives {study.run.gpus_per_trial:g}. "
-                "Install torch for the GPU's driver, or set run.gpus_per_trial: 0."
+                f"{environment.torch}, which sees none of {study.run.gpus_per_trial:g}. "
+                "Install a torch that matches the GPU driver, or set run.gpus_per_trial: 0."
             )
 
 
@@ -271,7 +271,7 @@ def _check_folders(job: Job, nodes: Sequence[Node], token: str) -> frozenset[str
         for node, reference in waiting:
             wrong = answer(node, reference, LOOK_SECONDS)
             if not wrong and not paths.answered(folder, token, node.id):
-                wrong = "what the node wrote does not come here"
+                wrong = "the driver cannot see the node's files"
             if wrong and folder == job.checkpoints:
                 for one in folders:
                     paths.take_token(one, token)

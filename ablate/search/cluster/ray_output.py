@@ -60,7 +60,7 @@ class RayOutput:
             return ""
         with suppress(FileNotFoundError):  # the folder that the command is run in is gone
             file = Path(os.path.relpath(file))
-        return f" What Ray says of it: {file}"
+        return f" Ray's output: {file}"
 
     def close(self) -> None:
         """Let Ray print again."""
