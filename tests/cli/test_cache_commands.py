@@ -112,7 +112,7 @@ def test_the_list_as_json(folder: Path) -> None:
 
 def test_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "none"))
-    assert "nothing yet" in run("list").output
+    assert "empty; " in run("list").output
     assert rows("list") == []
     assert "nothing to delete" in run("clear").output
     assert rows("clear") == []
@@ -135,7 +135,7 @@ def test_many_kinds_of_entries_are_told_apart(folder: Path) -> None:
     assert "resnet8, 1 class, from a checkpoint" in said
     assert "a network" in said
     text = run("list").output
-    assert "3 in all" in text
+    assert "3 in total" in text
 
 
 def test_downloads_and_leftovers_are_listed(folder: Path) -> None:
@@ -160,7 +160,7 @@ def test_clear_removes_what_can_be_made_again(folder: Path) -> None:
     assert "evaluation: 4 entries, " in text
     assert "data: 1 entry, " in text
     assert "baseline: 1 entry, " in text
-    assert "removed: " in text
+    assert "deleted: " in text
     left = [path for path in folder.rglob("*") if path.is_file()]
     assert [path.name for path in left if path.name != "bound.lock"] == ["mine.txt"]
     assert rows("list") == []

@@ -155,7 +155,7 @@ def test_where_nothing_can_be_written_beside_it(driver: Driver) -> None:
     delete_the_folder(driver)
     driver.folder.write_text("")
     rescued = re.escape(str(driver.folder.parent / "study.rescued.db"))
-    with pytest.raises(StorageError, match=rf"{rescued}\. Go on"):
+    with pytest.raises(StorageError, match=rf"{rescued}\. Resume"):
         driver.driving.ask()
 
 
@@ -202,7 +202,9 @@ def test_after_the_last_row_it_is_no_good_end(study: Path, work: Path) -> None:
     named = command_in(raised)
     assert [row.state for row in ablate.read(named).rows] == ["COMPLETE"] * 3
     for refused in (ablate.read, ablate.launch, ablate.resume):
-        with pytest.raises(StudyNotFoundError, match=r"copied to \S+/study\.rescued\.db as it was"):
+        with pytest.raises(
+            StudyNotFoundError, match=r"copied to \S+/study\.rescued\.db when it was"
+        ):
             refused(study)
 
 

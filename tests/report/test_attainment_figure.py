@@ -62,7 +62,7 @@ def test_every_trial_stands_faintly_with_its_study() -> None:
 
 def test_a_study_without_a_complete_trial_leaves_nothing_that_all_attain() -> None:
     figure = draw(*THREE[:2], study("empty"))
-    assert "no place is attained by all" in facts(figure)
+    assert "no region is attained by all" in facts(figure)
     assert not trace(figure, "Worst (3 of 3)").showlegend
     left, foot = figure.layout.xaxis.range[0], figure.layout.yaxis.range[0]
     assert (figure.data[0].x[-1], figure.data[0].y[-1]) == (left, foot)
@@ -86,7 +86,7 @@ def test_seeds_of_an_ablation() -> None:
     assert [one.name for one in figure.data if one.showlegend] == [
         "Runs", "Best (1 of 2)", "Worst (2 of 2)", "Baseline", "Plain finetune",
     ]  # fmt: skip
-    assert "2 seeds, at each the front of all its runs" in facts(figure)
+    assert "2 seeds; one front per seed, of all its runs" in facts(figure)
     assert "1 seed has runs that have not ended: left out" in facts(figure)
 
 

@@ -72,7 +72,7 @@ def test_a_wide_range_is_logarithmic() -> None:
 def test_what_is_left_out_is_said() -> None:
     figure = draw(usual_record(700))
     assert "500 of 700 trials drawn" in figure.layout.title.subtitle.text
-    assert "each loss has its own terms" in figure.layout.title.subtitle.text
+    assert "losses have different terms" in figure.layout.title.subtitle.text
     assert len(figure.to_json()) < 200_000
 
 

@@ -119,9 +119,9 @@ def test_galleries_are_pictures_with_words(origin: Origin) -> None:
 def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> None:
     elsewhere = replace(origin, folder=tmp_path)
     assert example_images(elsewhere) == (
-        None, f"no complete trial has its weights in {tmp_path / 'weights'}",
+        None, f"weights of all complete trials are missing in {tmp_path / 'weights'}",
     )  # fmt: skip
-    assert example_images(elsewhere, trial=1)[1].startswith("trial 1 has not its weights in ")
+    assert example_images(elsewhere, trial=1)[1].startswith("weights of trial 1 are missing in ")
     assert training_sheet(elsewhere)[0] is not None, "its parameters are enough"
 
 

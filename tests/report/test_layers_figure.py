@@ -68,7 +68,7 @@ def test_a_tap_of_too_few_trials_has_no_mark() -> None:
     notes = {note.y: note.text for note in figure.layout.annotations}
     assert notes == {0: "in every trial", 1: "too few trials"}
     figure = draw(tap_record((["a"], 0.6), (["a", "b", "c"], 0.7), (["a"], 0.6)))
-    assert figure.layout.annotations[1].text == "not told apart from other taps"
+    assert figure.layout.annotations[1].text == "cannot be separated from other layers"
 
 
 def test_long_paths_lose_what_they_all_begin_with() -> None:
@@ -82,7 +82,7 @@ def test_long_paths_lose_what_they_all_begin_with() -> None:
 def test_facts() -> None:
     facts = draw(FOUR).layout.title.subtitle.text
     assert "4 of 16 trials complete with fma" in facts
-    assert "association over the trials of a search, no paired effect" in facts
+    assert "association over the trials of a search, not a paired effect" in facts
 
 
 def test_of_many_subsets_those_with_the_most_trials(monkeypatch: pytest.MonkeyPatch) -> None:

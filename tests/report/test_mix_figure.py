@@ -115,7 +115,7 @@ def test_nearly_equal_scores_are_nearly_one_colour() -> None:
 
 def test_a_score_that_is_no_number_and_no_trial_at_all() -> None:
     figure = draw(mix_record(({"n": 1.0, "b": 0.0, "p": 0.0}, math.nan)))
-    assert "1 with a value that is no number" in figure.layout.title.subtitle.text
+    assert "1 with a value that is not a number" in figure.layout.title.subtitle.text
     assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
 
 

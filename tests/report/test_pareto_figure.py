@@ -187,7 +187,7 @@ def test_ties_are_drawn_all() -> None:
 
 def test_a_value_that_is_no_number_is_counted_over_the_figure() -> None:
     figure = draw(example_record([*ROWS, example_row(4, (math.nan, 0.9))]))
-    assert "1 with a value that is no number" in figure.layout.title.subtitle.text
+    assert "1 with a value that is not a number" in figure.layout.title.subtitle.text
     assert len(traces(figure, "Front")[0].x) == 5
 
 

@@ -99,7 +99,7 @@ def _steps(
 
 
 def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
-    """Between best and worst; where no place is attained by all, down to the edges."""
+    """Between best and worst; where no region is attained by all, down to the edges."""
     from plotly.graph_objects import Scatter
 
     if not info.surfaces:
@@ -190,14 +190,14 @@ def _facts(info: AttainmentInfo) -> list[str]:
         said = basis_facts(studies[0])[: -len(marks) or None]
     count = len(info.sets)
     if info.over == "seeds":
-        said.append(f"{count} seeds, at each the front of all its runs")
+        said.append(f"{count} seeds; one front per seed, of all its runs")
     else:
         said.append(f"{count} searches")
     if info.left_out:
         seeds = "seed has" if info.left_out == 1 else "seeds have"
         said.append(f"{info.left_out} {seeds} runs that have not ended: left out")
     if info.surfaces and not len(info.surfaces[-1].corners):
-        said.append("no place is attained by all")
+        said.append("no region is attained by all")
     return said + reference_facts(studies) + marks
 
 

@@ -174,10 +174,11 @@ def _hover(info: BudgetInfo, curve: TuningCurve, count: int) -> str:
 def _facts(info: BudgetInfo) -> list[str]:
     notes = [
         *basis_notes(info.ablation, [info.metric]),
-        "one seed a trial; expected best of n trials drawn from an arm's own, too low near its end",
+        "one seed per trial; expected best of n trials drawn from the arm's trials, biased low "
+        "near the end",
     ]
     if not all(curve.is_random for curve in info.curves):
-        notes.append("an approximation: the sampler was not random, so trials were no free draws")
+        notes.append("an approximation: the sampler was not random, so trials are not independent")
     return ablation_facts(info.ablation, [*notes, *info.ablation.marks])
 
 

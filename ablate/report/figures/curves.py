@@ -129,7 +129,7 @@ def _facts(info: CurvesInfo) -> list[str]:
     elif any(curve.on_front for curve in info.curves):
         said.append("full colour: on the front")
     if info.own_losses:
-        said.append("each loss has its own terms and weights: levels do not compare")
+        said.append("losses have different terms and weights: their levels are not comparable")
     if len(info.curves) < info.found:
         said.append(f"{len(info.curves)} of {info.found} trials drawn: the front, others evenly")
     if is_thinned(info):

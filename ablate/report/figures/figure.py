@@ -89,7 +89,9 @@ class FigureKind:
                 f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
             )
         for name in self._refused(options):
-            raise ParameterError(f"--{name}: is no option of --figure {self.name}. Leave it out.")
+            raise ParameterError(
+                f"--{name}: is not an option of --figure {self.name}. Leave it out."
+            )
         found: Info = self.read([source.as_drawn() for source in sources], options)
         return found
 
@@ -110,7 +112,7 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
     (source,) = sources
     if not source.is_search:
         raise NothingToDrawError(
-            f"study {source.record.name}: figure {figure} is of a search, got an ablation. "
+            f"study {source.record.name}: figure {figure} needs a search, got an ablation. "
             "Draw effects or arms."
         )
     return source
@@ -125,7 +127,7 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
     (source,) = sources
     if source.ablation is None:
         raise NothingToDrawError(
-            f"study {source.record.name}: figure {figure} is of an ablation, got a search. "
-            "Draw pareto, or ablate confirm it and draw runs/NAME/confirm."
+            f"study {source.record.name}: figure {figure} needs an ablation, got a search. "
+            "Draw pareto, or run ablate confirm and draw runs/NAME/confirm."
         )
     return source.ablation

@@ -284,11 +284,11 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     )
     low, *_, high = sorted(f"{panel.best_share:.0%}" for panel in [*info.panels, info.panels[-1]])
     share = low if low == high else f"{low} to {high}"
-    said.append(f"PED-ANOVA: what parts the best {share} of the trials from all")
+    said.append(f"PED-ANOVA: the best {share} of the trials compared with all")
     if any(panel.fanova_trials < panel.trials for panel in info.panels):
-        said.append(f"fANOVA: of {info.panels[0].fanova_trials} trials a set, drawn at random")
+        said.append(f"fANOVA: of {info.panels[0].fanova_trials} random trials per set")
     if others:
-        said.append(f"{others} parameters of less importance not shown")
+        said.append(f"{others} less important parameters not shown")
     return said
 
 

@@ -148,9 +148,9 @@ def _facts(info: LayersInfo, shown: int) -> list[str]:
     said[0] = said[0].replace("trials complete", "trials complete with fma")
     if not info.subsets:
         return said
-    said.append("association over the trials of a search, no paired effect")
+    said.append("association over the trials of a search, not a paired effect")
     said.append(f"{info.level:.0%} t intervals")
-    said.append("a tap's difference: the other taps held, by least squares")
+    said.append("difference of a layer: by least squares, with the other layers fixed")
     if info.adjusted:
         said.append(f"adjusted for {', '.join(info.adjusted)}")
     if info.unadjusted:
@@ -234,7 +234,7 @@ def untold_note(one: TapEffect, row: int) -> dict[str, Any]:
     if not one.trials_out:
         text = "in every trial"
     elif math.isnan(one.difference):
-        text = "not told apart from other taps"
+        text = "cannot be separated from other layers"
     else:
         text = "too few trials"
     return {

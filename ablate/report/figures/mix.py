@@ -90,7 +90,7 @@ def _facts(info: MixInfo, *, is_triangle: bool) -> list[str]:
     if is_triangle and len(info.points) > MOST_POINTS:
         said.append(f"{MOST_POINTS:,} trials drawn: those on the front, others at random")
     if info.not_finite:
-        said.append(f"{info.not_finite} with a value that is no number")
+        said.append(f"{info.not_finite} with a value that is not a number")
     if info.others:
         said.append(f"other mixes: {', '.join(info.others)}")
     return said

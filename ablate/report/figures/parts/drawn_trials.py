@@ -101,7 +101,7 @@ def drawn_trials(
         kept.append(places)
     missing = int((~finite).sum())
     if missing:
-        said.append(f"{missing} with a value that is no number")
+        said.append(f"{missing} with a value that is not a number")
     return DrawnTrials(np.sort(np.concatenate(kept)), tuple(said))
 
 

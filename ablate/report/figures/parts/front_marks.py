@@ -260,7 +260,7 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     if outside:
         said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
     if not finite.all():
-        said.append(f"{int((~finite).sum())} with a value that is no number")
+        said.append(f"{int((~finite).sum())} with a value that is not a number")
     return said + confirmed_facts([mean for means in info.confirmed for mean in means])
 
 
