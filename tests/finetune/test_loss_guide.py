@@ -74,14 +74,11 @@ def checkout(tmp_path: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "ablate", ignore=ignored)
     (tmp_path / "tests/finetune").mkdir(parents=True)
-    for name in (
-        "conftest.py",
-        "needs.py",
-        "postgres_server.py",
-        "finetune/test_distance_contract.py",
-    ):
-        shutil.copy(TESTS.parent / name, tmp_path / "tests" / name)
-    shutil.copy(TESTS / "test_loss_contract.py", tmp_path / "tests/finetune")
+    for file in TESTS.parent.glob("*.py"):  # conftest.py, and the modules that it imports
+        if not file.name.startswith("test_"):
+            shutil.copy(file, tmp_path / "tests")
+    for name in ("test_distance_contract.py", "test_loss_contract.py"):
+        shutil.copy(TESTS / name, tmp_path / "tests/finetune")
     return tmp_path
 
 
