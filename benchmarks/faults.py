@@ -491,6 +491,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
         lab.expected = finetuned_alone()
         driver = lab.start()
         lab.wait_for(lambda record: bool(record.complete), driver)
+        driver.send_signal(signal.SIGSTOP)  # it must not end before its files are damaged
         files = list((lab.folder / "cache").glob(pattern))
         assert files, f"no {pattern} in the cache"
         for file in files:
@@ -500,6 +501,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
                 one ^ 255 for one in content[middle : middle + 20_000]
             )
             file.write_bytes(content)
+        driver.send_signal(signal.SIGCONT)
         code, output = lab.end(driver)
         assert code == 0, f"exit code {code}:\n{output}"
         assert "damaged; made again" in output, output
@@ -703,7 +705,7 @@ class Bench:
         """A Ray node with a running trial dies: its row goes on elsewhere."""
         node = self.cluster.add_node(num_cpus=1)
         self.cluster.wait_for_nodes()
-        lab.write(epoch_seconds=1.0, run={"parallel": 3})
+        lab.write(epoch_seconds=4.0, run={"parallel": 3})
         driver = lab.start()
         lab.wait_for(lambda record: sum(bool(row.checkpoints) for row in record.rows) > 2, driver)
         self.cluster.remove_node(node, allow_graceful=False)
