@@ -209,7 +209,7 @@ def _not_settable(key: str, value: Any) -> str:
     if inside:
         return f"must be one key, got a section. Write it as {inside[0]}."
     if key in all_keys():
-        rule = "cannot differ between cells, as it is no part of a run or what runs are compared by"
+        rule = "cannot differ between cells, as it is not part of a run, or runs are compared by it"
         return f"{rule}, got {show(value)}. Set it for the whole study."
     fix = did_you_mean(key, [one for one in searchable() if one not in PAIRED])
     if not fix.startswith("Did you mean"):

@@ -224,7 +224,7 @@ def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple
     if side is None:
         if square is None or square > _SMALL:
             raise ParameterError(
-                f"--image-size: must be said for the images in {show_name(folder)}, got a network "
+                f"--image-size: must be given for the images in {show_name(folder)}, got a network "
                 "that does not say it. Give the side in pixels that it was made for."
             )
         return square, square

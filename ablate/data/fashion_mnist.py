@@ -90,5 +90,5 @@ def _read_arrays(folder: Path, part: str) -> Arrays:
 def _no_idx(file: Path, dimensions: int, got: str) -> DataError:
     return DataError(
         f"{show_name(file)}: must be an IDX file of bytes in {dimensions} dimensions, got {got}. "
-        "Fetch it anew."
+        "Download it again."
     )

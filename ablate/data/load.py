@@ -126,7 +126,7 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
         )
     if settings.crop_scale is not None and settings.loading != "streamed":
         raise DataError(
-            f"dataset.crop_scale: needs images that are decoded anew each epoch, got "
+            f"dataset.crop_scale: needs images that are decoded again each epoch, got "
             f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
         )
 

@@ -434,12 +434,12 @@ def _rule(
     """What to say of a parameter, of whose readings these never hold (or never together)."""
     if not never:
         shown = show(list(telling_values(parameter.domain)))
-        return f"makes no difference to any trial here, got {shown}. Remove it."
+        return f"has no effect on any trial, got {shown}. Remove it."
     where = " and ".join(reading.where for reading in never)
     deciders = dict.fromkeys(decider for reading in never for decider in reading.deciders)
     got = ", ".join(f"{decider}: {text}" for decider, text in _got(deciders, fixed, space))
     first = next(iter(deciders))
-    return f"is read by no trial, only where {where}, got {got}. Change {first}, or remove this."
+    return f"has no effect, used only where {where}, got {got}. Change {first}, or remove this."
 
 
 def _got(

@@ -11,7 +11,7 @@ from ablate.errors import StudyFileError, UsageError
 # Longer ones first; what a study file sets, a command line gives.
 _SPELT = {
     "Set dataset.download: true, or point dataset.path at it.": "Point --data at it.",
-    "Remove them and set dataset.download: true.": "Fetch them anew.",
+    "Remove them and set dataset.download: true.": "Download them again.",
     "Give its path from the study file's folder.": "Correct the path.",
     "; it starts from the study file's folder": "",
     "Set baseline.checkpoint: FILE, or leave it out.": "Give --checkpoint FILE.",

@@ -189,7 +189,7 @@ def _not_searchable(key: str) -> str:
     if first in ("dataset", "objectives", "robustness"):
         rule = "cannot be searched, as trials would be compared by different measures"
         return f"{rule}, got {key}. Make one study for each value."
-    rule = "cannot be searched, as it is no part of a trial"
+    rule = "cannot be searched, as it is not part of a trial"
     return f"{rule}, got {key}. Search a key of {allowed}."
 
 

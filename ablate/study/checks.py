@@ -158,7 +158,7 @@ def _gradient_scale(study: Study) -> Rules:
 def _crops(study: Study) -> Rules:
     dataset = study.dataset
     if dataset.crop_scale is not None and dataset.loading != "streamed":
-        rule = f"needs images that are decoded anew each epoch, got {dataset.crop_scale:g}"
+        rule = f"needs images that are decoded again each epoch, got {dataset.crop_scale:g}"
         yield ("dataset", "crop_scale"), f"{rule} with resident ones. Write loading: streamed."
 
 
@@ -266,7 +266,7 @@ def check_trainable(document: Document) -> None:
     written = document.get(("finetune",))
     for key in written if isinstance(written, dict) else ():
         if key not in _FINETUNE:
-            rule = f"means nothing with trainable, got {show(written[key])}. Remove it: a trainable"
+            rule = f"has no effect with trainable, got {show(written[key])}. Remove it: a trainable"
             document.refuse(("finetune", key), f"{rule} reads budget.epochs and seed.", key=True)
     for unit in UNITS[1:]:
         amount = document.get(("finetune", "budget", unit))
@@ -283,5 +283,5 @@ def check_trainable(document: Document) -> None:
 def _refuse_section(document: Document, section: str) -> None:
     written = document.get((section,))
     if written is not None:
-        rule = f"means nothing with trainable, got {show(written)}"
+        rule = f"has no effect with trainable, got {show(written)}"
         document.refuse((section,), f"{rule}. Remove it, or trainable.", key=True)

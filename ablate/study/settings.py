@@ -84,18 +84,18 @@ class RobustnessSettings(Settings):
     ] = (1, 3, 5)
     images: Annotated[int, Field(ge=1)] | None = Field(
         None,
-        description="Images in each corrupted copy, of every class alike; None: all of the "
-        "validation split. Clean accuracy is that of all.",
+        description="Images in each corrupted copy, balanced over classes; None: the whole "
+        "validation split. Clean accuracy always uses the whole split.",
     )
     frost_images: str | None = Field(
         None,
-        description="Folder with photographs of frost; None: a procedural texture stands for "
-        "them, and every result says so.",
+        description="Folder with photographs of frost; None: a generated texture is used, and "
+        "every result notes it.",
     )
     stored_gb: Annotated[float, Field(ge=0)] = Field(
         4.0,
         description="A set of corrupted copies up to this size is kept in the cache; a larger one "
-        "is made anew for each trial, with the same bytes.",
+        "is generated again for each trial, with the same bytes.",
     )
     seed: Seed = Field(0, description="Seed of the corrupted evaluation sets.")
 
@@ -123,7 +123,7 @@ class Study(Settings):
     trainable: str | None = Field(
         None,
         description="Your own training loop, `package.module:function`, or `module:function` in a "
-        "file beside the study; in place of data set, model and robustness finetuning.",
+        "file beside the study; instead of data set, model and robustness finetuning.",
     )
     dataset: DatasetSettings
     model: ModelSettings
@@ -139,7 +139,7 @@ class Study(Settings):
     )
     search: SearchSettings = SearchSettings()
     ablation: AblationSettings | None = Field(
-        None, description="In place of `search`: cells that are run over paired seeds."
+        None, description="Instead of `search`: cells that are run over paired seeds."
     )
     robustness: RobustnessSettings = RobustnessSettings()
     run: RunSettings = RunSettings()

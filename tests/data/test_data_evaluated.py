@@ -250,7 +250,7 @@ def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
 def test_what_contradicts_itself(folder: Path, tmp_path: Path) -> None:
     large = write(tmp_path / "large", {"crow": [(120, 120)], "owl": [(120, 120)]})
     assert refusal(large, tmp_path, ImageRequest(), kind=ParameterError) == (
-        "--image-size: must be said for the images in TMP/large, got a network that does not say "
+        "--image-size: must be given for the images in TMP/large, got a network that does not say "
         "it. Give the side in pixels that it was made for."
     )
     small = ImageRequest(image_size=16, resize=12, resize_is_asked=True)

@@ -55,7 +55,7 @@ def unlabeled(tmp_path: Path) -> Path:
         ),
         (
             {"crop_scale": 0.5},
-            "dataset.crop_scale: needs images that are decoded anew each epoch, got 0.5 with "
+            "dataset.crop_scale: needs images that are decoded again each epoch, got 0.5 with "
             "resident ones. Set dataset.loading: streamed.",
         ),
     ],

@@ -315,4 +315,4 @@ def test_what_is_no_idx_file(tmp_path: Path) -> None:
         with pytest.raises(DataError) as error:
             read(small, small.site)
         assert str(error.value).startswith(f"{rule}{got}")
-        assert str(error.value).endswith(". Fetch it anew.")
+        assert str(error.value).endswith(". Download it again.")

@@ -45,75 +45,75 @@ def said(space: str, study: str = "", head: str = HEAD) -> list[str]:
         (
             "loss: {terms: clean+da}\n",
             "loss.fma.weight: {float: [0.01, 30], log: true}",
-            "loss.fma.weight: is read by no trial, only where loss.terms has fma, got loss.terms: "
+            "loss.fma.weight: has no effect, used only where loss.terms has fma, got loss.terms: "
             "'clean+da'. Change loss.terms, or remove this.",
         ),
         (
             "",
             "loss.terms: {choice: [clean, clean+da]}\nloss.st.form: {choice: [kl, js]}",
-            "loss.st.form: is read by no trial, only where loss.terms has st, got loss.terms: one "
+            "loss.st.form: has no effect, used only where loss.terms has st, got loss.terms: one "
             "of ['clean', 'clean+da']. Change loss.terms, or remove this.",
         ),
         (
             "loss: {fma: {layers: [stage3]}}\n",
             "loss.fma.layer_weights: {choice: [uniform, linear]}",
-            "loss.fma.layer_weights: is read by no trial, only where loss.fma.layers has more than "
+            "loss.fma.layer_weights: has no effect, used only where loss.fma.layers has more than "
             "one layer, got loss.fma.layers: ['stage3']. Change loss.fma.layers, or remove this.",
         ),
         (
             "loss: {fma: {weight: 0}}\n",
             "loss.fma.distance: {choice: [mse, cosine]}",
-            "loss.fma.distance: is read by no trial, only where loss.fma.weight is above 0, got ",
+            "loss.fma.distance: has no effect, used only where loss.fma.weight is above 0, got ",
         ),
         (
             "loss: {terms: clean+st, st: {anchor: clean}, fma: {anchor: ema}}\n",
             "loss.teacher_decay: {float: [0.9, 0.99]}",
-            "loss.teacher_decay: is read by no trial, only where a term in loss.terms has the ",
+            "loss.teacher_decay: has no effect, used only where a term in loss.terms has the ",
         ),
         (
             "loss: {terms: clean}\n",
             "augment.strength: {float: [0.2, 1]}",
-            "augment.strength: is read by no trial, only where loss.terms has more than clean, got",
+            "augment.strength: has no effect, used only where loss.terms has more than clean, got",
         ),
         (
             "augment: {method: augmix}\n",
             "augment.families: {subset: [noise, blur]}",
-            "augment.families: is read by no trial, only where augment.method is not augmix, got ",
+            "augment.families: has no effect, used only where augment.method is not augmix, got ",
         ),
         (
             "augment: {types: [hue]}\n",
             "augment.families: {subset: [noise, blur]}",
-            "augment.families: is read by no trial, only where augment.types is not given, got ",
+            "augment.families: has no effect, used only where augment.types is not given, got ",
         ),
         (
             "",
             "augment.method: {choice: [per_sample, per_batch]}\naugment.depth: {int: [2, 4]}",
-            "augment.depth: is read by no trial, only where augment.method is composed, got ",
+            "augment.depth: has no effect, used only where augment.method is composed, got ",
         ),
         (
             "augment: {families: [noise]}\n",
             "augment.strengths.hue: {float: [0.2, 1]}",
-            "augment.strengths.hue: is read by no trial, only where the type hue is drawn, got ",
+            "augment.strengths.hue: has no effect, used only where the type hue is drawn, got ",
         ),
         (
             "augment: {types: [hue], strengths: {hue: 0.5}}\n",
             "augment.strength: {float: [0.2, 1]}",
-            "augment.strength: is read by no trial, only where a type is drawn that ",
+            "augment.strength: has no effect, used only where a type is drawn that ",
         ),
         (
             "finetune: {optimizer: adamw}\n",
             "finetune.momentum: {float: [0, 0.9]}",
-            "finetune.momentum: is read by no trial, only where finetune.optimizer is sgd, got ",
+            "finetune.momentum: has no effect, used only where finetune.optimizer is sgd, got ",
         ),
         (
             "baseline: {checkpoint: a.safetensors, saw_validation: false}\n",
             "baseline.learning_rate: {float: [0.01, 0.1]}",
-            "baseline.learning_rate: is read by no trial, only where no baseline.checkpoint is ",
+            "baseline.learning_rate: has no effect, used only where no baseline.checkpoint is ",
         ),
         (
             "loss: {terms: clean}\n",
             "finetune.batch_norm: {choice: [joint, separate]}",
-            "finetune.batch_norm: makes no difference to any trial here, got ['joint', 'separate",
+            "finetune.batch_norm: has no effect on any trial, got ['joint', 'separate",
         ),
         # conditions
         (
@@ -262,7 +262,7 @@ def test_what_is_searched_in_vain_is_said_beside_every_other_mistake() -> None:
         said(space, study),
         (
             "objectives[1].metric: unknown metric",
-            "loss.fma.weight: is read by no trial",
+            "loss.fma.weight: has no effect",
             "loss.fma.layers: when can never hold",
             "finetune.lerning_rate: unknown key",
             "augment.strength: low must be below high",

@@ -220,7 +220,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "search.trials: {int: [8, 32]}",
-            "1:1: search.trials: cannot be searched, as it is no part of a trial, "
+            "1:1: search.trials: cannot be searched, as it is not part of a trial, "
             "got search.trials. Search a key of model, baseline, finetune, loss, augment.",
         ),
         (
@@ -481,7 +481,7 @@ def test_a_mix_of_families_is_none_of_types(problems: Problems) -> None:
         "augment.families: {subset: [noise, blur]}\naugment.mix: {simplex: augment.families}",
         "augment: {types: [hue, jpeg]}\n",
     )
-    assert said[0].startswith("1:1: augment.families: is read by no trial")
+    assert said[0].startswith("1:1: augment.families: has no effect")
     assert said[1] == (
         "2:24: augment.mix: must be one of augment.types ['hue', 'jpeg'], got 'blur'. "
         "Known: hue, jpeg."

@@ -299,7 +299,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: leave_one_out, components: {x: {robustness.suite: all}}}",
             "5:70: ablation.components.x.robustness.suite: cannot differ between cells, as it is "
-            "no part of a run or what runs are compared by, got 'all'. Set it for the whole study.",
+            "not part of a run, or runs are compared by it, got 'all'. Set it for the whole study.",
         ),
         (
             "{design: leave_one_out, components: {x: {augment.mix.noise: 0}}}",

@@ -329,6 +329,6 @@ def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
     head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
     (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")
     assert line == (
-        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded anew each epoch, got 0.5 "
+        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded again each epoch, got 0.5 "
         "with resident ones. Write loading: streamed."
     )

@@ -50,17 +50,17 @@ def refusal(text: str, names: NamesFor) -> str:
     [
         (
             "dataset: {name: digits}\n",
-            "5:1: dataset: means nothing with trainable, got {name: 'digits'}. Remove it, or "
+            "5:1: dataset: has no effect with trainable, got {name: 'digits'}. Remove it, or "
             "trainable.",
         ),
-        ("model: {name: resnet8}\n", "5:1: model: means nothing with trainable"),
-        ("baseline: {epochs: 2}\n", "5:1: baseline: means nothing with trainable"),
-        ("loss: {terms: clean}\n", "5:1: loss: means nothing with trainable"),
-        ("augment: {depth: 2}\n", "5:1: augment: means nothing with trainable"),
-        ("robustness: {severities: [1]}\n", "5:1: robustness: means nothing with trainable"),
+        ("model: {name: resnet8}\n", "5:1: model: has no effect with trainable"),
+        ("baseline: {epochs: 2}\n", "5:1: baseline: has no effect with trainable"),
+        ("loss: {terms: clean}\n", "5:1: loss: has no effect with trainable"),
+        ("augment: {depth: 2}\n", "5:1: augment: has no effect with trainable"),
+        ("robustness: {severities: [1]}\n", "5:1: robustness: has no effect with trainable"),
         (
             "finetune: {batch_size: 8}\n",
-            "5:12: finetune.batch_size: means nothing with trainable, got 8. Remove it: a "
+            "5:12: finetune.batch_size: has no effect with trainable, got 8. Remove it: a "
             "trainable reads budget.epochs and seed.",
         ),
         (

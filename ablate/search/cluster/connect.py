@@ -137,7 +137,7 @@ def _knock(address: str) -> None:
     if not host or not port.isdigit():
         raise UsageError(
             f"--ray-address {address}: must be auto or HOST:PORT, got neither. "
-            "Ray's own port is 6379 unless `ray start --head --port` said another."
+            "Ray's own port is 6379 unless `ray start --head --port` set another."
         )
     try:
         socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

@@ -55,8 +55,8 @@ class ClaimSettings(ContrastSettings):
 class NonInferiorSettings(Settings):
     """What must not be lost."""
 
-    metric: str = Field("val_clean_accuracy", description="What is to be kept.")
-    margin: Positive = Field(description="The most that may be lost, in the metric's own unit.")
+    metric: str = Field("val_clean_accuracy", description="Metric that must be kept.")
+    margin: Positive = Field(description="Largest loss allowed, in the metric's unit.")
 
 
 class TuneSettings(Settings):
@@ -77,7 +77,7 @@ class TuneSettings(Settings):
 class AblationSettings(Settings):
     """An ablation: cells, each run with the same seeds."""
 
-    design: DesignName = Field(description="Which cells there are, and what is compared.")
+    design: DesignName = Field(description="Which cells to run, and which to compare.")
     reference: dict[str, Any] = Field(
         default_factory=dict,
         description="Values by dotted key on top of the study's own; or of a search: "
@@ -127,18 +127,18 @@ class AblationSettings(Settings):
         "baseline of its own, the same for all cells.",
     )
     primary: Annotated[tuple[ClaimSettings, ...], Field(strict=False)] = Field(
-        (), description="Contrasts that claims rest on; p values are adjusted over them (Holm)."
+        (), description="Contrasts that support claims; p values are adjusted over them (Holm)."
     )
     contrasts: Annotated[tuple[ContrastSettings, ...], Field(strict=False)] = Field(
-        (), description="Further contrasts that are shown, on every metric; no claim rests on them."
+        (), description="Further contrasts to show, on every metric; they support no claim."
     )
     noninferior: NonInferiorSettings | None = Field(
-        None, description="Declares what counts as kept."
+        None, description="Defines when a metric counts as kept."
     )
     tune: TuneSettings | None = Field(
         None, description="`arms`: each is tuned in the study's `space` before its seeds are run."
     )
-    max_runs: Count = Field(500, description="A design of more runs is refused.")
+    max_runs: Count = Field(500, description="A design with more runs is rejected.")
 
     @field_validator("seeds")
     @classmethod

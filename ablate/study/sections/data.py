@@ -16,7 +16,7 @@ class ValidationSettings(Settings):
     seed: Seed = Field(0, description="Seed of the stratified split.")
     path: str | None = Field(
         None,
-        description="Folder with CLASS/* whose images are the validation split, relative to the "
+        description="Folder with CLASS/* that holds the validation split, relative to the "
         "study file; `fraction` is not used then.",
     )
 
@@ -31,10 +31,10 @@ class DatasetSettings(Settings):
         description="Folder of the data, relative to the study file.  `image_folder`: "
         "train/CLASS/* and test/CLASS/* or val/CLASS/*.",
     )
-    download: bool = Field(False, description="Fetch published data where they are not in `path`.")
+    download: bool = Field(False, description="Download published data if they are not in `path`.")
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
         None,
-        description="Side in pixels that the network sees; none: the network's own, else 32.",
+        description="Input size in pixels; none: the network's own, else 32.",
     )
     resize: Annotated[int, Field(ge=8, le=2048)] | None = Field(
         None,
@@ -44,7 +44,7 @@ class DatasetSettings(Settings):
     loading: Literal["resident", "streamed"] = Field(
         "resident",
         description="`resident`: decoded once, kept as bytes; `streamed`: training images are "
-        "decoded and cropped anew each epoch, by worker processes.",
+        "decoded and cropped again each epoch, by worker processes.",
     )
     loading_workers: Annotated[int, Field(ge=0)] = Field(
         2,

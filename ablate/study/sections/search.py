@@ -17,9 +17,11 @@ class ObjectiveSettings(Settings):
 class SearchBudgetSettings(Settings):
     """What a search may cost: where one is spent, no further trial begins."""
 
-    trials: Count | None = Field(None, description="Another spelling of `search.trials`.")
-    gpu_hours: Positive | None = Field(None, description="Of all attempts, lost ones included.")
-    seconds: Positive | None = Field(None, description="Of driving, pauses left out.")
+    trials: Count | None = Field(None, description="Same as `search.trials`.")
+    gpu_hours: Positive | None = Field(
+        None, description="GPU hours of all attempts, including lost ones."
+    )
+    seconds: Positive | None = Field(None, description="Run time in seconds, without pauses.")
 
 
 class PrunerSettings(Settings):
@@ -28,7 +30,7 @@ class PrunerSettings(Settings):
     metric: str = Field(description="Compared at each rung, in the direction of its objective.")
     min_epochs: Count = Field(1, description="Epochs of the first rung.")
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
-        3, description="Of this many trials at a rung one goes on; rungs are this far apart."
+        3, description="At each rung, one of this many trials continues; ratio of successive rungs."
     )
 
     def is_rung(self, epoch: int) -> bool:
@@ -40,19 +42,19 @@ class PrunerSettings(Settings):
 
 
 class SearchSettings(Settings):
-    trials: Count = Field(16, description="Rows the finished study has.")
+    trials: Count = Field(16, description="Number of trials.")
     budget: SearchBudgetSettings = SearchBudgetSettings()
     sampler: str = "tpe"
-    seed: Seed = Field(0, description="Each ask draws from this seed and the trial's number.")
+    seed: Seed = Field(0, description="Seed of the sampler; each trial also uses its number.")
     enqueue: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = Field(
-        (), description="Parameter sets that are tried first; what one leaves out is drawn."
+        (), description="Parameter sets to run first; parameters you leave out are sampled."
     )
     pruner: PrunerSettings | None = Field(
         None, description="None: every trial runs to its full budget."
     )
     reference_point: Annotated[tuple[float, ...], Field(strict=False)] | None = Field(
         None,
-        description="Reference point of the hypervolume, one value an objective; none: the "
+        description="Reference point of the hypervolume, one value per objective; none: the "
         "baseline's clean accuracy - 0.10 and its robust accuracy.",
     )
 
@@ -84,30 +86,30 @@ class RunSettings(Settings):
     """How it is run: only `precision`, `compile` and `cpus_per_trial` change a score's digits."""
 
     parallel: Count | Literal["auto"] = Field(
-        "auto", description="Trials at once; `auto`: as many as the CPUs and GPUs carry."
+        "auto", description="Trials in parallel; `auto`: as many as CPUs and GPUs allow."
     )
     cpus_per_trial: Count = Field(1, description="Also torch's threads.")
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="1, or a fraction below it; a trainable may take more, whole ones; `auto`: one "
-        "where Ray sees any, else 0.",
+        description="1, or a fraction below 1; a trainable may use several whole GPUs; `auto`: 1 "
+        "if Ray sees a GPU, else 0.",
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
-        description="Share of a GPU's memory that a trial may take; none: what the GPU has.  With "
-        "a fraction in gpus_per_trial, the same fraction keeps trials from each other's memory.",
+        description="Share of a GPU's memory that a trial may use; none: no limit.  If "
+        "gpus_per_trial is a fraction, set the same fraction here to share the memory fairly.",
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        "auto", description="`auto`: bf16 where the hardware has it, else fp32."
+        "auto", description="`auto`: bf16 if the hardware supports it, else fp32."
     )
     compile: Literal[False, "default", "reduce-overhead"] = Field(
         False, description="Mode of torch.compile for training steps; `false`: not compiled."
     )
     max_failures: Annotated[int, Field(ge=0)] = Field(
-        0, description="Retries of a trial that raised (none for a loss that is not finite)."
+        0, description="Retries of a trial that raised an error (not if its loss is not finite)."
     )
     max_failed_fraction: Share = Field(
-        0.5, description="As soon as more rows have failed, the study stops and ends with 1."
+        0.5, description="If more trials fail, the study stops with exit code 1."
     )
     checkpoints: str | None = Field(
         None,
@@ -116,23 +118,23 @@ class RunSettings(Settings):
     )
     checkpoint_seconds: Positive = Field(
         300.0,
-        description="A training state is written after each epoch, and amid one where so many "
-        "seconds have passed since the last (or 100 times what it took to write, if that is more).",
+        description="A training state is saved after each epoch, and within an epoch this many "
+        "seconds after the last one (or 100 times the time to save it, if that is longer).",
     )
     epoch_timeout_seconds: Positive | None = Field(
         None,
-        description="An epoch that takes longer, loading and scoring included, is ended with its "
-        "worker and is a failure of its trial (see max_failures).  Needs Ray.  None: any time.",
+        description="An epoch that takes longer, including loading and scoring, is stopped with "
+        "its worker, and its trial fails (see max_failures).  Needs Ray.  None: no limit.",
     )
     keep_checkpoints: Count | Literal["all"] = Field(
         50,
-        description="Finetuned weights that stay on disk: of this many complete trials, those of "
-        "the front first, then the newest.",
+        description="Keep the finetuned weights of this many complete trials: those of the front "
+        "first, then the newest.",
     )
     grace_seconds: Positive = Field(
         60.0,
-        description="After Ctrl-C, SIGTERM or SIGUSR1 the epochs under way may take this many "
-        "seconds to end and be kept.",
+        description="After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this many seconds to "
+        "finish and be saved.",
     )
 
     @field_validator("gpus_per_trial")

@@ -18,13 +18,13 @@ UNITS = ("epochs", "images", "flops", "seconds")
 class TrainingSettings(Settings):
     """An optimiser, a schedule of its learning rate, and what steadies them."""
 
-    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Clean images a step.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(64, description="Clean images per step.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="`sgd`: with Nesterov momentum; `adamw`: betas 0.9 and 0.999."
     )
-    learning_rate: Positive = Field(0.01, description="The highest of the schedule.")
+    learning_rate: Positive = Field(0.01, description="Highest learning rate of the schedule.")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of `sgd`.")
-    weight_decay: Weight = Field(5e-4, description="Of matrices and filters, not of norms, biases.")
+    weight_decay: Weight = Field(5e-4, description="For matrices and filters, not norms or biases.")
     schedule: Literal["cosine", "one_cycle", "constant"] = Field(
         "cosine",
         description="`cosine`: falls to 0; `one_cycle`: rises over 30 % of the budget from a 25th, "
@@ -39,21 +39,21 @@ class TrainingSettings(Settings):
         None, description="Highest norm of the whole gradient; none: not clipped."
     )
     accumulation_steps: Count = Field(
-        1, description="Parts in which a batch goes through the network, to save memory."
+        1, description="Number of parts that a batch is split into, to save memory."
     )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="Decay a step of an average of the weights, which is then what is scored; "
-        "none: the weights themselves.",
+        description="Decay per step of an average of the weights, which is then scored; none: the "
+        "weights are scored.",
     )
-    seed: Seed = Field(0, description="Seed of the weights, the order of images and all draws.")
+    seed: Seed = Field(0, description="Seed of new weights, image order and distortions.")
 
 
 class BaselineSettings(TrainingSettings):
     """The network that is finetuned: trained here, or read from a checkpoint."""
 
     epochs: Count = 10
-    learning_rate: Positive = Field(0.1, description="The highest of the schedule.")
+    learning_rate: Positive = Field(0.1, description="Highest learning rate of the schedule.")
     checkpoint: str | None = Field(
         None,
         description="Weights to start from instead of training: a .safetensors file or a state "
@@ -61,8 +61,8 @@ class BaselineSettings(TrainingSettings):
     )
     saw_validation: bool | None = Field(
         None,
-        description="Whether the checkpoint was trained on the validation images; must be said "
-        "of every checkpoint.",
+        description="Whether the checkpoint was trained on the validation images; required with "
+        "a checkpoint.",
     )
 
     @model_validator(mode="after")
@@ -85,8 +85,8 @@ class BudgetSettings(Settings):
 
     epochs: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Passes over the training images in whole batches; 4 by default.  0, in an "
-        "ablation alone: the baseline as it is.",
+        description="Passes over the training images in whole batches; 4 by default.  0 (in "
+        "ablations only): the baseline, not finetuned.",
     )
     images: Count | None = Field(
         None, description="Images through the student, copies included: equal for every loss."
@@ -97,7 +97,7 @@ class BudgetSettings(Settings):
         "equal for every loss, teacher and network.",
     )
     seconds: Positive | None = Field(
-        None, description="Of training; what is reached in it depends on the machine."
+        None, description="Training time in seconds; results depend on the machine."
     )
 
     @property
@@ -121,6 +121,6 @@ class FinetuneSettings(TrainingSettings):
     budget: BudgetSettings = BudgetSettings()
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "joint",
-        description="`joint`: clean images and copies in one batch; `separate`: a batch each; "
-        "`frozen`: by the baseline's statistics.",
+        description="`joint`: clean images and copies in one batch; `separate`: one batch each; "
+        "`frozen`: use the baseline's statistics.",
     )
