@@ -183,7 +183,7 @@ def test_it_ends_with_its_effects_and_their_picture(
 ) -> None:
     show_effects(open_study("runs/abl"), as_json=False)
     picture = Path("runs/abl/effects.html")
-    assert f"figure: {picture}" in capsys.readouterr().out
+    assert f"figure: {picture.absolute()}" in capsys.readouterr().out
     assert "FMA - plain" in picture.read_text()
     picture.unlink()
     show_effects(open_study("runs/abl"), as_json=True)
