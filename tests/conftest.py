@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray reads its token once a process. Clusters with and without one in turn, joined from the same
+# process, hang: so all of them have this one.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 # A process for each core: more threads than cores, of which some spin, take ten times as long.
 # What is started from here has both too; a study sets its own number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
