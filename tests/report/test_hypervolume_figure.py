@@ -113,5 +113,5 @@ def test_nothing_complete_yet() -> None:
 
 
 def test_an_ablation_is_refused() -> None:
-    with pytest.raises(NothingToDrawError, match=r"^study example: figure hypervolume is of a se"):
+    with pytest.raises(NothingToDrawError, match=r"^study example: figure hypervolume needs a se"):
         draw(replace(RECORD, design={"cells": []}))
