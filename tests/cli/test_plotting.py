@@ -71,7 +71,7 @@ def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) 
     assert result.exit_code == 0
     names = [Path(line).stem for line in result.stdout.split()]
     said = [line.removeprefix("ablate: ") for line in result.stderr.splitlines()]
-    assert "effects is left out: is of an ablation, got a search" in said
+    assert "effects is left out: needs an ablation, got a search" in said
     left_out = [line.partition(" is left out: ")[0] for line in said]
     assert sorted([*names, *left_out]) == sorted(FIGURES), "each is drawn or spoken of"
     assert {"pareto", "profile", "curves", "timeline"} <= set(names)
@@ -92,7 +92,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(
     assert result.exit_code == 2, "what was asked for by name is not there"
     assert result.stdout.split() == ["some/pareto.html", "some/timeline.html"]
     lines = result.stderr.splitlines()
-    assert "figure effects is of an ablation, got a search" in lines[0]
+    assert "figure effects needs an ablation, got a search" in lines[0]
     assert (
         lines[1] == "ablate: figure rank could not be drawn: ZeroDivisionError: division by zero."
     )
@@ -135,7 +135,7 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     line = said(run("plot", "runs/drawn", "--figure", "nothing"))
     assert line.startswith("ablate: --figure: must be one of pareto, hypervolume, ")
     line = said(run("plot", "runs/drawn", "--figure", "effects"))
-    assert "figure effects is of an ablation, got a search" in line
+    assert "figure effects needs an ablation, got a search" in line
     line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "drawn.yaml"))
     assert line == (
         "ablate: drawn.yaml: must be a folder that can be made, got File exists. Name another."

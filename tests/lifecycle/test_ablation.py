@@ -168,7 +168,7 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(done: StudyReco
     assert images == {96.0}
     assert set(record.references) == {"baseline"}  # plain is an arm, and not run twice
     assert list(ablate.load_trials("runs/abl")["train_seed"]) == [1] * 5 + [2] * 5
-    with pytest.raises(UsageError, match=r"figure pareto is of a search, got an ablation"):
+    with pytest.raises(UsageError, match=r"figure pareto needs a search, got an ablation"):
         ablate.plot_pareto("runs/abl")
     info = ablate.read_ablation("runs/abl")
     assert info.effect("FMA - plain", "val_robust_accuracy").estimate.method == (
