@@ -205,7 +205,7 @@ def foresee(study: str | Path, number: int, values: Mapping[str, Any]) -> Forese
 
 def load_trials(study: str | Path) -> pd.DataFrame:
     """A study's rows as a frame, one row a trial (columns: `ablate.analysis.select`)."""
-    from ablate.analysis.select import trials_frame
+    from ablate.analysis.frame import trials_frame
 
     return trials_frame(read(study))
 

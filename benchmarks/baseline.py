@@ -23,7 +23,7 @@ from ablate.files.cache import cache_folder
 from ablate.finetune.baseline import train_baseline
 from ablate.lifecycle.place import place_of_file
 from ablate.model.environment import resolve_environment
-from ablate.study.fingerprint import usable_cores
+from ablate.study.provenance import usable_cores
 
 ROOT = Path(__file__).parents[1]
 

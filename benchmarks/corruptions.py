@@ -56,7 +56,7 @@ from image_source import read_images
 from ablate.distortion.random import make_generator
 from ablate.model.environment import resolve_environment
 from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
-from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import load, scale_of
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "robustness"))

@@ -21,7 +21,7 @@ from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
 from ablate.errors.masking import without_secrets
 from ablate.files.shown import show_name
-from ablate.study.fingerprint import usable_cores
+from ablate.study.provenance import usable_cores
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import DatasetSettings, path_from
 

@@ -24,8 +24,9 @@ from torch import nn
 
 from ablate.data.dataset import Dataset
 from ablate.files.cache import locked, publish_file, publish_folder
-from ablate.files.damage import DamagedError, is_whole, say_made_again
+from ablate.files.damage import DamagedError, say_made_again
 from ablate.files.inventory import mark_used, state_file
+from ablate.finetune.baseline_record import RECORD, WEIGHTS, are_whole, read_record, sha256_of
 from ablate.finetune.budget import SaveInterval
 from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.loop import EpochReport, Finetuning
@@ -345,57 +346,3 @@ def _find(entry: Path, key: str) -> Baseline | None:
         return None
     mark_used(entry)
     return Baseline(entry / WEIGHTS, record.sha256, key, record.train_seconds)
-
-
-# -- What stands in the cache beside a baseline's weights, and whether they are what was written
-#
-# Importing this loads no torch.
-
-
-WEIGHTS = "weights.safetensors"
-RECORD = "baseline.json"
-
-
-@dataclass(frozen=True)
-class BaselineRecord:
-    """Of a baseline whose weights are whole.
-
-    Attributes:
-        sha256: of the file of the weights.
-        train_seconds: wall time of its training, 0 for a checkpoint.
-    """
-
-    sha256: str
-    train_seconds: float
-
-
-def read_record(entry: Path) -> BaselineRecord | None:
-    """The record of a baseline, its weights compared with it; None where one is missing or damaged.
-
-    Args:
-        entry: its folder in the cache.
-    """
-    try:
-        record = json.loads((entry / RECORD).read_text())
-        sha256 = record["sha256"]
-        seconds = math.fsum(epoch["seconds"] for epoch in record["curve"])
-        if not are_whole(entry / WEIGHTS, sha256):
-            return None
-    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
-        return None  # damage can make any text of it
-    return BaselineRecord(sha256, seconds)
-
-
-def are_whole(weights: Path, sha256: str) -> bool:
-    """Whether weights have this digest, looked at once a process.
-
-    Raises:
-        OSError: if they are missing or cannot be read.
-    """
-    return is_whole((weights,), sha256, lambda: sha256_of(weights))
-
-
-def sha256_of(file: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

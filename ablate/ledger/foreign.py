@@ -31,7 +31,8 @@ from ablate.ledger import tables
 from ablate.ledger.attributes import HEAD
 from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.ledger.row import STATES
-from ablate.ledger.storage import engine_arguments, parse_url, sqlite_file, storage_errors
+from ablate.ledger.storage import engine_arguments, storage_errors
+from ablate.ledger.url import parse_url, sqlite_file
 from ablate.study.settings import ObjectiveSettings, Study
 
 _FINGERPRINT = "none"

@@ -25,7 +25,8 @@ from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 from ablate.errors import AblateError, LeaseError, StorageError
 from ablate.ledger.holder import Holder, is_proven_dead, this_process
 from ablate.ledger.rescue import DatabaseFile
-from ablate.ledger.storage import make_tables, sqlite_file, storage_errors
+from ablate.ledger.storage import make_tables, storage_errors
+from ablate.ledger.url import sqlite_file
 
 TERM_SECONDS = 180
 """Longer than an outage of the storage that a driver sits out."""

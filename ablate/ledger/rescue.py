@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from ablate.errors import StorageError
-from ablate.ledger.storage import sqlite_file, sqlite_url
+from ablate.ledger.url import sqlite_file, sqlite_url
 
 _SUFFIXES = ("", "-wal", "-shm")
 """Of the files that SQLite has open: what is committed may stand in the second one alone, and the

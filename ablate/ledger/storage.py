@@ -7,21 +7,16 @@ row costs half of what it costs in the default journal mode.
 from __future__ import annotations
 
 import logging
-import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
-    ArgumentError,
     IntegrityError,
     OperationalError,
     ProgrammingError,
@@ -29,7 +24,8 @@ from sqlalchemy.exc import (
 )
 
 from ablate.errors import MissingDependencyError, StorageError, UsageError
-from ablate.errors.masking import keep_secret, keep_variable, masked
+from ablate.errors.masking import masked
+from ablate.ledger.url import parse_url, sqlite_file
 
 T = TypeVar("T")
 
@@ -129,79 +125,3 @@ def engine_arguments(url: str) -> dict[str, Any]:
     if parse_url(url).get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _SQLITE_TIMEOUT_SECONDS}}
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
-
-
-# -- Where a study is kept: storage URLs, and `${VARIABLE}` in them ------------------------
-#
-# What may be shown of one: `ablate.errors.masking`.
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-_FORM = (
-    "Write postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; in a password @ is %40, "
-    "/ is %2F, : is %3A, # is %23."
-)
-
-
-def fill_variables(url: str) -> str:
-    """`url` with every `${NAME}` replaced from the environment.
-
-    The variables are secret from here on, and what the URL then says.
-
-    Raises:
-        UsageError: if a variable is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
-            raise UsageError(
-                f"storage: ${{{name}}} must be set in the environment, got nothing. "
-                f"export {name}=..."
-            )
-        keep_variable(name)
-        return os.environ[name]
-
-    filled = _VARIABLE.sub(value, url)
-    keep_secret(filled)
-    return filled
-
-
-def parse_url(url: str) -> URL:
-    """The URL in its parts.
-
-    Raises:
-        UsageError: if it is not an SQLAlchemy URL; the message does not repeat it, since a
-            password may stand in it.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise UsageError(
-            "storage: must be an SQLAlchemy URL, got something else. "
-            "Write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-        ) from None
-    except ValueError:  # it is the port that is made a number
-        raise UsageError(
-            f"storage: the port after HOST: must be a number, got something else. {_FORM}"
-        ) from None
-    if parsed.port is not None and not 0 < parsed.port < 2**16:
-        raise UsageError(
-            f"storage: the port after HOST: must be from 1 to 65535, got {parsed.port}. {_FORM}"
-        )
-    if "@" in (parsed.host or ""):
-        raise UsageError(f"storage: must have one @, got another, unescaped. {_FORM}")
-    return parsed
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; none for another database or one in memory."""
-    parsed = parse_url(url)
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    return Path(str(parsed.database))
-
-
-def sqlite_url(file: Path) -> str:
-    """The URL of an SQLite file."""
-    return URL.create("sqlite", database=str(file)).render_as_string()

@@ -31,8 +31,8 @@ from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, Spending, Surroundings
 from ablate.search.signals import held
-from ablate.study.fingerprint import provenance
 from ablate.study.preparation import PreparationStep
+from ablate.study.provenance import provenance
 from ablate.study.scores import Scores
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study

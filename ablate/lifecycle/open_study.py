@@ -15,7 +15,7 @@ from ablate.ledger.foreign import check_two_objectives, read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.rescue import rescued_copy
-from ablate.ledger.storage import sqlite_url
+from ablate.ledger.url import sqlite_url
 from ablate.lifecycle.place import Place, locate, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without

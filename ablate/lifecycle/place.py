@@ -22,7 +22,7 @@ from ablate.errors import (
     unencodable,
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
-from ablate.ledger.storage import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import read_study
 from ablate.space.reach import nothing_searched

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
-from ablate.finetune.reads import check_inert
+from ablate.finetune.inert import check_inert
 from ablate.robustness.suites import objective_rules
 from ablate.space.parse import check_space
 from ablate.space.reach import Doubts, check_reach, nothing_searched

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from rich.markup import escape
-from rich.text import Text
+from collections.abc import Iterable
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.numbers import count_texts, metric_label, param_text
+from ablate.report.numbers import count_texts, metric_label
 from ablate.report.paper.cell import Cell
 
 _INTERVALS = {
@@ -203,32 +199,3 @@ def _means(info: AblationInfo, metric: str) -> list[float]:
 
 def _nothing() -> Estimate:
     return Estimate(math.nan, math.nan, math.nan, math.nan, 0, "none")
-
-
-# -- Headings and cells that several tables share ------------------------------------------
-
-
-def metric_heading(metric: str) -> str:
-    """ "robust %" for `val_robust_accuracy`; a metric nobody knows as it is."""
-    label = metric_label(metric)
-    if label != metric:
-        label = label.lower().replace(" accuracy", "")
-    return escape(label) + metric_unit(metric)
-
-
-def metric_unit(metric: str) -> str:
-    return " %" if is_accuracy(metric) else ""
-
-
-def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:
-    """Parameters by their short names, in the order of their keys; those without one left out."""
-    shown = [(short[key], param_text(params[key])) for key in sorted(params) if key in short]
-    return Text("; ").join(Text.assemble((name, "dim"), f" {value}") for name, value in shown)
-
-
-def copy_cell(copy_of: int | None, params: Text) -> Text:
-    """Parameters under the trial that was this point before; as they are where it was run."""
-    if copy_of is None:
-        return params
-    said = Text(f"copy of trial {copy_of}", style="yellow")
-    return Text("\n").join([said, params] if params else [said])

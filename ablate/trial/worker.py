@@ -9,11 +9,11 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -29,7 +29,6 @@ from ablate.files.durable import CheckpointError, SavedState
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Checkpoint, Failure, Row
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
-from ablate.study.scores import AnyScores
 from ablate.trial.function import (
     FunctionRaised,
     FunctionTrial,
@@ -39,8 +38,9 @@ from ablate.trial.function import (
     trainable_digest,
 )
 from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
-from ablate.trial.robustness import RobustnessTrial, kept_scores
+from ablate.trial.robustness_trial import RobustnessTrial, kept_scores
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
+from ablate.trial.trial import Trial
 
 if TYPE_CHECKING:
     from ablate.trial.workbench import Workbench
@@ -321,70 +321,6 @@ def _reason(error: BaseException) -> str:
     if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
         return f"{reason.rstrip('.')}. {_TOO_LARGE}"
     return reason
-
-
-# -- What a worker runs: a robustness finetuning or a training loop of the user's own, alike
-
-
-class Trial(Protocol):
-    """One attempt of a row, an epoch at a time."""
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to train."""
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-
-    @property
-    def step(self) -> int:
-        """Steps done in the epoch under way; 0 between two epochs."""
-
-    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
-        """Train for an epoch.
-
-        Args:
-            pause: asked amid the epoch, as often as may be, whether to stop there for a `save`.
-
-        Returns:
-            Its point of the curve; none where it was paused, or where the training turned out to
-            have ended before.
-        """
-
-    def interim(self) -> Mapping[str, float]:
-        """Metrics by name, as it stands."""
-
-    def save(self, folder: str) -> SavedState | None:
-        """Make the training state durable; none where the trial keeps none.
-
-        Args:
-            folder: path or fsspec URI, of this row and attempt alone.
-
-        Raises:
-            UsageError: if the folder cannot be written.
-            InfrastructureError: if the disk is full or broken.
-        """
-
-    def restore(self, saved: SavedState) -> None:
-        """Go on from a training state; call it before the first epoch.
-
-        Raises:
-            CheckpointError: if the state is missing or damaged; nothing has changed then.
-        """
-
-    def finish(self) -> AnyScores:
-        """The scores in the end; what is to stay of the trial is written."""
-
-    def kept(self) -> Mapping[str, Any] | None:
-        """What an ablation keeps beside the scores (`Report.kept`); call it after `finish`."""
-
-    def close(self) -> str:
-        """Give it up, wherever it is.
-
-        Returns:
-            Why it would not end; empty where it did.
-        """
 
 
 # -- Where an attempt runs, and what it takes there ----------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from example_records import TWO, example_record, example_row, example_scores
 
 from ablate.analysis.columns import as_utc
-from ablate.analysis.select import trials_frame
+from ablate.analysis.frame import trials_frame
 from ablate.ledger.record import Failure
 from ablate.study.scores import ReportedScores
 

@@ -12,16 +12,10 @@ import optuna
 import pytest
 from example_records import example_record, example_row
 
+from ablate.analysis.fanova import fanova
 from ablate.analysis.features import Feature, varying_features
-from ablate.analysis.importance import (
-    LEAST_TRIALS,
-    METHODS,
-    ImportancePanel,
-    best_share,
-    fanova,
-    importance_info,
-    ped_anova,
-)
+from ablate.analysis.importance import LEAST_TRIALS, METHODS, ImportancePanel, importance_info
+from ablate.analysis.ped_anova import best_share, ped_anova
 from ablate.ledger.record import RowRecord, StudyRecord
 
 COST = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]

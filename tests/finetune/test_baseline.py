@@ -18,12 +18,7 @@ from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.damage import DamagedError, heard_damage
 from ablate.files.inventory import state_file
-from ablate.finetune.baseline import (
-    Baseline,
-    kept_baseline,
-    load_baseline,
-    obtain_baseline,
-)
+from ablate.finetune.baseline import Baseline, kept_baseline, load_baseline, obtain_baseline
 from ablate.model.environment import resolve_environment
 from ablate.study.settings import (
     BaselineSettings,

@@ -17,7 +17,8 @@ from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import NothingToDrawError
-from ablate.report.arms import basis_notes, metric_unit, metric_words
+from ablate.report.arms import basis_notes, metric_words
+from ablate.report.cells import metric_unit
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish, metric_axis

@@ -125,7 +125,7 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
     from ablate.robustness.corrupt.source import corrupt_tiles
     from ablate.robustness.corruption import SEVERITIES, scale_for
     from ablate.robustness.corruption.kind import load as load_corruption
-    from ablate.study.fingerprint import versions
+    from ablate.study.provenance import versions
 
     suite = recipe.suite
     tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)

@@ -23,12 +23,11 @@ from ablate.report.arms import (
     family_metrics,
     leading_metrics,
     metric_cells,
-    metric_heading,
-    metric_unit,
     metric_words,
     runs_text,
     shown_name,
 )
+from ablate.report.cells import metric_heading, metric_unit
 from ablate.report.numbers import MISSING, gain_text, json_value, metric_label, metric_text
 from ablate.report.terminal.tables import FittedTable, add_whole_column
 

@@ -15,7 +15,7 @@ from ablate.analysis.hypervolume import hypervolume, nondominated
 from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
-from ablate.report.arms import metric_unit
+from ablate.report.cells import metric_unit
 from ablate.report.numbers import (
     MISSING,
     duration_text,

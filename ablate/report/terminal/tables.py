@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.arms import copy_cell, metric_heading, params_cell
+from ablate.report.cells import copy_cell, metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
     gain_text,

@@ -14,7 +14,7 @@ from ablate.analysis.columns import column_heading, find_column, flat_rows, know
 from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.arms import metric_unit, params_cell
+from ablate.report.cells import metric_unit, params_cell
 from ablate.report.numbers import (
     MISSING,
     duration_text,

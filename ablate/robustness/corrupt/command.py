@@ -25,11 +25,11 @@ from ablate.robustness.corrupt.files import (
     write_corrupted,
 )
 from ablate.robustness.corrupt.source import SourceImages, read_folder, read_named
-from ablate.robustness.corruption.frost import load_frost
+from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import read_severities
 from ablate.robustness.suites import find_suite, restrict
 from ablate.study.callables import is_callable_name
-from ablate.study.fingerprint import usable_cores, versions
+from ablate.study.provenance import usable_cores, versions
 
 _PACKAGES = ("ablate", "torch", "numpy", "pillow")
 _MOST_WORKERS = 8

@@ -28,7 +28,7 @@ from ablate.robustness import corruption
 from ablate.robustness.code_version import code_version
 from ablate.robustness.corrupt.source import Size, SourceImages
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
-from ablate.robustness.corruption.frost import FrostPhotographs
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite

@@ -23,7 +23,7 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError, ParameterError
 from ablate.files.shown import show_name
-from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch
 from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import block_size, corrupt_block

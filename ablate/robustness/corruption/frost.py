@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +14,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.data.decode import open_rgb
-from ablate.data.listing import ENDINGS
 from ablate.distortion.shapes import ByteImages
-from ablate.errors import DataError
-from ablate.files.shown import show_name
 from ablate.robustness.corruption import Scale
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
 
 _SHRUNK = 5  # the code for CIFAR-10-C brings photographs to a fifth of their size
 
@@ -184,70 +179,3 @@ def _draw_crystals(plate: _Plate, random: np.random.RandomState) -> np.ndarray:
 
 def _standard(values: np.ndarray) -> np.ndarray:
     return np.asarray((values - values.mean()) / values.std())
-
-
-# -- Photographs of frost, from a folder that the user names -------------------------------
-
-
-DRAWN = 5
-"""Photographs that frost is drawn from: the benchmark's code never draws its sixth."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrostPhotographs:
-    """What `frost` lays over images.
-
-    Attributes:
-        photographs: uint8 `[3, height, width]` RGB each, on the CPU, in the order of their names.
-        digest: of their content, in hexadecimal.
-    """
-
-    photographs: tuple[Tensor, ...]
-    digest: str
-
-
-def load_frost(folder: Path) -> FrostPhotographs:
-    """The photographs in a folder: its first five image files in the order of their names.
-
-    A folder with fewer gives those that it has; what comes after the fifth is not read, as the
-    benchmark's code leaves its sixth.
-
-    Args:
-        folder: with .jpg, .png or other image files; other files are not looked at.
-
-    Raises:
-        DataError: if there is no such folder, no image in it, or one that cannot be read.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            f"{show_name(folder)}: must be a folder of photographs of frost, got no such folder. "
-            "Correct the path, or leave it out: a texture stands for them then."
-        )
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
-    )
-    if not files:
-        raise DataError(
-            f"{show_name(folder)}: must have photographs of frost ({', '.join(sorted(ENDINGS))}), "
-            "got none. Add some, or leave the folder out: a texture stands for them then."
-        )
-    return of_photographs([np.asarray(open_rgb(file)) for file in files[:DRAWN]])
-
-
-def of_photographs(pixels: list[np.ndarray]) -> FrostPhotographs:
-    """Photographs that are decoded already.
-
-    Args:
-        pixels: uint8 `[height, width, 3]` each.
-    """
-    digest = hashlib.sha256()
-    for photograph in pixels:
-        digest.update(repr(photograph.shape).encode())
-        digest.update(np.ascontiguousarray(photograph).data)
-    photographs = tuple(
-        torch.from_numpy(np.ascontiguousarray(photograph.transpose(2, 0, 1)).copy())
-        for photograph in pixels
-    )
-    return FrostPhotographs(photographs, digest.hexdigest()[:32])

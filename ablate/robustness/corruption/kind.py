@@ -13,7 +13,7 @@ from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness.corruption import CORRUPTIONS, FAMILIES, SEVERITIES, Scale, scale_for
-from ablate.robustness.corruption.frost import FrostPhotographs
+from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 Parameters = tuple[float, ...]
 

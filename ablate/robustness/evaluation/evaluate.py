@@ -46,7 +46,7 @@ from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
 from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import exposures
-from ablate.study.fingerprint import usable_cores, versions
+from ablate.study.provenance import usable_cores, versions
 
 if TYPE_CHECKING:
     from torch import nn

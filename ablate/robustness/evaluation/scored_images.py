@@ -14,7 +14,7 @@ from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import show_name
 from ablate.robustness.corruption import Scale, scale_for
-from ablate.robustness.corruption.frost import load_frost
+from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import Asked
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.official.open import open_official

@@ -18,7 +18,7 @@ from ablate.errors import (
 )
 from ablate.files.cache import locked, publish_folder
 from ablate.files.damage import say_made_again
-from ablate.finetune.baseline import WEIGHTS, read_record
+from ablate.finetune.baseline_record import WEIGHTS, read_record
 from ablate.search.cluster.tasks import LOOK_SECONDS, Node, answer, submit
 
 _PROBE = ".ablate-probe-"

@@ -1,0 +1,87 @@
+"""A study's rows as a pandas DataFrame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ablate.analysis.columns import (
+    PARAM,
+    column_order,
+    flat_rows,
+)
+from ablate.analysis.select import STATES
+from ablate.ledger.record import StudyRecord
+
+_TYPES = {
+    "number": "int64",
+    "attempt": "int64",
+    "cell": "string",
+    "pair": "Int64",
+    "train_seed": "Int64",
+    "failure_kind": "string",
+    "failure_reason": "string",
+    "enqueued": "boolean",
+    "copy_of": "Int64",
+    "peak_memory_bytes": "Int64",
+    "peak_gpu_bytes": "Int64",
+    "hosts": "string",
+}
+_MOMENTS = ("started", "finished")
+
+
+def trials_frame(record: StudyRecord) -> pd.DataFrame:
+    """One row a trial, in the record's order.
+
+    Columns:
+        number, attempt: int64.
+        state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
+        cell, pair, train_seed: of an ablation alone: text; the place of the seed, from 0, and the
+            seed itself (Int64).
+        one a metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN where
+            the trial was not scored.
+        `param.<dotted key>`: resolved. Int64, boolean, float64 or text, whichever holds every
+            value; missing where a condition left the parameter out. A subset is its parts joined
+            by +; a mix has one float64 column a part, as `param.augment.mix.noise`.
+        failure_kind, failure_reason: text, missing unless the state is FAIL.
+        enqueued: boolean, whether (some of) its parameters were given, not drawn.
+        copy_of: Int64, number of the row whose scores it has taken; missing where it was run.
+        worked_seconds, lost_seconds, gpu_hours: float64 (`ablate.analysis.accounting`), NaN
+            before the first attempt.
+        peak_memory_bytes, peak_gpu_bytes: Int64, missing where not known.
+        hosts: text, joined by +.
+        started, finished: UTC, missing before the moment.
+        duration_seconds: float64, NaN before the end; pauses included.
+
+    A study without rows gives a frame without rows, with every column but the scores' and the
+    parameters'.
+    """
+    rows = flat_rows(record)
+    return pd.DataFrame(
+        {name: _column(name, rows) for name in column_order(rows, record.study.objectives)},
+        index=pd.RangeIndex(len(rows)),
+    )
+
+
+def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
+    values = [row.get(name) for row in rows]
+    if name == "state":
+        return pd.Series(pd.Categorical(values, categories=list(STATES)))
+    if name in _MOMENTS:
+        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+    dtype = _param_dtype(values) if name.startswith(PARAM) else _TYPES.get(name, "float64")
+    return pd.Series(values, dtype=dtype)
+
+
+def _param_dtype(values: list[Any]) -> Any:
+    present = [value for value in values if value is not None]
+    if present and all(isinstance(value, bool) for value in present):
+        return "boolean"
+    if any(isinstance(value, bool) for value in present):
+        return "object"
+    if present and all(isinstance(value, int) for value in present):
+        return "Int64"
+    if all(isinstance(value, (int, float)) for value in present):
+        return "float64"
+    return "string" if all(isinstance(value, str) for value in present) else "object"

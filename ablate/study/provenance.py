@@ -1,0 +1,74 @@
+"""Where a result came from: the code's commit, the versions that ran it, the cores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ablate.errors.masking import environment_without_secrets
+
+PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """What a drive keeps of its surroundings.
+
+    Args:
+        folder: of the study file: of the Git repository that it is in, if it is in one.
+
+    Returns:
+        `python`, `platform`, `packages` (name -> version), and `git` (`commit`, `dirty`), which is
+        none outside a repository or without Git.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions(PACKAGES),
+        "git": _git(folder),
+    }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Package -> its version, of those that are installed."""
+    return {name: found for name in packages if (found := _version(name)) is not None}
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    commit = _run_git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_run_git(folder, "status", "--porcelain"))}
+
+
+def _run_git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=environment_without_secrets(),
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
