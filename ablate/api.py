@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
-    from ablate.ledger.twins import Foreseen
 
 
 def launch(
@@ -178,7 +177,8 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
 
     Args:
         values: by dotted key of the study's space, or its last parts where no other key ends so
-            (`st.weight`); what is left out is drawn.
+            (`st.weight`); parameters you leave out are
+            sampled.
 
     Returns:
         The row's number.
@@ -194,17 +194,8 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
         ledger.close()
 
 
-def foresee(study: str | Path, number: int, values: Mapping[str, Any]) -> Foreseen:
-    """What comes of the row that `enqueue` has appended: what is drawn, whose scores it takes."""
-    ledger = open_ledger(locate(str(study)))
-    try:
-        return ledger.foresee(number, values)
-    finally:
-        ledger.close()
-
-
 def load_trials(study: str | Path) -> pd.DataFrame:
-    """A study's rows as a frame, one row a trial (columns: `ablate.analysis.select`)."""
+    """A study's rows as a frame, one row a trial (columns: `ablate.analysis.frame`)."""
     from ablate.analysis.frame import trials_frame
 
     return trials_frame(read(study))

@@ -9,7 +9,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ablate.cli.options import listed, progress_bar
+from ablate.cli.options import (
+    data_option,
+    frost_option,
+    progress_bar,
+    resize_option,
+    seed_option,
+    severities_option,
+    skip_option,
+    types_option,
+)
 
 _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
 
@@ -17,29 +26,11 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
 @click.command()
 @click.argument("source")
 @click.argument("output", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder of the data set's files.",
-)
+@data_option
 @click.option("--suite", metavar="NAME", help="all (default), cifar10c, imagenetc, ...")
-@click.option("--types", callback=listed(), metavar="A,B", help="Only these corruptions.")
-@click.option(
-    "--severities",
-    callback=listed(int),
-    default="1,2,3,4,5",
-    show_default=True,
-    metavar="1,2,...",
-    help="Severities to write.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the corruptions.",
-)
+@types_option
+@severities_option("Severities to write.")
+@seed_option
 @click.option(
     "--format",
     "layout",
@@ -53,25 +44,15 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     show_default=True,
     help="png is lossless; jpeg has quality 95.",
 )
-@click.option(
-    "--frost-images",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of frost photographs.  Default: a generated texture, as the manifest notes.",
-)
+@frost_option("manifest")
 @click.option(
     "--image-size",
     type=click.IntRange(min=8),
     metavar="N",
     help="Crop every image to N x N pixels.  Default: keep its size.",
 )
-@click.option(
-    "--resize",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Resize the shorter side to N pixels before the crop.",
-)
-@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read.")
+@resize_option
+@skip_option
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from ablate.cli.options import json_option, listed, progress_bar
+from ablate.cli.options import (
+    data_option,
+    frost_option,
+    json_option,
+    listed,
+    progress_bar,
+    resize_option,
+    seed_option,
+    severities_option,
+    skip_option,
+    types_option,
+)
 
 
 @click.command()
@@ -28,30 +39,12 @@ from ablate.cli.options import json_option, listed, progress_bar
     help="cifar10, cifar100, svhn, fashion_mnist, digits, package.module:callable, or a folder "
     "with test/CLASS/*, val/CLASS/* or CLASS/*.",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder of the data set's files.",
-)
+@data_option
 @click.option("--split", type=click.Choice(["test", "val"]), help="Which split of a folder to use.")
 @click.option("--suite", metavar="NAME", help="Default: cifar10c up to 96 pixels, else imagenetc.")
-@click.option("--types", callback=listed(), metavar="A,B", help="Only these corruptions.")
-@click.option(
-    "--severities",
-    callback=listed(int),
-    default="1,2,3,4,5",
-    show_default=True,
-    metavar="1,2,...",
-    help="Severities to score.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the corruptions.",
-)
+@types_option
+@severities_option("Severities to score.")
+@seed_option
 @click.option("--images", type=int, metavar="N", help="Use N images, balanced over classes.")
 @click.option(
     "--official",
@@ -59,12 +52,7 @@ from ablate.cli.options import json_option, listed, progress_bar
     metavar="FOLDER",
     help="Score published files, such as CIFAR-10-C or ImageNet-C, from this folder.",
 )
-@click.option(
-    "--frost-images",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of frost photographs.  Default: a generated texture, as the result notes.",
-)
+@frost_option("result")
 @click.option(
     "--relative-to",
     type=click.Path(path_type=Path),
@@ -79,19 +67,14 @@ from ablate.cli.options import json_option, listed, progress_bar
 @click.option("--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
 @click.option("--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
 @click.option("--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels.")
-@click.option(
-    "--resize",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Resize the shorter side to N pixels before the crop.",
-)
+@resize_option
 @click.option(
     "--seen",
     callback=listed(),
     metavar="A,B",
     help="Distortions that the network was finetuned on; '' for none.  An export records its own.",
 )
-@click.option("--skip-unreadable", is_flag=True, help="Skip files that cannot be read.")
+@skip_option
 @click.option(
     "--precision",
     type=click.Choice(["auto", "bf16", "fp32", "fp16"]),

@@ -89,12 +89,16 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     tables (st.weight).  VALUE is YAML, as for --set: augment.mix='{noise: 1, blur: 3}'.  The trial
     counts towards the study's total.
     """
-    from ablate import api
+    from contextlib import closing
+
+    from ablate.lifecycle.open_study import open_ledger
+    from ablate.lifecycle.place import locate
     from ablate.report.numbers import param_text
 
     given = parse_values(values)
-    number = api.enqueue(study, given)
-    comes = api.foresee(study, number, given)
+    with closing(open_ledger(locate(study))) as ledger:
+        number = ledger.enqueue(given)
+        comes = ledger.foresee(number, given)
     if as_json:
         print_result([{"number": number, "values": given, **comes._asdict()}])
         return

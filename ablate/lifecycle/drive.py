@@ -29,7 +29,7 @@ from ablate.search.drive import Stops, Terminated, drive
 from ablate.search.executor import Executor
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress, Silent
-from ablate.search.run_context import Janitor, Spending, Surroundings
+from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.search.signals import held
 from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
@@ -205,7 +205,7 @@ def drive_to_end(
     )
     janitor.remove_weights(keeper.resume(record.rows))
     janitor.remove_states_except(_unended(record))  # what a killed driver had no time for
-    around = Surroundings(
+    around = RunContext(
         progress=run.progress,
         events=events,
         janitor=janitor,

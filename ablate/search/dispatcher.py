@@ -30,7 +30,7 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha, PrunerMetric
 from ablate.search.failures import Losses
-from ablate.search.run_context import Surroundings
+from ablate.search.run_context import RunContext
 from ablate.study.scores import AnyScores, scores_from_json
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import Report
@@ -61,7 +61,7 @@ class Dispatcher:
         driving: the study's rows; nobody else may write to them.
     """
 
-    def __init__(self, driving: Driving, around: Surroundings) -> None:
+    def __init__(self, driving: Driving, around: RunContext) -> None:
         self._driving = driving
         self._study = driving.ledger.head.study
         self._around = around

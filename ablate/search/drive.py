@@ -14,7 +14,7 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.store import Patience
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.executor import Executor
-from ablate.search.run_context import Surroundings
+from ablate.search.run_context import RunContext
 from ablate.search.signals import SIGNALS
 from ablate.trial.task import Job
 
@@ -119,7 +119,7 @@ def drive(
     lease: Lease,
     executor: Executor,
     job: Job,
-    around: Surroundings,
+    around: RunContext,
     *,
     stops: Stops,
 ) -> None:

@@ -158,7 +158,7 @@ class Keep(Protocol):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What a dispatcher works with.
 
     Attributes:

@@ -19,7 +19,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Silent, read_events
-from ablate.search.run_context import Janitor, Spending, Surroundings
+from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.space.interval import FloatDomain
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
@@ -76,7 +76,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
         ledger: Ledger, watcher: Watcher | None = None, *, grace_seconds: float = 30.0
     ) -> Dispatcher:
         record = ledger.read()
-        around = Surroundings(
+        around = RunContext(
             progress=watcher or Watcher(),
             events=EventLog(tmp_path),
             janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),

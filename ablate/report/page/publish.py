@@ -18,8 +18,17 @@ from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.style import DARK
 
 
-def write_report(study: str | Path, output: str | Path, *, with_images: bool = True) -> None:
+def write_report(
+    study: str | Path,
+    output: str | Path,
+    *,
+    with_images: bool = True,
+    begin: Callable[[str], None] = lambda _: None,
+) -> None:
     """Write the report of a study, one HTML file, whole or not at all.
+
+    Args:
+        begin: called with each step as it starts.
 
     Raises:
         StudyNotFoundError: if there is no such study.
@@ -27,7 +36,8 @@ def write_report(study: str | Path, output: str | Path, *, with_images: bool = T
         UsageError: if nothing of it has been run, or the folder is missing or cannot be written.
     """
     check_page_file(Path(output))
-    publish(open_study(study), Path(output), with_images=with_images)
+    begin(f"reading {study}")
+    publish(open_study(study), Path(output), with_images=with_images, begin=begin)
 
 
 def publish(
@@ -37,14 +47,9 @@ def publish(
     with_images: bool = True,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """As `write_report`, of a study that is open.
-
-    Args:
-        begin: is told what is done from now on.
-    """
+    """As `write_report`, of a study that is open, into a file that was checked."""
     from ablate.report.write import write_text
 
-    check_page_file(file)
     _check_begun(study.record, study.reference)
     content = _content(study, with_images, 0.0, begin)
     begin(f"writing {file}")
@@ -62,11 +67,10 @@ def watch_report(
     Args:
         written: called after each time, with how far the study is.
 
-    Raises: as `write_report`.
+    Raises: as `publish`.
     """
     from ablate.report.write import write_text
 
-    check_page_file(output)
     while True:
         study = _open_once_there(place, every_seconds, written)
         ended = is_ended(study.record)
