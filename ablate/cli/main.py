@@ -282,8 +282,8 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
     "--selftest",
     "is_selftest",
     is_flag=True,
-    help="Run, interrupt and resume a small study on each kind of device.  Takes about two "
-    "minutes and prints a report for bug reports.",
+    help="Run, interrupt and resume a small study on each kind of device.  Takes "
+    "minutes, and prints a report for bug reports.",
 )
 @click.option(
     "--ray-address",

@@ -98,7 +98,7 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     given = parse_values(values)
     with closing(open_ledger(locate(study))) as ledger:
         number = ledger.enqueue(given)
-        comes = ledger.foresee(number, given)
+        comes = ledger.preview(number, given)
     if as_json:
         print_result([{"number": number, "values": given, **comes._asdict()}])
         return

@@ -38,7 +38,7 @@ from ablate.ledger.record import FORMAT, Drive, Head, Planned, StudyRecord, Test
 from ablate.ledger.row import CELL, STATES, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
-from ablate.ledger.twins import Foreseen, Twins
+from ablate.ledger.twins import Preview, Twins
 from ablate.ledger.url import sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint
@@ -276,8 +276,8 @@ class Ledger(StudyAttributes):
 
         return self.store.write(append)
 
-    def foresee(self, number: int, values: Mapping[str, Any]) -> Foreseen:
-        """What comes of a row that was enqueued with these parameters.
+    def preview(self, number: int, values: Mapping[str, Any]) -> Preview:
+        """What will happen to a row that was enqueued with these parameters.
 
         Args:
             number: of the row; only those before it are looked at.
@@ -285,12 +285,12 @@ class Ledger(StudyAttributes):
         values = _whole_keys(values, self.space.keys)
         drawn = self.space.left_out(values)
         if drawn:
-            return Foreseen(drawn)
+            return Preview(drawn)
         twins = Twins(self.head.study)
         for row in self.read().rows:
             if row.number < number and row.copy_of is None and row.attempts:
                 twins.add(row.number, row.params, TrialState[row.state])
-        return Foreseen((), twins.complete(self.space.resolve(self.space.encode(values))))
+        return Preview((), twins.complete(self.space.resolve(self.space.encode(values))))
 
     def read(self) -> StudyRecord:
         """Everything, as frozen data, of one moment."""

@@ -20,12 +20,12 @@ Params = Mapping[str, Any]
 """Resolved, by dotted key."""
 
 
-class Foreseen(NamedTuple):
-    """What comes of parameters that somebody has asked for.
+class Preview(NamedTuple):
+    """What will happen to a row that was enqueued.
 
     Attributes:
-        drawn: keys that were left out: a sampler draws those that are then active.
-        copy_of: the complete row of this point, whose scores are taken; None: it is run.
+        drawn: parameters that were left out; those that are active will be sampled.
+        copy_of: the complete row with the same point, whose scores it will take; None: it is run.
     """
 
     drawn: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A study that a command has opened: from what the user names to its rows, once."""
+"""A study that a command opens once, from what the user names to its rows."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def open_ledger(place: Place) -> Ledger:
         StudyNotFoundError: if there is no such study.
     """
     if not Ledger.exists(place.url, place.name):
-        refuse_to_forget(place)
+        refuse_if_rescued(place)
         raise StudyNotFoundError(
             f"study {place.name}: must have been launched, got no such study in {place.shown}. "
             "Launch it first, or check name and storage."
@@ -132,8 +132,8 @@ def open_ledger(place: Place) -> Ledger:
     return Ledger.open(place.url, place.name)
 
 
-def refuse_to_forget(place: Place) -> None:
-    """Where the database is gone and its rows were copied, the study is in the copy.
+def refuse_if_rescued(place: Place) -> None:
+    """Refuse a study whose database was deleted while it ran, and whose rows are in a copy.
 
     Raises:
         StudyNotFoundError: if that is so.

@@ -128,7 +128,8 @@ def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: boo
     """The place that a study file says.
 
     Args:
-        must_search: refuse a search of nothing, which can be looked at but not begun.
+        must_search: reject a search without a searched parameter; such a study can be read, but
+            not started.
 
     Raises:
         StudyFileError: if the file is wrong; every problem at once.

@@ -7,7 +7,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, check_same_study, go_on
 from ablate.lifecycle.drive import RunOptions
-from ablate.lifecycle.open_study import open_ledger, refuse_to_forget
+from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import SearchBudgetSettings
@@ -24,7 +24,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
     """
     is_there = Ledger.exists(place.url, place.name)
     if not is_there:
-        refuse_to_forget(place)
+        refuse_if_rescued(place)
     place.make_folder()
     if not is_there:
         try:

@@ -98,7 +98,8 @@ def read_study(
         path: of the file; paths in it are relative to its folder.
         overrides: `key=value` each, as from `--set`.
         names: names that exist, by dotted key; a key without any is not checked.
-        must_search: refuse a search of nothing, which can be looked at but not begun.
+        must_search: reject a search without a searched parameter; such a study can be read, but
+            not started.
 
     Returns:
         The study, with its space inline, so that it needs no other file.

@@ -145,7 +145,7 @@ def draw_to_files(
 
 
 def _briefly(name: str, error: Exception) -> str:
-    """The reason alone, without who is spoken of and what to do instead."""
+    """The reason of an error, without its subject and its fix."""
     reason = str(error).partition(". ")[0]
     for head in (f"figure {name} ", f"--figure {name}: "):
         reason = reason.partition(head)[2] or reason
