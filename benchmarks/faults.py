@@ -731,7 +731,7 @@ class Bench:
             lab.hurry()
             code, output = lab.end(driver)
             assert code == 0, f"exit code {code}:\n{output}"
-            assert "the storage is away" in output, output
+            assert "the storage does not answer" in output, output
             assert all(row.attempt == 1 for row in lab.read().rows)
 
         return fault
