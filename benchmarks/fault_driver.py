@@ -18,7 +18,7 @@ POINTS = {
     "ask": ("ablate.ledger.driving", "Driving", "ask"),
     "suggest": ("optuna.trial", "Trial", "suggest_float"),
     "write_row": ("ablate.ledger.tables", None, "set_attributes"),
-    "hand_out": ("ablate.search.run_context", "Surroundings", "log"),
+    "hand_out": ("ablate.search.run_context", "RunContext", "log"),
     "record_epoch": ("ablate.ledger.driving", "Driving", "record_epoch"),
     "prune": ("ablate.ledger.driving", "Driving", "prune"),
     "tell": ("ablate.ledger.driving", "Driving", "complete"),
