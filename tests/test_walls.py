@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "optuna": ("space/sampling.py", "ledger/", "search/", "analysis/"),
     "torch": (
         *("distortion/", "files/durable.py", "data/", "model/", "finetune/", "robustness/"),
-        *("trial/", "search/executor.py", "doctor/"),
+        *("trial/", "search/drive.py", "doctor/"),
     ),
     "plotly": ("report/", "doctor/", "api.py", "__init__.py"),
 }

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from ablate.data.dataset import Source, Split, digest_images
-from ablate.data.resize import resize_images
+from ablate.data.decode import resize_images
 from ablate.data.split import split_stratified
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError

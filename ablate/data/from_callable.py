@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ablate.data.dataset import Source, Split, digest_images
-from ablate.data.resize import resize_chunks
+from ablate.data.decode import resize_chunks
 from ablate.errors import DataError, error_text
 from ablate.study.settings import DatasetSettings, path_from
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from ablate.data.dataset import Source, Split
-from ablate.data.resize import resize_chunks
+from ablate.data.decode import resize_chunks
 from ablate.data.stored import Pixels, stored_split
 from ablate.errors import DataError
 from ablate.files.cache import locked, publish_file

@@ -25,12 +25,10 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, Drive, RowRecord, StudyRecord
 from ablate.lifecycle.place import Place
-from ablate.search.drive import Stops, Terminated, drive
-from ablate.search.executor import Executor
+from ablate.search.drive import Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, RunContext, Spending
-from ablate.search.signals import held
 from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
 from ablate.study.scores import Scores
@@ -69,7 +67,7 @@ class RunOptions:
 def make_executor(run: RunOptions, study: Study) -> Executor:
     """The executor that the options name; close it when done."""
     if run.executor == "inline":
-        from ablate.search.executor import InlineExecutor
+        from ablate.search.drive import InlineExecutor
 
         return InlineExecutor(study.run, loads_torch=study.trainable is None)
     with held():  # half an import cannot be repeated

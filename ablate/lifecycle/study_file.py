@@ -30,9 +30,8 @@ from ablate.space.space import Space, check_enqueued
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
-from ablate.study.keys import BY_NAME, all_keys, is_searchable
+from ablate.study.keys import BY_NAME, all_keys, apply_overrides, is_searchable
 from ablate.study.names import LISTED, KnownNames, NamesFor, OpenNames, check_names, refuse_failures
-from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
 from ablate.study.yaml_source import parse_yaml, without_key

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +16,45 @@ from ablate.errors import NotFiniteError
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
 from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
-from ablate.robustness.corrupted import CorruptedImages
+
+
+@runtime_checkable
+class CorruptedImages(Protocol):
+    """Copies of a split under each type at each severity."""
+
+    @property
+    def families(self) -> Mapping[str, tuple[str, ...]]:
+        """Family -> its types, in the order of every table."""
+        ...
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Each from 1 to 5."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """Class of each image of a copy, int64 `[n]`; every copy has the same n in this order."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Of the images' content, in hexadecimal: equal identities mean equal images."""
+        ...
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What has to be said beside every score, as that a texture is approximate."""
+        ...
+
+    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
+        """One copy in blocks of any size, in order, n images in all.
+
+        Raises:
+            DataError: if an image cannot be read.
+        """
+        ...
+
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
 """By kind of device: on a CPU a larger batch takes more memory and is no faster."""

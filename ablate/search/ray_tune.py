@@ -15,7 +15,13 @@ from typing import Any
 
 from ablate.errors import AblateError, InfrastructureError, error_text
 from ablate.model.environment import preparation_cores
-from ablate.search.cluster.connect import Capacity, connect, resolve_gpus, resolve_parallel
+from ablate.search.cluster.connect import (
+    Capacity,
+    RayOutput,
+    connect,
+    resolve_gpus,
+    resolve_parallel,
+)
 from ablate.search.cluster.node_watch import HeadWatch, LostNodes
 from ablate.search.cluster.nodes import (
     Agreed,
@@ -25,10 +31,9 @@ from ablate.search.cluster.nodes import (
     keep_weights,
     prepare_alone,
 )
-from ablate.search.cluster.ray_output import RayOutput
 from ablate.search.cluster.tasks import fitting_nodes, is_idle, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
-from ablate.search.signals import held
+from ablate.search.drive import held
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
 from ablate.trial.task import Job, Prepared, Report, row_from_text, weights_file

@@ -12,7 +12,7 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from ablate.ablation.fraction import (
+from ablate.ablation.designs.fractional import (
     NO_ALIASES,
     Effect,
     Fraction,
@@ -287,7 +287,7 @@ def test_names_change_nothing_but_the_names() -> None:
 
 def test_another_process_makes_the_same_design() -> None:
     code = (
-        "from ablate.ablation.fraction import alias_lines, make_fraction\n"
+        "from ablate.ablation.designs.fractional import alias_lines, make_fraction\n"
         "for asked in (3, 4, 5):\n"
         f"    design = make_fraction('{LETTERS}', asked)\n"
         "    print(design, alias_lines(design))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ablate.data.resize import resize_chunks, resize_images
+from ablate.data.decode import resize_chunks, resize_images
 
 
 def test_images_of_the_right_size_keep_their_bytes() -> None:

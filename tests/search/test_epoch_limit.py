@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ablate.errors import UsageError
-from ablate.search.executor import InlineExecutor
+from ablate.search.drive import InlineExecutor
 from ablate.search.tune_hooks import EpochLimit
 from ablate.study.settings import RunSettings
 

@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from ablate.search.drive import Stops, Terminated
-from ablate.search.signals import held
+from ablate.search.drive import Stops, Terminated, held
 
 
 def run(number: int, *, times: int, done: list[int], error: Exception | None = None) -> None:

@@ -1,7 +1,18 @@
-"""Fractional: a regular two-level fraction of the factorial, and what it cannot tell apart."""
+"""Fractional: a regular two-level fraction of the factorial, and what it cannot tell apart.
+
+In a fraction, 2^(k-p), some factors, the basic ones, run through every combination; each of the
+others follows a product of basic ones, its generator.  The words of the defining relation are the
+products that are high in every run: two effects are aliased if their product is a word, and then
+only their sum is seen.
+
+Source: Box and Hunter 1961, Technometrics 3, 311 (resolution, generators); Fries and Hunter 1980,
+Technometrics 22, 601 (aberration).  Differs: designs are searched for, not read from a table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from ablate.ablation.cell import Arm, Contrast, Design
@@ -14,7 +25,6 @@ from ablate.ablation.designs.factorial import (
     factors_of,
     make_cells,
 )
-from ablate.ablation.fraction import Effect, Fraction, alias_lines, aliases_of, make_fraction
 from ablate.errors import ParameterError, did_you_mean
 from ablate.study.document import show
 from ablate.study.settings import AblationSettings
@@ -127,3 +137,214 @@ def _product(signs: list[int]) -> int:
     for sign in signs:
         product *= sign
     return product
+
+
+RESOLUTIONS = (3, 4, 5)
+FEWEST_FACTORS, MOST_FACTORS = 3, 11
+NO_ALIASES = "no aliases among main effects and two-factor interactions"
+
+Effect = tuple[str, ...]
+"""A main effect or an interaction, by its factors: `("fma",)`, `("fma", "st")`."""
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A two-level design in which every factor is high in half of the runs.
+
+    Attributes:
+        factors: their names, as given; the basic ones come first.
+        generators: how each other factor is set, as `D = A B C`; none in a full factorial.
+        words: the defining relation, all 2^p - 1 of them, the shortest first, in the order of the
+            factors.  All are positive, so that the last run has every factor high.
+        resolution: the length of the shortest word; None in a full factorial.
+        runs: one bool a factor, True for high (present), in standard order: the first basic factor
+            alternates from run to run, the next from pair to pair, and so on.
+    """
+
+    factors: tuple[str, ...]
+    generators: tuple[str, ...]
+    words: tuple[Effect, ...]
+    resolution: int | None
+    runs: tuple[tuple[bool, ...], ...]
+
+    @property
+    def n_runs(self) -> int:
+        return len(self.runs)
+
+
+def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
+    """The smallest regular fraction of at least this resolution, of least aberration in its size.
+
+    Least aberration is fewest words of the shortest length, then of the next, and so on.  The
+    search is exhaustive but for exchanges of basic factors, so both are exact for every number of
+    factors taken here.  Among equals the first is taken by its generators' lengths and letters, so
+    that the design depends on nothing but the arguments.
+
+    Args:
+        factors: 3 to 11 names, all different.  Their order decides who is basic.
+        resolution: 3 (main effects are clear of each other), 4 (of two-factor interactions too)
+            or 5 (these are clear of each other too).  The design may have a higher one.
+
+    Returns:
+        The design; the full factorial, without words, where no smaller one will do.
+
+    Raises:
+        ParameterError: if there are too few or too many factors, a name comes twice, or the
+            resolution is another.
+    """
+    names = tuple(factors)
+    _check(names, resolution)
+    for n_basic in range(2, len(names)):
+        columns = _least_aberration(n_basic, len(names), resolution)
+        if columns is not None:
+            return _build(names, columns)
+    return _build(names, ())
+
+
+def aliases_of(fraction: Fraction, effect: Effect, *, highest_order: int = 2) -> tuple[Effect, ...]:
+    """The other effects that cannot be told apart from this one.
+
+    Args:
+        effect: one or more factors of the design, each once, in any order.
+        highest_order: how many factors an alias may have, at least 1.
+
+    Returns:
+        Main effects first, then two-factor interactions, and so on; each in the order of the
+        factors, with a positive sign.  The mean, with which a word is aliased, is not among them.
+
+    Raises:
+        ParameterError: if the effect has no factor, one twice, or one that is not of the design.
+    """
+    _check_effect(fraction, effect)
+    products = (set(effect).symmetric_difference(word) for word in fraction.words)
+    return _ordered(fraction.factors, (one for one in products if 0 < len(one) <= highest_order))
+
+
+def alias_structure(
+    fraction: Fraction, effects: Sequence[Effect] | None = None, *, highest_order: int = 2
+) -> dict[Effect, tuple[Effect, ...]]:
+    """What each effect is aliased with.
+
+    Args:
+        effects: those asked about; None for every main effect and two-factor interaction.
+        highest_order: how many factors an alias may have, at least 1.
+
+    Returns:
+        `aliases_of` each effect, empty where it is clear, by the effect in the order of the
+        design's factors.
+
+    Raises:
+        ParameterError: as in `aliases_of`.
+    """
+    if effects is None:
+        effects = [one for order in (1, 2) for one in combinations(fraction.factors, order)]
+    structure = dict[Effect, tuple[Effect, ...]]()
+    for one in effects:
+        aliases = aliases_of(fraction, one, highest_order=highest_order)
+        structure[_ordered(fraction.factors, [one])[0]] = aliases
+    return structure
+
+
+def alias_lines(fraction: Fraction) -> list[str]:
+    """The main effects and two-factor interactions that are aliased, for a person to read.
+
+    Returns:
+        One line a class, as `fma = st * layers`; clear effects have none.  One line that says so
+        where all are clear.
+    """
+    lines, said = list[str](), set[Effect]()
+    for first, aliases in alias_structure(fraction).items():
+        if aliases and first not in said:
+            lines.append(" = ".join(" * ".join(one) for one in (first, *aliases)))
+            said.update(aliases)
+    return lines or [NO_ALIASES]
+
+
+def _least_aberration(n_basic: int, n_factors: int, resolution: int) -> tuple[int, ...] | None:
+    """The basic factors in each generator, as bits; None if no design has the resolution.
+
+    Designs grow by a generator at a time, and are dropped with the first word that is too short.
+    """
+    candidates = [
+        sum(1 << factor for factor in chosen)
+        for length in range(resolution - 1, n_basic + 1)
+        for chosen in combinations(range(n_basic), length)
+    ]
+    designs: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), (0,))]  # columns, words
+    for factor in range(n_basic, n_factors):
+        grown = []
+        for columns, words in designs:
+            later = candidates.index(columns[-1]) + 1 if columns else 0
+            for column in candidates[later:]:
+                # An exchange of basic factors makes the shortest generator A B C ...
+                if not columns and column & (column + 1):
+                    continue
+                word = column | 1 << factor
+                added = tuple(word ^ other for other in words)
+                if all(one.bit_count() >= resolution for one in added):
+                    grown.append(((*columns, column), words + added))
+        designs = grown
+
+    def pattern(design: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+        lengths = [word.bit_count() for word in design[1]]
+        return [lengths.count(length) for length in range(1, n_factors + 1)]
+
+    return min(designs, key=pattern)[0] if designs else None
+
+
+def _build(factors: tuple[str, ...], columns: tuple[int, ...]) -> Fraction:
+    n_basic = len(factors) - len(columns)
+    generators = list[str]()
+    products: list[frozenset[str]] = [frozenset()]
+    for factor, column in zip(factors[n_basic:], columns, strict=True):
+        basic = [name for place, name in enumerate(factors[:n_basic]) if column >> place & 1]
+        generators.append(f"{factor} = {' '.join(basic)}")
+        products += [product.symmetric_difference([factor, *basic]) for product in products]
+    words = _ordered(factors, products[1:])
+    # A basic factor is the product of itself; a product is high if an even number of it is low.
+    columns = (*(1 << place for place in range(n_basic)), *columns)
+    return Fraction(
+        factors=factors,
+        generators=tuple(generators),
+        words=words,
+        resolution=len(words[0]) if words else None,
+        runs=tuple(
+            tuple((column & ~run).bit_count() % 2 == 0 for column in columns)
+            for run in range(2**n_basic)
+        ),
+    )
+
+
+def _ordered(factors: Sequence[str], effects: Iterable[Iterable[str]]) -> tuple[Effect, ...]:
+    """Shorter effects first, then by the places of their factors, which are ordered too."""
+    places = [sorted(factors.index(name) for name in effect) for effect in effects]
+    places.sort(key=lambda effect: (len(effect), effect))
+    return tuple(tuple(factors[place] for place in effect) for effect in places)
+
+
+def _check(factors: tuple[str, ...], resolution: int) -> None:
+    if not FEWEST_FACTORS <= len(factors) <= MOST_FACTORS:
+        fix = "Add some." if len(factors) < FEWEST_FACTORS else "Hold some fixed."
+        raise ParameterError(
+            f"factors: a fraction needs {FEWEST_FACTORS} to {MOST_FACTORS}, got {len(factors)}. "
+            f"{fix}"
+        )
+    for name in factors:
+        if factors.count(name) > 1:
+            raise ParameterError(f"factors: names must differ, got {name!r} twice. Rename one.")
+    if resolution not in RESOLUTIONS:
+        raise ParameterError(
+            f"resolution: must be 3, 4 or 5, got {resolution!r}. Take one of them."
+        )
+
+
+def _check_effect(fraction: Fraction, effect: Effect) -> None:
+    for name in effect:
+        if name not in fraction.factors:
+            fix = did_you_mean(name, fraction.factors)
+            raise ParameterError(f"effect: unknown factor, got {name!r}. {fix}")
+    if not effect or len(set(effect)) < len(effect):
+        shown = " * ".join(effect) or "none"
+        raise ParameterError(
+            f"effect: needs one factor or more, each once, got {shown}. Name each once."
+        )

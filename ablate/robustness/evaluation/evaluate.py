@@ -23,7 +23,6 @@ from ablate.model.origin import Normalization, Origin, find_origin, module_origi
 from ablate.model.subject import Subject, build_subject, probe
 from ablate.robustness.argument_names import spelt_as_options
 from ablate.robustness.code_version import code_version
-from ablate.robustness.corrupted import CorruptedImages
 from ablate.robustness.evaluation.argument_checks import (
     Asked,
     check_choice,
@@ -44,7 +43,7 @@ from ablate.robustness.evaluation.evaluation import (
 from ablate.robustness.evaluation.evaluation_file import load_evaluation
 from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
 from ablate.robustness.evaluation.summary import INCOMPARABLE
-from ablate.robustness.score import score_set
+from ablate.robustness.score import CorruptedImages, score_set
 from ablate.robustness.suites import exposures
 from ablate.study.provenance import usable_cores, versions
 

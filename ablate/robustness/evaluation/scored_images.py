@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ablate.data.dataset import Split
     from ablate.distortion.shapes import ByteImages
     from ablate.model.origin import Origin
-    from ablate.robustness.corrupted import CorruptedImages
+    from ablate.robustness.score import CorruptedImages
 
 _NOT_SCORED = "the images as they are were not scored: name them with --dataset"
 _SHOWN = 3

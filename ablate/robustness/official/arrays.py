@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ablate.data.resize import resize_images
+from ablate.data.decode import resize_images
 from ablate.data.split import draw_stratified
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError

@@ -24,9 +24,9 @@ from typing import Any
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.files.shown import show_name
 from ablate.robustness import corruption
-from ablate.robustness.corrupted import CorruptedImages
 from ablate.robustness.official.arrays import list_arrays, open_arrays
 from ablate.robustness.official.folders import list_folders, open_folders
+from ablate.robustness.score import CorruptedImages
 from ablate.robustness.suites import find_suite
 
 OFFICIAL = "official files"
