@@ -1,42 +1,26 @@
-"""How the hypervolume of a search grew: by trials, by epochs, by time at work."""
+"""How the hypervolume of a search grew, trial by trial."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.accounting import attempt_end
 from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.hypervolume import as_table, hypervolume, maximised
 from ablate.analysis.objectives import shared_objectives
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
+from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a study had spent at each of some moments, rows that ended until then.
-
-    Attributes:
-        trials: that had ended, complete or not.
-        epochs: of all their attempts, those of pruned, failed and broken off ones too.
-        hours: in which at least one attempt was at work, so that pauses do not count.
-    """
-
-    trials: NDArray[np.int64]
-    epochs: NDArray[np.int64]
-    hours: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,17 +29,18 @@ class HypervolumeCurve(Basis):
 
     Attributes:
         numbers: of the complete trials, in that order; equal moments by number.
-        hypervolume: after each of them; spent: what it had taken until then.
-        total: one entry, after the last trial that ended.
+        ended: trials that had ended when each of them had, complete or not.
+        hypervolume: after each of them.
+        ended_in_all: trials that have ended.
         own_reference_point: that its ledger holds, which may be another than the figure's.
         confirmed: hypervolume of the confirmed means; None where nothing was confirmed.
         confirmed_trials: how many means that are.
     """
 
     numbers: NDArray[np.int64]
+    ended: NDArray[np.int64]
     hypervolume: NDArray[np.float64]
-    spent: Spent
-    total: Spent
+    ended_in_all: int
     own_reference_point: tuple[float, ...] | None
     confirmed: float | None
     confirmed_trials: int
@@ -82,7 +67,7 @@ class HypervolumeInfo:
     def frame(self) -> pd.DataFrame:
         """One row a complete trial, in the order in which they ended.
 
-        Columns: study (text), number, ended_trials, epochs (int64), hours, hypervolume (float64).
+        Columns: study (text), number, ended_trials (int64), hypervolume (float64).
         """
         import pandas as pd
 
@@ -92,9 +77,7 @@ class HypervolumeInfo:
                     {
                         "study": study.study,
                         "number": study.numbers,
-                        "ended_trials": study.spent.trials,
-                        "epochs": study.spent.epochs,
-                        "hours": study.spent.hours,
+                        "ended_trials": study.ended,
                         "hypervolume": study.hypervolume,
                     }
                 )
@@ -133,18 +116,17 @@ def hypervolume_info(
     for record, means in zip(records, confirmed, strict=True):
         ended = sorted(
             (row for row in record.rows if row.state in TERMINAL and row.finished is not None),
-            key=lambda row: (_moment(row), row.number),
+            key=lambda row: (row.finished, row.number),
         )
-        spent = _spent(ended)
-        complete = np.array([row.values is not None for row in ended], dtype=bool)
+        complete = np.flatnonzero([row.values is not None for row in ended])
         values = [row.values for row in ended if row.values is not None]
         curves.append(
             HypervolumeCurve(
                 **vars(study_basis(record)),
                 numbers=np.array([row.number for row in ended], dtype=np.int64)[complete],
+                ended=complete + 1,
                 hypervolume=hypervolume_steps(values, objectives, reference_point),
-                spent=_at(spent, complete),
-                total=_at(spent, np.arange(len(ended)) == len(ended) - 1),
+                ended_in_all=len(ended),
                 own_reference_point=record.reference_point,
                 confirmed=hypervolume([mean.values for mean in means], objectives, reference_point)
                 if means
@@ -167,53 +149,6 @@ def _without_reference(record: StudyRecord) -> str:
     if record.study.trainable is None:
         return f"{head}: its baseline is not scored yet. Launch it."
     return f"{head}. Write search.reference_point into the study file before it is launched."
-
-
-def _spent(ended: Sequence[RowRecord]) -> Spent:
-    """At the end of each row, in this order."""
-    epochs = [_epochs(row) for row in ended]
-    moments = np.array([_moment(row) for row in ended], dtype=np.float64)
-    return Spent(
-        trials=np.arange(1, len(ended) + 1, dtype=np.int64),
-        epochs=np.cumsum(np.array(epochs, dtype=np.int64)),
-        hours=_busy_seconds(ended, moments) / 3600,
-    )
-
-
-def _at(spent: Spent, mask: NDArray[np.bool_]) -> Spent:
-    return replace(
-        spent, trials=spent.trials[mask], epochs=spent.epochs[mask], hours=spent.hours[mask]
-    )
-
-
-def _epochs(row: RowRecord) -> int:
-    """Epochs that were trained for a row, those of attempts that came to nothing too."""
-    of_attempts = sum(max(0, one.epochs - one.first_epoch) for one in row.attempts)
-    return max(of_attempts, len(row.curve))
-
-
-def _busy_seconds(ended: Sequence[RowRecord], moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Time until each moment in which at least one of these rows was at work."""
-    spans = [
-        (attempt.started, attempt_end(row, attempt)) for row in ended for attempt in row.attempts
-    ] or [(row.started.timestamp(), _moment(row)) for row in ended if row.started is not None]
-    if not spans:
-        return np.zeros(len(moments))
-    starts, ends = np.array(sorted(spans), dtype=np.float64).T
-    reached = np.maximum.accumulate(ends)
-    # Where a span starts after all before it have ended, a block of work begins.
-    begins = np.concatenate([[True], starts[1:] > reached[:-1]])
-    begin, end = starts[begins], reached[np.append(begins[1:], True)]
-    before = np.concatenate([[0.0], np.cumsum(end - begin)])
-    block = np.searchsorted(begin, moments, side="right") - 1
-    inside = np.clip(moments - begin[block], 0.0, end[block] - begin[block])
-    busy: NDArray[np.float64] = np.where(block < 0, 0.0, before[block] + inside)
-    return busy
-
-
-def _moment(row: RowRecord) -> float:
-    assert row.finished is not None
-    return row.finished.timestamp()
 
 
 # -- The hypervolume after each of a sequence of points ------------------------------------

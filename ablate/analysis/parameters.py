@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -196,9 +196,9 @@ def _choice_text(choice: Any) -> str:
 
 Domains = Mapping[str, Mapping[str, Any]]
 """Key -> its domain, as it is written in a space."""
-Values = NDArray[np.float64]
-Choose = Callable[[Sequence[ParameterColumn], Values], list[str]]
-"""Parameters that differ between trials, and the trials' values in the objective -> keys."""
+SHOWN = 8
+"""Parameters that are shown where none is named."""
+MOST_NAMED = 16
 
 
 @dataclass(frozen=True)
@@ -210,13 +210,11 @@ class ParametersInfo(ParetoInfo):
     Attributes:
         columns: the parameters that are shown, in order, one value a point each.
         keys: flat ones of all parameters, shown or not.
-        objective: place in `objectives` of the one that trials are compared by.
         shown: places in `objectives` of those that are shown, at most `MOST_OBJECTIVES`.
     """
 
     columns: tuple[ParameterColumn, ...]
     keys: tuple[str, ...]
-    objective: int
     shown: tuple[int, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -241,76 +239,48 @@ class ParametersInfo(ParetoInfo):
 
 
 def parameters_info(
-    record: StudyRecord,
-    figure: str,
-    *,
-    choose: Choose,
-    limit: int,
-    least: int = 1,
-    params: Sequence[str] = (),
-    objective: str = "",
+    record: StudyRecord, *, params: Sequence[str] = (), objective: str = ""
 ) -> ParametersInfo:
-    """The parameters that a figure shows.
+    """The parameters that the slice figure shows.
 
     Args:
-        figure: its name, for messages.
-        choose: takes the parameters that are shown where none is named, as `most_telling` does.
-        limit: parameters that may be named.
-        least: parameters without which there is no figure.
-        params: keys, or their last parts, in the order in which they are shown (`find_params`).
+        params: keys, or their last parts, in the order in which they are shown (`find_params`), at
+            most `MOST_NAMED`; empty: of those that differ between trials the `SHOWN` that sort the
+            trials best, equally good ones in the order of the space.
         objective: a metric, whole or short; empty: the second objective, and all are shown
             (of many the first).
 
     Raises:
-        NothingToDrawError: if the study has fewer parameters than `least`.
-        ParameterError: if a name is unknown, or too many or too few are named.
+        NothingToDrawError: if the study has no parameter.
+        ParameterError: if a name is unknown, or too many are named.
     """
     pareto = pareto_info(record)
     place = objective_place(objective, pareto.objectives)
     domains = dict(written_domains(record.study.space))
     columns = _columns(record, pareto, domains)
-    if len(columns) < least:
-        needed = "a parameter that is searched" if least == 1 else f"{least} parameters"
+    if not columns:
         raise NothingToDrawError(
-            f"study {record.name}: figure {figure} needs {needed}, got "
-            f"{', '.join(columns) or 'none'}. Search one more in its space."
+            f"study {record.name}: figure slice needs a parameter that is searched, got none. "
+            "Search one in its space."
         )
     if params:
         chosen = find_params(params, list(columns))
-        if not least <= len(chosen) <= limit:
-            range_text = str(least) if least == limit else f"{least} to {limit}"
+        if len(chosen) > MOST_NAMED:
             raise ParameterError(
-                f"--params: figure {figure} takes {range_text} of them, got {len(chosen)}: "
-                f"{', '.join(chosen)}. Name {'more' if len(chosen) < least else 'fewer'}."
+                f"--params: figure slice takes 1 to {MOST_NAMED} of them, got {len(chosen)}: "
+                f"{', '.join(chosen)}. Name fewer."
             )
     else:
         differ = [column for column in columns.values() if len(set(column.values) - {None}) > 1]
-        if len(differ) < least:
-            differ += [column for column in columns.values() if column not in differ]
-        values = np.array([point.values[place] for point in pareto.points], dtype=float)
-        chosen = choose(differ, values)
+        ranks = mean_ranks([point.values[place] for point in pareto.points])
+        told = {column.key: association(column, ranks) for column in differ or columns.values()}
+        chosen = sorted(told, key=lambda key: -told[key])[:SHOWN]
     return ParametersInfo(
         **vars(pareto),
         columns=tuple(columns[key] for key in chosen),
         keys=tuple(columns),
-        objective=place,
         shown=(place,) if objective else tuple(range(min(len(pareto.objectives), MOST_OBJECTIVES))),
     )
-
-
-def most_telling(most: int) -> Choose:
-    """A choice of the parameters that sort the trials best (`ablate.analysis.parameters`).
-
-    Args:
-        most: of them, at most; equally good ones in the order of the space.
-    """
-
-    def choose(columns: Sequence[ParameterColumn], values: Values) -> list[str]:
-        ranks = mean_ranks(values)
-        told = {column.key: association(column, ranks) for column in columns}
-        return sorted(told, key=lambda key: -told[key])[:most]
-
-    return choose
 
 
 def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:

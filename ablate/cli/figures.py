@@ -56,8 +56,7 @@ def plot(
     exit code is 2.  With `all`, figures that do not apply are listed, which is no error.
 
     Figures: pareto, hypervolume, attainment; profile, severity, transfer; importance, slice,
-    contour, parallel, rank, layers, mix; curves, timeline; of an ablation: effects, interactions,
-    arms, budget.
+    layers, mix; curves, timeline; of an ablation: effects, interactions, arms, budget.
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study

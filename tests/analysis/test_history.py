@@ -1,4 +1,4 @@
-"""How the hypervolume grew: by trials, epochs and time at work, by hand."""
+"""How the hypervolume grew, trial by trial, by hand."""
 
 from __future__ import annotations
 
@@ -15,73 +15,41 @@ from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.ledger.record import Attempt, RowRecord
-
-ZERO = BEGAN.timestamp()
+from ablate.ledger.record import RowRecord
 
 
-def row(
-    number: int, values: Any, begun: float, ended: float, *, epochs: int = 4, **more: Any
-) -> RowRecord:
-    """A row with one attempt, in seconds since the study began."""
-    attempts = more.pop(
-        "attempts", [Attempt(1, ZERO + begun, ZERO + ended, "complete", epochs=epochs)]
-    )
-    made = example_row(number, values, attempts=attempts, **more)
-    return replace(made, finished=BEGAN + timedelta(seconds=ended))
+def row(number: int, values: Any, ended: float, **more: Any) -> RowRecord:
+    """A row that ended so many seconds after the study began."""
+    return replace(example_row(number, values, **more), finished=BEGAN + timedelta(seconds=ended))
 
 
 def test_trials_count_in_the_order_in_which_they_ended() -> None:
     rows = [
-        row(0, (0.95, 0.7), 0, 3600),
-        row(1, (0.95, 0.7), 0, 1800),
-        row(2, None, 1800, 2700, epochs=2, state="PRUNED"),
-        row(3, (0.90, 0.8), 2700, 5400),
-        row(4, None, 3600, 4500, epochs=1, state="FAIL"),
+        row(0, (0.95, 0.7), 3600),
+        row(1, (0.95, 0.7), 1800),
+        row(2, None, 2700, state="PRUNED"),
+        row(3, (0.90, 0.8), 5400),
+        row(4, None, 4500, state="FAIL"),
     ]
     (curve,) = hypervolume_info([example_record(rows, reference_point=(0.85, 0.6))], [()]).studies
     assert curve.numbers.tolist() == [1, 0, 3]
     assert curve.hypervolume == pytest.approx((0.01, 0.01, 0.015))
-    assert curve.spent.trials.tolist() == [1, 3, 5]
-    assert curve.spent.epochs.tolist() == [4, 10, 15]
-    assert curve.spent.hours == pytest.approx((0.5, 1.0, 1.5))
-    assert curve.total.trials.tolist() == [5]
-
-
-def test_pauses_are_left_out_and_broken_off_attempts_count() -> None:
-    lost = [
-        Attempt(1, ZERO, ZERO + 1800, "lost", epochs=3),
-        Attempt(2, ZERO + 9000, ZERO + 10800, "complete", first_epoch=2, epochs=4),
-    ]
-    rows = [row(0, (0.9, 0.7), 0, 10800, attempts=lost), row(1, (0.9, 0.7), 10800, 12600)]
-    (curve,) = hypervolume_info([example_record(rows)], [()]).studies
-    assert curve.spent.epochs.tolist() == [5, 9]
-    assert curve.spent.hours == pytest.approx((1.0, 1.5))
-
-
-def test_rows_without_attempts_work_from_start_to_end() -> None:
-    rows = [row(0, (0.9, 0.7), 0, 1800, attempts=[])]
-    (curve,) = hypervolume_info([example_record(rows)], [()]).studies
-    assert curve.spent.hours == pytest.approx((0.5,))
-    assert curve.spent.epochs.tolist() == [0]
+    assert curve.ended.tolist() == [1, 3, 5]
+    assert curve.ended_in_all == 5
 
 
 def test_the_last_step_is_the_studys_hypervolume() -> None:
     record = usual_record(60)
     frame = hypervolume_info([record], [()]).frame()
-    assert list(frame.columns) == [
-        "study", "number", "ended_trials", "epochs", "hours", "hypervolume",
-    ]  # fmt: skip
+    assert list(frame.columns) == ["study", "number", "ended_trials", "hypervolume"]
     assert frame["hypervolume"].iloc[-1] == pytest.approx(pareto_info(record).hypervolume)
     assert frame["hypervolume"].is_monotonic_increasing
     assert frame["ended_trials"].iloc[-1] == 60
-    # 48 complete of 4 epochs, 12 of 2; every eighth lost one epoch and went on from it.
-    assert frame["epochs"].iloc[-1] == 48 * 4 + 12 * 2
 
 
 def test_studies_share_the_first_reference_point() -> None:
-    one = example_record([row(0, (0.9, 0.7), 0, 10)], name="one", reference_point=None)
-    two = example_record([row(0, (0.9, 0.7), 0, 10)], name="two", reference_point=(0.8, 0.6))
+    one = example_record([row(0, (0.9, 0.7), 10)], name="one", reference_point=None)
+    two = example_record([row(0, (0.9, 0.7), 10)], name="two", reference_point=(0.8, 0.6))
     three = replace(two, reference_point=(0.5, 0.5))
     info = hypervolume_info([one, two], [(), ()])
     assert info.reference_point == (0.8, 0.6)

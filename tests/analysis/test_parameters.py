@@ -14,11 +14,9 @@ from ablate.analysis.parameters import (
     ParametersInfo,
     find_params,
     mean_ranks,
-    most_telling,
     parameter_column,
     parameters_info,
 )
-from ablate.analysis.rank import rank_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import Failure
 
@@ -60,8 +58,7 @@ ROWS = [
 
 
 def info_of(*rows: Any, **options: Any) -> ParametersInfo:
-    settings = {"choose": most_telling(20), "limit": 20, **options}
-    return parameters_info(example_record(rows or ROWS, space=SPACE), "slice", **settings)
+    return parameters_info(example_record(rows or ROWS, space=SPACE), **options)
 
 
 def column(key: str, **options: Any) -> ParameterColumn:
@@ -138,9 +135,22 @@ def test_the_parameter_that_sorts_the_trials_best_comes_first() -> None:
         example_row(at, (0.9, 0.5 + 0.01 * at), params={"a": (7 * at) % 12, "b": at})
         for at in range(12)
     ]
+    info = parameters_info(example_record(rows))
+    assert [one.key for one in info.columns] == ["b", "a"]
+
+
+def test_at_most_eight_parameters_are_shown_and_sixteen_may_be_named() -> None:
+    names = [f"p{at:02d}" for at in range(17)]
+    rows = [
+        example_row(at, (0.9, 0.7), params=dict.fromkeys(names, at) | {"same": 1})
+        for at in range(4)
+    ]
     record = example_record(rows)
-    info = parameters_info(record, "slice", choose=most_telling(1), limit=1)
-    assert [one.key for one in info.columns] == ["b"]
+    assert [one.key for one in parameters_info(record).columns] == names[:8]
+    assert len(parameters_info(record, params=names[:16]).columns) == 16
+    with pytest.raises(ParameterError, match=r"^--params: figure slice takes 1 to 16 of them, got "
+                       r"17: p00, p01, .*, p16\. Name fewer\.$"):  # fmt: skip
+        parameters_info(record, params=names)
 
 
 def test_the_frame_has_a_typed_column_a_parameter() -> None:
@@ -151,10 +161,20 @@ def test_the_frame_has_a_typed_column_a_parameter() -> None:
     assert frame["param.augment.mix.blur"].tolist() == [0.75, 0.0, 0.5]
 
 
-def test_the_second_objective_compares_and_all_are_shown_unless_one_is_named() -> None:
-    assert (info_of().objective, info_of().shown) == (1, (0, 1))
-    named = info_of(objective="clean")
-    assert (named.objective, named.shown) == (0, (0,))
+def test_all_objectives_are_shown_unless_one_is_named() -> None:
+    assert info_of().shown == (0, 1)
+    assert info_of(objective="clean").shown == (0,)
+
+
+def test_the_second_objective_or_the_named_one_sorts() -> None:
+    rows = [
+        example_row(at, (0.5 + 0.01 * at, 0.5 + 0.01 * ((7 * at) % 12)),
+                    params={"a": at, "b": (7 * at) % 12})
+        for at in range(12)
+    ]  # fmt: skip
+    record = example_record(rows)
+    assert [one.key for one in parameters_info(record).columns] == ["b", "a"]
+    assert [one.key for one in parameters_info(record, objective="clean").columns] == ["a", "b"]
 
 
 KEYS = ("loss.fma.weight", "loss.st.weight", "augment.mix.noise", "augment.mix.blur", "rate")
@@ -190,12 +210,7 @@ def test_a_name_that_means_no_parameter_is_refused(name: str, said: str) -> None
     assert str(error.value).startswith(f"--params: {said}")
 
 
-def test_too_many_too_few_and_another_objective_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"^--params: figure slice takes 1 to 2 of them, got "
-                       r"3: loss\.terms, finetune\.epochs, other\. Name fewer\.$"):  # fmt: skip
-        info_of(params=("terms", "epochs", "other"), limit=2)
-    with pytest.raises(ParameterError, match=r"takes 2 of them, got 1: loss\.terms\. Name more"):
-        info_of(params=("terms",), least=2, limit=2)
+def test_another_objective_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"^--objective: must be an objective of the study, "
                        r"got robst\. "):  # fmt: skip
         info_of(objective="robst")
@@ -204,25 +219,15 @@ def test_too_many_too_few_and_another_objective_are_refused() -> None:
 def test_without_a_parameter_there_is_no_figure() -> None:
     record = example_record([example_row(0, (0.9, 0.7), params={})])
     with pytest.raises(NothingToDrawError, match=r"^study example: figure slice needs a parameter "
-                       r"that is searched, got none\. Search one more"):  # fmt: skip
-        parameters_info(record, "slice", choose=most_telling(1), limit=1)
+                       r"that is searched, got none\. Search one in"):  # fmt: skip
+        parameters_info(record)
 
 
 def test_before_a_row_the_space_says_what_there_will_be() -> None:
-    info = parameters_info(
-        example_record(space=SPACE), "slice", choose=most_telling(9), limit=9, params=("weight",)
-    )
+    info = parameters_info(example_record(space=SPACE), params=("weight",))
     assert [(one.key, one.values) for one in info.columns] == [("loss.fma.weight", ())]
     assert len(info.frame()) == 0
 
 
 def test_ties_share_their_rank_and_what_is_no_number_has_none() -> None:
     np.testing.assert_array_equal(mean_ranks([3, 1, 3, math.nan, 5]), [2.5, 1, 2.5, np.nan, 4])
-    rows = [
-        example_row(at, (0.9, value), params={"a": at, "b": -at})
-        for at, value in enumerate((0.7, 0.9, 0.9, math.inf))
-    ]
-    info = rank_info(example_record(rows))
-    assert info.ranks[:3] == (3.0, 1.5, 1.5)
-    assert math.isnan(info.ranks[3])
-    assert info.frame()["rank"].tolist()[:3] == [3.0, 1.5, 1.5]

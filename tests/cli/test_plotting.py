@@ -84,8 +84,8 @@ def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) 
 def test_a_figure_that_cannot_be_drawn_stops_no_other(
     run: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.report.figures.rank._marks", lambda *_: 1 / 0)
-    names = "effects,pareto,rank,timeline"
+    monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
+    names = "effects,pareto,slice,timeline"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some", "--trials", "1")
     assert result.exit_code == 2, "pareto and timeline take no trials"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some")
@@ -94,7 +94,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(
     lines = result.stderr.splitlines()
     assert "figure effects needs an ablation, got a search" in lines[0]
     assert (
-        lines[1] == "ablate: figure rank could not be drawn: ZeroDivisionError: division by zero."
+        lines[1] == "ablate: figure slice could not be drawn: ZeroDivisionError: division by zero."
     )
     # None of them: what was asked for cannot be done.
     result = run("plot", "runs/drawn", "--figure", "effects,arms", "-o", "none")
@@ -134,6 +134,8 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     before = lasting(folder)
     line = said(run("plot", "runs/drawn", "--figure", "nothing"))
     assert line.startswith("ablate: --figure: must be one of pareto, hypervolume, ")
+    line = said(run("plot", "runs/drawn", "--figure", "rank"))
+    assert line == "ablate: --figure: rank was removed. Draw slice."
     line = said(run("plot", "runs/drawn", "--figure", "effects"))
     assert "figure effects needs an ablation, got a search" in line
     line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "drawn.yaml"))

@@ -19,8 +19,7 @@ from click.testing import CliRunner
 import ablate
 from ablate import api
 from ablate.analysis.importance import importance_info
-from ablate.analysis.parameters import most_telling, parameters_info
-from ablate.analysis.rank import rank_info
+from ablate.analysis.parameters import parameters_info
 from ablate.cli.main import main
 from ablate.errors import StorageError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
@@ -150,19 +149,12 @@ def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> No
 def test_figures_have_its_scales(spread_study: tuple[optuna.Study, str]) -> None:
     _, named = spread_study
     record = api.read(named)
-    params = ["rate", "batch", "kind"]
-    for info in (
-        parameters_info(record, "slice", choose=most_telling(3), limit=8, params=params),
-        rank_info(record, params=params),
-    ):
-        rate, batch, kind = info.columns
-        assert (rate.kind, rate.bounds) == ("log", (1e-5, 1.0))
-        assert (batch.kind, batch.bounds) == ("log", (8.0, 500.0))
-        assert (kind.kind, kind.levels) == ("categorical", ("c", "a", "b", "None"))
-    assert plot("contour", named, params=["rate", "batch"]).layout.xaxis.type == "log"
+    rate, batch, kind = parameters_info(record, params=["rate", "batch", "kind"]).columns
+    assert (rate.kind, rate.bounds) == ("log", (1e-5, 1.0))
+    assert (batch.kind, batch.bounds) == ("log", (8.0, 500.0))
+    assert (kind.kind, kind.levels) == ("categorical", ("c", "a", "b", "None"))
     assert plot("slice", named, params=["rate"]).layout.xaxis.type == "log"
-    for name in ("rank", "parallel", "importance"):
-        assert plot(name, named).data
+    assert plot("importance", named).data
 
 
 def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ SPACE = {
     "scale": {"float": [1e-300, 1e300], "log": True},
     "kind": {"choice": ["a", "b"]},
 }
-DRAWN_OF_HUGE = {"pareto", "importance", "slice", "contour", "parallel", "rank", "curves"}
-DRAWN_OF_MANY = {"pareto", "importance", "slice", "contour", "parallel", "rank", "timeline"}
+DRAWN_OF_HUGE = {"pareto", "importance", "slice", "curves"}
+DRAWN_OF_MANY = {"pareto", "importance", "slice", "timeline"}
 
 
 def huge_study() -> StudyRecord:
@@ -110,20 +110,18 @@ def test_figures_cope_or_say_what_they_leave_out(
     assert drawn <= found.keys()
     assert said in found["pareto"]
     assert said in found["importance"]
-    assert said in found["parallel"]
+    assert said in found["slice"]
 
 
 def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report_page(report_content(StudySource(huge_study()), reference="runs/x", now=0.0))
     assert "24 trials have a value beyond 1e+37" in page
     # Whatever a figure trips over, the page says it in one line and has all others.
-    monkeypatch.setattr("ablate.report.figures.parallel._layout", lambda axes: 1 / 0)
+    monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)
     (section,) = (one for one in content.sections if one.anchor == "why")
-    assert section.says == (
-        "Figure parallel could not be drawn: ZeroDivisionError: division by zero."
-    )
-    assert {"importance", "slice"} <= {figure.anchor for figure in section.figures}
+    assert section.says == "Figure slice could not be drawn: ZeroDivisionError: division by zero."
+    assert {"importance"} <= {figure.anchor for figure in section.figures}
 
 
 def test_the_volume_of_many_objectives_is_not_waited_for() -> None:

@@ -144,3 +144,17 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
 def test_an_unknown_figure_is_answered_with_the_list() -> None:
     with pytest.raises(ParameterError, match=r"^--figure: must be one of pareto, .*got parto"):
         find_figure("parto")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("rank", "Draw slice."),
+        ("contour", "Draw slice."),
+        ("parallel", "Use the table of trials of ablate report, or ablate trials."),
+    ],
+)
+def test_a_removed_figure_is_answered_with_what_replaces_it(name: str, instead: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        find_figure(name)
+    assert str(caught.value) == f"--figure: {name} was removed. {instead}"

@@ -9,21 +9,17 @@ from typing import Any
 import pytest
 from example_ablations import estimate, example_ablation, example_arm
 from example_records import BEGAN, example_record, example_row
-from example_sources import usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import Attempt, RowRecord, StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures.hypervolume import FIGURE
 
 
 def row(number: int, values: Any, hours: float, **more: Any) -> RowRecord:
-    """A row that works one hour, after the one before it, and ends at that hour."""
-    ended = BEGAN.timestamp() + 3600 * hours
-    attempt = Attempt(1, ended - 3600, ended, "complete", epochs=4)
-    made = example_row(number, values, attempts=[attempt], **more)
-    return replace(made, finished=BEGAN + timedelta(hours=hours))
+    """A row that ended so many hours after the study began."""
+    return replace(example_row(number, values, **more), finished=BEGAN + timedelta(hours=hours))
 
 
 RECORD = example_record(
@@ -48,36 +44,18 @@ def facts(figure: Any) -> str:
     return str(figure.layout.title.subtitle.text).replace("<br>", " · ")
 
 
-def test_steps_by_trials_epochs_and_hours() -> None:
+def test_a_step_after_each_trial_that_raised_it() -> None:
     figure = draw(RECORD)
-    by_trials, by_epochs, by_hours = traces(figure, "Front so far")
-    assert list(by_trials.x) == [0, 1, 3, 4]
-    assert by_trials.y == pytest.approx((0, 0.01, 0.015, 0.015))
-    assert by_trials.line.shape == "hv"
-    assert list(by_epochs.x) == [0, 4, 12, 16]
-    assert by_hours.x == pytest.approx((0, 1, 3, 4))
-    assert [trace.showlegend for trace in (by_trials, by_epochs, by_hours)] == [True, False, False]
-    titles = [axis.title.text for axis in figure.select_xaxes()]
-    assert titles == ["Trials that ended", "Epochs trained", "Hours at work"]
-    marks = traces(figure, "Trial that raised it")[0]
+    (line,) = traces(figure, "Front so far")
+    assert list(line.x) == [0, 1, 3, 4]
+    assert line.y == pytest.approx((0, 0.01, 0.015, 0.015))
+    assert line.line.shape == "hv"
+    assert figure.layout.xaxis.title.text == "Trials that ended"
+    (marks,) = traces(figure, "Trial that raised it")
     assert list(marks.customdata) == [0, 2]
     assert list(marks.x) == [1, 3]
+    assert [trace.name for trace in figure.data if trace.showlegend] == [line.name, marks.name]
     assert "reference point (85.0, 60.0) · fronts of single-seed values" in facts(figure)
-
-
-def test_a_short_study_is_in_minutes() -> None:
-    rows = [replace(row, attempts=()) for row in usual_rows(30)]
-    figure = draw(example_record(rows, trials=30))
-    assert [axis.title.text for axis in figure.select_xaxes()][-1] == "Minutes at work"
-    # The last of 30 rows begins at 145 s and ends 10 s later.
-    assert traces(figure, "Front so far")[-1].x[-1] == pytest.approx(155 / 60)
-
-
-def test_what_has_no_epochs_has_no_panel_for_them() -> None:
-    figure = draw(example_record([example_row(0, (0.95, 0.7), attempts=[])]))
-    assert [axis.title.text for axis in figure.select_xaxes()] == [
-        "Trials that ended", "Seconds at work",
-    ]  # fmt: skip
 
 
 def test_several_studies_have_their_own_look() -> None:
@@ -101,7 +79,7 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
     point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, 1.0)
     confirmation = ConfirmInfo(test=info, validation=info, points=(point,), objectives=())
     figure = FIGURE.draw(FIGURE.info([StudySource(RECORD, confirmation=confirmation)]))
-    diamond = traces(figure, "Confirmed means")[0]
+    (diamond,) = traces(figure, "Confirmed means")
     assert list(diamond.x) == [4]
     assert diamond.y == pytest.approx((0.08 * 0.08,))
     assert "diamond: mean of 1 confirmed trial over fresh seeds" in facts(figure)

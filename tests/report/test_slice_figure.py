@@ -9,7 +9,7 @@ import pytest
 from example_records import example_record, example_row, example_scores
 from example_sources import usual_record
 
-from ablate.analysis.parameters import most_telling, parameters_info
+from ablate.analysis.parameters import parameters_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.slice import plot_slice
 
@@ -32,15 +32,7 @@ ROWS = [
 
 
 def draw(record: StudyRecord, *params: str, objective: str = "") -> Any:
-    info = parameters_info(
-        record,
-        "slice",
-        choose=most_telling(8),
-        limit=16,
-        params=params,
-        objective=objective,
-    )
-    return plot_slice(info)
+    return plot_slice(parameters_info(record, params=params, objective=objective))
 
 
 def panel(figure: Any, x: str, y: str) -> list[Any]:
@@ -109,7 +101,7 @@ def test_names_are_shown_as_they_are_written() -> None:
 
 def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
     record = usual_record(2600)
-    info = parameters_info(record, "slice", choose=most_telling(8), limit=16)
+    info = parameters_info(record)
     figure = plot_slice(info)
     assert len(figure.to_json()) < 1_000_000
     drawn = panel(figure, "x2", "y2")

@@ -18,9 +18,6 @@ FIGURES = (
     "severity",
     "importance",
     "slice",
-    "contour",
-    "parallel",
-    "rank",
     "layers",
     "mix",
     "curves",
@@ -33,6 +30,13 @@ FIGURES = (
 )
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""
 
+_REMOVED = {
+    "rank": "Draw slice.",
+    "contour": "Draw slice.",
+    "parallel": "Use the table of trials of ablate report, or ablate trials.",
+}
+"""What each figure of 0.1 is replaced by."""
+
 
 def find_figure(name: str) -> FigureKind:
     """The figure of that name.
@@ -40,6 +44,8 @@ def find_figure(name: str) -> FigureKind:
     Raises:
         ParameterError: if there is none.
     """
+    if name in _REMOVED:
+        raise ParameterError(f"--figure: {name} was removed. {_REMOVED[name]}")
     if name not in FIGURES:
         near = did_you_mean(name, FIGURES)
         fix = near if near.startswith("Did") else "Name one of them."

@@ -30,13 +30,13 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
 )
-from ablate.report.figures.parts.drawn_trials import plane_template
 from ablate.report.figures.parts.front_marks import (
     MANY,
     reference_facts,
     reference_traces,
     shared_references,
 )
+from ablate.report.figures.parts.point_hover import plane_template
 from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS

@@ -26,7 +26,6 @@ from ablate.report.figures.parts.canvas import (
     finish,
 )
 from ablate.report.figures.parts.parameter_axis import shortened
-from ablate.report.figures.parts.score_axis import beyond_facts
 from ablate.report.figures.parts.window import LEAST_ACCURACY_SPAN, LEAST_SPAN_FRACTION
 from ablate.report.numbers import metric_label, plain_text
 from ablate.report.style import (
@@ -85,8 +84,9 @@ def _facts(info: MixInfo, *, is_triangle: bool) -> list[str]:
         said.append(f"ratios: {info.key}")
     if is_triangle and info.points:
         said.append(f"colour: {metric_label(info.metric).lower()}")
-        scores = [point.score for point in info.points]
-        said += beyond_facts(scores, maximize=info.direction == "maximize")
+        scores = np.array([point.score for point in info.points])
+        beyond = int((scores != fenced(scores, maximize=info.direction == "maximize")).sum())
+        said += [f"{beyond} beyond the colours, in that of their worse end"] if beyond else []
     if is_triangle and len(info.points) > MOST_POINTS:
         said.append(f"{MOST_POINTS:,} trials drawn: those on the front, others at random")
     if info.not_finite:

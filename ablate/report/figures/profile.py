@@ -18,6 +18,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.profile import Profile, ProfileInfo, profile_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, basis_meta, finish
+from ablate.report.figures.parts.gain_colours import gain_scale, whole_points
 from ablate.report.figures.parts.networks import (
     axis_number,
     network_facts,
@@ -26,7 +27,6 @@ from ablate.report.figures.parts.networks import (
     terms_label,
     the_scored_search,
 )
-from ablate.report.figures.parts.score_axis import gain_scale, whole_points
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
 

@@ -6,50 +6,53 @@ where it is on the front. A trial without the parameter is not in that parameter
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.parameters import ParametersInfo, most_telling, parameters_info
+from ablate.analysis.bounds import fenced
+from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.parameters import ParametersInfo, parameters_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
     RIGHT,
     WIDE_PIXELS,
+    basis_facts,
     basis_meta,
     finish,
-)
-from ablate.report.figures.parts.drawn_trials import (
-    GL_TRIALS,
-    DrawnTrials,
-    Group,
-    drawn_trials,
-    legend_of,
-    point_marker,
-    shown_facts,
-    trial_facts,
-    trial_numbers,
+    objectives_facts,
 )
 from ablate.report.figures.parts.parameter_axis import (
     broken,
     dots_facts,
     lines_under,
     param_axis,
+    param_hover,
     param_names,
-    params_hover,
     placed,
 )
-from ablate.report.figures.parts.score_axis import score_text, score_ticks, score_window
-from ablate.report.figures.parts.window import Window
+from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.style import FAINT_INK, FONT_SIZE, base_axis
+from ablate.report.style import (
+    DOMINATED_OPACITY,
+    FAINT_INK,
+    FONT_SIZE,
+    INK,
+    TermsStyle,
+    base_axis,
+    terms_style,
+)
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Figure, Scatter
 
 _ACROSS = 4
 """Panels side by side."""
@@ -58,7 +61,11 @@ _GAP_ACROSS, _GAP_DOWN = 26, 16
 _NAME_HEIGHT, _LINE_HEIGHT = 42, 14
 """Under each block of rows: the parameters' names, and each line of tick labels."""
 _BLOCK_GAP = 14
-_PARAMS, _LIMIT = 8, 16
+_MANY = 2000
+"""More trials are drawn by the graphics card."""
+_MOST_MARKS = 24_000
+"""Of a whole figure: what a page of about 1 MB holds, and a browser still turns over quickly."""
+_SEED = 0
 
 
 def plot_slice(info: ParametersInfo) -> Figure:
@@ -74,24 +81,25 @@ def plot_slice(info: ParametersInfo) -> Figure:
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
     columns, rows = info.columns, info.shown
-    drawn = drawn_trials(info, panels=len(columns) * len(rows))
-    windows = {place: score_window(info, place) for place in rows}
-    names, numbers = param_names(info), trial_numbers(info)
-    dots = dots_facts(columns, info.keys, "top down")
-    facts = trial_facts(info, *_facts(info, drawn, windows), *dots)
+    places, left_out = _drawn(info)
+    windows = {place: _window(info, place) for place in rows}
+    names = param_names(info)
+    numbers = np.array([point.number for point in info.points], dtype=np.int64)
     layout, height, under = _layout(info, names, windows)
-    groups = list(drawn.groups(info))
-    values = np.array([point.values for point in info.points], dtype=np.float32)
-    trace = Scattergl if len(info.points) > GL_TRIALS else Scatter
+    groups = list(_groups(info, places))
+    values = info.values.astype(np.float32)
+    trace = Scattergl if len(info.points) > _MANY else Scatter
     traces: list[Any] = []
     for at, column in enumerate(columns):
         x = placed(column, numbers)
         for row, place in enumerate(rows):
-            score = score_text(info.objectives[place].metric, "y")
+            metric = info.objectives[place].metric
+            form = ".1%" if is_accuracy(metric) else ".4g"
+            score = f"{plain_text(metric_label(metric))}: %{{y:{form}}}"
             for group in groups:
                 there = group.places[np.isfinite(x[group.places])]
                 if len(there):
-                    said, text = params_hover([column], names[at : at + 1], there.tolist())
+                    said, text = param_hover(column, names[at], there.tolist())
                     traces.append(
                         trace(
                             x=x[there],
@@ -104,13 +112,13 @@ def plot_slice(info: ParametersInfo) -> Figure:
                         )
                     )
     figure = Figure(
-        [*traces, *legend_of(info, groups, "markers")],
+        [*traces, *_legend(info, groups)],
         layout | {"shapes": list(_baseline_lines(info, windows))},
     )
     return finish(
         figure,
         title=info.question or f"Parameters of {info.study}",
-        facts=facts,
+        facts=_facts(info, places, left_out, windows),
         meta=basis_meta(info, "Scores by parameter"),
         pixels=(_width(info), COLUMN_PIXELS[1]),
         inside=height,
@@ -123,12 +131,66 @@ def _width(info: ParametersInfo) -> int:
     return WIDE_PIXELS[0] if len(info.columns) > 2 else COLUMN_PIXELS[0]
 
 
-def _look(group: Group, said: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Group:
+    """Trials of one set of terms, on the front or off it: places in `info.points`."""
+
+    style: TermsStyle
+    on_front: bool
+    places: NDArray[np.int64]
+
+
+def _drawn(info: ParametersInfo) -> tuple[NDArray[np.int64], list[str]]:
+    """The trials with numbers for every objective; of very many some, picked at random by a fixed
+    seed, those on the front before the others.
+
+    Returns:
+        Their places in `info.points`, ascending; and facts about those that are not drawn.
+    """
+    finite, front = np.isfinite(info.values).all(axis=1), info.is_on_front
+    room = _MOST_MARKS // max(len(info.columns) * len(info.shown), 1)
+    random = np.random.default_rng(_SEED)
+    kept: list[NDArray[np.int64]] = []
+    said = []
+    for group, name in ((front, "on the front"), (~front, "dominated")):
+        places = np.flatnonzero(group & finite)
+        if len(places) > room:
+            said.append(f"{room:,} of {len(places):,} trials {name} drawn, picked at random")
+            places = random.permutation(places)[:room]
+        room -= len(places)
+        kept.append(places)
+    missing = int((~finite).sum())
+    if missing:
+        said.append(f"{missing} with a value that is not a number")
+    return np.sort(np.concatenate(kept)), said
+
+
+def _groups(info: ParametersInfo, places: NDArray[np.int64]) -> Iterator[_Group]:
+    """By their style, in order of its label: all that are dominated, then the front."""
+    styles = [terms_style(info.points[place].loss_terms) for place in places]
+    labels = np.array([style.label for style in styles], dtype=object)
+    by_label = dict(sorted({style.label: style for style in styles}.items()))
+    for on_front in (False, True):
+        for label, style in by_label.items():
+            alike = places[(labels == label) & (info.is_on_front[places] == on_front)]
+            if len(alike):
+                yield _Group(style, on_front, alike)
+
+
+def _look(group: _Group, said: str) -> dict[str, Any]:
+    """Full colour and an ink line on the front; faint off it."""
+    style, on_front = group.style, group.on_front
     return {
         "mode": "markers",
         "showlegend": False,
-        "legendgroup": group.style.label,
-        "marker": point_marker(group, 8),
+        "legendgroup": style.label,
+        "marker": {
+            "color": style.color,
+            "symbol": style.symbol,
+            "size": 8 if on_front else 6.4,
+            "opacity": 1 if on_front else DOMINATED_OPACITY,
+            "line": {"color": INK if on_front else style.color, "width": 1},
+        },
         "hovertemplate": f"<b>Trial %{{customdata}}</b><br>{said}<extra></extra>",
     }
 
@@ -165,7 +227,7 @@ def _layout(
         }
         layout[_axis_name("yaxis", name)] = (
             base_axis()
-            | score_ticks(metric)
+            | ({"tickformat": ".3~%"} if is_accuracy(metric) else {})
             | {
                 "domain": [max(1 - (top + _PANEL_HEIGHT) / height, 0), 1 - top / height],
                 "anchor": _axis_name("x", name),
@@ -196,9 +258,62 @@ def _axis_name(letter: str, at: int) -> str:
     return letter if at == 0 else f"{letter}{at + 1}"
 
 
-def _facts(info: ParametersInfo, drawn: DrawnTrials, windows: dict[int, Window]) -> list[str]:
-    points = [info.points[place] for place in drawn.places]
-    said = [*shown_facts(info), *drawn.facts]
+def _window(info: ParametersInfo, place: int) -> Window:
+    """The range of an objective's axis: every trial that did not collapse, the front, and the
+    baseline.
+
+    Wider than that of the Pareto figure, since a bad trial says as much about its parameters.
+
+    Args:
+        place: of the objective in `info.objectives`.
+    """
+    objective, values = info.objectives[place], info.values[:, place]
+    fence = fenced(values, maximize=objective.direction == "maximize")
+    baseline = [of_all[place] for name, of_all in info.references.items() if name == "baseline"]
+    kept = [*values[(values == fence) | info.is_on_front], *baseline]
+    return value_window(objective, kept, kept)
+
+
+def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
+    """One entry a set of terms with its number of complete trials: a trace without a point."""
+    from plotly.graph_objects import Scatter
+
+    styles = {group.style.label: group.style for group in groups}
+    count = Counter(terms_style(point.loss_terms).label for point in info.points)
+    return [
+        Scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=f"{plain_text(label)} ({count[label]})",
+            legendgroup=label,
+            showlegend=True,
+            hoverinfo="skip",
+            marker={
+                "color": style.color,
+                "symbol": style.symbol,
+                "size": 10,
+                "line": {"color": INK, "width": 1},
+            },
+        )
+        for label, style in sorted(styles.items())
+    ]
+
+
+def _facts(
+    info: ParametersInfo,
+    places: NDArray[np.int64],
+    left_out: list[str],
+    windows: dict[int, Window],
+) -> list[str]:
+    """What the numbers stand on, what is not shown of it, and how to read it."""
+    points = [info.points[place] for place in places]
+    said = basis_facts(info)
+    if len(info.columns) < len(info.keys):
+        said.append(f"{len(info.columns)} of {len(info.keys)} parameters")
+    if len(info.shown) > 1:  # else it was asked for
+        said += objectives_facts(len(info.shown), len(info.objectives))
+    said += left_out
     if any(not point.on_front for point in points):
         said.append("faint: dominated")
     if "baseline" in info.references:
@@ -209,7 +324,7 @@ def _facts(info: ParametersInfo, drawn: DrawnTrials, windows: dict[int, Window])
     )
     if outside:
         said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
-    return said
+    return said + dots_facts(info.columns, info.keys)
 
 
 def _baseline_lines(info: ParametersInfo, windows: dict[int, Window]) -> Iterator[dict[str, Any]]:
@@ -234,9 +349,6 @@ def _baseline_lines(info: ParametersInfo, windows: dict[int, Window]) -> Iterato
 def _read(sources: Sequence[StudySource], options: FigureOptions) -> ParametersInfo:
     return parameters_info(
         the_search(sources, "slice").record,
-        "slice",
-        choose=most_telling(_PARAMS),
-        limit=_LIMIT,
         params=options.params,
         objective=options.objective,
     )

@@ -235,11 +235,7 @@ SECTIONS = (
     ("trade-off", "The trade-off", ("pareto", "hypervolume", "attainment")),
     ("ablation", "Effects of the components", ("effects", "interactions", "arms", "budget")),
     ("where", "Accuracy by distortion", ("profile", "severity", "transfer")),
-    (
-        "why",
-        "Effect of the parameters",
-        ("importance", "layers", "mix", "slice", "contour", "parallel", "rank"),
-    ),
+    ("why", "Effect of the parameters", ("importance", "layers", "mix", "slice")),
     ("run", "Training and run time", ("curves", "timeline")),
 )
 """Anchor, heading, and the figures in it; a section without a figure is left out."""

@@ -13,7 +13,7 @@ from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.figures.parts.drawn_trials import mean_hover
+from ablate.report.figures.parts.point_hover import mean_hover
 from ablate.report.style import FAINT_INK, terms_style
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.figures.parts.ablations import several_facts, several_marks
 from ablate.report.figures.parts.canvas import basis_facts, objectives_facts
-from ablate.report.figures.parts.drawn_trials import plane_template, point_hover, reference_hover
+from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window
 from ablate.report.numbers import plain_text, reference_text
 from ablate.report.style import (

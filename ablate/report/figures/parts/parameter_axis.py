@@ -20,9 +20,9 @@ _LINE_CHARACTERS = 9
 _UPRIGHT_LEVELS = 6
 """Levels of a narrow axis whose names stand upright; more are turned."""
 _ONE_LINE_CHARACTERS = 16
-_SPREAD = {"x": 0.7548776662466927, "y": 0.5698402909980532}
-"""Steps from one trial to the next: beside each other they fill a square evenly.  Source: Roberts
-2018, the R2 sequence."""
+_SPREAD = 0.7548776662466927
+"""Step from one trial to the next, so that they fill a strip evenly.  Source: Roberts 2018, the
+first step of the R2 sequence."""
 _WHOLE_TICKS = 6
 """Whole numbers up to so many apart have a tick each, and none between two."""
 _JITTER = 0.28
@@ -57,33 +57,28 @@ def has_dots(column: ParameterColumn) -> bool:
     return len(column.parts) > 1 and max(map(len, column.levels), default=0) > _LINE_CHARACTERS
 
 
-def dots_facts(columns: Sequence[ParameterColumn], keys: Sequence[str], reading: str) -> list[str]:
+def dots_facts(columns: Sequence[ParameterColumn], keys: Sequence[str]) -> list[str]:
     """What the dots of subsets stand for, as plain text.
 
     Args:
         keys: of all parameters of the study.
-        reading: how they are read, as "top down".
     """
     short = short_names(keys)
     return [
-        f"dots of {shortened(short[column.key], _NAME_CHARACTERS)}, {reading}: "
+        f"dots of {shortened(short[column.key], _NAME_CHARACTERS)}, top down: "
         f"{', '.join(column.parts)}"
         for column in columns
         if has_dots(column)
     ]
 
 
-def level_texts(column: ParameterColumn, *, upright: bool) -> list[str]:
-    """Names of the levels in plotly's markup.
-
-    Args:
-        upright: under an axis, where names stand in lines; else beside one, in one line.
-    """
+def level_texts(column: ParameterColumn) -> list[str]:
+    """Names of the levels in plotly's markup."""
     if has_dots(column):
         chosen = [level.split("+") for level in column.levels]
         dots = [["●" if part in some else "○" for part in column.parts] for some in chosen]
-        return [("<br>" if upright else "").join(row) for row in dots]
-    if upright and not _is_turned(column):
+        return ["<br>".join(row) for row in dots]
+    if not _is_turned(column):
         return [broken(level, _LINE_CHARACTERS) for level in column.levels]
     return [plain_text(shortened(level, _ONE_LINE_CHARACTERS)) for level in column.levels]
 
@@ -112,44 +107,32 @@ def broken(text: str, characters: int, most: int = 3) -> str:
     return "<br>".join(plain_text(shortened(line.strip(), characters + 4)) for line in lines)
 
 
-def placed(
-    column: ParameterColumn, numbers: NDArray[np.int64], axis: str = "x"
-) -> NDArray[np.float32]:
-    """Where trials stand on the axis, in its own units; NaN where the parameter is left out.
+def placed(column: ParameterColumn, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Where trials stand on the axis, in its own units; NaN beyond `LARGEST`, and where the
+    parameter is left out.
 
     Trials of one level are spread beside it, each always in the same place: by its number.
 
     Args:
         numbers: of the trials, one a value of the column.
-        axis: "x" or "y".
     """
     at = column.coordinates
     if column.kind == "categorical":
-        at = at + _JITTER * (2 * ((numbers * _SPREAD[axis]) % 1) - 1)
-    return on_axis(column, at)
-
-
-def on_axis(column: ParameterColumn, coordinates: Any) -> NDArray[np.float32]:
-    """Coordinates of a column in the units of its axis; NaN beyond `LARGEST`."""
-    at = np.asarray(coordinates, dtype=float)
+        at = at + _JITTER * (2 * ((numbers * _SPREAD) % 1) - 1)
     at = 10**at if column.kind == "log" else at
     return np.where(np.abs(at) > LARGEST, np.nan, at).astype(np.float32)
 
 
-def param_axis(column: ParameterColumn, *, upright: bool = True) -> dict[str, Any]:
-    """plotly's axis of a parameter, without a title.
-
-    Args:
-        upright: as `level_texts`.
-    """
+def param_axis(column: ParameterColumn) -> dict[str, Any]:
+    """plotly's axis of a parameter, without a title."""
     low, high = column.ends
     pad = 0.0 if column.kind == "categorical" else 0.05 * (high - low)
     axis = base_axis() | {"range": [low - pad, high + pad], "tickfont": {"size": FONT_SIZE - 3}}
     if column.kind == "categorical":
         return axis | {
             "tickvals": list(range(len(column.levels))),
-            "ticktext": level_texts(column, upright=upright),
-            "tickangle": -90 if upright and _is_turned(column) else 0,
+            "ticktext": level_texts(column),
+            "tickangle": -90 if _is_turned(column) else 0,
         }
     if column.kind == "log":
         decades = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
@@ -165,41 +148,23 @@ def param_axis(column: ParameterColumn, *, upright: bool = True) -> dict[str, An
     return axis | ({"dtick": 1} if few else {"nticks": 5})
 
 
-def params_hover(
-    columns: Sequence[ParameterColumn], names: Sequence[str], places: Sequence[int]
+def param_hover(
+    column: ParameterColumn, name: str, places: Sequence[int]
 ) -> tuple[str, list[str] | None]:
-    """What a point says of its parameters: a part of the hover template, and each point's text.
+    """What a point says of the parameter: a part of the hover template, and each point's text.
 
     Args:
-        columns: of the x axis, and of the y axis if it has one.
-        names: as `param_names` gives them.
-        places: of the points, which have all of these parameters.
+        name: as `param_names` gives it.
+        places: of the points, which have the parameter.
 
     Returns:
-        Numbers are read off the axes; names of levels, escaped, stand in the text (None: there is
+        A number is read off the axis; names of levels, escaped, stand in the text (None: there is
         none).
     """
-    lines, shown = [], []
-    for column, name, axis in zip(columns, names, "xy", strict=False):
-        if column.kind == "categorical":
-            levels = {one: plain_text(shortened(one, 40)) for one in column.levels}
-            shown.append(
-                [f"{plain_text(name)}: {levels[column.values[place]]}" for place in places]
-            )
-        else:
-            lines.append(f"{plain_text(name)}: %{{{axis}:.3g}}")
-    if not shown:
-        return "<br>".join(lines), None
-    return "<br>".join([*lines, "%{text}"]), [
-        "<br>".join(each) for each in zip(*shown, strict=True)
-    ]
-
-
-def level_width(column: ParameterColumn) -> float:
-    """Pixels of the tick labels beside the axis, to keep room for them."""
     if column.kind != "categorical":
-        return 24.0
-    return 10 + 0.6 * (FONT_SIZE - 3) * _longest(column)
+        return f"{plain_text(name)}: %{{x:.3g}}", None
+    levels = {one: plain_text(shortened(one, 40)) for one in column.levels}
+    return "%{text}", [f"{plain_text(name)}: {levels[column.values[place]]}" for place in places]
 
 
 def lines_under(column: ParameterColumn) -> int:
@@ -207,12 +172,6 @@ def lines_under(column: ParameterColumn) -> int:
     if column.kind != "categorical" or not column.levels:
         return 1
     if _is_turned(column):
-        return math.ceil(0.45 * _longest(column))
-    return max(text.count("<br>") for text in level_texts(column, upright=True)) + 1
-
-
-def _longest(column: ParameterColumn) -> int:
-    """Characters of the longest level in one line."""
-    if has_dots(column):
-        return len(column.parts)
-    return min(max(map(len, column.levels), default=0), _ONE_LINE_CHARACTERS)
+        longest = min(max(map(len, column.levels)), _ONE_LINE_CHARACTERS)
+        return math.ceil(0.45 * longest)
+    return max(text.count("<br>") for text in level_texts(column)) + 1

@@ -13,7 +13,7 @@ from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.study.settings import ObjectiveSettings
 
-PAD_FRACTION = 0.06
+_PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
 LEAST_ACCURACY_SPAN = 0.02
 """Of an axis with nearly equal accuracies: two points, or noise would look like a trend."""
@@ -82,7 +82,7 @@ def value_window(objective: ObjectiveSettings, kept: ArrayLike, values: ArrayLik
     low, high = _widened(kept, values, max(np.ptp(kept), least), direction)
     if high - low < least:
         low, high = (low + high - least) / 2, (low + high + least) / 2
-    pad = PAD_FRACTION * (high - low)
+    pad = _PAD_FRACTION * (high - low)
     low, high = low - pad, high + pad
     return Window(low, high, low if direction == "maximize" else high)
 

@@ -1,0 +1,58 @@
+"""Gains in points of accuracy as the colours of a heat map: worse, the same, better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ablate.report.style import DIVERGING, FONT_SIZE
+
+LEAST = 0.02
+"""Of the scale: two points, or noise would look like a gain."""
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_TICKS = 5
+"""At most, to either side of zero."""
+_LONGEST = 240
+"""Pixels of the bar."""
+
+
+def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
+    """`layout.coloraxis` of gains.
+
+    Args:
+        gains: all that are drawn, as fractions; NaN counts for nothing.
+        pixels: height that the bar may have; none is drawn where no gain is known, or all are zero.
+
+    Returns:
+        A scale that is symmetric around zero and reaches the largest of them.
+    """
+    sizes = [abs(gain) for gain in gains if math.isfinite(gain)]
+    most = max([LEAST, *sizes])
+    step = next(step for step in _STEPS if most / step <= _TICKS)
+    count = int(most / step + 1e-9)
+    ticks = [step * place for place in range(-count, count + 1)]
+    return {
+        "cmin": -most,
+        "cmax": most,
+        "colorscale": [list(stop) for stop in DIVERGING],
+        "showscale": any(sizes),
+        "colorbar": {
+            "title": {"text": "points", "font": {"size": FONT_SIZE - 2}},
+            "tickvals": ticks,
+            "ticktext": [whole_points(tick) for tick in ticks],
+            "tickfont": {"size": FONT_SIZE - 2},
+            "thickness": 14,
+            "lenmode": "pixels",
+            "len": min(_LONGEST, pixels),
+            "outlinewidth": 0,
+            "x": 1.01,
+            "xanchor": "left",
+        },
+    }
+
+
+def whole_points(gain: float) -> str:
+    """ "+12" for 0.123; a gain that rounds to nothing has no sign to speak of."""
+    points = round(100 * gain)
+    return f"{points:+d}" if points else "0"
