@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         resume,
     )
     from ablate.errors import AblateError
-    from ablate.finetune.augment.combined import CombinedAugmentations
+    from ablate.finetune.augment.per_sample import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
     from ablate.model.taps import FeatureTaps
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AblateError": "ablate.errors",
-    "CombinedAugmentations": "ablate.finetune.augment.combined",
+    "CombinedAugmentations": "ablate.finetune.augment.per_sample",
     "FMALoss": "ablate.finetune.loss.fma",
     "FeatureTaps": "ablate.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",

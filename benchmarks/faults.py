@@ -70,8 +70,8 @@ FINETUNING: dict[str, Any] = {
 @functools.cache
 def untrained_weights() -> Path:
     """Weights of the network, as they are drawn: the damage is found whatever they are."""
-    from ablate.finetune.checkpoint import export_weights
     from ablate.model.build import build_model
+    from ablate.model.weights.export_metadata import export_weights
     from ablate.study.settings import ModelSettings
 
     path = Path(tempfile.mkdtemp(prefix="ablate-fault-")) / "digits.safetensors"

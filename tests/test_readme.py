@@ -9,9 +9,9 @@ import pytest
 
 import ablate
 from ablate.cli.main import main
-from ablate.finetune.checkpoint import export_weights
 from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import export_weights
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.study.settings import ModelSettings
 

@@ -32,8 +32,8 @@ class CheckpointError(InfrastructureError):
 
 
 @dataclass(frozen=True)
-class SavedState:
-    """Where a training state is, and what it must be.
+class Checkpoint:
+    """A durable training state: the last one recorded is where a trial goes on.
 
     Attributes:
         epoch: epochs done.
@@ -49,6 +49,11 @@ class SavedState:
     step: int = 0
     seconds: float = 0.0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Grows from one state of a trial to the next."""
+        return self.epoch, self.step
+
     def __str__(self) -> str:
         return f"epoch {self.epoch}" + (f", step {self.step}" if self.step else "")
 
@@ -60,7 +65,7 @@ def is_uri(text: str) -> bool:
 
 def save_blob(
     folder: str, epoch: int, content: bytes, *, step: int = 0, seconds: float = 0.0
-) -> SavedState:
+) -> Checkpoint:
     """Write a state, flushed to the disk.
 
     Nothing is removed: which states are needed no more is known by who has recorded newer ones.
@@ -87,10 +92,10 @@ def save_blob(
         with reaching(uri):
             files, root = open_uri(folder)
             put_file(files, f"{root}/{name}", content, uri)
-    return SavedState(epoch, uri, hashlib.sha256(content).hexdigest(), step, seconds)
+    return Checkpoint(epoch, uri, hashlib.sha256(content).hexdigest(), step, seconds)
 
 
-def load_blob(saved: SavedState) -> bytes:
+def load_blob(saved: Checkpoint) -> bytes:
     """Read a state back.
 
     Raises:

@@ -28,7 +28,6 @@ from ablate.files.damage import DamagedError, say_made_again
 from ablate.files.inventory import mark_used, state_file
 from ablate.finetune.baseline_record import RECORD, WEIGHTS, are_whole, read_record, sha256_of
 from ablate.finetune.budget import SaveInterval
-from ablate.finetune.checkpoint import export_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import SOURCES, is_external
@@ -36,6 +35,7 @@ from ablate.model.build import build_model, check_image_size
 from ablate.model.callable import code_digest
 from ablate.model.environment import Environment
 from ablate.model.taps import LayerNames
+from ablate.model.weights.export_metadata import export_weights
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (

@@ -33,7 +33,7 @@ from ablate.finetune.optimizer import (
     learning_rate,
 )
 from ablate.model.environment import Environment
-from ablate.model.flops import count_flops
+from ablate.model.inspect import count_flops
 from ablate.model.modes import own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings

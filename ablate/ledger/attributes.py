@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
-from ablate.ledger.record import Checkpoint, Drive, Head
+from ablate.ledger.record import Drive, Head
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.preparation import PreparationStep

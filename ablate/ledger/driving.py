@@ -15,10 +15,11 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
+from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.loaded import load_rows
-from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung
+from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung
 from ablate.ledger.row import (
     CELL,
     CURVE,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ablate.errors import storable_text
+from ablate.files.durable import Checkpoint
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
@@ -29,28 +30,6 @@ class Failure:
     def __post_init__(self) -> None:
         for name in ("reason", "traceback"):
             object.__setattr__(self, name, storable_text(getattr(self, name)))
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A durable training state: the last one recorded is where a trial goes on.
-
-    Attributes:
-        epoch: epochs done.
-        uri: absolute path or fsspec URI; sha256: of the content.
-        step: steps done in the epoch under way, 0 between two epochs; seconds: that they took.
-    """
-
-    epoch: int
-    uri: str
-    sha256: str
-    step: int = 0
-    seconds: float = 0.0
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Grows from one state of a trial to the next."""
-        return self.epoch, self.step
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from ablate.ledger.record import Attempt, Checkpoint, Failure, Row, RowRecord, Rung, State
+from ablate.files.durable import Checkpoint
+from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, State
 from ablate.ledger.tables import ENQUEUED, Stored
 from ablate.study.scores import Scores, scores_from_json
 from ablate.study.seeds import Seeds

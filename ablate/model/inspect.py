@@ -1,13 +1,18 @@
-"""What layers a network has, found by building it, if it can be without memory for weights."""
+"""What a network is made of, and what an image costs it: its layers, its operations."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import list_models
 
 from ablate.model.build import build_skeleton
+from ablate.model.modes import kept_mode
 from ablate.model.taps import LayerNames, layer_names
 from ablate.study.settings import ModelSettings
 
@@ -33,3 +38,38 @@ def torchvision_names() -> tuple[str, ...]:
     import torchvision
 
     return tuple(f"torchvision:{name}" for name in list_models(module=torchvision.models))
+
+
+@dataclass(frozen=True)
+class ImageFlops:
+    """Operations that one image costs; a multiplication and an addition are two.
+
+    Attributes:
+        forward: of a forward pass.
+        training: of a forward and a backward pass.
+    """
+
+    forward: int
+    training: int
+
+
+def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> ImageFlops:
+    """Operations of a network for one image, as `FlopCounterMode` counts them.
+
+    Convolutions and matrix products are counted; norms, activations, distortions and losses are
+    not, nor the update of the weights.  The network is run once, in eval mode, without a change
+    to its statistics or gradients.
+
+    Args:
+        image_shape: (channel, height, width) of what goes in.
+    """
+    device = next(model.parameters()).device
+    images = torch.zeros(1, *image_shape, device=device)
+    with kept_mode(model):
+        model.eval()
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with FlopCounterMode(display=False) as counter:
+            output = model(images)
+            forward = counter.get_total_flops()
+            torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+        return ImageFlops(forward, counter.get_total_flops())

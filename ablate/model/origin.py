@@ -23,12 +23,13 @@ from ablate.model import MODELS, is_external
 from ablate.model.build import own_image_size, own_statistics
 from ablate.model.inspect import torchvision_names
 from ablate.model.normalization import IMAGENET, Choice
-from ablate.model.program import ENDINGS
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
 from ablate.study.settings import ModelSettings
 
 EXPORT_ENDING = ".safetensors"
+PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
+"""Of files that may be a network with its code; what they are is seen from their content."""
 _NO_CHECKPOINT = "got no --checkpoint, and new weights know nothing"
 
 
@@ -81,7 +82,7 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
     """
     ending = Path(model).suffix
     is_name = model in MODELS or is_external(model)
-    is_file = ending in (EXPORT_ENDING, *ENDINGS) or (Path(model).is_file() and not is_name)
+    is_file = ending in (EXPORT_ENDING, *PROGRAM_ENDINGS) or (Path(model).is_file() and not is_name)
     if is_file and not Path(model).is_file():
         raise DataError(
             f"MODEL: must be a network or a file that is there, got {show_name(model)}. "

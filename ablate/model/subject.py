@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ablate.data.dataset import Statistics
-from ablate.errors import ParameterError, UsageError, error_text
+from ablate.distortion.saturation import LUMA
+from ablate.distortion.shapes import Images
+from ablate.errors import DataError, ParameterError, UsageError, error_text
+from ablate.files.shown import show_name
 from ablate.model.build import build_model
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import carried_statistics
@@ -23,8 +31,6 @@ from ablate.model.origin import (
     said_twice,
     unsaid,
 )
-from ablate.model.program import load_program
-from ablate.model.shown_network import ShownNetwork
 from ablate.model.weights.external_checkpoint import load_external
 
 _PROBED = 3
@@ -243,3 +249,162 @@ def _state_identity(module: nn.Module) -> str:
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(values.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+# -- What is done before and after a network: resizing, normalising, a look at the output
+
+
+class ShownNetwork(nn.Module):
+    """A network, and what is done before and after it.
+
+    Args:
+        network: called with normalised images of its size.
+        name: for messages.
+        classes: that its output must have.
+        statistics: that images are normalised by; None: as they are.
+        side: in pixels, to which other images are resized; None: none are.
+        fixed_mode: whether it has no mode, and refuses to be put into one.
+        may_have_more: whether it may have more outputs, where labels alone say how many it needs.
+    """
+
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Any],
+        name: str,
+        classes: int,
+        statistics: Statistics | None,
+        side: int | None,
+        *,
+        fixed_mode: bool = False,
+        may_have_more: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.name, self.classes, self.side = name, classes, side
+        self.normalized = statistics is not None
+        self.fixed_mode, self.may_have_more = fixed_mode, may_have_more
+        for buffer, values in zip(
+            ("image_mean", "image_std"), statistics or ((0.0,), (1.0,)), strict=True
+        ):
+            self.register_buffer(buffer, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> ShownNetwork:
+        if self.fixed_mode:
+            self.training = mode
+            return self
+        super().train(mode)
+        return self
+
+    def forward(self, images: Images) -> Tensor:
+        shown = images
+        if self.side is not None and shown.shape[-2:] != (self.side, self.side):
+            shown = functional.interpolate(
+                shown, size=(self.side, self.side), mode="bilinear", antialias=True
+            )
+        if self.normalized:
+            if shown.shape[1] == 3 and self.image_mean.shape[1] == 1:
+                luma = torch.tensor(LUMA, device=shown.device).view(1, 3, 1, 1)
+                shown = (shown * luma).sum(1, keepdim=True)
+            shown = (shown - self.image_mean) / self.image_std
+        logits = self.network(shown.contiguous(memory_format=torch.channels_last))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else _shape(logits)
+            raise ParameterError(
+                f"MODEL: {self.name} must return the logits (images, classes) as one tensor, got "
+                f"{got}. Return them alone, without features or auxiliary outputs."
+            )
+        more = logits.shape[1] - self.classes
+        if more < 0 or (more > 0 and not self.may_have_more):
+            raise ParameterError(
+                f"MODEL: {self.name} must have an output for each of the data set's "
+                f"{self.classes} classes, got {logits.shape[1]}. Name the data set that it was "
+                "trained on, or another network."
+            )
+        return logits
+
+
+def _shape(output: object) -> str:
+    if isinstance(output, Mapping):
+        keys = ", ".join(map(str, output))
+        return f"a dict of {keys or 'nothing'}"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of {len(output)}"
+    return type(output).__name__
+
+
+# -- Networks that come as a file with their code: TorchScript, and torch.export's .pt2
+#
+# Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
+# people that one trusts.  TorchScript runs in torch's own interpreter.
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network from a file.
+
+    Attributes:
+        module: to be called with normalised images; it may refuse `train()` and `eval()`.
+        kind: "TorchScript" or "torch.export".
+        parameters: how many numbers are trained.
+        fixed_mode: whether it cannot be put into another mode than it was written in.
+    """
+
+    module: nn.Module | Callable[[Tensor], Any]
+    kind: str
+    parameters: int
+    fixed_mode: bool
+
+
+def load_program(path: Path, device: str = "cpu") -> Program:
+    """The network in a file.
+
+    Args:
+        device: "cpu" or "cuda": where it will run, which a .pt2 file has to be told.
+
+    Raises:
+        DataError: if the file is missing, damaged, or holds weights without their network.
+    """
+    shown = show_name(path)
+    kind = _kind(path, shown)
+    try:
+        if kind == "TorchScript":
+            with warnings.catch_warnings():
+                # torch 2.13 advises writers of such files; a reader cannot follow it.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
+        else:
+            exported = torch.export.load(path)
+            if device != "cpu":
+                from torch.export.passes import move_to_device_pass
+
+                exported = move_to_device_pass(exported, device)
+            module = exported.module()
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, pickle.PickleError) as error:
+        text = error_text(error)
+        raise DataError(
+            f"{shown}: must be a whole {kind} file, got {text}. Write it again with this torch."
+        ) from error
+    parameters = sum(one.numel() for one in module.parameters())
+    return Program(module, kind, parameters, fixed_mode=kind == "torch.export")
+
+
+def _kind(path: Path, shown: str) -> str:
+    if not path.is_file():
+        raise DataError(f"{shown}: must be a file, got none of that name. Correct the path.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        names = []
+    if any(name.startswith("models/") for name in names) and "archive_format" in names:
+        return "torch.export"
+    if any(name.startswith("code/") for name in names):
+        return "TorchScript"
+    raise DataError(
+        f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
+        "without. If it is a state dict, name its network: ablate evaluate NAME --checkpoint "
+        f"{shown}."
+    )

@@ -26,8 +26,9 @@ from ablate.errors import (
     unexpected,
 )
 from ablate.errors.masking import masked
+from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
-from ablate.ledger.record import Checkpoint, Failure, Row, RowRecord, Rung
+from ablate.ledger.record import Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha, PrunerMetric
 from ablate.search.failures import Losses
 from ablate.search.run_context import RunContext

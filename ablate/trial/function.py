@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import InfrastructureError, ParameterError
-from ablate.files.durable import SavedState, load_blob, save_blob
+from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.study.callables import import_callable
 from ablate.study.scores import ReportedScores
 from ablate.study.seeds import Seeds
@@ -186,14 +186,14 @@ class FunctionTrial:
     def interim(self) -> Mapping[str, float]:
         return dict(self._scores or {})
 
-    def save(self, folder: str) -> SavedState | None:
+    def save(self, folder: str) -> Checkpoint | None:
         written = self._context.written()
         if written is None:
             return None
         content = pack(written, self.interim(), self._name)
         return save_blob(folder, self.epoch, content, step=self.step, seconds=self._epoch_seconds)
 
-    def restore(self, saved: SavedState) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         content = load_blob(saved)
         folder = self._workspace.folder("restored")
         self._scores = unpack(content, folder) or None  # before its first report it has none

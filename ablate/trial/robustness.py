@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,28 +17,20 @@ from ablate.data.dataset import Statistics
 from ablate.distortion import FAMILIES
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
-from ablate.files.durable import SavedState
+from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.augment.mixture import mixture_of
-from ablate.finetune.checkpoint import (
-    export_weights,
-    load_checkpoint,
-    save_checkpoint,
-)
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
-from ablate.model.weights.export_metadata import ExportMetadata
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored
+from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds, derive_seed
 from ablate.study.settings import AugmentSettings
 from ablate.trial.examples import picture
 from ablate.trial.workbench import Workbench
-
-if TYPE_CHECKING:
-    from ablate.files.durable import SavedState
-    from ablate.robustness.bits import Scored
 
 
 class TrialRun:
@@ -113,7 +107,7 @@ class TrialRun:
         """
         return self._finetuning.run_epoch(pause)
 
-    def save(self, folder: str) -> SavedState:
+    def save(self, folder: str) -> Checkpoint:
         """Write the training state; `folder` is a path or URI, this trial's and attempt's alone.
 
         Raises:
@@ -125,7 +119,7 @@ class TrialRun:
             folder, self.epoch, run.state(), step=run.step, seconds=run.epoch_seconds
         )
 
-    def restore(self, saved: SavedState) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         """Go on from a training state: the bits are those of a trial that was never stopped.
 
         Raises:
@@ -188,6 +182,124 @@ class TrialRun:
             "train_flops": flops.training * run.student_images + flops.forward * run.teacher_images,
             "train_seconds": run.train_seconds,
         }
+
+
+# -- As a worker's trial
+
+
+def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
+    """What an ablation keeps beside the scores of a network (`Report.kept`).
+
+    Args:
+        tested: on the test images, where a confirmation has opened them.
+    """
+    bits = {"val": scored.bits}
+    if tested is None:
+        return {"outcomes": bits}
+    return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
+
+
+class RobustnessTrial:
+    """A finetuning whose weights are exported in the end.
+
+    Args:
+        run: the finetuning.
+        weights: file that its weights are exported to.
+        number: of the trial; None: the plain finetune.
+        keeps_bits: whether what its scores are means of is kept: in an ablation.
+        test: suite and severities that the test images are scored under; None: they stay shut.
+    """
+
+    def __init__(
+        self,
+        run: TrialRun,
+        weights: Path,
+        number: int | None,
+        *,
+        keeps_bits: bool = False,
+        test: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._run = run
+        self._keeps_bits = keeps_bits
+        self._test = test
+        self._kept: Mapping[str, Any] | None = None
+        self._weights = weights
+        self._number = number
+
+    @property
+    def done(self) -> bool:
+        return self._run.done
+
+    @property
+    def epoch(self) -> int:
+        return self._run.epoch
+
+    @property
+    def step(self) -> int:
+        return self._run.step
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        report = self._run.run_epoch(pause)
+        return None if report is None else asdict(report)
+
+    def interim(self) -> dict[str, float]:
+        metrics = self._run.finish().scores.metrics()
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def save(self, folder: str) -> Checkpoint:
+        return self._run.save(folder)
+
+    def restore(self, saved: Checkpoint) -> None:
+        self._run.restore(saved)
+
+    def finish(self) -> Scores:
+        scored = self._run.finish()
+        if self._keeps_bits:
+            tested = None if self._test is None else self._run.finish_test(**self._test)
+            self._kept = kept_scores(scored, tested)
+        self._run.export(self._weights, self._number)
+        return scored.scores
+
+    def kept(self) -> Mapping[str, Any] | None:
+        return self._kept
+
+    def close(self) -> str:
+        return ""
+
+
+# -- Its training state, durable
+
+
+def save_checkpoint(
+    folder: str | Path, epoch: int, state: Mapping[str, Any], *, step: int = 0, seconds: float = 0.0
+) -> Checkpoint:
+    """Write a state, flushed to the disk.
+
+    Args:
+        folder: path or fsspec URI, of this trial and attempt alone; made if missing.
+        epoch: epochs done.
+        state: tensors and plain Python data, as `torch.load(weights_only=True)` reads them.
+        step: steps done in the epoch under way; seconds: that they took.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken, or the file system does not answer.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return save_blob(str(folder), epoch, buffer.getvalue(), step=step, seconds=seconds)
+
+
+def load_checkpoint(saved: Checkpoint) -> dict[str, Any]:
+    """Read a state back, on the CPU.
+
+    Raises:
+        CheckpointError: if the state is missing or its content is another one.
+        InfrastructureError: if its file system does not answer.
+    """
+    content = io.BytesIO(load_blob(saved))
+    state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+    return state
 
 
 # -- An image under the types that a training drew from, from weak to strong: to be looked at

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors.masking import masked_data
-from ablate.ledger.record import Checkpoint, Row
+from ablate.files.durable import Checkpoint
+from ablate.ledger.record import Row
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study

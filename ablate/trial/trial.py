@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ablate.files.durable import SavedState
+from ablate.files.durable import Checkpoint
 from ablate.study.scores import AnyScores
 
 
@@ -38,7 +38,7 @@ class Trial(Protocol):
     def interim(self) -> Mapping[str, float]:
         """Metrics by name, as it stands."""
 
-    def save(self, folder: str) -> SavedState | None:
+    def save(self, folder: str) -> Checkpoint | None:
         """Make the training state durable; none where the trial keeps none.
 
         Args:
@@ -49,7 +49,7 @@ class Trial(Protocol):
             InfrastructureError: if the disk is full or broken.
         """
 
-    def restore(self, saved: SavedState) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         """Go on from a training state; call it before the first epoch.
 
         Raises:

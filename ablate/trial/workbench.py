@@ -27,7 +27,7 @@ from ablate.finetune.loop import EpochReport
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
-from ablate.model.flops import ImageFlops, count_flops
+from ablate.model.inspect import ImageFlops, count_flops
 from ablate.model.taps import FeatureTaps, layer_names
 from ablate.robustness.bits import Scored, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost

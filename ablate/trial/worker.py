@@ -25,9 +25,9 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.files.damage import heard_damage
-from ablate.files.durable import CheckpointError, SavedState
+from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
-from ablate.ledger.record import Checkpoint, Failure, Row
+from ablate.ledger.record import Failure, Row
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.trial.function import (
     FunctionRaised,
@@ -38,7 +38,6 @@ from ablate.trial.function import (
     trainable_digest,
 )
 from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
-from ablate.trial.robustness_trial import RobustnessTrial, kept_scores
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
 from ablate.trial.trial import Trial
 
@@ -92,6 +91,7 @@ class Worker:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
         from ablate.robustness.bits import Scored
+        from ablate.trial.robustness import kept_scores
 
         bench = self._workbench(fresh=True)
         prepared = bench.prepare(on_step, cores=cores)
@@ -206,10 +206,10 @@ class Worker:
         kept: Checkpoint | None
         for kept in reversed(row.checkpoints):
             try:
-                trial.restore(_saved(kept))
+                trial.restore(kept)
                 break
             except CheckpointError as error:
-                reasons.append(f"{_saved(kept)} ({error})")
+                reasons.append(f"{kept} ({error})")
         else:
             kept = None
         self._interval = SaveInterval(self.job.study.run.checkpoint_seconds)
@@ -220,7 +220,7 @@ class Worker:
                 "first_seconds": kept.seconds,
             }
         if reasons:
-            start = "the beginning" if kept is None else str(_saved(kept))
+            start = "the beginning" if kept is None else str(kept)
             self._notes.append(
                 f"resumed from {start}: no checkpoint of {', nor of '.join(reasons)}"
             )
@@ -229,7 +229,7 @@ class Worker:
     def _made(self, row: Row) -> Trial:
         study, base = self.job.study, Path(self.job.base)
         if study.trainable is None:
-            from ablate.trial.robustness import TrialRun
+            from ablate.trial.robustness import RobustnessTrial, TrialRun
 
             run = TrialRun(self._workbench(), dict(row.params), row.seeds)
             return RobustnessTrial(
@@ -284,10 +284,6 @@ class Worker:
 
 
 _BEGINNING = {"first_epoch": 0, "first_step": 0, "first_seconds": 0.0}
-
-
-def _saved(kept: Checkpoint) -> SavedState:
-    return SavedState(kept.epoch, kept.uri, kept.sha256, kept.step, kept.seconds)
 
 
 def _failed(error: BaseException) -> Report:

@@ -8,7 +8,8 @@ import pytest
 from example_records import BEGAN, example_record, example_row
 
 from ablate.analysis.accounting import study_account, trial_accounts, worked_seconds
-from ablate.ledger.record import Attempt, Checkpoint, Drive, Failure, RowRecord
+from ablate.files.durable import Checkpoint
+from ablate.ledger.record import Attempt, Drive, Failure, RowRecord
 
 START = BEGAN.timestamp()
 

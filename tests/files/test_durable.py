@@ -17,8 +17,8 @@ from needs import missing
 
 from ablate.errors import InfrastructureError, MissingDependencyError, UsageError
 from ablate.files.durable import (
+    Checkpoint,
     CheckpointError,
-    SavedState,
     check_writable,
     folder_bytes,
     is_uri,
@@ -108,7 +108,7 @@ def test_a_saved_epoch_is_replaced(folder: str) -> None:
 
 
 def test_a_missing_state_is_a_checkpoint_error(folder: str) -> None:
-    saved = SavedState(4, f"{folder}/epoch-000004.state", "0" * 64)
+    saved = Checkpoint(4, f"{folder}/epoch-000004.state", "0" * 64)
     with pytest.raises(CheckpointError) as error:
         load_blob(saved)
     assert str(error.value) == (
@@ -127,12 +127,12 @@ def test_a_state_amid_an_epoch_has_its_step(folder: str) -> None:
 def test_a_fifo_in_the_place_of_a_state_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "epoch-000001.state")
     with pytest.raises(CheckpointError, match=r"the state of epoch 1 must .* got 'it is no plain"):
-        load_blob(SavedState(1, str(tmp_path / "epoch-000001.state"), "0" * 64))
+        load_blob(Checkpoint(1, str(tmp_path / "epoch-000001.state"), "0" * 64))
 
 
 def test_a_state_where_nothing_of_its_kind_is_read_is_given_up() -> None:
     with pytest.raises(CheckpointError) as error:
-        load_blob(SavedState(1, "s4://bucket/epoch-000001.state", "0" * 64))
+        load_blob(Checkpoint(1, "s4://bucket/epoch-000001.state", "0" * 64))
     assert str(error.value).startswith("s4://bucket/epoch-000001.state: must be a protocol that ")
 
 
@@ -243,7 +243,7 @@ def test_a_uri_that_does_not_answer_is_the_infrastructures_fault() -> None:
         "broken://away: must be reachable, got TimeoutError: no answer. Bring it back and resume."
     )
     with pytest.raises(InfrastructureError) as error:
-        load_blob(SavedState(1, "broken://away/epoch-000001.state", "0" * 64))
+        load_blob(Checkpoint(1, "broken://away/epoch-000001.state", "0" * 64))
     assert not isinstance(error.value, CheckpointError)  # it may be whole: not given up
 
 

@@ -16,7 +16,7 @@ from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError
 from ablate.finetune.augment import METHODS
 from ablate.finetune.augment.augmentation import Augmentation, build_augmentation
-from ablate.finetune.augment.combined import CombinedAugmentations
+from ablate.finetune.augment.per_sample import CombinedAugmentations
 from ablate.study.settings import AugmentSettings
 
 SOME_TYPES = ["gaussian_noise", "gaussian_blur", "brightness", "contrast"]

@@ -11,9 +11,10 @@ import pytest
 from test_ledger_rows import make_head, make_scores
 
 from ablate.errors import LeaseError
+from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Checkpoint, Failure, Rung
+from ablate.ledger.record import Failure, Rung
 from ablate.ledger.store import Patience
 
 ENTRY = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0}

@@ -15,10 +15,11 @@ from test_driving import ENTRY, FAILED
 from test_ledger_rows import make_head, make_scores
 
 from ablate.errors import UsageError
+from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import FORMAT, Checkpoint, Head, Planned, TestOpened
+from ablate.ledger.record import FORMAT, Head, Planned, TestOpened
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 

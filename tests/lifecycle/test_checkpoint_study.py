@@ -9,9 +9,9 @@ import pytest
 
 import ablate
 from ablate.errors import DataError, FingerprintError
-from ablate.finetune.checkpoint import export_weights
 from ablate.lifecycle.dry_run import dry_run
 from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import export_weights
 from ablate.study.settings import ModelSettings
 
 Write = Callable[..., Path]

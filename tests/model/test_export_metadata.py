@@ -11,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ablate.errors import DataError
-from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
-from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.model.weights.external_checkpoint import load_external, match_by_order
 from ablate.study.settings import ModelSettings
 

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, resnet18
 
 from ablate.errors import DataError, MissingDependencyError
-from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import export_weights
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.settings import ModelSettings
 

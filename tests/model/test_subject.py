@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from ablate.data.dataset import Statistics
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
-from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
 from ablate.model.normalization import IMAGENET, carried_statistics
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
-from ablate.model.program import load_program
-from ablate.model.subject import Subject, build_subject, probe
-from ablate.model.weights.export_metadata import ExportMetadata
+from ablate.model.subject import Subject, build_subject, load_program, probe
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)

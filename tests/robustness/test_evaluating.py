@@ -17,9 +17,8 @@ from torch import nn
 from ablate.cli.evaluate import evaluate as command
 from ablate.distortion import FAMILIES
 from ablate.errors import AblateError, NotFiniteError
-from ablate.finetune.checkpoint import export_weights
 from ablate.model.build import build_model
-from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.robustness.argument_names import spelt_as_options
 from ablate.robustness.evaluation.evaluate import evaluate
 from ablate.robustness.evaluation.evaluation import Evaluation

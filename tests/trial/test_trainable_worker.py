@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from ablate.files.durable import Checkpoint
 from ablate.finetune.budget import SaveInterval
-from ablate.ledger.record import Checkpoint, Row
+from ablate.ledger.record import Row
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 from ablate.trial import function

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import DataError, ParameterError
-from ablate.finetune.checkpoint import CheckpointError, export_weights
+from ablate.files.durable import CheckpointError
+from ablate.model.weights.export_metadata import export_weights
 from ablate.robustness.corruption import APPROXIMATE_FROST
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN, Seeds

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ablate.ledger.record import Checkpoint, Row
+from ablate.files.durable import Checkpoint
+from ablate.ledger.record import Row
 from ablate.study.preparation import PreparationStep
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study

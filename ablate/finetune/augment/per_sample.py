@@ -6,12 +6,19 @@ arXiv:2012.01386 [P].  One type is single augmentation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from torch import Tensor
+
+from ablate.distortion.kind import check_images
 from ablate.distortion.shapes import Images
+from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
 from ablate.finetune.augment.mixture import (
+    Limits,
     Mixture,
+    build_mixture,
     draw_clean,
     draw_strengths,
     draw_types,
@@ -54,3 +61,70 @@ def build_method(settings: AugmentSettings) -> Augmentation:
     mixture = mixture_of(settings)
     make = partial(distort_per_sample, mixture=mixture, clean_fraction=settings.clean_fraction)
     return IndependentCopies(names_of(mixture), settings.copies, make)
+
+
+_DEFAULT_FAMILIES = AugmentSettings().families
+
+
+class CombinedAugmentations:
+    """Distorts each image of a batch by one type, drawn by the mix, at a strength of its own.
+
+    One copy by `distort_per_sample`, for a loop of one's own; `build_augmentation` has every
+    method.
+
+    Attributes:
+        types: the distortion types with a ratio above 0 (what the network has *seen*).
+        copy_weights: (1.0,).
+    """
+
+    copy_weights = (1.0,)
+
+    def __init__(
+        self,
+        families: Sequence[str] = _DEFAULT_FAMILIES,
+        mix: Mapping[str, float] | None = None,
+        strength: float = 1.0,
+        *,
+        types: Sequence[str] | None = None,
+        strengths: Mapping[str, Limits] | None = None,
+        clean_fraction: float = 0.0,
+    ) -> None:
+        """Choose the distortions.
+
+        Args:
+            families, mix, types: see `type_ratios`.  One type is single augmentation.
+            strength: each image's strength is uniform in [0, strength]; in (0, 1].
+            strengths: by type, the highest strength in its place, or the lowest and the highest.
+            clean_fraction: share of the images that are left as they are, in [0, 1).
+
+        Raises:
+            ParameterError: as `build_mixture`, or if the clean fraction is outside [0, 1).
+        """
+        if not 0 <= clean_fraction < 1:
+            raise ParameterError(
+                f"augment.clean_fraction: must be at least 0 and below 1, got {clean_fraction:g}. "
+                "0 distorts every image."
+            )
+        self._mixture = build_mixture(families, mix, strength, types=types, strengths=strengths)
+        self._clean_fraction = clean_fraction
+        self.types = names_of(self._mixture)
+
+    def __call__(self, images: Tensor, *, seed: int) -> Images:
+        """The augmented copy of a batch.
+
+        Args:
+            images: floating point in [0, 1], `[batch, channel, height, width]`, 1 or 3 channels.
+            seed: of this batch; the same seed gives the same copy on a CPU.
+
+        Returns:
+            New images of the same shape, dtype, device and memory format.
+
+        Raises:
+            ParameterError: if the images are no such batch.
+        """
+        check_images("augment", images)
+        return distort_per_sample(images, seed, self._mixture, self._clean_fraction)
+
+    def copies(self, images: Tensor, *, seed: int) -> tuple[Images, ...]:
+        """The one copy; see `Augmentation.copies`."""
+        return (self(images, seed=seed),)

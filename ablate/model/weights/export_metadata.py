@@ -1,4 +1,4 @@
-"""What an export says of itself in its header, so that nothing else has to be said to evaluate it.
+"""Weights that were exported, and what their file says, so that nothing else has to be said.
 
 A .safetensors file has texts beside its tensors; under the name `ablate` stands the JSON of
 `ExportMetadata`, with a sha256 of the file's bytes as they are with zeros in its place.  Importing
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
 from ablate.errors import DataError
+from ablate.files.cache import publish_file
 from ablate.files.shown import show_name
+
+if TYPE_CHECKING:
+    from torch import nn
 
 KEY = "ablate"
 VERSION = 1
@@ -146,3 +151,26 @@ def read_metadata(path: Path) -> ExportMetadata | None:
             "again with this ablate, or update it."
         )
     return metadata
+
+
+def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
+    """Write a network's parameters and buffers as safetensors, whole or not at all.
+
+    Args:
+        metadata: how they are to be used, for the file's header, with a sha256 of it all.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+    def write(temporary: Path) -> None:
+        header = None if metadata is None else metadata.to_header()
+        save_file(tensors, os.fspath(temporary), metadata=header)
+        if metadata is not None:
+            seal_export(temporary)
+
+    publish_file(path, write)

@@ -8,15 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ablate.finetune.checkpoint import (
-    CheckpointError,
-    SavedState,
-    export_weights,
-    load_checkpoint,
-    save_checkpoint,
-)
+from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import export_weights
 from ablate.study.settings import ModelSettings
+from ablate.trial.robustness import load_checkpoint, save_checkpoint
 
 STATE = {"epoch": 3, "model": {"weight": torch.arange(6.0).view(2, 3)}, "seconds": 1.5}
 
@@ -43,7 +39,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_state_is_refused(tmp_path: Path) -> None:
-    saved = SavedState(3, str(tmp_path / "gone.pt"), "0" * 64)
+    saved = Checkpoint(3, str(tmp_path / "gone.pt"), "0" * 64)
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(saved)
     assert str(error.value) == (
