@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.analysis.hypervolume import knee_place
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
@@ -73,7 +72,7 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         state = next((row.state for row in record.rows if row.number == number), None)
         got = f"trial {number}, which is {state}" if state else f"no trial {number}"
         raise ParameterError(f"{where}: must have that trial COMPLETE, got {got}. Pick another.")
-    if not info.front:
+    if info.picked is None:
         rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"
         raise ParameterError(
             f"{where}: must have a complete trial, got none in {rows}. Finish the search, or see "
@@ -90,7 +89,7 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         place = metrics.index(metric)
         sign = 1 if info.objectives[place].direction == "maximize" else -1
         return max(info.front, key=lambda point: (sign * point.values[place], -point.number))
-    return info.front[knee_place([point.values for point in info.front], info.objectives)]
+    return info.picked
 
 
 def check_same_sections(study: Study, record: StudyRecord) -> None:

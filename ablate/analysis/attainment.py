@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised
 from ablate.analysis.objectives import shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
@@ -82,27 +83,19 @@ class AttainmentInfo:
         Columns: mark ("best", "median", "worst" or "trial"), attained_by (Int64; of surfaces), set
         (text) and number (Int64; of trials), and a float64 column an objective.
         """
-        import pandas as pd
-
-        parts = [
-            (
-                surface.name,
-                surface.attained_by,
-                pd.NA,
-                [pd.NA] * len(surface.corners),
-                surface.corners,
-            )
-            for surface in self.surfaces
-        ] + [("trial", pd.NA, one.name, one.numbers.tolist(), one.values) for one in self.sets]
-        rows = [
-            (mark, by, name, number, *values)
-            for mark, by, name, numbers, table in parts
-            for number, values in zip(numbers, table.tolist(), strict=True)
-        ]
         metrics = [objective.metric for objective in self.objectives]
-        frame = pd.DataFrame(rows, columns=["mark", "attained_by", "set", "number", *metrics])
         types = {"mark": "string", "attained_by": "Int64", "set": "string", "number": "Int64"}
-        return frame.astype(types | dict.fromkeys(metrics, "float64"))
+        corners = [
+            (surface.name, surface.attained_by, None, None, *values)
+            for surface in self.surfaces
+            for values in surface.corners.tolist()
+        ]
+        trials = [
+            ("trial", None, one.name, number, *values)
+            for one in self.sets
+            for number, values in zip(one.numbers.tolist(), one.values.tolist(), strict=True)
+        ]
+        return typed_frame(types | dict.fromkeys(metrics, "float64"), corners + trials)
 
 
 def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
@@ -121,25 +114,29 @@ def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
         ParameterError: if the objectives differ.
     """
     objectives = shared_objectives(records)
-    head = f"study {records[0].name}: figure attainment"
+    name = records[0].name
     if len(objectives) != 2:
         raise NothingToDrawError(
-            f"{head} needs two objectives, got {len(objectives)}. Draw pareto."
+            name, "attainment", f"needs two objectives, got {len(objectives)}", "Draw pareto."
         )
     studies = tuple(pareto_info(record) for record in records)
     if len(records) == 1:
         if records[0].design is None:
             raise NothingToDrawError(
-                f"{head} needs several sets, got one search of one seed. Name several searches, or "
-                "ablate confirm it and draw its confirmation."
+                name,
+                "attainment",
+                "needs several sets, got one search of one seed",
+                "Name several searches, or ablate confirm it and draw its confirmation.",
             )
-        sets, left_out = _seed_sets(records[0], studies[0], head)
+        sets, left_out = _seed_sets(records[0], studies[0])
         return AttainmentInfo(studies, "seeds", sets, left_out, surfaces(sets, objectives))
     for record in records:
         if record.design is not None:
             raise NothingToDrawError(
-                f"study {record.name}: figure attainment of several studies is of searches, got an "
-                "ablation. Draw it alone, over its seeds."
+                record.name,
+                "attainment",
+                "of several studies is of searches, got an ablation",
+                "Draw it alone, over its seeds.",
             )
     sets = tuple(_set(info.study, info) for info in studies)
     return AttainmentInfo(studies, "studies", sets, 0, surfaces(sets, objectives))
@@ -173,12 +170,12 @@ def surfaces(
     return tuple(found)
 
 
-def _seed_sets(
-    record: StudyRecord, info: ParetoInfo, head: str
-) -> tuple[tuple[AttainedSet, ...], int]:
+def _seed_sets(record: StudyRecord, info: ParetoInfo) -> tuple[tuple[AttainedSet, ...], int]:
     pairs = sorted({row.pair for row in record.rows if row.pair is not None})
     if len(pairs) == 1:
-        raise NothingToDrawError(f"{head} needs several seeds, got one. Give the ablation more.")
+        raise NothingToDrawError(
+            record.name, "attainment", "needs several seeds, got one", "Give the ablation more."
+        )
     going_on = {row.pair for row in record.rows if row.state not in TERMINAL}
     of_pair = {row.number: row.pair for row in record.rows}
     owner = np.array([of_pair[point.number] for point in info.points], dtype=object)

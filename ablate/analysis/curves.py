@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import TERMINAL, RowRecord, Rung, State, StudyRecord
@@ -74,8 +75,6 @@ class CurvesInfo(Basis):
         or "rung"; metric (text); epoch (int64); value (float64, NaN where it is no finite number);
         stop (boolean, missing but at a rung).
         """
-        import pandas as pd
-
         rows: list[tuple[Any, ...]] = []
         for curve in self.curves:
             trial = (curve.number, curve.state, curve.group, curve.on_front)
@@ -83,10 +82,9 @@ class CurvesInfo(Basis):
                 rows.append((*trial, "curve", self.metric, epoch, value, None))
             for rung in curve.rungs:
                 rows.append((*trial, "rung", self.rung_metric, rung.epoch, rung.value, rung.stop))
-        named = ("number", "state", "group", "on_front", "what", "metric", "epoch", "value", "stop")
-        types = {"number": "int64", "on_front": "bool", "epoch": "int64", "value": "float64"}
-        frame = pd.DataFrame(rows, columns=list(named))
-        return frame.astype({**types, "stop": "boolean"})
+        types = {"number": "int64", "state": "string", "group": "string", "on_front": "bool"}
+        types |= {"what": "string", "metric": "string", "epoch": "int64", "value": "float64"}
+        return typed_frame(types | {"stop": "boolean"}, rows)
 
 
 def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str = "") -> CurvesInfo:
@@ -103,8 +101,10 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
     """
     if record.foreign:
         raise NothingToDrawError(
-            f"study {record.name}: figure curves needs what ablate notes epoch by epoch, got "
-            "another tool's study. Draw timeline, or pareto."
+            record.name,
+            "curves",
+            "needs what ablate notes epoch by epoch, got another tool's study",
+            "Draw timeline, or pareto.",
         )
     there = {row.number for row in record.rows}
     for number in trials:
@@ -146,8 +146,10 @@ def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
     longest = max((len(row.curve) for row in begun), default=0)
     if is_over and longest == 1 and not any(row.rungs for row in begun):
         raise NothingToDrawError(
-            f"study {record.name}: figure curves needs trials of two epochs or more, got one epoch "
-            "a trial. Draw pareto, or timeline."
+            record.name,
+            "curves",
+            "needs trials of two epochs or more, got one epoch a trial",
+            "Draw pareto, or timeline.",
         )
 
 

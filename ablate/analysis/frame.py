@@ -1,18 +1,16 @@
-"""A study's rows as a pandas DataFrame."""
+"""Tables as pandas DataFrames: a study's rows, and what a figure shows."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from ablate.analysis.columns import (
-    PARAM,
-    column_order,
-    flat_rows,
-)
+from ablate.analysis.columns import PARAM, column_order, flat_rows
 from ablate.analysis.select import STATES
 from ablate.ledger.record import StudyRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TYPES = {
     "number": "int64",
@@ -29,6 +27,17 @@ _TYPES = {
     "hosts": "string",
 }
 _MOMENTS = ("started", "finished")
+
+
+def typed_frame(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+    """Rows under columns of these types, which hold also where there is no row.
+
+    Args:
+        types: a column's name -> its dtype, in the order of a row's values.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(types)).astype(dict(types))
 
 
 def trials_frame(record: StudyRecord) -> pd.DataFrame:
@@ -57,6 +66,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
     A study without rows gives a frame without rows, with every column but the scores' and the
     parameters'.
     """
+    import pandas as pd
+
     rows = flat_rows(record)
     return pd.DataFrame(
         {name: _column(name, rows) for name in column_order(rows, record.study.objectives)},
@@ -65,6 +76,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
 
 
 def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
+    import pandas as pd
+
     values = [row.get(name) for row in rows]
     if name == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.objectives import shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import StudyRecord
@@ -58,30 +59,26 @@ class FrontsInfo:
         and, an objective, confirmed.METRIC, confirmed.METRIC.low and .high (float64), missing of
         trials that were not confirmed.
         """
-        import pandas as pd
-
-        frames = []
-        for info, means in zip(self.studies, self.confirmed, strict=True):
-            frame = info.frame()
-            knee = info.knee
-            frame.insert(0, "study", info.study)
-            frame.insert(4, "is_knee", frame["number"] == (-1 if knee is None else knee.number))
-            if any(self.confirmed):
-                found = {mean.number: mean for mean in means}
-                rows = [found.get(number) for number in frame["number"].tolist()]
-                seeds = [pd.NA if row is None else row.seeds for row in rows]
-                frame["confirmed_seeds"] = pd.array(seeds, dtype="Int64")
-                for place, objective in enumerate(self.objectives):
-                    for ending, name in (("", "values"), (".low", "low"), (".high", "high")):
-                        frame[f"confirmed.{objective.metric}{ending}"] = [
-                            math.nan if row is None else getattr(row, name)[place] for row in rows
-                        ]
-            frames.append(frame)
-        # A study without a trial has columns of no type, which would spread to all others.
+        metrics = [objective.metric for objective in self.objectives]
         types = {"study": "string", "number": "int64", "loss_terms": "string"}
-        types |= {"on_front": "bool", "is_knee": "bool"}
-        types |= {objective.metric: "float64" for objective in self.objectives}
-        return pd.concat(frames, ignore_index=True).astype(types)
+        types |= {"on_front": "bool", "is_knee": "bool"} | dict.fromkeys(metrics, "float64")
+        if any(self.confirmed):
+            types["confirmed_seeds"] = "Int64"
+            for metric in metrics:
+                named = (f"confirmed.{metric}{ending}" for ending in ("", ".low", ".high"))
+                types |= dict.fromkeys(named, "float64")
+        rows = []
+        for info, means in zip(self.studies, self.confirmed, strict=True):
+            found, knee = {mean.number: mean for mean in means}, info.knee
+            for point in info.points:
+                row: list[Any] = [info.study, point.number, point.loss_terms, point.on_front]
+                row += [point is knee, *point.values]
+                mean = found.get(point.number)
+                if mean is not None:
+                    row.append(mean.seeds)
+                    row += chain.from_iterable(zip(mean.values, mean.low, mean.high, strict=True))
+                rows.append(row + [None] * (len(types) - len(row)))
+        return typed_frame(types, rows)
 
 
 def fronts_info(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.hypervolume import as_table, hypervolume, maximised
 from ablate.analysis.objectives import shared_objectives
@@ -69,22 +70,13 @@ class HypervolumeInfo:
 
         Columns: study (text), number, ended_trials (int64), hypervolume (float64).
         """
-        import pandas as pd
-
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "study": study.study,
-                        "number": study.numbers,
-                        "ended_trials": study.ended,
-                        "hypervolume": study.hypervolume,
-                    }
-                )
-                for study in self.studies
-            ],
-            ignore_index=True,
-        )
+        rows = [
+            (study.study, *row)
+            for study in self.studies
+            for row in zip(study.numbers, study.ended, study.hypervolume, strict=True)
+        ]
+        types = {"study": "string", "number": "int64", "ended_trials": "int64"}
+        return typed_frame(types | {"hypervolume": "float64"}, rows)
 
 
 def hypervolume_info(
@@ -102,16 +94,18 @@ def hypervolume_info(
         ParameterError: if their objectives differ, or the reference point has another number of
             values.
     """
-    objectives = shared_objectives(records)
+    objectives, name = shared_objectives(records), records[0].name
     if len(objectives) > MOST_OBJECTIVES:
         raise NothingToDrawError(
-            f"study {records[0].name}: figure hypervolume is of at most {MOST_OBJECTIVES} "
-            f"objectives, got {len(objectives)}. Draw pareto."
+            name,
+            "hypervolume",
+            f"is of at most {MOST_OBJECTIVES} objectives, got {len(objectives)}",
+            "Draw pareto.",
         )
     points = (record.reference_point for record in records)
     reference_point = next((point for point in points if point is not None), None)
     if reference_point is None:
-        raise NothingToDrawError(_without_reference(records[0]))
+        raise NothingToDrawError(name, "hypervolume", *_without_reference(records[0]))
     curves = []
     for record, means in zip(records, confirmed, strict=True):
         ended = sorted(
@@ -136,19 +130,22 @@ def hypervolume_info(
         )
     if any(is_beyond(float(curve.hypervolume.max(initial=0.0))) for curve in curves):
         raise NothingToDrawError(
-            f"study {records[0].name}: figure hypervolume is of volumes up to {LARGEST:g}, got a "
-            "larger one. Draw pareto."
+            name,
+            "hypervolume",
+            f"is of volumes up to {LARGEST:g}, got a larger one",
+            "Draw pareto.",
         )
     return HypervolumeInfo(tuple(curves), reference_point)
 
 
-def _without_reference(record: StudyRecord) -> str:
-    head = f"study {record.name}: figure hypervolume needs a reference point, got none"
+def _without_reference(record: StudyRecord) -> tuple[str, str]:
+    """Reason and fix."""
+    reason = "needs a reference point, got none"
     if record.foreign:
-        return f"{head}: another tool's study has none. Draw pareto."
+        return f"{reason}: another tool's study has none", "Draw pareto."
     if record.study.trainable is None:
-        return f"{head}: its baseline is not scored yet. Launch it."
-    return f"{head}. Write search.reference_point into the study file before it is launched."
+        return f"{reason}: its baseline is not scored yet", "Launch it."
+    return reason, "Write search.reference_point into the study file before it is launched."
 
 
 # -- The hypervolume after each of a sequence of points ------------------------------------

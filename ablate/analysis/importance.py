@@ -22,6 +22,7 @@ from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.fanova import fanova
 from ablate.analysis.features import Feature, varying_features
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.ped_anova import best_share, normalised, ped_anova
 from ablate.ledger.record import RowRecord, StudyRecord
 
@@ -100,25 +101,18 @@ class ImportanceInfo(Basis):
             trials: int64, of the set.
             share, sd: float64, from 0 to 1; NaN as in `ParameterImportance`.
         """
-        import pandas as pd
-
         rows = [
-            {
-                "loss_terms": panel.loss_terms,
-                "metric": panel.metric,
-                "method": method,
-                "param": f"{one.key}.{one.part}" if one.part else one.key,
-                "trials": panel.trials,
-                "share": one.shares[method],
-                "sd": one.sds[method],
-            }
+            (
+                *(panel.loss_terms, panel.metric, method),
+                f"{one.key}.{one.part}" if one.part else one.key,
+                *(panel.trials, one.shares[method], one.sds[method]),
+            )
             for panel in self.panels
             for method in METHODS
             for one in panel.parameters
         ]
         text = dict.fromkeys(("loss_terms", "metric", "method", "param"), "string")
-        types = {**text, "trials": "int64", "share": "float64", "sd": "float64"}
-        return pd.DataFrame(rows, columns=list(types)).astype(types)
+        return typed_frame(text | {"trials": "int64", "share": "float64", "sd": "float64"}, rows)
 
 
 def importance_info(record: StudyRecord) -> ImportanceInfo:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.features import Feature, varying_features, written_domains
+from ablate.analysis.frame import typed_frame
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.robustness.measures import LEVEL
@@ -106,8 +107,6 @@ class LayersInfo(Basis):
             low, high: float64, of its interval.
             best: float64, of the subset's trials; NaN of a tap.
         """
-        import pandas as pd
-
         best = max if self.direction == "maximize" else min
         rows: list[tuple[Any, ...]] = [
             (
@@ -123,9 +122,8 @@ class LayersInfo(Basis):
             )
             for one in self.subsets
         ]
-        names = ("kind", "taps", "trials", "trials_out", "value", "low", "high", "best")
-        types = ("string", "string", "int64", "Int64", *["float64"] * 4)
-        return pd.DataFrame(rows, columns=list(names)).astype(dict(zip(names, types, strict=True)))
+        types = {"kind": "string", "taps": "string", "trials": "int64", "trials_out": "Int64"}
+        return typed_frame(types | dict.fromkeys(("value", "low", "high", "best"), "float64"), rows)
 
 
 def layers_info(record: StudyRecord, place: int) -> LayersInfo:
@@ -147,8 +145,11 @@ def layers_info(record: StudyRecord, place: int) -> LayersInfo:
     searched |= {key for key, _ in written_domains(record.study.space)}
     if LAYERS not in searched:
         raise NothingToDrawError(
-            f"study {record.name}: figure layers needs {LAYERS} among what is searched, got "
-            f"{', '.join(sorted(searched)) or 'nothing'}. Write {LAYERS}: {{subset: taps}}."
+            record.name,
+            "layers",
+            f"needs {LAYERS} among what is searched, got "
+            f"{', '.join(sorted(searched)) or 'nothing'}",
+            f"Write {LAYERS}: {{subset: taps}}.",
         )
     taps = _in_order([_taps_of(row) for row in rows])
     scores = np.array([row.values[place] for row in rows if row.values], dtype=float)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.features import written_domains
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.parameters import find_params
 from ablate.errors import NothingToDrawError, ParameterError
@@ -68,21 +69,15 @@ class MixInfo(Basis):
             `<key>.<part>`: float64, 0 to 1; one a part.
             the objective's metric: float64.
         """
-        import pandas as pd
-
-        ratios = {
-            f"{self.key}.{part}": [point.ratios[at] for point in self.points]
-            for at, part in enumerate(self.parts)
-        }
-        scores = {self.metric: [point.score for point in self.points]}
         types = {"number": "int64", "loss_terms": "string", "on_front": "bool"}
-        types |= dict.fromkeys([*ratios, *scores], "float64")
-        table = {
-            "number": [point.number for point in self.points],
-            "loss_terms": [point.loss_terms for point in self.points],
-            "on_front": [point.on_front for point in self.points],
-        }
-        return pd.DataFrame({**table, **ratios, **scores}).astype(types)
+        ratios = [f"{self.key}.{part}" for part in self.parts]
+        return typed_frame(
+            types | dict.fromkeys([*ratios, self.metric], "float64"),
+            [
+                (point.number, point.loss_terms, point.on_front, *point.ratios, point.score)
+                for point in self.points
+            ],
+        )
 
 
 def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> MixInfo:
@@ -102,8 +97,11 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
     if not mixes:
         searched = {*domains, *(key for row in record.rows for key in row.params)}
         raise NothingToDrawError(
-            f"study {record.name}: figure mix needs a parameter that is a mix of two or more, got "
-            f"{', '.join(sorted(searched)) or 'nothing'}. Search one: {{simplex: [a, b, c]}}."
+            record.name,
+            "mix",
+            "needs a parameter that is a mix of two or more, got "
+            f"{', '.join(sorted(searched)) or 'nothing'}",
+            "Search one: {simplex: [a, b, c]}.",
         )
     key = _chosen(params, list(mixes))
     parts = mixes[key]

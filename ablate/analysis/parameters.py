@@ -260,8 +260,10 @@ def parameters_info(
     columns = _columns(record, pareto, domains)
     if not columns:
         raise NothingToDrawError(
-            f"study {record.name}: figure slice needs a parameter that is searched, got none. "
-            "Search one in its space."
+            record.name,
+            "slice",
+            "needs a parameter that is searched, got none",
+            "Search one in its space.",
         )
     if params:
         chosen = find_params(params, list(columns))

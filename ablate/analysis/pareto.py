@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
 from ablate.ledger.record import StudyRecord
@@ -85,28 +86,25 @@ class ParetoInfo(Basis):
         return tuple(sorted(on_front, key=lambda point: (sign * point.values[0], point.number)))
 
     @property
-    def knee(self) -> ParetoPoint | None:
-        """What `pick: knee` takes; None of a front with fewer than three different points."""
+    def picked(self) -> ParetoPoint | None:
+        """What `pick: knee` takes: of a front of one or two points one of these (`knee_place`);
+        None without a front."""
         front = self.front
-        if len({point.values for point in front}) < 3:
+        if not front:
             return None
         return front[knee_place([point.values for point in front], self.objectives)]
 
+    @property
+    def knee(self) -> ParetoPoint | None:
+        """The same; None of a front with fewer than three different points."""
+        return self.picked if len({point.values for point in self.front}) >= 3 else None
+
     def frame(self) -> pd.DataFrame:
         """One row a complete trial: number, loss_terms, on_front, and a column an objective."""
-        import pandas as pd
-
-        table = {
-            objective.metric: [point.values[place] for point in self.points]
-            for place, objective in enumerate(self.objectives)
-        }
-        return pd.DataFrame(
-            {
-                "number": [point.number for point in self.points],
-                "loss_terms": [point.loss_terms for point in self.points],
-                "on_front": [point.on_front for point in self.points],
-                **table,
-            }
+        types = {"number": "int64", "loss_terms": "string", "on_front": "bool"}
+        return typed_frame(
+            types | {objective.metric: "float64" for objective in self.objectives},
+            [(one.number, one.loss_terms, one.on_front, *one.values) for one in self.points],
         )
 
     def gains(self, values: tuple[float, ...]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
@@ -101,38 +102,24 @@ class ProfileInfo(Basis):
             accuracy, difference: float64, as fractions; the difference is to the baseline.
             exposure: text: "seen_type", "seen_family" or "unseen".
         """
-        import pandas as pd
-
-        cells = [
-            (one, family, kind, severity)
+        types = {"profile": "string", "trial": "Int64"}
+        types |= dict.fromkeys(("loss_terms", "family", "type"), "string") | {"severity": "int64"}
+        types |= dict.fromkeys(("accuracy", "difference"), "float64") | {"exposure": "string"}
+        families = [family for family, kinds in self.families.items() for _ in kinds]
+        rows = [
+            (one.name, one.number, one.loss_terms or None, family, kind, *cell, exposure)
             for one in self.profiles
-            for family, kinds in self.families.items()
-            for kind in kinds
-            for severity in self.severities
+            for family, kind, accuracies, differences, exposure in zip(
+                families,
+                self.types,
+                one.accuracies,
+                self.differences(one),
+                one.exposure,
+                strict=True,
+            )
+            for cell in zip(self.severities, accuracies, differences, strict=True)
         ]
-        differences = [self.differences(one) for one in self.profiles]
-        flat = [[value for row in rows for value in row] for rows in differences]
-        exposures = [
-            seen for one in self.profiles for seen in one.exposure for _ in self.severities
-        ]
-        return pd.DataFrame(
-            {
-                "profile": pd.Series([one.name for one, *_ in cells], dtype="string"),
-                "trial": pd.Series([one.number for one, *_ in cells], dtype="Int64"),
-                "loss_terms": pd.Series(
-                    [one.loss_terms or None for one, *_ in cells], dtype="string"
-                ),
-                "family": pd.Series([family for _, family, _, _ in cells], dtype="string"),
-                "type": pd.Series([kind for _, _, kind, _ in cells], dtype="string"),
-                "severity": pd.Series([severity for *_, severity in cells], dtype="int64"),
-                "accuracy": pd.Series(
-                    [value for one in self.profiles for row in one.accuracies for value in row],
-                    dtype="float64",
-                ),
-                "difference": pd.Series([one for rows in flat for one in rows], dtype="float64"),
-                "exposure": pd.Series(exposures, dtype="string"),
-            }
-        )
+        return typed_frame(types, rows)
 
 
 def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo:

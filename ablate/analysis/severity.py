@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.profile import profile_info
 from ablate.ledger.record import StudyRecord
 
@@ -60,25 +61,14 @@ class SeverityInfo(Basis):
             severity: int64, 0 is clean.
             accuracy: float64, a fraction.
         """
-        import pandas as pd
-
-        cells = [
-            (line, severity, accuracy)
-            for line in self.lines
-            for severity, accuracy in zip(self.severities, line.accuracies, strict=True)
-        ]
-        lines = [line for line, *_ in cells]
-        return pd.DataFrame(
-            {
-                "profile": pd.Series([line.name for line in lines], dtype="string"),
-                "trial": pd.Series([line.number for line in lines], dtype="Int64"),
-                "loss_terms": pd.Series(
-                    [line.loss_terms or None for line in lines], dtype="string"
-                ),
-                "family": pd.Series([line.family for line in lines], dtype="string"),
-                "severity": pd.Series([severity for _, severity, _ in cells], dtype="int64"),
-                "accuracy": pd.Series([accuracy for *_, accuracy in cells], dtype="float64"),
-            }
+        types = {"profile": "string", "trial": "Int64", "loss_terms": "string", "family": "string"}
+        return typed_frame(
+            types | {"severity": "int64", "accuracy": "float64"},
+            [
+                (line.name, line.number, line.loss_terms or None, line.family, severity, accuracy)
+                for line in self.lines
+                for severity, accuracy in zip(self.severities, line.accuracies, strict=True)
+            ],
         )
 
 

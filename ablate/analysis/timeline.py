@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ablate.analysis.accounting import attempt_end
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.ledger.record import Attempt, Drive, RowRecord, StudyRecord
 
 if TYPE_CHECKING:
@@ -91,25 +92,22 @@ class TimelineInfo(Basis):
         (UTC); started_hours, ended_hours (float64, since the study's first sign); end, reason
         (text); first_epoch, epochs (int64).
         """
-        import pandas as pd
-
-        spans, began = self.spans, self.began or 0.0
-        started = [datetime.fromtimestamp(began + 3600 * s.started_hours, UTC) for s in spans]
-        return pd.DataFrame(
-            {
-                "number": pd.Series([span.number for span in spans], dtype="int64"),
-                "attempt": pd.Series([span.attempt for span in spans], dtype="int64"),
-                "worker": [self.workers[span.worker] for span in spans],
-                "host": [span.host for span in spans],
-                "pid": pd.Series([span.pid for span in spans], dtype="int64"),
-                "started": pd.to_datetime(pd.Series(started, dtype="object"), utc=True),
-                "started_hours": pd.Series([s.started_hours for s in spans], dtype="float64"),
-                "ended_hours": pd.Series([span.ended_hours for span in spans], dtype="float64"),
-                "end": [span.end for span in spans],
-                "reason": [span.reason for span in spans],
-                "first_epoch": pd.Series([span.first_epoch for span in spans], dtype="int64"),
-                "epochs": pd.Series([span.epochs for span in spans], dtype="int64"),
-            }
+        began = self.began or 0.0
+        types = {"number": "int64", "attempt": "int64", "worker": "string", "host": "string"}
+        types |= {"pid": "int64", "started": "datetime64[ns, UTC]"}
+        types |= dict.fromkeys(("started_hours", "ended_hours"), "float64")
+        types |= {"end": "string", "reason": "string", "first_epoch": "int64", "epochs": "int64"}
+        return typed_frame(
+            types,
+            [
+                (
+                    *(one.number, one.attempt, self.workers[one.worker], one.host, one.pid),
+                    datetime.fromtimestamp(began + 3600 * one.started_hours, UTC),
+                    *(one.started_hours, one.ended_hours, one.end, one.reason),
+                    *(one.first_epoch, one.epochs),
+                )
+                for one in self.spans
+            ],
         )
 
 

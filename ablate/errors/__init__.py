@@ -73,7 +73,15 @@ class ParameterError(UsageError, ValueError):
 
 
 class NothingToDrawError(ParameterError):
-    """A study has nothing that this figure could show, and will have none."""
+    """A study has nothing that this figure could show, and will have none.
+
+    Attributes:
+        reason: "needs a search, got an ablation".
+    """
+
+    def __init__(self, study: str, figure: str, reason: str, fix: str) -> None:
+        super().__init__(f"study {study}: figure {figure} {reason}. {fix}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, order=True)

@@ -120,15 +120,18 @@ def draw_to_files(
     left_out: list[str] = []
     missing: list[str] = []
     for kind in kinds:
+        misfit = kind.misfit(sources, options) if is_all else None
+        if misfit is not None:
+            left_out.append(f"{kind.name} is left out: {misfit[0]}")
+            continue
         try:
             info = kind.info(sources, options)
             drawn.append((kind.name, info, themed(kind.draw(info), theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
-            applies = kind.takes_all(sources, options) and not isinstance(error, NothingToDrawError)
-            if is_all and not applies:
-                left_out.append(_briefly(kind.name, error))
+            if is_all and isinstance(error, NothingToDrawError):
+                left_out.append(f"{kind.name} is left out: {error.reason}")
             else:
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:
@@ -142,14 +145,6 @@ def draw_to_files(
             write_frame(info.frame(), beside)
             written.append(beside)
     return written, left_out, missing
-
-
-def _briefly(name: str, error: Exception) -> str:
-    """The reason of an error, without its subject and its fix."""
-    reason = str(error).partition(". ")[0]
-    for head in (f"figure {name} ", f"--figure {name}: "):
-        reason = reason.partition(head)[2] or reason
-    return f"{name} is left out: {reason}"
 
 
 def _files(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ablate.analysis.objectives import is_accuracy
 from ablate.study.preparation import PreparationStep
+from ablate.study.settings import ObjectiveSettings
 
 MISSING = "-"
 _COSTS = {
@@ -56,6 +57,18 @@ def reference_text(metrics: Sequence[str], point: Sequence[float]) -> str:
     """ "(86.0, 65.1)": a reference point in the units of its metrics."""
     values = zip(metrics, point, strict=True)
     return f"({', '.join(metric_text(metric, value) for metric, value in values)})"
+
+
+def hypervolume_text(
+    volume: float | None,
+    objectives: Sequence[ObjectiveSettings],
+    reference_point: Sequence[float] | None,
+) -> str:
+    """ "0.014, reference point (85.0, 60.0)"; empty where one of them is missing."""
+    if volume is None or reference_point is None:
+        return ""
+    point = reference_text([one.metric for one in objectives], reference_point)
+    return f"{volume:.4g}, reference point {point}"
 
 
 def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:

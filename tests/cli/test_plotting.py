@@ -147,7 +147,7 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     line = said(run("plot", "runs/drawn", "-o", "front.jpg"))
     assert "must end with .html, .png, .svg, .pdf, got .jpg" in line
     line = said(run("plot", "runs/drawn", "--trials", "1"))
-    assert line == "ablate: --trials: is not an option of --figure pareto. Leave it out."
+    assert line == "ablate: --figure pareto: takes no --trials. Leave it out."
     line = said(run("plot", "runs/drawn", "--figure", "profile", "--trials", "99"))
     assert line.startswith("ablate: --trials: ")
     assert "99" in line

@@ -137,7 +137,7 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     asked = {"trials": (0,), "params": ("augment.strength",), "objective": "val_robust_accuracy"}
     for option, value in asked.items():
         if option not in kind.takes:
-            with pytest.raises(ParameterError, match=rf"^--{option}: is not an option of --figure"):
+            with pytest.raises(ParameterError, match=rf"^--figure {name}: takes no --{option}\. L"):
                 kind.info([cases()["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
 
 

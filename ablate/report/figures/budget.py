@@ -193,8 +193,10 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
     info = budget_info(record, ablation)
     if info is None:
         raise NothingToDrawError(
-            f"study {record.name}: figure budget needs arms that were tuned, got none. "
-            "Write tune: {trials: T} below ablation: in the study file."
+            record.name,
+            "budget",
+            "needs arms that were tuned, got none",
+            "Write tune: {trials: T} below ablation: in the study file.",
         )
     return info
 

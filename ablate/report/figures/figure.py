@@ -66,13 +66,17 @@ class FigureKind:
     several: bool = False
     takes: tuple[str, ...] = ()
 
-    def takes_all(self, sources: Sequence[StudySource], options: FigureOptions) -> bool:
-        """Whether it looks at so many studies, and at every option that is given."""
-        return (self.several or len(sources) < 2) and not self._refused(options)
-
-    def _refused(self, options: FigureOptions) -> list[str]:
+    def misfit(
+        self, sources: Sequence[StudySource], options: FigureOptions
+    ) -> tuple[str, str] | None:
+        """Reason and fix where it takes fewer studies, or not an option that is given."""
+        if len(sources) > 1 and not self.several:
+            return f"takes one study, got {len(sources)}", "Draw one at a time."
         given = (field.name for field in fields(options) if getattr(options, field.name))
-        return [name for name in given if name not in self.takes]
+        for name in given:
+            if name not in self.takes:
+                return f"takes no --{name}", "Leave it out."
+        return None
 
     def info(self, sources: Sequence[StudySource], options: FigureOptions = USUAL) -> Info:
         """The Info of these studies.
@@ -84,14 +88,9 @@ class FigureKind:
         """
         if not sources:
             raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
-        if len(sources) > 1 and not self.several:
-            raise ParameterError(
-                f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
-            )
-        for name in self._refused(options):
-            raise ParameterError(
-                f"--{name}: is not an option of --figure {self.name}. Leave it out."
-            )
+        misfit = self.misfit(sources, options)
+        if misfit is not None:
+            raise ParameterError(f"--figure {self.name}: {'. '.join(misfit)}")
         found: Info = self.read([source.as_drawn() for source in sources], options)
         return found
 
@@ -112,8 +111,10 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
     (source,) = sources
     if not source.is_search:
         raise NothingToDrawError(
-            f"study {source.record.name}: figure {figure} needs a search, got an ablation. "
-            "Draw effects or arms."
+            source.record.name,
+            figure,
+            "needs a search, got an ablation",
+            "Draw effects or arms.",
         )
     return source
 
@@ -127,7 +128,9 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
     (source,) = sources
     if source.ablation is None:
         raise NothingToDrawError(
-            f"study {source.record.name}: figure {figure} needs an ablation, got a search. "
-            "Draw pareto, or run ablate confirm and draw runs/NAME/confirm."
+            source.record.name,
+            figure,
+            "needs an ablation, got a search",
+            "Draw pareto, or run ablate confirm and draw runs/NAME/confirm.",
         )
     return source.ablation

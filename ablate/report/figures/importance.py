@@ -231,8 +231,10 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
     record = the_search(sources, "importance").record
     if not record.study.space and not any(row.params for row in record.rows):
         raise NothingToDrawError(
-            f"study {record.name}: figure importance needs a parameter that is searched, got none. "
-            "Search one in its space."
+            record.name,
+            "importance",
+            "needs a parameter that is searched, got none",
+            "Search one in its space.",
         )
     info = importance_info(record)
     is_over = len(record.rows) >= record.trials and all(
@@ -241,8 +243,11 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
     if is_over and not info.panels and info.complete:
         most = max((trials for _, trials in info.left_out), default=0)
         raise NothingToDrawError(
-            f"study {record.name}: figure importance needs {LEAST_TRIALS} complete trials with one "
-            f"set of loss terms, got {most} at the most. Resume it with --add, or draw slice."
+            record.name,
+            "importance",
+            f"needs {LEAST_TRIALS} complete trials with one set of loss terms, got {most} at the "
+            "most",
+            "Resume it with --add, or draw slice.",
         )
     return info
 

@@ -134,8 +134,10 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> Interaction
     info = interactions_info(record, ablation, metric)
     if info is None:
         raise NothingToDrawError(
-            f"study {record.name}: figure interactions needs an ablation with interactions, got "
-            f"design {ablation.design} without. Write design: factorial, or draw effects."
+            record.name,
+            "interactions",
+            f"needs an ablation with interactions, got design {ablation.design} without",
+            "Write design: factorial, or draw effects.",
         )
     return info
 

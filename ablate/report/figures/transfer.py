@@ -162,8 +162,10 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> TransferInfo:
     ablation = the_ablation(sources, "transfer")
     if not can_transfer(ablation):
         raise NothingToDrawError(
-            f"study {ablation.study}: figure transfer needs an arm of models of one type each, got "
-            "none. Write augment.types: each into an arm."
+            ablation.study,
+            "transfer",
+            "needs an arm of models of one type each, got none",
+            "Write augment.types: each into an arm.",
         )
     return TransferInfo(ablation)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ablate.analysis.hypervolume import knee_place
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import AblateError
 from ablate.files.cache import cache_folder
@@ -258,7 +257,7 @@ def find_origin(place: Place, record: StudyRecord) -> Origin:
 
 
 def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | None:
-    """The knee of these rows' front; of an ablation the best in robust accuracy."""
+    """What `pick: knee` takes of these rows; of an ablation the best in robust accuracy."""
     scored = {row.number: row for row in rows if isinstance(row.scores, Scores)}
     if record.design is not None:
         robust = {
@@ -267,11 +266,8 @@ def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | No
             if isinstance(row.scores, Scores)
         }
         return scored[max(robust, key=lambda number: robust[number])] if robust else None
-    front = pareto_info(replace(record, rows=tuple(scored.values()))).front
-    if not front:
-        return None
-    place = knee_place([point.values for point in front], record.study.objectives)
-    return scored[front[place].number]
+    point = pareto_info(replace(record, rows=tuple(scored.values()))).picked
+    return None if point is None else scored[point.number]
 
 
 def one_line(error: Exception) -> str:

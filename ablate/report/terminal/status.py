@@ -19,12 +19,12 @@ from ablate.report.cells import metric_unit
 from ablate.report.numbers import (
     MISSING,
     duration_text,
+    hypervolume_text,
     json_value,
     metric_label,
     metric_text,
     moment_text,
     numbers_text,
-    reference_text,
     step_text,
 )
 from ablate.study.settings import ObjectiveSettings
@@ -189,16 +189,12 @@ def _code_text(info: StatusInfo) -> str:
 
 
 def _hypervolume_text(info: StatusInfo) -> str:
-    if info.hypervolume is None or info.reference_point is None:
-        why = "no reference point"
-        if info.reference_point is not None:
-            few = len(info.objectives) <= MOST_OBJECTIVES
-            why = "too large" if few else f"more than {MOST_OBJECTIVES} objectives"
-        return f"{MISSING} ({why})"
-    metrics = [objective.metric for objective in info.objectives]
-    return (
-        f"{info.hypervolume:.4g}, reference point {reference_text(metrics, info.reference_point)}"
-    )
+    why = "no reference point"
+    if info.reference_point is not None:
+        few = len(info.objectives) <= MOST_OBJECTIVES
+        why = "too large" if few else f"more than {MOST_OBJECTIVES} objectives"
+    text = hypervolume_text(info.hypervolume, info.objectives, info.reference_point)
+    return text or f"{MISSING} ({why})"
 
 
 # -- Where a running study stands, kept up event by event; the displays show it ------------
@@ -301,13 +297,10 @@ class Standing:
             self._seconds / self.ended, self.trials - self.ended, elapsed, self._widest
         )
 
-    def hypervolume_text(self) -> str | None:
-        """With its reference point; None before the baseline is scored."""
-        if self._hypervolume is None or self._reference_point is None:
-            return None
-        metrics = [objective.metric for objective in self.objectives]
-        point = reference_text(metrics, self._reference_point)
-        return f"hypervolume {self._hypervolume:.4g}, reference point {point}"
+    def hypervolume_text(self) -> str:
+        """With its reference point; empty before the baseline is scored."""
+        text = hypervolume_text(self._hypervolume, self.objectives, self._reference_point)
+        return f"hypervolume {text}" if text else ""
 
     def _stop(self, number: int | None) -> None:
         self.running.pop(number, None)

@@ -23,9 +23,9 @@ from ablate.report.cells import copy_cell, metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
     gain_text,
+    hypervolume_text,
     json_value,
     metric_text,
-    reference_text,
     seed_texts,
     short_names,
 )
@@ -144,9 +144,8 @@ def _caption(info: ParetoInfo) -> str:
         if "baseline" in info.references:
             caption += "; in brackets: gain over the baseline in points"
         caption += "; "
-    if info.hypervolume is not None and info.reference_point is not None:
-        point = reference_text(metrics, info.reference_point)
-        caption += f"hypervolume {info.hypervolume:.4g}, reference point {point}; "
+    volume = hypervolume_text(info.hypervolume, info.objectives, info.reference_point)
+    caption += f"hypervolume {volume}; " if volume else ""
     caption += ", ".join([*seed_texts(info.seed), f"fingerprint {info.fingerprint[:12]}"])
     return "; ".join([caption, *info.marks])
 

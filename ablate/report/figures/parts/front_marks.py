@@ -16,7 +16,7 @@ from ablate.report.figures.parts.ablations import several_facts, several_marks
 from ablate.report.figures.parts.canvas import basis_facts, objectives_facts
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window
-from ablate.report.numbers import plain_text, reference_text
+from ablate.report.numbers import hypervolume_text, plain_text
 from ablate.report.style import (
     DOMINATED_OPACITY,
     FAINT_INK,
@@ -241,10 +241,8 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     if len(studies) == 1:
         (study,) = studies
         said = basis_facts(study)[: -len(marks) or None]
-        if study.hypervolume is not None and study.reference_point is not None:
-            metrics = [objective.metric for objective in study.objectives]
-            point = reference_text(metrics, study.reference_point)
-            said.append(f"hypervolume {study.hypervolume:.4g}, reference point {point}")
+        volume = hypervolume_text(study.hypervolume, study.objectives, study.reference_point)
+        said += [f"hypervolume {volume}"] if volume else []
     else:
         said = several_facts(studies) + reference_facts(studies)
     said += [*marks, *objectives_facts(len(windows), len(info.objectives))]

@@ -25,8 +25,10 @@ def the_scored_search(sources: Sequence[StudySource], figure: str) -> StudyRecor
     record = the_search(sources, figure).record
     if record.study.trainable is not None:
         raise NothingToDrawError(
-            f"study {record.name}: figure {figure} needs accuracies by type of corruption, got a "
-            "training loop of the user's own. Draw pareto."
+            record.name,
+            figure,
+            "needs accuracies by type of corruption, got a training loop of the user's own",
+            "Draw pareto.",
         )
     return record
 
