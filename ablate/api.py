@@ -141,8 +141,8 @@ def confirm(
 
     if seeds < 2:
         raise UsageError(
-            f"--seeds: a confirmation needs two at least, got {seeds}. With 8 the least two-sided "
-            "p is .0078."
+            f"--seeds: a confirmation needs at least two, got {seeds}. With 8 the smallest "
+            "two-sided p is .0078."
         )
     place = locate(str(study))
     ledger = open_ledger(place)

@@ -504,7 +504,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
         driver.send_signal(signal.SIGCONT)
         code, output = lab.end(driver)
         assert code == 0, f"exit code {code}:\n{output}"
-        assert "damaged; made again" in output, output
+        assert "damaged; regenerated" in output, output
 
     return fault
 
@@ -622,29 +622,29 @@ def node_cut_off(lab: Lab) -> None:
 
 
 POINTS: dict[str, Callable[[Lab], None]] = {
-    "driver: amid the study's making": at_point("after:create", 1),
+    "driver: while creating the study": at_point("after:create", 1),
     "driver: before an ask": at_point("before:ask", 3),
-    "driver: amid sampling": at_point("before:suggest", 6),
-    "driver: amid the writing of a row": at_point("after:write_row", 3),
+    "driver: while sampling": at_point("before:suggest", 6),
+    "driver: while writing a row": at_point("after:write_row", 3),
     "driver: after an ask": at_point("after:ask", 3),
     "driver: before a row is handed out": at_point("before:hand_out", 2),
     "driver: between checkpoint and ledger": at_point("before:record_epoch", 4),
     "driver: after an epoch is recorded": at_point("after:record_epoch", 4),
     "driver: before the tell": at_point("before:tell", 2),
-    "driver: amid the tell": at_point("after:end_row", 2),
+    "driver: during the tell": at_point("after:end_row", 2),
     "driver: after the tell": at_point("after:tell", 3),
     "driver: between stop decision and tell": pruned_by_a_dying_driver,
 }
 OTHERS: dict[str, Callable[[Lab], None]] = {
-    "driver: amid epochs": driver_amid_an_epoch,
+    "driver: during epochs": driver_amid_an_epoch,
     AT_RANDOM: driver_at_random(2.0, 5.0),
     "driver: SIGTERM": told_to_stop(signal.SIGTERM),
     "driver: SIGUSR1": told_to_stop(signal.SIGUSR1),
-    "driver: amid an epoch, after a checkpoint there": driver_killed_after_a_state,
+    "driver: within an epoch, after a checkpoint in it": driver_killed_after_a_state,
     "worker: SIGKILL": worker_killed,
-    "worker: amid an epoch, after a checkpoint there": worker_killed_after_a_state,
-    "trial: sleeps for ever (epoch_timeout_seconds)": trial_that_sleeps,
-    "driver: Ctrl-C amid Ray's start": ctrl_c_amid_rays_start,
+    "worker: within an epoch, after a checkpoint in it": worker_killed_after_a_state,
+    "trial: never ends (epoch_timeout_seconds)": trial_that_sleeps,
+    "driver: Ctrl-C while Ray starts": ctrl_c_amid_rays_start,
     "trial: os._exit (inline)": trial_leaves,
     "trial: an exception that cannot be printed": unprintable,
     "checkpoint: torn": torn_checkpoint,
@@ -652,9 +652,9 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
     "evaluation set: damaged": damaged("evaluation/*/images.npy"),
     "baseline: damaged": damaged("baselines/*/weights.safetensors"),
     "two drivers at once": two_drivers,
-    "driver: killed, its host booted since": host_booted_since,
-    "database: deleted amid a run": deleted(folder=False),
-    "run folder: deleted amid a run": deleted(folder=True),
+    "driver: killed, then host rebooted": host_booted_since,
+    "database: deleted during a run": deleted(folder=False),
+    "run folder: deleted during a run": deleted(folder=True),
     CUT_OFF: node_cut_off,
 }
 
@@ -731,7 +731,7 @@ class Bench:
             lab.hurry()
             code, output = lab.end(driver)
             assert code == 0, f"exit code {code}:\n{output}"
-            assert "the storage does not answer" in output, output
+            assert "the database does not answer" in output, output
             assert all(row.attempt == 1 for row in lab.read().rows)
 
         return fault
@@ -798,7 +798,7 @@ def main() -> None:
                 # A point of the driver's code is the same whatever executor runs beside it.
                 inline = name in POINTS and (number % 2 == 1 or options.only == "points")
                 # The server listens on this machine alone, which another "machine" cannot reach.
-                of_sqlite = "deleted amid a run" in name or name == CUT_OFF
+                of_sqlite = "deleted during a run" in name or name == CUT_OFF
                 served = "PostgreSQL" in name or (number % 4 in (1, 2) and not of_sqlite)
                 storage = "postgresql" if served else "sqlite"
                 try:

@@ -126,7 +126,7 @@ def example_ablation(**changes: Any) -> AblationInfo:
         "n_corrupted": 100,
         "mean_over": "families",
         "aliases": (),
-        "marks": ("conditional on one baseline: all runs start from it",),
+        "marks": ("conditional on one baseline, from which all runs start",),
         "failures": (),
     }
     return AblationInfo(**{**fields, **changes})

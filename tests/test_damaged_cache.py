@@ -51,11 +51,11 @@ def test_a_damaged_cache_changes_no_score_and_is_said(
     done = ablate_alone("launch", "after.yaml", "--executor", "inline")
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
-    assert "after: cache: images of gaussian_noise, severity 3 were damaged; made again" in said
-    assert "train were damaged; made again" in said
-    assert "after: cache: the baseline was damaged; made again" in said
+    assert "after: cache: images of gaussian_noise, severity 3 were damaged; regenerated" in said
+    assert "train were damaged; regenerated" in said
+    assert "after: cache: the baseline was damaged; regenerated" in said
     assert "Traceback" not in said
     assert scores("after") == scores("before")
     assert None not in scores("after")
     log = ablate("logs", "runs/after").stdout
-    assert "cache: the baseline was damaged; made again" in log
+    assert "cache: the baseline was damaged; regenerated" in log

@@ -24,16 +24,16 @@ import faults
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
 ON_RAY = {
-    "driver: amid epochs",
+    "driver: during epochs",
     "driver: SIGUSR1",
     "worker: SIGKILL",
-    "worker: amid an epoch, after a checkpoint there",
-    "trial: sleeps for ever (epoch_timeout_seconds)",
-    "driver: Ctrl-C amid Ray's start",
-    "run folder: deleted amid a run",
+    "worker: within an epoch, after a checkpoint in it",
+    "trial: never ends (epoch_timeout_seconds)",
+    "driver: Ctrl-C while Ray starts",
+    "run folder: deleted during a run",
     faults.CUT_OFF,
 }
-THEN_INLINE = {"driver: SIGUSR1", "run folder: deleted amid a run"}
+THEN_INLINE = {"driver: SIGUSR1", "run folder: deleted during a run"}
 SHORTER = {faults.AT_RANDOM: faults.driver_at_random(0.0, 1.5)}
 
 

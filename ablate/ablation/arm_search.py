@@ -71,8 +71,8 @@ def check_searches(ground: Ground, design: Design, refuse: Refuse) -> None:
         space = check_space(document, (), study, ground.names)
         rules = [problem.message for problem in document.problems]
         if not rules and not _can_vary(ground, cell, space):
-            fix = "Add one to the space, as finetune.learning_rate."
-            rules = [f"tune needs a parameter that the arm reads, got none. {fix}"]
+            fix = "Add one to the space, such as finetune.learning_rate."
+            rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]
         for rule in rules:
             if (arms[cell.name], rule) not in said:
                 said.add((arms[cell.name], rule))
@@ -131,7 +131,7 @@ def expected_best(values: np.ndarray) -> NDArray[np.float64]:
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
         raise ParameterError(
-            f"values: must be [T], got shape {scores.shape}. Give one score a trial."
+            f"values: must be [T], got shape {scores.shape}. Give one score per trial."
         )
     is_scored = np.isfinite(scores)
     if not is_scored.any():

@@ -83,7 +83,10 @@ def _given(values: Values) -> LeaveOut:
 
 def _unknown(ground: Ground, name: str) -> str:
     if ground.study.trainable is not None:
-        rule = f"a component of your own loop says what holds without it, got {show(name)} alone"
+        rule = (
+            "a component of a custom training loop needs the values without it, got only "
+            f"{show(name)}"
+        )
         return f"{rule}. Write components: {{{name}: {{KEY: VALUE}}}}."
     layers = tuple(LAYER + tap for tap in ground.taps)
     known = (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES)

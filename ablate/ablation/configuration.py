@@ -140,11 +140,11 @@ class Cells:
         identity = name if self._may_repeat else self._ground.identity(values)
         twin = self._names.get(identity)
         if any(cell.name == name for cell in self.made):
-            self._refuse(path, f"every cell needs a name of its own, got {name} twice. Rename one.")
+            self._refuse(path, f"every cell needs its own name, got {name} twice. Rename one.")
             return False
         if twin is not None:
-            rule = f"every cell must be another configuration, got {name}, which trains what {twin}"
-            self._refuse(path, f"{rule} does. {fix}")
+            rule = f"cells must differ, got {name} with the same training as {twin}"
+            self._refuse(path, f"{rule}. {fix}")
             return False
         rules = [f"{dotted(at)}: {rule}" for at, rule in configuration_rules(self._ground, values)]
         for rule in rules:
@@ -193,9 +193,9 @@ def key_rule(ground: Ground, key: str, value: Any) -> str | None:
     """Why a cell may not set a key, as `rule, got X. Fix.`; none where it may."""
     if key in PAIRED:
         rule = f"seeds are paired over all cells, got {show(value)}"
-        return f"{rule}. Remove it; ablation.seeds says which there are."
+        return f"{rule}. Remove it; ablation.seeds sets the seeds."
     if ground.study.trainable is not None:
-        rule = f"must be words with dots between them, got {show(key)}. Write it as net.width."
+        rule = f"must be words joined by dots, such as net.width, got {show(key)}. Rename it."
         return None if is_own_key(key) else rule
     return None if is_searchable(key) else _not_settable(key, value)
 
@@ -203,13 +203,16 @@ def key_rule(ground: Ground, key: str, value: Any) -> str | None:
 def _not_settable(key: str, value: Any) -> str:
     above, _, name = key.rpartition(".")
     if above in BY_NAME and above not in OPEN:
-        rule = f"{above} is set whole, got one entry of it"
+        rule = f"{above} must be set as a whole, got only one entry"
         return f"{rule}. Write {above}: {{{name}: {show(value)}}}, with all of its entries."
     inside = [one for one in searchable() if one.startswith(f"{key}.")]
     if inside:
         return f"must be one key, got a section. Write it as {inside[0]}."
     if key in all_keys():
-        rule = "cannot differ between cells, as it is not part of a run, or runs are compared by it"
+        rule = (
+            "cannot differ between cells, because it is not part of a run, or runs are compared by "
+            "it"
+        )
         return f"{rule}, got {show(value)}. Set it for the whole study."
     fix = did_you_mean(key, [one for one in searchable() if one not in PAIRED])
     if not fix.startswith("Did you mean"):
@@ -254,7 +257,7 @@ def runs_rule(cells: int, settings: AblationSettings) -> str | None:
     if runs <= settings.max_runs:
         return None
     rule = f"must be at least {runs}: the design has {cells} cells x {settings.seed_count} seeds"
-    return f"{rule}, got {settings.max_runs}. Raise it, or take fewer seeds or levels."
+    return f"{rule}, got {settings.max_runs}. Raise it, or use fewer seeds or levels."
 
 
 def without_item(items: Sequence[str], item: str) -> list[str]:

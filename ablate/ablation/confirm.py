@@ -25,7 +25,7 @@ from ablate.study.seeds import PLAIN
 from ablate.study.settings import ObjectiveSettings
 
 COMBINED_DA = "DA combined"
-TRAINED_ON = "trained on the training images alone; the validation images stay held out"
+TRAINED_ON = "trained on the training images only; the validation images are held out"
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def front_probability(
     if table.ndim != 3 or table.shape[2] != len(directions):
         raise ParameterError(
             f"values: must be [points, K, {len(directions)}] as of directions, got shape "
-            f"{table.shape}. Give one value an objective."
+            f"{table.shape}. Give one value per objective."
         )
     for direction in directions:
         if direction not in _DIRECTIONS:

@@ -92,7 +92,7 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
         rule = "a study has a search or an ablation, got both. Remove one."
         document.refuse(("search",), rule, key=True)
     if document.get(("space",)) is not None and settings.tune is None:
-        rule = "is searched only where ablation.tune says so, got a space without it"
+        rule = "is searched only with ablation.tune, got a space without it"
         document.refuse(("space",), f"{rule}. Remove it, or add tune: {{trials: N}}.", key=True)
     if settings.tune is not None and not study.space:
         document.refuse(("ablation", "tune"), "needs a space to search, got none. Add space.")
@@ -101,7 +101,7 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
         _check_pick(document, settings)
         return
     if "pick" in settings.reference:
-        rule = "is of a trial of a study, got it without one. Add study: STUDY."
+        rule = "applies only to a trial of a study, got it without one. Add study: STUDY."
         document.refuse(("ablation", "reference", "pick"), rule)
         return
     _, problems = make_design(study, names, settings.reference)
@@ -146,7 +146,7 @@ def more_seeds(study: Study, count: int) -> tuple[int, ...]:
 def _check_pick(document: Document, settings: AblationSettings) -> None:
     for key in settings.reference:
         if key not in ("study", "pick"):
-            rule = f"a reference from a study has study and pick, got {show(key)} beside them"
+            rule = f"a reference from a study has only study and pick, got also {show(key)}"
             document.refuse(("ablation", "reference", key), f"{rule}. Remove it.", key=True)
     wrong = pick_rule(settings.reference.get("pick", "knee"))
     if wrong is not None:
@@ -162,7 +162,7 @@ def _each_rule(study: Study) -> str | None:
     if study.trainable is not None:
         return "each needs a baseline, got a trainable. Remove it."
     if study.baseline.checkpoint is not None:
-        rule = "each needs a baseline that is trained here, got baseline.checkpoint"
+        rule = "each needs a baseline trained by the study, got baseline.checkpoint"
         return f"{rule} {study.baseline.checkpoint}. Remove one."
     return None
 
@@ -180,7 +180,7 @@ def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
     metrics = [objective.metric for objective in study.objectives]
     metric = tune.pick.rpartition(" ")[2]
     if rule is None and tune.pick.startswith("best") and best_of(metric, metrics) is None:
-        rule = f"best takes one of the objectives, got {metric}. {did_you_mean(metric, metrics)}"
+        rule = f"best needs one of the objectives, got {metric}. {did_you_mean(metric, metrics)}"
     if rule is not None:
         yield "pick", rule
 
@@ -212,7 +212,7 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
         _check_metric(study, settings.noninferior.metric, ("noninferior", "metric"), refuse)
         margin = settings.noninferior.margin
         if study.trainable is None and margin >= 1:
-            rule = f"must be below 1, as accuracies are fractions, got {margin:g}"
+            rule = f"must be below 1, because accuracies are fractions, got {margin:g}"
             refuse(("noninferior", "margin"), f"{rule}. Write 0.01 for one point.")
     contrasts = {contrast.name: contrast for contrast in design.contrasts}
     claims: list[Claim] = []
@@ -251,14 +251,14 @@ def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Pat
     names = [arm.name for arm in design.arms]
     known = [*(effect.name for effect in effects), *names]
     if declared.compare not in names:
-        rule = f"must be of the design, got {show(declared.compare)}"
+        rule = f"must be part of the design, got {show(declared.compare)}"
         return ("compare",), f"{rule}. {did_you_mean(declared.compare, known)}"
     to = declared.to or design.reference
     if not to:
-        rule = f"a {design.kind} design has no reference, got {show(declared.compare)} alone"
-        return (), f"{rule}. Add to: CELL, or compare an effect, as {effects[0].name}."
+        rule = f"a {design.kind} design has no reference, got only {show(declared.compare)}"
+        return (), f"{rule}. Add to: CELL, or compare an effect, such as {effects[0].name}."
     if to not in names:
-        return ("to",), f"must be of the design, got {show(to)}. {did_you_mean(to, names)}"
+        return ("to",), f"must be part of the design, got {show(to)}. {did_you_mean(to, names)}"
     if to == declared.compare:
         return (), f"must be two arms, got {show(to)} twice. Change one."
     return difference(design.arm(declared.compare), design.arm(to))

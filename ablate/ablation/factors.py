@@ -69,7 +69,7 @@ def read_factors(ground: Ground, refuse: Refuse) -> list[Factor]:
         names = [level.name for level in levels]
         twice = next((level for level in names if names.count(level) > 1), None)
         if twice is not None:
-            rule = f"a level may stand once, got {twice} twice"
+            rule = f"a level may be given once, got {twice} twice"
             refuse(path, f"{rule}. Remove one, or name them: {{NAME: {{KEY: VALUE}}}}.")
         elif len(levels) == len(written):
             found.append(Factor(name, tuple(levels), path))
@@ -98,7 +98,7 @@ def _levels(
         return
     rule = key_rule(ground, name, written)
     if rule is not None:
-        own = " Levels of a factor of your own: {LEVEL: {KEY: VALUE}}."
+        own = " Levels of your own factor: {LEVEL: {KEY: VALUE}}."
         refuse(path, rule + (own if rule.startswith("unknown key") else ""))
         return
     for place, value in enumerate(written):

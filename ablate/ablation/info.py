@@ -159,8 +159,8 @@ def ablation_info(
     """
     if record.design is None or record.study.ablation is None:
         raise ParameterError(
-            f"study {record.name}: must be an ablation, got a search. Write ablation: into a study "
-            "file, or `ablate confirm` its front."
+            f"study {record.name}: must be an ablation, got a search. Add ablation: to a study "
+            "file, or run `ablate confirm`."
         )
     design = Design.from_json(record.design)
     study, settings = record.study, record.study.ablation
@@ -324,8 +324,8 @@ def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
     assert settings is not None
     marks = [*design.notes]
     if record.study.trainable is None and settings.baseline_seeds == "one":
-        marks.append("conditional on one baseline: all runs start from it")
+        marks.append("conditional on one baseline, from which all runs start")
     if ended < record.trials:
-        marks.append(f"{ended} of {record.trials} runs have ended: numbers will change")
+        marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)
     return tuple(marks)

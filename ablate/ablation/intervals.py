@@ -112,7 +112,8 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     n_seeds, n_images = table.shape
     if n_images == 0:
         raise ParameterError(
-            f"differences: must be of one image at least, got shape {table.shape}. Score some."
+            f"differences: must contain at least one image, got shape {table.shape}. Score more "
+            "images."
         )
     if n_images == 1:
         return t_interval(table[:, 0], level)
@@ -164,15 +165,15 @@ def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
             row = np.empty(first.shape[1:])
         if first.shape != total.shape or second.shape != total.shape:
             raise ParameterError(
-                f"parts: must all be of the same seeds and images, got shapes {first.shape} and "
-                f"{second.shape} beside {total.shape}. Score both networks on the same."
+                f"parts: must all have the same seeds and images, got shapes {first.shape} and "
+                f"{second.shape} beside {total.shape}. Score both networks on the same images."
             )
         for place in range(len(total)):  # row by row: no second array of this size
             np.subtract(first[place], second[place], out=row, dtype=np.float64)
             row *= weight
             total[place] += row
     if total is None:
-        raise ParameterError("parts: must be one at least, got none. Name a condition.")
+        raise ParameterError("parts: must contain at least one, got none. Name a condition.")
     return total
 
 
@@ -194,8 +195,8 @@ def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
     odd = int(np.count_nonzero(~np.isfinite(table)))
     if odd:
         raise ParameterError(
-            f"differences: must be finite, got {odd} of {table.size} that are not. Leave out the "
-            "seeds that failed."
+            f"differences: must be finite, got {odd} of {table.size} that are not. Leave out "
+            "failed seeds."
         )
     return table
 

@@ -68,7 +68,7 @@ def rank_stability(
     if table.ndim != 2 or len(table) != len(names):
         raise ParameterError(
             f"values: must be [cells, K] with {len(names)} cells as in names, got shape "
-            f"{table.shape}. Give one row a name."
+            f"{table.shape}. Give one name per row."
         )
     table = table[:, np.isfinite(table).all(axis=0)]
     cells, n = table.shape

@@ -71,19 +71,21 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
             return found
         state = next((row.state for row in record.rows if row.number == number), None)
         got = f"trial {number}, which is {state}" if state else f"no trial {number}"
-        raise ParameterError(f"{where}: must have that trial COMPLETE, got {got}. Pick another.")
+        raise ParameterError(
+            f"{where}: must have that trial in state COMPLETE, got {got}. Pick another."
+        )
     if info.picked is None:
         rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"
         raise ParameterError(
             f"{where}: must have a complete trial, got none in {rows}. Finish the search, or see "
-            "why its trials failed."
+            "`ablate trials` for why its trials failed."
         )
     metrics = [objective.metric for objective in info.objectives]
     if word == "best":
         metric = best_of(argument, metrics)
         if metric is None:
             raise ParameterError(
-                f"{where}: best takes one of its objectives, got {argument}. "
+                f"{where}: best needs one of its objectives, got {argument}. "
                 f"{did_you_mean(argument, metrics)}"
             )
         place = metrics.index(metric)
@@ -104,9 +106,9 @@ def check_same_sections(study: Study, record: StudyRecord) -> None:
     ]
     if changed:
         raise FingerprintError(
-            f"study {study.name}: what its reference was searched on must be what it is ablated "
-            f"on, got {'; '.join(changed)} (study {record.name} -> here). Take these over, or "
-            "write the reference out."
+            f"study {study.name}: the ablation must use the same settings as the search of its "
+            f"reference, got {'; '.join(changed)} (study {record.name} -> here). Copy these, or "
+            "write the values of the reference."
         )
 
 
@@ -125,7 +127,7 @@ def check_reference(
     differ = [name for name in COMPARED if fingerprint.get(name) != other.get(name)]
     if differ:
         raise FingerprintError(
-            f"study {study.name}: what its reference was searched on must be what it is ablated "
-            f"on, got other {', '.join(differ)} than study {search}. Take these sections over, or "
-            "write the reference out."
+            f"study {study.name}: the ablation must use the same settings as the search of its "
+            f"reference, got other {', '.join(differ)} than study {search}. Copy these sections, "
+            "or write the values of the reference."
         )

@@ -193,13 +193,13 @@ def noninferiority(differences: np.ndarray, margin: float, estimate: Estimate) -
     """
     if not 0 < margin < math.inf:
         raise ParameterError(
-            f"margin: must be above 0 and finite, got {margin}. Give the most that may be lost."
+            f"margin: must be above 0 and finite, got {margin}. Give the largest loss allowed."
         )
     seeds = as_differences(differences, "K")
     if len(seeds) != estimate.n:
         raise ParameterError(
-            f"estimate: must be of the same {len(seeds)} seeds, got one of {estimate.n}. Estimate "
-            "it of these differences."
+            f"estimate: must use the same {len(seeds)} seeds, got {estimate.n}. Estimate it from "
+            "these differences."
         )
     test = sign_flip_test(seeds, shift=margin, alternative="greater")
     has_enough = test.least_p < _ALPHA and not math.isnan(estimate.low)

@@ -175,7 +175,7 @@ def hypervolume_steps(
     """
     if len(reference_point) != len(objectives):
         raise ParameterError(
-            f"reference_point: needs one value an objective ({len(objectives)}), got "
+            f"reference_point: needs one value per objective ({len(objectives)}), got "
             f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
         )
     signs = np.where(maximised(objectives), 1.0, -1.0)

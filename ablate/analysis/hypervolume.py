@@ -41,7 +41,7 @@ def hypervolume(
         return None
     if len(reference_point) != len(objectives):
         raise ParameterError(
-            f"reference_point: needs one value an objective ({len(objectives)}), got "
+            f"reference_point: needs one value per objective ({len(objectives)}), got "
             f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
         )
     if len(objectives) > MOST_OBJECTIVES:

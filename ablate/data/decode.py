@@ -191,7 +191,7 @@ def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
     if highest > 65535:
         raise DataError(
             f"{show_name(path)}: must be an image of 8 or 16 bits, got a value of {highest}. "
-            "Save it so."
+            "Convert it."
         )
     return Image.fromarray(((values.clip(0) + 128) // 257).astype(np.uint8))
 

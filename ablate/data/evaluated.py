@@ -69,7 +69,7 @@ class EvaluatedImages:
         train = None if self.source is None else self.source.train
         if not isinstance(train, Split):
             raise ParameterError(
-                f"--normalization: dataset needs a data set whose training images are known, got "
+                "--normalization: dataset needs a data set with known training images, got "
                 f"{show_name(self.name)}. Give --mean and --std."
             )
         return Statistics(*channel_statistics(train.images))
@@ -86,7 +86,7 @@ class ImageRequest:
             does it; else a data set with a size of its own keeps it.
         resize: shorter side in pixels before the middle of a file's image is cut; None: the usual.
         resize_is_asked: whether it holds for small images too; else it is the network's habit.
-        count: so many, the same share of every class, always the same; None: all.
+        count: so many, balanced over classes, always the same; None: all.
         channels: 3, or 1 for a network that takes grey images.
         skip_unreadable: leave out files that cannot be read.
     """
@@ -127,14 +127,14 @@ def load_evaluated(
     elif Path(dataset).is_dir():
         if path is not None:
             raise DataError(
-                f"--data: is where a named data set lies, got it beside the folder {dataset}. "
+                f"--data: applies only to a named data set, got it with the folder {dataset}. "
                 "Leave it out."
             )
         found = _load_folder(Path(dataset), request, cache)
     else:
         raise DataError(
-            "--dataset: must be a known data set, package.module:callable or a folder that is "
-            f"there, got {dataset!r}. "
+            "--dataset: must be a known data set, package.module:callable or an existing folder, "
+            f"got {dataset!r}. "
             f"{'Correct the path.' if os.sep in dataset else did_you_mean(dataset, NAMED)}"
         )
     return _as_grey(found) if request.channels == 1 else found
@@ -153,13 +153,12 @@ def _load_named(
 ) -> EvaluatedImages:
     if request.part == "val":
         raise DataError(
-            f"--split: {name} has no validation images of its own, got val. Leave it out, or name "
-            "a folder."
+            f"--split: {name} has no validation images, got val. Leave it out, or choose a folder."
         )
     if request.resize is not None and not request.as_trained:
         raise ParameterError(
-            f"--resize: is for folders of image files, got it with {name}, whose images are "
-            "resized whole. Leave it out."
+            f"--resize: applies only to folders of image files, got it with {name}, whose images "
+            "are resized without cropping. Leave it out."
         )
     own = None if request.as_trained else _OWN_SIZES.get(name)
     side = own or request.image_size or _WITHOUT_SIZE
@@ -176,13 +175,13 @@ def _load_named(
     notes = []
     if name == "digits" and side > _DIGIT_SIDE:
         whole = f"{_DIGIT_SIDE} x {_DIGIT_SIDE} to {side} x {side}"
-        notes.append(f"digits: enlarged from {whole} before they were corrupted")
+        notes.append(f"digits: enlarged from {whole} before corruption")
     if request.count is not None and request.count < len(split):
         total = len(split)
         split = split.take(draw_stratified(split.labels, request.count, _SAMPLE_SEED))
         notes.append(_sampled(len(split), total))
     if name in _GREY and request.channels == 3:
-        notes.append(f"{name} is grey: three equal channels stand for one")
+        notes.append(f"{name} is grey; its channel is repeated three times")
     return EvaluatedImages(split, source.classes, name, "test", tuple(notes), source)
 
 
@@ -201,7 +200,7 @@ def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedI
         )
     listing, split, skipped = _decode(listing, side, resize, cache, request)
     notes += skipped
-    cut = f", the middle {side} x {side} cut" if resize > side else ""
+    cut = f", centre crop {side} x {side}" if resize > side else ""
     notes.append(f"files: shorter side {resize} pixels{cut}")
     if request.channels == 3:
         notes += _note_grey(split)
@@ -224,8 +223,8 @@ def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple
     if side is None:
         if square is None or square > _SMALL:
             raise ParameterError(
-                f"--image-size: must be given for the images in {show_name(folder)}, got a network "
-                "that does not say it. Give the side in pixels that it was made for."
+                f"--image-size: must be set for the images in {show_name(folder)}, got a network "
+                "with unknown input size. Give its input size in pixels."
             )
         return square, square
     if request.resize is not None and request.resize_is_asked:
@@ -249,8 +248,8 @@ def _find_part(folder: Path, part: Part | None) -> tuple[Path, str]:
             return folder / name, name
     if "train" in there:
         raise DataError(
-            f"{show_name(folder)}: must have test/ or val/ beside train/, got neither. Name the "
-            "folder of the images to evaluate on."
+            f"{show_name(folder)}: must have test/ or val/ next to train/, got neither. Choose the "
+            "folder with the images to evaluate on."
         )
     return folder, ""
 
@@ -283,14 +282,14 @@ def _decode(
     counted = f"{len(bad)} of {len(listing.files)} images"
     if not request.skip_unreadable:
         raise DataError(
-            f"{show_name(listing.root)}: must have images that can be read, got {counted} that "
-            f"cannot ({names}{more}). Replace them, or give --skip-unreadable."
+            f"{show_name(listing.root)}: must contain readable images, got {counted} unreadable "
+            f"({names}{more}). Replace them, or give --skip-unreadable."
         )
     left_out = set(bad)
     kept = tuple(file for row, file in enumerate(listing.files) if row not in left_out)
     if not kept:
         raise DataError(
-            f"{show_name(listing.root)}: must have images that can be read, got none among "
+            f"{show_name(listing.root)}: must contain readable images, got none among "
             f"{len(listing.files)}. Replace them."
         )
     listing = replace(listing, files=kept)
@@ -321,11 +320,13 @@ def _note_grey(split: Split) -> list[str]:
     count = int(equal.sum())
     if not count:
         return []
-    return [f"{count} of {len(images)} looked at are grey: three equal channels stand for one"]
+    return [
+        f"{count} of {len(images)} checked images are grey; their channel is repeated three times"
+    ]
 
 
 def _sampled(count: int, total: int) -> str:
-    return f"{count} of {total} images, the same share of every class"
+    return f"{count} of {total} images, balanced over classes"
 
 
 def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
@@ -339,6 +340,6 @@ def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
     else:
         luma = torch.tensor(LUMA).view(1, 3, 1, 1)
         grey = (images.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
-        note = "the network takes one channel: the luma of the images"
+        note = "the network takes one channel: the images are converted to luma"
     split = Split(grey, found.split.labels, f"{found.split.digest}-grey")
     return replace(found, split=split, notes=(*found.notes, note))

@@ -91,7 +91,7 @@ def _list_part(folder: Path, part: str) -> Listing:
         missing = f"no {part}/" if folder.is_dir() else "no such folder"
         raise DataError(
             f"{show_name(folder)}: must have {_TREES}, got {missing}. "
-            "Correct dataset.path; it starts from the study file's folder."
+            "Correct dataset.path; relative paths start at the study file's folder."
         )
     return list_classes(root)
 
@@ -104,7 +104,7 @@ def _list_validation(
         if not root.is_dir():
             raise DataError(
                 f"{show_name(root)}: must have CLASS/*, got no such folder. "
-                "Correct dataset.validation.path; it starts from the study file's folder."
+                "Correct dataset.validation.path; relative paths start at the study file's folder."
             )
     elif has_test and (folder / "val").is_dir():
         root = folder / "val"

@@ -78,7 +78,7 @@ def list_tree(root: Path) -> Listing:
         got = "none" if root.is_dir() else "no such folder"
         raise DataError(
             f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
-            "Correct dataset.unlabeled; it starts from the study file's folder."
+            "Correct dataset.unlabeled; relative paths start at the study file's folder."
         )
     return Listing(root, (), tuple(sorted(files)))
 
@@ -100,8 +100,7 @@ def _stat(file: Path) -> os.stat_result:
         found = file.stat()
     except FileNotFoundError as error:
         raise DataError(
-            f"{show_name(file)}: must be an image, got a link that leads nowhere. "
-            "Mend or remove it."
+            f"{show_name(file)}: must be an image, got a broken link. Fix or remove it."
         ) from error
     if stat.S_ISFIFO(found.st_mode):  # it would be waited for
         raise DataError(f"{show_name(file)}: must be an image, got a FIFO. Remove it.")

@@ -121,12 +121,12 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
     streams = name == "image_folder" or settings.unlabeled is not None
     if settings.loading == "streamed" and not streams:
         raise DataError(
-            f"dataset.loading: streamed is for image files, got {name}. Remove it, or set "
+            f"dataset.loading: streamed requires image files, got {name}. Remove it, or set "
             "dataset.name to image_folder."
         )
     if settings.crop_scale is not None and settings.loading != "streamed":
         raise DataError(
-            f"dataset.crop_scale: needs images that are decoded again each epoch, got "
+            "dataset.crop_scale: needs images that are decoded in each epoch, got "
             f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
         )
 

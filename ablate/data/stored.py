@@ -70,8 +70,8 @@ def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, 
                 split = _open(entry)
     if split is None:  # nobody removes an entry whose lock is held
         raise InfrastructureError(
-            f"{entry}: must hold what was written, got other bytes just after it was made. Look at "
-            "the disk and the memory, set ABLATE_CACHE to another disk, and resume."
+            f"{entry}: must contain the bytes that were written, got other bytes directly after "
+            "writing. Check the disk and the memory, set ABLATE_CACHE to another disk, and resume."
         )
     return split
 

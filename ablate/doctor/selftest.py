@@ -254,7 +254,7 @@ def _compared(
 
 
 def _storage(what: str, url: str, name: str) -> Finding:
-    good = "a second driver is refused, a failed transaction leaves nothing"
+    good = "a second driver is refused, a failed transaction writes nothing"
     if what == "storage":
         good = f"{parse_url(url).get_backend_name()}: {good}; its test study is deleted"
     return _finding(what, try_storage(url, name), good)
@@ -315,9 +315,9 @@ def _transaction(first: Ledger, second: Ledger) -> str:
     with suppress(_Undo):
         first.store.write(write_and_fail)
     if _KEY in _attributes(second):
-        return "a transaction that failed has left what it wrote"
+        return "a failed transaction left data"
     first.store.write(write)
-    return "" if _KEY in _attributes(second) else "another connection does not see what was written"
+    return "" if _KEY in _attributes(second) else "another connection does not see the written data"
 
 
 def _attributes(ledger: Ledger) -> set[str]:

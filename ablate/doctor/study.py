@@ -112,8 +112,8 @@ class Drivers:
             code = process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             raise InfrastructureError(
-                f"a study of some ten seconds must end, got none in {TIMEOUT_SECONDS} s "
-                f"({_last_line(log)}). Look at the load of the machine, or of the cluster."
+                f"a study of about ten seconds must end, got no end in {TIMEOUT_SECONDS} s "
+                f"({_last_line(log)}). Check the load of the machine, or of the cluster."
             ) from None
         finally:
             process.kill()
@@ -134,7 +134,7 @@ class Drivers:
 
 def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:400] if lines else "it said nothing"
+    return lines[-1].strip()[:400] if lines else "no output"
 
 
 def images_a_second(record: StudyRecord) -> float:
@@ -153,7 +153,7 @@ def images_a_second(record: StudyRecord) -> float:
 def whole(record: StudyRecord, trials: int) -> str:
     """What is wrong with a finished study's rows; "" where each is complete, each epoch once."""
     if [row.number for row in record.rows] != list(range(trials)):
-        return f"rows {[row.number for row in record.rows]} in place of {trials}"
+        return f"rows {[row.number for row in record.rows]} instead of {trials}"
     for row in record.rows:
         epochs = [entry["epoch"] for entry in row.curve]
         if row.state != "COMPLETE" or epochs != list(range(1, EPOCHS + 1)):

@@ -175,7 +175,7 @@ def error_text(error: BaseException) -> str:
 
 def unencodable(error: UnicodeEncodeError) -> str:
     """The message for a path, of a file or a folder, whose name's bytes are not UTF-8."""
-    return f"{error.object!a}: must be UTF-8, got other bytes in a name. Rename that."
+    return f"{error.object!a}: must be UTF-8, got other bytes in a name. Rename it."
 
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -143,13 +143,13 @@ def writing(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         if error.errno in _FULL:
             raise InfrastructureError(
-                f"{path}: must be written, got {reason!r}. Make room and resume."
+                f"{path}: cannot be written, got {reason!r}. Free disk space and resume."
             ) from error
         if error.errno in AWAY:
             raise InfrastructureError(
-                f"{path}: must be reachable, got {reason!r}. Bring it back and resume."
+                f"{path}: must be reachable, got {reason!r}. Restore it and resume."
             ) from error
         raise UsageError(
-            f"{path}: must be in a folder that can be written, got {reason!r}. "
+            f"{path}: must be in a writable folder, got {reason!r}. "
             "Choose another folder or change its owner."
         ) from error

@@ -32,7 +32,7 @@ def say_made_again(what: str) -> None:
     Args:
         what: with its verb, as "images of fog, severity 3 were".
     """
-    text = f"cache: {what} damaged; made again"
+    text = f"cache: {what} damaged; regenerated"
     with _lock:
         if _heard:
             _heard[-1].append(text)

@@ -110,17 +110,17 @@ def load_blob(saved: Checkpoint) -> bytes:
         reason = error.strerror or error_text(error)
         if error.errno in AWAY:
             raise InfrastructureError(
-                f"{saved.uri}: must be reachable, got {reason!r}. Bring it back and resume."
+                f"{saved.uri}: must be reachable, got {reason!r}. Restore it and resume."
             ) from error
         raise CheckpointError(
-            f"{saved.uri}: the state of {saved} must be readable, "
-            f"got {reason!r}. Go on from the one before."
+            f"{saved.uri}: the state of {saved} must be readable, got {reason!r}. Continue from "
+            "the previous one."
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != saved.sha256:
         raise CheckpointError(
-            f"{saved.uri}: sha256 must be {saved.sha256[:12]}, got {sha256[:12]}. "
-            "Go on from the one before."
+            f"{saved.uri}: sha256 must be {saved.sha256[:12]}, got {sha256[:12]}. Continue from "
+            "the previous one."
         )
     return content
 
@@ -227,7 +227,7 @@ def _read(uri: str) -> bytes:
     path = _local(uri)
     if path is not None:
         if path.exists() and not path.is_file():  # a FIFO would be waited for without end
-            raise OSError(errno.EINVAL, "it is no plain file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return path.read_bytes()
     gone: FileNotFoundError | None = None
     with reaching(uri):
@@ -252,13 +252,13 @@ def open_uri(folder: str) -> tuple[Any, str]:
     protocol = folder.partition("://")[0]
     if urlsplit(folder).password is not None:
         raise UsageError(
-            f"{protocol}://...: must hold no password, got one. "
-            "Give it in the environment or configuration file of the protocol's package."
+            f"{protocol}://...: must not contain a password, got one. Set it in the environment or "
+            "configuration file of the protocol's package."
         )
     if "::" in protocol:
         raise UsageError(
-            f"{folder}: must be of one protocol, got {protocol}. "
-            f"Write {protocol.rpartition('::')[2]}://..."
+            f"{folder}: must use one protocol, got {protocol}. Write "
+            f"{protocol.rpartition('::')[2]}://..."
         )
     import fsspec
     from fsspec.registry import known_implementations
@@ -267,8 +267,8 @@ def open_uri(folder: str) -> tuple[Any, str]:
         fsspec.get_filesystem_class(protocol)
     except ValueError as error:
         raise UsageError(
-            f"{folder}: must be a protocol that fsspec knows, got {protocol}. "
-            "Write a path, or s3://, gs://, abfs://, sftp://, ..."
+            f"{folder}: must use a protocol known to fsspec, got {protocol}. Write a path, or "
+            "s3://, gs://, abfs://, sftp://, ..."
         ) from error
     except ImportError as error:
         package = str(known_implementations[protocol]["class"]).partition(".")[0]
@@ -323,9 +323,9 @@ def reaching(uri: str) -> Iterator[None]:
         refused = isinstance(error, PermissionError | FileNotFoundError | NotImplementedError)
         if refused or "Credential" in type(error).__name__:
             raise UsageError(
-                f"{uri}: must be there with the right to read and write, got "
-                f"{error_text(error)}. Check the bucket's name and the credentials."
+                f"{uri}: must exist and be readable and writable, got {error_text(error)}. Check "
+                "the bucket's name and the credentials."
             ) from error
         raise InfrastructureError(
-            f"{uri}: must be reachable, got {error_text(error)}. Bring it back and resume."
+            f"{uri}: must be reachable, got {error_text(error)}. Restore it and resume."
         ) from error

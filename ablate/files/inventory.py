@@ -213,8 +213,8 @@ def evaluation_bound() -> float:
         bound = math.nan
     if not (bound >= 0 and math.isfinite(bound * 1e9)):
         raise UsageError(
-            f"{BOUND_VARIABLE}: must be a number of GB from 0, got {text!r}. "
-            f"Correct it, or unset it for {USUAL_BOUND_GB:g}."
+            f"{BOUND_VARIABLE}: must be a number of GB, at least 0, got {text!r}. Correct it, or "
+            f"unset it to use {USUAL_BOUND_GB:g}."
         )
     return bound * 1e9
 

@@ -334,8 +334,8 @@ def _check_whole(baseline: Baseline) -> None:
     except OSError as error:
         got = error.strerror or str(error)
     raise DamagedError(
-        f"{baseline.path}: must hold the baseline's weights as they were written, got {got}. "
-        "Resume: it is made again."
+        f"{baseline.path}: must contain the baseline's weights as written, got {got}. Resume; it "
+        "is then retrained."
     )
 
 

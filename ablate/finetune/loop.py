@@ -386,17 +386,17 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ParameterError(
-            f"finetune.batch_size: batch norm needs more than one value a channel, got "
-            f"{batch_size} of images this small. Raise it, lower finetune.accumulation_steps, or "
+            "finetune.batch_size: batch norm needs more than one value per channel, got "
+            f"{batch_size} for images this small. Raise it, lower finetune.accumulation_steps, or "
             "write finetune.batch_norm: frozen."
         ) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
         raise OutOfMemoryError(
-            f"finetune.batch_size: a step must fit into memory, got out of memory with batch size "
-            f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, "
-            f"lower finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
+            "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
+            f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
+            "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
         ) from error
 
 

@@ -175,8 +175,8 @@ class Lease:
         )
         if ours.rowcount != 1:
             raise LeaseError(
-                f"study {self._name}: the lease on it was lost: another driver took it over. "
-                "Nothing more is written here; see ablate status."
+                f"study {self._name}: its lease was taken over by another driver. This driver "
+                "writes no more results; see `ablate status`."
             )
 
     def renewed(self, begun: float) -> None:
@@ -248,7 +248,7 @@ class Lease:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return StorageError(
             f"study {self._name}: its lease must be renewed within {TERM_SECONDS} s, got no answer "
-            f"from the storage ({reason}). Bring it back, then ablate resume."
+            f"from the database ({reason}). Restore it, then run `ablate resume`."
         )
 
     def _read(self) -> _Entry:

@@ -116,8 +116,8 @@ class Ledger(StudyAttributes):
             head = tables.study_attributes(connection, study_id).get(HEAD)
         if head is None:
             raise StudyNotFoundError(
-                f"study {name}: must be one that ablate made, got another tool's in "
-                f"{masked(url)}. It is left alone; choose another name."
+                f"study {name}: must be a study of ablate, got another tool's in {masked(url)}. It "
+                "was not changed; choose another name."
             )
         if head["format"] != FORMAT:
             raise StudyNotFoundError(
@@ -264,7 +264,7 @@ class Ledger(StudyAttributes):
         if self.head.design is not None:
             raise UsageError(
                 f"study {self.head.study.name}: an ablation's rows are those of its design, got "
-                "parameters for another. Add an arm to a study file of its own."
+                "parameters for another row. Add an arm to a new study file."
             )
         values = _whole_keys(values, self.space.keys)
         raw = self.space.encode_partial(values)
@@ -392,6 +392,6 @@ def _insert_planned(connection: Connection, study_id: int, number: int, row: Pla
 
 def _exists(name: str, url: str) -> StudyExistsError:
     return StudyExistsError(
-        f"study {name}: a new study needs a new name, got one that is in {masked(url)}. "
-        "Use ablate resume, or another `name:`."
+        f"study {name}: a new study needs a new name, got one that exists in {masked(url)}. Use "
+        "ablate resume, or another `name:`."
     )

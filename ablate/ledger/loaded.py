@@ -117,8 +117,8 @@ class Mirror:
             params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
         except Exception as error:
             raise ParameterError(
-                f"search.sampler: {search.sampler} must draw trial {number}, got "
-                f"{error_text(error)}. Take another sampler or other ranges in the space."
+                f"search.sampler: {search.sampler} must sample trial {number}, got "
+                f"{error_text(error)}. Use another sampler or other ranges in the space."
             ) from error
         drawn = self._storage.get_trial(trial_id)
         kept = {

@@ -73,12 +73,14 @@ class DatabaseFile:
             except OSError:
                 continue  # it cannot be looked at: that says nothing of the file
             if now is None:
-                return f"{path} must stay where it is while the study runs, got none there"
+                return (
+                    f"{path} must not be moved or deleted while the study runs, got no file there"
+                )
             if known is not None and not os.path.samestat(now, known):
-                return f"{path} must stay what it is while the study runs, got another file there"
+                return f"{path} must not be replaced while the study runs, got another file there"
             if path == self._file:  # SQLite lets it grow
                 if now.st_size < self._bytes:
-                    return f"{path} must stay whole while the study runs, got it cut off"
+                    return f"{path} must not be truncated while the study runs, got a shorter file"
                 self._bytes = now.st_size
         return None
 
@@ -96,7 +98,7 @@ class DatabaseFile:
                 f"Resume with: ablate resume {named}"
             )
         return (
-            f"study {self._name}: {changed}. Its rows are lost: they could not be copied "
+            f"study {self._name}: {changed}. Its rows are lost; they could not be copied "
             f"({'; '.join(reasons)}). Launch it again."
         )
 
@@ -118,7 +120,7 @@ class DatabaseFile:
                 assert source is not None
                 source.backup(copy)
                 if copy.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                    raise sqlite3.DatabaseError("what was read is damaged")
+                    raise sqlite3.DatabaseError("the data read is damaged")
                 # Nobody drives the copy; the last sign stays, as what ran ended then.
                 copy.execute("UPDATE ablate_lease SET token = NULL")
                 copy.commit()

@@ -48,12 +48,12 @@ def storage_errors(url: str) -> Iterator[None]:
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         if isinstance(error, ProgrammingError) and "invalid connection option" in reason:
             raise UsageError(
-                f"storage {masked(url)}: what stands after the ? must be options of the database, "
-                f"got: {reason}. Correct it: libpq's names are host, port, user, password, sslmode."
+                f"storage {masked(url)}: the part after ? must be options of the database, got: "
+                f"{reason}. Correct it; libpq's names are host, port, user, password, sslmode."
             ) from error
         raise StorageError(
-            f"storage {masked(url)}: must be reachable and writable, got: {reason}. "
-            "Check that it is there and that you may write to it."
+            f"storage {masked(url)}: must be reachable and writable, got: {reason}. Check that it "
+            "exists and that you have write access."
         ) from error
 
 
@@ -81,7 +81,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
         except OSError as error:
             raise StorageError(
                 f"storage {masked(url)}: its folder must be writable, got: {error.strerror}. "
-                "Choose another with `storage:` or run elsewhere."
+                "Choose another with `storage:` or run in another folder."
             ) from error
     with storage_errors(url):
         try:
@@ -98,8 +98,8 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
             ) from error
         except RuntimeError as error:  # Optuna's own word for tables of another version
             raise StorageError(
-                f"storage {masked(url)}: must have tables of this Optuna's version, "
-                f"got others. {error}"
+                f"storage {masked(url)}: must have the tables of the installed Optuna version, got "
+                f"others. {error}"
             ) from error
     return storage
 

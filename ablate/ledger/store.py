@@ -127,7 +127,7 @@ class Store:
                     if away is not None and self._patience is not None:
                         gone = time.monotonic() - away
                         self._patience.told(
-                            "storage_back", f"the storage answers again after {gone:.0f} s"
+                            "storage_back", f"the database answers again after {gone:.0f} s"
                         )
                     return result
 
@@ -145,7 +145,7 @@ class Store:
         if time.monotonic() - first < _RETRY_SECONDS:
             patience.told(
                 "storage_away",
-                f"the storage does not answer ({_first_line(error)}): running trials continue, no "
+                f"the database does not answer ({_first_line(error)}): running trials continue, no "
                 f"new trial starts; the study stops in {left:.0f} s",
             )
         patience.stop.wait(min(_RETRY_SECONDS, left))

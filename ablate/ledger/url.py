@@ -37,8 +37,8 @@ def fill_variables(url: str) -> str:
         name = match.group(1)
         if name not in os.environ:
             raise UsageError(
-                f"storage: ${{{name}}} must be set in the environment, got nothing. "
-                f"export {name}=..."
+                f"storage: ${{{name}}} must be set in the environment, got nothing. Run export "
+                f"{name}=..."
             )
         keep_variable(name)
         return os.environ[name]
@@ -71,7 +71,7 @@ def parse_url(url: str) -> URL:
             f"storage: the port after HOST: must be from 1 to 65535, got {parsed.port}. {_FORM}"
         )
     if "@" in (parsed.host or ""):
-        raise UsageError(f"storage: must have one @, got another, unescaped. {_FORM}")
+        raise UsageError(f"storage: must have one @, got a second one, unescaped. {_FORM}")
     return parsed
 
 

@@ -76,8 +76,8 @@ class Place:
                 file.write_text(json.dumps(note) + "\n")
         except OSError as error:
             raise DataError(
-                f"{self.folder}: the run's folder must be writable, got: {error.strerror}. "
-                "Run the command in another folder, or change its rights."
+                f"{self.folder}: the run's folder must be writable, got: {error.strerror}. Run the "
+                "command in another folder, or change its permissions."
             ) from error
 
     def _is_noted(self) -> bool:
@@ -232,9 +232,9 @@ def _place_of_folder(folder: Path) -> Place:
         ) from error
     if data["storage"] is not None and MASK in str(data["storage"]):
         raise UsageError(
-            f"{folder}: the run folder must lead to the storage, got {data['storage']}: a password "
-            "in the study file is not stored. Name the study file, or URL#NAME. (With ${VARIABLE} "
-            "for the password in the study file, the run folder works too.)"
+            f"{folder}: the run folder must contain the full storage URL, got {data['storage']}: a "
+            "password in the study file is not stored. Name the study file, or URL#NAME. (With "
+            f"${{VARIABLE}} for the password in the study file, the run folder works too.)"
         )
     return _place(data["name"], data["storage"], folder.absolute())
 

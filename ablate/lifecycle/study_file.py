@@ -84,7 +84,7 @@ def study_text(path: Path) -> str:
     except IsADirectoryError:
         rule = f"must be a file, got a folder. {_nearest_file(path / 'study.yaml')}"
     except OSError as error:
-        rule = f"cannot be read, got {error.strerror}. Check its rights."
+        rule = f"cannot be read, got {error.strerror}. Check its permissions."
     raise StudyFileError([Problem(str(path), 0, 0, rule)])
 
 
@@ -137,7 +137,7 @@ def parse_study(
     if document.problems and document.data is None:
         raise StudyFileError(document.problems)
     if not isinstance(document.data, dict):
-        rule = f"must be a mapping of keys, got {show(document.data)}. Begin with version: 1."
+        rule = f"must be a mapping of keys, got {show(document.data)}. Start with version: 1."
         raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
     if document.data and all(_is_of_a_space(*entry) for entry in document.data.items()):
         rule = "must be a study file, got a search space. Name it in a study file: space: FILE."
@@ -277,7 +277,9 @@ def _nearest_file(path: Path) -> str:
     nearest = get_close_matches(path.name, there, n=1)
     if nearest:
         return f"Did you mean {folder / nearest[0]}?"
-    return f"Files there: {', '.join(there)}." if there else "There is no YAML file beside it."
+    return (
+        f"Files there: {', '.join(there)}." if there else "There are no YAML files in its folder."
+    )
 
 
 # -- The JSON Schema of a study file, with which an editor completes and checks it ---------

@@ -81,8 +81,8 @@ def build_model(
     if len(statistics.mean) != len(dataset.mean) or (own is not None and len(dataset.mean) != 3):
         raise ParameterError(
             f"model: {name} with normalization {settings.normalization} needs images of 3 "
-            f"channels, got {len(dataset.mean)}. Take normalization: dataset and a network that "
-            "has as many."
+            f"channels, got {len(dataset.mean)}. Use normalization: dataset and a network with "
+            "that many channels."
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
     with torch.random.fork_rng(devices=[]):
@@ -181,8 +181,8 @@ def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) 
     weight = next((one for one in model.parameters() if one.requires_grad), None)
     if weight is None:
         raise ParameterError(
-            f"model.name: {name} must have weights to train, got {type(model).__name__} without a "
-            "parameter that takes a gradient. Give it some, or name another network."
+            f"model.name: {name} must have trainable weights, got {type(model).__name__} without a "
+            "parameter that requires a gradient. Add one, or choose another network."
         )
     images = torch.zeros(2, channels, side, side, device=weight.device)
     # Batch norm counts into copies.
@@ -200,8 +200,8 @@ def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) 
         ) from error
     if not logits.requires_grad:
         raise ParameterError(
-            f"model.name: {name} must return logits that a gradient flows from, got ones without "
-            "in training mode. Leave out detach() and no_grad()."
+            f"model.name: {name} must return differentiable logits, got logits without a gradient "
+            "in training mode. Remove detach() and no_grad()."
         )
 
 
@@ -216,7 +216,7 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
     except (Exception, SystemExit) as error:
         raise ParameterError(
             f"dataset.image_size: {name} must take images of {side} x {side}, got {_text(error)}. "
-            "Leave it out for the network's own size."
+            "Leave it out to use the network's own size."
         ) from error
 
 
@@ -316,5 +316,6 @@ class _OutputCheck:
         mode = "training" if model.training else "eval"
         raise ParameterError(
             f"model.name: {self.name} must return logits of shape (images, classes) = {expected} "
-            f"as one tensor, got {got} in {mode} mode. Return them alone, or name another network."
+            f"as one tensor, got {got} in {mode} mode. Return only logits, or choose another "
+            "network."
         )

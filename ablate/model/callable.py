@@ -41,14 +41,14 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
         ) from error
     if not isinstance(model, nn.Module):
         raise ParameterError(
-            f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. "
-            "Return the network, created anew in each call."
+            f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. Return a "
+            "new network in each call."
         )
     lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
     if lazy:
         raise ParameterError(
-            f"{_WHERE}: {spec} must return a network whose weights have their shapes, got "
-            f"{lazy[0]} of a lazy layer. Give that layer its input size."
+            f"{_WHERE}: {spec} must return a network whose weights have shapes, got {lazy[0]} of a "
+            "lazy layer. Give that layer its input size."
         )
     _check_taps(spec, model)
     return model
@@ -80,5 +80,5 @@ def _check_taps(spec: str, model: nn.Module) -> None:
     if wrong:
         raise ParameterError(
             f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
-            f"network, got {wrong}. Take paths from named_modules()."
+            f"network, got {wrong}. Use paths from named_modules()."
         )

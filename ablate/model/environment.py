@@ -93,15 +93,15 @@ def resolve_environment(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
-            "device: must be there, got cuda, and torch sees no GPU. "
-            "Use cpu, or install a torch built for this GPU's driver."
+            "device: must be available, got cuda, but torch sees no GPU. Use cpu, or install a "
+            "torch built for this GPU's driver."
         )
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
     if precision == "fp16" and device == "cpu":
         raise ResourceError(
-            "run.precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32, or auto, which takes "
-            "what the hardware has."
+            "run.precision: fp16 needs a GPU, got a CPU. Use bf16 or fp32, or auto, which chooses "
+            "by hardware."
         )
     name = _name_device(device)
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)

@@ -34,8 +34,8 @@ def freeze_batch_norm(model: nn.Module) -> None:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         raise ParameterError(
-            f"finetune.batch_norm: frozen needs a network with batch norm, got "
-            f"{type(model).__name__}, which has none. Write joint, which means nothing to it."
+            "finetune.batch_norm: frozen needs a network with batch norm, got "
+            f"{type(model).__name__}, which has none. Write joint, which has no effect on it."
         )
     for norm in norms:
         norm.eval()

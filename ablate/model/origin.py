@@ -30,7 +30,7 @@ from ablate.study.settings import ModelSettings
 EXPORT_ENDING = ".safetensors"
 PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
 """Of files that may be a network with its code; what they are is seen from their content."""
-_NO_CHECKPOINT = "got no --checkpoint, and new weights know nothing"
+_NO_CHECKPOINT = "got no --checkpoint, and random weights cannot be evaluated"
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
     is_file = ending in (EXPORT_ENDING, *PROGRAM_ENDINGS) or (Path(model).is_file() and not is_name)
     if is_file and not Path(model).is_file():
         raise DataError(
-            f"MODEL: must be a network or a file that is there, got {show_name(model)}. "
-            "Correct the path."
+            f"MODEL: must be a network or an existing file, got {show_name(model)}. Correct the "
+            "path."
         )
     if is_file and checkpoint is not None:
         raise UsageError(
-            f"--checkpoint: is for a network that is named, got it beside the file {model}. "
-            "Leave one of them out."
+            f"--checkpoint: applies only to a named network, got it with the file {model}. Leave "
+            "one of them out."
         )
     if ending == EXPORT_ENDING:
         return _find_export(model)
@@ -116,7 +116,7 @@ def module_origin(module: object, checkpoint: str | None) -> Origin:
         )
     if checkpoint is not None:
         raise UsageError(
-            "--checkpoint: is for a network that is named, got it beside one in memory. Load the "
+            "--checkpoint: applies only to a named network, got it with one in memory. Load the "
             "weights into it first."
         )
     return Origin(type(module).__name__, "module")
@@ -127,8 +127,8 @@ def _find_export(file: str) -> Origin:
     metadata = read_metadata(Path(file))
     if metadata is None:
         raise UsageError(
-            f"{show_name(file)}: must say what network it is of, as exports do, got a file that "
-            f"does not. Name it: ablate evaluate NAME --checkpoint {show_name(file)}."
+            f"{show_name(file)}: must record its network, as exports do, got a file without it. "
+            f"Name the network: ablate evaluate NAME --checkpoint {show_name(file)}."
         )
     found = _describe(Origin(metadata.model, "network", file, identity))
     return _as_exported(found, metadata)
@@ -231,7 +231,7 @@ def _describe_timm(origin: Origin, name: str) -> Origin:
 def _interpolated(origin: Origin, interpolation: str) -> Origin:
     if interpolation == "bilinear":
         return origin
-    note = f"files are resized bilinearly, where the network's own evaluation is {interpolation}"
+    note = f"files are resized bilinearly; the network's own evaluation uses {interpolation}"
     return replace(origin, notes=(*origin.notes, note))
 
 
@@ -269,7 +269,8 @@ class Normalization:
             return
         if self.choice is not None:
             raise ParameterError(
-                "--normalization: goes without --mean and --std, got both. Leave one of them out."
+                "--normalization: cannot be combined with --mean and --std, got both. Leave one of "
+                "them out."
             )
         if mean is None or std is None or len(mean) != len(std) or len(mean) not in (1, 3):
             got = " and ".join(str(0 if one is None else len(one)) for one in (mean, std))
@@ -300,8 +301,8 @@ class Normalization:
         if self.choice == "dataset":
             if self.dataset is None:
                 raise ParameterError(
-                    "--normalization: dataset needs a data set whose training images are known, "
-                    "got none. Give --mean and --std."
+                    "--normalization: dataset needs a data set with known training images, got "
+                    "none. Give --mean and --std."
                 )
             return self.dataset()
         if origin.statistics is not None:
@@ -330,7 +331,7 @@ def are_close(one: Statistics, other: Statistics) -> bool:
 def unsaid(name: str) -> UsageError:
     """For a network of which nothing says it."""
     return UsageError(
-        f"--mean and --std: must say how {name} normalises its images, got nothing that says it. "
+        f"--mean and --std: must be given for {name}, whose normalisation is unknown, got none. "
         "Give both, or --normalization imagenet|dataset|none."
     )
 
@@ -339,6 +340,6 @@ def said_twice(name: str, inside: Statistics) -> ParameterError:
     """For a network that carries another than what is said."""
     mean, std = (", ".join(f"{value:.4g}" for value in one) for one in inside)
     return ParameterError(
-        f"--normalization: {name} carries its own, mean ({mean}) and std ({std}), got another. "
+        f"--normalization: {name} has its own, mean ({mean}) and std ({std}), got a different one. "
         "Leave the option out."
     )

@@ -103,7 +103,7 @@ def build_subject(
     side = image_size or origin.image_size
     if by_order and (origin.kind != "network" or (origin.checkpoint or "").endswith(EXPORT_ENDING)):
         raise UsageError(
-            "--checkpoint-order: needs a --checkpoint that torch.save wrote, got "
+            "--checkpoint-order: needs a --checkpoint written by torch.save, got "
             f"{origin.checkpoint or origin.name}, which keeps no order. Leave it out."
         )
     if origin.kind == "network":
@@ -176,8 +176,8 @@ def probe(subject: Subject, shape: Sequence[int]) -> Probed:
     differs = bool(((logits - again).abs() > _SAME * spread).any())
     if differs or bool(((logits[:1] - alone).abs() > _ALIKE * spread).any()):
         raise ParameterError(
-            f"MODEL: {subject.name} must give an image the same logits each time and whatever "
-            "stands beside it, got others. Write it after .eval()."
+            f"MODEL: {subject.name} must give an image the same logits each time and in any batch, "
+            "got different ones. Write it after .eval()."
         )
     sums = logits.sum(dim=1)
     probabilities = bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
@@ -314,14 +314,14 @@ class ShownNetwork(nn.Module):
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else _shape(logits)
             raise ParameterError(
                 f"MODEL: {self.name} must return the logits (images, classes) as one tensor, got "
-                f"{got}. Return them alone, without features or auxiliary outputs."
+                f"{got}. Return only logits, without features or auxiliary outputs."
             )
         more = logits.shape[1] - self.classes
         if more < 0 or (more > 0 and not self.may_have_more):
             raise ParameterError(
-                f"MODEL: {self.name} must have an output for each of the data set's "
-                f"{self.classes} classes, got {logits.shape[1]}. Name the data set that it was "
-                "trained on, or another network."
+                f"MODEL: {self.name} must have an output for each of the data set's {self.classes} "
+                f"classes, got {logits.shape[1]}. Choose the data set that it was trained on, or "
+                "another network."
             )
         return logits
 
@@ -385,7 +385,7 @@ def load_program(path: Path, device: str = "cpu") -> Program:
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, pickle.PickleError) as error:
         text = error_text(error)
         raise DataError(
-            f"{shown}: must be a whole {kind} file, got {text}. Write it again with this torch."
+            f"{shown}: must be a complete {kind} file, got {text}. Write it again with this torch."
         ) from error
     parameters = sum(one.numel() for one in module.parameters())
     return Program(module, kind, parameters, fixed_mode=kind == "torch.export")
@@ -393,7 +393,7 @@ def load_program(path: Path, device: str = "cpu") -> Program:
 
 def _kind(path: Path, shown: str) -> str:
     if not path.is_file():
-        raise DataError(f"{shown}: must be a file, got none of that name. Correct the path.")
+        raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
@@ -404,7 +404,6 @@ def _kind(path: Path, shown: str) -> str:
     if any(name.startswith("code/") for name in names):
         return "TorchScript"
     raise DataError(
-        f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
-        "without. If it is a state dict, name its network: ablate evaluate NAME --checkpoint "
-        f"{shown}."
+        f"{shown}: must be a network with its code (TorchScript, torch.export), got a file without "
+        f"code. If it is a state dict, name its network: ablate evaluate NAME --checkpoint {shown}."
     )

@@ -68,7 +68,7 @@ class FeatureTaps:
         """
         if activation not in ("after", "before"):
             raise ParameterError(
-                f"activation: must be after or before, got {activation!r}. Take one of them."
+                f"activation: must be after or before, got {activation!r}. Use one of them."
             )
         self._model = _inner(model)
         self._activation = activation
@@ -89,10 +89,10 @@ class FeatureTaps:
         for layer, (kept, version) in self._kept.items():
             if version != _version(kept):
                 parent = self._paths[layer].rpartition(".")[0]
-                fix = f"Tap {parent}, which holds it." if parent else "Tap a later layer."
+                fix = f"Tap {parent}, which contains it." if parent else "Tap a later layer."
                 raise ParameterError(
-                    f"layers: {layer} must keep its output to be tapped, got one that the network "
-                    f"changes in place afterwards. {fix}"
+                    f"layers: {layer} must keep its output to be tapped, got one that is later "
+                    f"changed in place. {fix}"
                 )
         return {layer: self._kept[layer][0] for layer in self._paths if layer in self._kept}
 
@@ -166,7 +166,7 @@ class FeatureTaps:
                 kept, active = self._activated.pop(layer, (output, None))
                 if active is not output:
                     raise ParameterError(
-                        f"layers: {layer} must end in an activation to be read before it, got "
+                        f"layers: {layer} must end in an activation to be tapped before it, got "
                         f"{type(module).__name__}, which does not. Tap it after, or tap the module "
                         "before it."
                     )
@@ -254,8 +254,8 @@ def split_copies(batch: Tensor, n: int) -> tuple[Tensor, ...]:
     """
     if n < 1 or len(batch) % n:
         raise ParameterError(
-            f"split: a batch must fall into {n} equal parts, got {len(batch)} rows. "
-            "Concatenate as many copies of every image."
+            f"split: a batch must split into {n} equal parts, got {len(batch)} rows. Concatenate "
+            "as many copies of every image."
         )
     if n == 1:
         return (batch,)

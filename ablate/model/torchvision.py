@@ -31,8 +31,8 @@ def build(name: str, classes: int) -> nn.Module:
     _check(name)
     if name in ("googlenet", "inception_v3"):
         raise ParameterError(
-            "model.name: must be a network that returns logits alone while it trains, got "
-            f"'torchvision:{name}', which adds auxiliary logits. Name another network, or a "
+            "model.name: must be a network that returns only logits in training, got "
+            f"'torchvision:{name}', which adds auxiliary logits. Choose another network, or a "
             "callable that builds it with aux_logits=False."
         )
     model: nn.Module = get_model(name, weights=None, num_classes=classes)

@@ -10,10 +10,10 @@ from ablate.errors import StudyFileError, UsageError
 
 # Longer ones first; what a study file sets, a command line gives.
 _SPELT = {
-    "Set dataset.download: true, or point dataset.path at it.": "Point --data at it.",
+    "Set dataset.download: true, or set dataset.path to its folder.": "Set --data to its folder.",
     "Remove them and set dataset.download: true.": "Download them again.",
-    "Give its path from the study file's folder.": "Correct the path.",
-    "; it starts from the study file's folder": "",
+    "Give its path relative to the study file.": "Correct the path.",
+    "; relative paths start at the study file's folder": "",
     "Set baseline.checkpoint: FILE, or leave it out.": "Give --checkpoint FILE.",
     "set baseline.checkpoint: FILE": "give --checkpoint FILE",
     "baseline.checkpoint": "--checkpoint",

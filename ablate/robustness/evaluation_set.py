@@ -116,8 +116,9 @@ class EvaluationSet:
                 # What was read until here was whole: it goes on behind it, with the same bytes.
                 self._keep(copy, kind, severity)
         raise InfrastructureError(
-            f"{copy.entry}: must hold what was written, got other bytes {_MOST_READINGS} times in "
-            "a row, each time just after it was made. Look at the disk and the memory, set "
+            f"{copy.entry}: must contain the bytes that were written, got other bytes "
+            f"{_MOST_READINGS} times in "
+            "a row, each time directly after writing. Check the disk and the memory, set "
             "ABLATE_CACHE to another disk, and resume."
         )
 

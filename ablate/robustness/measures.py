@@ -156,7 +156,7 @@ def mean_corruption_error(errors: Errors, reference: Errors) -> float:
         reference: of the network that it is divided by, with the same types and severities.
 
     Returns:
-        A ratio: 1 is as bad as the reference. NaN where the reference makes no error on a type.
+        A ratio: 1 is as bad as the reference. NaN where the reference makes no errors on a type.
 
     Raises:
         ParameterError: if types or severities differ.
@@ -174,7 +174,7 @@ def relative_mean_corruption_error(
 
     Returns:
         Mean over the types of sum_s (E_sc - E_clean) / sum_s (E^reference_sc -
-        E^reference_clean). NaN where the reference loses nothing on a type.
+        E^reference_clean). NaN where the reference loses no accuracy on a type.
 
     Raises:
         ParameterError: if types or severities differ.

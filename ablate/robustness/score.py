@@ -65,7 +65,7 @@ _SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
 _TOP = 5
 _SHOWN = 3
 
-DIVERGED = "The training has diverged: lower finetune.learning_rate."
+DIVERGED = "The training diverged; lower finetune.learning_rate."
 
 
 def score_images(

@@ -111,7 +111,9 @@ def restrict(suite: Suite, types: Sequence[str]) -> Suite:
         ParameterError: if there are none, or one is not of the suite.
     """
     if not types:
-        raise ParameterError("types: must name at least one type, got none. Leave it out for all.")
+        raise ParameterError(
+            "types: must name at least one type, got none. Leave it out to use all."
+        )
     for kind in types:
         if kind not in suite.types:
             raise ParameterError(
@@ -176,7 +178,7 @@ def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tu
     suite = find_suite(study.robustness.suite)
     scored = metric_names(suite.families, study.robustness.severities)
     rule = f"must be scored by robustness.suite {suite.name}"
-    fix = "Name a suite that has it, as families_all or all, or take another metric."
+    fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     pruner = study.search.pruner
     if pruner is not None and pruner.metric not in scored and not _has(refused, "search"):
         yield ("search", "pruner", "metric"), f"{rule}, got {pruner.metric}. {fix}"
@@ -190,8 +192,8 @@ def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tu
             if study.search.reference_point is None and not _has(refused, "search"):
                 yield (
                     ("search", "reference_point"),
-                    f"must be given where {metric} is an objective, got none. Write one value an "
-                    "objective, the worst that you would accept, as [0.8, 0.5, 60].",
+                    f"must be set if {metric} is an objective, got none. Write one value for each "
+                    "objective: the worst that you would accept, such as [0.8, 0.5, 60].",
                 )
         elif objective.direction == "minimize":
             yield path, f"{metric} must be maximized, got minimize. Leave direction out."

@@ -38,7 +38,9 @@ class ChoiceDomain(Domain):
         texts = [stored(choice) for choice in choices]
         for i, text in enumerate(texts):
             if text in texts[:i]:
-                spec.refuse(f"stored alike, got {show(text)} twice. Remove one.", cls.word, i)
+                spec.refuse(
+                    f"stored as the same text, got {show(text)} twice. Remove one.", cls.word, i
+                )
                 return None
         return cls(choices)
 
@@ -53,7 +55,9 @@ class ChoiceDomain(Domain):
             if same(choice, value):
                 return {key: stored(choice)}
         choices = show(list(self.choices))
-        raise ParameterError(f"{key}: must be one of {choices}, got {show(value)}. Take one.")
+        raise ParameterError(
+            f"{key}: must be one of {choices}, got {show(value)}. Use one of them."
+        )
 
     def examples(self) -> tuple[Any, ...]:
         return self.choices

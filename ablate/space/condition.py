@@ -91,7 +91,7 @@ def _conditions(
                 break
         else:
             if len(value) != 1:
-                rule = f"when needs one condition a key, got {show(value)}. Write in or contains."
+                rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
                 document.refuse(at, rule, name=owner)
                 continue
             (operator, operand), *_ = value.items()

@@ -120,7 +120,7 @@ def _never(condition: Condition, domain: Domain) -> str | None:
     if isinstance(domain, ChoiceDomain):
         fix = did_you_mean(str(impossible[0]), [str(choice) for choice in domain.choices])
     else:
-        fix = f"Take a value that {condition.key} can have."
+        fix = f"Use a value that {condition.key} can have."
     return f"when can never hold, got {condition}. {fix}"
 
 
@@ -150,7 +150,7 @@ def check_sampler(
             values = int((domain.high - domain.low) / domain.step) + 1
             if values > MOST_GP_VALUES:
                 rule = f"sampler gp takes at most {MOST_GP_VALUES:,} values, got {values:,}"
-                fix = "Raise step, search a float without one, or take another sampler."
+                fix = "Raise step, search a float without one, or use another sampler."
                 document.refuse(places[parameter.key], f"{rule}. {fix}", name=parameter.key)
 
 
@@ -175,7 +175,9 @@ def check_related(
         at = (*places[key], ratios.word)
         mappings = [example for example in ratios.examples() if isinstance(example, dict)]
         if items is not None and mappings:
-            rule = f"must follow {items_key}, which is searched too, got {show(mappings[0])}"
+            rule = (
+                f"must use the items of {items_key}, which is searched too, got {show(mappings[0])}"
+            )
             fix = f"Write {{simplex: {items_key}}}"
             fix += "." if isinstance(items, SubsetDomain) else f" and make {items_key} a subset."
             document.refuse(at, f"{rule}. {fix}", name=key)

@@ -65,7 +65,10 @@ def _width_rule(low: float, high: float, ends: list[Any], *, whole: bool) -> str
     if not whole and not math.isfinite(high - low):
         return f"high - low must be finite, got {show(ends)}. Narrow it."
     if not whole and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
-        rule = f"low and high must differ by more than {_LEAST_WIDTH:g} of them, got {show(ends)}"
+        rule = (
+            f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}, got "
+            f"{show(ends)}"
+        )
         return f"{rule}. Widen it, or fix the value in the study."
     return None
 
@@ -85,7 +88,7 @@ def _step_rule(low: Any, high: Any, step: Any, *, log: bool) -> str | None:
 def _steps_rule(low: Any, high: Any, step: Any) -> str | None:
     largest = max(high - low, abs(low), abs(high))
     if largest / step >= LARGEST / 2:
-        return f"step must fit into {largest:g} fewer than 2**52 times, got {show(step)}. Raise it."
+        return f"step must be larger than {largest:g} / 2**52, got {show(step)}. Raise it."
     last = low + step * int((high - low) / step + 1e-9)
     if abs(last - high) > 1e-9 * max(abs(high), step):
         rule = f"step must lead from {low:g} to {high:g}, got {show(step)}"
@@ -127,7 +130,7 @@ class FloatDomain(Domain):
             step = "" if self.step is None else f" in steps of {self.step:g}"
             raise ParameterError(
                 f"{key}: must be a number in [{self.low:g}, {self.high:g}]{step}, got "
-                f"{show(value)}. Take one inside."
+                f"{show(value)}. Use one in this range."
             )
         return {key: float(value)}
 
@@ -185,7 +188,7 @@ class IntDomain(Domain):
             step = "" if self.step == 1 else f" in steps of {self.step}"
             raise ParameterError(
                 f"{key}: must be a whole number in [{self.low}, {self.high}]{step}, got "
-                f"{show(value)}. Take one inside."
+                f"{show(value)}. Use one in this range."
             )
         return {key: int(value)}
 

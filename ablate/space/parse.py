@@ -165,7 +165,7 @@ def _not_own(key: str) -> str:
     if len(key) > LONGEST_OWN_KEY:
         rule = f"must have at most {LONGEST_OWN_KEY} characters, got {len(key)}"
         return f"{rule}. Shorten it."
-    return "must be words with dots between them, got another name. Write it as net.width."
+    return "must be words joined by dots, such as net.width, got another name. Rename it."
 
 
 def _not_searchable(key: str) -> str:
@@ -179,9 +179,9 @@ def _not_searchable(key: str) -> str:
         fix = fix if fix.startswith("Did you mean") else f"Search a key of {allowed}."
         return f"unknown key. {fix}"
     if first in ("dataset", "objectives", "robustness"):
-        rule = "cannot be searched, as trials would be compared by different measures"
-        return f"{rule}, got {key}. Make one study for each value."
-    rule = "cannot be searched, as it is not part of a trial"
+        rule = "cannot be searched, because trials would be compared by different measures"
+        return f"{rule}, got {key}. Create one study for each value."
+    rule = "cannot be searched, because it is not part of a trial"
     return f"{rule}, got {key}. Search a key of {allowed}."
 
 
@@ -210,7 +210,7 @@ def _is_subset(data: Any) -> bool:
 def _word(document: Document, entry: Entry, data: Any) -> str | None:
     """The word of the domain: the one key of the mapping that is one."""
     if not isinstance(data, dict):
-        rule = f"must be a domain, got {show(data)}. Write {{float: [LOW, HIGH]}} or the like."
+        rule = f"must be a domain, got {show(data)}. Write for example {{float: [LOW, HIGH]}}."
         document.refuse(entry.path, rule, name=entry.key)
         return None
     words = [word for word in data if word in DOMAINS]
@@ -246,7 +246,7 @@ def in_order(
         ordered.append(waiting.pop(ready.key))
     if waiting:
         circle = _circle(waiting)
-        rule = f"conditions must not go in a circle, got {' -> '.join([*circle, circle[0]])}."
+        rule = f"conditions must not form a cycle, got {' -> '.join([*circle, circle[0]])}."
         key = circle[0]
         document.refuse(places[key], f"{rule} Remove one of them.", name=key, key=True)
     return ordered

@@ -131,7 +131,7 @@ def nothing_searched(study: Study, space: Space) -> str | None:
         return None
     rule = f"a search of {study.search.trials} trials needs a parameter with two values or more"
     got = ", ".join(space.keys) or "none"
-    fix = "Add one, as finetune.learning_rate: {float: [0.001, 0.1], log: true}, or write"
+    fix = "Add one, such as finetune.learning_rate: {float: [0.001, 0.1], log: true}, or write"
     return f"{rule}, got {got}. {fix} search: {{trials: 1}}."
 
 
@@ -174,7 +174,7 @@ def _never_rule(space: Space, parameter: Parameter) -> str:
         got = f"got {wrong.key}: {show(space.fixed[wrong.key])}"
         return f"when can never hold: {wrong}, {got}. Change {wrong.key}, or remove the parameter."
     when = " and ".join(map(str, parameter.when))
-    return f"when can never hold: {when} exclude each other, got no draw with both. Change one."
+    return f"when can never hold: {when} exclude each other, got no sample with both. Change one."
 
 
 def _with_required(space: Space, keys: Collection[str]) -> set[str]:

@@ -37,20 +37,25 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
         ),
         "Choice": _domain(
             "choice",
-            {"type": "array", "minItems": 1, "uniqueItems": True, "description": "One of these."},
+            {
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "description": "One of these values.",
+            },
         ),
         "Subset": _domain(
             "subset",
             {
-                "description": "Some of these, at least one; `taps`: of the model's taps.",
+                "description": "At least one of these; `taps`: of the model's taps.",
                 "anyOf": [_NAMES | {"minItems": 1}, {"const": "taps"}],
             },
         ),
         "Simplex": _domain(
             "simplex",
             {
-                "description": "Ratios of sum 1 of these, or of the items of a subset in the "
-                "space or a list in the study, by its key.",
+                "description": "Ratios of these that sum to 1; or the key of a subset in the space "
+                "or of a list in the study, for ratios of its items.",
                 "anyOf": [_NAMES | {"minItems": 2}, {"type": "string"}],
             },
         ),
@@ -61,7 +66,7 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
         "When": {
             "type": "object",
             "minProperties": 1,
-            "description": "Searched only where all of this holds.",
+            "description": "Searched only if all of these hold.",
             "additionalProperties": {"$ref": "#/$defs/Condition"},
         },
         "Condition": {
@@ -77,10 +82,10 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
             "when",
             "parameters",
         )
-        | {"description": "One condition on several parameters."},
+        | {"description": "Several parameters with one condition."},
         "Space": {
             "type": "object",
-            "description": "What is searched: a domain by dotted key, or blocks of them.",
+            "description": "The searched parameters: a domain by dotted key, or blocks of them.",
             "properties": {
                 key: {"$ref": "#/$defs/Domain", "description": descriptions.get(key, "")}
                 for key in searchable()
@@ -92,7 +97,8 @@ def space_definitions(descriptions: Mapping[str, str]) -> dict[str, Any]:
         },
         "OwnSpace": {
             "type": "object",
-            "description": "What a trainable is searched over: domains by names of its own.",
+            "description": "The searched parameters of a trainable: domains by names that you "
+            "choose.",
             "additionalProperties": {
                 "anyOf": [
                     {"$ref": "#/$defs/Domain"},

@@ -125,8 +125,8 @@ class SimplexDomain(Domain):
                 fix = did_you_mean(str(name), self.names)
                 raise ParameterError(f"{key}: unknown item, got {show(name)}. {fix}")
             if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not ratio >= 0:
-                rule = f"ratios must be numbers of at least 0, got {show(ratio)}"
-                raise ParameterError(f"{key}: {rule}. Raise that of {name}.")
+                rule = f"ratios must be numbers, at least 0, got {show(ratio)}"
+                raise ParameterError(f"{key}: {rule}. Raise the ratio of {name}.")
             if ratio > 0 and name not in chosen:
                 rule = f"must be 0 where {self.of} is {show(list(chosen))}, got {show(name)}"
                 raise ParameterError(f"{key}: {rule}. Choose it there or set it to 0.")

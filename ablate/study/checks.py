@@ -62,7 +62,7 @@ def _evaluated_severities(study: Study) -> Rules:
         severity = metric.rpartition(".")[2]
         if severity.isdigit() and int(severity) not in have:
             rule = f"its severity must be in robustness.severities {show(list(have))}"
-            fix = f"Add {severity} there or take another metric."
+            fix = f"Add {severity} there or choose another metric."
             yield path, f"{rule}, got {show(metric)}. {fix}"
 
 
@@ -89,7 +89,7 @@ def _budget(study: Study) -> Rules:
 def _reference_point(study: Study) -> Rules:
     point, count = study.search.reference_point, len(study.objectives)
     if point is not None and len(point) != count:
-        rule = f"needs one value an objective ({count})"
+        rule = f"needs one value per objective ({count})"
         fix = "Give each objective its value, in their order."
         yield ("search", "reference_point"), f"{rule}, got {show(list(point))}. {fix}"
 
@@ -126,8 +126,8 @@ def _mix(study: Study) -> Rules:
 def _gpus(study: Study) -> Rules:
     gpus = study.run.gpus_per_trial
     if study.trainable is None and gpus != "auto" and gpus > 1:
-        rule = f"must be at most 1, as a finetuning trains on one GPU, got {gpus:g}"
-        yield ("run", "gpus_per_trial"), f"{rule}. Write 1: other trials take the other GPUs."
+        rule = f"must be at most 1, because a finetuning trains on one GPU, got {gpus:g}"
+        yield ("run", "gpus_per_trial"), f"{rule}. Write 1; other trials use the other GPUs."
 
 
 def _copies(study: Study) -> Rules:
@@ -151,21 +151,21 @@ def _gradient_scale(study: Study) -> Rules:
     loss = study.loss
     keys = {"loss.terms", "loss.fma.scale"} & searched(study.space)
     if loss.fma.scale == "gradient" and loss.term_names == ("fma",) and not keys:
-        rule = "gradient is a ratio to the other terms, got fma alone"
+        rule = "gradient is a ratio to the other terms, got only fma"
         yield ("loss", "fma", "scale"), f"{rule}. Add a term, or write scale: value."
 
 
 def _crops(study: Study) -> Rules:
     dataset = study.dataset
     if dataset.crop_scale is not None and dataset.loading != "streamed":
-        rule = f"needs images that are decoded again each epoch, got {dataset.crop_scale:g}"
+        rule = f"needs images that are decoded in each epoch, got {dataset.crop_scale:g}"
         yield ("dataset", "crop_scale"), f"{rule} with resident ones. Write loading: streamed."
 
 
 def _labels(study: Study) -> Rules:
     labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
     if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
-        rule = "must be without terms that need labels, as dataset.unlabeled has none, got "
+        rule = "must not contain terms that need labels, because dataset.unlabeled has none, got "
         yield ("loss", "terms"), f"{rule}{show(study.loss.terms)}. Leave out {labelled[0]}."
 
 
@@ -276,7 +276,7 @@ def check_trainable(document: Document) -> None:
             document.refuse(path, f"{rule}. Write budget: {{epochs: 4}}.", key=True)
     if document.get(("objectives",)) is None:
         rule = "are required with trainable, got none"
-        fix = "Name what its function reports, as [{metric: accuracy}, {metric: seconds}]."
+        fix = "List the metrics that its function reports: [{metric: accuracy}, {metric: seconds}]."
         document.refuse(("objectives",), f"{rule}. {fix}")
 
 

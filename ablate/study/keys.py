@@ -93,8 +93,8 @@ def find_key(name: str, keys: Sequence[str], *, where: str, what: str) -> str:
     meant = meant_keys(name, keys)
     if len(meant) > 1:
         raise ParameterError(
-            f"{where}: must be one parameter, got {name}, which is the end of {', '.join(meant)}. "
-            "Write more of it."
+            f"{where}: must be one parameter, got {name}, which is short for {', '.join(meant)}. "
+            "Write more of the key."
         )
     if not meant:
         raise ParameterError(
@@ -185,7 +185,9 @@ def apply_overrides(
         parent = document.get(path[:-1])
         if isinstance(parent, list):
             above = ".".join(map(str, path[:-1]))
-            rule = f"{above} is a list, got one key of it. Write --set {above}=[...] whole."
+            rule = (
+                f"{above} is a list, got one key of it. Write --set {above}=[...] with all items."
+            )
             document.problems.append(Problem(place.file, 0, 0, rule))
         elif isinstance(parent, dict):
             document.replace(path, value, key=place)

@@ -177,7 +177,7 @@ def _has_names(known: Sequence[str] | None) -> bool:
 def _term_rules(terms: str, known: Sequence[str] | None) -> Iterator[str]:
     parts = terms.split("+")
     if "" in parts:
-        yield f"empty term, got {show(terms)}. Join terms with one +, as clean+fma."
+        yield f"empty term, got {show(terms)}. Join terms with one +, such as clean+fma."
     for term in dict.fromkeys(part for part in parts if part):
         if known is not None and term not in known:
             yield f"unknown term, got {show(term)}. {did_you_mean(term, known)}"

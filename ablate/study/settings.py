@@ -123,7 +123,7 @@ class Study(Settings):
     trainable: str | None = Field(
         None,
         description="Your own training loop, `package.module:function`, or `module:function` in a "
-        "file beside the study; instead of data set, model and robustness finetuning.",
+        "file next to the study file; instead of data set, model and robustness finetuning.",
     )
     dataset: DatasetSettings
     model: ModelSettings

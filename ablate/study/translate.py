@@ -30,18 +30,18 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most", "Lower it."),
 }
 _FIXES = {
-    "int_type": "Write a whole number, as 4.",
-    "float_type": "Write a number, as 0.5.",
+    "int_type": "Write a whole number, such as 4.",
+    "float_type": "Write a number, such as 0.5.",
     "string_type": "Put it in quotes.",
     "bool_type": "Write true or false.",
-    "tuple_type": "Write it in brackets, as [a, b].",
-    "list_type": "Write it in brackets, as [a, b].",
+    "tuple_type": "Write it in brackets, such as [a, b].",
+    "list_type": "Write it in brackets, such as [a, b].",
     "dict_type": "Write keys below it, or {key: value}.",
     "model_type": "Write keys below it, or {key: value}.",
 }
 
 _OTHER = {
-    "finite_number": ("must be finite", "Write a number, as 0.5."),
+    "finite_number": ("must be finite", "Write a number, such as 0.5."),
     "string_pattern_mismatch": (
         "must be the name of a folder, without / \\ # or a leading dot",
         "Write letters, digits, - and _.",

@@ -103,14 +103,14 @@ def parse_yaml(text: str, file: str) -> Document:
     except ReaderError as error:
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
-        rule = f"broken YAML: a control character, got {show(text[error.position])}. Remove it."
+        rule = f"invalid YAML: a control character, got {show(text[error.position])}. Remove it."
         document.problems.append(Problem(file, line, column, rule))
     except yaml.MarkedYAMLError as error:
         place = _place(file, error.problem_mark or error.context_mark)
         what = error.problem or error.context or "it ends too early"
         fix = next((fix for sign, fix in _FIXES if sign in what), None)
         fix = fix or "Check the indentation, brackets and quotes there."
-        rule = f"broken YAML: {what}. {fix}"
+        rule = f"invalid YAML: {what}. {fix}"
         document.problems.append(Problem(file, place.line, place.column, rule))
     finally:
         if loader is not None:
@@ -187,9 +187,9 @@ class _Builder:
             problem = f"more than {MAX_NODES} values after aliases. Use fewer aliases"
             raise ComposerError(None, None, problem, node.start_mark)
         if id(node) in self._open:
-            raise ComposerError(None, None, "an alias holds itself", node.start_mark)
+            raise ComposerError(None, None, "an alias contains itself", node.start_mark)
         if node.tag not in _SCALARS.keys() | _COLLECTIONS:
-            document.refuse(path, f"tags are not read, got {show(node.tag)}. Remove the tag.")
+            document.refuse(path, f"tags are not allowed, got {show(node.tag)}. Remove the tag.")
             return None
         self._open.add(id(node))
         try:

@@ -216,9 +216,9 @@ class TrialContext:
         except TypeError:
             number = -1
         if number != follows:
-            rule = f"epochs must be reported in order, got {_shown(epoch)} where {follows} follows"
+            rule = f"epochs must be reported in order, got {_shown(epoch)} instead of {follows}"
             raise ParameterError(
-                f"{self._where}: {rule}. Call report(epoch, scores) once an epoch."
+                f"{self._where}: {rule}. Call report(epoch, scores) once per epoch."
             )
         if number > self.epochs:
             rule = f"must report at most context.epochs ({self.epochs}) epochs, got {number}"
@@ -231,12 +231,15 @@ class TrialContext:
         except TypeError:
             number = -1
         if number <= self._step:
-            rule = f"steps must be saved in order, got {_shown(step)} where {self._step} were done"
+            rule = f"steps must be saved in order, got {_shown(step)} after step {self._step}"
             raise ParameterError(
                 f"{self._where}: {rule}. Call save(step) with the steps done in this epoch."
             )
         if self._epoch >= self.epochs:
-            rule = f"save is for what is left to train, got {self._epoch} of {self.epochs} epochs"
+            rule = (
+                f"save must be called before the last epoch ends, got {self._epoch} of "
+                f"{self.epochs} epochs"
+            )
             raise ParameterError(f"{self._where}: {rule} done. Return after the last report.")
         if self.due() and self.written() is None:
             rule = "save needs files in checkpoint_folder, got none"
@@ -259,7 +262,8 @@ class TrialContext:
             if not math.isfinite(checked.get(name, 0.0)):
                 raise NotFiniteError(
                     f"{self._where}: an objective must be finite, got {name} {checked[name]} in "
-                    f"epoch {epoch}. The training has diverged; leave out what is not known yet."
+                    f"epoch {epoch}. The training diverged; leave out scores that are not known "
+                    "yet."
                 )
         return checked
 
@@ -275,7 +279,7 @@ class TrialContext:
             RuntimeError,
         ):  # the last is torch's, of a whole tensor
             rule = f"scores must be numbers, got {name}: {_shown(value)}"
-            raise ParameterError(f"{self._where}: {rule}. Make it one by float().") from None
+            raise ParameterError(f"{self._where}: {rule}. Convert it with float().") from None
 
 
 def _shown(value: Any) -> str:

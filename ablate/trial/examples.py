@@ -109,8 +109,8 @@ def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
         model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:
         raise DataError(
-            f"{weights.name}: must hold the weights of {study.model.name}, got others. "
-            "The data or the network have changed since."
+            f"{weights.name}: must contain the weights of {study.model.name}, got others. The data "
+            "or the network have changed."
         ) from error
     return model.eval()
 

@@ -207,7 +207,7 @@ class FunctionTrial:
             ParameterError: if that is nothing, or not every objective.
         """
         if self._scores is None:
-            rule = "must report an epoch at least, got a function that returned without"
+            rule = "must report at least one epoch, got a function that returned without a report"
             raise ParameterError(f"{self._name}: {rule}. Call context.report(epoch, scores).")
         missing = [name for name in self._objectives if name not in self._scores]
         if missing:
@@ -239,7 +239,7 @@ class FunctionTrial:
         except queue.Empty:
             return (
                 f"{self._name}: must end when report raises, got a loop that still ran "
-                f"{STOP_SECONDS:g} seconds later. Let TrialStopped pass."
+                f"{STOP_SECONDS:g} seconds later. Do not catch TrialStopped."
             )
         self.done = True
         return ""
@@ -258,8 +258,8 @@ class FunctionTrial:
         error = ended.error
         if isinstance(error, OSError) and error.errno in _FULL:
             raise InfrastructureError(
-                f"{self._name}: the disk must take what the function writes, got "
-                f"{error.strerror!r}. Make room and resume."
+                f"{self._name}: the disk must have room for the files of the function, got "
+                f"{error.strerror!r}. Free disk space and resume."
             ) from error
         if error is not None:
             raise FunctionRaised from error
@@ -294,8 +294,10 @@ def pack(folder: Path, scores: Mapping[str, float], where: str) -> bytes:
     for path, name in found:
         wrong = _wrong(path, folder)
         if wrong:
-            rule = "checkpoint_folder must hold plain files and folders"
-            raise ParameterError(f"{where}: {rule}, got {wrong}: {name}. Put it elsewhere.")
+            rule = "checkpoint_folder must contain only regular files and folders"
+            raise ParameterError(
+                f"{where}: {rule}, got {wrong}: {name}. Move it to another folder."
+            )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         _add(tar, _SCORES, json.dumps(scores, sort_keys=True).encode())
@@ -337,7 +339,7 @@ def _wrong(path: Path, folder: Path) -> str:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError):
-            return "a link that leads nowhere"
+            return "a broken link"
         return "" if target.is_relative_to(folder.resolve()) else "a link out of the folder"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""

@@ -103,8 +103,8 @@ def test_arms_that_can_be_tuned(space: dict[str, Any]) -> None:
 )
 def test_an_arm_whose_trials_would_all_be_one(space: dict[str, Any]) -> None:
     rule = (
-        "its search: tune needs a parameter that the arm reads, got none. Add one to the space, "
-        "as finetune.learning_rate."
+        "its search: tune needs a parameter that the arm uses, got none. Add one to the space, "
+        "such as finetune.learning_rate."
     )
     assert (("ablation", "arms", "plain"), rule) in rules(ARMS, space)
 
@@ -191,5 +191,5 @@ def test_a_search_without_a_complete_trial_stops_the_ablation() -> None:
         tuned(design, study, [example_row(0, None, state="FAIL")], Quiet())
     assert str(caught.value) == (
         "ablation.tune: study example: must have a complete trial, got none in 1 row. Finish the "
-        "search, or see why its trials failed."
+        "search, or see `ablate trials` for why its trials failed."
     )

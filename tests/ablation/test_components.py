@@ -343,7 +343,8 @@ def test_a_loop_of_one_s_own_says_what_holds_without_a_part() -> None:
     assert refused == [
         (
             ("components", 0),
-            "a component of your own loop says what holds without it, got 'fma' alone. Write "
+            "a component of a custom training loop needs the values without it, got only 'fma'. "
+            "Write "
             "components: {fma: {KEY: VALUE}}.",
         )
     ]

@@ -394,8 +394,7 @@ def test_a_half_fraction_with_its_aliases() -> None:
     }
     assert design.notes == (
         NO_REFERENCE,
-        "main effects of da, st, fma are those of the factor or of the interactions that they are "
-        "aliased with",
+        "main effects of da, st, fma may be those of the interactions that they are aliased with",
     )
 
 

@@ -320,8 +320,8 @@ def test_every_design_takes_less_than_a_second() -> None:
         ("", 3, "factors: a fraction needs 3 to 11, got 0. Add some."),
         ("ABCDEFGHIJKL", 3, "factors: a fraction needs 3 to 11, got 12. Hold some fixed."),
         (("st", "fma", "st"), 3, "factors: names must differ, got 'st' twice. Rename one."),
-        ("ABCD", 2, "resolution: must be 3, 4 or 5, got 2. Take one of them."),
-        ("ABCD", 6, "resolution: must be 3, 4 or 5, got 6. Take one of them."),
+        ("ABCD", 2, "resolution: must be 3, 4 or 5, got 2. Use one of them."),
+        ("ABCD", 6, "resolution: must be 3, 4 or 5, got 6. Use one of them."),
     ],
 )
 def test_messages_of_a_design(factors: str, resolution: int, message: str) -> None:
@@ -335,8 +335,11 @@ def test_messages_of_a_design(factors: str, resolution: int, message: str) -> No
     [
         (("layer",), "effect: unknown factor, got 'layer'. Did you mean layers?"),
         (("st", "x"), "effect: unknown factor, got 'x'. Known: st, fma, layers, noise."),
-        (("st", "st"), "effect: needs one factor or more, each once, got st * st. Name each once."),
-        ((), "effect: needs one factor or more, each once, got none. Name each once."),
+        (
+            ("st", "st"),
+            "effect: needs at least one factor, each once, got st * st. Name each once.",
+        ),
+        ((), "effect: needs at least one factor, each once, got none. Name each once."),
     ],
 )
 def test_messages_of_an_effect(effect: Effect, message: str) -> None:

@@ -296,7 +296,7 @@ def test_an_arm_without_a_run_has_no_rank() -> None:
 
 # -- what has to be said --------------------------------------------------------------------
 
-ONE_BASELINE = "conditional on one baseline: all runs start from it"
+ONE_BASELINE = "conditional on one baseline, from which all runs start"
 
 
 def test_marks() -> None:
@@ -331,7 +331,7 @@ def test_an_ablation_under_way() -> None:
     }
     info = info_of(make_example(cells))
     assert (info.runs, info.ended, info.seeds) == (6, 4, 3)
-    assert "4 of 6 runs have ended: numbers will change" in info.marks
+    assert "4 of 6 runs have ended; numbers will change" in info.marks
     assert info.failures == ("seed 2 of FMA: lost: its node is gone",)
     assert arm_of(info, "FMA").failed == ("seed 2 (lost)",)
     assert arm_of(info, "plain").failed == ()
@@ -363,8 +363,8 @@ def test_a_search_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         ablation_info(searched, {}, {})
     assert str(error.value) == (
-        "study example: must be an ablation, got a search. Write ablation: into a study file, or "
-        "`ablate confirm` its front."
+        "study example: must be an ablation, got a search. Add ablation: to a study file, or run "
+        "`ablate confirm`."
     )
 
 

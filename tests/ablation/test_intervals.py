@@ -211,17 +211,15 @@ def test_equal_answers_cancel_exactly() -> None:
         ),
         (
             lambda: t_interval(np.array([0.1, NAN, math.inf])),
-            "differences: must be finite, got 2 of 3 that are not. Leave out the seeds that "
-            "failed.",
+            "differences: must be finite, got 2 of 3 that are not. Leave out failed seeds.",
         ),
         (
             lambda: crossed_interval(np.array([[0.1, 0.2], [NAN, 0.1]])),
-            "differences: must be finite, got 1 of 4 that are not. Leave out the seeds that "
-            "failed.",
+            "differences: must be finite, got 1 of 4 that are not. Leave out failed seeds.",
         ),
         (
             lambda: crossed_interval(np.zeros((8, 0))),
-            "differences: must be of one image at least, got shape (8, 0). Score some.",
+            "differences: must contain at least one image, got shape (8, 0). Score more images.",
         ),
         (
             lambda: t_interval(np.zeros(3), 95),
@@ -233,12 +231,12 @@ def test_equal_answers_cancel_exactly() -> None:
         ),
         (
             lambda: weighted_differences([]),
-            "parts: must be one at least, got none. Name a condition.",
+            "parts: must contain at least one, got none. Name a condition.",
         ),
         (
             lambda: weighted_differences([(1.0, np.zeros((2, 3)), np.zeros((2, 4)))]),
-            "parts: must all be of the same seeds and images, got shapes (2, 3) and (2, 4) beside "
-            "(2, 3). Score both networks on the same.",
+            "parts: must all have the same seeds and images, got shapes (2, 3) and (2, 4) beside "
+            "(2, 3). Score both networks on the same images.",
         ),
     ],
 )

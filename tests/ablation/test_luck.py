@@ -104,7 +104,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         front_probability(np.zeros((2, 3)), UP)
     assert str(error.value) == (
-        "values: must be [points, K, 2] as of directions, got shape (2, 3). Give one value an "
+        "values: must be [points, K, 2] as of directions, got shape (2, 3). Give one value per "
         "objective."
     )
     with pytest.raises(ParameterError) as error:

@@ -69,7 +69,7 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     with pytest.raises(ParameterError) as error:
         noninferiority(SEEDS, margin, t_interval(SEEDS))
     assert str(error.value) == (
-        f"margin: must be above 0 and finite, got {margin}. Give the most that may be lost."
+        f"margin: must be above 0 and finite, got {margin}. Give the largest loss allowed."
     )
 
 
@@ -77,7 +77,7 @@ def test_an_estimate_of_other_seeds_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         noninferiority(SEEDS, 0.01, t_interval(SEEDS[:3]))
     assert str(error.value) == (
-        "estimate: must be of the same 5 seeds, got one of 3. Estimate it of these differences."
+        "estimate: must use the same 5 seeds, got 3. Estimate it from these differences."
     )
 
 
@@ -85,5 +85,5 @@ def test_a_seed_that_failed_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         noninferiority(np.array([0.1, math.nan]), 0.01, t_interval(SEEDS[:2]))
     assert str(error.value) == (
-        "differences: must be finite, got 1 of 2 that are not. Leave out the seeds that failed."
+        "differences: must be finite, got 1 of 2 that are not. Leave out failed seeds."
     )

@@ -125,5 +125,5 @@ def test_what_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         sign_flip_test(np.array([0.1, math.nan]))
     assert str(error.value) == (
-        "differences: must be finite, got 1 of 2 that are not. Leave out the seeds that failed."
+        "differences: must be finite, got 1 of 2 that are not. Leave out failed seeds."
     )

@@ -114,6 +114,6 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ParameterError) as error:
         rank_stability(np.zeros(shape), names="abc")
     assert str(error.value) == (
-        f"values: must be [cells, K] with 3 cells as in names, got shape {shape}. Give one row a "
-        "name."
+        f"values: must be [cells, K] with 3 cells as in names, got shape {shape}. Give one name "
+        "per row."
     )

@@ -159,34 +159,34 @@ def test_a_trial_by_its_number_need_not_be_on_the_front() -> None:
         (
             record((0.9, 0.6)),
             "trial 7",
-            "must have that trial COMPLETE, got no trial 7. Pick another.",
+            "must have that trial in state COMPLETE, got no trial 7. Pick another.",
         ),
         (
             record((0.9, 0.6), None),
             "trial 1",
-            "must have that trial COMPLETE, got trial 1, which is FAIL. Pick another.",
+            "must have that trial in state COMPLETE, got trial 1, which is FAIL. Pick another.",
         ),
         (
             example_record([example_row(0, None, state="PRUNED")]),
             "trial 0",
-            "must have that trial COMPLETE, got trial 0, which is PRUNED. Pick another.",
+            "must have that trial in state COMPLETE, got trial 0, which is PRUNED. Pick another.",
         ),
         (
             record(None, None),
             "knee",
-            "must have a complete trial, got none in 2 rows. Finish the search, or see why its "
-            "trials failed.",
+            "must have a complete trial, got none in 2 rows. Finish the search, or see `ablate "
+            "trials` for why its trials failed.",
         ),
         (
             record(),
             "best robust_accuracy",
-            "must have a complete trial, got none in 0 rows. Finish the search, or see why its "
-            "trials failed.",
+            "must have a complete trial, got none in 0 rows. Finish the search, or see `ablate "
+            "trials` for why its trials failed.",
         ),
         (
             record((0.9, 0.6)),
             "best robust_acuracy",
-            "best takes one of its objectives, got robust_acuracy. Did you mean "
+            "best needs one of its objectives, got robust_acuracy. Did you mean "
             "val_robust_accuracy?",
         ),
     ],
@@ -224,7 +224,7 @@ def test_a_search_on_other_data_or_another_network() -> None:
     with pytest.raises(FingerprintError) as caught:
         check_reference(record().study, sections, "search", sections | {"data": "2", "model": "2"})
     assert str(caught.value) == (
-        "study example: what its reference was searched on must be what it is ablated on, got "
-        "other data, model than study search. Take these sections over, or write the reference "
-        "out."
+        "study example: the ablation must use the same settings as the search of its reference, "
+        "got other data, model than study search. Copy these sections, or write the values of the "
+        "reference."
     )

@@ -62,4 +62,4 @@ def test_all_failed_and_no_trial() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ParameterError) as error:
         expected_best(np.zeros((2, 3)))
-    assert str(error.value) == "values: must be [T], got shape (2, 3). Give one score a trial."
+    assert str(error.value) == "values: must be [T], got shape (2, 3). Give one score per trial."

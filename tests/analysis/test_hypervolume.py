@@ -44,6 +44,6 @@ def test_wrong_reference_point() -> None:
     with pytest.raises(ParameterError) as caught:
         hypervolume([(0.9, 0.7)], (UP, UP), (0.8,))
     assert str(caught.value) == (
-        "reference_point: needs one value an objective (2), got [0.8]. "
-        "Give 2 values, in the objectives' order."
+        "reference_point: needs one value per objective (2), got [0.8]. Give 2 values, in the "
+        "objectives' order."
     )

@@ -61,6 +61,6 @@ def test_a_reference_point_of_another_length() -> None:
     with pytest.raises(ParameterError) as caught:
         hypervolume_steps([(1, 1)], (UP, UP), (0,))
     assert str(caught.value) == (
-        "reference_point: needs one value an objective (2), got [0]. "
-        "Give 2 values, in the objectives' order."
+        "reference_point: needs one value per objective (2), got [0]. Give 2 values, in the "
+        "objectives' order."
     )

@@ -198,8 +198,8 @@ def test_a_parameter_may_be_named_by_its_end(name: str, keys: list[str]) -> None
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("weight", "must be one parameter, got weight, which is the end of loss.fma.weight, "
-                   "loss.st.weight. Write more of it."),
+        ("weight", "must be one parameter, got weight, which is short for loss.fma.weight, "
+                   "loss.st.weight. Write more of the key."),
         ("rat", "must be parameters of the study, got rat. Did you mean rate?"),
         ("", "must be parameters of the study, got nothing. Known: "),
     ],

@@ -95,8 +95,8 @@ def test_an_ending_of_several_parameters_is_refused() -> None:
     with pytest.raises(ParameterError) as caught:
         select_trials(record, sort="weight")
     assert str(caught.value) == (
-        "sort: must be one parameter, got weight, which is the end of param.loss.fma.weight, "
-        "param.loss.st.weight. Write more of it."
+        "sort: must be one parameter, got weight, which is short for param.loss.fma.weight, "
+        "param.loss.st.weight. Write more of the key."
     )
 
 

@@ -314,7 +314,7 @@ def test_wrong_options_are_refused(folder: Path) -> None:
 
 def test_a_wrong_bound_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABLATE_CACHE_GB", "lots")
-    with pytest.raises(UsageError, match=r"ABLATE_CACHE_GB: must be a number of GB from 0"):
+    with pytest.raises(UsageError, match=r"ABLATE_CACHE_GB: must be a number of GB, at least 0"):
         run("list")
 
 

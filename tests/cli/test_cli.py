@@ -253,7 +253,7 @@ def test_a_path_that_is_not_utf8_is_one_line(
     for study in (os.fsdecode(folder + b"/odd.yaml"), os.fsdecode(b"\xff.yaml")):
         result = CliRunner().invoke(main, [command, study])
         assert result.exit_code == 2
-        assert result.stderr.endswith(": must be UTF-8, got other bytes in a name. Rename that.\n")
+        assert result.stderr.endswith(": must be UTF-8, got other bytes in a name. Rename it.\n")
         assert result.stderr.count("\n") == 1
     monkeypatch.chdir(os.fsdecode(folder))
     result = CliRunner().invoke(main, [command, "odd.yaml"])

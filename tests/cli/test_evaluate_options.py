@@ -54,7 +54,7 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"severities": (1, 6)}, "--severities: must be whole numbers from 1 to 5, got 6. "),
         ({"severities": [1.0]}, "--severities: must be whole numbers from 1 to 5, got 1.0. "),
         ({"severities": (True,)}, "--severities: must be whole numbers from 1 to 5, got True. "),
-        ({"severities": 3}, "--severities: must be several whole numbers, got 3. Write [3]."),
+        ({"severities": 3}, "--severities: must be a list of whole numbers, got 3. Write [3]."),
         ({"batch_size": 0}, "--batch-size: must be at least 1, got 0. Correct it."),
         ({"batch_size": 8.0}, "--batch-size: must be a whole number, got 8.0. Correct it."),
         ({"threads": 0}, "--threads: must be at least 1, got 0. Correct it."),
@@ -70,13 +70,13 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"split": "train"}, "--split: must be test or val, got 'train'. Correct it."),
         (
             {"types": "fog"},
-            "--types: must be several names, got the text 'fog'. Write ['fog'].",
+            "--types: must be a list of names, got the text 'fog'. Write ['fog'].",
         ),
         (
             {"seen": "fog"},
-            "--seen: must be several names, got the text 'fog'. Write ['fog'].",
+            "--seen: must be a list of names, got the text 'fog'. Write ['fog'].",
         ),
-        ({"types": ()}, "--types: must name at least one type, got none. Leave it out for all."),
+        ({"types": ()}, "--types: must name at least one type, got none. Leave it out to use all."),
         (
             {"suite": "fog", "types": None},
             "--suite: must be a known suite, got 'fog'. Give --types fog.",
@@ -105,7 +105,7 @@ def test_severities_are_taken_in_their_order(image_folder: Path, severities: Any
 
 
 def test_probabilities_are_marked(image_folder: Path) -> None:
-    mark = "the network returns probabilities: its calibration error is computed from their softmax"
+    mark = "the network returns probabilities; its calibration error is computed from their softmax"
     assert mark in of_images(image_folder, nn.Sequential(Columns(), nn.Softmax(dim=1))).marks
     assert mark not in of_images(image_folder).marks
 
@@ -142,18 +142,21 @@ def arrays(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 5}, "--seed: is for copies that are made here, got it with --official. Leave "),
-        ({"frost_images": "x"}, "--frost-images: is for copies that are made here, got it with "),
+        ({"seed": 5}, "--seed: applies only to generated copies, got it with --official. Leave "),
+        ({"frost_images": "x"}, "--frost-images: applies only to generated copies, got it with "),
         (
             {"split": "test", "dataset": None},
-            "--split: is for the images of --dataset, got it with --official alone. Leave it out, "
-            "or name the data set.",
+            "--split: applies only to the images of --dataset, got it with --official alone. Leave "
+            "it out, or add --dataset.",
         ),
-        ({"data": "x", "dataset": None}, "--data: is for the images of --dataset, got it with "),
+        (
+            {"data": "x", "dataset": None},
+            "--data: applies only to the images of --dataset, got it with ",
+        ),
         (
             {"skip_unreadable": True},
-            "--skip-unreadable: leaves images out, and all copies must have the same, got it with "
-            "--official. Leave it out, and replace the files.",
+            "--skip-unreadable: cannot be used with --official, whose copies must all have the "
+            "same images. Leave it out, and replace the unreadable files.",
         ),
         ({"resize": 12}, "--resize: must be at least the image size 16, got 12. Raise it."),
         (
@@ -177,7 +180,7 @@ def test_files_must_be_of_the_images(image_folder: Path, copies: Path) -> None:
         (folder / "middle" / "0.JPEG").rename(folder / "middle" / "00.JPEG")
     assert refusal(lambda: of_images(image_folder, official=copies)) == (
         "--official: must have the images of --dataset, got middle/00 for middle/0 at image 4. "
-        "Name the images that they were made of."
+        "Name the images that they were made from."
     )
 
 
@@ -195,7 +198,7 @@ def test_copies_say_at_what_size_they_were_corrupted(
     assert found.suite.scale == "cifar"
     assert found.notes[-1] == "corrupted at 16 x 16, then resized to 128 x 128"
     cut = of_images(image_folder, image_size=128, resize=140, **options)
-    assert cut.notes[-1] == "copies: shorter side 140 pixels, the middle 128 x 128 cut"
+    assert cut.notes[-1] == "copies: shorter side 140 pixels, centre crop 128 x 128"
 
 
 def test_labels_without_the_highest_class(arrays: Path) -> None:
@@ -218,7 +221,7 @@ def test_grey_copies_are_said(image_folder: Path, copies: Path) -> None:
     file = copies / "contrast/1/left/0.JPEG"
     Image.open(file).convert("L").save(file)
     found = of_images(image_folder, official=copies)
-    assert "1 of 12 files looked at are grey: three equal channels stand for one" in found.notes
+    assert "1 of 12 checked files are grey; their channel is repeated three times" in found.notes
 
 
 # --- the command
@@ -227,7 +230,10 @@ def test_grey_copies_are_said(image_folder: Path, copies: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--types", ","), "--types: must name at least one type, got none. Leave it out for all."),
+        (
+            ("--types", ","),
+            "--types: must name at least one type, got none. Leave it out to use all.",
+        ),
         (("--images", "-3"), "--images: must be at least 1, got -3. Correct it."),
         (("--severities", "6"), "--severities: must be whole numbers from 1 to 5, got 6. Correct "),
         (("--mean", "120,110,100", "--std", "60,60,60"), "--mean: must be from 0 to 1, since "),

@@ -84,7 +84,7 @@ def test_more_than_16_bits(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         fit_image(open_rgb(file), 6, None)
     assert str(error.value) == (
-        f"{file}: must be an image of 8 or 16 bits, got a value of 131070. Save it so."
+        f"{file}: must be an image of 8 or 16 bits, got a value of 131070. Convert it."
     )
 
 
@@ -160,7 +160,7 @@ HARMS: dict[Callable[[Path], object], str] = {
     _other_classes: r"two\nlines': train/ and test/ must have the same classes, got 'd\nog' in",
     _one_class: r"must have at least two classes, got only 'd\nog'. Add",
     _no_classes: r"two\nlines/train': must have one folder for each class, got none. Add",
-    _dead_link: r"two\nlines/train/cat/i\nk.png': must be an image, got a link that leads nowhere",
+    _dead_link: r"two\nlines/train/cat/i\nk.png': must be an image, got a broken link",
     _few: r"with 1 images of 'd\nog', none for training",
     shutil.rmtree: r"two\nlines': must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no",
 }

@@ -87,9 +87,9 @@ def test_the_middle_is_cut_as_evaluations_do(tmp_path: Path) -> None:
     mixed = write(tmp_path / "mixed", {"crow": [(40, 30), (30, 40)], "owl": [(50, 50)]})
     found = load(mixed, tmp_path, ImageRequest(image_size=16, resize=20, resize_is_asked=True))
     assert found.split.images.shape == (3, 3, 16, 16)
-    assert found.notes == ("files: shorter side 20 pixels, the middle 16 x 16 cut",)
+    assert found.notes == ("files: shorter side 20 pixels, centre crop 16 x 16",)
     large = load(mixed, tmp_path, ImageRequest(image_size=112))
-    assert large.notes == ("files: shorter side 128 pixels, the middle 112 x 112 cut",)
+    assert large.notes == ("files: shorter side 128 pixels, centre crop 112 x 112",)
     trained = load(mixed, tmp_path, ImageRequest(image_size=112, as_trained=True))
     assert trained.notes == ("files: shorter side 112 pixels",)
     whole = load(mixed, tmp_path)
@@ -119,12 +119,12 @@ def test_a_sample_is_of_every_class_and_always_the_same(folder: Path, tmp_path: 
     one, again = load(folder, tmp_path, request), load(folder, tmp_path / "other", request)
     assert one.split.digest == again.split.digest
     assert one.split.labels.tolist() == [0, 1]
-    assert one.notes[0] == "2 of 5 images, the same share of every class"
+    assert one.notes[0] == "2 of 5 images, balanced over classes"
     assert len(load(folder, tmp_path, ImageRequest(image_size=16, count=1)).split) == 1
     assert len(load(folder, tmp_path, ImageRequest(image_size=16, count=9)).split) == 5
     digits = load("digits", tmp_path, ImageRequest(image_size=8, count=20))
     assert torch.bincount(digits.split.labels, minlength=10).tolist() == [2] * 10
-    assert digits.notes[0] == "20 of 359 images, the same share of every class"
+    assert digits.notes[0] == "20 of 359 images, balanced over classes"
 
 
 def test_named_data_sets_keep_their_own_size(tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_named_data_sets_keep_their_own_size(tmp_path: Path) -> None:
     assert (digits.name, digits.part) == ("digits", "test")
     assert digits.split.images.shape == (359, 3, 12, 12)
     assert digits.notes == (
-        "digits: enlarged from 8 x 8 to 12 x 12 before they were corrupted",
-        "digits is grey: three equal channels stand for one",
+        "digits: enlarged from 8 x 8 to 12 x 12 before corruption",
+        "digits is grey; its channel is repeated three times",
     )
     assert len(load("digits", tmp_path, ImageRequest(image_size=8)).notes) == 1
     assert load("digits", tmp_path, ImageRequest()).split.images.shape[-1] == 32
@@ -194,7 +194,7 @@ def test_one_channel_for_a_network_that_takes_one(folder: Path, tmp_path: Path) 
     colour = load(folder, tmp_path).split.images.double()
     luma = colour[:, 0] * 0.299 + colour[:, 1] * 0.587 + colour[:, 2] * 0.114
     assert (birds.split.images[:, 0] - luma).abs().max() < 0.51
-    assert birds.notes[-1] == "the network takes one channel: the luma of the images"
+    assert birds.notes[-1] == "the network takes one channel: the images are converted to luma"
 
 
 def test_grey_files_are_said(tmp_path: Path) -> None:
@@ -202,15 +202,17 @@ def test_grey_files_are_said(tmp_path: Path) -> None:
     write(root, {"owl": [(16, 16)]})
     found = load(root, tmp_path)
     assert torch.equal(found.split.images[0, 0], found.split.images[0, 2])
-    assert found.notes[-1] == "2 of 3 looked at are grey: three equal channels stand for one"
+    assert (
+        found.notes[-1] == "2 of 3 checked images are grey; their channel is repeated three times"
+    )
 
 
 def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
     for name in ("crow/0.png", "owl/1.png"):
         (folder / "val" / name).write_bytes(b"no image")
     assert refusal(folder, tmp_path) == (
-        "TMP/birds/val: must have images that can be read, got 2 of 5 images that cannot "
-        "(crow/0.png, owl/1.png). Replace them, or give --skip-unreadable."
+        "TMP/birds/val: must contain readable images, got 2 of 5 images unreadable (crow/0.png, "
+        "owl/1.png). Replace them, or give --skip-unreadable."
     )
     found = load(folder, tmp_path, ImageRequest(image_size=16, skip_unreadable=True))
     assert found.split.labels.tolist() == [0, 0, 1]
@@ -219,14 +221,14 @@ def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
         file.write_bytes(b"no image")
     request = ImageRequest(image_size=16, skip_unreadable=True)
     assert refusal(folder, tmp_path, request) == (
-        "TMP/birds/val: must have images that can be read, got none among 5. Replace them."
+        "TMP/birds/val: must contain readable images, got none among 5. Replace them."
     )
 
 
 def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert refusal("cifar01", tmp_path) == (
-        "--dataset: must be a known data set, package.module:callable or a folder that is there, "
-        "got 'cifar01'. Did you mean cifar10?"
+        "--dataset: must be a known data set, package.module:callable or an existing folder, got "
+        "'cifar01'. Did you mean cifar10?"
     )
     assert refusal("no/where", tmp_path).endswith("got 'no/where'. Correct the path.")
     test = ImageRequest(image_size=16, part="test")
@@ -234,32 +236,31 @@ def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
         "TMP/birds: must have test/CLASS/*, got no test/. Correct --dataset or --split."
     )
     assert refusal("digits", tmp_path, ImageRequest(part="val")) == (
-        "--split: digits has no validation images of its own, got val. Leave it out, or name a "
-        "folder."
+        "--split: digits has no validation images, got val. Leave it out, or choose a folder."
     )
     assert refusal(folder, tmp_path, data=tmp_path) == (
-        "--data: is where a named data set lies, got it beside the folder TMP/birds. Leave it out."
+        "--data: applies only to a named data set, got it with the folder TMP/birds. Leave it out."
     )
     (folder / "val").rename(tmp_path / "moved")
     assert refusal(folder, tmp_path) == (
-        "TMP/birds: must have test/ or val/ beside train/, got neither. Name the folder of the "
-        "images to evaluate on."
+        "TMP/birds: must have test/ or val/ next to train/, got neither. Choose the folder with "
+        "the images to evaluate on."
     )
 
 
 def test_what_contradicts_itself(folder: Path, tmp_path: Path) -> None:
     large = write(tmp_path / "large", {"crow": [(120, 120)], "owl": [(120, 120)]})
     assert refusal(large, tmp_path, ImageRequest(), kind=ParameterError) == (
-        "--image-size: must be given for the images in TMP/large, got a network that does not say "
-        "it. Give the side in pixels that it was made for."
+        "--image-size: must be set for the images in TMP/large, got a network with unknown input "
+        "size. Give its input size in pixels."
     )
     small = ImageRequest(image_size=16, resize=12, resize_is_asked=True)
     assert refusal(folder, tmp_path, small, kind=ParameterError) == (
         "--resize: must be at least the image size 16, got 12. Raise it."
     )
     assert refusal("digits", tmp_path, small, kind=ParameterError) == (
-        "--resize: is for folders of image files, got it with digits, whose images are resized "
-        "whole. Leave it out."
+        "--resize: applies only to folders of image files, got it with digits, whose images are "
+        "resized without cropping. Leave it out."
     )
     none = ImageRequest(image_size=16, count=0)
     assert refusal(folder, tmp_path, none, kind=ParameterError) == (
@@ -268,6 +269,6 @@ def test_what_contradicts_itself(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError) as error:
         load(folder, tmp_path).training_statistics()
     assert str(error.value) == (
-        "--normalization: dataset needs a data set whose training images are known, got birds. "
-        "Give --mean and --std."
+        "--normalization: dataset needs a data set with known training images, got birds. Give "
+        "--mean and --std."
     )

@@ -144,7 +144,7 @@ def test_folder_missing(folder: Path) -> None:
     shutil.rmtree(folder / "images")
     assert refused(folder) == (
         "/images: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no such folder. "
-        "Correct dataset.path; it starts from the study file's folder."
+        "Correct dataset.path; relative paths start at the study file's folder."
     )
 
 
@@ -195,8 +195,7 @@ def test_truncated_image(folder: Path) -> None:
 def test_a_link_that_leads_nowhere(folder: Path) -> None:
     (folder / "images/train/cat/link.png").symlink_to(folder / "gone.png")
     assert refused(folder) == (
-        "/images/train/cat/link.png: must be an image, got a link that leads nowhere. "
-        "Mend or remove it."
+        "/images/train/cat/link.png: must be an image, got a broken link. Fix or remove it."
     )
 
 
@@ -243,8 +242,8 @@ def test_a_validation_folder_goes_before_val(folder: Path) -> None:
 
 def test_no_validation_folder(folder: Path) -> None:
     assert refused(folder, validation="held") == (
-        "/held: must have CLASS/*, got no such folder. Correct dataset.validation.path; it starts "
-        "from the study file's folder."
+        "/held: must have CLASS/*, got no such folder. Correct dataset.validation.path; relative "
+        "paths start at the study file's folder."
     )
 
 

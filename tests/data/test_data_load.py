@@ -50,12 +50,12 @@ def unlabeled(tmp_path: Path) -> Path:
         ),
         (
             {"loading": "streamed"},
-            "dataset.loading: streamed is for image files, got digits. Remove it, or set "
+            "dataset.loading: streamed requires image files, got digits. Remove it, or set "
             "dataset.name to image_folder.",
         ),
         (
             {"crop_scale": 0.5},
-            "dataset.crop_scale: needs images that are decoded again each epoch, got 0.5 with "
+            "dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 with "
             "resident ones. Set dataset.loading: streamed.",
         ),
     ],
@@ -109,5 +109,5 @@ def test_no_images_without_labels(tmp_path: Path, there: bool, got: str) -> None
         load(tmp_path, unlabeled="more")
     assert str(error.value) == (
         f"{tmp_path}/more: must have images without labels, at any depth, got {got}. "
-        "Correct dataset.unlabeled; it starts from the study file's folder."
+        "Correct dataset.unlabeled; relative paths start at the study file's folder."
     )

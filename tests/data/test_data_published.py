@@ -243,8 +243,8 @@ def test_files_that_are_not_there(small: Small) -> None:
     with pytest.raises(DataError) as error:
         read(small, small.folder)
     assert str(error.value) == (
-        f"dataset.path: {small.published.name} must be in {small.folder}, got no {gone}. "
-        "Set dataset.download: true, or point dataset.path at it."
+        f"dataset.path: {small.published.name} must be in {small.folder}, got no {gone}. Set "
+        "dataset.download: true, or set dataset.path to its folder."
     )
 
 
@@ -256,14 +256,14 @@ def test_other_files_than_were_published(small: Small) -> None:
     with pytest.raises(DataError) as error:
         read(small, small.folder).test()
     assert str(error.value) == (
-        f"dataset.path: {small.published.name} must be the files that were published, got others "
-        f"in {small.folder}. Remove them and set dataset.download: true."
+        f"dataset.path: {small.published.name} must be the published files, got different ones in "
+        f"{small.folder}. Remove them and set dataset.download: true."
     )
 
 
 def test_a_folder_that_cannot_be_written(small: Small) -> None:
     (small.folder.parent / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="must be in a folder that can be written"):
+    with pytest.raises(UsageError, match="must be in a writable folder"):
         read(small, small.folder.parent / "file/new", download=True)
 
 
@@ -280,8 +280,8 @@ def test_without_a_path_the_cache_is_looked_in(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         load_dataset(DatasetSettings(name="svhn"), Path(), tmp_path / "cache")
     assert str(error.value) == (
-        f"dataset.path: svhn must be in {tmp_path}/cache/torchvision, got no train_32x32.mat. "
-        "Set dataset.download: true, or point dataset.path at it."
+        f"dataset.path: svhn must be in {tmp_path}/cache/torchvision, got no train_32x32.mat. Set "
+        "dataset.download: true, or set dataset.path to its folder."
     )
 
 

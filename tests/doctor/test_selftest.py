@@ -40,7 +40,7 @@ def test_a_storage_is_tried_and_its_study_removed(
     # The judge itself: what does not hold is found.
     monkeypatch.setattr(storage_module, "_Undo", ZeroDivisionError)
     monkeypatch.setattr("ablate.ledger.store.Store.write", _keep_what_failed)
-    assert "a transaction that failed has left what it wrote" in try_storage(finished, "tried")
+    assert "a failed transaction left data" in try_storage(finished, "tried")
     monkeypatch.undo()
 
     Ledger.remove(finished, "tried")

@@ -22,7 +22,7 @@ from ablate.files.damage import heard_damage
 from ablate.robustness.evaluation_set import EvaluationSet, KeptCopy
 from ablate.robustness.suites import find_suite
 
-SAID = ["cache: images of contrast, severity 3 were damaged; made again"]
+SAID = ["cache: images of contrast, severity 3 were damaged; regenerated"]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_disk_that_keeps_nothing_is_given_up(
         flip(folder / "images.npy")
 
     monkeypatch.setattr(KeptCopy, "write", write_badly)
-    message = r"must hold what was written, got other bytes 4 times in a row, each time just after"
+    message = r"that were written, got other bytes 4 times in a row, each time directly after"
     with pytest.raises(InfrastructureError, match=message), heard_damage():
         read(obtain(split, tmp_path))
 
@@ -160,7 +160,7 @@ def test_without_a_listener_it_is_said_on_standard_error() -> None:
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "cache: the baseline was damaged; made again\n"
+    assert done.stderr == "cache: the baseline was damaged; regenerated\n"
 
 
 # -- many copies at once ---------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_a_set_that_is_not_kept_is_not_made(split: Split) -> None:
 def test_an_error_of_one_copy_ends_all(tmp_path: Path, split: Split) -> None:
     (tmp_path / "evaluation").write_text("in the way")
     before = threading.active_count()
-    with pytest.raises(Exception, match="must be in a folder that can be written"):
+    with pytest.raises(Exception, match="must be in a writable folder"):
         obtain(split, tmp_path, "contrast", "brightness").make_all(2)
     assert threading.active_count() == before
 

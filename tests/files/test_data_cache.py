@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as error:
             publish()
         assert str(error.value) == (
-            f"{path}: must be in a folder that can be written, got 'Not a directory'. {fix}"
+            f"{path}: must be in a writable folder, got 'Not a directory'. {fix}"
         )
 
 
@@ -141,6 +141,6 @@ def test_a_full_disk_is_nobodys_fault(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError) as error:
         publish_file(tmp_path / "file", write)
     assert str(error.value) == (
-        f"{tmp_path / 'file'}: must be written, got 'No space left on device'. "
-        "Make room and resume."
+        f"{tmp_path / 'file'}: cannot be written, got 'No space left on device'. Free disk space "
+        "and resume."
     )

@@ -113,7 +113,7 @@ def test_a_missing_state_is_a_checkpoint_error(folder: str) -> None:
         load_blob(saved)
     assert str(error.value) == (
         f"{saved.uri}: the state of epoch 4 must be readable, got 'No such file or directory'. "
-        "Go on from the one before."
+        "Continue from the previous one."
     )
 
 
@@ -126,14 +126,16 @@ def test_a_state_amid_an_epoch_has_its_step(folder: str) -> None:
 
 def test_a_fifo_in_the_place_of_a_state_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "epoch-000001.state")
-    with pytest.raises(CheckpointError, match=r"the state of epoch 1 must .* got 'it is no plain"):
+    with pytest.raises(
+        CheckpointError, match=r"the state of epoch 1 must .* got 'it is not a regular"
+    ):
         load_blob(Checkpoint(1, str(tmp_path / "epoch-000001.state"), "0" * 64))
 
 
 def test_a_state_where_nothing_of_its_kind_is_read_is_given_up() -> None:
     with pytest.raises(CheckpointError) as error:
         load_blob(Checkpoint(1, "s4://bucket/epoch-000001.state", "0" * 64))
-    assert str(error.value).startswith("s4://bucket/epoch-000001.state: must be a protocol that ")
+    assert str(error.value).startswith("s4://bucket/epoch-000001.state: must use a protocol known ")
 
 
 def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: str) -> None:
@@ -144,7 +146,7 @@ def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: 
         load_blob(torn)
     assert str(error.value) == (
         f"{torn.uri}: sha256 must be {torn.sha256[:12]}, got "
-        f"{sha256(CONTENT[:1000]).hexdigest()[:12]}. Go on from the one before."
+        f"{sha256(CONTENT[:1000]).hexdigest()[:12]}. Continue from the previous one."
     )
     assert load_blob(before) == CONTENT
 
@@ -201,8 +203,8 @@ def refusal(folder: str, kind: type[Exception]) -> str:
 
 def test_an_unknown_protocol_is_refused() -> None:
     assert refusal("s4://bucket/states", UsageError) == (
-        "s4://bucket/states: must be a protocol that fsspec knows, got s4. "
-        "Write a path, or s3://, gs://, abfs://, sftp://, ..."
+        "s4://bucket/states: must use a protocol known to fsspec, got s4. Write a path, or s3://, "
+        "gs://, abfs://, sftp://, ..."
     )
 
 
@@ -219,28 +221,28 @@ def test_a_protocol_without_its_package_names_what_to_install(
 def test_a_password_in_a_uri_is_refused_and_not_shown() -> None:
     text = refusal("sftp://me:hunter2@host/states", UsageError)
     assert text == (
-        "sftp://...: must hold no password, got one. "
-        "Give it in the environment or configuration file of the protocol's package."
+        "sftp://...: must not contain a password, got one. Set it in the environment or "
+        "configuration file of the protocol's package."
     )
 
 
 def test_chained_protocols_are_refused() -> None:
     assert refusal("simplecache::memory://states", UsageError) == (
-        "simplecache::memory://states: must be of one protocol, got simplecache::memory. "
-        "Write memory://..."
+        "simplecache::memory://states: must use one protocol, got simplecache::memory. Write "
+        "memory://..."
     )
 
 
 def test_missing_rights_at_a_uri_are_refused() -> None:
     assert refusal("broken://rights", UsageError) == (
-        "broken://rights: must be there with the right to read and write, got "
-        "PermissionError: Access Denied. Check the bucket's name and the credentials."
+        "broken://rights: must exist and be readable and writable, got PermissionError: Access "
+        "Denied. Check the bucket's name and the credentials."
     )
 
 
 def test_a_uri_that_does_not_answer_is_the_infrastructures_fault() -> None:
     assert refusal("broken://away", InfrastructureError) == (
-        "broken://away: must be reachable, got TimeoutError: no answer. Bring it back and resume."
+        "broken://away: must be reachable, got TimeoutError: no answer. Restore it and resume."
     )
     with pytest.raises(InfrastructureError) as error:
         load_blob(Checkpoint(1, "broken://away/epoch-000001.state", "0" * 64))
@@ -259,7 +261,7 @@ def test_what_arrives_shortened_is_not_durable() -> None:
 def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     text = refusal(f"{tmp_path}/file/states", UsageError)
-    assert "must be in a folder that can be written, got " in text
+    assert "must be in a writable folder, got " in text
     assert text.endswith("Choose another folder or change its owner.")
 
 
@@ -284,8 +286,8 @@ def test_a_full_disk_costs_no_state_that_was_there(small_disk: Path) -> None:
     with pytest.raises(InfrastructureError) as error:
         save_blob(folder, 3, CONTENT)
     assert str(error.value) == (
-        f"{folder}/epoch-000003.state: must be written, got 'No space left on device'. "
-        "Make room and resume."
+        f"{folder}/epoch-000003.state: cannot be written, got 'No space left on device'. Free disk "
+        "space and resume."
     )
     assert [load_blob(state) for state in saved] == [CONTENT, CONTENT]
     assert len(list_folder(folder)) == 2  # no temporary file takes the room that is left

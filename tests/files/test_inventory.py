@@ -324,7 +324,9 @@ def test_the_bound_is_50_gb_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -
         assert evaluation_bound() == bound
     for text in ("many", "-1", "nan", "inf", "1e400", "1e300"):
         monkeypatch.setenv("ABLATE_CACHE_GB", text)
-        message = rf"^ABLATE_CACHE_GB: must be a number of GB from 0, got '{text}'\. Correct it,"
+        message = (
+            rf"^ABLATE_CACHE_GB: must be a number of GB, at least 0, got '{text}'\. Correct it,"
+        )
         with pytest.raises(UsageError, match=message):
             evaluation_bound()
 
@@ -383,7 +385,7 @@ def test_data_that_are_damaged_are_made_again_and_that_is_said(tmp_path: Path, d
     DAMAGE[damage](entry.path)
     with heard_damage() as said:
         again = stored_split(tmp_path, "ours", _pixels, what="ours, test")
-        assert said == ["cache: images of ours, test were damaged; made again"]
+        assert said == ["cache: images of ours, test were damaged; regenerated"]
         assert again.digest == first.digest
         assert again.images.dtype == first.images.dtype
         assert (again.images == 7).all()

@@ -80,8 +80,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"families": ("noise", "noise")},
-        "augment.families: a family may stand once, got noise twice. "
-        "Raise its ratio in augment.mix.",
+        "augment.families: a family may be given once, got noise twice. Raise its ratio in "
+        "augment.mix.",
     ),
     (
         {"types": ("gausian_noise",)},
@@ -90,7 +90,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"types": ("contrast", "contrast")},
-        "augment.types: a type may stand once, got contrast twice. Raise its ratio in augment.mix.",
+        "augment.types: a type may be given once, got contrast twice. Raise its ratio in "
+        "augment.mix.",
     ),
     (
         {"mix": {"blurr": 1.0}},

@@ -158,7 +158,7 @@ RECORDS = {
     "zero bytes": bytes(500),
     "nested": b"[" * 99_999,
 }
-DAMAGED = "cache: the baseline was damaged; made again"
+DAMAGED = "cache: the baseline was damaged; regenerated"
 
 
 @pytest.mark.parametrize("damage", ["weights", "zeros", "missing", *RECORDS])
@@ -197,10 +197,12 @@ def test_weights_that_change_after_they_were_found_are_not_loaded(cache: Path) -
     content = bytearray(baseline.path.read_bytes())
     content[-1] ^= 1
     baseline.path.write_bytes(content)
-    with pytest.raises(DamagedError, match=r"must hold the baseline's weights as they were writ"):
+    with pytest.raises(DamagedError, match=r"must contain the baseline's weights as writ"):
         load_baseline(baseline, data, MODEL)
     baseline.path.unlink()
-    with pytest.raises(DamagedError, match=r"got No such file or directory\. Resume: it is made"):
+    with pytest.raises(
+        DamagedError, match=r"got No such file or directory\. Resume; it is then retrained"
+    ):
         load_baseline(baseline, data, MODEL)
 
 
@@ -311,5 +313,5 @@ def test_a_network_that_does_not_take_the_images(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="must be in a folder that can be written"):
+    with pytest.raises(UsageError, match="must be in a writable folder"):
         obtain(tmp_path / "file")

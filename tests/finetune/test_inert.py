@@ -129,7 +129,7 @@ def said(space: str, study: str = "", head: str = HEAD) -> list[str]:
             "loss.st.form: {choice: [kl, js], when: {loss.terms: {contains: st}}}\n"
             "loss.fma.weight: {float: [1, 2], when: {loss.st.form: js, loss.terms: clean+fma}}",
             "loss.fma.weight: when can never hold: loss.st.form is 'js' and loss.terms is "
-            "'clean+fma' exclude each other, got no draw with both. Change one.",
+            "'clean+fma' exclude each other, got no sample with both. Change one.",
         ),
     ],
 )

@@ -150,8 +150,8 @@ BAD = [
     ),
     (
         {"terms": "clean+fma+clean"},
-        "loss.terms: a term may stand once, got 'clean+fma+clean' with clean twice. "
-        "Remove one and set loss.clean.weight.",
+        "loss.terms: a term may be given once, got 'clean+fma+clean' with clean twice. Remove one "
+        "and set loss.clean.weight.",
     ),
     (
         {"terms": "clean+st", "clean": {"weight": 0.0}, "st": {"weight": 0.0}},
@@ -170,12 +170,12 @@ BAD = [
     ),
     (
         {"terms": "fma", "fma": {"layers": ["stem", "stem"]}},
-        "loss.fma.layers: a layer may stand once, got stem twice. "
-        "Raise its weight in loss.fma.layer_weights.",
+        "loss.fma.layers: a layer may be given once, got stem twice. Raise its weight in "
+        "loss.fma.layer_weights.",
     ),
     (
         {"terms": "fma", "fma": {"layers": ["stage1", "layer1"]}},
-        "loss.fma.layers: a layer may stand once, got stage1 and layer1, which are the same. "
+        "loss.fma.layers: a layer may be given once, got stage1 and layer1, which are the same. "
         "Raise its weight in loss.fma.layer_weights.",
     ),
     (
@@ -229,8 +229,8 @@ def test_terms_read_maps_at_one_place() -> None:
     with pytest.raises(ParameterError) as caught:
         RobustLoss([first, second])
     assert str(caught.value) == (
-        "loss: all terms must read feature maps at one place, got fma after and mine before the "
-        "activation. Give them one setting of activation."
+        "loss: all terms must read feature maps in the same place, got fma after and mine before "
+        "the activation. Use the same activation for all."
     )
     assert RobustLoss([replace(first, layers=()), second]).activation == "before"
 
@@ -289,8 +289,8 @@ BAD_VIEWS = [
         "fma",
         {"layers": ["stem"]},
         {"copies": (View(torch.zeros(4, 3), {}),)},
-        "loss.fma: clean and distorted feature maps must be of the same layers, "
-        "got ['stem'] and []. Take both from one FeatureTaps.",
+        "loss.fma: clean and distorted feature maps must be of the same layers, got ['stem'] and "
+        "[]. Use one FeatureTaps for both.",
     ),
 ]
 

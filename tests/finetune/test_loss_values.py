@@ -205,8 +205,8 @@ BAD_MODULES = [
     ),
     (
         lambda: FMALoss()({"stem": torch.zeros(4, 2)}, {"stage1": torch.zeros(4, 2)}),
-        "loss.fma: clean and distorted feature maps must be of the same layers, "
-        "got ['stem'] and ['stage1']. Take both from one FeatureTaps.",
+        "loss.fma: clean and distorted feature maps must be of the same layers, got ['stem'] and "
+        "['stage1']. Use one FeatureTaps for both.",
     ),
     (
         lambda: FMALoss()({}, {}),

@@ -225,7 +225,7 @@ def test_frozen_needs_batch_norm() -> None:
         make_run({"terms": "clean"}, model=model, batch_norm="frozen")
     assert str(error.value) == (
         "finetune.batch_norm: frozen needs a network with batch norm, got Sequential, which has "
-        "none. Write joint, which means nothing to it."
+        "none. Write joint, which has no effect on it."
     )
 
 
@@ -379,7 +379,7 @@ def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
     with pytest.raises(OutOfMemoryError) as caught, explained_failures(128, 256):
         raise error
     assert str(caught.value) == (
-        "finetune.batch_size: a step must fit into memory, got out of memory with batch size 128, "
+        "finetune.batch_size: a step must fit into memory, ran out of memory with batch size 128, "
         "256 images at once. Raise finetune.accumulation_steps, lower finetune.batch_size or "
         "dataset.image_size, or raise run.gpu_memory_fraction."
     )
@@ -402,8 +402,9 @@ def test_batch_norm_needs_more_than_one_value() -> None:
     with pytest.raises(ParameterError) as error:
         make_run({"terms": "clean"}, model=network, batch_size=1).run_epoch()
     assert str(error.value) == (
-        "finetune.batch_size: batch norm needs more than one value a channel, got 1 of images this "
-        "small. Raise it, lower finetune.accumulation_steps, or write finetune.batch_norm: frozen."
+        "finetune.batch_size: batch norm needs more than one value per channel, got 1 for images "
+        "this small. Raise it, lower finetune.accumulation_steps, or write finetune.batch_norm: "
+        "frozen."
     )
 
 

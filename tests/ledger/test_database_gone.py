@@ -164,7 +164,7 @@ def test_what_cannot_be_copied_is_said_to_be_lost(
 ) -> None:
     delete(driver)
     monkeypatch.setattr("ablate.ledger.rescue.tempfile.mkstemp", no_space)
-    with pytest.raises(StorageError, match=r"rows are lost: .*No space left.*Launch it again\.$"):
+    with pytest.raises(StorageError, match=r"rows are lost; .*No space left.*Launch it again\.$"):
         driver.driving.ask()
 
 

@@ -185,7 +185,7 @@ def test_nothing_is_written_by_a_driver_that_lost_its_lease(storage_url: str) ->
     lease._unlock()  # as on another host
     other = Ledger.open(storage_url, "rows").lease()
     other.acquire(takeover=True)
-    with pytest.raises(LeaseError, match=r"study rows: the lease on it was lost"):
+    with pytest.raises(LeaseError, match=r"study rows: its lease was taken over"):
         driving.complete(0, make_scores())
     assert ledger.read().rows[0].state == "RUNNING"
     other.release()

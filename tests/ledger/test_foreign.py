@@ -281,7 +281,7 @@ def test_what_drives_a_study_leaves_theirs_alone(theirs: str) -> None:
         lambda: api.confirm(theirs),
     ]
     for call in calls:
-        with pytest.raises(StudyNotFoundError, match=r"must be one that ablate made, got another"):
+        with pytest.raises(StudyNotFoundError, match=r"must be a study of ablate, got another"):
             call()
 
 

@@ -316,8 +316,8 @@ def test_nothing_is_enqueued_in_an_ablation(ledger: Ledger, storage_url: str) ->
     with pytest.raises(UsageError) as error:
         Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25})
     assert str(error.value) == (
-        "study rows: an ablation's rows are those of its design, got parameters for another. Add "
-        "an arm to a study file of its own."
+        "study rows: an ablation's rows are those of its design, got parameters for another row. "
+        "Add an arm to a new study file."
     )
     assert len(ledger.read().rows) == 6
 

@@ -145,8 +145,8 @@ def test_a_trial_that_has_not_ended_is_no_reference(search: Path, work: Path) ->
     with pytest.raises(ParameterError) as caught:
         find_reference(ablation(study="search.yaml", pick="trial 2"), work)
     assert str(caught.value) == (
-        "ablation.reference: study search: must have that trial COMPLETE, got trial 2, which is "
-        "RUNNING. Pick another."
+        "ablation.reference: study search: must have that trial in state COMPLETE, got trial 2, "
+        "which is RUNNING. Pick another."
     )
 
 

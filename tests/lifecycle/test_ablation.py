@@ -276,7 +276,9 @@ def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study
     )
 
     missing = {**reference, "pick": "trial 7"}
-    with pytest.raises(ParameterError, match=r"must have that trial COMPLETE, got no trial 7"):
+    with pytest.raises(
+        ParameterError, match=r"must have that trial in state COMPLETE, got no trial 7"
+    ):
         ablate.launch(write_ablation("other", **keys, reference=missing), executor="inline")
     other_model = {"model": {"name": "wrn-16-2"}}
     other = write_ablation("other", **keys, reference=reference, of_file=other_model)

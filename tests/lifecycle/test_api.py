@@ -226,7 +226,7 @@ def test_time_has_no_reference_point_of_its_own(write_study: Write) -> None:
     with pytest.raises(StudyFileError) as caught:
         ablate.launch(write_study("timed", objectives=objectives))
     assert "train_seconds must be minimized, got maximize. Add direction" in str(caught.value)
-    assert "search.reference_point: must be given where train_seconds" in str(caught.value)
+    assert "search.reference_point: must be set if train_seconds" in str(caught.value)
 
 
 def test_a_file_that_asks_for_more_rows_says_how_to_get_them(done: Path) -> None:

@@ -118,7 +118,7 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
 
 
 def test_what_cannot_be_confirmed(searched: Path) -> None:
-    with pytest.raises(UsageError, match=r"--seeds: a confirmation needs two at least, got 1"):
+    with pytest.raises(UsageError, match=r"--seeds: a confirmation needs at least two, got 1"):
         ablate.confirm(searched, seeds=1)
     with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
         ablate.confirm(searched, trials=[9])

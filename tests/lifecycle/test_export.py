@@ -147,7 +147,7 @@ def test_another_ending_is_refused(folder: Path, output: str, fix: str) -> None:
 def test_an_output_below_a_file_is_refused(folder: Path) -> None:
     (folder / "file").touch()
     text = refusal(example_record(ROWS), folder, 1, "../example/file/out.safetensors")
-    assert "must be in a folder that can be written, got " in text
+    assert "must be in a writable folder, got " in text
 
 
 def test_bytes_on_disk(folder: Path) -> None:

@@ -77,8 +77,8 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
     with pytest.raises(ResourceError) as error:
         resolve_environment(threads=1, device="cuda")
     assert str(error.value) == (
-        "device: must be there, got cuda, and torch sees no GPU. "
-        "Use cpu, or install a torch built for this GPU's driver."
+        "device: must be available, got cuda, but torch sees no GPU. Use cpu, or install a torch "
+        "built for this GPU's driver."
     )
 
 
@@ -86,8 +86,8 @@ def test_fp16_on_a_cpu_is_refused() -> None:
     with pytest.raises(ResourceError) as error:
         resolve_environment("fp16", threads=1, device="cpu")
     assert str(error.value) == (
-        "run.precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32, or auto, which takes what "
-        "the hardware has."
+        "run.precision: fp16 needs a GPU, got a CPU. Use bf16 or fp32, or auto, which chooses by "
+        "hardware."
     )
 
 

@@ -68,10 +68,11 @@ def test_every_byte_of_an_export_counts(tmp_path: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     assert refusal(file) == (
-        "FILE: must have the bytes that were exported, got others: it is damaged. Copy or export "
-        "it again."
+        "FILE: must be an undamaged export, got different bytes. Copy or export it again."
     )
-    with pytest.raises(DataError, match=r"^baseline.checkpoint: must be a whole .* it is damaged"):
+    with pytest.raises(
+        DataError, match=r"^baseline.checkpoint: must be a complete .*damaged: not the bytes"
+    ):
         load_external(build(), OWN, str(file))
     export_weights(build(), file, METADATA)
     assert file.read_bytes() == whole
@@ -87,13 +88,13 @@ def refusal(path: Path) -> str:
 def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"short")
-    assert refusal(file).startswith("FILE: must be a whole .safetensors file, got ")
+    assert refusal(file).startswith("FILE: must be a complete .safetensors file, got ")
     assert refusal(file).endswith(". Copy or export it again.")
     tensors = {"weight": torch.zeros(1)}
     for text in ("no json", "[]", "{}", json.dumps({"version": 1, "model": "resnet8"})):
         save_file(tensors, file, metadata={"ablate": text})
         assert refusal(file).startswith(
-            "FILE: must say of itself what `ablate export` writes, got something else ("
+            "FILE: must have the metadata that `ablate export` writes, got something else ("
         )
         assert refusal(file).endswith("Name its network: ablate evaluate NAME --checkpoint FILE.")
     header = json.loads(METADATA.to_header()["ablate"])
@@ -102,8 +103,8 @@ def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
     assert read_metadata(file) == METADATA  # of a version that wrote no digest
     save_file(tensors, file, metadata={"ablate": json.dumps({**header, "version": 2})})
     assert refusal(file) == (
-        "FILE: must be an export of version 1, got version 2. Export it again with this ablate, or "
-        "update it."
+        "FILE: must be an export of version 1, got version 2. Export it again with this version of "
+        "ablate, or update ablate."
     )
 
 
@@ -116,7 +117,7 @@ def test_tensors_are_matched_by_their_order(tmp_path: Path) -> None:
     }
     torch.save(renamed, tmp_path / "peer.pth")
     model = build()
-    with pytest.raises(DataError, match=r"must hold the weights of resnet8"):
+    with pytest.raises(DataError, match=r"must contain the weights of resnet8"):
         load_external(model, OWN, "peer.pth", tmp_path)
     load_external(model, OWN, "peer.pth", tmp_path, by_order=True)
     for key, value in model.state_dict().items():
@@ -133,13 +134,13 @@ def test_what_does_not_fit_in_order_is_named() -> None:
     conv, flat = torch.zeros(4, 3, 3, 3), torch.zeros(4)
     own = {"conv.weight": conv, "bn.weight": flat, "bn.bias": flat}
     assert mismatch(own, {"a.weight": conv, "b.weight": flat}) == (
-        "--checkpoint-order: 'peer.pth' must have the 3 tensors of resnet8, got 2. Name the "
-        "network that it is of."
+        "--checkpoint-order: 'peer.pth' must have the 3 tensors of resnet8, got 2. Choose the "
+        "network that it belongs to."
     )
     odd = {"a.weight": conv, "b.weight": torch.zeros(5), "b.bias": flat}
     assert mismatch(own, odd) == (
         "--checkpoint-order: tensor 2 of 'peer.pth' must fit bn.weight (4,) of resnet8, got "
-        "b.weight (5,). Name the network that it is of, or rename its keys."
+        "b.weight (5,). Choose the network that it belongs to, or rename its keys."
     )
     # The same shapes, and yet bias and weight would change places.
     swapped = {"a.weight": conv, "b.bias": flat, "b.weight": flat}

@@ -101,15 +101,15 @@ def test_the_identity_follows_the_content_and_not_the_path(tmp_path: Path) -> No
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert refusal("none.pt", tmp_path) == (
-        "baseline.checkpoint: must be a file that can be read, torchvision:WEIGHTS or "
-        f"timm:pretrained, got 'none.pt' ({tmp_path / 'none.pt'}: No such file or directory). "
-        "Give its path from the study file's folder."
+        "baseline.checkpoint: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
+        f"'none.pt' ({tmp_path / 'none.pt'}: No such file or directory). Give its path relative to "
+        "the study file."
     )
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
-    assert f"got 'pipe.pt' ({tmp_path / 'pipe.pt'}: it is no plain file)" in refusal(
+    assert f"got 'pipe.pt' ({tmp_path / 'pipe.pt'}: it is not a regular file)" in refusal(
         "pipe.pt", tmp_path
     )
 
@@ -126,7 +126,7 @@ def test_a_truncated_file(tmp_path: Path, name: str, kept: float) -> None:
     path.write_bytes(content[: int(len(content) * kept)])
     text = refusal(name, tmp_path)
     assert text.startswith(
-        f"baseline.checkpoint: must be a whole .safetensors file or state dict, got '{name}' ("
+        f"baseline.checkpoint: must be a complete .safetensors file or state dict, got '{name}' ("
     )
     assert text.endswith("). Copy or save it again.")
 
@@ -151,9 +151,9 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, protocol: int |
     else:
         path.write_bytes(pickle.dumps(content, protocol))
     assert refusal("weights.pt", tmp_path) == (
-        "baseline.checkpoint: must hold tensors alone, got 'weights.pt', a pickle that would run "
-        f"{os.mkdir.__module__}.mkdir; nothing of it was run. Save model.state_dict(), or a "
-        ".safetensors file."
+        "baseline.checkpoint: must contain only tensors, got 'weights.pt', a pickle that would run "
+        f"{os.mkdir.__module__}.mkdir; it was not run. Save model.state_dict(), or a .safetensors "
+        "file."
     )
     assert not harm.exists()
     if protocol is None:
@@ -167,7 +167,9 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, protocol: int |
 def test_a_pickled_state_dict_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(pickle.dumps(build().state_dict()))
     text = refusal("weights.pt", tmp_path)
-    assert text.startswith("baseline.checkpoint: must be a whole .safetensors file or state dict")
+    assert text.startswith(
+        "baseline.checkpoint: must be a complete .safetensors file or state dict"
+    )
     assert "arbitrary code" not in text, "torch's own advice is to load it unguarded"
 
 
@@ -194,9 +196,9 @@ def test_another_architecture(tmp_path: Path) -> None:
     state["classifier.bias"] = torch.zeros(9)
     torch.save(state, tmp_path / "weights.pt")
     assert refusal("weights.pt", tmp_path) == (
-        "baseline.checkpoint: must hold the weights of resnet8, got 'weights.pt' with keys 1 "
+        "baseline.checkpoint: must contain the weights of resnet8, got 'weights.pt' with keys 1 "
         "missing (stem.0.weight), 1 unexpected (extra.weight), 1 of another shape (classifier.bias "
-        "(9,) for (5,)). Name its network in model.name; its classes must be the data set's."
+        "(9,) for (5,)). Name its network in model.name; its classes must be those of the data set."
     )
 
 
@@ -210,9 +212,9 @@ def test_no_more_than_three_keys_of_a_kind_are_named(tmp_path: Path) -> None:
 def test_other_classes(tmp_path: Path) -> None:
     export_weights(build(classes=7), tmp_path / "weights.safetensors")
     assert refusal("weights.safetensors", tmp_path) == (
-        "baseline.checkpoint: must hold the weights of resnet8, got 'weights.safetensors' with "
+        "baseline.checkpoint: must contain the weights of resnet8, got 'weights.safetensors' with "
         "keys 2 of another shape (classifier.weight (7, 64) for (5, 64), classifier.bias (7,) for "
-        "(5,)). Name its network in model.name; its classes must be the data set's."
+        "(5,)). Name its network in model.name; its classes must be those of the data set."
     )
 
 
@@ -263,14 +265,14 @@ def test_torchvisions_weights_without_network(
         (
             OWN,
             "torchvision:DEFAULT",
-            "torchvision:DEFAULT needs model.name: torchvision:NAME, got 'resnet8'. "
-            "Name that network, or give a file.",
+            "torchvision:DEFAULT needs model.name: torchvision:NAME, got 'resnet8'. Use that "
+            "network, or give a file.",
         ),
         (
             RESNET18,
             "timm:pretrained",
-            "timm:pretrained needs model.name: timm:NAME, got 'torchvision:resnet18'. "
-            "Name that network, or give a file.",
+            "timm:pretrained needs model.name: timm:NAME, got 'torchvision:resnet18'. Use that "
+            "network, or give a file.",
         ),
     ],
 )
@@ -286,8 +288,8 @@ def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     if os.environ.get("CI") != "true":
         pytest.importorskip("timm")
     assert refusal("timm:pretrained", None, settings) == (
-        "baseline.checkpoint: must be weights that timm has, got 'timm:pretrained' for "
-        "convnext_atto_rms, of which it has none. Set baseline.checkpoint: FILE, or leave it out."
+        "baseline.checkpoint: must be weights of timm, got 'timm:pretrained' for "
+        "convnext_atto_rms, for which it has none. Set baseline.checkpoint: FILE, or leave it out."
     )
     known = find_checkpoint(ModelSettings(name="timm:resnet18"), "timm:pretrained")
     assert known.identity == "timm:resnet18.a1_in1k"

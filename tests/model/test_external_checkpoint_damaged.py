@@ -49,7 +49,7 @@ def test_keys_that_are_no_text(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "weights.pt")
     assert refusal(tmp_path / "weights.pt") == (
         "baseline.checkpoint: must be a state dict, key -> tensor, got 'weights.pt' with a key "
-        "that is no text: int. Save model.state_dict()."
+        "that is not text: int. Save model.state_dict()."
     )
 
 
@@ -61,7 +61,7 @@ def test_what_makes_torch_fail_with_an_index_error(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         torch.load(path, weights_only=True)
     assert refusal(path) == (
-        "baseline.checkpoint: must be a whole .safetensors file or state dict, got 'weights.pt' "
+        "baseline.checkpoint: must be a complete .safetensors file or state dict, got 'weights.pt' "
         "(list index out of range). Copy or save it again."
     )
 
@@ -112,7 +112,7 @@ def _spoiled(value: float, dtype: torch.dtype = torch.float32) -> dict[str, Tens
 def test_tensors_that_are_no_weights(tmp_path: Path, state: dict[str, Tensor], got: str) -> None:
     torch.save(state, tmp_path / "weights.pt")
     assert refusal(tmp_path / "weights.pt") == (
-        "baseline.checkpoint: must hold dense, finite, floating-point weights, got 'weights.pt' "
+        "baseline.checkpoint: must contain dense, finite, floating-point weights, got 'weights.pt' "
         f"with {got}. Save model.state_dict() of the trained network in float32."
     )
 

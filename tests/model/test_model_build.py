@@ -117,8 +117,8 @@ def test_imagenets_statistics_are_of_three_channels() -> None:
     with pytest.raises(ParameterError) as error:
         build_model("resnet8", 10, (0.5,), (0.2,), seed=0, normalization="imagenet")
     assert str(error.value) == (
-        "model: resnet8 with normalization imagenet needs images of 3 channels, got 1. "
-        "Take normalization: dataset and a network that has as many."
+        "model: resnet8 with normalization imagenet needs images of 3 channels, got 1. Use "
+        "normalization: dataset and a network with that many channels."
     )
 
 

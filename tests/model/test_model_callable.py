@@ -178,8 +178,8 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
     [
         (
             "text",
-            "own_nets:text must return a torch.nn.Module, got str. "
-            "Return the network, created anew in each call.",
+            "own_nets:text must return a torch.nn.Module, got str. Return a new network in each "
+            "call.",
         ),
         (
             "fails",
@@ -198,18 +198,18 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
         ),
         (
             "lazy",
-            "own_nets:lazy must return a network whose weights have their shapes, got 1.weight of "
-            "a lazy layer. Give that layer its input size.",
+            "own_nets:lazy must return a network whose weights have shapes, got 1.weight of a lazy "
+            "layer. Give that layer its input size.",
         ),
         (
             "listed",
             "the attribute taps of own_nets:listed must be a dict of name -> module path of the "
-            "network, got list. Take paths from named_modules().",
+            "network, got list. Use paths from named_modules().",
         ),
         (
             "wrong_path",
             "the attribute taps of own_nets:wrong_path must be a dict of name -> module path of "
-            "the network, got 'deeper': 'block.7'. Take paths from named_modules().",
+            "the network, got 'deeper': 'block.7'. Use paths from named_modules().",
         ),
     ],
 )
@@ -231,7 +231,7 @@ def test_what_comes_out_must_be_logits(build: Build, name: str, training: bool, 
         build(name).train(training)(torch.rand(2, 3, 8, 8))
     assert str(error.value) == (
         f"model.name: own_nets:{name} must return logits of shape (images, classes) = (2, 5) as "
-        f"one tensor, got {got}. Return them alone, or name another network."
+        f"one tensor, got {got}. Return only logits, or choose another network."
     )
 
 
@@ -246,28 +246,28 @@ def test_what_comes_out_must_be_logits(build: Build, name: str, training: bool, 
         (
             "PairInTraining",
             "model.name: own_nets:PairInTraining must return logits of shape (images, classes) = "
-            "(2, 5) as one tensor, got tuple in training mode. Return them alone, or name another "
-            "network.",
+            "(2, 5) as one tensor, got tuple in training mode. Return only logits, or choose "
+            "another network.",
         ),
         (
             "Detached",
-            "model.name: own_nets:Detached must return logits that a gradient flows from, got "
-            "ones without in training mode. Leave out detach() and no_grad().",
+            "model.name: own_nets:Detached must return differentiable logits, got logits without a "
+            "gradient in training mode. Remove detach() and no_grad().",
         ),
         (
             "NoParameter",
-            "model.name: own_nets:NoParameter must have weights to train, got NoParameter without "
-            "a parameter that takes a gradient. Give it some, or name another network.",
+            "model.name: own_nets:NoParameter must have trainable weights, got NoParameter without "
+            "a parameter that requires a gradient. Add one, or choose another network.",
         ),
         (
             "frozen",
-            "model.name: own_nets:frozen must have weights to train, got Net without a parameter "
-            "that takes a gradient. Give it some, or name another network.",
+            "model.name: own_nets:frozen must have trainable weights, got Net without a parameter "
+            "that requires a gradient. Add one, or choose another network.",
         ),
         (
             "QuitsLater",
             "dataset.image_size: own_nets:QuitsLater must take images of 8 x 8, got SystemExit: 4. "
-            "Leave it out for the network's own size.",
+            "Leave it out to use the network's own size.",
         ),
     ],
 )

@@ -40,8 +40,8 @@ def test_an_odd_batch_has_no_halves() -> None:
     with pytest.raises(ParameterError) as caught:
         split_copies(torch.rand(3, 2), 2)
     assert str(caught.value) == (
-        "split: a batch must fall into 2 equal parts, got 3 rows. "
-        "Concatenate as many copies of every image."
+        "split: a batch must split into 2 equal parts, got 3 rows. Concatenate as many copies of "
+        "every image."
     )
 
 
@@ -67,6 +67,6 @@ def test_a_batch_that_does_not_fall_into_parts(rows: int, n: int) -> None:
     with pytest.raises(ParameterError) as caught:
         split_copies(torch.rand(rows, 2), n)
     assert str(caught.value) == (
-        f"split: a batch must fall into {n} equal parts, got {rows} rows. "
-        "Concatenate as many copies of every image."
+        f"split: a batch must split into {n} equal parts, got {rows} rows. Concatenate as many "
+        "copies of every image."
     )

@@ -174,7 +174,7 @@ def test_a_size_that_the_network_does_not_take() -> None:
             call()
         assert str(error.value) == (
             "dataset.image_size: torchvision:vit_b_16 must take images of 32 x 32, got "
-            "AssertionError: Wrong image height! Expected 224 but got 32. Leave it out for the "
+            "AssertionError: Wrong image height! Expected 224 but got 32. Leave it out to use the "
             "network's own size."
         )
 
@@ -202,8 +202,8 @@ def test_auxiliary_logits_are_refused(full: str) -> None:
     with pytest.raises(ParameterError) as error:
         build(full.partition(":")[2])
     assert str(error.value) == (
-        f"model.name: must be a network that returns logits alone while it trains, got {full!r}, "
-        "which adds auxiliary logits. Name another network, or a callable that builds it with "
+        f"model.name: must be a network that returns only logits in training, got {full!r}, which "
+        "adds auxiliary logits. Choose another network, or a callable that builds it with "
         "aux_logits=False."
     )
 
@@ -212,6 +212,6 @@ def test_images_of_one_channel() -> None:
     with pytest.raises(ParameterError) as error:
         build_model(settings("resnet18", normalization="dataset"), 7, (0.5,), (0.2,), 0)
     assert str(error.value) == (
-        "model: torchvision:resnet18 with normalization dataset needs images of 3 channels, "
-        "got 1. Take normalization: dataset and a network that has as many."
+        "model: torchvision:resnet18 with normalization dataset needs images of 3 channels, got 1. "
+        "Use normalization: dataset and a network with that many channels."
     )

@@ -95,7 +95,7 @@ def test_bare_names_are_ours_then_torchvisions_then_timms() -> None:
     assert lite.statistics == Statistics((0.5,) * 3, (0.5,) * 3)
     assert lite.notes == (
         "tf_efficientnet_lite0 is timm's: timm:tf_efficientnet_lite0",
-        "files are resized bilinearly, where the network's own evaluation is bicubic",
+        "files are resized bilinearly; the network's own evaluation uses bicubic",
     )
 
 
@@ -154,8 +154,8 @@ def _float32(*rows: tuple[float, ...]) -> list[tuple[float, ...]]:
 )
 def test_new_weights_are_never_evaluated(model: str, fix: str) -> None:
     assert refusal(lambda: find_origin(model, None)) == (
-        f"--checkpoint: {model} must have weights, got no --checkpoint, and new weights know "
-        f"nothing. {fix}"
+        f"--checkpoint: {model} must have weights, got no --checkpoint, and random weights cannot "
+        f"be evaluated. {fix}"
     )
 
 
@@ -165,17 +165,17 @@ def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
         "shufflenet_v2_x1_0?"
     )
     assert refusal(lambda: find_origin("no/such.pt", None), DataError) == (
-        "MODEL: must be a network or a file that is there, got no/such.pt. Correct the path."
+        "MODEL: must be a network or an existing file, got no/such.pt. Correct the path."
     )
     file = tmp_path / "silent.safetensors"
     export_weights(Tiny(), file)
     assert refusal(lambda: find_origin(str(file), None)) == (
-        f"{file}: must say what network it is of, as exports do, got a file that does not. Name "
-        f"it: ablate evaluate NAME --checkpoint {file}."
+        f"{file}: must record its network, as exports do, got a file without it. Name the network: "
+        f"ablate evaluate NAME --checkpoint {file}."
     )
     assert refusal(lambda: find_origin(str(file), "w.pt")) == (
-        f"--checkpoint: is for a network that is named, got it beside the file {file}. Leave one "
-        "of them out."
+        f"--checkpoint: applies only to a named network, got it with the file {file}. Leave one of "
+        "them out."
     )
 
 
@@ -234,20 +234,20 @@ def test_files_that_are_no_programs(tmp_path: Path, program: Callable[[str], Pat
     weights = tmp_path / "weights.pth"
     torch.save(Tiny().state_dict(), weights)
     rule = (
-        "must be a network with its code (TorchScript, torch.export), got a file without. If it is "
-        "a state dict, name its network: ablate evaluate NAME --checkpoint"
+        "must be a network with its code (TorchScript, torch.export), got a file without code. If "
+        "it is a state dict, name its network: ablate evaluate NAME --checkpoint"
     )
     assert refusal(lambda: load_program(weights), DataError) == f"{weights}: {rule} {weights}."
     (tmp_path / "text.pt").write_text("no network")
     assert rule in refusal(lambda: load_program(tmp_path / "text.pt"), DataError)
     gone = tmp_path / "gone.pt"
     assert refusal(lambda: load_program(gone), DataError) == (
-        f"{gone}: must be a file, got none of that name. Correct the path."
+        f"{gone}: must be a file, got no such file. Correct the path."
     )
     file = program("TorchScript")
     with _rewritten(file, "data.pkl", b"damaged"):
         text = refusal(lambda: load_program(file), DataError)
-    assert text.startswith(f"{file}: must be a whole TorchScript file, got ")
+    assert text.startswith(f"{file}: must be a complete TorchScript file, got ")
     assert text.endswith(". Write it again with this torch.")
 
 
@@ -293,8 +293,8 @@ def test_a_network_of_ablates_own_normalises_itself() -> None:
     shown = torch.rand(2, 3, 16, 16)
     assert torch.equal(subject.model.eval()(shown), network(shown))
     assert refusal(lambda: of_memory(network, Normalization("imagenet")), ParameterError) == (
-        "--normalization: ResNet carries its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), "
-        "got another. Leave the option out."
+        "--normalization: ResNet has its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), got a "
+        "different one. Leave the option out."
     )
 
 
@@ -335,14 +335,14 @@ def test_other_outputs_are_refused(output: Callable[[Tensor], Any], got: str) ->
     subject = of_memory(Other())
     assert refusal(lambda: probe(subject, (3, 8, 8)), ParameterError) == (
         f"MODEL: Other must return the logits (images, classes) as one tensor, got {got}. Return "
-        "them alone, without features or auxiliary outputs."
+        "only logits, without features or auxiliary outputs."
     )
 
 
 def test_another_width_is_refused() -> None:
     subject = of_memory(Tiny(classes=7))
     assert refusal(lambda: probe(subject, (3, 8, 8)), ParameterError) == (
-        "MODEL: Tiny must have an output for each of the data set's 4 classes, got 7. Name the "
+        "MODEL: Tiny must have an output for each of the data set's 4 classes, got 7. Choose the "
         "data set that it was trained on, or another network."
     )
 
@@ -365,8 +365,8 @@ class OfBatch(Tiny):
 
 
 UNSTEADY = (
-    "must give an image the same logits each time and whatever stands beside it, got others. Write "
-    "it after .eval()."
+    "must give an image the same logits each time and in any batch, got different ones. Write it "
+    "after .eval()."
 )
 
 
@@ -479,17 +479,17 @@ def test_grey_images_are_shown_to_three_channels(tiny: Tiny) -> None:
 
 
 def test_nothing_is_guessed(program: Callable[[str], Path], tmp_path: Path) -> None:
-    rule = "normalises its images, got nothing that says it. Give both, or --normalization"
+    rule = "whose normalisation is unknown, got none. Give both, or --normalization"
     file = program("TorchScript")
     told = refusal(lambda: build_subject(find_origin(str(file), None), 4, SILENT))
-    assert told == (f"--mean and --std: must say how {file} {rule} imagenet|dataset|none.")
+    assert told == (f"--mean and --std: must be given for {file}, {rule} imagenet|dataset|none.")
     assert rule in refusal(lambda: of_memory(Tiny(), Normalization("auto")))
     bare = build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 0).state_dict()
     for key in ("normalize.mean", "normalize.std"):
         del bare[key]
     torch.save(bare, tmp_path / "bare.pth")
     origin = find_origin("resnet8", str(tmp_path / "bare.pth"))
-    assert f"how resnet8 {rule}" in refusal(lambda: build_subject(origin, 4, SILENT))
+    assert f"for resnet8, {rule}" in refusal(lambda: build_subject(origin, 4, SILENT))
     assert build_subject(origin, 4, SAID).statistics == Statistics(*_float32(MEAN, STD))
     given = Normalization("dataset", dataset=lambda: Statistics((0.1,) * 3, (0.2,) * 3))
     found = build_subject(origin, 4, given).statistics
@@ -502,8 +502,8 @@ def test_what_the_weights_carry_is_not_overruled(tmp_path: Path) -> None:
     origin = find_origin(str(tmp_path / "trial.safetensors"), None)
     assert build_subject(origin, 4, SAID).statistics == Statistics(*_float32(MEAN, STD))
     assert refusal(lambda: build_subject(origin, 4, Normalization("imagenet")), ParameterError) == (
-        "--normalization: resnet8 carries its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), "
-        "got another. Leave the option out."
+        "--normalization: resnet8 has its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), got "
+        "a different one. Leave the option out."
     )
 
 
@@ -512,7 +512,8 @@ def test_what_the_weights_carry_is_not_overruled(tmp_path: Path) -> None:
     [
         (
             Normalization("imagenet", mean=MEAN, std=STD),
-            "--normalization: goes without --mean and --std, got both. Leave one of them out.",
+            "--normalization: cannot be combined with --mean and --std, got both. Leave one of "
+            "them out.",
         ),
         (
             Normalization(mean=MEAN),
@@ -557,7 +558,7 @@ def test_normalisations_that_contradict_themselves(said: Normalization, message:
 
 def test_statistics_of_a_data_set_that_is_not_there() -> None:
     assert refusal(lambda: of_memory(Tiny(), Normalization("dataset")), ParameterError) == (
-        "--normalization: dataset needs a data set whose training images are known, got none. Give "
+        "--normalization: dataset needs a data set with known training images, got none. Give "
         "--mean and --std."
     )
 
@@ -579,8 +580,8 @@ def test_order_needs_a_file_that_keeps_one(tmp_path: Path, program: Callable[[st
     )
     origin = find_origin("resnet8", str(tmp_path / "w.safetensors"))
     assert refusal(lambda: build_subject(origin, 4, SAID, by_order=True)) == (
-        f"--checkpoint-order: needs a --checkpoint that torch.save wrote, got {tmp_path}/"
-        "w.safetensors, which keeps no order. Leave it out."
+        "--checkpoint-order: needs a --checkpoint written by torch.save, got "
+        f"{tmp_path}/w.safetensors, which keeps no order. Leave it out."
     )
     file = find_origin(str(program("TorchScript")), None)
     assert "got " + file.name in refusal(lambda: build_subject(file, 4, SAID, by_order=True))

@@ -163,7 +163,7 @@ def test_before_needs_an_activation_at_the_end(network: Network, layer: str, kin
     with pytest.raises(ParameterError) as caught, FeatureTaps(network, [layer], "before"):
         network(torch.rand(2, 3, 8, 8))
     assert str(caught.value) == (
-        f"layers: {layer} must end in an activation to be read before it, got {kind}, which does "
+        f"layers: {layer} must end in an activation to be tapped before it, got {kind}, which does "
         "not. Tap it after, or tap the module before it."
     )
 
@@ -181,7 +181,7 @@ def test_only_before_and_after_are_known(network: Network) -> None:
     with pytest.raises(ParameterError) as caught:
         FeatureTaps(network, ["stem"], "during")
     assert str(caught.value) == (
-        "activation: must be after or before, got 'during'. Take one of them."
+        "activation: must be after or before, got 'during'. Use one of them."
     )
 
 
@@ -210,7 +210,7 @@ class AddsInPlace(nn.Module):
 
 @pytest.mark.parametrize(
     ("layer", "fix"),
-    [("0.block.1", "Tap 0.block, which holds it."), ("0.block", "Tap 0, which holds it.")],
+    [("0.block.1", "Tap 0.block, which contains it."), ("0.block", "Tap 0, which contains it.")],
 )
 def test_a_map_that_the_network_changes_is_refused(layer: str, fix: str) -> None:
     model = nn.Sequential(AddsInPlace())
@@ -220,8 +220,8 @@ def test_a_map_that_the_network_changes_is_refused(layer: str, fix: str) -> None
         with pytest.raises(ParameterError) as caught:
             read()
         assert str(caught.value) == (
-            f"layers: {layer} must keep its output to be tapped, got one that the network changes "
-            f"in place afterwards. {fix}"
+            f"layers: {layer} must keep its output to be tapped, got one that is later changed in "
+            f"place. {fix}"
         )
 
 
@@ -229,7 +229,9 @@ def test_an_outermost_map_that_is_changed_has_no_layer_around_it() -> None:
     model = AddsInPlace()
     with FeatureTaps(model, ["block"]) as taps:
         model(torch.rand(2, 3, 4, 4))
-    with pytest.raises(ParameterError, match=r"in place afterwards\. Tap a later layer\.$"):
+    with pytest.raises(
+        ParameterError, match=r"that is later changed in place\. Tap a later layer\.$"
+    ):
         taps.split()
 
 

@@ -78,7 +78,7 @@ def test_what_stands_under_the_arms() -> None:
         "difference to plain: robust accuracy, in points",
         "brackets: 95 % interval, t over seeds and images (of new seeds on new images)",
         "bold: the best, and all whose 95 % interval over seeds overlaps that of the best (no",
-        "conditional on one baseline: all runs start from it",
+        "conditional on one baseline, from which all runs start",
         "study example, fingerprint abc123def456",
     ):
         assert note in text

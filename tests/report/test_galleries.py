@@ -154,7 +154,7 @@ def test_weights_of_another_network_are_a_reason(origin: Origin, tmp_path: Path)
     weights_file(tmp_path, 0).write_bytes(b"no weights")
     found, reason = example_images(replace(origin, folder=tmp_path))
     assert found is None
-    assert "must be a whole .safetensors file" in reason
+    assert "must be a complete .safetensors file" in reason
 
 
 def test_a_loop_of_the_users_own_has_no_images() -> None:

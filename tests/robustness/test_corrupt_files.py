@@ -238,14 +238,14 @@ def test_progress(write: Write, folder: Path) -> None:
 def test_grey_is_expanded_and_said(write: Write, folder: Path, notes: list[str]) -> None:
     Image.new("L", (16, 16), 80).save(folder / "cat" / "0.png")
     write(folder)
-    assert notes == ["1 of 6 images are grey: three equal channels stand for one"]
+    assert notes == ["1 of 6 images are grey; their channel is repeated three times"]
 
 
 def test_unreadable_files(write: Write, folder: Path, tmp_path: Path, notes: list[str]) -> None:
     whole = (folder / "dog" / "1.png").read_bytes()
     (folder / "dog" / "1.png").write_bytes(whole[: len(whole) // 2])
     (folder / "cat" / "2.png").write_text("no image")
-    rule = r"2 of 6 that cannot \(cat/2.png, dog/1.png\)\. Replace them, or give --skip-unreadable"
+    rule = r"2 of 6 unreadable \(cat/2.png, dog/1.png\)\. Replace them, or give --skip-unreadable"
     with pytest.raises(DataError, match=rule):
         write(folder)
     assert not (tmp_path / "out").exists()
@@ -255,7 +255,7 @@ def test_unreadable_files(write: Write, folder: Path, tmp_path: Path, notes: lis
     assert np.load(tmp_path / "out" / "labels.npy").tolist() == [0, 0, 1, 1] * 2
     for file in folder.rglob("*.png"):
         file.write_text("no image")
-    with pytest.raises(DataError, match=r"got 6 of 6 that cannot \(.* and 1 more\)\. Replace"):
+    with pytest.raises(DataError, match=r"got 6 of 6 unreadable \(.* and 1 more\)\. Replace"):
         write(folder, output="none", skip_unreadable=True)
 
 
@@ -284,10 +284,10 @@ def test_a_stopped_copy_says_that_it_is_unfinished(
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["finished"] is False
     assert (tmp_path / "out" / "frost").exists()
-    rule = r"out: must be finished, got a copy whose writing was stopped\. Remove it and write it"
+    rule = r"out: must be finished, got an incomplete copy\. Remove it and write it"
     with pytest.raises(DataError, match=rule):
         open_official(tmp_path / "out")
-    with pytest.raises(UsageError, match=r"got a copy whose writing was stopped in it\. Remove it"):
+    with pytest.raises(UsageError, match=r"got an incomplete copy in it\. Remove it"):
         write(folder)
     finished = write(folder, output="whole")
     assert finished == {**manifest, "finished": True}
@@ -367,8 +367,8 @@ def test_images_beside_classes_are_left_out(write: Write, folder: Path, notes: l
         ({"severities": (0, 1)}, r"--severities: must be whole numbers from 1 to 5, got 0\."),
         ({"severities": (6,)}, r"--severities: must be whole numbers from 1 to 5, got 6\."),
         ({"severities": ()}, r"--severities: must be whole numbers from 1 to 5, got none\."),
-        ({"data": Path("x")}, r"--data: is where a named data set lies, got it with "),
-        ({"resize": 20}, r"--resize: is the shorter side .*got 20 without --image-size\."),
+        ({"data": Path("x")}, r"--data: is the folder of a named data set, got it with "),
+        ({"resize": 20}, r"--resize: sets the shorter side .*got 20 without --image-size\."),
         ({"resize": 10, "image_size": 16}, r"--resize: must be at least the image size 16, got 10"),
     ],
 )
@@ -381,17 +381,23 @@ def test_wrong_use(
 
 
 def test_wrong_sources(write: Write, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"SOURCE: must be a folder .*got 'digit'. Did you mean d"):
+    with pytest.raises(
+        UsageError, match=r"SOURCE: must be an existing folder .*got 'digit'. Did you mean d"
+    ):
         write("digit")
     with pytest.raises(UsageError, match=r"SOURCE: must be a folder or a data set, got the file"):
         write(folder / "cat" / "0.png")
-    with pytest.raises(ParameterError, match=r"--resize: is for folders .*got it with digits"):
+    with pytest.raises(
+        ParameterError, match=r"--resize: applies only to folders .*got it with digits"
+    ):
         write("digits", resize=40)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: must have one folder for each class, got none"):
         write(tmp_path / "empty")
     pixels(1).save(folder / "cat" / "0.bmp")
-    with pytest.raises(DataError, match=r"differ before the ending, got cat/0.bmp and cat/0.png"):
+    with pytest.raises(
+        DataError, match=r"differ before the extension, got cat/0.bmp and cat/0.png"
+    ):
         write(folder)
     (folder / "cat" / "0.bmp").unlink()
     pixels(1, (7, 20)).save(folder / "cat" / "0.png")

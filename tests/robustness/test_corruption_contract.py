@@ -267,12 +267,12 @@ def test_refuses_another_severity(corruption: Corruption) -> None:
         (
             torch.linspace(0, 255, 3 * 64).view(1, 3, 8, 8),
             "contrast: floating point images must be in [0, 1], got 0 to 255. Divide bytes by "
-            "255, and corrupt before you normalise.",
+            "255, and corrupt before normalising.",
         ),
         (
             torch.full((1, 3, 8, 8), torch.nan),
             "contrast: floating point images must be in [0, 1], got nan to nan. Divide bytes by "
-            "255, and corrupt before you normalise.",
+            "255, and corrupt before normalising.",
         ),
     ],
     ids=["three axes", "four channels", "small", "integers", "range", "nan"],

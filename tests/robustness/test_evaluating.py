@@ -95,7 +95,7 @@ def test_a_network_in_memory_is_scored_by_its_answers(image_folder: Path) -> Non
     assert found.environment["device"] == "cpu"
     assert set(found.versions) >= {"ablate", "code"}
     assert found.marks == (
-        "corrupted by ablate: in distribution as the benchmark's, not its bytes",
+        "corrupted by ablate: same distribution as the benchmark, not the same bytes",
     )
 
 
@@ -118,8 +118,8 @@ def test_an_export_needs_nothing_else(export: Path) -> None:
     assert found.model.training["trial"] == 4
     assert found.exposure == {"brightness": "seen_type", "contrast": "seen_family"}
     assert found.marks[-1] == (
-        "the mean has types in it that were trained on: not comparable with methods that hold "
-        "these types out"
+        "the mean includes types that were trained on: not comparable with methods that hold these "
+        "types out"
     )
     said = evaluate(export, seen=["pixelate"], **QUICK, **CPU)
     assert set((said.exposure or {}).values()) == {"unseen"}
@@ -165,23 +165,23 @@ def test_official_files_with_their_images(image_folder: Path, tmp_path: Path) ->
     alone = of_images(Bright(), image_folder, official=official, dataset=None, types=["fog"])
     assert alone.clean is None
     assert alone.data.classes == ("0", "1", "2")
-    assert alone.notes == ("the images as they are were not scored: name them with --dataset",)
+    assert alone.notes == ("the clean images were not scored; name them with --dataset",)
     assert alone.cells["fog", 5].correct.tolist() == found.cells["fog", 5].correct.tolist()
 
     np.save(official / "labels.npy", np.array(clean.labels.tolist()[::-1] * 5, dtype=np.uint8))
     assert refusal(lambda: of_images(Bright(), image_folder, official=official, types=None)) == (
         "--official: must have the images of --dataset in the same order, got label 2 for 0 at "
-        "image 0. Name the images that they were made of."
+        "image 0. Name the images that they were made from."
     )
     fewer = arrays(tmp_path / "fewer", pixels[:6], [0, 0, 1, 1, 2, 2])
     assert refusal(lambda: of_images(Bright(), image_folder, official=fewer, types=None)) == (
-        "--official: must be copies of the images of --dataset, got 6 for 12. Name the images "
-        "that they were made of."
+        "--official: must be copies of the images of --dataset, got 6 for 12. Name the images that "
+        "they were made from."
     )
     assert refusal(
         lambda: of_images(Bright(), image_folder, official=official, suite="families")
     ) == (
-        "--suite: must be of the benchmark's corruptions with --official, got families. Leave it "
+        "--suite: must contain the benchmark's corruptions with --official, got families. Leave it "
         "out, or write cifar10c or imagenetc."
     )
 
@@ -196,7 +196,7 @@ def test_relative_to_another_networks_scores(
     text = refusal(lambda: evaluate(export, relative_to=other, **QUICK, **CPU))
     assert text.startswith("--relative-to: must be scores on the same number of images, got 12 for")
     text = refusal(lambda: of_images(Bright(), image_folder, relative_to=tmp_path / "none.json"))
-    assert "must be a file that can be read" in text
+    assert "must be a readable file" in text
 
 
 def test_classes_that_an_export_does_not_know(image_folder: Path, export: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_network_of_another_width(image_folder: Path) -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
     assert refusal(lambda: of_images(network, image_folder)) == (
         "MODEL: Sequential must have an output for each of the data set's 3 classes, got 1000. "
-        "Name the data set that it was trained on, or another network."
+        "Choose the data set that it was trained on, or another network."
     )
 
 
@@ -223,7 +223,7 @@ def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
     text = refusal(lambda: of_images(Breaks(), image_folder), NotFiniteError)
     assert text == (
         "MODEL: Breaks: every logit must be finite, got NaN or infinity on brightness 5. Score it "
-        "with --precision fp32, or take weights that were trained to the end."
+        "with --precision fp32, or use weights from a finished training."
     )
 
 
@@ -242,7 +242,7 @@ def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
         ),
         (
             {"checkpoint": "weights.pt"},
-            "--checkpoint: is for a network that is named, got it beside one in memory. Load the "
+            "--checkpoint: applies only to a named network, got it with one in memory. Load the "
             "weights into it first.",
         ),
         (
@@ -254,7 +254,7 @@ def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
             "--types: must be of the suite all, got 'fogg'. Did you mean fog?",
         ),
         ({"suite": "cifar10d"}, "--suite: must be a known suite, got 'cifar10d'. Did you mean "),
-        ({"precision": "fp16"}, "--precision: fp16 needs a GPU, got a CPU. Write bf16 or fp32"),
+        ({"precision": "fp16"}, "--precision: fp16 needs a GPU, got a CPU. Use bf16 or fp32"),
     ],
 )
 def test_wrong_use(image_folder: Path, options: dict[str, Any], message: str) -> None:
@@ -264,19 +264,19 @@ def test_wrong_use(image_folder: Path, options: dict[str, Any], message: str) ->
 
 def test_keys_of_a_study_are_spelt_as_options(tmp_path: Path) -> None:
     text = refusal(lambda: evaluate("resnet8", checkpoint="no.pt", dataset="digits"))
-    assert text.startswith("--checkpoint: must be a file that can be read, torchvision:WEIGHTS or ")
+    assert text.startswith("--checkpoint: must be a readable file, torchvision:WEIGHTS or ")
     assert text.endswith("Correct the path.")
     weights = tmp_path / "weights.safetensors"
     export_weights(build_model(ModelSettings(name="resnet8"), 7, (0.5,), (0.5,), 0), weights)
     text = refusal(lambda: evaluate("resnet20", checkpoint=weights, dataset="digits", **CPU))
-    assert text.startswith("--checkpoint: must hold the weights of resnet20, got ")
-    assert text.endswith("Name its network as MODEL; its classes must be the data set's.")
+    assert text.startswith("--checkpoint: must contain the weights of resnet20, got ")
+    assert text.endswith("Name its network as MODEL; its classes must be those of the data set.")
     text = refusal(
         lambda: evaluate("resnet8", checkpoint=weights, dataset="cifar10", data=tmp_path, **CPU)
     )
     assert text == (
-        f"--data: cifar10 must be in {tmp_path}, got no cifar-10-batches-py/data_batch_1. Point "
-        "--data at it."
+        f"--data: cifar10 must be in {tmp_path}, got no cifar-10-batches-py/data_batch_1. Set "
+        "--data to its folder."
     )
     with pytest.raises(NotFiniteError, match=r"finetune\.learning_rate"), spelt_as_options():
         raise NotFiniteError("lower finetune.learning_rate of model.name")
@@ -330,7 +330,7 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(
     for option in ("-o", "--csv"):
         failed = run(export, option, tmp_path / "file" / "scores").exception
         assert str(failed) == (
-            f"{tmp_path}/file/scores: must be in a folder that can be written, got 'File "
+            f"{tmp_path}/file/scores: must be in a writable folder, got 'File "
             "exists'. Choose another folder or change its owner."
         )
 

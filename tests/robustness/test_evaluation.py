@@ -182,10 +182,10 @@ def test_ratios_that_are_not_defined_say_why() -> None:
     made = relate(evaluation(TWO), other, "--relative-to")
     found = line(made, "mean_corruption_error_relative_to")
     assert math.isnan(found.value)
-    assert found.over.endswith("; not defined, since that network makes no error on shot_noise")
+    assert found.over.endswith("; not defined, since that network makes no errors on shot_noise")
     relative = line(made, "relative_mean_corruption_error_relative_to")
     assert math.isnan(relative.value)
-    assert relative.over.endswith("that network loses nothing on shot_noise and 1 more")
+    assert relative.over.endswith("that network loses no accuracy on shot_noise and 1 more")
     assert to_json(made)["summary"][found.name]["value"] is None
 
 
@@ -219,7 +219,7 @@ def test_other_copies_cannot_be_compared(changed: dict[str, Any], message: str) 
         relate(made, other, "--relative-to")
     assert str(error.value) == (
         f"--relative-to: must be scores on the same {message} Evaluate resnet8 "
-        "(w.safetensors) with this command's data, suite and seed."
+        "(w.safetensors) with the same data, suite and seed."
     )
 
 
@@ -348,22 +348,22 @@ def refusal(path: Path) -> str:
 def test_what_is_no_evaluation(tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     assert refusal(file) == (
-        "FILE: must be a file that can be read, got No such file or directory. Correct the path."
+        "FILE: must be a readable file, got No such file or directory. Correct the path."
     )
     file.write_text("no json")
     assert refusal(file) == (
-        "FILE: must be scores that `ablate evaluate -o FILE.json` wrote, got no JSON. Name such a "
-        "file."
+        "FILE: must be scores written by `ablate evaluate -o FILE.json`, got a file that is not "
+        "JSON. Choose another file."
     )
     for other in ("[]", '{"format": "another"}'):
         file.write_text(other)
         assert refusal(file).startswith(
-            "FILE: must be scores that `ablate evaluate -o FILE.json` wrote, got other JSON."
+            "FILE: must be scores written by `ablate evaluate -o FILE.json`, got other JSON."
         )
     file.write_text(json.dumps({**to_json(evaluation(TWO)), "version": 2}))
     assert refusal(file) == (
-        "FILE: must be scores of version 1, got version 2. Evaluate again with this ablate, or "
-        "update it."
+        "FILE: must be scores of version 1, got version 2. Evaluate again with this version of "
+        "ablate, or update ablate."
     )
     file.write_text(json.dumps(to_json(evaluation(TWO), bits=False)))
     assert refusal(file) == (
@@ -381,7 +381,7 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         file.write_text(json.dumps(found))
         return refusal(file)
 
-    start = "FILE: must be whole scores, got damaged ones"
+    start = "FILE: must be complete scores, got damaged ones"
     assert damaged(lambda found: found.pop("cells")).startswith(f"{start} (KeyError: 'cells').")
     assert "(ValueError: 6 bits set for 5 right answers)" in damaged(
         lambda found: found["cells"][0].update(right=5)

@@ -54,10 +54,12 @@ def test_the_digest_is_of_what_is_drawn(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"away: must be a folder of photographs .*no such folder"):
+    with pytest.raises(
+        DataError, match=r"away: must be a folder of frost photographs.*no such folder"
+    ):
         load_frost(tmp_path / "away")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: must have photographs of frost .*got none\. Add"):
+    with pytest.raises(DataError, match=r"empty: must contain frost photographs .*got none\. Add"):
         load_frost(tmp_path / "empty")
     (tmp_path / "torn").mkdir()
     np.save(tmp_path / "torn" / "x.npy", np.zeros(3))

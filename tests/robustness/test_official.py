@@ -187,7 +187,7 @@ def test_what_ablate_corrupt_wrote_is_known_by_its_manifest(tmp_path: Path) -> N
     assert open_official(folder, types=["fog"], severities=[5]).marks == (WRITTEN,)
     stored = np.load(folder / "fog.npy")
     assert np.array_equal(read(images, "fog", 5).permute(0, 2, 3, 1).numpy(), stored[N:])
-    with pytest.raises(DataError, match=r"must have severity 1, got 3, 5\. Name severities that"):
+    with pytest.raises(DataError, match=r"must have severity 1, got 3, 5\. Choose severities that"):
         open_official(folder, severities=[1, 3])
     manifest |= {"suite": "families", "frost": {"photographs": 6, "digest": "0"}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -236,7 +236,7 @@ def test_five_numbers_are_severities_in_ascending_order(tmp_path: Path) -> None:
 def test_some_severities_are_enough_where_no_more_are_asked(tmp_path: Path) -> None:
     folder = write_folders(tmp_path / "some", ("fog",), "135")
     assert open_official(folder, severities=[3, 1]).severities == (3, 1)
-    with pytest.raises(DataError, match=r"fog: must have severity 2, 4, got 1, 3, 5\. Name"):
+    with pytest.raises(DataError, match=r"fog: must have severity 2, 4, got 1, 3, 5\. Choose"):
         open_official(folder)
 
 
@@ -253,7 +253,7 @@ def test_images_of_any_size_can_be_brought_to_one(folders: Path) -> None:
     Image.new("RGB", (9, 20)).save(file)
     assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (N, 3, 8, 8)
     images = open_official(folders)
-    message = rf"{file.name}: must be 8x8 as the others, got 9x20\. Replace it, or give an image"
+    message = rf"{file.name}: must be 8x8 like the others, got 9x20\. Replace it, or give an image"
     with pytest.raises(DataError, match=message):
         read(images, "snow", 3)
 
@@ -345,7 +345,7 @@ def write_manifest(text: str) -> Change:
     [
         (
             lambda folder: (folder / "labels.npy").unlink(),
-            r"CIFAR-10-C: must have labels\.npy beside the images, got none\. It is published",
+            r"CIFAR-10-C: must have labels\.npy next to the images, got none\. It is published",
         ),
         (
             spoil_array("fog", lambda array: array.astype(np.float32)),
@@ -353,7 +353,7 @@ def write_manifest(text: str) -> Change:
         ),
         (
             spoil_array("fog", lambda array: array.transpose(0, 3, 1, 2)),
-            r"fog\.npy: must be uint8 .* got uint8 \[60, 3, 8, 6\]\. Point at files in the layout",
+            r"fog\.npy: must be uint8 .* got uint8 \[60, 3, 8, 6\]\. Use files in the layout",
         ),
         (
             spoil_array("fog", lambda array: array[..., 0]),
@@ -370,7 +370,7 @@ def write_manifest(text: str) -> Change:
         (
             spoil_array("labels", lambda labels: labels[:-1]),
             r"labels\.npy: must be integers \[60\] or \[12\], for 5 severities of 12 images, got "
-            r"int64 \[59\]\. Take the one that belongs",
+            r"int64 \[59\]\. Use the file that belongs",
         ),
         (
             spoil_array("labels", lambda labels: labels.astype(float)),
@@ -378,32 +378,34 @@ def write_manifest(text: str) -> Change:
         ),
         (
             set_label(2 * N + 5, 0),
-            r"labels\.npy: must have the same labels for every severity, got another at severity "
+            r"labels\.npy: must have the same labels for every severity, got a different one at "
+            "severity "
             r"3, image 5\.",
         ),
         (
             set_every_label(4),
-            r"labels\.npy: labels must be from 0 to 3, got 4\. Evaluate a network for these",
+            r"labels\.npy: labels must be from 0 to 3, got 4\. Evaluate a network trained on",
         ),
         (set_every_label(-1), r"labels\.npy: labels must be from 0 to 3, got -1\."),
-        (cut_short, r"fog\.npy: must be a whole array \(\.npy\), got .*Fetch or write it again"),
-        (pickled, r"fog\.npy: must be a whole array \(\.npy\), got .*Fetch or write it again"),
-        (archived, r"fog\.npy: must be a whole array \(\.npy\), got an archive\."),
+        (cut_short, r"fog\.npy: must be a complete array \(\.npy\), got .*Fetch or write it again"),
+        (pickled, r"fog\.npy: must be a complete array \(\.npy\), got .*Fetch or write it again"),
+        (archived, r"fog\.npy: must be a complete array \(\.npy\), got an archive\."),
         (
             lambda folder: (folder / "fog.npy").write_bytes(b""),
-            r"fog\.npy: must be a whole array \(\.npy\), got ",
+            r"fog\.npy: must be a complete array \(\.npy\), got ",
         ),
         (
             write_manifest("{"),
-            r"manifest\.json: must be what ablate corrupt wrote, got Expecting .* or remove it\.",
+            r"manifest\.json: must be a file written by ablate corrupt, got Expecting .* or remove "
+            r"it\.",
         ),
         (
             write_manifest("[]"),
-            r"manifest\.json: must be what ablate corrupt wrote, got a list\.",
+            r"manifest\.json: must be a file written by ablate corrupt, got a list\.",
         ),
         (
             write_manifest('{"severities": [1, 6]}'),
-            r"manifest\.json: severities must be different ones from 1 to 5, got \[1, 6\]\.",
+            r"manifest\.json: severities must be distinct and from 1 to 5, got \[1, 6\]\.",
         ),
     ],
 )
@@ -439,7 +441,8 @@ def rename(place: str, name: str) -> Change:
             lambda folder: shutil.copy(
                 folder / "fog/2/dog/val_04.JPEG", folder / "fog/2/dog/val_04.png"
             ),
-            r"fog/2: must have the images of .* got them in another order, or one twice\.",
+            r"fog/2: must have the images of .* got the same images in another order, or one of "
+            r"them twice\.",
         ),
         (
             lambda folder: (folder / "fog/5/cat/val_00.JPEG").unlink(),
@@ -514,7 +517,7 @@ def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
     damage("fog/4/frog/val_11.JPEG", "fog/4/cat/val_00.JPEG", "fog/5/dog/val_04.JPEG")
     # Of the copies from this one on: those before it were read.
     assert refusal(lambda: read(images, "fog", 4)) == (
-        "FOLDER: must have images that can be read, got 3 of 24 looked through that cannot "
+        "FOLDER: must contain readable images, got 3 of 24 checked files unreadable "
         "(fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG, fog/5/dog/val_04.JPEG). Unpack or write "
         "them again."
     )
@@ -522,7 +525,7 @@ def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
     # The first file of all is read where they are opened, for its size.
     damage("snow/1/cat/val_00.JPEG", *(f"snow/5/dog/val_{row:02}.JPEG" for row in (1, 4)))
     assert refusal(lambda: open_official(folders)) == (
-        "FOLDER: must have images that can be read, got 6 of 120 looked through that cannot "
+        "FOLDER: must contain readable images, got 6 of 120 checked files unreadable "
         "(snow/1/cat/val_00.JPEG, snow/5/dog/val_01.JPEG, snow/5/dog/val_04.JPEG, "
         "fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG and 1 more). Unpack or write them again."
     )
@@ -531,7 +534,7 @@ def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
 def test_an_image_of_another_size_is_no_unreadable_one(folders: Path) -> None:
     Image.new("RGB", (9, 8)).save(folders / "fog/4/frog/val_11.JPEG")
     images = open_official(folders)
-    with pytest.raises(DataError, match=r"val_11\.JPEG: must be 8x8 as the others, got 9x8\."):
+    with pytest.raises(DataError, match=r"val_11\.JPEG: must be 8x8 like the others, got 9x8\."):
         read(images, "fog", 4)
 
 
@@ -541,7 +544,7 @@ def test_grey_files_are_expanded_and_said(folders: Path) -> None:
     images = open_official(folders)
     assert isinstance(images, OfficialFolders)
     assert images.notes == (
-        "1 of 120 files looked at are grey: three equal channels stand for one",
+        "1 of 120 checked files are grey; their channel is repeated three times",
     )
     found = read(images, "fog", 2)[0]
     assert torch.equal(found[0], found[2])
@@ -577,7 +580,7 @@ def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
     with pytest.raises(DataError, match=r"must have fogg, got only .*\. Did you mean fog\?$"):
         open_official(arrays, types=["fogg"])
     # The near name of one that is known is another corruption.
-    with pytest.raises(DataError, match=r"must have gaussian_blur, .* Add the files, or name"):
+    with pytest.raises(DataError, match=r"must have gaussian_blur, .* Add the files, or choose"):
         open_official(arrays, types=["gaussian_blur"])
 
 
@@ -585,7 +588,7 @@ def test_an_array_that_went_away_is_named(arrays: Path) -> None:
     images = open_official(arrays)
     (arrays / "fog.npy").unlink()
     with pytest.raises(
-        DataError, match=r"fog\.npy: must be a whole array \(\.npy\), got .*No such"
+        DataError, match=r"fog\.npy: must be a complete array \(\.npy\), got .*No such"
     ):
         read(images, "fog", 4)
 

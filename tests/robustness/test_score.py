@@ -153,7 +153,7 @@ def test_an_output_that_is_not_finite_is_raised(
         score_images(model, split, environment)
     assert str(error.value) == (
         "score: every logit must be finite, got NaN or infinity on the images as they are. The "
-        "training has diverged: lower finetune.learning_rate."
+        "training diverged; lower finetune.learning_rate."
     )
     assert model.training
 

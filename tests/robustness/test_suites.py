@@ -136,7 +136,7 @@ def test_some_types_of_a_suite() -> None:
     for types, message in (
         (["spatter"], "types: must be of the suite cifar10c, got 'spatter'. "),
         (["fogg"], "types: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
-        ([], "types: must name at least one type, got none. Leave it out for all."),
+        ([], "types: must name at least one type, got none. Leave it out to use all."),
     ):
         with pytest.raises(ParameterError) as error:
             restrict(find_suite("cifar10c"), types)

@@ -294,7 +294,7 @@ def test_a_damaged_baseline_is_replaced_by_the_one_that_is_handed_on(tmp_path: P
     (entry / "weights.safetensors").write_bytes(b"0ne")
     with heard_damage() as said:
         receive_baseline(tmp_path, handed)
-    assert said == ["cache: the baseline was damaged; made again"]
+    assert said == ["cache: the baseline was damaged; regenerated"]
     assert read_baseline(entry) == handed
 
 
@@ -307,9 +307,9 @@ def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., 
 def test_a_protocol_that_is_unknown_or_not_installed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"run\.checkpoints: must be a folder or an fsspec URI"):
         node_checks.put_token("nonsense://states", "token")
-    with pytest.raises(MissingDependencyError, match=r"gs://states needs a package of fsspec's"):
+    with pytest.raises(MissingDependencyError, match=r"gs://states needs a package for fsspec"):
         node_checks.put_token("gs://states", "token")
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(InfrastructureError, match=r"must be a folder that can be written"):
+    with pytest.raises(InfrastructureError, match=r"must be a writable folder"):
         node_checks.put_token(str(file), secrets.token_hex(4))

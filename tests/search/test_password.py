@@ -214,7 +214,7 @@ def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Pat
         done = CliRunner().invoke(main, [command, "runs/secret"])
         assert done.exit_code == 2
         assert done.output.startswith(
-            "ablate: runs/secret: the run folder must lead to the storage"
+            "ablate: runs/secret: the run folder must contain the full storage URL"
         )
         assert "Name the study file, or URL#NAME" in done.output
         assert done.output.count("\n") == 1

@@ -78,8 +78,8 @@ def test_a_bad_loop_fails_its_row_and_no_other(write_own: WriteOwn) -> None:
     failure = record.rows[1].failure
     assert failure is not None
     assert failure.reason == (
-        "ParameterError: loop_bad:train: must report an epoch at least, got a function that "
-        "returned without. Call context.report(epoch, scores)."
+        "ParameterError: loop_bad:train: must report at least one epoch, got a function that "
+        "returned without a report. Call context.report(epoch, scores)."
     )
 
 

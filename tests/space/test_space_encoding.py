@@ -161,21 +161,29 @@ def test_lists_are_stored_as_json_text() -> None:
 @pytest.mark.parametrize(
     ("domain", "value", "message"),
     [
-        (FloatDomain(0, 1), 2, "k: must be a number in [0, 1], got 2. Take one inside."),
-        (FloatDomain(0, 1), "a", "k: must be a number in [0, 1], got 'a'. Take one inside."),
-        (FloatDomain(0, 1), True, "k: must be a number in [0, 1], got true. Take one inside."),
+        (FloatDomain(0, 1), 2, "k: must be a number in [0, 1], got 2. Use one in this range."),
+        (FloatDomain(0, 1), "a", "k: must be a number in [0, 1], got 'a'. Use one in this range."),
+        (
+            FloatDomain(0, 1),
+            True,
+            "k: must be a number in [0, 1], got true. Use one in this range.",
+        ),
         (
             FloatDomain(0, 1, step=0.25),
             0.3,
-            "k: must be a number in [0, 1] in steps of 0.25, got 0.3. Take one inside.",
+            "k: must be a number in [0, 1] in steps of 0.25, got 0.3. Use one in this range.",
         ),
-        (IntDomain(1, 9), 2.0, "k: must be a whole number in [1, 9], got 2. Take one inside."),
+        (
+            IntDomain(1, 9),
+            2.0,
+            "k: must be a whole number in [1, 9], got 2. Use one in this range.",
+        ),
         (
             IntDomain(1, 9, step=2),
             4,
-            "k: must be a whole number in [1, 9] in steps of 2, got 4. Take one inside.",
+            "k: must be a whole number in [1, 9] in steps of 2, got 4. Use one in this range.",
         ),
-        (ChoiceDomain(("a", 1)), True, "k: must be one of ['a', 1], got true. Take one."),
+        (ChoiceDomain(("a", 1)), True, "k: must be one of ['a', 1], got true. Use one of them."),
         (
             SubsetDomain(("a", "b")),
             [],
@@ -191,12 +199,12 @@ def test_lists_are_stored_as_json_text() -> None:
         (
             SimplexDomain(("a", "b")),
             {"a": -1},
-            "k: ratios must be numbers of at least 0, got -1. Raise that of a.",
+            "k: ratios must be numbers, at least 0, got -1. Raise the ratio of a.",
         ),
         (
             SimplexDomain(("a", "b")),
             {"a": math.nan},
-            "k: ratios must be numbers of at least 0, got nan. Raise that of a.",
+            "k: ratios must be numbers, at least 0, got nan. Raise the ratio of a.",
         ),
         (
             SimplexDomain(("a", "b")),

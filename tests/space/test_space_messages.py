@@ -28,15 +28,16 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss.st.weight: {float: [1, 1.0000000000000002]}",
-            "1:25: loss.st.weight: low and high must differ by more than 1e-12 of them, got [1, ",
+            "1:25: loss.st.weight: low and high must differ by a fraction of more than 1e-12, got "
+            "[1, ",
         ),
         (
             "loss.st.weight: {float: [0, 1], step: 1e-300}",
-            "1:39: loss.st.weight: step must fit into 1 fewer than 2**52 times, got 1e-300. Raise",
+            "1:39: loss.st.weight: step must be larger than 1 / 2**52, got 1e-300. Raise",
         ),
         (
             "loss.st.weight: {float: [1e10, 10000001000], step: 1e-7}",
-            "1:52: loss.st.weight: step must fit into 1e+10 fewer than 2**52 times, got 1e-7.",
+            "1:52: loss.st.weight: step must be larger than 1e+10 / 2**52, got 1e-7.",
         ),
         (
             "finetune.batch_size: {int: [-9007199254740991, 9007199254740991]}",
@@ -157,7 +158,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "augment.mix: {choice: ['{\"noise\":1}', {noise: 1}]}",
-            "1:39: augment.mix: stored alike, got '{\"noise\":1}' twice. Remove one.",
+            "1:39: augment.mix: stored as the same text, got '{\"noise\":1}' twice. Remove one.",
         ),
         (
             "loss.terms: {choice: clean}",
@@ -177,7 +178,10 @@ Problems = Callable[..., list[str]]
             "got 'augment.family'. Did you mean augment.families?",
         ),
         # words
-        ("loss.terms: 3", "1:13: loss.terms: must be a domain, got 3. Write {float: [LOW, HIGH]}"),
+        (
+            "loss.terms: 3",
+            "1:13: loss.terms: must be a domain, got 3. Write for example {float: [LOW, HIGH]}",
+        ),
         (
             "loss.st.weight: {flaot: [0, 1]}",
             "1:18: loss.st.weight: unknown domain, got 'flaot'. Did you mean float?",
@@ -215,13 +219,13 @@ Problems = Callable[..., list[str]]
         ),
         (
             "dataset.image_size: {int: [8, 32]}",
-            "1:1: dataset.image_size: cannot be searched, as trials would be compared by different "
-            "measures, got dataset.image_size. Make one study for each value.",
+            "1:1: dataset.image_size: cannot be searched, because trials would be compared by "
+            "different measures, got dataset.image_size. Create one study for each value.",
         ),
         (
             "search.trials: {int: [8, 32]}",
-            "1:1: search.trials: cannot be searched, as it is not part of a trial, "
-            "got search.trials. Search a key of model, baseline, finetune, loss, augment.",
+            "1:1: search.trials: cannot be searched, because it is not part of a trial, got "
+            "search.trials. Search a key of model, baseline, finetune, loss, augment.",
         ),
         (
             "a: {when: {loss.terms: clean}, parameters: {loss.st.weight: {float: [0, 1]}}}\n"
@@ -239,7 +243,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss.st.weight: {choice: [1, abc]}",
-            "1:30: loss.st.weight: must be a number, got 'abc'. Write a number, as 0.5.",
+            "1:30: loss.st.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
         ),
         (
             "loss.terms: {choice: [clean, clean+fmaa]}",
@@ -269,22 +273,22 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.st.weight: 1}}",
-            "1:1: loss.st.weight: conditions must not go in a circle, "
-            "got loss.st.weight -> loss.st.weight. Remove one of them.",
+            "1:1: loss.st.weight: conditions must not form a cycle, got loss.st.weight -> "
+            "loss.st.weight. Remove one of them.",
         ),
         (
             "finetune.momentum: {float: [0, 0.5], when: {loss.st.weight: 1}}\n"
             "loss.st.weight: {float: [0, 1], when: {loss.st.anchor: both}}\n"
             "loss.st.anchor: {choice: [clean, both], when: {loss.st.weight: 1}}",
-            "2:1: loss.st.weight: conditions must not go in a circle, "
-            "got loss.st.weight -> loss.st.anchor -> loss.st.weight. Remove one of them.",
+            "2:1: loss.st.weight: conditions must not form a cycle, got loss.st.weight -> "
+            "loss.st.anchor -> loss.st.weight. Remove one of them.",
         ),
         (
             "augment.mix: {simplex: augment.families}\n"
             "augment.families: {subset: [noise, blur], when: {loss.st.weight: 1}}\n"
             "loss.st.weight: {float: [0, 1], when: {augment.families: [noise]}}",
-            "2:1: augment.families: conditions must not go in a circle, "
-            "got augment.families -> loss.st.weight -> augment.families. Remove one of them.",
+            "2:1: augment.families: conditions must not form a cycle, got augment.families -> "
+            "loss.st.weight -> augment.families. Remove one of them.",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {}}",
@@ -297,7 +301,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: [st], contains: st}}}",
-            "1:52: loss.st.weight: when needs one condition a key, got {in: ['st'], contains: ",
+            "1:52: loss.st.weight: when needs one condition per key, got {in: ['st'], contains: ",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: st}}}",
@@ -318,8 +322,8 @@ Problems = Callable[..., list[str]]
         (
             "finetune.batch_size: {int: [2, 4]}\n"
             "loss.st.weight: {float: [0, 1], when: {finetune.batch_size: 8}}",
-            "2:61: loss.st.weight: when can never hold, got finetune.batch_size is 8. "
-            "Take a value that finetune.batch_size can have.",
+            "2:61: loss.st.weight: when can never hold, got finetune.batch_size is 8. Use a value "
+            "that finetune.batch_size can have.",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.st.anchor: cleen}}",
@@ -357,13 +361,13 @@ Problems = Callable[..., list[str]]
         # ratios and what they are ratios of
         (
             "augment.families: {subset: [noise, blur]}\naugment.mix: {simplex: [noise, blur]}",
-            "2:24: augment.mix: must follow augment.families, which is searched too, "
+            "2:24: augment.mix: must use the items of augment.families, which is searched too, "
             "got {noise: 0.5, blur: 0.5}. Write {simplex: augment.families}.",
         ),
         (
             "augment.families: {choice: [[noise], [noise, blur]]}\n"
             "augment.mix: {simplex: [noise, blur]}",
-            "2:24: augment.mix: must follow augment.families, which is searched too, got "
+            "2:24: augment.mix: must use the items of augment.families, which is searched too, got "
             "{noise: 0.5, blur: 0.5}. Write {simplex: augment.families} and make augment.families "
             "a subset.",
         ),

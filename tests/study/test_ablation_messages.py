@@ -115,7 +115,8 @@ def one_line(problems: Problems, text: str) -> str:
         ),
         (
             "{design: leave_family_out, families: noise}",
-            "5:48: ablation.families: must be a list, got 'noise'. Write it in brackets, as [a,",
+            "5:48: ablation.families: must be a list, got 'noise'. Write it in brackets, such as "
+            "[a,",
         ),
         (
             "{design: leave_family_out, families: []}",
@@ -135,7 +136,7 @@ def one_line(problems: Problems, text: str) -> str:
         ),
         (
             "{design: fractional, components: [fma], interactions: fma}",
-            "5:65: ablation.interactions: must be a list, got 'fma'. Write it in brackets, as",
+            "5:65: ablation.interactions: must be a list, got 'fma'. Write it in brackets, such as",
         ),
         (
             "{design: arms, arms: {a: {}}, compare_to: 3}",
@@ -185,12 +186,12 @@ def one_line(problems: Problems, text: str) -> str:
         ),
         (
             "{design: leave_family_out, seeds: 1, primary: [{compare: plain}]}",
-            "5:11: ablation: a test needs two seeds at least, got seeds: 1 with primary or "
-            "noninferior. Raise seeds: with 8 the least two-sided p is .0078.",
+            "5:11: ablation: a test needs at least two seeds, got seeds: 1 with primary or "
+            "noninferior. Raise seeds; with 8 the smallest two-sided p is .0078.",
         ),
         (
             "{design: leave_family_out, seeds: [4], noninferior: {margin: 0.01}}",
-            "5:11: ablation: a test needs two seeds at least, got seeds: 1 with primary or",
+            "5:11: ablation: a test needs at least two seeds, got seeds: 1 with primary or",
         ),
     ],
 )
@@ -204,27 +205,27 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         # components
         (
             "{design: leave_one_out, components: [st]}",
-            "5:48: ablation.components[0]: leaving out st must change the reference, and changes "
-            "nothing, got loss.terms 'clean+fma'. Remove it, or put it into the reference.",
+            "5:48: ablation.components[0]: leaving out st must change the reference, but changes "
+            "nothing, got loss.terms 'clean+fma'. Remove it, or add it to the reference.",
         ),
         (
             "{design: leave_one_out, components: {x: {loss.fma.weight: 1, augment.depth: 4}}}",
-            "5:51: ablation.components.x: leaving out x must change the reference, and changes "
-            "nothing, got loss.terms 'clean+fma'. Remove it, or put it into the reference.",
+            "5:51: ablation.components.x: leaving out x must change the reference, but changes "
+            "nothing, got loss.terms 'clean+fma'. Remove it, or add it to the reference.",
         ),
         (
             "{design: leave_one_out, components: [hue]}",
-            "5:48: ablation.components[0]: leaving out hue must change the reference, and changes",
+            "5:48: ablation.components[0]: leaving out hue must change the reference, but changes",
         ),
         (
             "{design: leave_one_out, components: ['layer:stem'], "
             "reference: {loss.fma.layers: [stage3]}}",
-            "5:48: ablation.components[0]: leaving out layer:stem must change the reference, and",
+            "5:48: ablation.components[0]: leaving out layer:stem must change the reference, but",
         ),
         (
             "{design: leave_one_out, components: [noise], reference: {loss.terms: clean}}",
-            "5:48: ablation.components[0]: leaving out noise must change the reference, and "
-            "changes nothing, got loss.terms 'clean'. Remove it, or put it into the reference.",
+            "5:48: ablation.components[0]: leaving out noise must change the reference, but "
+            "changes nothing, got loss.terms 'clean'. Remove it, or add it to the reference.",
         ),
         (
             "{design: leave_one_out, components: [combined_augmentations], "
@@ -249,8 +250,8 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: [clean], reference: {loss.fma.scale: gradient}}",
-            "5:48: ablation.components[0]: cell without clean: loss.fma.scale: gradient is a "
-            "ratio to the other terms, got fma alone. Add a term, or write scale: value.",
+            "5:48: ablation.components[0]: cell without clean: loss.fma.scale: gradient is a ratio "
+            "to the other terms, got only fma. Add a term, or write scale: value.",
         ),
         (
             "{design: leave_one_out, components: [fmaa]}",
@@ -268,8 +269,8 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: {fma: , x: {loss.terms: clean}}}",
-            "5:58: ablation.components.x: every cell must be another configuration, got without "
-            "x, which trains what without fma does. Remove one.",
+            "5:58: ablation.components.x: cells must differ, got without x with the same training "
+            "as without fma. Remove one.",
         ),
         # keys and values of a cell
         (
@@ -290,7 +291,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: leave_one_out, components: {x: {finetune.seed: 3}}}",
             "5:67: ablation.components.x.finetune.seed: seeds are paired over all cells, got 3. "
-            "Remove it; ablation.seeds says which there are.",
+            "Remove it; ablation.seeds sets the seeds.",
         ),
         (
             "{design: leave_one_out, components: {x: {dataset.validation.seed: 3}}}",
@@ -298,18 +299,19 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: {x: {robustness.suite: all}}}",
-            "5:70: ablation.components.x.robustness.suite: cannot differ between cells, as it is "
-            "not part of a run, or runs are compared by it, got 'all'. Set it for the whole study.",
+            "5:70: ablation.components.x.robustness.suite: cannot differ between cells, because it "
+            "is not part of a run, or runs are compared by it, got 'all'. Set it for the whole "
+            "study.",
         ),
         (
             "{design: leave_one_out, components: {x: {augment.mix.noise: 0}}}",
-            "5:71: ablation.components.x.augment.mix.noise: augment.mix is set whole, got one "
-            "entry of it. Write augment.mix: {noise: 0}, with all of its entries.",
+            "5:71: ablation.components.x.augment.mix.noise: augment.mix must be set as a whole, "
+            "got only one entry. Write augment.mix: {noise: 0}, with all of its entries.",
         ),
         (
             "{design: leave_one_out, components: {x: {loss.fma.weight: abc}}}",
             "5:69: ablation.components.x.loss.fma.weight: must be a number, got 'abc'. Write a "
-            "number, as 0.5.",
+            "number, such as 0.5.",
         ),
         (
             "{design: leave_one_out, components: {x: {loss.fma.weight: .nan}}}",
@@ -329,7 +331,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "{design: leave_one_out, components: {x: {finetune.budget.images: 5, "
             "finetune.budget.epochs: 5}}}",
             "5:51: ablation.components.x: finetune.budget: takes one unit, got epochs and images. "
-            "Keep one, as budget: {images: 9000}.",
+            "Keep one, such as budget: {images: 9000}.",
         ),
         (
             "{design: leave_family_out, reference: {loss.terms: clean+stt}}",
@@ -347,24 +349,24 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: add_one, components: [combined_augmentations, fma]}",
-            "5:42: ablation.components[0]: every cell must be another configuration, got + "
-            "combined_augmentations, which trains what plain does. Put it after the part that it "
-            "needs.",
+            "5:42: ablation.components[0]: cells must differ, got + combined_augmentations with "
+            "the same training as plain. Put it after the component that it needs.",
         ),
         (
             "{design: add_one, components: [fma, st]}",
-            "5:47: ablation.components[1]: leaving out st must change the reference, and changes",
+            "5:47: ablation.components[1]: leaving out st must change the reference, but changes",
         ),
         # levels
         (
             "{design: one_at_a_time, factors: {loss.fma.weight: [2, 1]}}",
             "5:66: ablation.factors.loss.fma.weight[1]: a level must differ from the reference, "
-            "got 1, which is it. Remove it: the reference is a cell anyway.",
+            "got 1, which is the reference. Remove it; the reference is always a cell.",
         ),
         (
             "{design: one_at_a_time, factors: {loss.fma.layers: [[stem, stage1, stage2, stage3]]}}",
             "5:63: ablation.factors.loss.fma.layers[0]: a level must differ from the reference, "
-            "got stem+stage1+stage2+stage3, which is it. Remove it: the reference is a cell",
+            "got stem+stage1+stage2+stage3, which is the reference. Remove it; the reference is "
+            "always a cell",
         ),
         (
             "{design: one_at_a_time, factors: {x: {same: {loss.fma.weight: 1}}}}",
@@ -372,13 +374,14 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: one_at_a_time, factors: {loss.st.weight: [2]}}",
-            "5:62: ablation.factors.loss.st.weight[0]: a level must change what is trained, got "
-            "2, which changes nothing at the reference, loss.terms 'clean+fma'. Remove it, or "
-            "change the reference.",
+            "5:62: ablation.factors.loss.st.weight[0]: a level must change the training, got 2, "
+            "which changes nothing at the reference, loss.terms 'clean+fma'. Remove it, or change "
+            "the reference.",
         ),
         (
             "{design: one_at_a_time, factors: {loss.fma.weight: [2, 3, 2.0]}}",
-            "5:62: ablation.factors.loss.fma.weight: a level may stand once, got 2 twice. Remove "
+            "5:62: ablation.factors.loss.fma.weight: a level may be given once, got 2 twice. "
+            "Remove "
             "one, or name them: {NAME: {KEY: VALUE}}.",
         ),
         (
@@ -388,7 +391,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: one_at_a_time, factors: {loss.fma.wieght: [2]}}",
             "5:62: ablation.factors.loss.fma.wieght: unknown key. Did you mean loss.fma.weight? "
-            "Levels of a factor of your own: {LEVEL: {KEY: VALUE}}.",
+            "Levels of your own factor: {LEVEL: {KEY: VALUE}}.",
         ),
         (
             "{design: one_at_a_time, factors: {baseline.seed: [2]}}",
@@ -406,14 +409,14 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: one_at_a_time, factors: {a: {x: {loss.fma.weight: 2}}, "
             "b: {y: {loss.fma.weight: 2}}}}",
-            "5:82: ablation.factors.b.y: every cell must be another configuration, got b: y, "
-            "which trains what a: x does. Remove one.",
+            "5:82: ablation.factors.b.y: cells must differ, got b: y with the same training as a: "
+            "x. Remove one.",
         ),
         (
             "{design: one_at_a_time, factors: {a: {x: {loss.fma.weight: 2}}, "
             "'a:': {x: {loss.fma.weight: 3}}, 'a: x': {y: {loss.fma.weight: 4}}}, max_runs: 8}",
             "5:154: ablation.max_runs: must be at least 32: the design has 4 cells x 8 seeds, got "
-            "8. Raise it, or take fewer seeds or levels.",
+            "8. Raise it, or use fewer seeds or levels.",
         ),
         # factorial and fractional
         (
@@ -422,13 +425,15 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: factorial, factors: {loss.st.weight: [1, 2]}}",
-            "5:57: ablation.factors.loss.st.weight: levels must differ, got 1, 2, of which two "
-            "train the same at the reference. Change one, or put the part into the reference.",
+            "5:57: ablation.factors.loss.st.weight: levels must differ, got 1, 2, two of which "
+            "give the same training at the reference. Change one, or add the component to the "
+            "reference.",
         ),
         (
             "{design: factorial, components: [fma, st]}",
-            "5:49: ablation.components[1]: levels must differ, got without, with, of which two "
-            "train the same at the reference. Change one, or put the part into the reference.",
+            "5:49: ablation.components[1]: levels must differ, got without, with, two of which "
+            "give the same training at the reference. Change one, or add the component to the "
+            "reference.",
         ),
         (
             "{design: factorial, components: [fma], reference: {loss.terms: fma}}",
@@ -441,15 +446,15 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             f"{{design: factorial, {BOTH}, components: [fma, 'layer:stem']}}",
-            "5:11: ablation: every cell must be another configuration, got without fma, with "
-            "layer:stem, which trains what without fma, without layer:stem does. Remove a factor "
-            "that means nothing without another.",
+            "5:11: ablation: cells must differ, got without fma, with "
+            "layer:stem with the same training as without fma, without layer:stem. Remove a factor "
+            "that has no effect without another.",
         ),
         (
             "{design: factorial, factors: {loss.terms: [clean+fma, clean], loss.fma.weight: "
             "[1, 2]}}",
-            "5:11: ablation: every cell must be another configuration, got loss.terms clean, "
-            "loss.fma.weight 2, which trains what loss.terms clean, loss.fma.weight 1 does. Remove",
+            "5:11: ablation: cells must differ, got loss.terms clean, loss.fma.weight 2 with the "
+            "same training as loss.terms clean, loss.fma.weight 1. Remove",
         ),
         (
             "{design: factorial, factors: {fma: {a: {loss.fma.weight: 1}, b: {loss.fma.weight: "
@@ -465,7 +470,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             )
             + "}}",
             "5:11: ablation.max_runs: must be at least 390625000: the design has 48828125 cells x "
-            "8 seeds, got 500. Raise it, or take fewer seeds or levels.",
+            "8 seeds, got 500. Raise it, or use fewer seeds or levels.",
         ),
         (
             f"{{design: fractional, {BOTH}, components: [fma, st]}}",
@@ -474,7 +479,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             f"{{design: fractional, {ALL}, components: [fma, st, da], factors: "
             "{loss.fma.weight: [1, 2, 3]}}",
-            "5:128: ablation.factors.loss.fma.weight: a fraction takes two levels a factor, got "
+            "5:128: ablation.factors.loss.fma.weight: a fraction needs two levels per factor, got "
             "3. Remove some, or write design: factorial.",
         ),
         (
@@ -516,8 +521,8 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: leave_family_out, reference: {augment.types: [hue, jpeg]}}",
             "5:11: ablation.families: must be scored by robustness.suite ['noise', 'blur', "
-            "'photometric'], got 'digital'. Write families: ['photometric'], or name a suite that "
-            "has it.",
+            "'photometric'], got 'digital'. Write families: ['photometric'], or use a suite that "
+            "contains it.",
         ),
         (
             "{design: leave_family_out, reference: {augment.families: [noise]}}",
@@ -525,23 +530,23 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_family_out, reference: {loss.terms: clean}}",
-            "5:49: ablation.reference: every cell must be another configuration, got all "
-            "families, which trains what plain does. Add a term that reads augmented copies.",
+            "5:49: ablation.reference: cells must differ, got all "
+            "families with the same training as plain. Add a term that reads augmented copies.",
         ),
         (
             "{design: leave_family_out, reference: {augment.method: augmix}}",
             "5:49: ablation.reference: must draw from families of distortion, got augment.method "
-            "augmix, whose operators are of none. Take another method.",
+            "augmix, whose operators belong to none. Choose another method.",
         ),
         # claims
         (
             "{design: leave_one_out, components: [fma], primary: [{compare: without st}]}",
-            "5:74: ablation.primary[0].compare: must be of the design, got 'without st'. Did you "
-            "mean without fma?",
+            "5:74: ablation.primary[0].compare: must be part of the design, got 'without st'. Did "
+            "you mean without fma?",
         ),
         (
             "{design: leave_one_out, components: [fma], primary: [{compare: without fma, to: b}]}",
-            "5:91: ablation.primary[0].to: must be of the design, got 'b'. Known: baseline, "
+            "5:91: ablation.primary[0].to: must be part of the design, got 'b'. Known: baseline, "
             "reference, without fma.",
         ),
         (
@@ -571,14 +576,15 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: [fma], noninferior: {margin: 1}}",
-            "5:76: ablation.noninferior.margin: must be below 1, as accuracies are fractions, got "
-            "1. Write 0.01 for one point.",
+            "5:76: ablation.noninferior.margin: must be below 1, because accuracies are fractions, "
+            "got 1. Write 0.01 for one point.",
         ),
         (
             f"{{design: factorial, {BOTH}, components: [fma, st], "
             "primary: [{compare: 'with fma, with st'}]}",
-            "5:103: ablation.primary[0]: a factorial design has no reference, got 'with fma, with "
-            "st' alone. Add to: CELL, or compare an effect, as fma.",
+            "5:103: ablation.primary[0]: a factorial design has no reference, got only 'with fma, "
+            "with "
+            "st'. Add to: CELL, or compare an effect, such as fma.",
         ),
         # what stands beside it
         (
@@ -587,13 +593,13 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: [fma]}\nspace: {loss.fma.weight: {float: [1, 2]}}",
-            "6:1: space: is searched only where ablation.tune says so, got a space without it. "
+            "6:1: space: is searched only with ablation.tune, got a space without it. "
             "Remove it, or add tune: {trials: N}.",
         ),
         (
             "{design: leave_one_out, components: [fma], baseline_seeds: each}\n"
             "baseline: {checkpoint: w.pt, saw_validation: false}",
-            "5:70: ablation.baseline_seeds: each needs a baseline that is trained here, got "
+            "5:70: ablation.baseline_seeds: each needs a baseline trained by the study, got "
             "baseline.checkpoint w.pt. Remove one.",
         ),
         (
@@ -619,13 +625,13 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         ),
         (
             "{design: leave_one_out, components: [fma], reference: {study: s, loss.terms: st}}",
-            "5:76: ablation.reference.loss.terms: a reference from a study has study and pick, "
-            "got 'loss.terms' beside them. Remove it.",
+            "5:76: ablation.reference.loss.terms: a reference from a study has only study and "
+            "pick, got also 'loss.terms'. Remove it.",
         ),
         (
             "{design: leave_one_out, components: [fma], reference: {pick: knee}}",
-            "5:72: ablation.reference.pick: is of a trial of a study, got it without one. Add "
-            "study: STUDY.",
+            "5:72: ablation.reference.pick: applies only to a trial of a study, got it without "
+            "one. Add study: STUDY.",
         ),
     ],
 )
@@ -638,15 +644,15 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
     [
         (
             "{a: {}, b: {loss.terms: fma+clean}}}",
-            "6:43: ablation.arms.b: every cell must be another configuration, got b, which trains "
-            "what a does. Remove one.",
+            "6:43: ablation.arms.b: cells must differ, got b with the same training as a. Remove "
+            "one.",
         ),
         (
             "{baseline: {}}}",
-            "6:43: ablation.arms.baseline: is an arm anyway: the network before finetuning, got "
+            "6:43: ablation.arms.baseline: is always an arm, the network before finetuning, got "
             "values for it. Remove it.",
         ),
-        ("{'': {}}}", "6:37: ablation.arms.: needs a name, got ''. Name it."),
+        ("{'': {}}}", "6:37: ablation.arms.: needs a name, got ''. Add one."),
         (
             "{a: {loss.temrs: clean}}}",
             "6:49: ablation.arms.a.loss.temrs: unknown key. Did you mean loss.terms?",
@@ -662,8 +668,8 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
         ),
         (
             "{a: {finetune.budget.images: 30}}}",
-            "6:61: ablation.arms.a.finetune.budget.images: arms are compared at equal compute, "
-            "got 30 for one of them. Remove it: finetune.budget is that of all.",
+            "6:61: ablation.arms.a.finetune.budget.images: arms are compared at equal compute, got "
+            "30 for one of them. Remove it; finetune.budget applies to all.",
         ),
         (
             "{a: {}}, compare_to: b}",
@@ -684,19 +690,19 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
         ),
         (
             "{a: {augment.types: each, augment.method: augmix}}}",
-            "6:52: ablation.arms.a.augment.types: each is a model for each type that is drawn, "
-            "got augment.method augmix, which draws none. Take another method.",
+            "6:52: ablation.arms.a.augment.types: each means a model for each type that is drawn, "
+            "got augment.method augmix, which draws none. Choose another method.",
         ),
         (
             "{a: {augment.types: each, loss.terms: clean}}}",
-            "6:36: ablation.arms.a: every cell must be another configuration, got a: "
-            "impulse_noise, which trains what a: gaussian_noise does. Remove one.",
+            "6:36: ablation.arms.a: cells must differ, got a: "
+            "impulse_noise with the same training as a: gaussian_noise. Remove one.",
         ),
         (
             "{a: {augment.types: each}, 'a: hue': {loss.terms: clean}}, "
             "reference: {augment.types: [hue, jpeg]}}",
-            "6:69: ablation.arms.a: hue: every cell needs a name of its own, got a: hue twice. "
-            "Rename one.",
+            "6:69: ablation.arms.a: hue: every cell needs its own name, got a: hue twice. Rename "
+            "one.",
         ),
         (
             "{a: {}}, tune: {trials: 2}}",
@@ -722,13 +728,13 @@ def test_arms(problems: Problems, head: str, ablation: str, message: str) -> Non
         ),
         (
             "{a: {}}, tune: {trials: 2, pick: best robst_accuracy}}",
-            "7:65: ablation.tune.pick: best takes one of the objectives, got robst_accuracy. Did "
+            "7:65: ablation.tune.pick: best needs one of the objectives, got robst_accuracy. Did "
             "you mean val_robust_accuracy?",
         ),
         (
             "{a: {}, b: {finetune.learning_rate: 0.1}}, tune: {trials: 2}}",
-            "7:43: ablation.arms.b: its search: tune needs a parameter that the arm reads, got "
-            "none. Add one to the space, as finetune.learning_rate.",
+            "7:43: ablation.arms.b: its search: tune needs a parameter that the arm uses, got "
+            "none. Add one to the space, such as finetune.learning_rate.",
         ),
     ],
 )
@@ -742,13 +748,13 @@ def test_arms_that_are_tuned(problems: Problems, head: str, ablation: str, messa
     [
         (
             "{design: leave_one_out, components: [fma]}",
-            "5:48: ablation.components[0]: a component of your own loop says what holds without "
-            "it, got 'fma' alone. Write components: {fma: {KEY: VALUE}}.",
+            "5:48: ablation.components[0]: a component of a custom training loop needs the values "
+            "without it, got only 'fma'. Write components: {fma: {KEY: VALUE}}.",
         ),
         (
             "{design: leave_one_out, reference: {lr: 1}, components: {a: {lr: 1.0}}}",
-            "5:71: ablation.components.a: leaving out a must change the reference, and changes "
-            "nothing. Remove it, or put it into the reference.",
+            "5:71: ablation.components.a: leaving out a must change the reference, but changes "
+            "nothing. Remove it, or add it to the reference.",
         ),
         (
             "{design: one_at_a_time, reference: {lr: 1}, factors: {lr: [1]}}",
@@ -756,8 +762,8 @@ def test_arms_that_are_tuned(problems: Problems, head: str, ablation: str, messa
         ),
         (
             "{design: one_at_a_time, factors: {a b: [1]}}",
-            "5:50: ablation.factors.a b: must be words with dots between them, got 'a b'. Write "
-            "it as net.width.",
+            "5:50: ablation.factors.a b: must be words joined by dots, such as net.width, got 'a "
+            "b'. Rename it.",
         ),
         (
             "{design: one_at_a_time, factors: {finetune.seed: [1]}}",
@@ -811,11 +817,11 @@ ablation:
         "12:28: ablation.arms.FMA.loss.fma.weight: must be at least 0, got -1. Raise it.",
         "12:56: ablation.arms.FMA.loss.fma.layers[1]: unknown layer, got 'stage4'. Did you mean "
         "stage3?",
-        "13:17: ablation.arms.also plain: every cell must be another configuration, got also "
-        "plain, which trains what plain does. Remove one.",
+        "13:17: ablation.arms.also plain: cells must differ, got also "
+        "plain with the same training as plain. Remove one.",
         "14:30: ablation.arms.mine.augment.strength: must be at most 1, got 2. Lower it.",
         "14:48: ablation.arms.mine.finetune.seed: seeds are paired over all cells, got 3. Remove "
-        "it; ablation.seeds says which there are.",
+        "it; ablation.seeds sets the seeds.",
         "15:15: ablation.compare_to: must be one of the arms, got 'plane'. Did you mean plain?",
     ]
 
@@ -845,12 +851,12 @@ def test_overrides(problems: Problems, head: str) -> None:
     assert problems(text, "ablation.noninferior={margin: 0.01}") == []
     assert problems(text, "ablation.max_runs=10") == [
         "--set ablation.max_runs: must be at least 16: the design has 2 cells x 8 seeds, got 10. "
-        "Raise it, or take fewer seeds or levels."
+        "Raise it, or use fewer seeds or levels."
     ]
     assert problems(text, "ablation.components=[st]") == [
         "--set ablation.components: ablation.components[0]: leaving out st must change the "
-        "reference, and changes nothing, got loss.terms 'clean+fma'. Remove it, or put it into "
-        "the reference."
+        "reference, but changes nothing, got loss.terms 'clean+fma'. Remove it, or add it to the "
+        "reference."
     ]
 
 

@@ -72,7 +72,7 @@ def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -
         ("loss.fma.wieght=3", "--set loss.fma.wieght: unknown key. Did you mean loss.fma.weight?"),
         ("loss.fma.weight=abc", "--set loss.fma.weight: must be a number, got 'abc'. Write a"),
         ("loss.fma={weight: abc}", "--set loss.fma: loss.fma.weight: must be a number, got 'abc'."),
-        ("loss.terms=[a", "--set loss.terms: broken YAML: expected ',' or ']', but got"),
+        ("loss.terms=[a", "--set loss.terms: invalid YAML: expected ',' or ']', but got"),
         ("model.name=resnet9", "--set model.name: unknown model, got 'resnet9'. Did you mean"),
         (
             "space.loss.da.weight={float: [2, 1]}",

@@ -124,7 +124,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     [
         ("joi.yaml", None, "space: {base}/joi.yaml: no such file, got 'joi.yaml'. Did you mean"),
         ("joint.yaml", "- 1\n", "must be a mapping of parameters, got [1]. Write KEY: {{float:"),
-        ("joint.yaml", "a: [\n", "broken YAML: expected the node content, but found"),
+        ("joint.yaml", "a: [\n", "invalid YAML: expected the node content, but found"),
     ],
 )
 def test_a_wrong_space_file(
@@ -143,4 +143,4 @@ def test_a_wrong_space_file(
 def test_a_study_is_a_mapping(problems: Callable[..., list[str]], text: str) -> None:
     (line,) = problems(text)
     assert line.startswith("s.yaml:1:1: must be a mapping of keys, got ")
-    assert line.endswith(". Begin with version: 1.")
+    assert line.endswith(". Start with version: 1.")

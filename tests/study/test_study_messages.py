@@ -29,16 +29,18 @@ Problems = Callable[..., list[str]]
         # types
         (
             "search: {trials: 1e3}",
-            "5:18: search.trials: must be a whole number, got 1e3. Write a whole number, as 4.",
+            "5:18: search.trials: must be a whole number, got 1e3. Write a whole number, such as "
+            "4.",
         ),
         (
             "run: {gpus_per_trial: 2}",
-            "5:23: run.gpus_per_trial: must be at most 1, as a finetuning trains on one GPU, got "
-            "2. Write 1: other trials take the other GPUs.",
+            "5:23: run.gpus_per_trial: must be at most 1, because a finetuning trains on one GPU, "
+            "got 2. Write 1; other trials use the other GPUs.",
         ),
         (
             "baseline: {epochs: 1.5}",
-            "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, as 4.",
+            "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, such as "
+            "4.",
         ),
         (
             "baseline: {epochs: '3'}",
@@ -46,11 +48,12 @@ Problems = Callable[..., list[str]]
         ),
         (
             "baseline: {epochs: true}",
-            "5:20: baseline.epochs: must be a whole number, got true. Write a whole number, as 4.",
+            "5:20: baseline.epochs: must be a whole number, got true. Write a whole number, such "
+            "as 4.",
         ),
         (
             "loss: {fma: {weight: abc}}",
-            "5:22: loss.fma.weight: must be a number, got 'abc'. Write a number, as 0.5.",
+            "5:22: loss.fma.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
         ),
         (
             "loss: {fma: {weight: }}",
@@ -65,7 +68,8 @@ Problems = Callable[..., list[str]]
         ),
         (
             "augment: {families: noise}",
-            "5:21: augment.families: must be a list, got 'noise'. Write it in brackets, as [a, b].",
+            "5:21: augment.families: must be a list, got 'noise'. Write it in brackets, such as "
+            "[a, b].",
         ),
         (
             "augment: {mix: 1}",
@@ -80,7 +84,7 @@ Problems = Callable[..., list[str]]
         ("finetune: {momentum: 1}", "5:22: finetune.momentum: must be below 1, got 1. Lower it."),
         (
             "loss: {da: {weight: .nan}}",
-            "5:21: loss.da.weight: must be finite, got .nan. Write a number, as 0.5.",
+            "5:21: loss.da.weight: must be finite, got .nan. Write a number, such as 0.5.",
         ),
         (
             "augment: {families: []}",
@@ -106,7 +110,7 @@ Problems = Callable[..., list[str]]
         ("space: [1]", "5:8: space: must be a mapping or text, got [1]. Write one of these."),
         (
             "run: {gpus_per_trial: 1.5}",
-            "5:23: run.gpus_per_trial: must be whole above 1, got 1.5. Write 1.",
+            "5:23: run.gpus_per_trial: must be a whole number above 1, got 1.5. Write 1.",
         ),
         # names
         (
@@ -146,7 +150,8 @@ Problems = Callable[..., list[str]]
         ("loss: {terms: st+st}", "5:15: loss.terms: term given twice, got 'st+st'. Name st once."),
         (
             "loss: {terms: clean++st}",
-            "5:15: loss.terms: empty term, got 'clean++st'. Join terms with one +, as clean+fma.",
+            "5:15: loss.terms: empty term, got 'clean++st'. Join terms with one +, such as "
+            "clean+fma.",
         ),
         ("loss: {terms: ''}", "5:15: loss.terms: empty term, got ''. Join terms with one +,"),
         # what does not fit together
@@ -161,12 +166,12 @@ Problems = Callable[..., list[str]]
         (
             "objectives: [{metric: val_accuracy.gaussian_noise.2}, {metric: train_seconds}]",
             "5:23: objectives[0].metric: its severity must be in robustness.severities [1, 3, 5], "
-            "got 'val_accuracy.gaussian_noise.2'. Add 2 there or take another metric.",
+            "got 'val_accuracy.gaussian_noise.2'. Add 2 there or choose another metric.",
         ),
         (
             "search: {reference_point: [0.5]}",
-            "5:27: search.reference_point: needs one value an objective (2), got [0.5]. "
-            "Give each objective its value, in their order.",
+            "5:27: search.reference_point: needs one value per objective (2), got [0.5]. Give each "
+            "objective its value, in their order.",
         ),
         (
             "robustness: {severities: [1, 1]}",
@@ -218,13 +223,13 @@ Problems = Callable[..., list[str]]
         ),
         (
             "loss: {terms: fma, fma: {scale: gradient}}",
-            "5:33: loss.fma.scale: gradient is a ratio to the other terms, got fma alone. Add a "
+            "5:33: loss.fma.scale: gradient is a ratio to the other terms, got only fma. Add a "
             "term, or write scale: value.",
         ),
         (
             "finetune: {budget: {epochs: 1, images: 5}}",
-            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one, "
-            "as budget: {images: 9000}.",
+            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one, such as "
+            "budget: {images: 9000}.",
         ),
         (
             "baseline: {checkpoint: w.pt}",
@@ -233,8 +238,8 @@ Problems = Callable[..., list[str]]
         ),
         (
             "baseline: {saw_validation: true}",
-            "5:11: baseline: saw_validation is of a checkpoint, got it without one. Remove it: the "
-            "baseline that is trained here never sees the validation images.",
+            "5:11: baseline: saw_validation applies only to a checkpoint, got it without one. "
+            "Remove it; a baseline trained by ablate never sees the validation images.",
         ),
         (
             "augment: {mix: {noise: 0}}",
@@ -319,8 +324,8 @@ def test_images_without_labels_have_no_terms_that_need_them(problems: Problems) 
     data = "dataset: {name: digits, unlabeled: more}\n"
     (line,) = problems(f"{head}{data}loss: {{terms: clean+fma}}\n")
     assert line == (
-        "s.yaml:5:15: loss.terms: must be without terms that need labels, as dataset.unlabeled "
-        "has none, got 'clean+fma'. Leave out clean."
+        "s.yaml:5:15: loss.terms: must not contain terms that need labels, because "
+        "dataset.unlabeled has none, got 'clean+fma'. Leave out clean."
     )
     assert not problems(f"{head}{data}loss: {{terms: st+fma}}\n")
 
@@ -329,6 +334,6 @@ def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
     head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
     (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")
     assert line == (
-        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded again each epoch, got 0.5 "
+        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 "
         "with resident ones. Write loading: streamed."
     )

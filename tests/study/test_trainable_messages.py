@@ -70,8 +70,8 @@ def refusal(text: str, names: NamesFor) -> str:
         ),
         (
             "space: {net width: {float: [0, 1]}}\n",
-            "5:9: net width: must be words with dots between them, got another name. Write it as "
-            "net.width.",
+            "5:9: net width: must be words joined by dots, such as net.width, got another name. "
+            "Rename it.",
         ),
         (
             "space: {a: {float: [0, 1], when: {finetune.seed: 0}}}\n",
@@ -95,8 +95,8 @@ def test_objectives_are_required() -> None:
     with pytest.raises(StudyFileError) as error:
         read(HEAD)
     assert str(error.value) == (
-        "s.yaml:1:1: objectives: are required with trainable, got none. Name what its function "
-        "reports, as [{metric: accuracy}, {metric: seconds}]."
+        "s.yaml:1:1: objectives: are required with trainable, got none. List the metrics that its "
+        "function reports: [{metric: accuracy}, {metric: seconds}]."
     )
 
 
@@ -171,8 +171,7 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
         ),
         (
             "{trials: 3, budget: {trials: 4}}",
-            "5:9: search: trials and budget.trials are two spellings of one number, got 3 and 4. "
-            "Keep one.",
+            "5:9: search: trials and budget.trials set the same number, got 3 and 4. Keep one.",
         ),
         ("{budget: {trials: 0}}", "5:27: search.budget.trials: must be at least 1, got 0."),
     ],

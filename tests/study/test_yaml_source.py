@@ -82,24 +82,27 @@ def test_an_alias_is_its_own_copy() -> None:
         ),
         ("a: 1\n1: 2\n", "f:2:1: ?: keys must be text, got 1. Put it in quotes."),
         ("[a, b]: 2\n", "f:1:1: ?: keys must be text, got a list or mapping. Put it in quotes."),
-        ("a: [1, 2\nb: 3\n", "f:2:2: broken YAML: expected ',' or ']', but got ':'."),
+        ("a: [1, 2\nb: 3\n", "f:2:2: invalid YAML: expected ',' or ']', but got ':'."),
         (
             "a: b: c\n",
-            "f:1:5: broken YAML: mapping values are not allowed here. "
+            "f:1:5: invalid YAML: mapping values are not allowed here. "
             'Put text that holds ": " in quotes, or check the indentation.',
         ),
-        ("a:\n\tb: 1\n", "f:2:1: broken YAML: found character '\\t' that cannot start any token."),
-        ("a: *x\n", "f:1:4: broken YAML: found undefined alias 'x'."),
-        ("a: 1\n---\nb: 1\n", "f:2:1: broken YAML: but found another document."),
-        ("a: 1\nb: \x07\n", "f:2:4: broken YAML: a control character, got '\\x07'. Remove it."),
-        ("a: !!python/name:os.system 1\n", "f:1:4: a: tags are not read, got 'tag:yaml.org,2002:"),
-        ("a: !x 1\n", "f:1:4: a: tags are not read, got '!x'. Remove the tag."),
+        ("a:\n\tb: 1\n", "f:2:1: invalid YAML: found character '\\t' that cannot start any token."),
+        ("a: *x\n", "f:1:4: invalid YAML: found undefined alias 'x'."),
+        ("a: 1\n---\nb: 1\n", "f:2:1: invalid YAML: but found another document."),
+        ("a: 1\nb: \x07\n", "f:2:4: invalid YAML: a control character, got '\\x07'. Remove it."),
+        (
+            "a: !!python/name:os.system 1\n",
+            "f:1:4: a: tags are not allowed, got 'tag:yaml.org,2002:",
+        ),
+        ("a: !x 1\n", "f:1:4: a: tags are not allowed, got '!x'. Remove the tag."),
         ("a: !!int b\n", "f:1:4: a: must fit its tag !!int, got 'b'. Remove the tag."),
         (
             "a: 99999999999999999999999\n",
             "f:1:4: a: whole numbers must be below 2**63, got 99999999999999999999999. Write a",
         ),
-        ("a: &a [*a]\n", "f:1:4: broken YAML: an alias holds itself."),
+        ("a: &a [*a]\n", "f:1:4: invalid YAML: an alias contains itself."),
     ],
 )
 def test_what_is_broken_is_said_with_its_place(text: str, message: str) -> None:
@@ -110,7 +113,7 @@ def test_what_is_broken_is_said_with_its_place(text: str, message: str) -> None:
 def test_an_unclosed_bracket_at_the_end() -> None:
     (problem,) = parse_yaml("a: [1, 2\n", "f").problems
     assert str(problem).startswith(
-        "f:2:1: broken YAML: expected ',' or ']', but got '<stream end>'"
+        "f:2:1: invalid YAML: expected ',' or ']', but got '<stream end>'"
     )
 
 

@@ -35,7 +35,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(saved)
     assert str(error.value).startswith(f"{path}: sha256 must be {saved.sha256[:12]}, got ")
-    assert str(error.value).endswith(". Go on from the one before.")
+    assert str(error.value).endswith(". Continue from the previous one.")
 
 
 def test_a_missing_state_is_refused(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_missing_state_is_refused(tmp_path: Path) -> None:
         load_checkpoint(saved)
     assert str(error.value) == (
         f"{saved.uri}: the state of epoch 3 must be readable, got 'No such file or directory'. "
-        "Go on from the one before."
+        "Continue from the previous one."
     )
 
 

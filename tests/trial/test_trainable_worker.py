@@ -221,7 +221,8 @@ def test_a_loop_saves_amid_an_epoch_and_goes_on_there(start: Start) -> None:
         ("save(3); t.report(1, {'a': 1}); t.save(1); t.save(1)", "got 1 where 1 were done"),
         (
             "report(1, {'a': 1, 'b': 1}); t.save(1)",
-            "save is for what is left to train, got 1 of 1 epochs done. Return after the last",
+            "save must be called before the last epoch ends, got 1 of 1 epochs done. Return after "
+            "the last",
         ),
     ],
 )
@@ -243,8 +244,8 @@ NO_FILES = {
     "socket.socket(socket.AF_UNIX).bind(str(f / 'talk'))": "a socket: talk",
     "(f / 'out').symlink_to('/etc/hostname')": "a link out of the folder: out",
     "(f / 'up').symlink_to('..')": "a link out of the folder: up",
-    "(f / 'nowhere').symlink_to('gone')": "a link that leads nowhere: nowhere",
-    "(f / 'self').symlink_to('self')": "a link that leads nowhere: self",
+    "(f / 'nowhere').symlink_to('gone')": "a broken link: nowhere",
+    "(f / 'self').symlink_to('self')": "a broken link: self",
 }
 
 
@@ -259,8 +260,8 @@ def test_what_is_no_file_is_refused_by_name(run: Run, make: str) -> None:
     assert last.failure is not None
     assert last.failure["kind"] == "raised"
     assert (
-        f"checkpoint_folder must hold plain files and folders, got {NO_FILES[make]}. Put it "
-        "elsewhere." in last.failure["reason"]
+        f"checkpoint_folder must contain only regular files and folders, got {NO_FILES[make]}. "
+        "Move it to another folder." in last.failure["reason"]
     )
 
 
@@ -288,18 +289,18 @@ def test_links_within_the_folder_are_kept(start: Start) -> None:
 BAD = {
     "report(1, {'a': 1}); t.report(3, {'a': 1, 'b': 1})": (
         "epochs must be reported in order, got 3 where 2 follows. Call report(epoch, scores) once "
-        "an epoch."
+        "per epoch."
     ),
     "report(1, {'a': 1}); t.report(1, {'a': 1})": "got 1 where 2 follows",
     "report(0, {'a': 1})": "got 0 where 1 follows",
     "report('one', {'a': 1})": "got 'one' where 1 follows",
     "report(1.0, {'a': 1})": "got 1 where 1 follows",
-    "params": "must report an epoch at least, got a function that returned without. Call "
+    "params": "must report at least one epoch, got a function that returned without a report. Call "
     "context.report(epoch, scores).",
     "report(1, {'a': 1})": "the last report must have every objective, got a without b. Report b "
     "with the last epoch.",
     "report(1, {})": "got none without a",
-    "report(1, {'a': 'high', 'b': 1})": "scores must be numbers, got a: 'high'. Make it one by "
+    "report(1, {'a': 'high', 'b': 1})": "scores must be numbers, got a: 'high'. Convert it with "
     "float().",
     "report(1, {'a': True, 'b': 1})": "got a: true",
     "report(1, {'a': [1, 2], 'b': 1})": "got a: [1, 2]",
@@ -385,7 +386,7 @@ def test_a_full_disk_is_no_fault_of_the_trial(run: Run) -> None:
     last = run(code)[-1]
     assert last.failure is None
     assert last.lost is not None
-    assert "the disk must take what the function writes, got 'No space left" in last.lost
+    assert "the disk must have room for the files of the function, got 'No space left" in last.lost
 
 
 def test_a_row_that_is_replaced_ends_inside_report(start: Start) -> None:

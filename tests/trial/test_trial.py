@@ -383,7 +383,7 @@ def test_a_layer_that_cannot_be_read_is_said_before_the_first_trial(cache: Path)
         "loss": {**loss, "fma": {**loss["fma"], "activation": "before"}},
     }
     study = Study.model_validate(data)
-    with pytest.raises(ParameterError, match="must end in an activation to be read before it"):
+    with pytest.raises(ParameterError, match="must end in an activation to be tapped before it"):
         Workbench.get(study, Path(), cache).prepare()
     searching = study.model_copy(update={"space": {"loss.fma.layers": {"subset": ["stem"]}}})
     Workbench.get(searching, Path(), cache).prepare()

@@ -10,7 +10,7 @@ from ablate.ablation.components import Component, LeftOutError, read_components
 from ablate.ablation.configuration import Cells, Ground, Refuse, Values
 from ablate.ablation.designs.leave_one_out import unchanged
 
-_ORDER = "Put it after the part that it needs."
+_ORDER = "Put it after the component that it needs."
 
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:

@@ -50,16 +50,16 @@ def _configurations(
     path: Path = ("arms", name)
     has_baseline = ground.study.trainable is None
     if name == BASELINE and has_baseline:
-        rule = "is an arm anyway: the network before finetuning, got values for it"
+        rule = "is always an arm, the network before finetuning, got values for it"
         refuse(path, f"{rule}. Remove it.")
         return
     if not name:
-        refuse(path, "needs a name, got ''. Name it.")
+        refuse(path, "needs a name, got ''. Add one.")
         return
     for key in written:
         if key.startswith(BUDGET) and has_baseline:
             rule = f"arms are compared at equal compute, got {show(written[key])} for one of them"
-            refuse((*path, key), f"{rule}. Remove it: finetune.budget is that of all.")
+            refuse((*path, key), f"{rule}. Remove it; finetune.budget applies to all.")
             return
     is_each = has_baseline and written.get(TYPES) == EACH
     own = {key: value for key, value in written.items() if not (is_each and key == TYPES)}
@@ -72,8 +72,8 @@ def _configurations(
         return
     drawn = drawn_types(ground, values)
     if not drawn:
-        rule = "each is a model for each type that is drawn, got augment.method augmix"
-        refuse((*path, TYPES), f"{rule}, which draws none. Take another method.")
+        rule = "each means a model for each type that is drawn, got augment.method augmix"
+        refuse((*path, TYPES), f"{rule}, which draws none. Choose another method.")
     for kind in drawn:
         yield f"{name}: {kind}", {**values, **single_type(kind)}
 

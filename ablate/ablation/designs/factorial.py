@@ -19,10 +19,10 @@ from ablate.study.settings import AblationSettings
 
 TIMES = " * "
 NO_REFERENCE = "effects are half-sums over cells: a main effect is the mean at the high level " + (
-    "less the mean at the low one, an interaction half the difference between the effects of the "
-    "one factor at both levels of the other"
+    "minus the mean at the low level, an interaction half the difference between the effects of "
+    "the one factor at both levels of the other"
 )
-_NESTED = "Remove a factor that means nothing without another."
+_NESTED = "Remove a factor that has no effect without another."
 
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
@@ -64,8 +64,11 @@ def check_factors(ground: Ground, reference: Values, refuse: Refuse) -> list[Fac
             is_right = False
         elif any(ground.same(one, other) for one, other in combinations(made, 2)):
             names = ", ".join(level.name for level in factor.levels)
-            rule = f"levels must differ, got {names}, of which two train the same at the reference"
-            refuse(factor.path, f"{rule}. Change one, or put the part into the reference.")
+            rule = (
+                f"levels must differ, got {names}, two of which give the same training at the "
+                "reference"
+            )
+            refuse(factor.path, f"{rule}. Change one, or add the component to the reference.")
             is_right = False
     return factors if is_right else None
 

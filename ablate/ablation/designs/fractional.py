@@ -44,7 +44,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
         return empty
     for factor in factors:
         if len(factor.levels) != 2:
-            rule = f"a fraction takes two levels a factor, got {len(factor.levels)}"
+            rule = f"a fraction needs two levels per factor, got {len(factor.levels)}"
             refuse(factor.path, f"{rule}. Remove some, or write design: factorial.")
             return empty
     try:
@@ -120,8 +120,8 @@ def _warning(fraction: Fraction) -> tuple[str, ...]:
     if not mixed:
         return ()
     return (
-        f"main effects of {', '.join(mixed)} are those of the factor or of the interactions that "
-        "they are aliased with",
+        f"main effects of {', '.join(mixed)} may be those of the interactions that they are "
+        "aliased with",
     )
 
 
@@ -333,9 +333,7 @@ def _check(factors: tuple[str, ...], resolution: int) -> None:
         if factors.count(name) > 1:
             raise ParameterError(f"factors: names must differ, got {name!r} twice. Rename one.")
     if resolution not in RESOLUTIONS:
-        raise ParameterError(
-            f"resolution: must be 3, 4 or 5, got {resolution!r}. Take one of them."
-        )
+        raise ParameterError(f"resolution: must be 3, 4 or 5, got {resolution!r}. Use one of them.")
 
 
 def _check_effect(fraction: Fraction, effect: Effect) -> None:
@@ -346,5 +344,5 @@ def _check_effect(fraction: Fraction, effect: Effect) -> None:
     if not effect or len(set(effect)) < len(effect):
         shown = " * ".join(effect) or "none"
         raise ParameterError(
-            f"effect: needs one factor or more, each once, got {shown}. Name each once."
+            f"effect: needs at least one factor, each once, got {shown}. Name each once."
         )

@@ -60,7 +60,7 @@ def _families(ground: Ground, reference: Values, refuse: Refuse) -> Iterator[tup
     both = [family for family in used if family in scored]
     if not used:
         rule = "must draw from families of distortion, got augment.method augmix"
-        refuse(("reference",), f"{rule}, whose operators are of none. Take another method.")
+        refuse(("reference",), f"{rule}, whose operators belong to none. Choose another method.")
     for place, family in enumerate(asked):
         path: Path = ("families", place) if settings.families else ("families",)
         if family in asked[:place]:
@@ -71,7 +71,7 @@ def _families(ground: Ground, reference: Values, refuse: Refuse) -> Iterator[tup
         elif family not in scored:
             rule = f"must be scored by robustness.suite {show(list(scored))}, got {show(family)}"
             left = f"Write families: {show(both)}" if both else "Remove it"
-            refuse(path, f"{rule}. {left}, or name a suite that has it.")
+            refuse(path, f"{rule}. {left}, or use a suite that contains it.")
         else:
             yield family, path
 

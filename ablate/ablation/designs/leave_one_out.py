@@ -34,6 +34,6 @@ def unchanged(ground: Ground, component: str, reference: Values) -> str:
     terms = ground.get(reference, "loss.terms")
     held = "" if terms is None else f", got loss.terms {show(terms)}"
     return (
-        f"leaving out {component} must change the reference, and changes nothing{held}. "
-        "Remove it, or put it into the reference."
+        f"leaving out {component} must change the reference, but changes nothing{held}. Remove it, "
+        "or add it to the reference."
     )

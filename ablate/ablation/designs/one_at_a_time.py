@@ -35,9 +35,9 @@ def _same_rule(ground: Ground, level: Level, values: Values, reference: Values) 
     if terms is None or all(
         ground.get(values, key) == ground.get(reference, key) for key in values
     ):
-        rule = f"a level must differ from the reference, got {level.name}, which is it"
-        return f"{rule}. Remove it: the reference is a cell anyway."
-    rule = f"a level must change what is trained, got {level.name}, which changes nothing at the"
+        rule = f"a level must differ from the reference, got {level.name}, which is the reference"
+        return f"{rule}. Remove it; the reference is always a cell."
+    rule = f"a level must change the training, got {level.name}, which changes nothing at the"
     return f"{rule} reference, loss.terms {show(terms)}. Remove it, or change the reference."
 
 

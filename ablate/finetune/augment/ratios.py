@@ -72,8 +72,8 @@ def _check_chosen(what: str, chosen: Sequence[str], known: Sequence[str]) -> Non
             )
         if name in chosen[:number]:
             raise ParameterError(
-                f"augment.{many}: a {what} may stand once, got {name} twice. "
-                "Raise its ratio in augment.mix."
+                f"augment.{many}: a {what} may be given once, got {name} twice. Raise its ratio in "
+                "augment.mix."
             )
 
 

@@ -160,8 +160,8 @@ def _check_images(distance: str, images: int) -> None:
 def _check_pair(clean: Mapping[str, Tensor], distorted: Mapping[str, Tensor]) -> None:
     if set(clean) != set(distorted):
         raise ParameterError(
-            "loss.fma: clean and distorted feature maps must be of the same layers, "
-            f"got {sorted(clean)} and {sorted(distorted)}. Take both from one FeatureTaps."
+            "loss.fma: clean and distorted feature maps must be of the same layers, got "
+            f"{sorted(clean)} and {sorted(distorted)}. Use one FeatureTaps for both."
         )
     for layer, features in clean.items():
         if features.ndim < 2:
@@ -309,7 +309,7 @@ def _check_known(where: str, layers: Sequence[str], names: LayerNames) -> None:
             other = seen[path]
             again = "twice" if layer == other else f"and {layer}, which are the same"
             raise ParameterError(
-                f"{where}: a layer may stand once, got {other} {again}. "
-                "Raise its weight in loss.fma.layer_weights."
+                f"{where}: a layer may be given once, got {other} {again}. Raise its weight in "
+                "loss.fma.layer_weights."
             )
         seen[path] = layer

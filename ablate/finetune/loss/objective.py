@@ -109,8 +109,8 @@ def build_loss(settings: LossSettings, layers: LayerNames) -> RobustLoss:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ParameterError(
-            f"loss.terms: a term may stand once, got {settings.terms!r} with {repeated[0]} twice. "
-            f"Remove one and set loss.{repeated[0]}.weight."
+            f"loss.terms: a term may be given once, got {settings.terms!r} with {repeated[0]} "
+            f"twice. Remove one and set loss.{repeated[0]}.weight."
         )
     terms: list[Term] = []
     for name in names:
@@ -127,8 +127,8 @@ def _one_activation(terms: Sequence[Term]) -> Activation:
     found = {term.activation: term.name for term in terms if term.layers}
     if len(found) > 1:
         raise ParameterError(
-            "loss: all terms must read feature maps at one place, got "
+            "loss: all terms must read feature maps in the same place, got "
             f"{' and '.join(f'{name} {place}' for place, name in sorted(found.items()))} the "
-            "activation. Give them one setting of activation."
+            "activation. Use the same activation for all."
         )
     return next(iter(found), "after")

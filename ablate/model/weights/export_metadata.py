@@ -123,13 +123,13 @@ def read_metadata(path: Path) -> ExportMetadata | None:
             text = (file.metadata() or {}).get(KEY)
         if not is_as_exported(path):
             raise DataError(
-                f"{shown}: must have the bytes that were exported, got others: it is damaged. "
-                "Copy or export it again."
+                f"{shown}: must be an undamaged export, got different bytes. Copy or export it "
+                "again."
             )
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{shown}: must be a whole .safetensors file, got {reason}. Copy or export it again."
+            f"{shown}: must be a complete .safetensors file, got {reason}. Copy or export it again."
         ) from error
     if text is None:
         return None
@@ -141,14 +141,14 @@ def read_metadata(path: Path) -> ExportMetadata | None:
         metadata = ExportMetadata(**{**found, **tuples})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{shown}: must say of itself what `ablate export` writes, got something else "
+            f"{shown}: must have the metadata that `ablate export` writes, got something else "
             f"({type(error).__name__}: {error}). Name its network: ablate evaluate NAME "
             "--checkpoint FILE."
         ) from error
     if version != VERSION:
         raise DataError(
             f"{shown}: must be an export of version {VERSION}, got version {version}. Export it "
-            "again with this ablate, or update it."
+            "again with this version of ablate, or update ablate."
         )
     return metadata
 

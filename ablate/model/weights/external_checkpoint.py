@@ -68,14 +68,14 @@ def find_checkpoint(
     path = (base or Path()) / Path(checkpoint).expanduser()
     try:
         if path.is_fifo():  # it would be waited for
-            raise OSError(errno.EINVAL, "it is no plain file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(
-            f"{_WHERE}: must be a file that can be read, torchvision:WEIGHTS or timm:pretrained, "
-            f"got {checkpoint!r} ({show_name(path.absolute())}: {error.strerror}). "
-            "Give its path from the study file's folder."
+            f"{_WHERE}: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
+            f"{checkpoint!r} ({show_name(path.absolute())}: {error.strerror}). Give its path "
+            "relative to the study file."
         ) from error
     return CheckpointSource(f"sha256:{digest}", path)
 
@@ -128,7 +128,7 @@ def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             if not is_as_exported(path):
-                raise ValueError("not the bytes that were exported: it is damaged")
+                raise ValueError("damaged: not the bytes that were exported")
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -137,9 +137,8 @@ def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
         if not code:
             raise _unreadable(checkpoint, error) from error
         raise DataError(
-            f"{_WHERE}: must hold tensors alone, got {checkpoint!r}, a pickle that would run "
-            f"{show_name(code)}; nothing of it was run. Save model.state_dict(), or a "
-            ".safetensors file."
+            f"{_WHERE}: must contain only tensors, got {checkpoint!r}, a pickle that would run "
+            f"{show_name(code)}; it was not run. Save model.state_dict(), or a .safetensors file."
         ) from error
     except Exception as error:
         # Damage can make torch fail anywhere: an IndexError, a RuntimeError, a TypeError.
@@ -167,8 +166,8 @@ def _unreadable(checkpoint: str, error: Exception) -> DataError:
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     first = show_name(" ".join(text.splitlines()[0].split()))
     return DataError(
-        f"{_WHERE}: must be a whole .safetensors file or state dict, got {checkpoint!r} ({first}). "
-        "Copy or save it again."
+        f"{_WHERE}: must be a complete .safetensors file or state dict, got {checkpoint!r} "
+        f"({first}). Copy or save it again."
     )
 
 
@@ -184,7 +183,7 @@ def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
             (
                 f"{key!r}: {type(value).__name__}"
                 if isinstance(key, str)
-                else f"a key that is no text: {type(key).__name__}"
+                else f"a key that is not text: {type(key).__name__}"
                 for key, value in found.items()
                 if not isinstance(key, str) or not isinstance(value, Tensor)
             ),
@@ -229,7 +228,7 @@ def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], checkp
 
 def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
     return DataError(
-        f"{_WHERE}: must hold dense, finite, floating-point weights, got {checkpoint!r} with "
+        f"{_WHERE}: must contain dense, finite, floating-point weights, got {checkpoint!r} with "
         f"{show_name(key)} {got}. Save model.state_dict() of the trained network in float32."
     )
 
@@ -252,9 +251,9 @@ def _check_keys(
     problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in listed if keys]
     if problems:
         raise DataError(
-            f"{_WHERE}: must hold the weights of {name}, got {checkpoint!r} with keys "
-            f"{', '.join(problems)}. Name its network in model.name; its classes must be the "
-            "data set's."
+            f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
+            f"{', '.join(problems)}. Name its network in model.name; its classes must be those of "
+            "the data set."
         )
 
 
@@ -293,7 +292,7 @@ def match_by_order(
     if len(mine) != len(theirs):
         raise DataError(
             f"{_ORDERED}: {checkpoint!r} must have the {len(mine)} tensors of {name}, got "
-            f"{len(theirs)}. Name the network that it is of."
+            f"{len(theirs)}. Choose the network that it belongs to."
         )
     for place, (key, other) in enumerate(zip(mine, theirs, strict=True), start=1):
         shapes = tuple(own[key].shape), tuple(found[other].shape)
@@ -301,8 +300,8 @@ def match_by_order(
         if shapes[0] != shapes[1] or (roles[0] != roles[1] and _ROLES.issuperset(roles)):
             raise DataError(
                 f"{_ORDERED}: tensor {place} of {checkpoint!r} must fit {key} {shapes[0]} of "
-                f"{name}, got {show_name(other)} {shapes[1]}. Name the network that it is of, or "
-                "rename its keys."
+                f"{name}, got {show_name(other)} {shapes[1]}. Choose the network that it belongs "
+                "to, or rename its keys."
             )
     return {key: found[other] for key, other in zip(mine, theirs, strict=True)}
 
@@ -365,8 +364,8 @@ def timm_weights(model_settings: ModelSettings) -> Any:
     config = pretrained_config(name)
     if config is None or not config.has_weights:
         raise DataError(
-            f"{_WHERE}: must be weights that timm has, got 'timm:pretrained' for {name}, of which "
-            "it has none. Set baseline.checkpoint: FILE, or leave it out."
+            f"{_WHERE}: must be weights of timm, got 'timm:pretrained' for {name}, for which it "
+            "has none. Set baseline.checkpoint: FILE, or leave it out."
         )
     return config
 
@@ -394,8 +393,8 @@ def fetch_timm(model_settings: ModelSettings) -> dict[str, Tensor]:
 
 def _not_of(model_settings: ModelSettings, checkpoint: str, wanted: str) -> DataError:
     return DataError(
-        f"{_WHERE}: {checkpoint} needs model.name: {wanted}, got {model_settings.name!r}. "
-        "Name that network, or give a file."
+        f"{_WHERE}: {checkpoint} needs model.name: {wanted}, got {model_settings.name!r}. Use that "
+        "network, or give a file."
     )
 
 

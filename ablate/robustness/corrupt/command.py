@@ -138,10 +138,10 @@ def _check_empty(output: Path) -> None:
     if output.is_dir() and any(output.iterdir()):
         state = "a copy" if (output / MANIFEST).exists() else "files without a manifest"
         if is_unfinished(output):
-            state = "a copy whose writing was stopped"
+            state = "an incomplete copy"
         raise UsageError(
-            f"{output}: must be a new or an empty folder, got {state} in it. Remove it, or name "
-            "another."
+            f"{output}: must be a new or an empty folder, got {state} in it. Remove it, or choose "
+            "another folder."
         )
 
 
@@ -157,18 +157,19 @@ def _read(
     if source in NAMED or is_callable_name(source):
         if resize is not None:
             raise ParameterError(
-                f"--resize: is for folders of image files, got it with {source}. Leave it out."
+                f"--resize: applies only to folders of image files, got it with {source}. Leave it "
+                "out."
             )
         return read_named(source, data, image_size, cache_folder())
     if data is not None:
         raise ParameterError(
-            f"--data: is where a named data set lies, got it with {source!r}. "
+            f"--data: is the folder of a named data set, got it with {source!r}. "
             f"{did_you_mean(source, NAMED)}"
         )
     folder = Path(source)
     if not folder.exists():
         raise UsageError(
-            f"SOURCE: must be a folder that is there or a data set's name, got {source!r}. "
+            f"SOURCE: must be an existing folder or the name of a data set, got {source!r}. "
             f"{did_you_mean(source, NAMED)}"
         )
     if folder.is_file():

@@ -40,8 +40,8 @@ MANIFEST = "manifest.json"
 JPEG_QUALITY = 95
 
 _LICENCES = (
-    "Images keep the licence of their source, and photographs of frost that of their folder; "
-    "whoever passes copies on has to follow both."
+    "The images keep the licence of their source, and the frost photographs keep theirs. Both "
+    "apply if you share these copies."
 )
 
 
@@ -137,7 +137,7 @@ def write_corrupted(
 
 
 def is_unfinished(output: Path) -> bool:
-    """Whether a folder has a copy whose writing was stopped."""
+    """Whether a folder has an incomplete copy."""
     try:
         manifest = json.loads((output / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -176,7 +176,7 @@ class _Arrays:
 
     @property
     def layout(self) -> Mapping[str, Any]:
-        rows = f"{len(self._source)} for each severity, one severity after the other"
+        rows = f"{len(self._source)} for each severity, in order of severity"
         labels = None if self._source.labels is None else "labels.npy"
         return {"format": "npy", "shape": self._shape, "rows": rows, "labels": labels}
 

@@ -231,7 +231,7 @@ def _choose_resize(first: Path, image_size: int | None, resize: int | None) -> i
     if image_size is None:
         if resize is not None:
             raise DataError(
-                f"--resize: is the shorter side before the middle is cut, got {resize} without "
+                f"--resize: sets the shorter side before the centre crop, got {resize} without "
                 "--image-size. Give both."
             )
         return None
@@ -255,8 +255,8 @@ def _check_readable(
     bad = tuple(listing.files[row][0] for row, one in enumerate(found) if one is None)
     if bad and (not skip_unreadable or len(bad) == len(found)):
         raise DataError(
-            f"{show_name(listing.root)}: must have images that can be read, got {len(bad)} of "
-            f"{len(found)} that cannot ({_some(bad)}). Replace them"
+            f"{show_name(listing.root)}: must contain readable images, got {len(bad)} of "
+            f"{len(found)} unreadable ({_some(bad)}). Replace them"
             f"{'.' if skip_unreadable else ', or give --skip-unreadable.'}"
         )
     return bad
@@ -281,7 +281,8 @@ def _name_outputs(listing: Listing, files: Sequence[str]) -> tuple[str, ...]:
         first = {name: files[row] for row, name in reversed(list(enumerate(names)))}
         row = next(row for row, name in enumerate(names) if first[name] != files[row])
         raise DataError(
-            f"{show_name(listing.root)}: must have files whose names differ before the ending, got "
+            f"{show_name(listing.root)}: must have file names that differ before the extension, "
+            "got "
             f"{show_name(first[names[row]])} and {show_name(files[row])}. Rename one."
         )
     return names
@@ -309,12 +310,14 @@ def _notes(
         notes.append(f"{count} beside the class folders {verb} left out")
     grey = sum(one.grey for one in seen)
     if grey:
-        notes.append(f"{grey} of {len(seen)} images are grey: three equal channels stand for one")
+        notes.append(
+            f"{grey} of {len(seen)} images are grey; their channel is repeated three times"
+        )
     if left_out:
         total = len(seen) + len(left_out)
         notes.append(f"left out as unreadable: {len(left_out)} of {total} ({_some(left_out)})")
     if image_size is not None:
-        cut = f", the middle {image_size} x {image_size} cut" if resize != image_size else ""
+        cut = f", centre crop {image_size} x {image_size}" if resize != image_size else ""
         notes.append(f"files: shorter side {resize} pixels{cut}")
     return tuple(notes)
 

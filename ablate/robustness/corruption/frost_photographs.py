@@ -46,8 +46,8 @@ def load_frost(folder: Path) -> FrostPhotographs:
     """
     if not folder.is_dir():
         raise DataError(
-            f"{show_name(folder)}: must be a folder of photographs of frost, got no such folder. "
-            "Correct the path, or leave it out: a texture stands for them then."
+            f"{show_name(folder)}: must be a folder of frost photographs, got no such folder. "
+            "Correct the path, or leave it out to use a texture."
         )
     files = sorted(
         file
@@ -56,8 +56,8 @@ def load_frost(folder: Path) -> FrostPhotographs:
     )
     if not files:
         raise DataError(
-            f"{show_name(folder)}: must have photographs of frost ({', '.join(sorted(ENDINGS))}), "
-            "got none. Add some, or leave the folder out: a texture stands for them then."
+            f"{show_name(folder)}: must contain frost photographs ({', '.join(sorted(ENDINGS))}), "
+            "got none. Add some, or leave the folder out to use a texture."
         )
     return of_photographs([np.asarray(open_rgb(file)) for file in files[:DRAWN]])
 

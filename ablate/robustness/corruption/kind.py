@@ -160,7 +160,7 @@ def check_batch(where: str, images: Tensor) -> None:
         if not (low >= 0 and high <= 1):  # NaN too
             raise ParameterError(
                 f"{where}: floating point images must be in [0, 1], got {low:g} to {high:g}. "
-                "Divide bytes by 255, and corrupt before you normalise."
+                "Divide bytes by 255, and corrupt before normalising."
             )
 
 

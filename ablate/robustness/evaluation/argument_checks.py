@@ -11,10 +11,10 @@ from typing import Any
 from ablate.errors import ParameterError, UsageError
 from ablate.robustness.corruption import SEVERITIES
 
-_MADE_HERE = "is for copies that are made here, got it with --official. Leave it out."
+_MADE_HERE = "applies only to generated copies, got it with --official. Leave it out."
 _OF_CLEAN = (
-    "is for the images of --dataset, got it with --official alone. Leave it out, or name the data "
-    "set."
+    "applies only to the images of --dataset, got it with --official alone. Leave it out, or add "
+    "--dataset."
 )
 
 
@@ -43,8 +43,8 @@ def check_official(asked: Asked, *, split: str | None, skip_unreadable: bool) ->
         return
     if skip_unreadable:
         raise UsageError(
-            "--skip-unreadable: leaves images out, and all copies must have the same, got it with "
-            "--official. Leave it out, and replace the files."
+            "--skip-unreadable: cannot be used with --official, whose copies must all have the "
+            "same images. Leave it out, and replace the unreadable files."
         )
     of_clean = {} if asked.dataset is not None else {"--data": asked.data, "--split": split}
     made_here = {"--seed": asked.seed or None, "--frost-images": asked.frost_images}
@@ -62,7 +62,7 @@ def read_severities(values: Iterable[Any]) -> tuple[int, ...]:
     """
     if not isinstance(values, Iterable):
         raise ParameterError(
-            f"--severities: must be several whole numbers, got {values!r}. Write [{values!r}]."
+            f"--severities: must be a list of whole numbers, got {values!r}. Write [{values!r}]."
         )
     given = list(values)
     wrong = [one for one in given if _whole(one) not in SEVERITIES]
@@ -82,7 +82,7 @@ def read_names(option: str, values: Iterable[str] | None) -> tuple[str, ...] | N
     """
     if isinstance(values, str):
         raise ParameterError(
-            f"{option}: must be several names, got the text {values!r}. Write [{values!r}]."
+            f"{option}: must be a list of names, got the text {values!r}. Write [{values!r}]."
         )
     return None if values is None else tuple(values)
 

@@ -56,11 +56,11 @@ Progress = Callable[[str, int, int], None]
 _PACKAGES = ("ablate", "torchvision", "timm", "numpy")
 _PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 _PROBABILITIES = (
-    "the network returns probabilities: its calibration error is computed from their softmax"
+    "the network returns probabilities; its calibration error is computed from their softmax"
 )
-_NOT_FINITE = "Score it with --precision fp32, or take weights that were trained to the end."
+_NOT_FINITE = "Score it with --precision fp32, or use weights from a finished training."
 _MADE = {
-    "corruption": "corrupted by ablate: in distribution as the benchmark's, not its bytes",
+    "corruption": "corrupted by ablate: same distribution as the benchmark, not the same bytes",
     "distortion": "training distortions, not the benchmark's corruptions",
 }
 
@@ -103,15 +103,15 @@ def evaluate(
             `timm:pretrained`.
         checkpoint_order: match the file's tensors by their order, not by their names.
         dataset: a data set's name, or a folder with test/CLASS/*, val/CLASS/* or CLASS/*. With
-            `official` it may be left out: the images as they are are not scored then. Without
-            both, an export's own data set is taken where it has a name.
+            `official` it may be left out: the images as they are are not scored then. Without both,
+            an export's own data set is taken where it has a name.
         data: folder of a named data set's files.
         split: "test" or "val" of a folder; None: test/ where it is there, else val/.
         suite: a name of `SUITES`; None: "cifar10c" up to a side of 96 pixels, else "imagenetc".
         types: these corruptions alone.
         severities: whole numbers from 1 to 5.
         seed: of the corruptions' draws.
-        images: about so many of them, the same share of every class, always the same ones.
+        images: about so many of them, balanced over classes, always the same ones.
         official: folder of corrupted files, read in place of what is made here.
         frost_images: folder of photographs of frost.
         relative_to: scores of another network on the same copies, which mCE is divided by.
@@ -222,7 +222,7 @@ def _describe(
     if found.seed is not None:
         marks.append(_MADE[found.suite.made_by])
     if exposure is not None and "seen_type" in exposure.values():
-        marks.append(f"the mean has types in it that were trained on: {INCOMPARABLE}")
+        marks.append(f"the mean includes types that were trained on: {INCOMPARABLE}")
     notes = [*origin.notes, *found.notes]
     side = subject.image_size
     if side is not None and (side, side) != found.shape[1:]:

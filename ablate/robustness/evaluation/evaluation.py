@@ -296,8 +296,8 @@ def relate(evaluation: Evaluation, other: Evaluation, where: str) -> Evaluation:
         if one != two and not (what == "clean images" and None in (one, two)):
             raise DataError(
                 f"{where}: must be scores on the same {what}, got {_show(what, two)} for "
-                f"{_show(what, one)}. Evaluate {other.model.label} with this command's data, suite "
-                "and seed."
+                f"{_show(what, one)}. Evaluate {other.model.label} with the same data, suite and "
+                "seed."
             )
     found = Reference(
         other.model.label,

@@ -100,13 +100,13 @@ def from_json(found: Any, where: str = "evaluation") -> Evaluation:
     """
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise DataError(
-            f"{where}: must be scores that `ablate evaluate -o FILE.json` wrote, got other JSON. "
-            "Name such a file."
+            f"{where}: must be scores written by `ablate evaluate -o FILE.json`, got other JSON. "
+            "Choose another file."
         )
     if found.get("version") != VERSION:
         raise DataError(
             f"{where}: must be scores of version {VERSION}, got version {found.get('version')}. "
-            "Evaluate again with this ablate, or update it."
+            "Evaluate again with this version of ablate, or update ablate."
         )
     if "labels" not in found:
         raise DataError(
@@ -117,7 +117,8 @@ def from_json(found: Any, where: str = "evaluation") -> Evaluation:
         return _read(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{where}: must be whole scores, got damaged ones ({type(error).__name__}: {error}). "
+            f"{where}: must be complete scores, got damaged ones ({type(error).__name__}: "
+            f"{error}). "
             "Evaluate again."
         ) from error
 
@@ -144,7 +145,7 @@ def check_place(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UsageError(
-            f"{path}: must be in a folder that can be written, got {error.strerror!r}. Choose "
+            f"{path}: must be in a writable folder, got {error.strerror!r}. Choose "
             "another folder or change its owner."
         ) from error
 
@@ -160,12 +161,12 @@ def load_evaluation(path: str | Path) -> Evaluation:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(
-            f"{where}: must be a file that can be read, got {error.strerror}. Correct the path."
+            f"{where}: must be a readable file, got {error.strerror}. Correct the path."
         ) from error
     except ValueError as error:
         raise DataError(
-            f"{where}: must be scores that `ablate evaluate -o FILE.json` wrote, got no JSON. "
-            "Name such a file."
+            f"{where}: must be scores written by `ablate evaluate -o FILE.json`, got a file that "
+            "is not JSON. Choose another file."
         ) from error
     return from_json(found, where)
 

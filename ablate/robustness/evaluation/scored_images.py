@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ablate.model.origin import Origin
     from ablate.robustness.score import CorruptedImages
 
-_NOT_SCORED = "the images as they are were not scored: name them with --dataset"
+_NOT_SCORED = "the clean images were not scored; name them with --dataset"
 _SHOWN = 3
 
 
@@ -166,7 +166,7 @@ def _official_copies(
         suite = find_suite(asked.suite)
         if suite.made_by == "distortion":
             raise ParameterError(
-                f"--suite: must be of the benchmark's corruptions with --official, got "
+                f"--suite: must contain the benchmark's corruptions with --official, got "
                 f"{asked.suite}. Leave it out, or write cifar10c or imagenetc."
             )
         wanted = (suite if asked.types is None else restrict(suite, asked.types)).types
@@ -188,7 +188,7 @@ def _official_copies(
     name = asked.suite or folder.resolve().name
     notes: tuple[str, ...] = getattr(copies, "notes", ())
     if resize is not None:
-        notes = (*notes, f"copies: shorter side {resize} pixels, the middle {side} x {side} cut")
+        notes = (*notes, f"copies: shorter side {resize} pixels, centre crop {side} x {side}")
     return copies, Suite(name, copies.families, "corruption", "types"), notes
 
 
@@ -209,7 +209,8 @@ def _check_classes(origin: Origin, clean: EvaluatedImages | None, copies: Corrup
     where = f"--dataset: {show_name(clean.name)}" if clean else "--official: the folders"
     raise DataError(
         f"{where} must have the {len(known)} classes that {origin.checkpoint} was finetuned on, "
-        f"got {len(found)}: {listed if odd else 'the same in another order'}. Name that data set."
+        f"got {len(found)}: {listed if odd else 'the same classes in another order'}. Name that "
+        "data set."
     )
 
 
@@ -220,13 +221,13 @@ def _check_labels(clean: EvaluatedImages | None, copies: CorruptedImages) -> Non
     if len(mine) != len(theirs):
         raise DataError(
             f"--official: must be copies of the images of --dataset, got {len(theirs)} for "
-            f"{len(mine)}. Name the images that they were made of."
+            f"{len(mine)}. Name the images that they were made from."
         )
     for place, (one, other) in enumerate(zip(mine, theirs, strict=True)):
         if one != other:
             raise DataError(
                 "--official: must have the images of --dataset in the same order, got label "
-                f"{other} for {one} at image {place}. Name the images that they were made of."
+                f"{other} for {one} at image {place}. Name the images that they were made from."
             )
 
 
@@ -240,5 +241,5 @@ def _check_names(clean: EvaluatedImages | None, copies: CorruptedImages) -> None
             raise DataError(
                 "--official: must have the images of --dataset, got "
                 f"{show_name(other)} for {show_name(one)} at image {place}. Name the images that "
-                "they were made of."
+                "they were made from."
             )

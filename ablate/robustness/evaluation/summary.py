@@ -144,11 +144,11 @@ def _normalised(evaluation: Evaluation) -> Iterator[SummaryLine]:
     over = f"{_over(evaluation, types)}, divided by those of {reference.name}"
     theirs = {kind: reference.errors[kind] for kind in types}
     value = mean_corruption_error(errors, theirs)
-    told = over + _undefined(theirs, 0.0, "makes no error")
+    told = over + _undefined(theirs, 0.0, "makes no errors")
     yield SummaryLine(f"{plain}_relative_to", value, told, unit="ratio")
     if clean is not None and reference.clean_error is not None:
         value = relative_mean_corruption_error(errors, clean.error, theirs, reference.clean_error)
-        told = over + _undefined(theirs, reference.clean_error, "loses nothing")
+        told = over + _undefined(theirs, reference.clean_error, "loses no accuracy")
         yield SummaryLine(f"{relative}_relative_to", value, told, unit="ratio")
 
 

@@ -157,12 +157,12 @@ def map_array(file: Path) -> np.ndarray:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{show_name(file)}: must be a whole array (.npy), got "
+            f"{show_name(file)}: must be a complete array (.npy), got "
             f"{' '.join(str(error).split())}. Fetch or write it again."
         ) from error
     if not isinstance(array, np.ndarray):  # an archive of several under this ending
         raise DataError(
-            f"{show_name(file)}: must be a whole array (.npy), got an archive. "
+            f"{show_name(file)}: must be a complete array (.npy), got an archive. "
             "Fetch or write it again."
         )
     return array
@@ -173,7 +173,7 @@ def _check_images(file: Path, blocks: int) -> tuple[int, ...]:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise DataError(
             f"{show_name(file)}: must be uint8 [rows, height, width, 3], got {array.dtype} "
-            f"{list(array.shape)}. Point at files in the layout of CIFAR-10-C."
+            f"{list(array.shape)}. Use files in the layout of CIFAR-10-C."
         )
     if len(array) == 0 or len(array) % blocks:
         raise DataError(
@@ -190,23 +190,23 @@ def _read_labels(
     file, blocks = folder / f"{_LABELS}.npy", len(written)
     if not file.is_file():
         raise DataError(
-            f"{show_name(folder)}: must have {file.name} beside the images, got none. "
-            "It is published with them: add it."
+            f"{show_name(folder)}: must have {file.name} next to the images, got none. It is "
+            "published with them; add it."
         )
     labels = np.array(map_array(file))
     if labels.dtype.kind not in "iu" or labels.shape not in ((stored,), (blocks * stored,)):
         raise DataError(
             f"{show_name(file)}: must be integers [{blocks * stored}] or [{stored}], for {blocks} "
             f"severities of {stored} images, got {labels.dtype} {list(labels.shape)}. "
-            "Take the one that belongs to these images."
+            "Use the file that belongs to these images."
         )
     labels = labels.astype(np.int64)
     for block, severity in enumerate(written[: len(labels) // stored]):
         odd = np.flatnonzero(labels[block * stored :][:stored] != labels[:stored])
         if len(odd):
             raise DataError(
-                f"{show_name(file)}: must have the same labels for every severity, got another "
-                f"at severity {severity}, image {odd[0]}. Fetch or write it again."
+                f"{show_name(file)}: must have the same labels for every severity, got a different "
+                f"one at severity {severity}, image {odd[0]}. Fetch or write it again."
             )
     labels = labels[:stored]
     if labels.min() < 0 or (n_classes is not None and labels.max() >= n_classes):
@@ -214,7 +214,7 @@ def _read_labels(
         rule = "from 0" if n_classes is None else f"from 0 to {n_classes - 1}"
         raise DataError(
             f"{show_name(file)}: labels must be {rule}, got {odd_one}. "
-            "Evaluate a network for these images' classes."
+            "Evaluate a network trained on the classes of these images."
         )
     return torch.from_numpy(labels)
 

@@ -106,8 +106,8 @@ def unreadable_files(
     if not bad:
         return None
     return DataError(
-        f"{show_name(folder)}: must have images that can be read, got {len(bad)} of {len(files)} "
-        f"looked through that cannot ({few(bad, _SHOWN)}). Unpack or write them again."
+        f"{show_name(folder)}: must contain readable images, got {len(bad)} of {len(files)} "
+        f"checked files unreadable ({few(bad, _SHOWN)}). Unpack or write them again."
     )
 
 
@@ -121,7 +121,7 @@ def _read_bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{show_name(file)}: must be a file that can be read, got {error.strerror}. "
+            f"{show_name(file)}: must be a readable file, got {error.strerror}. "
             "Unpack it again, or change its owner."
         ) from error
 
@@ -196,8 +196,8 @@ class OfficialFolders:
         looked_at = sum(copy.looked_at for copy in self.copies.values())
         if not grey:
             return ()
-        count = f"{grey} of {looked_at} files looked at"
-        return (f"{count} are grey: three equal channels stand for one",)
+        count = f"{grey} of {looked_at} checked files"
+        return (f"{count} are grey; their channel is repeated three times",)
 
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
         """See `CorruptedImages`; files are decoded in threads."""
@@ -236,7 +236,7 @@ class OfficialFolders:
         image = open_rgb(file)
         if self.size is not None and image.size != self.size:
             raise DataError(
-                f"{show_name(file)}: must be {self.size[0]}x{self.size[1]} as the others, got "
+                f"{show_name(file)}: must be {self.size[0]}x{self.size[1]} like the others, got "
                 f"{image.size[0]}x{image.size[1]}. Replace it, or give an image size with resize."
             )
         if self.image_size is None:
@@ -356,8 +356,8 @@ def _check_classes(folder: Path, found: Sequence[str], classes: Sequence[str] | 
     if not odd:
         raise DataError(
             f"{show_name(folder)}: must have the network's classes in their order, got class "
-            "folders in another: they are read by name. Rename them, or evaluate a network whose "
-            "classes are sorted."
+            "folders in another order; folders are read in order of their names. Rename them, or "
+            "evaluate a network whose classes are sorted."
         )
     raise DataError(
         f"{show_name(folder)}: must have the network's classes, got {few(odd)} in only one of "
@@ -376,7 +376,11 @@ def _check_alike(first: Listing, other: Listing) -> None:
     ours, theirs = ([stem(name) for name, *_ in listing.files] for listing in (first, other))
     if ours != theirs:
         odd = sorted(set(ours) ^ set(theirs))
-        got = f"{few(odd)} in only one of them" if odd else "them in another order, or one twice"
+        got = (
+            f"{few(odd)} in only one of them"
+            if odd
+            else "the same images in another order, or one of them twice"
+        )
         raise DataError(
             f"{show_name(other.root)}: must have the images of {show_name(first.root)}, got {got}. "
             "Unpack both again."

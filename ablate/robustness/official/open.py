@@ -65,8 +65,8 @@ def open_official(
         resize: shorter side in pixels that they are brought to before the middle is cut.
         classes: of the network. Names of class folders must be these; labels in a file must be
             below their number. None: nothing is compared.
-        n: images of each copy: so many, the same share of every class, the same images of
-            every type, those that `draw_stratified` draws with seed 0. None: all.
+        n: images of each copy: so many, balanced over classes, the same images of every type, those
+            that `draw_stratified` draws with seed 0. None: all.
 
     Raises:
         ParameterError: if `types` or `severities` is empty, `n` is below 1, or `resize` is below
@@ -83,7 +83,7 @@ def open_official(
     if resize is not None and resize < (image_size or math.inf):
         raise ParameterError(
             f"resize: must be at least image_size, got {resize} with {image_size or 'none'}. "
-            "Correct it; the middle of that size is cut from what is resized."
+            "Correct it; the image is resized first and cropped after."
         )
     if not folder.is_dir():
         raise DataError(
@@ -164,7 +164,7 @@ def _choose(
     if missing:
         fix = did_you_mean(missing[0], sorted(there))
         if missing[0] in corruption.CORRUPTIONS or not fix.startswith("Did you mean"):
-            fix = "Add the files, or name types that are there."
+            fix = "Add the files, or choose types that exist."
         raise DataError(
             f"{show_name(folder)}: must have {', '.join(map(show_name, missing))}, got only "
             f"{', '.join(map(show_name, sorted(there)))}. {fix}"
@@ -182,7 +182,7 @@ def _check_severities(where: Path, wanted: Sequence[int], there: Sequence[int]) 
     if missing:
         raise DataError(
             f"{show_name(where)}: must have severity {', '.join(missing)}, got "
-            f"{', '.join(map(str, sorted(there)))}. Name severities that are there."
+            f"{', '.join(map(str, sorted(there)))}. Choose severities that exist."
         )
 
 
@@ -194,17 +194,17 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{show_name(file)}: must be what ablate corrupt wrote, got "
+            f"{show_name(file)}: must be a file written by ablate corrupt, got "
             f"{' '.join(str(error).split())}. Write the files again, or remove it."
         ) from error
     if not isinstance(manifest, dict):
         raise DataError(
-            f"{show_name(file)}: must be what ablate corrupt wrote, got a "
+            f"{show_name(file)}: must be a file written by ablate corrupt, got a "
             f"{type(manifest).__name__}. Write the files again, or remove it."
         )
     if manifest.get("finished") is False:
         raise DataError(
-            f"{show_name(folder)}: must be finished, got a copy whose writing was stopped. "
+            f"{show_name(folder)}: must be finished, got an incomplete copy. "
             "Remove it and write it again."
         )
     return manifest
@@ -220,8 +220,8 @@ def _severities(folder: Path, manifest: Mapping[str, Any]) -> tuple[int, ...]:
         or len(set(found)) < len(found)
     ):
         raise DataError(
-            f"{show_name(folder / 'manifest.json')}: severities must be different ones from 1 to "
-            f"5, got {found!r}. Write the files again."
+            f"{show_name(folder / 'manifest.json')}: severities must be distinct and from 1 to 5, "
+            f"got {found!r}. Write the files again."
         )
     return tuple(int(severity) for severity in found)
 

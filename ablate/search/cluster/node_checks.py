@@ -43,8 +43,8 @@ def put_token(folder: str, token: str) -> None:
         system.pipe_file(f"{path}/{_PROBE}{token}", token.encode())
     except Exception as error:  # each file system of fsspec has errors of its own
         raise InfrastructureError(
-            f"{folder}: must be a folder that can be written, got {error_text(error)}. "
-            "Change its rights, or run.checkpoints."
+            f"{folder}: must be a writable folder, got {error_text(error)}. Change its "
+            "permissions, or run.checkpoints."
         ) from error
 
 
@@ -100,7 +100,7 @@ def _file_system(folder: str) -> tuple[Any, str]:
         )
     except ImportError as error:
         raise MissingDependencyError(
-            f"run.checkpoints: {folder} needs a package of fsspec's, got {error_text(error)}. "
+            f"run.checkpoints: {folder} needs a package for fsspec, got {error_text(error)}. "
             "Install it on every node."
         ) from error
     except ValueError as error:

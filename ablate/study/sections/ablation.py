@@ -39,7 +39,7 @@ class ContrastSettings(Settings):
     """Two cells or arms, or an effect."""
 
     compare: str = Field(
-        description="A cell or arm, or an effect of a factorial design, as `fma` or `fma * st`."
+        description="A cell or arm, or an effect of a factorial design: `fma`, `fma * st`."
     )
     to: str | None = Field(
         None, description="The cell or arm that it is compared with; none: the reference."
@@ -47,30 +47,31 @@ class ContrastSettings(Settings):
 
 
 class ClaimSettings(ContrastSettings):
-    """A contrast that was declared before the first run: one that a claim may rest on."""
+    """A contrast declared before the first run, which can support a claim."""
 
-    metric: str = Field("val_robust_accuracy", description="What is compared.")
+    metric: str = Field("val_robust_accuracy", description="Metric to compare.")
 
 
 class NonInferiorSettings(Settings):
-    """What must not be lost."""
+    """The non-inferiority criterion."""
 
     metric: str = Field("val_clean_accuracy", description="Metric that must be kept.")
     margin: Positive = Field(description="Largest loss allowed, in the metric's unit.")
 
 
 class TuneSettings(Settings):
-    """A search of its own for every arm, of one budget."""
+    """A separate search for each arm, all with the same budget."""
 
-    trials: Count = Field(description="Of each arm's search.")
+    trials: Count = Field(description="Number of trials of each arm's search.")
     sampler: str = Field(
         "random",
-        description="`random` alone gives independent draws, from which the expected best score "
-        "of a smaller budget follows.",
+        description="`random` alone gives independent samples, which allow an estimate of the best "
+        "score at smaller budgets.",
     )
-    seed: Seed = Field(0, description="Of each arm's search.")
+    seed: Seed = Field(0, description="Seed of each arm's search.")
     pick: str = Field(
-        "best val_robust_accuracy", description="Which trial an arm is run with: as `reference`."
+        "best val_robust_accuracy",
+        description="The trial whose parameters the arm uses, as in `reference`.",
     )
 
 
@@ -105,7 +106,7 @@ class AblationSettings(Settings):
         "else the first.",
     )
     families: Names | None = Field(
-        None, description="`leave_family_out`: which are left out in turn; none: all."
+        None, description="`leave_family_out`: families to leave out in turn; none: all."
     )
     resolution: Annotated[int, Field(ge=3, le=5)] = Field(
         4, description="`fractional`: 3, 4 or 5; higher means more runs and fewer aliases."
@@ -113,18 +114,18 @@ class AblationSettings(Settings):
     interactions: tuple[str, ...] = Field(
         (),
         strict=False,
-        description="`fractional`: interactions that are asked for, as `fma * st`; none may be "
+        description="`fractional`: interactions of interest, such as `fma * st`; they must not be "
         "aliased.",
     )
     seeds: Count | Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] = Field(
         8,
-        description="Runs of each cell: so many, with the seeds after finetune.seed; or the seeds "
-        "themselves.  The same for all cells.",
+        description="Number of runs of each cell, with the seeds after finetune.seed; or a list of "
+        "seeds.  The same for all cells.",
     )
     baseline_seeds: Literal["one", "each"] = Field(
         "one",
-        description="`one`: all runs start from the study's baseline; `each`: every seed trains a "
-        "baseline of its own, the same for all cells.",
+        description="`one`: all runs start from the study's baseline; `each`: every seed trains "
+        "its own baseline, the same for all cells.",
     )
     primary: Annotated[tuple[ClaimSettings, ...], Field(strict=False)] = Field(
         (), description="Contrasts that support claims; p values are adjusted over them (Holm)."
@@ -136,7 +137,8 @@ class AblationSettings(Settings):
         None, description="Defines when a metric counts as kept."
     )
     tune: TuneSettings | None = Field(
-        None, description="`arms`: each is tuned in the study's `space` before its seeds are run."
+        None,
+        description="`arms`: each arm is tuned in the study's `space` before its seeds are run.",
     )
     max_runs: Count = Field(500, description="A design with more runs is rejected.")
 
@@ -166,8 +168,8 @@ class AblationSettings(Settings):
             raise ValueError(f"design {design} needs factors or components, got none. Add some.")
         if self.seed_count == 1 and (self.primary or self.noninferior):
             raise ValueError(
-                "a test needs two seeds at least, got seeds: 1 with primary or noninferior. "
-                "Raise seeds: with 8 the least two-sided p is .0078."
+                "a test needs at least two seeds, got seeds: 1 with primary or noninferior. Raise "
+                "seeds; with 8 the smallest two-sided p is .0078."
             )
         return self
 

@@ -38,23 +38,23 @@ class DatasetSettings(Settings):
     )
     resize: Annotated[int, Field(ge=8, le=2048)] | None = Field(
         None,
-        description="Shorter side in pixels before the middle is cut to `image_size`; needed for "
+        description="Shorter side in pixels before the centre crop to `image_size`; required for "
         "images of mixed sizes.",
     )
     loading: Literal["resident", "streamed"] = Field(
         "resident",
         description="`resident`: decoded once, kept as bytes; `streamed`: training images are "
-        "decoded and cropped again each epoch, by worker processes.",
+        "decoded and cropped in each epoch, by worker processes.",
     )
     loading_workers: Annotated[int, Field(ge=0)] = Field(
         2,
-        description="Processes that decode streamed images, at most one a core; 0: none but the "
+        description="Processes that decode streamed images, at most one per core; 0: only the "
         "trial's own.",
     )
     crop_scale: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         description="Streamed training images are random crops of at least this share of the "
-        "area, resized; none: the middle, as in validation.",
+        "area, resized; none: the centre, as in validation.",
     )
     crop_padding: Annotated[int, Field(ge=0, le=16)] = Field(
         0, description="Training images are shifted by up to this many pixels; 0 turns it off."

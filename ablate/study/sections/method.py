@@ -10,9 +10,9 @@ from ablate.study.sections.base import Count, Names, Positive, Settings, Share, 
 
 Anchor = Literal["both", "clean", "pretrained", "ema"]
 _ANCHOR = (
-    "What the copies are compared with.  `both`: the clean branch, which learns too; `clean`: the "
-    "clean branch as a target without gradient; `pretrained`: the network before finetuning; "
-    "`ema`: an average of the network's weights."
+    "What the copies are compared with.  `both`: the clean branch, with gradient; `clean`: the "
+    "clean branch, without gradient; `pretrained`: the network before finetuning; `ema`: an "
+    "average of the network's weights."
 )
 
 
@@ -29,7 +29,7 @@ class STSettings(Settings):
     form: str = Field("cross_entropy", description="Distance of the predictions.")
     anchor: Anchor = Field("both", description=_ANCHOR)
     temperature: Positive = Field(
-        1.0, description="Logits are divided by it; the term is multiplied by its square."
+        1.0, description="The logits are divided by it; the term is multiplied by its square."
     )
 
 
@@ -48,7 +48,7 @@ class FMASettings(Settings):
     layer_weights: dict[str, Weight] | Literal["uniform", "linear", "geometric"] = Field(
         "uniform",
         description="Weight by layer, scaled to sum 1; `linear` and `geometric` grow with depth, "
-        "by 1 and by a factor of 2 a layer.",
+        "by 1 and by a factor of 2 per layer.",
     )
     distance: str = Field("relative", description="Distance of two feature maps.")
     anchor: Anchor = Field("clean", description=_ANCHOR)
@@ -60,7 +60,7 @@ class FMASettings(Settings):
 class LossSettings(Settings):
     terms: str = Field("clean+fma", description="Terms joined by +: clean, da, st, fma.")
     teacher_decay: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.99, description="Decay a step of the average that the anchor `ema` is."
+        0.99, description="Decay per step of the weight average used by the anchor `ema`."
     )
     clean: CleanSettings = CleanSettings()
     da: DASettings = DASettings()
@@ -82,18 +82,20 @@ Range = Annotated[float, Field(gt=0, le=1)] | Annotated[tuple[Share, Share], Fie
 class AugMixSettings(Settings):
     """Mixing of chains of operators.  Source: Hendrycks et al. 2020, arXiv:1912.02781."""
 
-    chains: Count = Field(3, description="Chains that are mixed.")
+    chains: Count = Field(3, description="Number of chains that are mixed.")
     depth: Annotated[int, Field(ge=0, le=10)] = Field(
-        0, description="Operators a chain; 0: 1 to 3, drawn for each."
+        0, description="Operators per chain; 0: 1 to 3, drawn for each chain."
     )
     severity: Annotated[float, Field(gt=0, le=10)] = Field(
-        3.0, description="Strength of the operators, of 10."
+        3.0, description="Strength of the operators, out of 10."
     )
-    dirichlet: Positive = Field(1.0, description="Concentration of the chains' shares.")
-    beta: Positive = Field(1.0, description="Both parameters of the share of the clean image.")
+    dirichlet: Positive = Field(
+        1.0, description="Concentration of the chains' weights (Dirichlet)."
+    )
+    beta: Positive = Field(1.0, description="Both parameters of the clean image's weight (Beta).")
     operators: Literal["disjoint", "all"] = Field(
         "disjoint",
-        description="`disjoint`: those that overlap no test corruption; `all`: with colour, "
+        description="`disjoint`: operators that overlap no test corruption; `all`: also colour, "
         "contrast, brightness and sharpness.",
     )
 
@@ -110,12 +112,10 @@ class AugmentSettings(Settings):
         ("noise", "blur", "photometric"),
         description="Families of distortion to draw from, each by its core types.",
     )
-    types: Names | None = Field(
-        None, description="Single types to draw from instead of whole families."
-    )
+    types: Names | None = Field(None, description="Single types to draw from instead of families.")
     mix: dict[str, Weight] | None = Field(
         None,
-        description="Ratio by family, or by type where `types` names them, scaled to sum 1; none: "
+        description="Ratio by family, or by type if `types` is given, scaled to sum 1; none: "
         "uniform.",
     )
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -130,10 +130,10 @@ class AugmentSettings(Settings):
         0.0, description="Share of the copies that are left undistorted."
     )
     copies: Annotated[int, Field(ge=1, le=8)] = Field(
-        1, description="Copies of each image, each with draws of its own; not with `all`."
+        1, description="Copies of each image, each drawn independently; not with `all`."
     )
     depth: Annotated[int, Field(ge=1, le=8)] = Field(
-        3, description="`composed`: the most types on one image; 1 to this many are drawn."
+        3, description="`composed`: largest number of types per image; 1 to this many are drawn."
     )
     augmix: AugMixSettings = AugMixSettings()
 

@@ -72,8 +72,8 @@ class SearchSettings(Settings):
             return data
         if data.get("trials", asked) != asked:
             raise ValueError(
-                f"trials and budget.trials are two spellings of one number, got {data['trials']} "
-                f"and {asked}. Keep one."
+                f"trials and budget.trials set the same number, got {data['trials']} and {asked}. "
+                "Keep one."
             )
         others = {name: value for name, value in budget.items() if name != "trials"}
         return {**data, "trials": asked, "budget": others}
@@ -91,7 +91,7 @@ class RunSettings(Settings):
     cpus_per_trial: Count = Field(1, description="Also torch's threads.")
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="1, or a fraction below 1; a trainable may use several whole GPUs; `auto`: 1 "
+        description="1, or a fraction below 1; a trainable may use several GPUs; `auto`: 1 "
         "if Ray sees a GPU, else 0.",
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -141,5 +141,5 @@ class RunSettings(Settings):
     @classmethod
     def _whole_or_fraction(cls, gpus: float | str) -> float | str:
         if isinstance(gpus, float) and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"must be whole above 1, got {gpus:g}. Write {int(gpus)}.")
+            raise ValueError(f"must be a whole number above 1, got {gpus:g}. Write {int(gpus)}.")
         return gpus

@@ -74,8 +74,8 @@ class BaselineSettings(TrainingSettings):
             )
         if self.checkpoint is None and self.saw_validation is not None:
             raise ValueError(
-                "saw_validation is of a checkpoint, got it without one. Remove it: the baseline "
-                "that is trained here never sees the validation images."
+                "saw_validation applies only to a checkpoint, got it without one. Remove it; a "
+                "baseline trained by ablate never sees the validation images."
             )
         return self
 
@@ -85,7 +85,7 @@ class BudgetSettings(Settings):
 
     epochs: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Passes over the training images in whole batches; 4 by default.  0 (in "
+        description="Passes over the training images in full batches; 4 by default.  0 (in "
         "ablations only): the baseline, not finetuned.",
     )
     images: Count | None = Field(
@@ -112,7 +112,8 @@ class BudgetSettings(Settings):
         given = [name for name in UNITS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(
-                f"takes one unit, got {' and '.join(given)}. Keep one, as budget: {{images: 9000}}."
+                f"takes one unit, got {' and '.join(given)}. Keep one, such as budget: "
+                f"{{images: 9000}}."
             )
         return self
 
