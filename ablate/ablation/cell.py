@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from ablate.study.json_data import JsonData
 
 ContrastKind = Literal["difference", "step", "main effect", "interaction"]
 
@@ -76,7 +77,7 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(JsonData):
     """Cells, and what is compared.
 
     Attributes:
@@ -108,32 +109,6 @@ class Design:
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON's own types alone, as they come back from a ledger."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Design:
-        return cls(
-            kind=data["kind"],
-            cells=tuple(Cell(**cell) for cell in data["cells"]),
-            arms=tuple(Arm(arm["name"], tuple(arm["cells"])) for arm in data["arms"]),
-            contrasts=tuple(
-                Contrast(one["name"], one["weights"], one["kind"], tuple(one["metrics"]))
-                for one in data["contrasts"]
-            ),
-            reference=data["reference"],
-            claims=tuple(Claim(**claim) for claim in data["claims"]),
-            aliases=tuple(data["aliases"]),
-            notes=tuple(data["notes"]),
-            tuning={
-                name: Tuning(**{**one, "scores": tuple(one["scores"])})
-                for name, one in data["tuning"].items()
-            },
-            selected=data["selected"],
-        )
 
 
 def difference(arm: Arm, to: Arm, kind: ContrastKind = "difference") -> Contrast:

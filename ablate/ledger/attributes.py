@@ -117,7 +117,7 @@ class StudyAttributes:
         drives = list(self._get(DRIVES) or [])
         if drives and drives[-1]["ended"] is None:
             drives[-1] = {**drives[-1], "ended": last_sign or drives[-1]["started"]}
-        self._set({DRIVES: [*drives, asdict(drive)]})
+        self._set({DRIVES: [*drives, drive.to_json()]})
 
     def update_drive(self, **fields: Any) -> None:
         """Say more of the drive under way."""
@@ -127,7 +127,7 @@ class StudyAttributes:
 
     @property
     def drives(self) -> tuple[Drive, ...]:
-        return tuple(Drive(**data) for data in self._get(DRIVES) or [])
+        return tuple(map(Drive.from_json, self._get(DRIVES) or []))
 
     def _get(self, key: str) -> Any:
         return self.store.read(lambda c: tables.study_attributes(c, self.study_id)).get(key)

@@ -10,9 +10,8 @@ import errno
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 _LONGEST = 200
 """Characters of one thing that a lease says."""
@@ -38,11 +37,8 @@ class Holder:
     pid: int
     start: str
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
-    def from_text(cls, written: object) -> Holder | None:
+    def read(cls, written: object) -> Holder | None:
         """What a lease says; none where it does not say it in a way that can be read."""
         try:
             data = json.loads(str(written))

@@ -137,7 +137,7 @@ class Lease:
                 ),
                 {
                     "token": self._token,
-                    "holder": json.dumps(this_process().to_json()),
+                    "holder": json.dumps(vars(this_process())),
                     "id": self._study_id,
                     "seen": seen.token or "",
                 },
@@ -262,7 +262,7 @@ class Lease:
             ).one()
         return _Entry(
             None if token is None else str(token),
-            Holder.from_text(holder),
+            Holder.read(holder),
             _number(since) or 0.0,
             _number(age),
         )

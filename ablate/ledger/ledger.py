@@ -318,14 +318,14 @@ class Ledger(StudyAttributes):
             },
             rows=rows,
             driver=self.lease().holder(),
-            drives=tuple(Drive(**data) for data in attributes.get(DRIVES) or []),
+            drives=tuple(map(Drive.from_json, attributes.get(DRIVES) or [])),
             design=self.head.design,
             sections=self.head.fingerprint,
             parent=self.head.parent,
             test_references={
                 name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
             },
-            test_opened=tuple(TestOpened(**data) for data in attributes.get(OPENED) or []),
+            test_opened=tuple(map(TestOpened.from_json, attributes.get(OPENED) or [])),
             notes=tuple(
                 change
                 for event in attributes.get(LOG) or []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
+from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
@@ -91,7 +92,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Drive:
+class Drive(JsonData):
     """One time that the study was driven.
 
     Attributes:
@@ -113,7 +114,7 @@ class Drive:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(JsonData):
     """A row that is begun: what a worker needs to run it.
 
     Attributes:
@@ -134,7 +135,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(JsonData):
     """A row whose parameters and seeds are given before it is begun: nothing of it is drawn.
 
     Attributes:
@@ -147,18 +148,6 @@ class Planned:
     pair: int
     params: Mapping[str, Any]
     seeds: Seeds
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "cell": self.cell,
-            "pair": self.pair,
-            "params": dict(self.params),
-            "seeds": self.seeds.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Planned:
-        return cls(data["cell"], data["pair"], data["params"], Seeds.from_json(data["seeds"]))
 
 
 @dataclass(frozen=True)
@@ -204,7 +193,7 @@ class RowRecord:
 
 
 @dataclass(frozen=True)
-class TestOpened:
+class TestOpened(JsonData):
     """One time that the test images were opened for a study.
 
     Attributes:
@@ -281,7 +270,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(JsonData):
     """What a study was begun with: written at its first second, and completed when data and
     baseline are there.
 
@@ -320,13 +309,8 @@ class Head:
         return bool(self.fingerprint)
 
     def to_json(self) -> dict[str, Any]:
-        data = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {"format": FORMAT, **data, "study": self.study.model_dump(mode="json")}
+        return {"format": FORMAT, **super().to_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Head:
-        fields = {key: value for key, value in data.items() if key != "format"}
-        fields["study"] = Study.model_validate(fields["study"])
-        point = fields["reference_point"]
-        fields["reference_point"] = None if point is None else tuple(point)
-        return cls(**fields)
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return super().from_json({key: value for key, value in data.items() if key != "format"})

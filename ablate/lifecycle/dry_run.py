@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ablate.lifecycle.drive import RunOptions, make_executor
 from ablate.lifecycle.place import place_of_file
 from ablate.model import is_external
 from ablate.model.environment import resolve_environment
+from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
 from ablate.study.settings import Study
 from ablate.trial.estimate import TrialEstimate, estimate_training, estimate_trial
@@ -58,7 +59,7 @@ class PlannedAblation:
 
 
 @dataclass(frozen=True)
-class DryRun:
+class DryRun(JsonData):
     """What a study would take, with the study's own settings in every trial.
 
     Attributes:
@@ -81,9 +82,6 @@ class DryRun:
     gpu_hours: float
     disk_bytes: int
     ablation: PlannedAblation | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun:

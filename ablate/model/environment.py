@@ -7,10 +7,11 @@ import os
 import platform
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ablate.errors import ResourceError
+from ablate.study.json_data import JsonData
 from ablate.study.provenance import usable_cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -22,7 +23,7 @@ CompileMode = Literal[False, "default", "reduce-overhead"]
 
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(JsonData):
     """Where and how networks are trained and scored.
 
     Attributes:
@@ -60,13 +61,6 @@ class Environment:
 
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         return torch.autocast(self.device, dtype=dtype, enabled=self.precision != "fp32")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Environment:
-        return cls(**data)
 
 
 def resolve_environment(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, InfrastructureError, error_text
+from ablate.ledger.record import Row
 from ablate.model.environment import preparation_cores
 from ablate.search.cluster.connect import (
     Capacity,
@@ -36,7 +37,7 @@ from ablate.search.dispatcher import Dispatcher
 from ablate.search.drive import held
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
-from ablate.trial.task import Job, Prepared, Report, row_from_text, weights_file
+from ablate.trial.task import Job, Prepared, Report, weights_file
 from ablate.trial.worker import Worker
 
 # Tune reads these when it is imported or run; each turns off a second keeper of the truth.
@@ -93,7 +94,7 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
 
     def take_up(self, row: str) -> None:
         """Begin this row, as text, with the next step."""
-        self._row = row_from_text(row)
+        self._row = Row.from_text(row)
         self._worker.begin(self._row)
 
     def step(self) -> dict[str, Any]:

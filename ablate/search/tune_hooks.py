@@ -27,7 +27,7 @@ from ablate.errors import InfrastructureError, error_text, unexpected
 from ablate.search.cluster.connect import Capacity
 from ablate.search.cluster.node_watch import LostNodes, node_of
 from ablate.search.dispatcher import FINISHED, Dispatcher
-from ablate.trial.task import Report, row_to_text
+from ablate.trial.task import Report
 
 if TYPE_CHECKING:
     from ablate.ledger.record import Row
@@ -250,7 +250,7 @@ class Watch(Callback):  # type: ignore[misc]
         row = self._searcher.begin(trial.trial_id)
         self._trials[trial.trial_id] = trial
         # A worker does what it is told in order: this, then the step that Tune asks it for next.
-        trial.temporary_state.ray_actor.take_up.remote(row_to_text(row))
+        trial.temporary_state.ray_actor.take_up.remote(row.to_text())
 
     def on_step_end(self, **_info: Any) -> None:
         if self._searcher.over:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from ablate.errors import ParameterError
 from ablate.space.condition import same
@@ -73,13 +73,6 @@ class ChoiceDomain(Domain):
             elif isinstance(choice, list):
                 found.update((item, None) for item in choice if isinstance(item, str | int | float))
         return tuple(found)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"domain": self.word, "choices": list(self.choices)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(tuple(data["choices"]))
 
 
 def stored(choice: Any) -> Scalar:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
+from ablate.study.json_data import JsonData
 
 OPERATORS = ("in", "contains")
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(JsonData):
     """A key's value is `operand`, is one of it (`in`), or `contains` it.
 
     Attributes:
@@ -42,13 +43,6 @@ class Condition:
 
     def __str__(self) -> str:
         return f"{self.key} {self.operator} {show(self.operand)}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"key": self.key, "operator": self.operator, "operand": self.operand}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Condition:
-        return cls(data["key"], data["operator"], data["operand"])
 
 
 def same(a: Any, b: Any) -> bool:

@@ -6,10 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
+
+from ablate.study.json_data import JsonData
 
 
-class Domain(ABC):
+class Domain(JsonData, ABC):
     """The values of one parameter, and how a sampler's draws become one.
 
     A value is plain JSON (a resolved value); draws are raw values by the names of `dimensions`.
@@ -52,14 +54,9 @@ class Domain(ABC):
         """What a value can contain, as `fma` in `clean+fma` or a layer in a subset."""
         return ()
 
-    @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Plain data: its word and its own fields."""
-
-    @classmethod
-    @abstractmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """Its word and its fields."""
+        return {"domain": self.word, **super().to_json()}
 
 
 # -- What a sampler draws: one number or one of some values, by a name that storages keep --

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from ablate.errors import ParameterError
 from ablate.space.domain import Dimension, Domain, IntegerDimension, RealDimension
@@ -140,13 +140,6 @@ class FloatDomain(Domain):
     def holds(self, value: Any, /) -> bool:
         return self._dimension("").holds(value)
 
-    def to_json(self) -> dict[str, Any]:
-        return {"domain": self.word, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(data["low"], data["high"], data["log"], data["step"])
-
     def _dimension(self, key: str) -> RealDimension:
         return RealDimension(key, self.low, self.high, self.log, self.step)
 
@@ -197,13 +190,6 @@ class IntDomain(Domain):
 
     def holds(self, value: Any, /) -> bool:
         return self._dimension("").holds(value)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"domain": self.word, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(data["low"], data["high"], data["log"], data["step"])
 
     def _dimension(self, key: str) -> IntegerDimension:
         return IntegerDimension(key, self.low, self.high, self.log, self.step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.domain import Dimension, Domain, RealDimension
@@ -105,13 +105,6 @@ class SimplexDomain(Domain):
 
     def holds(self, _value: Any, /) -> bool:
         return False
-
-    def to_json(self) -> dict[str, Any]:
-        return {"domain": self.word, "names": list(self.names), "of": self.of}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(tuple(data["names"]), data["of"])
 
     def _chosen(self, values: Mapping[str, Any], /) -> Sequence[str]:
         return self.names if self.of is None else values[self.of]

@@ -54,7 +54,8 @@ class Parameter:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Parameter:
-        domain = DOMAINS[data["domain"]].from_json(data)
+        own = {key: value for key, value in data.items() if key not in ("key", "domain", "when")}
+        domain = DOMAINS[data["domain"]].from_json(own)
         return cls(data["key"], domain, tuple(map(Condition.from_json, data["when"])))
 
 

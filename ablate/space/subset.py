@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.domain import CategoricalDimension, Dimension, Domain
@@ -60,10 +60,3 @@ class SubsetDomain(Domain):
 
     def items(self) -> tuple[Any, ...]:
         return self.names
-
-    def to_json(self) -> dict[str, Any]:
-        return {"domain": self.word, "names": list(self.names)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(tuple(data["names"]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from ablate.study.json_data import JsonData
 
 
 @dataclass(frozen=True)
-class PreparationStep:
+class PreparationStep(JsonData):
     """One step of the preparation, and how far it is.
 
     Attributes:
@@ -25,9 +26,6 @@ class PreparationStep:
     unit: str = ""
     images_per_second: float | None = None
     seconds_left: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 OnStep = Callable[[PreparationStep], None]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
+
+from ablate.study.json_data import JsonData
 
 Exposure = Literal["seen_type", "seen_family", "unseen"]
 """What a network has seen of a type in its finetuning: the type, others of its family, neither."""
@@ -19,7 +21,7 @@ COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(JsonData):
     """Accuracies of one network on one split, as fractions from 0 to 1.
 
     Attributes:
@@ -110,13 +112,6 @@ class Scores:
                 named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
         return named | {cost: float(getattr(self, cost)) for cost in COSTS}
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Scores:
-        return cls(**data)
-
 
 @dataclass(frozen=True)
 class ReportedScores:
@@ -139,7 +134,7 @@ def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
     """The scores that `to_json` wrote, of either kind."""
     if "reported" in data:
         return ReportedScores(dict(data["reported"]))
-    return Scores.from_json(dict(data))
+    return Scores.from_json(data)
 
 
 def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:

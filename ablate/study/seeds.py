@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from ablate.study.json_data import JsonData
 from ablate.study.settings import Study
 
 
 @dataclass(frozen=True)
-class Seeds:
+class Seeds(JsonData):
     """The seeds of a trial, each for one purpose."""
 
     split: int
     train: int
     evaluation: int
-
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Seeds:
-        return cls(**data)
 
 
 def derive_seed(seed: int, *where: str | int) -> int:

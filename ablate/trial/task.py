@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ablate.errors.masking import masked_data
-from ablate.files.durable import Checkpoint
-from ablate.ledger.record import Row
+from ablate.study.json_data import JsonData
 from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(JsonData):
     """What all trials of a run share.
 
     Attributes:
@@ -40,15 +37,6 @@ class Job:
     test: Mapping[str, Any] | None = None
     baseline_threads: int | None = None
     free_cores: int | None = None
-
-    def to_text(self) -> str:
-        return json.dumps({**vars(self), "study": self.study.model_dump(mode="json")})
-
-    @classmethod
-    def from_text(cls, text: str) -> Job:
-        data = json.loads(text)
-        data["study"] = Study.model_validate(data["study"])
-        return cls(**data)
 
 
 @dataclass(frozen=True)
@@ -73,20 +61,8 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def row_to_text(row: Row) -> str:
-    """A row as a worker gets it."""
-    return json.dumps(asdict(row))
-
-
-def row_from_text(text: str) -> Row:
-    data = json.loads(text)
-    data["seeds"] = Seeds.from_json(data["seeds"])
-    data["checkpoints"] = tuple(Checkpoint(**kept) for kept in data["checkpoints"])
-    return Row(**data)
-
-
 @dataclass(frozen=True)
-class Report:
+class Report(JsonData):
     """What a worker says after an epoch, at a checkpoint amid one, and at the end.
 
     Exactly one of `scores`, `failure` and `lost` is there at the end, none before it; a report
@@ -136,13 +112,6 @@ class Report:
             lost=masked_data(self.lost),
             place=masked_data(self.place),
         )
-
-    def to_text(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> Report:
-        return cls(**json.loads(text))
 
 
 def checkpoint_folder(checkpoints: str, number: int | None) -> str:

@@ -63,7 +63,7 @@ def test_a_driver_elsewhere_keeps_it_for_its_term(
     holder.acquire()
     holder._unlock()  # a driver on another host holds no lock on this one
     elsewhere = replace(this_process(), host="elsewhere", machine="another", start="1")
-    change(storage_url, "holder = :holder", holder=json.dumps(elsewhere.to_json()))
+    change(storage_url, "holder = :holder", holder=json.dumps(vars(elsewhere)))
     with pytest.raises(LeaseError, match=r"on elsewhere .*add --takeover"):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
@@ -135,7 +135,7 @@ if sys.argv[2:]:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-print(json.dumps([this_process().to_json(), *map(is_proven_dead, holders)]))
+print(json.dumps([vars(this_process()), *map(is_proven_dead, holders)]))
 """
 
 
@@ -143,7 +143,7 @@ def said_in(namespaces: list[str], *holders: Holder, other_user: bool = False) -
     """What a process in namespaces of its own says: who it is, and who is dead."""
     if os.geteuid() != 0:
         missing("the right to make namespaces")
-    written = json.dumps([holder.to_json() for holder in holders])
+    written = json.dumps([vars(holder) for holder in holders])
     program = [sys.executable, "-c", IN_ITS_OWN, written, *(["other"] if other_user else [])]
     result = subprocess.run(
         ["unshare", *namespaces, *program], capture_output=True, text=True, check=False

@@ -18,7 +18,7 @@ from ablate.search.cluster.node_watch import LostNodes
 from ablate.search.dispatcher import FINISHED
 from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
 from ablate.study.seeds import Seeds
-from ablate.trial.task import Report, row_from_text
+from ablate.trial.task import Report
 
 ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
 DONE = {"report": Report(scores={"reported": {"x": 1.0}}).to_text(), "done": True}
@@ -108,7 +108,7 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
     watch, begun = Watch(searcher), []
 
     def worker(trial_id: str) -> Any:
-        call = SimpleNamespace(remote=lambda text: begun.append((trial_id, row_from_text(text))))
+        call = SimpleNamespace(remote=lambda text: begun.append((trial_id, Row.from_text(text))))
         state = SimpleNamespace(ray_actor=SimpleNamespace(take_up=call))
         return SimpleNamespace(trial_id=trial_id, temporary_state=state)
 

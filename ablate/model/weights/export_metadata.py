@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from ablate.errors import DataError
 from ablate.files.cache import publish_file
 from ablate.files.shown import show_name
+from ablate.study.json_data import JsonData
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ _PIECE = 2**20
 
 
 @dataclass(frozen=True)
-class ExportMetadata:
+class ExportMetadata(JsonData):
     """How the weights of a trial are to be used.
 
     Attributes:
@@ -65,14 +66,14 @@ class ExportMetadata:
 
     def to_header(self) -> dict[str, str]:
         """The texts for the header; `seal_export` puts the digest in."""
-        said = {"version": VERSION, "sha256": _NO_DIGEST, **asdict(self)}
+        said = {"version": VERSION, "sha256": _NO_DIGEST, **self.to_json()}
         return {KEY: json.dumps(said, sort_keys=True)}
 
     @property
     def training(self) -> dict[str, Any]:
         """What was trained, without how it is used."""
         names = ("study", "trial", "dataset", "loss_terms", "seen_types")
-        return {name: asdict(self)[name] for name in names}
+        return {name: getattr(self, name) for name in names}
 
 
 def seal_export(path: Path) -> None:
@@ -137,8 +138,7 @@ def read_metadata(path: Path) -> ExportMetadata | None:
         found = json.loads(text)
         version = found.pop("version")
         found.pop("sha256", None)  # version 0.1 wrote none
-        tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
-        metadata = ExportMetadata(**{**found, **tuples})
+        metadata = ExportMetadata.from_json(found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{shown}: must have the metadata that `ablate export` writes, got something else "

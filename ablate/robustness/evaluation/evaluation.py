@@ -24,13 +24,14 @@ from ablate.robustness.measures import (
     wilson_interval,
 )
 from ablate.robustness.suites import MeanOver
+from ablate.study.json_data import JsonData
 from ablate.study.scores import Exposure
 
 MadeBy = Literal["corruption", "distortion", "official files"]
 
 
 @dataclass(frozen=True)
-class EvaluatedModel:
+class EvaluatedModel(JsonData):
     """Which network was evaluated.
 
     Attributes:
@@ -66,7 +67,7 @@ class EvaluatedModel:
 
 
 @dataclass(frozen=True)
-class EvaluatedData:
+class EvaluatedData(JsonData):
     """Which images it was evaluated on.
 
     Attributes:
@@ -89,7 +90,7 @@ class EvaluatedData:
 
 
 @dataclass(frozen=True)
-class EvaluatedSuite:
+class EvaluatedSuite(JsonData):
     """Under which corruptions; the fields are those of `Suite`, the scale being resolved.
 
     Attributes:
@@ -163,7 +164,7 @@ class CellScores:
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(JsonData):
     """Errors of another network on the same copies, which mCE is divided by.
 
     Attributes:

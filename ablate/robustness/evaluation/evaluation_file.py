@@ -9,7 +9,6 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,9 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "model": asdict(evaluation.model),
-        "data": asdict(evaluation.data),
-        "suite": asdict(evaluation.suite),
+        "model": evaluation.model.to_json(),
+        "data": evaluation.data.to_json(),
+        "suite": evaluation.suite.to_json(),
         "seed": evaluation.seed,
         "marks": list(evaluation.marks),
         "notes": list(evaluation.notes),
@@ -78,7 +77,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
             for name, (clean, corrupted) in evaluation.class_accuracies.items()
         },
         "exposure": None if evaluation.exposure is None else dict(evaluation.exposure),
-        "relative_to": None if evaluation.reference is None else asdict(evaluation.reference),
+        "relative_to": None if evaluation.reference is None else evaluation.reference.to_json(),
         "interval_level": LEVEL,
         "environment": dict(evaluation.environment),
         "versions": dict(evaluation.versions),
@@ -234,33 +233,24 @@ def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
 
 
 def _read(found: Mapping[str, Any]) -> Evaluation:
-    model, data, told = (dict(found[key]) for key in ("model", "data", "suite"))
-    for key in ("mean", "std"):
-        model[key] = None if model[key] is None else tuple(model[key])
-    data["classes"], data["image_shape"] = tuple(data["classes"]), tuple(data["image_shape"])
-    told["families"] = {name: tuple(kinds) for name, kinds in told["families"].items()}
-    told["severities"] = tuple(told["severities"])
+    data, suite = EvaluatedData.from_json(found["data"]), EvaluatedSuite.from_json(found["suite"])
     labels = np.frombuffer(base64.b64decode(found["labels"], validate=True), dtype="<u4")
     n = len(labels)
-    if n != data["n"]:
-        raise ValueError(f"{n} labels for {data['n']} images")
+    if n != data.n:
+        raise ValueError(f"{n} labels for {data.n} images")
     read = [((cell["type"], cell["severity"]), _read_cell(cell, n)) for cell in found["cells"]]
-    suite = EvaluatedSuite(**told)
     _check_cells([cell for cell, _ in read], suite)
     reference = found["relative_to"]
-    if reference is not None:
-        errors = {kind: tuple(row) for kind, row in reference["errors"].items()}
-        reference = Reference(**{**reference, "errors": errors})
     return Evaluation(
-        model=EvaluatedModel(**model),
-        data=EvaluatedData(**data),
+        model=EvaluatedModel.from_json(found["model"]),
+        data=data,
         suite=suite,
         seed=found["seed"],
         labels=labels.astype(np.int64),
         clean=None if found["clean"] is None else _read_cell(found["clean"], n),
         cells=dict(read),
         exposure=found["exposure"],
-        reference=reference,
+        reference=None if reference is None else Reference.from_json(reference),
         marks=tuple(found["marks"]),
         notes=tuple(found["notes"]),
         environment=found["environment"],

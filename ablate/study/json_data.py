@@ -1,0 +1,55 @@
+"""Frozen dataclasses as JSON, and back from it, by the types of their fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ablate.study.document import dotted, show
+
+
+class JsonData:
+    """A frozen dataclass whose JSON is its fields: other such classes, tuples and mappings too.
+
+    The ledger and files keep it so: a field may be added with a default, and none renamed.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON's own types alone, in the order of the fields."""
+        plain: dict[str, Any] = self._adapter().dump_python(self, mode="json")
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote; a field that is left out has its default.
+
+        Raises:
+            ValueError: if a field is unknown, missing, or of another type; on one line.
+        """
+        try:
+            read: Self = cls._adapter().validate_python(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = dotted((cls.__name__, *first["loc"]))
+            raise ValueError(f"{name}: {first['msg']}, got {show(first['input'])}") from error
+        return read
+
+    def to_text(self) -> str:
+        """`to_json` as one line of JSON."""
+        return json.dumps(self.to_json())
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """What `to_text` wrote; raises as `from_json`."""
+        return cls.from_json(json.loads(text))
+
+    @classmethod
+    @cache
+    def _adapter(cls) -> TypeAdapter[Any]:
+        return TypeAdapter(cls)
