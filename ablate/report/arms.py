@@ -1,17 +1,18 @@
-"""What the tables of an ablation share: columns of cells, which are the best, and the notes."""
+"""What the tables of an ablation share: cells and columns of them, which are the best, notes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.numbers import count_texts, metric_label
-from ablate.report.paper.cell import Cell
+from ablate.report.numbers import MISSING, count_texts, metric_words
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
@@ -19,6 +20,61 @@ _INTERVALS = {
 }
 _ACCURACY_DECIMALS = 1
 _DIGITS = 4
+
+
+class Parts(NamedTuple):
+    """A number as it is printed; empty where there is none, or where the cell does not show it."""
+
+    mean: str
+    sd: str
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its uncertainty, or a text.
+
+    Attributes:
+        text: of a cell without a number.
+        estimate: in the metric's own unit; None of a text.
+        scale: what it is multiplied by where a person reads it: 100 for percent and points.
+        decimals: of what is read.
+        is_difference: shown with its sign and its interval; else with its standard deviation.
+        is_bold: whether it is among the best.
+    """
+
+    text: str = ""
+    estimate: Estimate | None = None
+    scale: float = 1.0
+    decimals: int = 1
+    is_difference: bool = False
+    is_bold: bool = False
+
+    @property
+    def parts(self) -> Parts:
+        """The numbers that are shown; all empty of a text."""
+        one = self.estimate
+        if one is None:
+            return Parts("", "", "", "")
+        if self.is_difference:
+            return Parts(self._shown(one.mean), "", self._shown(one.low), self._shown(one.high))
+        return Parts(self._shown(one.mean), self._shown(one.sd), "", "")
+
+    @property
+    def printed(self) -> str:
+        """ "77.3 ± 0.4", "+18.6 [+16.2, +21.0]", "-" without a number, or the text."""
+        if self.estimate is None:
+            return self.text
+        mean, sd, low, high = self.parts
+        return (mean or MISSING) + f" ± {sd}" * bool(sd) + f" [{low}, {high}]" * bool(low)
+
+    def _shown(self, value: float) -> str:
+        if math.isnan(value):
+            return ""
+        # No "-0.0": what rounds to nothing has no sign to speak of.
+        rounded = round(self.scale * value, self.decimals) + 0.0
+        return f"{rounded:{'+' if self.is_difference else ''}.{self.decimals}f}"
 
 
 def leading_metrics(info: AblationInfo) -> list[str]:
@@ -41,12 +97,6 @@ def shown_name(info: AblationInfo, metric: str) -> str:
     """ "robust" for `val_robust_accuracy`, as the split stands in the notes; a metric of a loop of
     the user's own by its whole name."""
     return short_metric(metric) if info.families else metric
-
-
-def metric_words(metric: str) -> str:
-    """ "robust accuracy" for `val_robust_accuracy`; a metric nobody knows as it is."""
-    label = metric_label(metric)
-    return label if label == metric else label.lower()
 
 
 def best_arms(info: AblationInfo, metric: str) -> frozenset[str]:

@@ -38,6 +38,17 @@ def metric_label(metric: str) -> str:
     return _KINDS[rest]
 
 
+def metric_words(metric: str) -> str:
+    """ "robust accuracy" for `val_robust_accuracy`; a metric nobody knows as it is."""
+    label = metric_label(metric)
+    return label if label == metric else label.lower()
+
+
+def metric_unit(metric: str) -> str:
+    """What stands behind a number, or a heading, of this metric."""
+    return " %" if is_accuracy(metric) else ""
+
+
 def metric_text(metric: str, value: float) -> str:
     """ "96.4" for an accuracy (percent), four digits for anything else, "-" for NaN."""
     if math.isnan(value):

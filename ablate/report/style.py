@@ -77,6 +77,17 @@ def terms_style(loss_terms: str) -> TermsStyle:
     return TermsStyle(label, color, symbol if "clean" in terms else f"{symbol}-dot")
 
 
+def trial_marker(style: TermsStyle, on_front: bool, size: float) -> dict[str, Any]:
+    """plotly's marker of a trial: full colour and an ink line on the front; faint off it."""
+    return {
+        "color": style.color,
+        "symbol": style.symbol,
+        "size": size,
+        "opacity": 1 if on_front else DOMINATED_OPACITY,
+        "line": {"color": INK if on_front else style.color, "width": 1},
+    }
+
+
 def base_layout() -> dict[str, Any]:
     """White paper, one font, no box: what a column of a journal prints."""
     return {

@@ -16,7 +16,7 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import pareto_info
 from ablate.report.figures.pareto import FIGURE, plot_pareto
-from ablate.report.figures.parts.ablations import several_title, study_labels
+from ablate.report.figures.parts.canvas import several_title, study_labels
 
 ROWS = [
     example_row(0, (0.94, 0.70)),

@@ -31,7 +31,7 @@ from printed_tables import RECORD
 
 from ablate.ablation.info import AblationInfo
 from ablate.analysis.pareto import pareto_info
-from ablate.report.paper.cell import Cell
+from ablate.report.arms import Cell
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.formats import csv_text, html_text, latex_text, markdown_text
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table

@@ -12,12 +12,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.lifecycle.dry_run import DryRun
 from ablate.model.build import describe_layers
 from ablate.report.terminal.lines import estimate_text
-from ablate.report.terminal.tables import (
-    front_rows,
-    front_table,
-    layers_rows,
-    layers_table,
-)
+from ablate.report.terminal.tables import front_rows, front_table, layers_rows, layers_table
 from ablate.report.terminal.trials import trials_table
 from ablate.study.settings import ModelSettings
 from ablate.trial.estimate import TrialEstimate

@@ -16,19 +16,15 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.attainment import AttainmentInfo, Surface, attainment_info
 from ablate.analysis.hypervolume import staircase
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.ablations import (
-    several_facts,
-    several_marks,
-    several_meta,
-    several_title,
-    study_labels,
-)
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
-    basis_facts,
     basis_meta,
     finish,
     metric_axis,
+    several_facts,
+    several_marks,
+    several_title,
+    study_labels,
 )
 from ablate.report.figures.parts.front_marks import (
     MANY,
@@ -79,12 +75,11 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
         (figure.update_xaxes, figure.update_yaxes), objectives, windows, strict=True
     ):
         update(metric_axis(objective.metric) | {"range": [window.low, window.high]})
-    one = len(studies) == 1
     return finish(
         figure,
         title=several_title("Attainment", labels),
         facts=_facts(info),
-        meta=basis_meta(studies[0], "Attainment") if one else several_meta(studies, "Attainment"),
+        meta=basis_meta("Attainment", *studies),
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
         nothing="" if info.surfaces else _nothing(info),
@@ -186,8 +181,6 @@ def _facts(info: AttainmentInfo) -> list[str]:
     studies = info.studies
     marks = several_marks(studies)
     said = several_facts(studies)
-    if len(studies) == 1:
-        said = basis_facts(studies[0])[: -len(marks) or None]
     count = len(info.sets)
     if info.over == "seeds":
         said.append(f"{count} seeds; one front per seed, of all its runs")

@@ -17,21 +17,12 @@ from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import NothingToDrawError
-from ablate.report.arms import basis_notes, metric_words
-from ablate.report.cells import metric_unit
+from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish, metric_axis
-from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.style import (
-    DASHES,
-    FONT_SIZE,
-    INK,
-    SERIES,
-    SYMBOLS,
-    base_axis,
-    terms_style,
-)
+from ablate.report.numbers import gain_text, metric_text, metric_unit, metric_words, plain_text
+from ablate.report.style import DASHES, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis, terms_style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter

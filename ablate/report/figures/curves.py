@@ -18,13 +18,18 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_facts, basis_meta, finish
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    axis_title,
+    basis_facts,
+    basis_meta,
+    finish,
+)
 from ablate.report.numbers import metric_label, plain_text
 from ablate.report.style import (
     DASHES,
     DOMINATED_OPACITY,
     FAINT_INK,
-    FONT_SIZE,
     INK,
     SERIES,
     SYMBOLS,
@@ -69,14 +74,14 @@ def plot_curves(info: CurvesInfo) -> Figure:
             line = {"color": FAINT_INK, "width": 1, "dash": "dot"}
             figure.add_vline(epoch, line=line, layer="below", row="all", col=1)
     figure.update_xaxes(_epoch_axis(curves))
-    figure.update_xaxes({"title": _title("Epoch")}, row=1 + has_rungs, col=1)
+    figure.update_xaxes({"title": axis_title("Epoch")}, row=1 + has_rungs, col=1)
     width, height = COLUMN_PIXELS
     height += has_rungs * _RUNGS_PIXELS + max(0, len(by) - 4) // 2 * _LEGEND_ROW_PIXELS
     return finish(
         figure,
         title=f"Curves of {info.study}",
         facts=_facts(info),
-        meta=basis_meta(info, "Curves"),
+        meta=basis_meta("Curves", info),
         pixels=(width, height),
         nothing="" if curves else "no trial has ended an epoch yet",
     )
@@ -88,7 +93,7 @@ def _values(curves: Sequence[Curve]) -> list[float]:
 
 def _value_axis(metric: str, values: Sequence[float]) -> dict[str, Any]:
     label = "Training loss" if metric == TRAIN_LOSS else metric_label(metric)
-    axis = base_axis() | {"title": _title(short_name(label))}
+    axis = base_axis() | {"title": axis_title(short_name(label))}
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         axis["range"] = [0, 1]
@@ -116,10 +121,6 @@ def _epoch_axis(curves: Sequence[Curve]) -> dict[str, Any]:
     room = max(0.04 * (high - low), 0.15)
     axis = base_axis() | {"range": [low - room, high + room], "tickformat": "d"}
     return axis | ({"dtick": 1} if high - low <= 12 else {})
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": plain_text(text), "standoff": 8, "font": {"size": FONT_SIZE}}
 
 
 def _facts(info: CurvesInfo) -> list[str]:

@@ -15,18 +15,19 @@ import numpy as np
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolume_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.ablations import (
+from ablate.report.figures.parts.canvas import (
+    axis_title,
+    basis_meta,
+    finish,
     several_facts,
     several_marks,
-    several_meta,
     several_title,
     study_labels,
     study_styles,
 )
-from ablate.report.figures.parts.canvas import basis_facts, basis_meta, finish
 from ablate.report.figures.parts.confirmed import confirmed_means
 from ablate.report.numbers import plain_text, reference_text
-from ablate.report.style import DASHES, FONT_SIZE, INK, TermsStyle, base_axis
+from ablate.report.style import DASHES, INK, TermsStyle, base_axis
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter, Scattergl
@@ -64,16 +65,14 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
     for diamond in confirmed:
         diamond.showlegend = diamond is confirmed[0]
     figure = Figure([*traces, *confirmed])
-    figure.update_xaxes(base_axis() | {"title": _axis_title("Trials that ended")})
-    figure.update_yaxes(base_axis() | {"title": _axis_title("Hypervolume")})
+    figure.update_xaxes(base_axis() | {"title": axis_title("Trials that ended")})
+    figure.update_yaxes(base_axis() | {"title": axis_title("Hypervolume")})
     figure.update_layout(xaxis_rangemode="tozero", yaxis_rangemode="tozero")
     return finish(
         figure,
         title=several_title("Hypervolume", labels),
         facts=_facts(info),
-        meta=several_meta(studies, "Hypervolume")
-        if several
-        else basis_meta(studies[0], "Hypervolume"),
+        meta=basis_meta("Hypervolume", *studies),
         inside=_INSIDE_PIXELS,
         nothing="" if any(len(study.numbers) for study in studies) else "no complete trial yet",
     )
@@ -141,8 +140,6 @@ def _facts(info: HypervolumeInfo) -> list[str]:
     studies = info.studies
     marks = several_marks(studies)
     said = several_facts(studies)
-    if len(studies) == 1:
-        said = basis_facts(studies[0])[: -len(marks) or None]
     metrics = [objective.metric for objective in studies[0].objectives]
     point = reference_text(metrics, info.reference_point)
     others = ", also for studies that have another" * info.has_own_reference_points
@@ -154,10 +151,6 @@ def _facts(info: HypervolumeInfo) -> list[str]:
         means, trials = ("mean", "trial") if counts == [1] else ("means", "trials")
         said.append(f"diamond: {means} of {many} confirmed {trials} over fresh seeds")
     return said + marks
-
-
-def _axis_title(text: str) -> dict[str, Any]:
-    return {"text": text, "standoff": 8, "font": {"size": FONT_SIZE}}
 
 
 def _read(sources: Sequence[StudySource], _: FigureOptions) -> HypervolumeInfo:

@@ -107,7 +107,7 @@ def plot_importance(info: ImportanceInfo) -> Figure:
         facts=importance_facts(
             info, sum(len(row[0].parameters) for row in rows) - sum(map(len, shown))
         ),
-        meta=basis_meta(info, FIGURE.title),
+        meta=basis_meta(FIGURE.title, info),
         pixels=(max(left + columns * _PANEL_PIXELS + 24, COLUMN_PIXELS[0]), height),
         inside=height + _HEAD_PIXELS,
         left=left,

@@ -43,15 +43,7 @@ from ablate.report.figures.parts.forest import LEFT as NAMES
 from ablate.report.figures.parts.forest import RIGHT as NUMBERS
 from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_rows, rows_height
 from ablate.report.numbers import metric_text, plain_text, short_names
-from ablate.report.style import (
-    DASHES,
-    FAINT_INK,
-    FONT_SIZE,
-    INK,
-    SERIES,
-    SYMBOLS,
-    base_axis,
-)
+from ablate.report.style import DASHES, FAINT_INK, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.bounds import fenced
 from ablate.analysis.layers import LayersInfo, SubsetScore, TapEffect, layers_info
-from ablate.analysis.objectives import is_accuracy, metric_split, objective_place
+from ablate.analysis.objectives import is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_facts, basis_meta, finish
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    axis_title,
+    basis_facts,
+    basis_meta,
+    finish,
+    metric_axis,
+)
 from ablate.report.figures.parts.parameter_axis import shortened
+from ablate.report.figures.parts.point_hover import score_template
+from ablate.report.figures.parts.window import scores_window
 from ablate.report.numbers import gain_text, metric_label, metric_text, plain_text
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, base_axis, terms_style
 
@@ -90,7 +98,7 @@ def plot_layers(info: LayersInfo) -> Figure:
         figure,
         title=info.question or f"Layers of {info.study}",
         facts=_facts(info, len(subsets)),
-        meta=basis_meta(info, FIGURE.title),
+        meta=basis_meta(FIGURE.title, info),
         pixels=(COLUMN_PIXELS[0], height),
         inside=height,
         left=_LEFT,
@@ -113,10 +121,10 @@ def _rows_axis(count: int) -> dict[str, Any]:
 def _difference_axis(info: LayersInfo) -> dict[str, Any]:
     is_percent = is_accuracy(info.metric)
     points = ", percentage points" if is_percent else ""
-    title = plain_text(f"{metric_label(info.metric)}: with minus without{points}")
+    title = f"{metric_label(info.metric)}: with minus without{points}"
     told = any(math.isfinite(one.low) for one in info.effects)
     return {
-        "title": _title(title),
+        "title": axis_title(title),
         "tickformat": "+.3~%" if is_percent else "+.3~g",
         "nticks": 6,
         "showticklabels": told,
@@ -125,22 +133,11 @@ def _difference_axis(info: LayersInfo) -> dict[str, Any]:
 
 
 def _score_axis(info: LayersInfo, subsets: Sequence[SubsetScore]) -> dict[str, Any]:
-    split = metric_split(info.metric)
-    label = metric_label(info.metric) + (f" ({split})" if split else "")
-    scores = np.array([score for subset in subsets for score in subset.scores])
-    axis: dict[str, Any] = {"title": _title(plain_text(label)), "visible": bool(subsets)}
-    if is_accuracy(info.metric):
-        axis["tickformat"] = ".3~%"
-    if len(scores):
-        inside = scores[scores == fenced(scores, maximize=info.direction == "maximize")]
-        low, high = inside.min(), inside.max()
-        pad = 0.05 * (high - low) or 0.01 * abs(high) or 1.0
-        axis["range"] = [low - pad, high + pad]
+    axis = metric_axis(info.metric) | {"visible": bool(subsets)}
+    if subsets:
+        window = scores_window(info, [score for one in subsets for score in one.scores])
+        axis["range"] = [window.low, window.high]
     return axis
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "standoff": 8, "font": {"size": FONT_SIZE}}
 
 
 def _facts(info: LayersInfo, shown: int) -> list[str]:
@@ -302,8 +299,7 @@ def trial_traces(
         for score, number, terms in of_subset:
             trials.setdefault(terms_style(terms), []).append((score, row, number))
     kind = Scattergl if sum(map(len, trials.values())) > MANY_POINTS else Scatter
-    form = ".1%" if is_accuracy(info.metric) else ".4g"
-    said = f"{plain_text(metric_label(info.metric))}: %{{x:{form}}}<extra></extra>"
+    said = f"{score_template(info.metric, 'x')}<extra></extra>"
     traces = []
     for style in sorted(trials, key=lambda style: style.label):
         scores, rows, numbers = zip(*trials[style], strict=True)

@@ -16,7 +16,7 @@ import numpy as np
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import fenced
 from ablate.analysis.mix import MixInfo, MixPoint, mix_info
-from ablate.analysis.objectives import is_accuracy, metric_split, objective_place
+from ablate.analysis.objectives import is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -24,12 +24,17 @@ from ablate.report.figures.parts.canvas import (
     basis_facts,
     basis_meta,
     finish,
+    metric_axis,
 )
 from ablate.report.figures.parts.parameter_axis import shortened
-from ablate.report.figures.parts.window import LEAST_ACCURACY_SPAN, LEAST_SPAN_FRACTION
-from ablate.report.numbers import metric_label, plain_text
+from ablate.report.figures.parts.point_hover import score_template
+from ablate.report.figures.parts.window import (
+    LEAST_ACCURACY_SPAN,
+    LEAST_SPAN_FRACTION,
+    scores_window,
+)
+from ablate.report.numbers import metric_label, metric_words, plain_text
 from ablate.report.style import (
-    DOMINATED_OPACITY,
     FAINT_INK,
     FONT_SIZE,
     GRID,
@@ -39,6 +44,7 @@ from ablate.report.style import (
     TermsStyle,
     base_axis,
     terms_style,
+    trial_marker,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +75,7 @@ def plot_mix(info: MixInfo) -> Figure:
         figure,
         title=info.question or f"{info.key} of {info.study}",
         facts=_facts(info, is_triangle=is_triangle),
-        meta=basis_meta(info, FIGURE.title),
+        meta=basis_meta(FIGURE.title, info),
         pixels=(width, height),
         **({"left": 60, "right": _TRIANGLE_RIGHT} if is_triangle else {}),
         nothing="" if info.points else "no complete trial yet",
@@ -83,7 +89,7 @@ def _facts(info: MixInfo, *, is_triangle: bool) -> list[str]:
         said.append("trials differ in more than their mix")
         said.append(f"ratios: {info.key}")
     if is_triangle and info.points:
-        said.append(f"colour: {metric_label(info.metric).lower()}")
+        said.append(f"colour: {metric_words(info.metric)}")
         scores = np.array([point.score for point in info.points])
         beyond = int((scores != fenced(scores, maximize=info.direction == "maximize")).sum())
         said += [f"{beyond} beyond the colours, in that of their worse end"] if beyond else []
@@ -271,7 +277,11 @@ def draw_panels(info: MixInfo) -> Figure:
         vertical_spacing=0.3 / rows,
     )
     figure.update_xaxes(base_axis() | {"visible": False})
-    figure.update_yaxes(base_axis() | _score_axis(info) | {"visible": False})
+    axis = metric_axis(info.metric)
+    if info.points:
+        window = scores_window(info, [point.score for point in info.points])
+        axis["range"] = [window.low, window.high]
+    figure.update_yaxes(axis | {"visible": False, "title": None})
     for at, part in enumerate(parts):
         row, column = at // columns + 1, at % columns + 1
         figure.add_traces(_traces(info, at, in_legend=at == 0), rows=row, cols=column)
@@ -287,7 +297,7 @@ def draw_panels(info: MixInfo) -> Figure:
         )
         figure.update_yaxes(visible=True, row=row, col=column)
     for row in range(1, rows + 1):
-        figure.update_yaxes(title=_score_title(info), row=row, col=1)
+        figure.update_yaxes(title=axis["title"], row=row, col=1)
     return figure
 
 
@@ -299,8 +309,7 @@ def _traces(info: MixInfo, part: int, *, in_legend: bool) -> list[Scatter] | lis
     for point in info.points:
         by_style.setdefault(terms_style(point.loss_terms), []).append(point)
     kind = Scattergl if len(info.points) > MANY_POINTS else Scatter
-    form = ".1%" if is_accuracy(info.metric) else ".4g"
-    label = plain_text(metric_label(info.metric))
+    score = score_template(info.metric, "y")
     traces = []
     for on_front in (False, True):
         for style in sorted(by_style, key=lambda style: style.label):
@@ -318,32 +327,9 @@ def _traces(info: MixInfo, part: int, *, in_legend: bool) -> list[Scatter] | lis
                     name=plain_text(f"{style.label} ({len(by_style[style])})"),
                     legendgroup=style.label,
                     showlegend=in_legend and is_named,
-                    marker={
-                        "color": style.color,
-                        "symbol": style.symbol,
-                        "size": 11 if on_front else 8,
-                        "opacity": 1 if on_front else DOMINATED_OPACITY,
-                        "line": {"color": INK if on_front else style.color, "width": 1},
-                    },
+                    marker=trial_marker(style, on_front, 11 if on_front else 8),
                     customdata=[point.number for point in points],
-                    hovertemplate=f"{head}<br>{share}<br>{label}: %{{y:{form}}}<extra></extra>",
+                    hovertemplate=f"{head}<br>{share}<br>{score}<extra></extra>",
                 )
             )
     return traces
-
-
-def _score_axis(info: MixInfo) -> dict[str, Any]:
-    axis: dict[str, Any] = {"tickformat": ".3~%"} if is_accuracy(info.metric) else {}
-    scores = np.array([point.score for point in info.points])
-    if len(scores):
-        inside = scores[scores == fenced(scores, maximize=info.direction == "maximize")]
-        low, high = float(inside.min()), float(inside.max())
-        pad = 0.06 * (high - low) or 0.01 * abs(high) or 1.0
-        axis["range"] = [low - pad, high + pad]
-    return axis
-
-
-def _score_title(info: MixInfo) -> dict[str, Any]:
-    split = metric_split(info.metric)
-    label = metric_label(info.metric) + (f" ({split})" if split else "")
-    return {"text": plain_text(label), "standoff": 8, "font": {"size": FONT_SIZE}}

@@ -23,13 +23,15 @@ from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.ablations import (
-    several_meta,
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    basis_meta,
+    finish,
+    metric_axis,
     several_title,
     study_labels,
     study_styles,
 )
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, basis_meta, finish, metric_axis
 from ablate.report.figures.parts.confirmed import confirmed_means, confirmed_traces
 from ablate.report.figures.parts.front_marks import (
     front_facts,
@@ -108,15 +110,13 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     inside = _INSIDE_PIXELS if side == 1 and (styles is not None or means) else None
     if styles is None:
         title = studies[0].question or f"Pareto front of {studies[0].study}"
-        meta = basis_meta(studies[0], "Pareto front")
     else:
         title = several_title("Pareto fronts", labels)
-        meta = several_meta(studies, "Pareto fronts")
     return finish(
         figure,
         title=title,
         facts=front_facts(info, windows),
-        meta=meta,
+        meta=basis_meta("Pareto front" + "s" * (len(studies) > 1), *studies),
         pixels=(side * panel[0], side * panel[1]),
         inside=inside,
         nothing="" if any(study.points for study in studies) else "no complete trial yet",

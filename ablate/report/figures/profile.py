@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.profile import Profile, ProfileInfo, profile_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, basis_meta, finish
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    WIDE_PIXELS,
+    axis_number,
+    basis_meta,
+    finish,
+)
 from ablate.report.figures.parts.gain_colours import gain_scale, whole_points
 from ablate.report.figures.parts.networks import (
-    axis_number,
     network_facts,
     network_marker,
     network_name,
@@ -60,7 +65,7 @@ def plot_profile(info: ProfileInfo) -> Figure:
 
     figure = Figure()
     facts = network_facts(info, len(info.chosen), info.on_front)
-    meta = basis_meta(info, "Profile")
+    meta = basis_meta("Profile", info)
     if not info.types:
         figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
         return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=_NOT_YET)

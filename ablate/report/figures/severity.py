@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, LEFT, RIGHT, basis_meta, finish
-from ablate.report.figures.parts.networks import (
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    LEFT,
+    RIGHT,
     axis_number,
+    basis_meta,
+    finish,
+)
+from ablate.report.figures.parts.networks import (
     network_facts,
     network_marker,
     network_name,
@@ -87,7 +93,7 @@ def plot_severity(info: SeverityInfo) -> Figure:
         figure,
         title=_TITLE,
         facts=facts,
-        meta=basis_meta(info, "Severity"),
+        meta=basis_meta("Severity", info),
         pixels=(plot[0] + LEFT + RIGHT, 0),
         inside=plot[1],
         bottom=_UNDER,

@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.bounds import fenced
-from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.parameters import ParametersInfo, parameters_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
@@ -25,9 +23,11 @@ from ablate.report.figures.parts.canvas import (
     LEFT,
     RIGHT,
     WIDE_PIXELS,
+    axis_number,
     basis_facts,
     basis_meta,
     finish,
+    metric_axis,
     objectives_facts,
 )
 from ablate.report.figures.parts.parameter_axis import (
@@ -39,17 +39,10 @@ from ablate.report.figures.parts.parameter_axis import (
     param_names,
     placed,
 )
-from ablate.report.figures.parts.window import Window, value_window
+from ablate.report.figures.parts.point_hover import score_template
+from ablate.report.figures.parts.window import Window, outside_facts, scores_window
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.style import (
-    DOMINATED_OPACITY,
-    FAINT_INK,
-    FONT_SIZE,
-    INK,
-    TermsStyle,
-    base_axis,
-    terms_style,
-)
+from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter
@@ -94,8 +87,8 @@ def plot_slice(info: ParametersInfo) -> Figure:
         x = placed(column, numbers)
         for row, place in enumerate(rows):
             metric = info.objectives[place].metric
-            form = ".1%" if is_accuracy(metric) else ".4g"
-            score = f"{plain_text(metric_label(metric))}: %{{y:{form}}}"
+            score = score_template(metric, "y")
+            number = axis_number(at * len(rows) + row)
             for group in groups:
                 there = group.places[np.isfinite(x[group.places])]
                 if len(there):
@@ -106,8 +99,8 @@ def plot_slice(info: ParametersInfo) -> Figure:
                             y=values[there, place],
                             customdata=numbers[there].tolist(),
                             text=text,
-                            xaxis=_axis_name("x", at * len(rows) + row),
-                            yaxis=_axis_name("y", at * len(rows) + row),
+                            xaxis=f"x{number}",
+                            yaxis=f"y{number}",
                             **_look(group, f"{score}<br>{said}"),
                         )
                     )
@@ -119,7 +112,7 @@ def plot_slice(info: ParametersInfo) -> Figure:
         figure,
         title=info.question or f"Parameters of {info.study}",
         facts=_facts(info, places, left_out, windows),
-        meta=basis_meta(info, "Scores by parameter"),
+        meta=basis_meta("Scores by parameter", info),
         pixels=(_width(info), COLUMN_PIXELS[1]),
         inside=height,
         bottom=under,
@@ -179,18 +172,11 @@ def _groups(info: ParametersInfo, places: NDArray[np.int64]) -> Iterator[_Group]
 
 def _look(group: _Group, said: str) -> dict[str, Any]:
     """Full colour and an ink line on the front; faint off it."""
-    style, on_front = group.style, group.on_front
     return {
         "mode": "markers",
         "showlegend": False,
-        "legendgroup": style.label,
-        "marker": {
-            "color": style.color,
-            "symbol": style.symbol,
-            "size": 8 if on_front else 6.4,
-            "opacity": 1 if on_front else DOMINATED_OPACITY,
-            "line": {"color": INK if on_front else style.color, "width": 1},
-        },
+        "legendgroup": group.style.label,
+        "marker": trial_marker(group.style, group.on_front, 8 if group.on_front else 6.4),
         "hovertemplate": f"<b>Trial %{{customdata}}</b><br>{said}<extra></extra>",
     }
 
@@ -212,38 +198,34 @@ def _layout(
     panel = (inner - (across - 1) * _GAP_ACROSS) / across
     layout: dict[str, Any] = {}
     for (at, column), (row, place) in product(enumerate(info.columns), enumerate(info.shown)):
-        name = at * rows + row
+        number = axis_number(at * rows + row)
         left = (at % across) * (panel + _GAP_ACROSS)
         top = tops[at // across] + row * (_PANEL_HEIGHT + _GAP_DOWN)
         last, first = row == rows - 1, at % across == 0
         metric = info.objectives[place].metric
         size = {"size": FONT_SIZE - 1}
-        layout[_axis_name("xaxis", name)] = param_axis(column) | {
+        layout[f"xaxis{number}"] = param_axis(column) | {
             "domain": [left / inner, min((left + panel) / inner, 1)],
-            "anchor": _axis_name("y", name),
+            "anchor": f"y{number}",
             "showticklabels": last,
             "title": {"text": _named(info, at, names) if last else "", "standoff": 6, "font": size},
-            **({} if row == 0 else {"matches": _axis_name("x", at * rows)}),
+            **({} if row == 0 else {"matches": f"x{axis_number(at * rows)}"}),
         }
-        layout[_axis_name("yaxis", name)] = (
-            base_axis()
-            | ({"tickformat": ".3~%"} if is_accuracy(metric) else {})
-            | {
-                "domain": [max(1 - (top + _PANEL_HEIGHT) / height, 0), 1 - top / height],
-                "anchor": _axis_name("x", name),
-                "range": [windows[place].low, windows[place].high],
-                "showgrid": True,
-                "showticklabels": first,
-                "tickfont": {"size": FONT_SIZE - 3},
-                "nticks": 6,
-                "title": {
-                    "text": broken(metric_label(metric), 22, 2) if first else "",
-                    "standoff": 6,
-                    "font": size,
-                },
-                **({} if at == 0 else {"matches": _axis_name("y", row)}),
-            }
-        )
+        layout[f"yaxis{number}"] = metric_axis(metric, titled=False) | {
+            "domain": [max(1 - (top + _PANEL_HEIGHT) / height, 0), 1 - top / height],
+            "anchor": f"x{number}",
+            "range": [windows[place].low, windows[place].high],
+            "showgrid": True,
+            "showticklabels": first,
+            "tickfont": {"size": FONT_SIZE - 3},
+            "nticks": 6,
+            "title": {
+                "text": broken(metric_label(metric), 22, 2) if first else "",
+                "standoff": 6,
+                "font": size,
+            },
+            **({} if at == 0 else {"matches": f"y{axis_number(row)}"}),
+        }
     return layout, height, under[-1]
 
 
@@ -253,25 +235,15 @@ def _named(info: ParametersInfo, at: int, names: list[str]) -> str:
     return plain_text(names[at]) + f" (n = {there})" * (there < len(info.points))
 
 
-def _axis_name(letter: str, at: int) -> str:
-    """ "x", "x2", ...: plotly does not number the first one."""
-    return letter if at == 0 else f"{letter}{at + 1}"
-
-
 def _window(info: ParametersInfo, place: int) -> Window:
-    """The range of an objective's axis: every trial that did not collapse, the front, and the
-    baseline.
-
-    Wider than that of the Pareto figure, since a bad trial says as much about its parameters.
+    """The range of an objective's axis, in which the front and the baseline are.
 
     Args:
         place: of the objective in `info.objectives`.
     """
-    objective, values = info.objectives[place], info.values[:, place]
-    fence = fenced(values, maximize=objective.direction == "maximize")
+    scores = info.values[:, place]
     baseline = [of_all[place] for name, of_all in info.references.items() if name == "baseline"]
-    kept = [*values[(values == fence) | info.is_on_front], *baseline]
-    return value_window(objective, kept, kept)
+    return scores_window(info.objectives[place], scores, [*scores[info.is_on_front], *baseline])
 
 
 def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
@@ -318,12 +290,7 @@ def _facts(
         said.append("faint: dominated")
     if "baseline" in info.references:
         said.append("dotted: baseline")
-    outside = sum(
-        not all(window.contains(point.values[place]) for place, window in windows.items())
-        for point in points
-    )
-    if outside:
-        said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
+    said += outside_facts([point.values for point in points], windows)
     return said + dots_facts(info.columns, info.keys)
 
 
@@ -332,11 +299,11 @@ def _baseline_lines(info: ParametersInfo, windows: dict[int, Window]) -> Iterato
     for at, (row, place) in product(range(len(info.columns)), enumerate(info.shown)):
         if baseline is None or not windows[place].contains(baseline[place]):
             continue
-        name = at * len(info.shown) + row
+        number = axis_number(at * len(info.shown) + row)
         yield {
             "type": "line",
-            "xref": f"{_axis_name('x', name)} domain",
-            "yref": _axis_name("y", name),
+            "xref": f"x{number} domain",
+            "yref": f"y{number}",
             "x0": 0,
             "x1": 1,
             "y0": baseline[place],

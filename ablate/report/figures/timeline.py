@@ -82,7 +82,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
         figure,
         title=f"Timeline of {info.study}",
         facts=_facts(info),
-        meta=basis_meta(info, "Timeline"),
+        meta=basis_meta("Timeline", info),
         pixels=(WIDE_PIXELS[0], max(320, 190 + BOTTOM + rows * row_pixels)),
         left=left,
         nothing="" if info.spans else "no trial has started yet",

@@ -18,9 +18,8 @@ from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import NOT_YET, ablation_facts, ablation_meta, wrapped
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finish
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_number, finish
 from ablate.report.figures.parts.gain_colours import gain_scale
-from ablate.report.figures.parts.networks import axis_number
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
 

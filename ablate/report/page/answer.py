@@ -12,9 +12,9 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import Gain, closed_fraction, search_answer
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
-from ablate.report.arms import metric_words, scale
+from ablate.report.arms import scale
 from ablate.report.effects import p_text, verdict_text
-from ablate.report.numbers import param_text
+from ablate.report.numbers import metric_words, param_text
 
 _BASELINE = "baseline"
 

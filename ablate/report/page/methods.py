@@ -16,8 +16,7 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.report.arms import metric_words
-from ablate.report.numbers import duration_text, param_text, reference_text
+from ablate.report.numbers import duration_text, metric_words, param_text, reference_text
 from ablate.study.settings import BudgetSettings, Study
 
 _REFERENCES = {

@@ -7,17 +7,9 @@ import math
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import NONE, Estimate
-from ablate.report.arms import (
-    decimals,
-    difference_cell,
-    fingerprint_text,
-    metric_words,
-    scale,
-    shown_name,
-)
+from ablate.report.arms import Cell, decimals, difference_cell, fingerprint_text, scale, shown_name
 from ablate.report.effects import effects_notes, kept_text, p_text, shown_effects, verdict_text
-from ablate.report.numbers import MISSING
-from ablate.report.paper.cell import Cell
+from ablate.report.numbers import MISSING, metric_words
 from ablate.report.paper.table import Heading, PaperTable, paper_title
 
 _TEXTS = {

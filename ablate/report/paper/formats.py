@@ -8,7 +8,7 @@ import math
 import re
 from html import escape
 
-from ablate.report.paper.cell import Cell
+from ablate.report.arms import Cell
 from ablate.report.paper.table import PaperTable
 
 _PAGE = """<!doctype html>

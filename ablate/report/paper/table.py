@@ -10,6 +10,7 @@ from ablate.ablation.intervals import NONE, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.arms import (
+    Cell,
     arms_notes,
     basis_notes,
     decimals,
@@ -23,7 +24,6 @@ from ablate.report.arms import (
     shown_name,
 )
 from ablate.report.numbers import metric_label, seed_texts
-from ablate.report.paper.cell import Cell
 from ablate.report.terminal.tables import REFERENCE_LABELS
 
 

@@ -23,13 +23,18 @@ from ablate.report.arms import (
     family_metrics,
     leading_metrics,
     metric_cells,
-    metric_words,
     runs_text,
     shown_name,
 )
-from ablate.report.cells import metric_heading, metric_unit
-from ablate.report.numbers import MISSING, gain_text, json_value, metric_label, metric_text
-from ablate.report.terminal.tables import FittedTable, add_whole_column
+from ablate.report.numbers import (
+    MISSING,
+    gain_text,
+    json_value,
+    metric_text,
+    metric_unit,
+    metric_words,
+)
+from ablate.report.terminal.tables import FittedTable, add_whole_column, metric_heading
 
 _NAME_WIDTH = 14
 _FEW_SEEDS = 5
@@ -234,7 +239,7 @@ def _share(probability: float) -> str:
 
 
 def _caption(info: ConfirmInfo) -> str:
-    named = " and ".join(metric_label(one).lower() for one in info.objectives) or "no objectives"
+    named = " and ".join(metric_words(one) for one in info.objectives) or "no objectives"
     return (
         "selected: score in the search, one seed, %; luck: selected minus the mean of the new "
         f"seeds on the same validation images, in points, with a 95 % interval over "

@@ -22,8 +22,8 @@ from ablate.errors.masking import masked
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     duration_text,
-    metric_label,
     metric_text,
+    metric_words,
     step_progress_text,
     step_text,
 )
@@ -124,7 +124,7 @@ class PlainDisplay:
             for name, scores in record.references.items():
                 metrics = scores.metrics()
                 named = [
-                    f"{metric_label(objective.metric).lower()} "
+                    f"{metric_words(objective.metric)} "
                     f"{metric_text(objective.metric, metrics[objective.metric])}"
                     for objective in standing.objectives
                     if objective.metric in metrics
@@ -255,7 +255,7 @@ class LiveDisplay:
     def _best(self) -> list[RenderableType]:
         best = self._standing.best
         texts = [
-            f"best {metric_label(one.metric).lower()} {metric_text(one.metric, one.value)} "
+            f"best {metric_words(one.metric)} {metric_text(one.metric, one.value)} "
             f"(trial {one.number})"
             for one in best
         ]
@@ -277,7 +277,7 @@ def _end_text(row: RowRecord, standing: Standing) -> str:
         epoch = f" after epoch {row.rungs[-1].epoch}" if row.rungs else ""
         return row.state.lower() + epoch
     values = ", ".join(
-        f"{metric_label(objective.metric).lower()} {metric_text(objective.metric, value)}"
+        f"{metric_words(objective.metric)} {metric_text(objective.metric, value)}"
         for objective, value in zip(standing.objectives, row.values, strict=True)
     )
     whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"

@@ -15,14 +15,14 @@ from ablate.analysis.hypervolume import hypervolume, nondominated
 from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
-from ablate.report.cells import metric_unit
 from ablate.report.numbers import (
     MISSING,
     duration_text,
     hypervolume_text,
     json_value,
-    metric_label,
     metric_text,
+    metric_unit,
+    metric_words,
     moment_text,
     numbers_text,
     step_text,
@@ -48,9 +48,8 @@ def status_table(info: StatusInfo) -> Table:
         done = f"{ended} of {seeds} seeds ended in every cell"
         table.add_row("ablation", f"{info.cells} cells, {done}")
     for best in info.best if info.cells is None else ():
-        label = metric_label(best.metric)
         table.add_row(
-            escape(f"best {label if label == best.metric else label.lower()}"),
+            escape(f"best {metric_words(best.metric)}"),
             f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} "
             f"(trial {best.number})",
         )

@@ -6,7 +6,7 @@ percent, and beside it the gain over the baseline in points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,15 @@ from rich.text import Text
 
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.cells import copy_cell, metric_heading, params_cell
 from ablate.report.numbers import (
     count_texts,
     gain_text,
     hypervolume_text,
     json_value,
     metric_text,
+    metric_unit,
+    metric_words,
+    param_text,
     seed_texts,
     short_names,
 )
@@ -193,3 +195,27 @@ def add_whole_column(table: Table, heading: str, printed: Sequence[str]) -> None
     lines = [line for text in (heading, *printed) for line in text.split("\n")]
     width = max(map(cell_len, lines))
     table.add_column(Text(heading), justify="right", no_wrap=True, min_width=width)
+
+
+# -- Headings and cells that several tables share ------------------------------------------
+
+
+def metric_heading(metric: str) -> str:
+    """ "robust %" for `val_robust_accuracy`; a metric nobody knows as it is."""
+    words = metric_words(metric)
+    words = words if words == metric else words.replace(" accuracy", "")
+    return escape(words) + metric_unit(metric)
+
+
+def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:
+    """Parameters by their short names, in the order of their keys; those without one left out."""
+    shown = [(short[key], param_text(params[key])) for key in sorted(params) if key in short]
+    return Text("; ").join(Text.assemble((name, "dim"), f" {value}") for name, value in shown)
+
+
+def copy_cell(copy_of: int | None, params: Text) -> Text:
+    """Parameters under the trial that was this point before; as they are where it was run."""
+    if copy_of is None:
+        return params
+    said = Text(f"copy of trial {copy_of}", style="yellow")
+    return Text("\n").join([said, params] if params else [said])

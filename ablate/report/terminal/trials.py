@@ -14,15 +14,16 @@ from ablate.analysis.columns import column_heading, find_column, flat_rows, know
 from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.cells import metric_unit, params_cell
 from ablate.report.numbers import (
     MISSING,
     duration_text,
     json_value,
     metric_text,
+    metric_unit,
     param_text,
     short_names,
 )
+from ablate.report.terminal.tables import params_cell
 
 _COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
 

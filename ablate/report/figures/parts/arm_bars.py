@@ -11,11 +11,10 @@ from ablate.ablation.arms_info import ArmsInfo
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.report.arms import decimals, difference_cell, metric_words, runs_text, scale, shown_name
-from ablate.report.cells import metric_unit
+from ablate.report.arms import decimals, difference_cell, runs_text, scale, shown_name
 from ablate.report.figures.parts.ablations import finite_or_none, wrapped
 from ablate.report.figures.parts.canvas import metric_axis
-from ablate.report.numbers import MISSING, metric_label, plain_text
+from ablate.report.numbers import MISSING, metric_label, metric_unit, metric_words, plain_text
 from ablate.report.style import (
     FAINT_INK,
     FONT_SIZE,

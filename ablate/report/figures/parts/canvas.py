@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts
-from ablate.report.style import FAINT_INK, FONT_SIZE, PAPER, base_axis, base_layout
+from ablate.report.style import (
+    FAINT_INK,
+    FONT_SIZE,
+    PAPER,
+    SERIES,
+    SYMBOLS,
+    TermsStyle,
+    base_axis,
+    base_layout,
+)
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -115,6 +125,16 @@ def _legend_pixels(names: Sequence[str], width: float) -> float:
 # -- Axes of metrics, alike in every figure that has one -----------------------------------
 
 
+def axis_number(place: int) -> str:
+    """The number of a panel's axes as plotly writes it, from its place from 0: "", "2", "3"."""
+    return str(place + 1) if place else ""
+
+
+def axis_title(text: str) -> dict[str, Any]:
+    """The title of an axis, of plain text."""
+    return {"text": plain_text(text), "standoff": 8, "font": {"size": FONT_SIZE}}
+
+
 def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
     """plotly's axis of a metric: its label with the split, in percent where it is an accuracy."""
     split = metric_split(metric)
@@ -123,7 +143,7 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
         axis["tickformat"] = ".3~%"
     if titled:
         label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
-        axis["title"] = {"text": plain_text(label), "standoff": 8, "font": {"size": FONT_SIZE}}
+        axis["title"] = axis_title(label)
     return axis
 
 
@@ -170,40 +190,14 @@ def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
     Args:
         complete: in place of the study's own, where a figure has others.
     """
-    basis = [
-        *([info.split] if info.split else []),
-        *count_texts(info.n_images, info.n_corrupted),
-        *seed_texts(info.seed),
-    ]
-    return [
-        f"{info.complete if complete is None else complete} of {info.trials} trials complete",
-        info.subject,
-        *([", ".join(basis)] if basis else []),
-        *info.marks,
-    ]
+    if complete is not None:
+        info = replace(info, complete=complete)
+    return [*several_facts([info]), *info.marks]
 
 
 def objectives_facts(shown: int, count: int) -> list[str]:
     """How many of a study's objectives a figure shows; nothing where it shows all."""
     return [f"the first {shown} of {count} objectives"] if shown < count else []
-
-
-def basis_meta(info: Basis, figure: str) -> dict[str, Any]:
-    """`layout.meta` of a figure of one study.
-
-    Args:
-        figure: its title, as "Pareto front".
-    """
-    return {
-        "title": f"{info.study}: {figure}",
-        "study": info.study,
-        "fingerprint": info.fingerprint,
-        "split": info.split,
-        "n_images": info.n_images,
-        "seed": info.seed,
-        "trials": info.trials,
-        "complete": info.complete,
-    }
 
 
 def _lines(facts: list[str]) -> list[str]:
@@ -217,3 +211,74 @@ def _lines(facts: list[str]) -> list[str]:
         else:
             lines += pieces
     return lines
+
+
+# -- Several studies in one figure: their labels, looks, title, and what their numbers stand on
+
+
+_LABEL_CHARACTERS = 32
+_NAMED = 3
+
+
+def study_labels(names: Sequence[str]) -> list[str]:
+    """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered."""
+    labels = [_shortened(name) for name in names]
+    return [
+        f"{label} [{labels[:place].count(label) + 1}]" if labels.count(label) > 1 else label
+        for place, label in enumerate(labels)
+    ]
+
+
+def study_styles(labels: Sequence[str]) -> list[TermsStyle]:
+    """A colour and a mark for each study, by its place."""
+    return [
+        TermsStyle(label, SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)])
+        for place, label in enumerate(labels)
+    ]
+
+
+def several_title(what: str, labels: Sequence[str]) -> str:
+    """ "Pareto fronts of a, b and c"; more than three studies are counted."""
+    if len(labels) > _NAMED:
+        return f"{what} of {len(labels)} studies"
+    return f"{what} of {' and '.join(filter(None, [', '.join(labels[:-1]), labels[-1]]))}"
+
+
+def several_facts(infos: Sequence[Basis]) -> list[str]:
+    """What the numbers of searches stand on, without marks: what they agree in is said once."""
+    basis = (
+        (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed))
+        for one in infos
+    )
+    complete, trials = (sum(getattr(one, name) for one in infos) for name in ("complete", "trials"))
+    return [
+        f"{complete} of {trials} trials complete",
+        *dict.fromkeys(one.subject for one in infos),
+        *dict.fromkeys(", ".join(filter(None, parts)) for parts in basis if any(parts)),
+    ]
+
+
+def several_marks(infos: Sequence[Basis]) -> list[str]:
+    """What has to be said beside the numbers of any of them, each once."""
+    return list(dict.fromkeys(mark for info in infos for mark in info.marks))
+
+
+def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
+    """`layout.meta` of a figure of one study, or of several, with a list of what each has.
+
+    Args:
+        figure: its title, as "Pareto front".
+    """
+    named = ("study", "fingerprint", "split", "seed", "trials", "complete")
+    meta: dict[str, Any] = {name: [getattr(info, name) for info in infos] for name in named}
+    meta["split"] = list(dict.fromkeys(meta["split"]))
+    if len(infos) == 1:
+        meta = {name: values[0] for name, values in meta.items()} | {"n_images": infos[0].n_images}
+    return {"title": f"{', '.join(info.study for info in infos)}: {figure}"} | meta
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _LABEL_CHARACTERS:
+        return name
+    half = (_LABEL_CHARACTERS - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"

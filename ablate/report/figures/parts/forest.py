@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.effects import Effect
 from ablate.ablation.effects_info import EffectsInfo
 from ablate.analysis.objectives import is_accuracy
-from ablate.report.arms import difference_cell, metric_words, scale
+from ablate.report.arms import difference_cell, scale
 from ablate.report.effects import kept_text, p_text, verdict_text
 from ablate.report.figures.parts.ablations import finite_or_none, wrapped
-from ablate.report.numbers import plain_text
-from ablate.report.style import (
-    DIVERGING,
-    FAINT_INK,
-    FONT_SIZE,
-    GRID,
-    INK,
-    PAPER,
-    base_axis,
-)
+from ablate.report.numbers import metric_words, plain_text
+from ablate.report.style import DIVERGING, FAINT_INK, FONT_SIZE, GRID, INK, PAPER, base_axis
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter

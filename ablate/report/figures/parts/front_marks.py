@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from ablate.analysis.fronts import ConfirmedMean, FrontsInfo
 from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.report.figures.parts.ablations import several_facts, several_marks
-from ablate.report.figures.parts.canvas import basis_facts, objectives_facts
+from ablate.report.figures.parts.canvas import objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
-from ablate.report.figures.parts.window import Window
+from ablate.report.figures.parts.window import Window, outside_facts
 from ablate.report.numbers import hypervolume_text, plain_text
-from ablate.report.style import (
-    DOMINATED_OPACITY,
-    FAINT_INK,
-    FONT_SIZE,
-    INK,
-    TermsStyle,
-    terms_style,
-)
+from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
 from ablate.robustness.measures import LEVEL
 
 if TYPE_CHECKING:
@@ -121,13 +113,9 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
         "legendgroup": style.label,
         "legendrank": 4 + marks.rank,
         "showlegend": in_legend and marks.in_legend,
-        "marker": {
-            "color": style.color,
-            "symbol": style.symbol,
-            "size": (11 if on_front else 9) if not marks.many else (8 if on_front else 5),
-            "opacity": 1 if on_front else DOMINATED_OPACITY,
-            "line": {"color": INK if on_front else style.color, "width": 1},
-        },
+        "marker": trial_marker(
+            style, on_front, (8 if on_front else 5) if marks.many else (11 if on_front else 9)
+        ),
     }
     at, numbers = marks.values, [point.number for point in marks.points]
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
@@ -238,13 +226,13 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     """Counts, data and seeds; hypervolume with its reference; what is faint, outside, confirmed."""
     studies = info.studies
     marks = several_marks(studies)
+    said = several_facts(studies)
     if len(studies) == 1:
         (study,) = studies
-        said = basis_facts(study)[: -len(marks) or None]
         volume = hypervolume_text(study.hypervolume, study.objectives, study.reference_point)
         said += [f"hypervolume {volume}"] if volume else []
     else:
-        said = several_facts(studies) + reference_facts(studies)
+        said += reference_facts(studies)
     said += [*marks, *objectives_facts(len(windows), len(info.objectives))]
     values = np.concatenate([study.values for study in studies])
     on_front = np.concatenate([study.is_on_front for study in studies])
@@ -252,11 +240,7 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     dominated = values[finite & ~on_front]
     if len(dominated):
         said.append("faint: dominated")
-    low, high = (np.array([getattr(window, end) for window in windows]) for end in ("low", "high"))
-    shown = dominated[:, : len(windows)]
-    outside = int((~((shown >= low) & (shown <= high)).all(axis=1)).sum())
-    if outside:
-        said.append(f"{outside} dominated {'trial' if outside == 1 else 'trials'} outside the axes")
+    said += outside_facts(dominated.tolist(), dict(enumerate(windows)))
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
     return said + confirmed_facts([mean for means in info.confirmed for mean in means])

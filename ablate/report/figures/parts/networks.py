@@ -58,8 +58,3 @@ def network_marker(name: str, loss_terms: str) -> dict[str, Any]:
         return {"color": INK, "symbol": REFERENCES[name][1], "line": line}
     style = terms_style(loss_terms)
     return {"color": style.color, "symbol": style.symbol, "line": {"color": INK, "width": 1}}
-
-
-def axis_number(place: int) -> str:
-    """The number of a panel's axes as plotly writes it, from its place from 0: "", "2", "3"."""
-    return str(place + 1) if place else ""

@@ -52,15 +52,19 @@ def mean_hover(info: ParetoInfo, mean: ConfirmedMean) -> str:
     return "<br>".join(lines)
 
 
+def score_template(metric: str, axis: str) -> str:
+    """A score in plotly's hovertemplate: its name, and the point's own value on this axis."""
+    form = ".1%" if is_accuracy(metric) else ".4g"
+    return f"{plain_text(metric_label(metric))}: %{{{axis}:{form}}}"
+
+
 def plane_template(
     objectives: Sequence[ObjectiveSettings], x: int, y: int, word: str = "Trial"
 ) -> str:
     """plotly's hovertemplate of very many points: number and the two values, drawn in the page."""
-    lines = [f"<b>{word} %{{customdata}}</b>"]
-    for axis, objective in (("x", objectives[x]), ("y", objectives[y])):
-        text = ".1%" if is_accuracy(objective.metric) else ".4g"
-        lines.append(f"{plain_text(metric_label(objective.metric))}: %{{{axis}:{text}}}")
-    return "<br>".join(lines)
+    of_x, of_y = objectives[x].metric, objectives[y].metric
+    head = f"<b>{word} %{{customdata}}</b>"
+    return "<br>".join([head, score_template(of_x, "x"), score_template(of_y, "y")])
 
 
 def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ablate.analysis.bounds import fenced
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
-from ablate.study.settings import ObjectiveSettings
 
 _PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
@@ -59,7 +59,31 @@ def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = 
     return value_window(infos[0].objectives[objective], np.concatenate(shown), values)
 
 
-def value_window(objective: ObjectiveSettings, kept: ArrayLike, values: ArrayLike) -> Window:
+class Scored(Protocol):
+    """An objective, or what has one's metric and direction."""
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def direction(self) -> str: ...
+
+
+def scores_window(objective: Scored, scores: ArrayLike, kept: ArrayLike = ()) -> Window:
+    """The range of an axis on which every trial counts that did not collapse.
+
+    Wider than that of the Pareto figure, since a bad trial says as much about its parameters.
+
+    Args:
+        scores: of the trials; kept: further values that have to be inside.
+    """
+    values = np.asarray(scores, dtype=float)
+    inside = values[values == fenced(values, maximize=objective.direction == "maximize")]
+    shown = np.append(inside, np.asarray(kept, dtype=float))
+    return value_window(objective, shown, shown)
+
+
+def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Window:
     """The range of an axis.
 
     What is kept is always inside. A value that is worse than all of it by more than its own
@@ -87,6 +111,20 @@ def value_window(objective: ObjectiveSettings, kept: ArrayLike, values: ArrayLik
     return Window(low, high, low if direction == "maximize" else high)
 
 
+def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Window]) -> list[str]:
+    """How many dominated trials an axis does not reach; nothing where it is none.
+
+    Args:
+        points: their values, one an objective; windows: by the place of the objective.
+    """
+    outside = sum(
+        not all(window.contains(point[place]) for place, window in windows.items())
+        for point in points
+    )
+    trials = "trial" if outside == 1 else "trials"
+    return [f"{outside} dominated {trials} outside the axes"] if outside else []
+
+
 def _least_span(metric: str, values: NDArray[np.float64]) -> float:
     if is_accuracy(metric):
         return LEAST_ACCURACY_SPAN
@@ -97,7 +135,7 @@ def _widened(
     kept: NDArray[np.float64],
     values: NDArray[np.float64],
     room: float,
-    direction: Literal["maximize", "minimize"],
+    direction: str,
 ) -> tuple[float, float]:
     low, high = float(kept.min()), float(kept.max())
     near = values[(values >= low - room) if direction == "maximize" else (values <= high + room)]
