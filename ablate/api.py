@@ -1,7 +1,8 @@
-"""The same as the command line, from Python: notebooks, scripts, and the commands themselves.
+"""The Python interface: what the commands do, for notebooks and scripts.
 
-Every function takes a study as the command line does: a study file, a run folder, `URL#NAME`,
-or `#NAME` with ABLATE_STORAGE in the environment.
+Every function takes a study as the commands do: a study file, a run folder, `URL#NAME`, or
+`#NAME` with ABLATE_STORAGE in the environment.  The examples use `own.yaml`, the study of the
+README with its own training loop; tests/test_docstrings.py runs them.
 """
 
 from __future__ import annotations
@@ -35,24 +36,31 @@ def launch(
     progress: Progress | bool | None = None,
     **options: Any,
 ) -> StudyRecord:
-    """Run the study of a file to its end; a finished one is returned as it is.
+    """Run the study that a file describes.  A finished study is returned without running.
 
     Args:
         study: the study file.
-        overrides: `key=value`, as `--set`.
-        resume: go on where the study exists and is unfinished.
-        progress: who is told how it goes (`ablate.report.terminal.live.watching`): by default a
-            display where there is a terminal or a notebook; False: nobody.
-        options: see `RunOptions`.
+        overrides: `key=value` strings, as for `--set`.
+        resume: resume the study if it exists and is unfinished.
+        progress: receives progress events (`ablate.report.terminal.live.watching`).  Default: a
+            display in a terminal or notebook, otherwise nothing; False: nothing.
+        options: fields of `ablate.lifecycle.drive.RunOptions`.
 
     Returns:
-        The study, all rows terminal.
+        The study with all rows in a final state.
 
     Raises:
-        StudyFileError: if the file is wrong; every problem at once.
-        StudyExistsError: if the study exists unfinished and `resume` is false.
-        FingerprintError: if it exists with other contents.
-        InfrastructureError: if storage, cluster or workers fail; it can be resumed.
+        StudyFileError: if the file has errors; the message lists all of them.
+        StudyExistsError: if the study exists and is unfinished, and `resume` is false.
+        FingerprintError: if a study of this name exists with other contents.
+        InfrastructureError: if storage, cluster or workers fail; the study can be resumed.
+
+    Example:
+        >>> record = ablate.launch("own.yaml", executor="inline", progress=False)
+        >>> record.count("COMPLETE")
+        8
+        >>> record.rows[0].params, record.rows[0].values
+        ({'lr': 0.5}, (0.375, 2.625))
     """
     place = place_of_file(Path(study), overrides)
     with watching(progress, place.name) as told:
@@ -68,19 +76,27 @@ def resume(
     progress: Progress | bool | None = None,
     **options: Any,
 ) -> StudyRecord:
-    """Finish what was begun: rows that were running are adopted, missing ones are added.
+    """Finish an interrupted study: interrupted trials continue, missing trials are added.
 
     Args:
         study: a study file, a run folder, or `URL#NAME`.
-        trials: a new total N; add: more rows than before.  Neither: the N it was begun with.
-        seeds: of an ablation, in place of these: a new number of runs of each cell.
-        progress: as of `launch`.
-        options: see `RunOptions`.
+        trials: new total number of trials; add: number of additional trials.  Neither: the
+            number that the study was started with.
+        seeds: for an ablation, instead of these: new number of runs of each cell.
+        progress, options: as for `launch`.
+
+    Returns:
+        The study with all rows in a final state.
 
     Raises:
         StudyNotFoundError: if there is no such study.
-        FingerprintError: if the file or the environment has changed in a way that matters.
-        InfrastructureError: if storage, cluster or workers fail; it can be resumed again.
+        FingerprintError: if a change of the file or the environment would change scores.
+        InfrastructureError: if storage, cluster or workers fail; the study can be resumed again.
+
+    Example:
+        >>> record = ablate.resume("runs/own", add=2, executor="inline", progress=False)
+        >>> len(record.rows)
+        10
     """
     place = locate(str(study))
     with watching(progress, place.name) as told:
@@ -89,23 +105,38 @@ def resume(
 
 
 def read(study: str | Path) -> StudyRecord:
-    """A study and its rows, as frozen data, at this moment.
+    """Read a study and its rows, as frozen data.
 
-    One that another tool wrote with Optuna has what that tool left: parameters, values and times
-    (`ablate.ledger.foreign`); its database is not written.
+    An Optuna study of another tool has only parameters, values and times
+    (`ablate.ledger.foreign`); its database is not modified.
 
     Raises:
         StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> record = ablate.read("runs/own")
+        >>> [objective.metric for objective in record.study.objectives]
+        ['error', 'size']
+        >>> record.rows[0].state
+        'COMPLETE'
     """
     return open_study(study).record
 
 
 def read_ablation(study: str | Path) -> AblationInfo:
-    """What an ablation, or a confirmation on the test images, says so far: arms and effects.
+    """Read an ablation, or a confirmation on the test images: its arms and effects so far.
 
     Raises:
         ParameterError: if the study is a search.
         StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> ablation = ablate.read_ablation("runs/which")
+        >>> effect = ablation.effects[0]
+        >>> effect.contrast, effect.metric, effect.estimate.n
+        ('lr: 0.1 - reference', 'error', 4)
+        >>> print(f"{effect.estimate.mean:+.3f}")
+        +1.812
     """
     return open_study(study).ablation
 
@@ -120,21 +151,30 @@ def confirm(
     progress: Progress | bool | None = None,
     **options: Any,
 ) -> ConfirmInfo:
-    """Run the front of a search again over fresh seeds, and score it on the test images.
+    """Retrain the front of a search with new seeds, and score it on the test images.
 
-    The ledger of the search keeps that they were opened, when and for what.  Call it again to go
-    on where it was stopped, or with more seeds.
+    The database of the search records when and why the test images were used.  Call it again to
+    continue after an interruption, or with more seeds.
 
     Args:
-        seeds: K; paired over the front, the plain finetune and combined data augmentation.
-        trials: of the front, these alone; None: all of it.
-        suite, severities: of the test images; None: the search's.
-        progress: as of `launch`.
-        options: see `RunOptions`.
+        study: the search.
+        seeds: number of new seeds, at least 2; paired over the front, the plain finetune and
+            combined data augmentation.
+        trials: numbers of trials of the front; None: all of the front.
+        suite, severities: for scoring the test images; None: those of the search.
+        progress, options: as for `launch`.
 
     Raises:
-        UsageError: if the study is no search, or was confirmed otherwise before.
+        UsageError: if the study is not a search, or was confirmed with other trials or another
+            suite before.
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
+
+    Example:
+        >>> info = ablate.confirm("runs/search", seeds=2, executor="inline", progress=False)
+        >>> info.test.split, info.test.seeds
+        ('test', 2)
+        >>> [point.name for point in info.points]
+        ['trial 0']
     """
     from ablate.ablation.confirm import confirm_info
     from ablate.lifecycle.confirmation import confirm_front
@@ -160,10 +200,20 @@ def confirm(
 
 
 def read_confirmation(study: str | Path) -> ConfirmInfo:
-    """What the confirmation of a search says so far.
+    """Read the confirmation of a search: its results so far.
 
     Args:
-        study: the confirmation itself, as `runs/NAME/confirm`.
+        study: the confirmation itself, `runs/NAME/confirm`.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> info = ablate.read_confirmation("runs/search/confirm")
+        >>> info.objectives
+        ('test_clean_accuracy', 'test_robust_accuracy')
+        >>> sorted(info.points[0].luck)
+        ['val_clean_accuracy', 'val_robust_accuracy']
     """
     from ablate.ablation.confirm import confirm_info
 
@@ -171,21 +221,25 @@ def read_confirmation(study: str | Path) -> ConfirmInfo:
 
 
 def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
-    """Append a row with these parameters: the next that is run; it counts towards N.
+    """Queue a trial with these parameters.  It runs next and counts towards the total.
 
-    A driver that runs meanwhile takes it up; where nobody drives, `resume` does.
+    A running driver starts it; otherwise `resume` does.
 
     Args:
-        values: by dotted key of the study's space, or its last parts where no other key ends so
-            (`st.weight`); parameters you leave out are
-            sampled.
+        study: the search.
+        values: by dotted key of the space, or by the last parts of a key (`st.weight`) if they
+            are unique.  Parameters you leave out are sampled.
 
     Returns:
-        The row's number.
+        The trial's number.
 
     Raises:
-        ParameterError: if a name is no key that is searched, or a value is outside its range.
+        ParameterError: if a name is not a searched key, or a value is outside its range.
         StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> ablate.enqueue("runs/own", {"lr": 0.1})
+        8
     """
     ledger = open_ledger(locate(str(study)))
     try:
@@ -195,14 +249,38 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
 
 
 def load_trials(study: str | Path) -> pd.DataFrame:
-    """A study's rows as a frame, one row a trial (columns: `ablate.analysis.frame`)."""
+    """Load the trials of a study as a data frame, one row per trial.
+
+    `ablate.analysis.frame` lists the columns.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> frame = ablate.load_trials("runs/own")
+        >>> len(frame), frame["state"].unique().tolist(), frame["param.lr"].tolist()[0]
+        (8, ['COMPLETE'], 0.5)
+    """
     from ablate.analysis.frame import trials_frame
 
     return trials_frame(read(study))
 
 
 def plot_pareto(*studies: str | Path) -> Figure:
-    """Robust against clean accuracy: the front, what it dominates, baseline and plain finetune."""
+    """Plot the Pareto front of one study or several, with the dominated trials.
+
+    Of a robustness finetuning also the baseline and the plain finetune.  Same as
+    `ablate.plot("pareto", *studies)`.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+        NothingToDrawError: if a study has no complete trial.
+
+    Example:
+        >>> figure = ablate.plot_pareto("runs/own")
+        >>> print(figure.layout.title.text)
+        <b>Pareto front of own</b>
+    """
     from ablate.report.draw import plot
 
     return plot("pareto", *studies)

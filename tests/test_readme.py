@@ -76,12 +76,17 @@ def test_the_study_of_the_readme_is_right(tmp_path: Path) -> None:
     assert place.study.search.trials == 32
 
 
-def test_a_loop_of_ones_own_runs(work: Path) -> None:
+def own_loop(folder: Path) -> str:
+    """Write the README's own training loop and its study, `own.yaml`; return the loop."""
     (loop,) = [block for block in blocks("python") if "def train" in block]
     (study,) = [block for block in blocks("yaml") if "trainable:" in block]
-    assert len(loop.splitlines()) <= 10
-    (work / "my_loop.py").write_text(loop)
-    (work / "own.yaml").write_text(study)
+    (folder / "my_loop.py").write_text(loop)
+    (folder / "own.yaml").write_text(study)
+    return loop
+
+
+def test_a_loop_of_ones_own_runs(work: Path) -> None:
+    assert len(own_loop(work).splitlines()) <= 10
     record = ablate.launch("own.yaml", executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 8
     assert record.rows[0].params == {"lr": 0.5}

@@ -50,7 +50,18 @@ def _readable(line: str) -> str:
 
 
 class AblateError(Exception):
-    """Base of every error raised on purpose; `exit_code` is the command line's."""
+    """Base class of all errors that `ablate` raises on purpose.
+
+    Attributes:
+        exit_code: exit code of a command that ends with this error.
+
+    Example:
+        >>> try:
+        ...     ablate.read("runs/none")
+        ... except ablate.AblateError as error:
+        ...     print(error)
+        runs/none: must be a study file, a run folder or URL#NAME, not recognised. Check the path.
+    """
 
     exit_code = 1
 

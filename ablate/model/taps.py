@@ -45,12 +45,16 @@ def layer_names(model: nn.Module) -> LayerNames:
 class FeatureTaps:
     """Keeps the outputs of some layers, with their gradient, while the context is open.
 
-        with FeatureTaps(model, ["stage2", "stage3"]) as taps:
-            logits = model(images)
-            taps.features["stage3"]
+    The last outputs remain available after the context closes.  While it is open, activations do
+    not work in place (`ReLU(inplace=True)`), because they would overwrite the feature map.
 
-    What was read last stays when the context closes.  While it is open, no activation works in
-    place (`ReLU(inplace=True)`): it would overwrite the map before it.
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(inplace=True))
+        >>> with ablate.FeatureTaps(model, ["0"]) as taps:
+        ...     output = model(torch.rand(4, 3, 32, 32))
+        >>> taps.features["0"].shape
+        torch.Size([4, 8, 30, 30])
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], activation: str = "after") -> None:

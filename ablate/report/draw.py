@@ -47,12 +47,19 @@ def plot(
     """Draw a figure of one study or several.
 
     Args:
-        name: one of `ablate.report.figures.FIGURES`.
-        studies: each as the command line takes it.
-        theme: "light", or "dark".
-        trials, params, objective: what to show (`FigureOptions`).
+        name: a name of `ablate.report.figures.FIGURES`, as for `ablate plot --figure`.
+        studies: study files, run folders or `URL#NAME`.
+        theme: "light" or "dark".
+        trials: show only these trials; params: only these parameters; objective: this objective.
 
-    Raises: as `figure_info`.
+    Raises:
+        ParameterError: if the figure or an option is unknown, or the figure takes fewer studies.
+        NothingToDrawError: if the studies have no data for it.
+        StudyNotFoundError: if there is no such study.
+
+    Example:
+        >>> figure = ablate.plot("slice", "runs/own", params=["lr"], theme="dark")
+        >>> figure.write_html("slice.html")
     """
     from ablate.report.figures import find_figure
 

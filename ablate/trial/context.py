@@ -82,16 +82,26 @@ class Turns:
 
 
 class TrialContext:
-    """What a training loop of the user's own is given.
+    """The argument of your own training loop (`trainable:` in a study file).
 
     Attributes:
-        params: values by the keys of the space; those that are not active are missing.
-        seeds: of the trial; `seed` is the one for training.
-        epochs: the budget: the most that may be reported.
-        number: of the trial, from 0; attempt: from 1.
-        start_epoch: epochs that an earlier attempt did and this one goes on from; else 0.
-        start_step: steps of the epoch after these that were done at its last `save`; else 0.
-        checkpoint: folder of the files that it goes on from; none: it begins at the beginning.
+        params: parameters by the keys of the space; inactive ones are missing.
+        seeds: seeds of the trial; `seed` is the one for training.
+        epochs: the budget, the largest number of epochs to report.
+        number: number of the trial, from 0; attempt: number of the attempt, from 1.
+        start_epoch: epochs done by an earlier attempt that this one continues; else 0.
+        start_step: steps of the next epoch done at its last `save`; else 0.
+        checkpoint: folder with the files to continue from; None: start from the beginning.
+
+    Example:
+        >>> def train(trial: ablate.TrialContext) -> None:
+        ...     weight = 0.0
+        ...     if trial.checkpoint is not None:
+        ...         weight = float((trial.checkpoint / "weight").read_text())
+        ...     for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
+        ...         weight += trial.params["lr"] * (3.0 - weight)
+        ...         (trial.checkpoint_folder / "weight").write_text(repr(weight))
+        ...         trial.report(epoch, {"error": abs(3.0 - weight), "size": abs(weight)})
     """
 
     def __init__(

@@ -67,14 +67,22 @@ _DEFAULT_FAMILIES = AugmentSettings().families
 
 
 class CombinedAugmentations:
-    """Distorts each image of a batch by one type, drawn by the mix, at a strength of its own.
+    """Distorts each image of a batch by one type, drawn by the mix, with a random strength.
 
-    One copy by `distort_per_sample`, for a loop of one's own; `build_augmentation` has every
-    method.
+    For your own training loop; `build_augmentation` has all methods.
 
     Attributes:
-        types: the distortion types with a ratio above 0 (what the network has *seen*).
+        types: the distortion types with a ratio above 0 (which the network has *seen*).
         copy_weights: (1.0,).
+
+    Example:
+        >>> import torch
+        >>> mix = {"noise": 2.0, "blur": 1.0}
+        >>> augment = ablate.CombinedAugmentations(["noise", "blur"], mix=mix)
+        >>> images = torch.rand(8, 3, 32, 32)
+        >>> copies = augment(images, seed=0)
+        >>> copies.shape, torch.equal(copies, augment(images, seed=0))
+        (torch.Size([8, 3, 32, 32]), True)
     """
 
     copy_weights = (1.0,)

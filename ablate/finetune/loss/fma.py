@@ -55,7 +55,17 @@ def feature_map_loss(
 
 
 class FMALoss(nn.Module):
-    """`feature_map_loss` with a chosen distance, layer weights and anchor."""
+    """Feature-map augmentation (FMA) loss with a chosen distance, layer weights and anchor.
+
+    Example:
+        >>> import torch
+        >>> clean = {"stage1": torch.rand(8, 16, 4, 4)}
+        >>> distorted = {"stage1": torch.rand(8, 16, 4, 4, requires_grad=True)}
+        >>> loss = ablate.FMALoss(distance="relative")(clean, distorted)
+        >>> loss.backward()
+        >>> loss.item() > 0
+        True
+    """
 
     def __init__(
         self,

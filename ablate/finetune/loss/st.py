@@ -62,7 +62,14 @@ def stability_loss(
 
 
 class StabilityLoss(nn.Module):
-    """`stability_loss` with a chosen form, anchor and temperature."""
+    """Stability training loss with a chosen form, anchor and temperature.
+
+    Example:
+        >>> import torch
+        >>> clean, distorted = torch.randn(8, 10), torch.randn(8, 10)
+        >>> ablate.StabilityLoss(form="js")(clean, distorted).item() > 0
+        True
+    """
 
     def __init__(
         self, form: str = "cross_entropy", anchor: str = "both", temperature: float = 1.0

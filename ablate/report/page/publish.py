@@ -25,15 +25,21 @@ def write_report(
     with_images: bool = True,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write the report of a study, one HTML file, whole or not at all.
+    """Write the report of a study, one HTML file.  It is written completely or not at all.
 
     Args:
-        begin: called with each step as it starts.
+        study: a study file, a run folder, or `URL#NAME`.
+        output: file to write; its name must end in .html.
+        with_images: include example images, if data and weights are available.
+        begin: called with a description of each step as it starts.
 
     Raises:
         StudyNotFoundError: if there is no such study.
-        ParameterError: if the file is not to end with .html.
-        UsageError: if nothing of it has been run, or the folder is missing or cannot be written.
+        ParameterError: if the name of the file does not end in .html.
+        UsageError: if the study has not run anything, or the folder is missing or not writable.
+
+    Example:
+        >>> ablate.write_report("runs/own", "report.html")
     """
     check_page_file(Path(output))
     begin(f"reading {study}")

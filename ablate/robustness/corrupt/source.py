@@ -341,26 +341,33 @@ def corrupt(
     seed: int = 0,
     frost_images: str | Path | None = None,
 ) -> ImageBatch:
-    """Images under one of the benchmark's 19 corruptions.
+    """Apply one of the benchmark's 19 corruptions to a batch of images.
 
-    Bytes on the CPU become what `ablate corrupt` writes for images of one size, and what
-    `ablate evaluate` scores where it takes them at that size.
+    Bytes on the CPU give the same images as `ablate corrupt` (if all images have one size), and
+    the same as `ablate evaluate` scores at that size.
 
     Args:
         images: a tensor `[n, channel, height, width]`, uint8 or floating point in [0, 1], or a
             NumPy array `[n, height, width, channel]` of uint8; 1 or 3 channels.
-        name: as `gaussian_noise`; those of up to 96 pixels get the parameters of CIFAR-10-C,
-            larger ones those of ImageNet-C.
+        name: for example `gaussian_noise`.  Images of up to 96 pixels get the parameters of
+            CIFAR-10-C, larger ones those of ImageNet-C.
         severity: from 1 to 5.
         seed: the same seed gives the same images.
-        frost_images: folder with photographs for `frost`; None: a texture, approximate.
+        frost_images: folder with photographs for `frost`; None: a generated texture.
 
     Returns:
-        New images like those that came in.
+        New images of the same type and shape.
 
     Raises:
-        ParameterError: if the name is unknown, or images or severity are of the wrong kind.
+        ParameterError: if the name is unknown, or images or severity are invalid.
         DataError: if the photographs cannot be read.
+
+    Example:
+        >>> import torch
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> snowed = ablate.corrupt(images, "snow", 3, seed=0)
+        >>> snowed.shape == images.shape, torch.equal(snowed, images)
+        (True, False)
     """
     frost = None if frost_images is None else load_frost(Path(frost_images))
     if isinstance(images, Tensor):

@@ -129,7 +129,18 @@ def evaluate(
 
     Raises:
         UsageError: if something contradicts itself or is missing (`ParameterError`, `DataError`).
-        NotFiniteError: if a logit is NaN or infinite, naming the copies.
+        NotFiniteError: if a logit is NaN or infinite; the message names the copies.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> found = ablate.evaluate(
+        ...     network, dataset="digits", types=["fog"], severities=[3], normalization="none"
+        ... )
+        >>> found.clean.n, sorted(found.cells)
+        (359, [('fog', 3)])
+        >>> 0 <= found.accuracy(["fog"]) <= 1
+        True
     """
     check_whole({"--seed": seed}, 0)
     check_whole({"--images": images, "--batch-size": batch_size, "--threads": threads}, 1)

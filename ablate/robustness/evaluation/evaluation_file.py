@@ -122,15 +122,23 @@ def from_json(found: Any, where: str = "evaluation") -> Evaluation:
         ) from error
 
 
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write it as JSON, whole or not at all.
+def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
+    """Write an evaluation as JSON.  The file is written completely or not at all.
 
     Raises:
-        UsageError: if the folder cannot be written.
+        UsageError: if the folder is not writable.
         InfrastructureError: if the disk is full or broken.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> found = ablate.evaluate(
+        ...     network, dataset="digits", types=["fog"], severities=[1], normalization="none"
+        ... )
+        >>> ablate.write_evaluation(found, "fog.json")
     """
     text = json.dumps(to_json(evaluation), indent=1, allow_nan=False)
-    publish_file(path, lambda temporary: _write(temporary, text))
+    publish_file(Path(path), lambda temporary: _write(temporary, text))
 
 
 def check_place(path: Path) -> None:
@@ -150,10 +158,15 @@ def check_place(path: Path) -> None:
 
 
 def load_evaluation(path: str | Path) -> Evaluation:
-    """The evaluation that `ablate evaluate -o` wrote.
+    """Load an evaluation that `write_evaluation` or `ablate evaluate -o` wrote.
 
     Raises:
-        DataError: if the file is missing, or is none such.
+        DataError: if the file is missing, damaged or something else.
+
+    Example:
+        >>> found = ablate.load_evaluation("fog.json")
+        >>> found.suite.types, found.clean.n
+        (('fog',), 359)
     """
     where = show_name(path)
     try:
