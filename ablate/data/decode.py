@@ -81,10 +81,12 @@ class Decoder:
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
+            side = round(self.image_size * 8 / 7)
             raise DataError(
                 f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
-                f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}). "
-                f"Set dataset.resize: {round(self.image_size * 8 / 7)}, or make them one size."
+                f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}).",
+                f"Set dataset.resize: {side}, or make them one size.",
+                option_fix=f"Give --resize {side}, or make them one size.",
             )
         if seed is not None and self.crop_scale is not None:
             box = draw_crop(*image.size, self.crop_scale, seed)

@@ -103,8 +103,9 @@ def obtain_files(published: Published, folder: Path, *, download: bool) -> list[
     if found is None:
         missing = next(file for file in published.layouts[0] if not (folder / file).is_file())
         raise DataError(
-            f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}. Set "
-            "dataset.download: true, or set dataset.path to its folder."
+            f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}.",
+            "Set dataset.download: true, or set dataset.path to its folder.",
+            option_fix="Set --data to its folder.",
         )
     return found
 
@@ -144,5 +145,7 @@ def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> 
     except RuntimeError as error:
         raise DataError(
             f"dataset.path: {published.name} must be the published files, got different ones in "
-            f"{show_name(folder)}. Remove them and set dataset.download: true."
+            f"{show_name(folder)}.",
+            "Remove them and set dataset.download: true.",
+            option_fix="Download them again.",
         ) from error

@@ -24,7 +24,7 @@ A message is one line: where, the rule, what was got, the fix.  No secret is in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -74,9 +74,24 @@ class AblateError(Exception):
 
 
 class UsageError(AblateError):
-    """What was asked for cannot be done as it was asked."""
+    """What was asked for cannot be done as it was asked.
+
+    Args:
+        message: keys of a study are dotted in it, as `dataset.path`.
+        fix: its end; option_fix: the same for a command that takes options in place of a study
+            file, where the names of the keys are not all that differs.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", fix: str = "", option_fix: str = "") -> None:
+        super().__init__(f"{message} {fix}" if fix else message)
+        self._for_options = masked(f"{message} {option_fix}" if option_fix else str(self))
+
+    def named_by(self, options: Mapping[str, str]) -> UsageError:
+        """The same error, with options in place of the study's keys."""
+        keys = re.compile("|".join(map(re.escape, sorted(options, key=len, reverse=True))))
+        return type(self)(keys.sub(lambda key: options[key[0]], self._for_options))
 
 
 class ParameterError(UsageError, ValueError):

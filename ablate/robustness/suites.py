@@ -99,8 +99,12 @@ def find_suite(name: str | Sequence[str]) -> Suite:
         return _corruptions("custom", name)
     if name not in SUITES:
         known = (*SUITES, *corruption.CORRUPTIONS)
-        fix = f"Write [{name}]." if name in corruption.CORRUPTIONS else did_you_mean(name, known)
-        raise ParameterError(f"robustness.suite: must be a known suite, got {name!r}. {fix}")
+        is_type = name in corruption.CORRUPTIONS
+        raise ParameterError(
+            f"robustness.suite: must be a known suite, got {name!r}.",
+            f"Write [{name}]." if is_type else did_you_mean(name, known),
+            option_fix=f"Give --types {name}." if is_type else "",
+        )
     return _SUITES[name]
 
 
@@ -112,12 +116,12 @@ def restrict(suite: Suite, types: Sequence[str]) -> Suite:
     """
     if not types:
         raise ParameterError(
-            "types: must name at least one type, got none. Leave it out to use all."
+            "--types: must name at least one type, got none. Leave it out to use all."
         )
     for kind in types:
         if kind not in suite.types:
             raise ParameterError(
-                f"types: must be of the suite {suite.name}, got {kind!r}. "
+                f"--types: must be of the suite {suite.name}, got {kind!r}. "
                 f"{did_you_mean(kind, suite.types)}"
             )
     families = {

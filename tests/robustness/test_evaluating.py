@@ -19,7 +19,7 @@ from ablate.distortion import FAMILIES
 from ablate.errors import AblateError, NotFiniteError
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
-from ablate.robustness.argument_names import spelt_as_options
+from ablate.robustness.evaluation.argument_checks import named_by_options
 from ablate.robustness.evaluation.evaluate import evaluate
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.robustness.evaluation.evaluation_file import load_evaluation
@@ -262,7 +262,7 @@ def test_wrong_use(image_folder: Path, options: dict[str, Any], message: str) ->
     assert text.startswith(message)
 
 
-def test_keys_of_a_study_are_spelt_as_options(tmp_path: Path) -> None:
+def test_keys_of_a_study_are_named_by_options(tmp_path: Path) -> None:
     text = refusal(lambda: evaluate("resnet8", checkpoint="no.pt", dataset="digits"))
     assert text.startswith("--checkpoint: must be a readable file, torchvision:WEIGHTS or ")
     assert text.endswith("Correct the path.")
@@ -278,7 +278,7 @@ def test_keys_of_a_study_are_spelt_as_options(tmp_path: Path) -> None:
         f"--data: cifar10 must be in {tmp_path}, got no cifar-10-batches-py/data_batch_1. Set "
         "--data to its folder."
     )
-    with pytest.raises(NotFiniteError, match=r"finetune\.learning_rate"), spelt_as_options():
+    with pytest.raises(NotFiniteError, match=r"finetune\.learning_rate"), named_by_options():
         raise NotFiniteError("lower finetune.learning_rate of model.name")
 
 

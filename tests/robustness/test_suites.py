@@ -134,9 +134,9 @@ def test_some_types_of_a_suite() -> None:
     assert found.families == {"noise": ("shot_noise",), "weather": ("snow", "fog")}
     assert (found.name, found.scale) == ("cifar10c", "cifar")
     for types, message in (
-        (["spatter"], "types: must be of the suite cifar10c, got 'spatter'. "),
-        (["fogg"], "types: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
-        ([], "types: must name at least one type, got none. Leave it out to use all."),
+        (["spatter"], "--types: must be of the suite cifar10c, got 'spatter'. "),
+        (["fogg"], "--types: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
+        ([], "--types: must name at least one type, got none. Leave it out to use all."),
     ):
         with pytest.raises(ParameterError) as error:
             restrict(find_suite("cifar10c"), types)

@@ -74,8 +74,9 @@ def find_checkpoint(
     except OSError as error:
         raise DataError(
             f"{_WHERE}: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
-            f"{checkpoint!r} ({show_name(path.absolute())}: {error.strerror}). Give its path "
-            "relative to the study file."
+            f"{checkpoint!r} ({show_name(path.absolute())}: {error.strerror}).",
+            "Give its path relative to the study file.",
+            option_fix="Correct the path.",
         ) from error
     return CheckpointSource(f"sha256:{digest}", path)
 
@@ -252,8 +253,9 @@ def _check_keys(
     if problems:
         raise DataError(
             f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
-            f"{', '.join(problems)}. Name its network in model.name; its classes must be those of "
-            "the data set."
+            f"{', '.join(problems)}.",
+            "Name its network in model.name; its classes must be those of the data set.",
+            option_fix="Name its network as MODEL; its classes must be those of the data set.",
         )
 
 
@@ -365,7 +367,9 @@ def timm_weights(model_settings: ModelSettings) -> Any:
     if config is None or not config.has_weights:
         raise DataError(
             f"{_WHERE}: must be weights of timm, got 'timm:pretrained' for {name}, for which it "
-            "has none. Set baseline.checkpoint: FILE, or leave it out."
+            "has none.",
+            "Set baseline.checkpoint: FILE, or leave it out.",
+            option_fix="Give --checkpoint FILE.",
         )
     return config
 
@@ -401,6 +405,7 @@ def _not_of(model_settings: ModelSettings, checkpoint: str, wanted: str) -> Data
 def _not_fetched(checkpoint: str, url: str, error: Exception) -> DataError:
     text = error_text(error)
     return DataError(
-        f"{_WHERE}: cannot fetch {checkpoint}, got {text}. Download {url} elsewhere and set "
-        "baseline.checkpoint: FILE."
+        f"{_WHERE}: cannot fetch {checkpoint}, got {text}. Download {url} elsewhere",
+        "and set baseline.checkpoint: FILE.",
+        option_fix="and give --checkpoint FILE.",
     )

@@ -15,7 +15,6 @@ from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.files.cache import cache_folder, writing
 from ablate.files.shown import bytes_text, show_name
 from ablate.model.environment import resolve_environment
-from ablate.robustness.argument_names import spelt_as_options
 from ablate.robustness.corrupt.files import (
     MANIFEST,
     ImageFormat,
@@ -26,7 +25,7 @@ from ablate.robustness.corrupt.files import (
 )
 from ablate.robustness.corrupt.source import SourceImages, read_folder, read_named
 from ablate.robustness.corruption.frost_photographs import load_frost
-from ablate.robustness.evaluation.argument_checks import read_severities
+from ablate.robustness.evaluation.argument_checks import named_by_options, read_severities
 from ablate.robustness.suites import find_suite, restrict
 from ablate.study.callables import is_callable_name
 from ablate.study.provenance import usable_cores, versions
@@ -74,7 +73,7 @@ def corrupt_files(
     """
     _check_empty(output)
     threads = workers or min(_MOST_WORKERS, usable_cores())
-    with spelt_as_options():
+    with named_by_options():
         images = _read(
             source,
             data,
@@ -122,7 +121,7 @@ def make_recipe(
         DataError: if the photographs cannot be read.
     """
     wanted = read_severities(severities)
-    with spelt_as_options():
+    with named_by_options():
         chosen = find_suite(suite or "all")
         if types is not None:
             chosen = restrict(chosen, types)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.errors import ParameterError, UsageError
+from ablate.errors import ParameterError, StudyFileError, UsageError
 from ablate.robustness.corruption import SEVERITIES
 
 _MADE_HERE = "applies only to generated copies, got it with --official. Leave it out."
@@ -16,6 +17,30 @@ _OF_CLEAN = (
     "applies only to the images of --dataset, got it with --official alone. Leave it out, or add "
     "--dataset."
 )
+
+
+_OPTIONS = {
+    "baseline.checkpoint": "--checkpoint",
+    "needs model.name: ": "needs MODEL ",
+    "model.name": "MODEL",
+    "dataset.path": "--data",
+    "dataset.name": "--dataset",
+    "dataset.image_size": "--image-size",
+    "dataset.resize": "--resize",
+    "run.precision": "--precision",
+    "robustness.suite": "--suite",
+}
+
+
+@contextmanager
+def named_by_options() -> Iterator[None]:
+    """The block's wrong use, where keys of a study have the names of a command's options."""
+    try:
+        yield
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise error.named_by(_OPTIONS) from error
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from ablate.model.environment import (
 )
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, probe
-from ablate.robustness.argument_names import spelt_as_options
 from ablate.robustness.code_version import code_version
 from ablate.robustness.evaluation.argument_checks import (
     Asked,
     check_choice,
     check_official,
     check_whole,
+    named_by_options,
     read_names,
     read_severities,
     read_statistics,
@@ -163,7 +163,7 @@ def evaluate(
     said = Normalization(
         normalization, read_statistics("--mean", mean), read_statistics("--std", std)
     )
-    with spelt_as_options():
+    with named_by_options():
         said.check()
         trained = _check_seen(seen)
         reference = _read_reference(relative_to)
