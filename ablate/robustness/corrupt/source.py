@@ -390,14 +390,7 @@ def corrupt_tiles(
     seed: int,
     frost: FrostPhotographs | None,
 ) -> dict[str, list[np.ndarray]]:
-    """One image under every type of a suite.
-
-    Args:
-        image: uint8 `[height, width, 3]`.
-
-    Returns:
-        Type -> an image like it for each severity.
-    """
+    """Type -> the image at each severity; images are uint8 `[height, width, 3]`."""
     planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).copy())[None]
     return {
         kind: [
