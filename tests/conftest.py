@@ -26,6 +26,7 @@ from own_study import write_own_study
 from postgres_server import PostgresServer, postgres_programs
 
 if TYPE_CHECKING:
+    from alembic.config import Config
     from ray.cluster_utils import Cluster
 
     from ablate.data.dataset import Split
@@ -51,11 +52,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CHECKED = (
-    *("distortion", "data", "model", "finetune", "trial.robustness", "trial.estimate"),
+    *("distortion", "data", "model", "trial.robustness", "trial.estimate"),
+    *("finetune.augment", "finetune.loss", "finetune.baseline", "finetune.forward"),
+    *("finetune.loop", "finetune.optimizer"),
     *("robustness.corruption", "robustness.evaluation_set", "robustness.measures"),
     "robustness.score",
 )
-"""Packages with tensors in their signatures; functions that check what users pass are left out."""
+"""What has tensors in its signatures; functions that check what users pass are left out."""
 
 install_import_hook([f"ablate.{name}" for name in CHECKED], "beartype.beartype")
 
@@ -110,6 +113,25 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         environment.setenv("ABLATE_CACHE", str(cache))
         environment.delenv("ABLATE_STORAGE", raising=False)
         yield cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_are_read_once() -> Iterator[None]:
+    """Optuna reads its files of migrations once or three times for each database that is opened:
+    most of the time of a test that makes one."""
+    from alembic.script import ScriptDirectory
+
+    read, kept = ScriptDirectory.from_config, {}
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in kept:
+            kept[place] = read(config)
+        return kept[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

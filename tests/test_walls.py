@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -33,25 +34,22 @@ LOOSE = {"__init__", "__main__", "api"}
 """Modules at the top, beside the packages."""
 
 
-def imports(file: Path, *, at_run_time: bool = False) -> set[str]:
-    """Modules that a file imports, and names from packages; with `at_run_time`, none that only a
-    type checker reads."""
+@functools.cache
+def imports(file: Path) -> set[str]:
+    """Modules that a file imports, and names from packages; none that only a type checker reads."""
     found: set[str] = set()
 
     def walk(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
-            if (
-                at_run_time
-                and isinstance(child, ast.If)
-                and "TYPE_CHECKING" in ast.dump(child.test)
-            ):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 continue
             if isinstance(child, ast.Import):
                 found.update(alias.name for alias in child.names)
             elif isinstance(child, ast.ImportFrom) and child.module:
                 found.add(child.module)
                 found.update(f"{child.module}.{alias.name}" for alias in child.names)
-            walk(child)
+            if not isinstance(child, ast.expr):  # no statement stands in one
+                walk(child)
 
     walk(ast.parse(file.read_text()))
     return found
@@ -61,7 +59,7 @@ def test_heavy_packages_stay_where_they_belong() -> None:
     wrong = []
     for file in FILES:
         name = str(file.relative_to(ROOT))
-        for module in imports(file, at_run_time=True):
+        for module in imports(file):
             allowed = MAY_IMPORT.get(module.partition(".")[0])
             if allowed is not None and not name.startswith(allowed):
                 wrong.append(f"{name} imports {module}")
@@ -82,7 +80,7 @@ def test_nobody_knows_what_stands_right_of_it() -> None:
         if room in ("__init__", "__main__"):
             continue
         known = ORDER[: ORDER.index(room) + 1]
-        for module in imports(file, at_run_time=True):
+        for module in imports(file):
             other = module.split(".")[1] if module.startswith("ablate.") else room
             if other not in known:
                 wrong.append(f"{name} imports {module}")
@@ -92,10 +90,7 @@ def test_nobody_knows_what_stands_right_of_it() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     names = {str(file.relative_to(ROOT.parent))[:-3].replace("/", "."): file for file in FILES}
     names = {name.removesuffix(".__init__"): file for name, file in names.items()}
-    left = {
-        name: imports(file, at_run_time=True) & set(names) - {name, "ablate"}
-        for name, file in names.items()
-    }
+    left = {name: imports(file) & set(names) - {name, "ablate"} for name, file in names.items()}
     while free := {name for name, others in left.items() if not others & set(left)}:
         left = {name: others for name, others in left.items() if name not in free}
     assert left == {}
