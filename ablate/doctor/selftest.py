@@ -121,9 +121,8 @@ class SelfTest:
         self._say("cluster: checking its nodes")
         there = look_at_cluster(self._address)
         named = f" ({there.accelerators})" if there.accelerators else ""
-        yield Finding(
-            "cluster", "ok", f"{there.nodes} nodes, {there.cpus} CPUs, {there.gpus} GPUs{named}"
-        )
+        nodes = "1 node" if there.nodes == 1 else f"{there.nodes} nodes"
+        yield Finding("cluster", "ok", f"{nodes}, {there.cpus} CPUs, {there.gpus} GPUs{named}")
         self._say("cluster: trying a wrong token")
         yield (
             Finding("cluster token", "ok", "the right token is accepted, a wrong one is refused")
