@@ -111,11 +111,11 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
         column = _column(values, math.log10 if is_log else float)
         yield Feature(key, "", kind, column, ends=ends, places=places)
     else:
-        written = dict.fromkeys(map(_choice_text, domain.get("choice", ())))
-        choices = (*written, *sorted({_choice_text(value) for value in present} - set(written)))
+        written = dict.fromkeys(map(choice_text, domain.get("choice", ())))
+        choices = (*written, *sorted({choice_text(value) for value in present} - set(written)))
         place = {choice: float(at) for at, choice in enumerate(choices)}
         yield Feature(
-            key, "", "choice", _column(values, lambda value: place[_choice_text(value)]), choices
+            key, "", "choice", _column(values, lambda value: place[choice_text(value)]), choices
         )
 
 
@@ -164,7 +164,8 @@ def _is_mix(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 
-def _choice_text(value: Any) -> str:
+def choice_text(value: Any) -> str:
+    """A choice as text, a list joined by +."""
     if isinstance(value, (list, tuple)):
         return "+".join(map(str, value))
     return str(value)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.columns import PARAM, flat_param
-from ablate.analysis.features import written_domains
+from ablate.analysis.features import choice_text, written_domains
 from ablate.analysis.objectives import objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
@@ -183,15 +183,9 @@ def _levels(
             found,
             key=lambda name: (name.count("+"), [place[part] for part in name.split("+")]),
         )
-    written = [_choice_text(choice) for choice in domain.get("choice", ())]
+    written = [choice_text(choice) for choice in domain.get("choice", ())]
     known = [name for name in written if name in found]
     return [*known, *sorted(found - set(known))]
-
-
-def _choice_text(choice: Any) -> str:
-    if isinstance(choice, list | tuple):
-        return "+".join(str(part) for part in choice)
-    return str(choice)
 
 
 Domains = Mapping[str, Mapping[str, Any]]

@@ -71,7 +71,7 @@ def locked(path: Path, stop: threading.Event | None = None) -> Iterator[None]:
         lock.release()
 
 
-def publish_file(path: Path, write: Callable[[Path], None]) -> None:
+def publish_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file so that it is there whole or not at all, and stays after a power cut.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
-from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
+from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import MISSING, count_texts, metric_words
@@ -18,6 +18,8 @@ _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
     OVER_SEEDS: "t over seeds (of new seeds on these images)",
 }
+NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
+"""Of what no seed has."""
 _ACCURACY_DECIMALS = 1
 _DIGITS = 4
 
@@ -126,7 +128,7 @@ def metric_cells(info: AblationInfo, metric: str) -> list[Cell]:
     best = best_arms(info, metric)
     return [
         Cell(
-            estimate=arm.estimates.get(metric, _nothing()),
+            estimate=arm.estimates.get(metric, NOTHING),
             scale=scale(metric),
             decimals=decimals(metric, _means(info, metric)),
             is_bold=arm.name in best,
@@ -143,9 +145,14 @@ def difference_cells(info: AblationInfo) -> list[Cell]:
         if arm.name == info.reference:
             found.append(Cell("reference"))
         else:
-            estimate = _nothing() if effect is None else effect.estimate
+            estimate = NOTHING if effect is None else effect.estimate
             found.append(difference_cell(info, info.rank_metric, estimate))
     return found
+
+
+def single_value(value: float) -> Estimate:
+    """A number of one seed, without a spread."""
+    return replace(NOTHING, mean=value, n=int(math.isfinite(value)))
 
 
 def difference_cell(info: AblationInfo, metric: str, estimate: Estimate) -> Cell:
@@ -245,7 +252,3 @@ def _range(estimate: Estimate) -> tuple[float, float]:
 
 def _means(info: AblationInfo, metric: str) -> list[float]:
     return [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]
-
-
-def _nothing() -> Estimate:
-    return Estimate(math.nan, math.nan, math.nan, math.nan, 0, "none")

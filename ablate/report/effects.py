@@ -22,7 +22,7 @@ from ablate.report.arms import (
     minimized_notes,
     shown_name,
 )
-from ablate.report.numbers import MISSING
+from ablate.report.numbers import MISSING, count_text
 from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _FACTORIAL = ("main effect", "interaction")
@@ -146,8 +146,8 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
 
 
 def _title(info: AblationInfo, primary: int, others: int) -> str:
-    declared = f"{_count(primary, 'primary contrast')}, " if primary else ""
-    return f"{info.study}: {declared}{_count(others, 'exploratory effect')}"
+    declared = f"{count_text(primary, 'primary contrast')}, " if primary else ""
+    return f"{info.study}: {declared}{count_text(others, 'exploratory effect')}"
 
 
 def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
@@ -160,7 +160,7 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     if tested:
         notes.append(_test_note(info, tested))
     if info.primary:
-        count = _count(len(info.primary), "primary contrast")
+        count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
     else:
@@ -176,7 +176,7 @@ def _test_note(info: AblationInfo, tested: Sequence[Effect]) -> str:
     is_exact = all(effect.is_exact for effect in tested)
     how = "exact" if is_exact else f"{FLIPS:,} sign vectors drawn"
     images = "" if info.n_images is None else " on these images,"
-    least = f"the least of {_count(most.estimate.n, 'seed')} is {p_text(most.least_p)}"
+    least = f"the least of {count_text(most.estimate.n, 'seed')} is {p_text(most.least_p)}"
     return f"p: sign-flip test over seeds,{images} {how}; {least}"
 
 
@@ -188,7 +188,3 @@ def _margin_notes(info: AblationInfo) -> list[str]:
     lost = f"{100 * margin:g} points" if is_accuracy(metric) else f"{margin:g}"
     bound = f"{shown_name(info, metric)} is worse by less than {lost}, at the interval's bound"
     return [f"kept: {bound}; p is one-sided and not adjusted"]
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + "s" * (count != 1)

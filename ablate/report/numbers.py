@@ -82,6 +82,24 @@ def hypervolume_text(
     return f"{volume:.4g}, reference point {point}"
 
 
+def count_text(count: int, one: str, several: str = "") -> str:
+    """ "1 trial", "2 trials"; `several` where it is not `one` and an s."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def share_text(share: float) -> str:
+    """ "12 %" of 0.12, "-" of NaN."""
+    return MISSING if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def shortened(text: str, characters: int) -> str:
+    """Text with its middle left out where it is too long; both ends tell names apart."""
+    if len(text) <= characters:
+        return text
+    head = (characters - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (characters - 1 - head) :]}"
+
+
 def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
     """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are; of None
     nothing."""

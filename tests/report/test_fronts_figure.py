@@ -119,7 +119,7 @@ def test_baselines_that_differ_are_not_drawn() -> None:
 def test_labels_fit_and_differ() -> None:
     long = "a search whose name is rather longer than a legend"
     assert study_labels(["a", "b", "a", long]) == [
-        "a [1]", "b", "a [2]", "a search whose …r than a legend",
+        "a [1]", "b", "a [2]", "a search whose …er than a legend",
     ]  # fmt: skip
     assert several_title("Fronts", ["a", "b", "c"]) == "Fronts of a, b and c"
     assert several_title("Fronts", ["a"] * 4) == "Fronts of 4 studies"

@@ -150,7 +150,7 @@ def test_weights_of_another_network_are_a_reason(origin: Origin, tmp_path: Path)
     record = replace(origin.record, study=study)
     found, reason = example_images(replace(origin, record=record, folder=tmp_path))
     assert found is None
-    assert "must hold the weights of resnet20, got others" in reason
+    assert "must contain the weights of resnet20, got others" in reason
     weights_file(tmp_path, 0).write_bytes(b"no weights")
     found, reason = example_images(replace(origin, folder=tmp_path))
     assert found is None

@@ -82,5 +82,5 @@ def test_long_names_of_hosts_keep_their_process() -> None:
         for row in usual_rows(4)
     ]
     figure = draw(example_record(rows))
-    assert figure.layout.yaxis.ticktext[0] == "h" * 20 + "…hhhhh:100"
+    assert figure.layout.yaxis.ticktext[0] == "h" * 14 + "…" + "h" * 11 + ":100"
     assert figure.layout.margin.l < 260

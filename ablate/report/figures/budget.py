@@ -15,13 +15,20 @@ import numpy as np
 from ablate.ablation.arms_info import BudgetInfo, budget_info
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import is_accuracy
 from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish, metric_axis
-from ablate.report.numbers import gain_text, metric_text, metric_unit, metric_words, plain_text
+from ablate.report.figures.parts.window import metric_range
+from ablate.report.numbers import (
+    gain_text,
+    metric_text,
+    metric_unit,
+    metric_words,
+    plain_text,
+    shortened,
+)
 from ablate.report.style import DASHES, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis, terms_style
 
 if TYPE_CHECKING:
@@ -94,7 +101,7 @@ def _line(info: BudgetInfo, place: int) -> Scatter:
             for count in shown
         ],
         mode="lines+markers",
-        name=plain_text(_shortened(curve.arm)),
+        name=plain_text(shortened(curve.arm, _NAME_CHARACTERS)),
         showlegend=True,
         line={
             "color": color,
@@ -144,10 +151,7 @@ def _y_axis(info: BudgetInfo, ends: Sequence[float]) -> dict[str, Any]:
     label = f"Expected best {metric_words(info.metric)}{better}"
     axis["title"] = axis["title"] | {"text": plain_text(label)}
     if ends:
-        least = 0.02 if is_accuracy(info.metric) else 0.1 * max(map(abs, ends)) or 1.0
-        span = max(max(ends) - min(ends), least)
-        middle = (max(ends) + min(ends)) / 2
-        axis["range"] = [middle - 0.56 * span, middle + 0.56 * span]
+        axis["range"] = list(metric_range(info.metric, ends))
     return axis
 
 
@@ -172,10 +176,6 @@ def _facts(info: BudgetInfo) -> list[str]:
     if not all(curve.is_random for curve in info.curves):
         notes.append("an approximation: the sampler was not random, so trials are not independent")
     return ablation_facts(info.ablation, [*notes, *info.ablation.marks])
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[: _NAME_CHARACTERS - 1]}…"
 
 
 def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:

@@ -25,7 +25,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
-from ablate.report.numbers import metric_label, plain_text
+from ablate.report.numbers import metric_label, plain_text, shortened
 from ablate.report.style import (
     DASHES,
     DOMINATED_OPACITY,
@@ -93,7 +93,7 @@ def _values(curves: Sequence[Curve]) -> list[float]:
 
 def _value_axis(metric: str, values: Sequence[float]) -> dict[str, Any]:
     label = "Training loss" if metric == TRAIN_LOSS else metric_label(metric)
-    axis = base_axis() | {"title": axis_title(short_name(label))}
+    axis = base_axis() | {"title": axis_title(shortened(label, _LONGEST_NAME))}
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         axis["range"] = [0, 1]
@@ -170,7 +170,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        return plain_text(short_name(self.label))
+        return plain_text(shortened(self.label, _LONGEST_NAME))
 
 
 def groups(info: CurvesInfo) -> dict[str, Group]:
@@ -193,11 +193,6 @@ def groups(info: CurvesInfo) -> dict[str, Group]:
             alike = place // len(SERIES)
         found[name] = Group(name, color, symbol, DASHES[alike % len(DASHES)])
     return found
-
-
-def short_name(text: str) -> str:
-    """As much of a name as a legend or an axis has room for."""
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 # -- The lines of the figure of curves: many trials in one trace, told apart by gaps -------
@@ -241,7 +236,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     most = _most_points(info)
     points = sum(min(most, len(curve.epochs)) for curve in drawn)
     value = "%{y:.2%}" if is_accuracy(info.metric) else "%{y:.4g}"
-    label = plain_text(short_name(metric_label(info.metric)))
+    label = plain_text(shortened(metric_label(info.metric), _LONGEST_NAME))
     traces: list[list[Any]] = [[] for _ in _LOOKS]
     for rank, (group, of_group) in enumerate(_grouped(drawn, by)):
         kept = [

@@ -33,8 +33,7 @@ from ablate.report.figures.parts.canvas import (
     finish,
     objectives_facts,
 )
-from ablate.report.figures.parts.parameter_axis import shortened
-from ablate.report.numbers import metric_label, plain_text, short_names
+from ablate.report.numbers import metric_label, plain_text, short_names, shortened
 from ablate.report.style import FONT_SIZE, INK, PAPER, base_axis, terms_style
 
 if TYPE_CHECKING:

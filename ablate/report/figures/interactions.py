@@ -15,7 +15,6 @@ from ablate.ablation.effects_info import InteractionsInfo, interactions_info
 from ablate.ablation.factors import WITH, WITHOUT
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import is_accuracy
 from ablate.errors import NothingToDrawError
 from ablate.report.effects import effects_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
@@ -26,6 +25,7 @@ from ablate.report.figures.parts.ablations import (
     ablation_meta,
     asked_metric,
     finite_or_none,
+    interval_bars,
     left_out_text,
     stacked,
     wrapped,
@@ -42,6 +42,7 @@ from ablate.report.figures.parts.canvas import (
 from ablate.report.figures.parts.forest import LEFT as NAMES
 from ablate.report.figures.parts.forest import RIGHT as NUMBERS
 from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_rows, rows_height
+from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import metric_text, plain_text, short_names
 from ablate.report.style import DASHES, FAINT_INK, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis
 
@@ -86,7 +87,9 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
     else:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
-    window = crossing_window(info.metric, shown)
+    means = [one for crossing in shown for line in crossing.means for one in line]
+    ends = [end for one in means for end in (one.low, one.mean, one.high)]
+    window = metric_range(info.metric, ends)
     for place, crossing in enumerate(shown):
         line, column = divmod(place, columns)
         low = (column * room / columns + _TICKS * bool(column)) / room
@@ -154,24 +157,6 @@ _APART = 0.05
 """Between two lines at the same level, in levels: their intervals stand side by side."""
 
 
-def crossing_window(metric: str, crossings: Sequence[Crossing]) -> Span:
-    """One range for all panels: every mean with its interval."""
-    ends = [
-        end
-        for crossing in crossings
-        for line in crossing.means
-        for one in line
-        for end in (one.low, one.mean, one.high)
-        if math.isfinite(end)
-    ]
-    if not ends:
-        return 0.0, 1.0
-    least = 0.02 if is_accuracy(metric) else 0.1 * max(map(abs, ends)) or 1.0
-    span = max(max(ends) - min(ends), least)
-    middle = (max(ends) + min(ends)) / 2
-    return middle - 0.58 * span, middle + 0.58 * span
-
-
 def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
     figure: Figure,
     metric: str,
@@ -213,14 +198,7 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
                     "width": 2,
                 },
                 marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [finite_or_none(one.high - one.mean) for one in found],
-                    "arrayminus": [finite_or_none(one.mean - one.low) for one in found],
-                    "thickness": 1.5,
-                    "width": 0,
-                },
+                error_y=interval_bars(found, thickness=1.5, width=0),
                 hovertext=[
                     _hover(metric, one, [_level_text(short[along[0]], at), name])
                     for one, at in zip(found, along[1], strict=True)

@@ -24,10 +24,9 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
 )
-from ablate.report.figures.parts.parameter_axis import shortened
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import scores_window
-from ablate.report.numbers import gain_text, metric_label, metric_text, plain_text
+from ablate.report.numbers import gain_text, metric_label, metric_text, plain_text, shortened
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, base_axis, terms_style
 
 if TYPE_CHECKING:

@@ -26,14 +26,13 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
 )
-from ablate.report.figures.parts.parameter_axis import shortened
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import (
     LEAST_ACCURACY_SPAN,
     LEAST_SPAN_FRACTION,
     scores_window,
 )
-from ablate.report.numbers import metric_label, metric_words, plain_text
+from ablate.report.numbers import metric_label, metric_words, plain_text, shortened
 from ablate.report.style import (
     FAINT_INK,
     FONT_SIZE,

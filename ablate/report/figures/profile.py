@@ -24,7 +24,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
-from ablate.report.figures.parts.gain_colours import gain_scale, whole_points
+from ablate.report.figures.parts.gain_colours import gain_cells, gain_scale, whole_points
 from ablate.report.figures.parts.networks import (
     network_facts,
     network_marker,
@@ -108,8 +108,6 @@ def _shows_accuracy(info: ProfileInfo, profile: Profile) -> bool:
 
 
 def _cells(info: ProfileInfo, profile: Profile, grid: ProfileGrid) -> Heatmap:
-    from plotly.graph_objects import Heatmap
-
     shows_accuracy = _shows_accuracy(info, profile)
     shown = profile.accuracies if shows_accuracy else info.differences(profile)
     colours: list[list[float | None]] = []
@@ -125,20 +123,7 @@ def _cells(info: ProfileInfo, profile: Profile, grid: ProfileGrid) -> Heatmap:
         )
         texts.append([_number(one, shows_accuracy, grid.cell) for one in values])
         hover.append(_hover(info, profile, row.kind) if row.kind else [""] * len(values))
-    return Heatmap(
-        x=list(range(len(grid.severities))),
-        y=grid.bounds,
-        z=colours,
-        text=texts,
-        texttemplate="%{text}",
-        textfont={"size": FONT_SIZE - 2},
-        hovertext=hover,
-        hoverinfo="text",
-        hoverongaps=False,
-        coloraxis="coloraxis",
-        xgap=1,
-        ygap=1,
-    )
+    return gain_cells(colours, texts, hover, x=list(range(len(grid.severities))), y=grid.bounds)
 
 
 def _number(value: float, is_accuracy: bool, cell: float) -> str:

@@ -16,7 +16,14 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.timeline import ENDS, Span, TimelineInfo, timeline_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import BOTTOM, WIDE_PIXELS, basis_facts, basis_meta, finish
-from ablate.report.numbers import duration_text, moment_text, plain_text
+from ablate.report.numbers import (
+    count_text,
+    duration_text,
+    moment_text,
+    plain_text,
+    share_text,
+    shortened,
+)
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SERIES, base_axis
 
 if TYPE_CHECKING:
@@ -52,7 +59,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
     figure.add_traces(bars(info, unit, row_pixels))
     figure.add_traces([*again_marks(info, unit), *drive_lines(info, unit), *pause_key(info)])
     _add_pauses(figure, info, unit)
-    names = [_short(name) for name in info.workers]
+    names = [shortened(name, _LONGEST_NAME) for name in info.workers]
     every = math.ceil(rows / _NAMED)
     room = 0.02 * info.last_hours * unit or 0.1
     figure.update_xaxes(
@@ -107,26 +114,17 @@ def _facts(info: TimelineInfo) -> list[str]:
     said = basis_facts(info)
     if info.began is None:
         return said
-    tries = len(info.spans)
     broken = [
         f"{count} {end}"
         for end in ("raised", "lost", "left")
         if (count := sum(span.end == end for span in info.spans))
     ]
-    said.append(", ".join([f"{tries} {'attempt' if tries == 1 else 'attempts'}", *broken]))
+    said.append(", ".join([count_text(len(info.spans), "attempt"), *broken]))
     total = duration_text(3600 * info.last_hours)
     said.append(f"started {moment_text(info.began)}, {total} in total")
     if info.busy_fraction is not None:
-        share = f"{100 * info.busy_fraction:.0f} % of the available time"
-        said.append(f"trials at work for {share}")
+        said.append(f"trials at work for {share_text(info.busy_fraction)} of the available time")
     return said
-
-
-def _short(name: str) -> str:
-    """The end of a long name stays: it is the process."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME - 10]}…{name[-9:]}"
 
 
 def _read(sources: Sequence[StudySource], _: FigureOptions) -> TimelineInfo:

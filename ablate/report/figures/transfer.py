@@ -19,7 +19,7 @@ from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import NOT_YET, ablation_facts, ablation_meta, wrapped
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_number, finish
-from ablate.report.figures.parts.gain_colours import gain_scale
+from ablate.report.figures.parts.gain_colours import gain_cells, gain_scale
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
 
@@ -96,8 +96,6 @@ def _name(transfer: Transfer, number: str) -> dict[str, Any]:
 
 def _cells(ablation: AblationInfo, transfer: Transfer) -> Heatmap:
     """Both tables are `[trained on][tested on]`; a heat map wants them turned."""
-    from plotly.graph_objects import Heatmap
-
     colours: list[list[float | None]] = []
     texts: list[list[str]] = []
     hover: list[list[str]] = []
@@ -117,18 +115,7 @@ def _cells(ablation: AblationInfo, transfer: Transfer) -> Heatmap:
         )
         on = f"<br>tested on {plain_text(tested)}: "
         hover.append([_hover(ablation.reference, on, *cell) for cell in cells])
-    return Heatmap(
-        z=colours,
-        text=texts,
-        texttemplate="%{text}",
-        textfont={"size": FONT_SIZE - 2},
-        hovertext=hover,
-        hoverinfo="text",
-        hoverongaps=False,
-        coloraxis="coloraxis",
-        xgap=1,
-        ygap=1,
-    )
+    return gain_cells(colours, texts, hover)
 
 
 def _hover(reference: str, tested_on: str, trained: str, mean: float, gain: float) -> str:

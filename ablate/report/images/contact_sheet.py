@@ -175,7 +175,7 @@ def write_sheet(info: SheetInfo, file: Path) -> None:
         publish_file(file, lambda path: draw_sheet(info).save(path, "PNG"))
     else:
         page = sheet_page(info)
-        publish_file(file, lambda path: _write_text(path, page))
+        publish_file(file, lambda path: path.write_text(page, encoding="utf-8"))
 
 
 def check_sheet_name(file: Path) -> None:
@@ -338,10 +338,6 @@ def _picture(letter: str, font: Font) -> bytes | None:
     except UnicodeError:  # Pillow's own font of fixed size has Latin-1 alone
         return None
     return bytes(mask) + repr(mask.size).encode()
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
 
 
 _PAGE = """<!doctype html>

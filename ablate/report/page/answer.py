@@ -12,7 +12,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import Gain, closed_fraction, search_answer
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
-from ablate.report.arms import scale
+from ablate.report.arms import NOTHING, scale
 from ablate.report.effects import p_text, verdict_text
 from ablate.report.numbers import metric_words, param_text
 
@@ -226,7 +226,7 @@ def _closing(fraction: float) -> str:
 
 
 def _of(arm: ArmInfo, metric: str) -> Estimate:
-    return arm.estimates.get(metric) or Estimate(math.nan, math.nan, math.nan, math.nan, 0, "none")
+    return arm.estimates.get(metric, NOTHING)
 
 
 def _interval(estimate: Estimate, less: float) -> str:

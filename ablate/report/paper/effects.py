@@ -6,10 +6,19 @@ import math
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.intervals import NONE, Estimate
-from ablate.report.arms import Cell, decimals, difference_cell, fingerprint_text, scale, shown_name
+from ablate.ablation.intervals import Estimate
+from ablate.report.arms import (
+    NOTHING,
+    Cell,
+    decimals,
+    difference_cell,
+    fingerprint_text,
+    scale,
+    shown_name,
+    single_value,
+)
 from ablate.report.effects import effects_notes, kept_text, p_text, shown_effects, verdict_text
-from ablate.report.numbers import MISSING, metric_words
+from ablate.report.numbers import MISSING, metric_words, share_text
 from ablate.report.paper.table import Heading, PaperTable, paper_title
 
 _TEXTS = {
@@ -52,9 +61,6 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
 
 
 # -- A confirmed front as the table of a paper: what selection had added, and what is left of it
-
-
-_NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 
 
 def luck_paper_table(info: ConfirmInfo) -> PaperTable:
@@ -103,17 +109,9 @@ def _row(point: ConfirmedPoint, metric: str, *, is_first: bool) -> tuple[Cell, .
     return (
         Cell(point.name),
         Cell(metric_words(metric)),
-        cell(_single(selected), is_difference=False),
-        cell(point.luck.get(metric, _NOTHING)),
-        cell(point.gaps.get(metric, _NOTHING)),
-        cell(_single(point.baseline_gaps.get(metric, math.nan))),
-        Cell(_share(point.front_probability) if is_first else ""),
+        cell(single_value(selected), is_difference=False),
+        cell(point.luck.get(metric, NOTHING)),
+        cell(point.gaps.get(metric, NOTHING)),
+        cell(single_value(point.baseline_gaps.get(metric, math.nan))),
+        Cell(share_text(point.front_probability) if is_first else ""),
     )
-
-
-def _single(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan, math.nan, 1, NONE)
-
-
-def _share(probability: float) -> str:
-    return MISSING if math.isnan(probability) else f"{100 * probability:.0f} %"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.intervals import NONE, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.arms import (
@@ -22,6 +20,7 @@ from ablate.report.arms import (
     runs_text,
     scale,
     shown_name,
+    single_value,
 )
 from ablate.report.numbers import metric_label, seed_texts
 from ablate.report.terminal.tables import REFERENCE_LABELS
@@ -107,12 +106,14 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
         empty = Cell(scale=scale(metric), decimals=decimals(metric, values))
         name = metric if info.n_images is None else short_metric(metric)
         headings.append(Heading(_heading(metric, name), metric))
-        columns.append([replace(empty, estimate=_single(value)) for value in values])
+        columns.append([replace(empty, estimate=single_value(value)) for value in values])
         if "baseline" in info.references and is_accuracy(metric):
             headings.append(Heading("Gain", f"{metric} - baseline"))
             gains = [info.gains(values)[place] for _, _, values in rows[1:]]
             empty = replace(empty, is_difference=True)
-            columns.append([empty, *(replace(empty, estimate=_single(gain)) for gain in gains)])
+            columns.append(
+                [empty, *(replace(empty, estimate=single_value(gain)) for gain in gains)]
+            )
     return PaperTable(
         name=info.study,
         title=paper_title(info.question, info.subject),
@@ -144,7 +145,3 @@ def _heading(metric: str, name: str) -> str:
 def paper_title(question: str, subject: str) -> str:
     """What a study asks, and of what."""
     return f"{question} ({subject})" if question else subject
-
-
-def _single(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan, math.nan, int(math.isfinite(value)), NONE)

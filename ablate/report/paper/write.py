@@ -60,9 +60,5 @@ def write_table(text: str, path: Path) -> Path:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    publish_file(path, lambda temporary: _write(temporary, text))
+    publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
-from ablate.ablation.intervals import Estimate
 from ablate.report.arms import (
     arms_notes,
     difference_cells,
@@ -34,7 +32,8 @@ from ablate.report.numbers import (
     metric_unit,
     metric_words,
 )
-from ablate.report.terminal.tables import FittedTable, add_whole_column, metric_heading
+from ablate.report.paper.effects import luck_paper_table
+from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _NAME_WIDTH = 14
 _FEW_SEEDS = 5
@@ -173,28 +172,17 @@ def _table(title: str, notes: Sequence[str]) -> Table:
 
 
 def points_table(info: ConfirmInfo) -> Table:
-    """A line a point and metric: as selected, luck, gap beside the baseline's; then its place."""
-    table = Table(
-        title=escape(f"{info.test.study}: selection luck, and confirmed scores"),
-        caption=escape(_caption(info)),
-    )
-    table.add_column("point", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    for heading in ("selected", "luck", "val - test", "baseline's", "on the front"):
-        table.add_column(heading, justify="right")
-    for point in info.points:
-        for place, metric in enumerate(point.metrics):
-            first = place == 0
-            table.add_row(
-                escape(point.name) if first else "",
-                metric_heading(metric),
-                metric_text(metric, point.selected.get(metric, math.nan)),
-                _with_interval(metric, point.luck.get(metric)),
-                _with_interval(metric, point.gaps.get(metric)),
-                gain_text(metric, point.baseline_gaps.get(metric, math.nan)) or MISSING,
-                _share(point.front_probability) if first else "",
-            )
-        table.add_section()
+    """A line a point and metric, as `luck_paper_table` has them."""
+    paper = luck_paper_table(info)
+    table = _table(f"{info.test.study}: selection luck, and confirmed scores", paper.notes)
+    for heading in paper.headings:
+        table.add_column(heading.text.lower(), justify="left" if heading.is_text else "right")
+    last = ""
+    for name, *cells in ([cell.printed for cell in row] for row in paper.rows):
+        if name != last:
+            table.add_section()
+        table.add_row(*map(Text, ["" if name == last else name, *cells]))
+        last = name
     return table
 
 
@@ -222,28 +210,3 @@ def _row(point: ConfirmedPoint) -> dict[str, Any]:
         }
     )
     return named
-
-
-def _with_interval(metric: str, estimate: Estimate | None) -> str:
-    if estimate is None or math.isnan(estimate.mean):
-        return MISSING
-    mean = gain_text(metric, estimate.mean) or f"{estimate.mean:+.3g}"
-    if math.isnan(estimate.low):
-        return mean
-    low, high = (gain_text(metric, end) or f"{end:+.3g}" for end in (estimate.low, estimate.high))
-    return f"{mean} [{low}, {high}]"
-
-
-def _share(probability: float) -> str:
-    return MISSING if math.isnan(probability) else f"{100 * probability:.0f} %"
-
-
-def _caption(info: ConfirmInfo) -> str:
-    named = " and ".join(metric_words(one) for one in info.objectives) or "no objectives"
-    return (
-        "selected: score in the search, one seed, %; luck: selected minus the mean of the new "
-        f"seeds on the same validation images, in points, with a 95 % interval over "
-        f"{info.test.seeds} seeds; val - test: difference for the new seeds; baseline's: the same "
-        f"difference for the baseline, which was not selected; on the front: share of resampled "
-        f"seeds in which the mean {named} on the test images is on the front of these points"
-    )

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ablate.files.inventory import BOUND_VARIABLE, KINDS
 from ablate.files.shown import bytes_text, show_name
+from ablate.report.numbers import count_text
 
 if TYPE_CHECKING:
     from ablate.files.cache_contents import CacheInfo, CacheLine, Clearing
@@ -81,21 +82,23 @@ def clearing_lines(plan: Clearing, *, done: bool) -> list[str]:
         entries = [entry for entry in plan.entries if entry.kind == kind]
         if entries:
             size = sum(entry.size for entry in entries)
-            found.append(f"{kind}: {_count(len(entries), 'entry', 'entries')}, {bytes_text(size)}")
+            found.append(
+                f"{kind}: {count_text(len(entries), 'entry', 'entries')}, {bytes_text(size)}"
+            )
     if plan.leftovers:
         size = sum(left.size for left in plan.leftovers)
         found.append(f"leftovers: {len(plan.leftovers)}, {bytes_text(size)}")
     said = "deleted" if done else "to delete"
     found.append(f"{said}: {bytes_text(plan.size)}" if plan.things else f"nothing {said}")
     if plan.others:
-        number = _count(len(plan.others), "entry contains", "entries contain")
+        number = count_text(len(plan.others), "entry contains", "entries contain")
         found.append(
             f"not deleted: {number} files that are not from the cache: "
             f"{', '.join(map(show_name, plan.others))}"
         )
     if plan.busy:
         found.append(
-            f"not deleted: {_count(len(plan.busy), 'entry', 'entries')} in use, or without "
+            f"not deleted: {count_text(len(plan.busy), 'entry', 'entries')} in use, or without "
             "permission to delete"
         )
     return found
@@ -146,7 +149,3 @@ def _ago(seconds: float) -> str:
 
 def _iso(stamp: float) -> str:
     return datetime.fromtimestamp(stamp, UTC).isoformat(timespec="seconds")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

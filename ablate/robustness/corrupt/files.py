@@ -329,8 +329,4 @@ def _rows_of(kind: str, scale: Scale, severities: Sequence[int]) -> list[list[fl
 
 def _write_manifest(output: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, indent=2) + "\n"
-
-    def write(file: Path) -> None:
-        file.write_text(text, encoding="utf-8")
-
-    publish_file(output / MANIFEST, write)
+    publish_file(output / MANIFEST, lambda file: file.write_text(text, encoding="utf-8"))

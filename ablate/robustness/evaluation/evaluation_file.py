@@ -138,7 +138,7 @@ def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
         >>> ablate.write_evaluation(found, "fog.json")
     """
     text = json.dumps(to_json(evaluation), indent=1, allow_nan=False)
-    publish_file(Path(path), lambda temporary: _write(temporary, text))
+    publish_file(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def check_place(path: Path) -> None:
@@ -208,7 +208,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
             for severity in evaluation.suite.severities:
                 scores = evaluation.cells[kind, severity]
                 writer.writerow([*start, *_row(kind, family, severity, exposure, scores), marks])
-    publish_file(path, lambda temporary: _write(temporary, text.getvalue()))
+    publish_file(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def _means(evaluation: Evaluation) -> dict[str, Any]:
@@ -324,10 +324,6 @@ def _interval(interval: Interval) -> list[float]:
 
 def _encode(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _strict(value: Any) -> Any:

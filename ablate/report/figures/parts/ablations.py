@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.intervals import Estimate
 from ablate.errors import ParameterError, did_you_mean
 from ablate.report.arms import fingerprint_text, shown_name
 from ablate.report.numbers import plain_text
@@ -71,6 +72,22 @@ def wrapped(text: str, characters: int, lines: int = 3) -> list[str]:
         text, characters, max_lines=lines, placeholder=" …", break_on_hyphens=False
     )
     return [plain_text(line) for line in found] or [""]
+
+
+def interval_bars(
+    estimates: Sequence[Estimate], factor: float = 1.0, **look: Any
+) -> dict[str, Any]:
+    """plotly's error bars of intervals; none where an estimate has no interval.
+
+    Args:
+        factor: what the estimates are multiplied by; look: further keys.
+    """
+    return look | {
+        "type": "data",
+        "symmetric": False,
+        "array": [finite_or_none(factor * (one.high - one.mean)) for one in estimates],
+        "arrayminus": [finite_or_none(factor * (one.mean - one.low)) for one in estimates],
+    }
 
 
 def finite_or_none(value: float) -> float | None:

@@ -12,7 +12,7 @@ from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.report.arms import decimals, difference_cell, runs_text, scale, shown_name
-from ablate.report.figures.parts.ablations import finite_or_none, wrapped
+from ablate.report.figures.parts.ablations import finite_or_none, interval_bars, wrapped
 from ablate.report.figures.parts.canvas import metric_axis
 from ablate.report.numbers import MISSING, metric_label, metric_unit, metric_words, plain_text
 from ablate.report.style import (
@@ -111,15 +111,7 @@ def _bars(
                 "opacity": _PALE if is_pale else 1,
                 "line": {"width": 0},
             },
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [finite_or_none(one.high - one.mean) for one in found],
-                "arrayminus": [finite_or_none(one.mean - one.low) for one in found],
-                "color": INK,
-                "thickness": 1.5,
-                "width": 3,
-            },
+            error_x=interval_bars(found, color=INK, thickness=1.5, width=3),
             hovertext=[arm_hover(info, group, metric, one) for group, one in there],
             hoverinfo="text",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts
+from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
 from ablate.report.style import (
     FAINT_INK,
     FONT_SIZE,
@@ -222,7 +222,7 @@ _NAMED = 3
 
 def study_labels(names: Sequence[str]) -> list[str]:
     """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered."""
-    labels = [_shortened(name) for name in names]
+    labels = [shortened(name, _LABEL_CHARACTERS) for name in names]
     return [
         f"{label} [{labels[:place].count(label) + 1}]" if labels.count(label) > 1 else label
         for place, label in enumerate(labels)
@@ -275,10 +275,3 @@ def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
     if len(infos) == 1:
         meta = {name: values[0] for name, values in meta.items()} | {"n_images": infos[0].n_images}
     return {"title": f"{', '.join(info.study for info in infos)}: {figure}"} | meta
-
-
-def _shortened(name: str) -> str:
-    if len(name) <= _LABEL_CHARACTERS:
-        return name
-    half = (_LABEL_CHARACTERS - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"

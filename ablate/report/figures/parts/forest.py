@@ -12,7 +12,7 @@ from ablate.ablation.effects_info import EffectsInfo
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import difference_cell, scale
 from ablate.report.effects import kept_text, p_text, verdict_text
-from ablate.report.figures.parts.ablations import finite_or_none, wrapped
+from ablate.report.figures.parts.ablations import interval_bars, wrapped
 from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import DIVERGING, FAINT_INK, FONT_SIZE, GRID, INK, PAPER, base_axis
 
@@ -133,8 +133,6 @@ def _traces(metric: str, rows: Sequence[Row]) -> list[Scatter]:
             continue
         is_claim = verdict != _EXPLORATORY
         found = [row.effect.estimate for row in mine]
-        above = [finite_or_none(factor * (one.high - one.mean)) for one in found]
-        below = [finite_or_none(factor * (one.mean - one.low)) for one in found]
         traces.append(
             Scatter(
                 x=[factor * one.mean for one in found],
@@ -149,15 +147,9 @@ def _traces(metric: str, rows: Sequence[Row]) -> list[Scatter]:
                     "color": color if is_claim else PAPER,
                     "line": {"color": color, "width": 1.5},
                 },
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": above,
-                    "arrayminus": below,
-                    "color": color,
-                    "thickness": 3 if is_claim else 1.5,
-                    "width": 0,
-                },
+                error_x=interval_bars(
+                    found, factor, color=color, thickness=3 if is_claim else 1.5, width=0
+                ),
                 hovertext=[_hover(row) for row in mine],
                 hoverinfo="text",
             )

@@ -1,12 +1,15 @@
-"""Gains in points of accuracy as the colours of a heat map: worse, the same, better."""
+"""Gains in points of accuracy as a heat map: worse, the same, better."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.report.style import DIVERGING, FONT_SIZE
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Heatmap
 
 LEAST = 0.02
 """Of the scale: two points, or noise would look like a gain."""
@@ -56,3 +59,28 @@ def whole_points(gain: float) -> str:
     """ "+12" for 0.123; a gain that rounds to nothing has no sign to speak of."""
     points = round(100 * gain)
     return f"{points:+d}" if points else "0"
+
+
+def gain_cells(
+    gains: list[list[float | None]], texts: list[list[str]], hover: list[list[str]], **places: Any
+) -> Heatmap:
+    """The cells of a heat map, row by row; None: nothing is there.
+
+    Args:
+        places: x and y of the cells, where they are not counted from 0.
+    """
+    from plotly.graph_objects import Heatmap
+
+    return Heatmap(
+        z=gains,
+        text=texts,
+        texttemplate="%{text}",
+        textfont={"size": FONT_SIZE - 2},
+        hovertext=hover,
+        hoverinfo="text",
+        hoverongaps=False,
+        coloraxis="coloraxis",
+        xgap=1,
+        ygap=1,
+        **places,
+    )

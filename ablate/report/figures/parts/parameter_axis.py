@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.bounds import LARGEST
 from ablate.analysis.parameters import ParameterColumn, ParametersInfo
-from ablate.report.numbers import plain_text, short_names
+from ablate.report.numbers import plain_text, short_names, shortened
 from ablate.report.style import FONT_SIZE, base_axis
 
 _NAME_CHARACTERS = 30
@@ -42,14 +42,6 @@ def param_names(info: ParametersInfo) -> list[str]:
         name = ".".join(parts[-max(least, short[column.key].count(".") + 1) :])
         names.append(shortened(name, _NAME_CHARACTERS))
     return names
-
-
-def shortened(text: str, characters: int) -> str:
-    """Text with its middle left out where it is too long; both ends tell names apart."""
-    if len(text) <= characters:
-        return text
-    head = (characters - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (characters - 1 - head) :]}"
 
 
 def has_dots(column: ParameterColumn) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ablate.analysis.bounds import fenced
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
+from ablate.report.numbers import count_text
 
 _PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
@@ -103,12 +104,24 @@ def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Windo
         return Window(0.0, 1.0, 0.0 if direction == "maximize" else 1.0)
 
     least = _least_span(objective.metric, kept)
-    low, high = _widened(kept, values, max(np.ptp(kept), least), direction)
+    widened = _widened(kept, values, max(np.ptp(kept), least), direction)
+    low, high = _padded(*widened, least)
+    return Window(low, high, low if direction == "maximize" else high)
+
+
+def metric_range(metric: str, values: ArrayLike) -> tuple[float, float]:
+    """The range of an axis with all of these values inside, as `value_window`."""
+    inside = _finite(values)
+    if not len(inside):
+        return 0.0, 1.0
+    return _padded(float(inside.min()), float(inside.max()), _least_span(metric, inside))
+
+
+def _padded(low: float, high: float, least: float) -> tuple[float, float]:
     if high - low < least:
         low, high = (low + high - least) / 2, (low + high + least) / 2
     pad = _PAD_FRACTION * (high - low)
-    low, high = low - pad, high + pad
-    return Window(low, high, low if direction == "maximize" else high)
+    return low - pad, high + pad
 
 
 def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Window]) -> list[str]:
@@ -121,8 +134,7 @@ def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Windo
         not all(window.contains(point[place]) for place, window in windows.items())
         for point in points
     )
-    trials = "trial" if outside == 1 else "trials"
-    return [f"{outside} dominated {trials} outside the axes"] if outside else []
+    return [f"{count_text(outside, 'dominated trial')} outside the axes"] if outside else []
 
 
 def _least_span(metric: str, values: NDArray[np.float64]) -> float:
