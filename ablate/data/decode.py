@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,13 @@ from ablate.errors import DataError
 from ablate.files.shown import show_name
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+"""Of Pillow's images that have one channel."""
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ASPECTS = (3 / 4, 4 / 3)
 _TRIES = 10
+
+THREADS = min(8, os.cpu_count() or 1)
 
 Box = tuple[int, int, int, int]
 
@@ -159,6 +164,21 @@ def open_rgb(path: Path) -> Image.Image:
             return _to_8_bits(file, path).convert("RGB")
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
+    """Of so many images, those whose reading raises a `DataError`."""
+
+    def fails(row: int) -> bool:
+        try:
+            read(row)
+        except DataError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        found = list(pool.map(fails, range(count)))
+    return [row for row, failed in enumerate(found) if failed]
 
 
 def _read_size(path: Path) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -14,13 +13,13 @@ import torch
 
 from ablate.data import NAMED, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics
-from ablate.data.decode import Decoder, open_rgb
+from ablate.data.decode import Decoder, open_rgb, unreadable_rows
 from ablate.data.listing import Listing, list_classes
 from ablate.data.split import draw_stratified
 from ablate.data.stored import decoded_split
 from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.study.callables import is_callable_name
 from ablate.study.settings import DatasetSettings
 
@@ -34,7 +33,6 @@ _WITHOUT_SIZE = 32
 _SMALL = 96
 _USUAL_CROP = 224 / 256
 _SAMPLE_SEED = 0
-_SHOWN = 3
 _LOOKED_AT = 256
 
 
@@ -274,16 +272,15 @@ def _decode(
     try:
         return listing, decoded_split(listing, side, resize, cache), []
     except DataError:
-        bad = _unreadable(listing, side, resize)
+        bad = unreadable_rows(len(listing.files), Decoder.of(listing, side, resize))
         if not bad:
             raise
-    names = ", ".join(show_name(listing.files[row][0]) for row in bad[:_SHOWN])
-    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    names = few([listing.files[row][0] for row in bad])
     counted = f"{len(bad)} of {len(listing.files)} images"
     if not request.skip_unreadable:
         raise DataError(
             f"{show_name(listing.root)}: must contain readable images, got {counted} unreadable "
-            f"({names}{more}). Replace them, or give --skip-unreadable."
+            f"({names}). Replace them, or give --skip-unreadable."
         )
     left_out = set(bad)
     kept = tuple(file for row, file in enumerate(listing.files) if row not in left_out)
@@ -293,24 +290,8 @@ def _decode(
             f"{len(listing.files)}. Replace them."
         )
     listing = replace(listing, files=kept)
-    note = f"left out as unreadable: {counted} ({names}{more})"
+    note = f"left out as unreadable: {counted} ({names})"
     return listing, decoded_split(listing, side, resize, cache), [note]
-
-
-def _unreadable(listing: Listing, side: int, resize: int) -> list[int]:
-    """Rows of the files that cannot be decoded."""
-    decoder = Decoder.of(listing, side, resize)
-
-    def fails(row: int) -> bool:
-        try:
-            decoder(row)
-        except DataError:
-            return True
-        return False
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(fails, range(len(listing.files))))
-    return [row for row, failed in enumerate(found) if failed]
 
 
 def _note_grey(split: Split) -> list[str]:

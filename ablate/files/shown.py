@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -13,6 +14,12 @@ def show_name(name: str | Path) -> str:
     """
     text = str(name)
     return text if text.isprintable() else repr(text)
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(show_name, names[:most])) + more
 
 
 def bytes_text(count: int) -> str:

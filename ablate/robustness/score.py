@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -65,6 +65,9 @@ _SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
 _TOP = 5
 _SHOWN = 3
 
+Progress = Callable[[str, int, int], None]
+"""Called before each copy is read: what it is, how many are done, how many there are."""
+
 DIVERGED = "The training diverged; lower finetune.learning_rate."
 
 
@@ -93,6 +96,7 @@ def score_set(
     where: str = "score",
     fix: str = DIVERGED,
     batch_size: int | None = None,
+    progress: Progress | None = None,
 ) -> SetOutcomes:
     """What a network says of a split and of its corrupted copies.
 
@@ -104,6 +108,7 @@ def score_set(
         environment: device and precision; the largest logit is sought in fp32.
         where, fix: of the message, where a logit is not finite.
         batch_size: None: what suits the device and the images' size.
+        progress: is told of each copy.
 
     Raises:
         NotFiniteError: if a logit is NaN or infinite, naming the copies.
@@ -122,9 +127,18 @@ def score_set(
         if clean is not None:
             of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
         # One long row of images: the batches stay full however few images a copy has.
-        row = (block for cell in cells for block in corrupted.blocks(*cell))
+        row = _blocks(corrupted, cells, progress)
         found = reader.read(row, corrupted.labels, len(cells), cells)
     return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
+
+
+def _blocks(
+    corrupted: CorruptedImages, cells: Sequence[Cell], progress: Progress | None
+) -> Iterator[ByteImages]:
+    for done, (kind, severity) in enumerate(cells):
+        if progress is not None:
+            progress(f"{kind} {severity}", done, len(cells))
+        yield from corrupted.blocks(kind, severity)
 
 
 class _Reader:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablate.errors import DataError, did_you_mean, error_text
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.model.weights.export_metadata import is_as_exported
 from ablate.study.settings import ModelSettings
 
@@ -28,7 +28,6 @@ _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
 # Where a state dict's own classes are.
 _HARMLESS = ("torch", "collections", "numpy")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -249,7 +248,7 @@ def _check_keys(
         ("unexpected", [*map(show_name, unexpected)]),
         ("of another shape", reshaped),
     ]
-    problems = [f"{len(keys)} {what} ({_shorten(keys)})" for what, keys in listed if keys]
+    problems = [f"{len(keys)} {what} ({few(keys)})" for what, keys in listed if keys]
     if problems:
         raise DataError(
             f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
@@ -257,11 +256,6 @@ def _check_keys(
             "Name its network in model.name; its classes must be those of the data set.",
             option_fix="Name its network as MODEL; its classes must be those of the data set.",
         )
-
-
-def _shorten(keys: list[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
 
 
 # -- Weights whose tensors are those of a network in the same order, under other names -----

@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ablate.data.decode import fit_image, open_rgb
+from ablate.data.decode import GREY_MODES, fit_image, open_rgb
 from ablate.data.evaluated import ImageRequest, load_evaluated, usual_resize
 from ablate.data.listing import Listing, list_classes, list_flat
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError, ParameterError
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch
 from ablate.robustness.corruption.kind import load as load_corruption
@@ -30,8 +30,6 @@ from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite
 from ablate.study.seeds import derive_seed
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-_SHOWN = 5
 _NOT_IN_FOLDERS = re.compile(r"[^\w .-]")
 _LONGEST_FOLDER = 60  # characters: 240 bytes, of the 255 that file systems take
 
@@ -171,7 +169,7 @@ def read_folder(
         try:
             pixels = decode(file)
             with Image.open(file) as opened:
-                grey = opened.mode in _GREY_MODES
+                grey = opened.mode in GREY_MODES
         except DataError:
             return None
         digest = hashlib.sha256(pixels.data).digest()
@@ -256,7 +254,7 @@ def _check_readable(
     if bad and (not skip_unreadable or len(bad) == len(found)):
         raise DataError(
             f"{show_name(listing.root)}: must contain readable images, got {len(bad)} of "
-            f"{len(found)} unreadable ({_some(bad)}). Replace them"
+            f"{len(found)} unreadable ({few(bad, 5)}). Replace them"
             f"{'.' if skip_unreadable else ', or give --skip-unreadable.'}"
         )
     return bad
@@ -271,7 +269,7 @@ def _check_sizes(listing: Listing, kept: Sequence[int], seen: Sequence[_Found]) 
     if small:
         raise DataError(
             f"{show_name(listing.root)}: must have images with sides of {SMALLEST_SIDE} pixels or "
-            f"more, got {len(small)} smaller ({_some(small)}). Enlarge them, or give --image-size."
+            f"more, got {len(small)} smaller ({few(small, 5)}). Enlarge them, or give --image-size."
         )
 
 
@@ -315,16 +313,11 @@ def _notes(
         )
     if left_out:
         total = len(seen) + len(left_out)
-        notes.append(f"left out as unreadable: {len(left_out)} of {total} ({_some(left_out)})")
+        notes.append(f"left out as unreadable: {len(left_out)} of {total} ({few(left_out, 5)})")
     if image_size is not None:
         cut = f", centre crop {image_size} x {image_size}" if resize != image_size else ""
         notes.append(f"files: shorter side {resize} pixels{cut}")
     return tuple(notes)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(map(show_name, names[:_SHOWN]))}{more}"
 
 
 # -- One corruption on images that are in memory: `ablate.corrupt`, and the tiles of a sheet

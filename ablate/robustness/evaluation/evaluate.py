@@ -6,10 +6,10 @@ The same from Python is `ablate.evaluate`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ablate.data.evaluated import ImageRequest, Part
 from ablate.distortion import FAMILIES
@@ -43,15 +43,12 @@ from ablate.robustness.evaluation.evaluation import (
 from ablate.robustness.evaluation.evaluation_file import load_evaluation
 from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
 from ablate.robustness.evaluation.summary import INCOMPARABLE
-from ablate.robustness.score import CorruptedImages, score_set
+from ablate.robustness.score import Progress, score_set
 from ablate.robustness.suites import exposures
 from ablate.study.provenance import usable_cores, versions
 
 if TYPE_CHECKING:
     from torch import nn
-
-Progress = Callable[[str, int, int], None]
-"""Called before each copy is read: what it is, how many are done, how many there are."""
 
 _PACKAGES = ("ablate", "torchvision", "timm", "numpy")
 _PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -202,11 +199,12 @@ def evaluate(
     outcomes = score_set(
         subject.model,
         None if clean is None else clean.split,
-        found.copies if progress is None else _Watched(found.copies, progress),
+        found.copies,
         environment,
         where=f"MODEL: {origin.name}",
         fix=_NOT_FINITE,
         batch_size=batch_size,
+        progress=progress,
     )
     of_clean, cells = keep_scores(outcomes)
     return replace(
@@ -276,41 +274,6 @@ def _describe(
         notes=tuple(notes),
         versions={"code": code_version(), **versions(_PACKAGES)},
     )
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """Corrupted images that tell of each copy before it is read."""
-
-    inner: CorruptedImages
-    progress: Progress
-
-    @property
-    def families(self) -> Mapping[str, tuple[str, ...]]:
-        return self.inner.families
-
-    @property
-    def severities(self) -> tuple[int, ...]:
-        return self.inner.severities
-
-    @property
-    def labels(self) -> Any:
-        return self.inner.labels
-
-    @property
-    def identity(self) -> str:
-        return self.inner.identity
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        return self.inner.marks
-
-    def blocks(self, kind: str, severity: int) -> Iterator[Any]:
-        types = [one for kinds in self.inner.families.values() for one in kinds]
-        severities = self.inner.severities
-        done = types.index(kind) * len(severities) + severities.index(severity)
-        self.progress(f"{kind} {severity}", done, len(types) * len(severities))
-        yield from self.inner.blocks(kind, severity)
 
 
 def _read_reference(relative_to: str | Path | Evaluation | None) -> Evaluation | None:

@@ -12,7 +12,7 @@ from ablate.data import NAMED
 from ablate.data.evaluated import EvaluatedImages, ImageRequest, load_evaluated
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.robustness.corruption import Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import Asked
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ablate.robustness.score import CorruptedImages
 
 _NOT_SCORED = "the clean images were not scored; name them with --dataset"
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -204,8 +203,7 @@ def _check_classes(origin: Origin, clean: EvaluatedImages | None, copies: Corrup
     if known is None or found is None or known == found:
         return
     odd = sorted(set(known) ^ set(found))
-    more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
-    listed = f"{', '.join(map(show_name, odd[:_SHOWN]))}{more} in only one of them"
+    listed = f"{few(odd)} in only one of them"
     where = f"--dataset: {show_name(clean.name)}" if clean else "--official: the folders"
     raise DataError(
         f"{where} must have the {len(known)} classes that {origin.checkpoint} was finetuned on, "

@@ -17,23 +17,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ablate.data.decode import fit_image, open_rgb
+from ablate.data.decode import GREY_MODES, THREADS, fit_image, open_rgb, unreadable_rows
 from ablate.data.listing import Listing, list_classes
 from ablate.data.split import draw_stratified
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption import SEVERITIES
 
 # -- The files of one copy in the layout of ImageNet-C: listed, hashed, and looked through -
 
 
-THREADS = min(8, os.cpu_count() or 1)
-
 _SAMPLED = 64
-_SHOWN = 5
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class CopyFiles(NamedTuple):
@@ -75,7 +71,7 @@ def _is_grey(content: bytes) -> bool:
     """By its header; what is no image is said where it is decoded."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return image.mode in _GREY_MODES
+            return image.mode in GREY_MODES
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 
@@ -90,24 +86,15 @@ def unreadable_files(
         rows: places of the images that are taken of each copy, int64 `[n]`.
     """
     files = [copy.root / file_name(name) for copy in copies for name in copy.names[rows.numpy()]]
-
-    def fails(file: Path) -> bool:
-        try:
-            open_rgb(file)
-        except DataError:
-            return True
-        return False
-
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        found = list(pool.map(fails, files))
     bad = [
-        str(file.relative_to(folder)) for file, failed in zip(files, found, strict=True) if failed
+        str(files[row].relative_to(folder))
+        for row in unreadable_rows(len(files), lambda row: open_rgb(files[row]))
     ]
     if not bad:
         return None
     return DataError(
         f"{show_name(folder)}: must contain readable images, got {len(bad)} of {len(files)} "
-        f"checked files unreadable ({few(bad, _SHOWN)}). Unpack or write them again."
+        f"checked files unreadable ({few(bad, 5)}). Unpack or write them again."
     )
 
 
@@ -129,12 +116,6 @@ def _read_bytes(file: Path) -> bytes:
 def file_name(name: bytes) -> str:
     """A path below a copy, as it was listed."""
     return os.fsdecode(bytes(name))
-
-
-def few(names: Sequence[str], shown: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(show_name, names[:shown])) + more
 
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")

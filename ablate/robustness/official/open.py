@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import DataError, ParameterError, did_you_mean
-from ablate.files.shown import show_name
+from ablate.files.shown import few, show_name
 from ablate.robustness import corruption
 from ablate.robustness.official.arrays import list_arrays, open_arrays
 from ablate.robustness.official.folders import list_folders, open_folders
@@ -111,8 +111,9 @@ def open_official(
         )
     trees = list_folders(folder)
     if not trees:
+        there = few(sorted(path.name for path in folder.iterdir()), 6) or "an empty folder"
         raise DataError(
-            f"{show_name(folder)}: must have {_LAYOUTS}, got {_what_is_there(folder)}. "
+            f"{show_name(folder)}: must have {_LAYOUTS}, got {there}. "
             "Unpack the files there, or name the folder that holds the types."
         )
     families = _choose(folder, trees, types)
@@ -239,9 +240,3 @@ def _marks(
     if "frost" in families.get("weather", ()) and isinstance(frost, str):  # no photographs
         marks.append(frost)
     return tuple(marks)
-
-
-def _what_is_there(folder: Path, shown: int = 6) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(show_name, names[:shown])) + more if names else "an empty folder"
