@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Cell, Design, difference
+from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info
-from ablate.ablation.intervals import Estimate, t_interval
+from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
 from ablate.ablation.ranks import RESAMPLES, resampled_means
 from ablate.ablation.results import BASELINE, Outcomes, Results, SplitName
 from ablate.analysis.hypervolume import nondominated
@@ -36,10 +37,13 @@ class ConfirmedPoint:
         name: of its arm; metrics: that are compared, by their names on validation.
         selected: what the search chose it by, one seed.
         luck: that, less the fresh seeds on the same validation images: what selection has added.
-        gaps: validation less test, over the fresh seeds.
+            The search's score is of one seed and taken as it is, so the interval is over the
+            fresh seeds, on these images.
+        gaps: validation less test, over the fresh seeds, and the images of both sets.
+        gains: on the test images, over the baseline: over the fresh seeds and images.
         baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
-        front_probability: share of the resamples of seeds in which its test means are on the front
-            of the confirmed points.
+        front_probability: share of the resamples of seeds and test images in which its means are
+            on the front of the confirmed points.
     """
 
     name: str
@@ -48,6 +52,7 @@ class ConfirmedPoint:
     luck: Mapping[str, Estimate]
     gaps: Mapping[str, Estimate]
     baseline_gaps: Mapping[str, float]
+    gains: Mapping[str, Estimate]
     front_probability: float
 
 
@@ -154,11 +159,19 @@ def confirm_info(
             tested = _on_test(metric)
             # A cost is that of the run, whatever it is scored on.
             if tested != metric and (same_suite or metric == "val_clean_accuracy"):
-                gaps[metric] = _estimate(values - on_test.values(name, tested))
+                gaps[metric] = _gap_estimate(on_validation, on_test, name, metric, tested)
                 baseline_gaps[metric] = _gap(record, metric, tested)
+        point, baseline_arm = Arm(name, (name,)), Arm(BASELINE, (BASELINE,))
+        gains = {
+            tested: arm_difference(on_test, point, baseline_arm, tested)
+            for tested in map(_on_test, metrics)
+            if np.isfinite(on_test.values(BASELINE, tested)).any()
+        }
         points.append(
             ConfirmedPoint(
-                name, metrics, design.selected[name], luck, gaps, baseline_gaps, probability
+                *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
+                gains,
+                probability,
             )
         )
     return ConfirmInfo(
@@ -176,19 +189,36 @@ def _probabilities(
     directions = {
         _on_test(objective.metric): objective.direction for objective in record.study.objectives
     }
-    values = {
-        name: np.stack([results.values(name, one) for one in objectives], axis=1)
-        for name in names
-        if len(objectives) > 1
-    }
+    if len(objectives) < 2:
+        return [math.nan] * len(names)
+    values = {name: [results.values(name, one) for one in objectives] for name in names}
     # A point of which no run has ended well is none that the others could be beaten by.
-    there = [name for name, of_point in values.items() if np.isfinite(of_point).all(axis=1).any()]
+    there = [name for name, found in values.items() if np.isfinite(found).all(axis=0).any()]
     if not there:
         return [math.nan] * len(names)
-    stacked = np.stack([values[name] for name in there])
-    shares = front_probability(stacked, [directions[one] for one in objectives])
-    found = dict(zip(there, shares.tolist(), strict=True))
-    return [found.get(name, math.nan) for name in names]
+    are_complete = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
+    places = np.flatnonzero(are_complete).tolist()
+    tables = []
+    for name in there:
+        shares = [results.shares(name, one, places) for one in objectives]
+        columns = [found[places, None] for found in values[name]]
+        pairs = zip(shares, columns, strict=True)
+        tables.append([column if share is None else share for share, column in pairs])
+    found = front_probability(tables, [directions[one] for one in objectives])
+    by_name = dict(zip(there, found.tolist(), strict=True))
+    return [by_name.get(name, math.nan) for name in names]
+
+
+def _gap_estimate(
+    on_validation: Results, on_test: Results, name: str, metric: str, tested: str
+) -> Estimate:
+    """Validation less test, over the images of both sets where the ledger has them."""
+    first, second = on_validation.values(name, metric), on_test.values(name, tested)
+    places = np.flatnonzero(np.isfinite(first - second)).tolist()
+    shares = on_validation.shares(name, metric, places), on_test.shares(name, tested, places)
+    if shares[0] is None or shares[1] is None:
+        return _estimate(first - second)
+    return over_seeds_and_two_sets(shares[0], shares[1]).estimate()
 
 
 def _estimate(differences: NDArray[np.float64]) -> Estimate:
@@ -217,7 +247,7 @@ def _same_suite(one: object, other: object) -> bool:
     return same_cells and one.mean_over == other.mean_over
 
 
-# -- How much of a front is the seeds' doing: the points' means over resampled seeds, sorted again
+# -- How sure a front is: the points' means over resampled seeds and images, sorted again
 
 
 Direction = Literal["maximize", "minimize"]
@@ -226,51 +256,58 @@ _DIRECTIONS = get_args(Direction)
 
 
 def front_probability(
-    values: np.ndarray,
+    tables: Sequence[Sequence[np.ndarray]],
     directions: Sequence[Direction],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The share of resamples of the seeds in which a point's mean is on the front.
+    """The share of resamples of seeds and images in which a point's means are on the front.
+
+    Both are drawn with replacement, the same draw for all points and objectives (Owen 2007,
+    arXiv:0712.1111, the pigeonhole bootstrap).
 
     Args:
-        values: `[points, K, objectives]`; NaN where a seed failed: such a seed is left out for all
-            points.
+        tables: of each point for each objective `[K, n_images]`, finite; `[K, 1]` of an objective
+            that is no mean over images.
         directions: one an objective.
-        resamples: of the seeds, the same draw for all points and objectives.
         seed: of the draws.
 
     Returns:
-        `[points]`, 0 to 1; equal points share their fate. NaN of fewer than two seeds that all
-        points have: one seed says nothing of luck.
+        `[points]`, 0 to 1; equal points share their fate. NaN of fewer than two seeds: one seed
+        does not say how seeds vary.
 
     Raises:
-        ParameterError: if the shape is another, or a direction is unknown.
+        ParameterError: if a shape is another, or a direction is unknown.
     """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 3 or table.shape[2] != len(directions):
-        raise ParameterError(
-            f"values: must be [points, K, {len(directions)}] as of directions, got shape "
-            f"{table.shape}. Give one value per objective."
-        )
     for direction in directions:
         if direction not in _DIRECTIONS:
             fix = did_you_mean(direction, _DIRECTIONS)
             raise ParameterError(f"directions: unknown direction, got {direction!r}. {fix}")
-    table = table[:, np.isfinite(table).all(axis=(0, 2))]
-    points, n, _ = table.shape
-    if points == 0 or n < 2:
-        return np.full(points, math.nan)
+    for of_point in tables:
+        shapes = [np.shape(table) for table in of_point]
+        expected = [np.shape(table) for table in tables[0]]
+        if (
+            len(shapes) != len(directions)
+            or shapes != expected
+            or {len(one) for one in shapes} != {2}
+        ):
+            raise ParameterError(
+                f"tables: must hold one [K, n_images] for each of {len(directions)} objectives, "
+                f"the same for all points, got shapes {shapes}. Give one table per objective."
+            )
+    if not tables or len(tables[0][0]) < 2:
+        return np.full(len(tables), math.nan)
     objectives = [
         ObjectiveSettings(metric=f"objective_{place}", direction=direction)
         for place, direction in enumerate(directions)
     ]
-    # One seed for all objectives: their draws are the same.
     means = np.stack(
         [
-            resampled_means(table[:, :, place], resamples=resamples, seed=seed)
-            for place in range(len(objectives))
+            resampled_means(
+                [of_point[place] for of_point in tables], resamples=resamples, seed=seed
+            )
+            for place in range(len(directions))
         ],
         axis=2,
     )

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.cell import Claim, Contrast, ContrastKind
-from ablate.ablation.intervals import Estimate, crossed_interval, t_interval
+from ablate.ablation.cell import Arm, Claim, Contrast, ContrastKind, difference
+from ablate.ablation.intervals import Estimate, MeanModel, over_seeds, over_seeds_and_images
 from ablate.ablation.results import Results
-from ablate.ablation.significance import NonInferiority, holm, noninferiority, sign_flip_test
+from ablate.ablation.significance import (
+    LEAST_SEEDS,
+    NonInferiority,
+    holm,
+    noninferiority,
+    sign_flip_test,
+)
 from ablate.robustness.bits import Shares
 from ablate.study.scores import EXPOSURES
 
 ALPHA = 0.05
-"""Two-sided, of every claim."""
+"""Two-sided, of all claims of a study together."""
 
 _ROUNDING = 1e-12
 """Of the sizes that are added up."""
 
-Verdict = Literal["better", "worse", "not shown", "too few seeds", "exploratory"]
+Verdict = Literal[
+    "better", "worse", "not shown", "at most one image", "too few seeds", "exploratory"
+]
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,14 @@ class Effect:
 
     Attributes:
         contrast: its name; kind: see `Contrast`.
-        estimate: of the weighted sum over paired seeds, in the metric's own unit.
-        p: exact sign-flip test over seeds, two-sided, on these images; least_p: the smallest that
-            so many seeds allow; is_exact: whether all sign flips were looked at.
+        estimate: of the weighted sum over paired seeds, in the metric's own unit. The interval is
+            at 95 %; those of the primary contrasts are simultaneous: together they hold all true
+            values in 95 % of studies.
+        p: two-sided, from the model of the interval; NaN where there is no interval.
         p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
         verdict: what it allows to be claimed; of an exploratory one nothing.
+        p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else NaN;
+            is_exact: whether all sign flips were evaluated.
         kept: whether it is no worse than the declared margin; None where none is declared for this
             metric.
         missing: pairs that a run of which has not ended well, as "seed 3 of ST".
@@ -47,10 +58,10 @@ class Effect:
     metric: str
     estimate: Estimate
     p: float
-    least_p: float
-    is_exact: bool
     p_adjusted: float | None = None
     verdict: Verdict = "exploratory"
+    p_seeds: float = math.nan
+    is_exact: bool = True
     kept: NonInferiority | None = None
     missing: tuple[str, ...] = ()
 
@@ -89,7 +100,7 @@ def all_effects(
     shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
     # A claim may be about a metric that is in no table, of one severity, say.
     asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
-    found: list[Effect] = []
+    found: list[_Tested] = []
     for metric in asked:
         tables = MetricTables(results, metric)
         for contrast in by_name.values():
@@ -99,64 +110,180 @@ def all_effects(
             ):
                 continue
             table = tables.of(contrast)
-            if table is not None:
-                is_minimized = metric in minimized
-                found.append(_effect(results, contrast, metric, table, margin, is_minimized))
-            elif is_claim:
-                found.append(_no_effect(contrast, metric))
-    found.sort(key=lambda effect: order[effect.contrast])
-    return tuple(_adjusted(found, primary, minimized))
+            if table is not None or is_claim:
+                found.append(
+                    _Tested.of(
+                        results, contrast, metric, table, is_claim, is_minimized=metric in minimized
+                    )
+                )
+    found.sort(key=lambda one: order[one.contrast.name])
+    adjusted = iter(holm([one.p if math.isfinite(one.p) else 1.0 for one in found if one.is_claim]))
+    level = 1 - ALPHA / max(1, len(primary))
+    return tuple(
+        one.effect(next(adjusted) if one.is_claim else None, level, margin) for one in found
+    )
 
 
-def _no_effect(contrast: Contrast, metric: str) -> Effect:
-    """A claim that nothing can be said of is still one of those that were declared."""
-    nothing = np.empty(0)
-    test = sign_flip_test(nothing)
-    estimate = t_interval(nothing)
-    return Effect(contrast.name, contrast.kind, metric, estimate, test.p, test.least_p, test.exact)
+@dataclass(frozen=True)
+class _Tested:
+    """A contrast on a metric before it is known what the other claims of the study are.
+
+    Attributes:
+        differences: `[K]`, of the pairs that are complete; model, p: of them.
+        n_images: behind each difference; None where they are not known.
+    """
+
+    contrast: Contrast
+    metric: str
+    differences: NDArray[np.float64]
+    model: MeanModel
+    p: float
+    n_images: int | None
+    missing: tuple[str, ...]
+    is_claim: bool
+    is_minimized: bool
+
+    @classmethod
+    def of(
+        cls,
+        results: Results,
+        contrast: Contrast,
+        metric: str,
+        table: Table | None,
+        is_claim: bool,
+        *,
+        is_minimized: bool,
+    ) -> _Tested:
+        """Args: table: None where nothing can be said of a claim, which is still a claim."""
+        if table is None:
+            differences, by_image, missing = np.empty(0), None, tuple[str, ...]()
+        else:
+            differences, by_image, missing = _differences(results, contrast, table)
+        model = _model(differences, by_image)
+        n_images = None if by_image is None else by_image.shape[1]
+        return cls(
+            contrast=contrast,
+            metric=metric,
+            differences=differences,
+            model=model,
+            p=model.p(),
+            n_images=n_images,
+            missing=missing,
+            is_claim=is_claim,
+            is_minimized=is_minimized,
+        )
+
+    def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
+        """Args: level: of a primary contrast's interval; p_adjusted: None of another."""
+        kept = None
+        if margin is not None and margin.metric == self.metric:
+            kept = noninferiority(self.model, margin.margin, is_minimized=self.is_minimized)
+        effect = Effect(
+            contrast=self.contrast.name,
+            kind=self.contrast.kind,
+            metric=self.metric,
+            estimate=self.model.estimate(),
+            p=self.p,
+            kept=kept,
+            missing=self.missing,
+        )
+        if p_adjusted is None:
+            return effect
+        flips = sign_flip_test(self.differences)
+        return replace(
+            effect,
+            estimate=_simultaneous(self.model.estimate(level), is_rejected=p_adjusted < ALPHA),
+            p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
+            verdict=self._verdict(p_adjusted),
+            p_seeds=flips.p,
+            is_exact=flips.exact,
+        )
+
+    def _verdict(self, p_adjusted: float) -> Verdict:
+        mean = self.model.mean
+        if self.model.n < LEAST_SEEDS:
+            return "too few seeds"
+        if not p_adjusted < ALPHA:
+            return "not shown"
+        if self.n_images is not None and abs(mean) * self.n_images <= 1 + _ROUNDING:
+            return "at most one image"
+        return "better" if (mean > 0) != self.is_minimized else "worse"
 
 
-def _effect(  # noqa: PLR0917 (all of them are needed)
-    results: Results,
-    contrast: Contrast,
-    metric: str,
-    table: Table,
-    margin: Margin | None,
-    is_minimized: bool,
-) -> Effect:
+def _simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
+    """An interval at Bonferroni's level that agrees with Holm's test.
+
+    Holm rejects more than Bonferroni. An interval that then still holds 0 ends at 0: that is what
+    all tests together exclude (Strassburger and Bretz 2008, Statistics in Medicine 27, 4914).
+    """
+    if not is_rejected or not estimate.low <= 0 <= estimate.high:
+        return estimate
+    if estimate.mean > 0:
+        return replace(estimate, low=0.0)
+    return replace(estimate, high=0.0)
+
+
+def _differences(
+    results: Results, contrast: Contrast, table: Table
+) -> tuple[NDArray[np.float64], Shares | None, tuple[str, ...]]:
+    """Of a contrast over the complete pairs: `[K]`; image by image, `[K, n]`, or None where a cell
+    has kept no bits; and which pairs are missing."""
     cells = [cell for cell, weight in contrast.weights.items() if weight]
     weights = np.array([contrast.weights[cell] for cell in cells])
     columns = [table.column(cell) for cell in cells]
     values = np.stack([column.values for column in columns])
     is_there = np.isfinite(values)
     places = np.flatnonzero(is_there.all(axis=0))
-    differences = _weighted_sum(weights, values[:, places])
-    by_image = _by_image(weights, columns, places)
-    estimate = t_interval(differences) if by_image is None else crossed_interval(by_image)
-    test = sign_flip_test(differences)
-    kept = None
-    if margin is not None and margin.metric == metric:
-        sign, oriented = 1.0, estimate
-        if is_minimized:
-            sign = -1.0
-            low, high = -estimate.high, -estimate.low
-            oriented = replace(estimate, mean=-estimate.mean, low=low, high=high)
-        kept = noninferiority(sign * differences, margin.margin, oriented)
     missing: tuple[str, ...] = ()
     if len(places) < len(results.pairs):
         gaps = np.argwhere(~is_there.T)
         missing = tuple(f"seed {results.pairs[place] + 1} of {cells[at]}" for place, at in gaps)
-    return Effect(
-        contrast=contrast.name,
-        kind=contrast.kind,
-        metric=metric,
-        estimate=estimate,
-        p=test.p,
-        least_p=test.least_p,
-        is_exact=test.exact,
-        kept=kept,
-        missing=missing,
-    )
+    differences = _weighted_sum(weights, values[:, places])
+    return differences, _by_image(weights, columns, places), missing
+
+
+def tied_with_best(
+    results: Results, arms: Sequence[Arm], metric: str, *, is_minimized: bool
+) -> frozenset[str]:
+    """The arm with the best mean, and all whose paired difference to it has an interval that
+    holds 0; empty where no arm has the metric."""
+    tables = MetricTables(results, metric)
+    means: dict[str, float] = {}
+    for arm in arms:
+        values = [results.values(cell, metric) for cell in arm.cells]
+        mean = np.mean(values, axis=0)
+        mean = mean[np.isfinite(mean)]
+        if len(mean):
+            means[arm.name] = -float(mean.mean()) if is_minimized else float(mean.mean())
+    if not means:
+        return frozenset()
+    best = max(means, key=lambda name: means[name])
+    by_name = {arm.name: arm for arm in arms}
+    tied = {name for name in means if means[name] == means[best]}
+    for name in means:
+        contrast = difference(by_name[name], by_name[best])
+        table = tables.of(contrast) if name not in tied else None
+        if table is None:
+            continue
+        differences, by_image, _ = _differences(results, contrast, table)
+        estimate = _model(differences, by_image).estimate()
+        if estimate.low <= 0 <= estimate.high:
+            tied.add(name)
+    return frozenset(tied)
+
+
+def arm_difference(results: Results, arm: Arm, other: Arm, metric: str) -> Estimate:
+    """One arm less another on a metric, with its interval."""
+    contrast = difference(arm, other)
+    table = MetricTables(results, metric).of(contrast)
+    if table is None:
+        return over_seeds(np.empty(0)).estimate()
+    differences, by_image, _ = _differences(results, contrast, table)
+    return _model(differences, by_image).estimate()
+
+
+def _model(differences: NDArray[np.float64], by_image: Shares | None) -> MeanModel:
+    return over_seeds(differences) if by_image is None else over_seeds_and_images(by_image)
 
 
 def _weighted_sum(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,30 +307,6 @@ def _by_image(
     if total is not None:
         total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
     return total
-
-
-def _adjusted(
-    effects: Sequence[Effect], primary: set[tuple[str, str]], minimized: Sequence[str]
-) -> Iterator[Effect]:
-    """The effects with Holm's p of those that are primary, and what each allows to be claimed.
-
-    A claim that was not tested counts as one that is not shown: all were declared.
-    """
-    mine = [one for one in effects if (one.contrast, one.metric) in primary]
-    adjusted = iter(holm([1.0 if math.isnan(one.p) else one.p for one in mine]))
-    least = iter(holm([1.0 if math.isnan(one.least_p) else one.least_p for one in mine]))
-    for effect in effects:
-        if (effect.contrast, effect.metric) not in primary:
-            yield effect
-            continue
-        p, least_p = next(adjusted), next(least)
-        is_better = (effect.estimate.mean > 0) != (effect.metric in minimized)
-        verdict: Verdict = "not shown"
-        if least_p >= ALPHA:
-            verdict = "too few seeds"
-        elif p < ALPHA:
-            verdict = "better" if is_better else "worse"
-        yield replace(effect, p_adjusted=math.nan if math.isnan(effect.p) else p, verdict=verdict)
 
 
 # -- A metric of every cell, by pair and image by image: what contrasts are formed of ------

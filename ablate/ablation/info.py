@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.ablation.arm_search import expected_best
 from ablate.ablation.cell import Arm, Design
-from ablate.ablation.effects import Effect, Margin, all_effects
+from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.ranks import RankStability, rank_stability
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
@@ -84,6 +84,7 @@ class AblationInfo:
         metrics: in the order of the tables.
         arms: in the order of the design, the baseline first.
         effects: every contrast on every metric.
+        best: by metric of the tables, the arms that are the best or tied with it.
         ranks: of the arms by `rank_metric`; None of fewer than two.
         seeds: K; runs: planned; ended: of them.
         split: "validation" or "test".
@@ -103,6 +104,7 @@ class AblationInfo:
     minimized: tuple[str, ...]
     arms: tuple[ArmInfo, ...]
     effects: tuple[Effect, ...]
+    best: Mapping[str, frozenset[str]]
     ranks: RankStability | None
     rank_metric: str
     transfers: tuple[Transfer, ...]
@@ -193,6 +195,10 @@ def ablation_info(
         effects=all_effects(
             results, design.contrasts, found, claims, margin=margin, minimized=minimized
         ),
+        best={
+            metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
+            for metric in _shown_metrics(found, first, split)
+        },
         ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
         rank_metric=rank_metric,
         transfers=_transfers(design, results, first, split),
@@ -212,6 +218,15 @@ def ablation_info(
             if row.failure is not None
         ),
     )
+
+
+def _shown_metrics(found: Sequence[str], first: object, split: SplitName) -> list[str]:
+    """Clean and robust accuracy and the families; of a loop of the user's own all."""
+    if not isinstance(first, Scores):
+        return list(found)
+    leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
+    families = [f"{split}_accuracy.{family}" for family in first.families]
+    return [metric for metric in (*leading, *families) if metric in found]
 
 
 def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""How sure a mean difference over paired seeds is.  NumPy, and one quantile of SciPy.
+"""How sure a mean difference over paired seeds is: one model gives the interval and the p value.
 
-Two questions have two answers.  `t_interval` is of these images: what other seeds would give on
-them.  `crossed_interval` is of the images' source: what other seeds would give on other images of
-the same kind.  All seeds are scored on the same images, so more seeds do not make it narrower than
-the images alone allow.
+Two questions have two answers.  `over_seeds` is of these images: what other seeds would give on
+them.  `over_seeds_and_images` is of the images' source: what other seeds would give on other
+images of the same kind.  All seeds are scored on the same images, so more seeds do not make it
+narrower than the images alone allow.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ OVER_SEEDS = "t over seeds"
 OVER_SEEDS_AND_IMAGES = "t over seeds and images"
 NONE = "none"
 
+PSEUDO_IMAGES = 2
+"""One that only the first network has right, and one that only the second has right: Bonett and
+Price's floor of what so many images can exclude."""
+
+_LEAST_P = 1e-300
+
 Part = tuple[float, np.ndarray, np.ndarray]
 """A weight, and what each of two networks got of a condition: `[K, n_images]` twice."""
 
@@ -34,7 +40,7 @@ class Estimate:
         mean: in the metric's own unit; NaN of no seed.
         sd: standard deviation over the seeds, of each seed's mean where there are images; NaN of
             fewer than two seeds.
-        low, high: bounds of the interval; NaN of fewer than two seeds.
+        low, high: bounds of the interval; NaN where there is none.
         n: seeds.
         method: "t over seeds", "t over seeds and images", or "none" where there is no interval.
     """
@@ -47,68 +53,132 @@ class Estimate:
     method: str
 
 
-def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Student's t interval of the mean over seeds; the images are taken as given.
+@dataclass(frozen=True)
+class MeanModel:
+    """A mean over paired seeds with the parts of its variance.
+
+    Attributes:
+        mean, sd, n: as of `Estimate`.
+        method: what its interval is called; "none" where there is no interval.
+        total: estimated variance of the mean.
+        freedom: of `total`, after Satterthwaite; at least n - 1.
+        of_seeds: the part of the variance that is the seeds' alone.
+        of_images: the remaining part: images, and noise of each image at each seed.
+        image_freedom: of `of_images`.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    method: str
+    total: float = math.nan
+    freedom: float = math.nan
+    of_seeds: float = math.nan
+    of_images: float = math.nan
+    image_freedom: float = math.nan
+
+    def estimate(self, level: float = LEVEL) -> Estimate:
+        """The mean with its interval at a level between 0 and 1.
+
+        Raises:
+            ParameterError: if the level is no fraction.
+        """
+        _check_level(level)
+        half = math.nan if self.method == NONE else self._half_width(1 - level)
+        return Estimate(self.mean, self.sd, self.mean - half, self.mean + half, self.n, self.method)
+
+    def p(self, null: float = 0.0) -> float:
+        """Two-sided p value of the hypothesis that the mean is `null`.
+
+        It is below 1 - level exactly where the interval at that level excludes `null`; NaN where
+        there is no interval.
+        """
+        from scipy.optimize import brentq
+
+        if self.method == NONE:
+            return math.nan
+        distance = abs(self.mean - null)
+        if distance == 0:
+            return 1.0
+        lowest = math.log(_LEAST_P)
+        if self._half_width(_LEAST_P) <= distance:
+            return _LEAST_P
+        root = brentq(lambda log_p: self._half_width(math.exp(log_p)) - distance, lowest, 0.0)
+        return math.exp(float(root))
+
+    def _half_width(self, alpha: float) -> float:
+        """Of the interval that leaves out `alpha` in both tails together."""
+        of_total = _quantile(self.freedom, alpha) * math.sqrt(self.total)
+        if self.method == OVER_SEEDS:
+            return of_total
+        of_seeds = _quantile(self.n - 1, alpha) * math.sqrt(self.of_seeds)
+        of_images = _quantile(self.image_freedom, alpha) * math.sqrt(self.of_images)
+        half = max(of_total, math.hypot(of_seeds, of_images))
+        if self.n == 2:  # one degree of freedom tells seeds and noise apart too rarely
+            half = max(half, _quantile(1, alpha) * self.sd / math.sqrt(2))
+        return half
+
+
+def over_seeds(differences: np.ndarray) -> MeanModel:
+    """Student's t of the mean over seeds; the images are taken as given.
 
     Args:
         differences: `[K]`, one a seed, of two networks with the same seed.
-        level: between 0 and 1.
 
     Returns:
-        K = 0: NaN throughout. K = 1: the mean, no interval. All equal: an interval of zero width,
-        which says that the differences do not vary, not that the mean is known.
+        K = 0: NaN throughout. K = 1, and where all are equal: the mean, no interval, because
+        nothing is known of how seeds vary.
 
     Raises:
-        ParameterError: if the shape is another, a difference is not finite, or level is no
-            fraction.
+        ParameterError: if the shape is another, or a difference is not finite.
 
     Source: Student 1908. Exact where differences are normal; too narrow where they are skewed and
     seeds are few (benchmarks/coverage.py).
     """
     seeds = as_differences(differences, "K")
-    _check_level(level)
     n = len(seeds)
-    if n < 2:
+    if n < 2 or np.ptp(seeds) == 0:
         return _no_interval(seeds)
-    if np.ptp(seeds) == 0:
-        same = float(seeds[0])
-        return Estimate(same, 0.0, same, same, n, OVER_SEEDS)
-    mean, sd = float(seeds.mean()), float(seeds.std(ddof=1))
-    half = _quantile(n - 1, level) * sd / math.sqrt(n)
-    return Estimate(mean, sd, mean - half, mean + half, n, OVER_SEEDS)
+    sd = float(seeds.std(ddof=1))
+    variance = sd**2 / n
+    return MeanModel(float(seeds.mean()), sd, n, OVER_SEEDS, variance, n - 1, variance, 0.0, n - 1)
 
 
-def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Interval of the mean over seeds and images, both taken as draws, fully crossed.
+def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
+    """The mean over seeds and images, both taken as draws, fully crossed.
 
     D_ki = mu + S_k + I_i + E_ki, and the variance of the mean is s_S^2 / K + s_I^2 / n + s_E^2 /
     (K n). With the mean squares of a two-way analysis of variance without replication, MS_K of
     seeds, MS_I of images and MS_E of the residual, (MS_K + MS_I - MS_E) / (K n) estimates it
     without bias, also of bits: what matters is that seeds, and images, can be exchanged.
 
-    Never narrower than `t_interval` of the seeds' means, which leaves a source of chance out. With
-    five seeds or fewer, degrees of freedom after Satterthwaite alone would make it so; of two seeds
-    such an interval covers as little as 88 %.
+    Few images are right for one network only where both are nearly always right, and then MS_I may
+    be small or 0 by luck.  So two images are added to it, as different as the most different one
+    (of none that differs: by 1), once for either network: what n images cannot exclude stays in.
+
+    The interval is the wider of two. With Satterthwaite's degrees of freedom alone, few seeds that
+    happen to agree make it too narrow; with each part of the variance at its own quantile (the
+    modified large-sample form of Graybill and Wang) alone, it is too narrow where the seeds' part
+    is estimated as 0. Of two seeds it is never narrower than `over_seeds` of the seeds' means.
 
     Args:
         differences: `[K, n_images]`, what one network got of an image less what the other did,
             with the same seed; every seed on the same images, in their order.
-        level: between 0 and 1.
 
     Returns:
         Its n is K, its sd that of the seeds' means. K = 0: NaN throughout. K = 1: the mean, no
-        interval, as one seed does not tell images and noise apart. All equal: an interval of zero
-        width. One image: `t_interval` of it, as one image says nothing of others.
+        interval, as one seed does not tell images and noise apart. One image: `over_seeds` of it,
+        as one image says nothing of others.
 
     Raises:
-        ParameterError: if the shape is another, there is no image, a difference is not finite, or
-            level is no fraction.
+        ParameterError: if the shape is another, there is no image, or a difference is not finite.
 
     Source: Cornfield and Tukey 1956, Annals of Mathematical Statistics 27, 907 (mean squares where
-    nothing is normal); Satterthwaite 1946, Biometrics Bulletin 2, 110 (degrees of freedom).
+    nothing is normal); Satterthwaite 1946, Biometrics Bulletin 2, 110 (degrees of freedom);
+    Graybill and Wang 1980, JASA 75, 869; Bonett and Price 2012, J. Educ. Behav. Stat. 37, 479
+    (two added observations of a paired difference of proportions).
     """
     table = as_differences(differences, "K", "n_images")
-    _check_level(level)
     n_seeds, n_images = table.shape
     if n_images == 0:
         raise ParameterError(
@@ -116,31 +186,100 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
             "images."
         )
     if n_images == 1:
-        return t_interval(table[:, 0], level)
+        return over_seeds(table[:, 0])
     if n_seeds < 2:
         return _no_interval(table.mean(axis=1))
-    if np.ptp(table) == 0:
-        same = float(table[0, 0])
-        return Estimate(same, 0.0, same, same, n_seeds, OVER_SEEDS_AND_IMAGES)
-    of_seeds, of_images = table.mean(axis=1), table.mean(axis=0)
+    of_seeds = table.mean(axis=1)
     mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
+    square_seeds = n_images * sd**2
+    square_images, square_rest = _mean_squares(table)
+    rest_freedom = (n_seeds - 1) * (n_images - 1)
+    total = max(square_seeds + square_images - square_rest, 0.0)
+    spread = square_seeds**2 / (n_seeds - 1) + square_images**2 / (n_images - 1)
+    spread += square_rest**2 / rest_freedom
+    return MeanModel(
+        mean,
+        sd,
+        n_seeds,
+        OVER_SEEDS_AND_IMAGES,
+        total=total / table.size,
+        freedom=max(n_seeds - 1, total**2 / spread),
+        of_seeds=max(square_seeds - square_rest, 0.0) / table.size,
+        of_images=(square_rest + max(square_images - square_rest, 0.0)) / table.size,
+        image_freedom=n_images - 1,
+    )
+
+
+def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
+    """The mean on one set of images less that on another, as validation less test.
+
+    The seeds are the same, so their differences are paired; the images are not, so each set adds
+    its own variance, estimated as by `over_seeds_and_images`.
+
+    Args:
+        first, second: `[K, n_images]` each, of the same networks on either set.
+
+    Returns:
+        As `over_seeds_and_images`; no interval where a set has one image.
+
+    Raises:
+        ParameterError: if a shape is another, the numbers of seeds differ, there is no image, or a
+            value is not finite.
+    """
+    tables = [as_differences(one, "K", "n_images") for one in (first, second)]
+    if len(tables[0]) != len(tables[1]) or not all(table.size for table in tables):
+        shapes = " and ".join(str(table.shape) for table in tables)
+        raise ParameterError(
+            f"first, second: must have the same seeds, and images, got shapes {shapes}. Score the "
+            "same networks on both sets."
+        )
+    of_seeds = tables[0].mean(axis=1) - tables[1].mean(axis=1)
+    n_seeds = len(of_seeds)
+    if n_seeds < 2 or min(table.shape[1] for table in tables) < 2:
+        return _no_interval(of_seeds)
+    mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
+    images, noise, freedom = 0.0, 0.0, sd**4 / n_seeds**2 / (n_seeds - 1)
+    for table in tables:
+        square_images, square_rest = _mean_squares(table)
+        noise += square_rest / table.size
+        part = max(square_images - square_rest, 0.0) / table.size
+        images += part
+        freedom += part**2 / (table.shape[1] - 1)
+    total = sd**2 / n_seeds + images
+    return MeanModel(
+        mean,
+        sd,
+        n_seeds,
+        OVER_SEEDS_AND_IMAGES,
+        total=total,
+        freedom=max(n_seeds - 1, total**2 / freedom),
+        of_seeds=max(sd**2 / n_seeds - noise, 0.0),
+        of_images=noise + images,
+        image_freedom=min(table.shape[1] for table in tables) - 1,
+    )
+
+
+def _mean_squares(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Of images, with the two that are added, and of the residual."""
+    n_seeds, n_images = table.shape
+    of_seeds, of_images = table.mean(axis=1), table.mean(axis=0)
+    mean = float(of_seeds.mean())
     rest = table - of_images
     rest -= (of_seeds - mean)[:, None]
-    rest_freedom = (n_seeds - 1) * (n_images - 1)
-    square_seeds = n_images * sd**2
-    square_images = n_seeds * float(of_images.var(ddof=1))
-    square_rest = float(np.vdot(rest, rest)) / rest_freedom
-    total = square_seeds + square_images - square_rest
-    half = _quantile(n_seeds - 1, level) * sd / math.sqrt(n_seeds)
-    if total > square_seeds:
-        freedom = total**2 / (
-            square_seeds**2 / (n_seeds - 1)
-            + square_images**2 / (n_images - 1)
-            + square_rest**2 / rest_freedom
-        )
-        error = math.sqrt(total / (n_seeds * n_images))
-        half = max(half, _quantile(freedom, level) * error)
-    return Estimate(mean, sd, mean - half, mean + half, n_seeds, OVER_SEEDS_AND_IMAGES)
+    square_rest = float(np.vdot(rest, rest)) / ((n_seeds - 1) * (n_images - 1))
+    largest = float(np.abs(table).max()) or 1.0
+    image_sum = float(np.square(of_images - mean).sum()) + PSEUDO_IMAGES * largest**2
+    return n_seeds * image_sum / (n_images + PSEUDO_IMAGES - 1), square_rest
+
+
+def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The interval of `over_seeds`, with its arguments and errors."""
+    return over_seeds(differences).estimate(level)
+
+
+def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The interval of `over_seeds_and_images`, with its arguments and errors."""
+    return over_seeds_and_images(differences).estimate(level)
 
 
 def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
@@ -206,12 +345,14 @@ def _check_level(level: float) -> None:
         raise ParameterError(f"level: must be between 0 and 1, got {level}. Write 0.95.")
 
 
-def _no_interval(seeds: NDArray[np.float64]) -> Estimate:
-    mean = float(seeds[0]) if len(seeds) else math.nan
-    return Estimate(mean, math.nan, math.nan, math.nan, len(seeds), NONE)
+def _no_interval(seeds: NDArray[np.float64]) -> MeanModel:
+    mean = float(seeds[0]) if len(seeds) == 1 else float(seeds.mean()) if len(seeds) else math.nan
+    sd = 0.0 if len(seeds) > 1 else math.nan
+    return MeanModel(mean, sd, len(seeds), NONE)
 
 
-def _quantile(freedom: float, level: float) -> float:
+def _quantile(freedom: float, alpha: float) -> float:
+    """Student's t, exceeded with probability alpha / 2."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return -float(stdtrit(freedom, alpha / 2))

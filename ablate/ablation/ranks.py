@@ -19,6 +19,7 @@ RESAMPLES = 2000
 
 _RANGE = (0.025, 0.975)
 _DIGITS = 12
+_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def rank_stability(
     unknown = (math.nan,) * cells
     low, high, first = unknown, unknown, unknown
     if cells and n > 1:
-        means = resampled_means(table, resamples=resamples, seed=seed)
+        means = resampled_means(list(table[:, :, None]), resamples=resamples, seed=seed)
         ranks = rankdata(-means, axis=1)
         low = _floats(np.quantile(ranks, _RANGE[0], axis=0, method="lower"))
         high = _floats(np.quantile(ranks, _RANGE[1], axis=0, method="higher"))
@@ -93,22 +94,38 @@ def rank_stability(
     )
 
 
-def resampled_means(values: np.ndarray, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Means over seeds drawn with replacement, the same draw for every row.
+def resampled_means(
+    tables: Sequence[np.ndarray], *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Means over seeds and images that are both drawn with replacement, the same draw for all.
 
     Args:
-        values: `[rows, K]`, finite, K above 0.
-        seed: the same seed, K and resamples give the same draws.
+        tables: `[K, n_images]` each, finite, K above 0; with one image, over seeds alone.
+        seed: the same seed, K, n_images and resamples give the same draws; of seeds whatever
+            n_images is.
 
     Returns:
-        `[resamples, rows]`, to 12 digits, so that means that are equal tie, whatever the order
+        `[resamples, tables]`, to 12 digits, so that means that are equal tie, whatever the order
         they were added in.
     """
-    n = values.shape[1]
-    drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+    n_seeds, n_images = np.shape(tables[0])
+    of_seeds = _drawn(np.random.default_rng(seed), resamples, n_seeds)
+    images = np.random.default_rng([seed, 1])
+    means = np.empty((resamples, len(tables)))
+    for start in range(0, resamples, _AT_ONCE):
+        chunk = slice(start, min(start + _AT_ONCE, resamples))
+        of_images = _drawn(images, chunk.stop - start, n_images)
+        for place, table in enumerate(tables):
+            means[chunk, place] = ((of_seeds[chunk] @ table) * of_images).sum(axis=1)
+    return _settled(means / (n_seeds * n_images))
+
+
+def _drawn(generator: np.random.Generator, resamples: int, n: int) -> NDArray[np.float64]:
+    """How often each of n is drawn, `[resamples, n]`."""
+    drawn = generator.integers(0, n, (resamples, n))
     drawn += n * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n)
-    return _settled((counts @ values.T) / n)
+    return counts.astype(np.float64)
 
 
 def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:

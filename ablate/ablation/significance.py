@@ -1,8 +1,8 @@
-"""Sign-flip test: could the mean difference over paired seeds be luck?
+"""Tests over paired seeds: sign flips on these images, Holm's adjustment, non-inferiority.
 
-Where the two networks of a pair do not differ, a difference is as likely with either sign.
-Source: Fisher 1935, The Design of Experiments, sec. 21; the +1 of the random one: Phipson and
-Smyth 2010, arXiv:1603.05766.
+Sign flips: where the two networks of a pair do not differ, and differences are exchangeable within
+a seed, a difference is as likely with either sign.  Source: Fisher 1935, The Design of
+Experiments, sec. 21; the +1 of the random test: Phipson and Smyth 2010, arXiv:1603.05766.
 """
 
 from __future__ import annotations
@@ -10,108 +10,82 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ablate.ablation.intervals import Estimate, as_differences
+from ablate.ablation.intervals import MeanModel, as_differences
 from ablate.errors import ParameterError, did_you_mean
 
 Alternative = Literal["two-sided", "greater"]
 
+LEAST_SEEDS = 3
+"""Seeds below which nothing is claimed: of two, one degree of freedom says how seeds vary."""
+
 MOST_EXACT = 16
-"""Seeds up to which all 2^K sign vectors are looked at."""
+"""Seeds up to which all 2^K sign vectors are evaluated."""
 
 FLIPS = 100_000
-
-_CHUNK = 10_000
-_TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """What a test over paired seeds says.
+    """What a sign-flip test over paired seeds says.
 
     Attributes:
         p: NaN of no seed.
-        least_p: the smallest p that so many seeds allow, however large the differences: 2 / 2^K
-            two-sided, 1 / 2^K one-sided, and no less than 1 / (FLIPS + 1) where signs are drawn.
-        exact: whether all sign vectors were looked at.
+        exact: whether all sign vectors were evaluated.
     """
 
     p: float
-    least_p: float
     exact: bool
 
 
 def sign_flip_test(
-    differences: np.ndarray,
-    *,
-    shift: float = 0.0,
-    alternative: Alternative = "two-sided",
-    seed: int = 0,
+    differences: np.ndarray, *, alternative: Alternative = "two-sided", seed: int = 0
 ) -> PermutationTest:
     """The share of sign vectors with which the mean is at least as far out as it is.
 
     Exact up to 16 seeds; above, of 100,000 vectors drawn at random, the observed one counted with
-    them. Sums that differ by less than 1e-9 of the sum of all sizes are tied, and ties count as at
-    least as far out.
+    them (`scipy.stats.permutation_test`). The smallest p that K seeds allow is 2 / 2^K two-sided.
 
     Args:
-        differences: `[K]`, one a seed, of two networks with the same seed.
-        shift: added to every difference: the hypothesis that is tested is a mean of -shift.
-        alternative: "greater" asks only whether the mean is above it.
+        differences: `[K]`, one a seed, of two networks with the same seed, on the same images.
+        alternative: "greater" asks only whether the mean is above 0.
         seed: of the drawn vectors.
 
     Returns:
-        K = 0: NaN. K = 1: two-sided 1. All differences zero: 1.
+        K = 0: NaN. All differences zero, and two-sided K = 1: 1.
 
     Raises:
         ParameterError: if the shape is another, a difference is not finite, or the alternative is
             unknown.
     """
+    from scipy.stats import permutation_test
+
     if alternative not in get_args(Alternative):
         fix = did_you_mean(alternative, get_args(Alternative))
         raise ParameterError(f"alternative: unknown alternative, got {alternative!r}. {fix}")
-    values = as_differences(differences, "K") + shift
+    values = as_differences(differences, "K")
     n = len(values)
+    is_exact = n <= MOST_EXACT
     if n == 0:
-        return PermutationTest(math.nan, math.nan, True)
-    least = (2 if alternative == "two-sided" else 1) / 2**n
-    slack = _TIE * float(np.abs(values).sum())
-    observed = float(values.sum())
-    if n <= MOST_EXACT:
-        hits = _count(_all_sums(values), observed, slack, alternative)
-        return PermutationTest(hits / 2**n, least, True)
-    generator = np.random.default_rng(seed)
-    hits = 0
-    for _ in range(FLIPS // _CHUNK):
-        is_kept = generator.integers(0, 2, (_CHUNK, n), dtype=np.int8)
-        hits += _count(2 * (is_kept @ values) - observed, observed, slack, alternative)
-    return PermutationTest((hits + 1) / (FLIPS + 1), max(least, 1 / (FLIPS + 1)), False)
-
-
-def _all_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of all 2^K sign vectors."""
-    sums: NDArray[np.float64] = _all_signs(len(values)) @ values
-    return sums
-
-
-@lru_cache(maxsize=2)
-def _all_signs(n: int) -> NDArray[np.float64]:
-    """`[2^n, n]`, kept: the tests of a study are mostly over the same number of seeds."""
-    is_kept = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-    return np.where(is_kept, 1.0, -1.0)
-
-
-def _count(
-    sums: NDArray[np.float64], observed: float, slack: float, alternative: Alternative
-) -> int:
-    if alternative == "two-sided":
-        sums, observed = np.abs(sums), abs(observed)
-    return int(np.count_nonzero(sums >= observed - slack))
+        return PermutationTest(math.nan, True)
+    if n == 1:
+        return PermutationTest(1.0 if alternative == "two-sided" or values[0] <= 0 else 0.5, True)
+    if not values.any():
+        return PermutationTest(1.0, is_exact)
+    # The unit of a difference changes nothing; a largest of 1 leaves SciPy's ties room.
+    found = permutation_test(
+        (values / np.abs(values).max(),),
+        np.sum,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**n if is_exact else FLIPS,
+        alternative=alternative,
+        rng=np.random.default_rng(seed),
+    )
+    return PermutationTest(float(found.pvalue), is_exact)
 
 
 # -- Holm's adjustment of the p values of several tests ------------------------------------
@@ -151,21 +125,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 # Not to be confused with a difference that is not significant, which few seeds give for nothing.
 
 
-_ALPHA = 0.05
-
-
 @dataclass(frozen=True)
 class NonInferiority:
-    """Whether a loss of the margin or more is ruled out.
+    """Whether a loss of the margin or more is excluded.
 
     Attributes:
         margin: in the metric's own unit.
         kept: True where the interval's lower bound is above -margin; False says "not shown", not
-            "lost". None of too few seeds: where even the least one-sided p, 1 / 2^K, would not be
-            below .05.
-        p: of the hypothesis that the mean is -margin, one-sided, over seeds on these images; NaN
-            of no seed.
-        low: the interval's lower bound.
+            "lost". None of fewer than three seeds.
+        p: one-sided, of the hypothesis that the mean is -margin or less, from the interval's model;
+            NaN where there is no interval.
+        low: the interval's lower bound, at 95 %.
     """
 
     margin: float
@@ -174,34 +144,28 @@ class NonInferiority:
     low: float
 
 
-def noninferiority(differences: np.ndarray, margin: float, estimate: Estimate) -> NonInferiority:
+def noninferiority(
+    model: MeanModel, margin: float, *, is_minimized: bool = False
+) -> NonInferiority:
     """Compare the lower bound of a mean difference with a margin.
 
-    The bound decides, so with a 95 % interval the error of a false "kept" is 2.5 %. The p value
-    takes the images as given and stands beside it: where the interval is over seeds and images,
-    the two may differ.
+    Bound and p are of one model, so `kept` is true exactly where p is below .025.
 
     Args:
-        differences: `[K]`, one a seed, positive where nothing is lost: signs of metrics that are
-            minimised are turned before.
+        model: of the differences, positive where nothing is lost.
         margin: above 0, the most that may be lost.
-        estimate: of the same differences.
+        is_minimized: whether less is better, so that positive differences are losses.
 
     Raises:
-        ParameterError: if the margin is not positive and finite, the estimate is of another number
-            of seeds, the shape is another, or a difference is not finite.
+        ParameterError: if the margin is not positive and finite.
     """
     if not 0 < margin < math.inf:
         raise ParameterError(
             f"margin: must be above 0 and finite, got {margin}. Give the largest loss allowed."
         )
-    seeds = as_differences(differences, "K")
-    if len(seeds) != estimate.n:
-        raise ParameterError(
-            f"estimate: must use the same {len(seeds)} seeds, got {estimate.n}. Estimate it from "
-            "these differences."
-        )
-    test = sign_flip_test(seeds, shift=margin, alternative="greater")
-    has_enough = test.least_p < _ALPHA and not math.isnan(estimate.low)
-    kept = estimate.low > -margin if has_enough else None
-    return NonInferiority(margin, kept, test.p, estimate.low)
+    estimate, sign = model.estimate(), -1 if is_minimized else 1
+    low = -estimate.high if is_minimized else estimate.low
+    half = model.p(-sign * margin) / 2
+    p = half if sign * model.mean > -margin else 1 - half
+    kept = low > -margin if model.n >= LEAST_SEEDS and not math.isnan(low) else None
+    return NonInferiority(margin, kept, p, low)

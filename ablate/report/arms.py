@@ -12,7 +12,7 @@ from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
-from ablate.report.numbers import MISSING, count_texts, metric_words
+from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
@@ -21,6 +21,7 @@ _INTERVALS = {
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 """Of what no seed has."""
 _ACCURACY_DECIMALS = 1
+_SEEDS_FOR_BOLD = 5
 _DIGITS = 4
 
 
@@ -74,9 +75,9 @@ class Cell:
     def _shown(self, value: float) -> str:
         if math.isnan(value):
             return ""
-        # No "-0.0": what rounds to nothing has no sign to speak of.
-        rounded = round(self.scale * value, self.decimals) + 0.0
-        return f"{rounded:{'+' if self.is_difference else ''}.{self.decimals}f}"
+        if self.is_difference:
+            return signed_text(self.scale * value + 0.0, self.decimals)
+        return f"{self.scale * value:.{self.decimals}f}"
 
 
 def leading_metrics(info: AblationInfo) -> list[str]:
@@ -101,31 +102,9 @@ def shown_name(info: AblationInfo, metric: str) -> str:
     return short_metric(metric) if info.families else metric
 
 
-def best_arms(info: AblationInfo, metric: str) -> frozenset[str]:
-    """The arms that are bold: the best mean, and all whose interval overlaps that of the best.
-
-    An arm without an interval has its value for one. Empty where no arm has the metric.
-    """
-    found = {
-        arm.name: arm.estimates[metric]
-        for arm in info.arms
-        if metric in arm.estimates and math.isfinite(arm.estimates[metric].mean)
-    }
-    if not found:
-        return frozenset()
-    means = [one.mean for one in found.values()]
-    best = min(means) if metric in info.minimized else max(means)
-    tops = [_range(one) for one in found.values() if one.mean == best]
-    return frozenset(
-        name
-        for name, one in found.items()
-        if any(_range(one)[0] <= high and low <= _range(one)[1] for low, high in tops)
-    )
-
-
 def metric_cells(info: AblationInfo, metric: str) -> list[Cell]:
     """A metric of every arm."""
-    best = best_arms(info, metric)
+    best = info.best.get(metric, frozenset())
     return [
         Cell(
             estimate=arm.estimates.get(metric, NOTHING),
@@ -202,7 +181,9 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
     bold = "bold: the best"
     if info.seeds > 1:
-        bold += ", and all whose 95 % interval over seeds overlaps that of the best (no test)"
+        bold += ", and all whose paired difference to it has a 95 % interval that holds 0"
+    if 1 < info.seeds < _SEEDS_FOR_BOLD:
+        bold += f" (of {info.seeds} seeds it is wide, so much is bold)"
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
@@ -242,12 +223,6 @@ def fingerprint_text(info: AblationInfo | ParetoInfo) -> str:
 
 def _prefix(info: AblationInfo) -> str:
     return "test" if info.split == "test" else "val"
-
-
-def _range(estimate: Estimate) -> tuple[float, float]:
-    if math.isnan(estimate.low):
-        return estimate.mean, estimate.mean
-    return estimate.low, estimate.high
 
 
 def _means(info: AblationInfo, metric: str) -> list[float]:

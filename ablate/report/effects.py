@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.significance import FLIPS, NonInferiority, holm
+from ablate.ablation.significance import FLIPS, LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
     basis_notes,
@@ -22,11 +22,12 @@ from ablate.report.arms import (
     minimized_notes,
     shown_name,
 )
-from ablate.report.numbers import MISSING, count_text
+from ablate.report.numbers import MISSING, count_text, gain_text
 from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _FACTORIAL = ("main effect", "interaction")
 _LEAST_SHOWN = 0.0001
+_TWO_DIGITS_BELOW = 0.1
 _LEAST_WIDTHS = {"contrast": 20, "on": 8, "verdict": 20}
 
 
@@ -93,20 +94,20 @@ def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
         printed.replace(" [", f"{gap}["),
         str(n) if n < info.seeds else "",
         p.replace(" (", f"{gap}("),
-        verdict_text(info, effect),
+        verdict_text(effect),
         kept.replace(" (", f"{gap}("),
     ]
 
 
 def p_text(p: float | None) -> str:
-    """ ".0078" and "1"; two digits, more where they would lie on the other side of .05; "-" where
-    there is no test."""
+    """ ".0078", ".125" and "1"; more digits where these would lie on the other side of .05; "-"
+    where there is no test."""
     if p is None or math.isnan(p):
         return MISSING
     if p < _LEAST_SHOWN:
         return "<.0001"
     text = ""
-    for digits in (2, 3, 4, 6):
+    for digits in (3, 4, 6) if p >= _TWO_DIGITS_BELOW else (2, 3, 4, 6):
         text = f"{p:.{digits}g}"
         if (float(text) < ALPHA) == (p < ALPHA):
             break
@@ -118,15 +119,13 @@ def _ordered(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=lambda effect: effect.kind not in _FACTORIAL)
 
 
-def verdict_text(info: AblationInfo, effect: Effect) -> str:
-    if effect.verdict != "too few seeds":
-        return effect.verdict
-    # Holm's p grows with every p, so with all at their least it is at its own.
-    # A claim that was not tested counts as not shown.
-    least = holm([1.0 if math.isnan(one.least_p) else one.least_p for one in info.primary])
-    if math.isnan(effect.least_p):
-        return effect.verdict
-    return f"{effect.verdict}: the least adjusted p is {p_text(least[info.primary.index(effect)])}"
+def verdict_text(effect: Effect) -> str:
+    """What may be claimed, and what keeps it from being more."""
+    if effect.verdict == "too few seeds":
+        return f"{effect.verdict}: a claim needs {LEAST_SEEDS}"
+    if effect.verdict == "at most one image":
+        return f"not shown: {effect.verdict}"
+    return effect.verdict
 
 
 def _kept_of(info: AblationInfo, contrast: str) -> NonInferiority | None:
@@ -141,8 +140,11 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
     if kept is None:
         return ""
     if kept.kept is None:
-        return f"too few seeds (p {p_text(kept.p)})"
-    return f"{'yes' if kept.kept else 'not shown'} (p {p_text(kept.p)})"
+        return "too few seeds"
+    if kept.kept:
+        return f"yes (p {p_text(kept.p)})"
+    metric = next(one.metric for one in info.effects if one.kept is not None)
+    return f"not shown (bound {gain_text(metric, kept.low) or f'{kept.low:+.4g}'})"
 
 
 def _title(info: AblationInfo, primary: int, others: int) -> str:
@@ -158,7 +160,7 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     notes += interval_notes(info, shown)
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
-        notes.append(_test_note(info, tested))
+        notes += _test_notes(info, tested)
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
@@ -171,13 +173,16 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     return [*notes, *info.marks, fingerprint_text(info)]
 
 
-def _test_note(info: AblationInfo, tested: Sequence[Effect]) -> str:
-    most = max(tested, key=lambda effect: effect.estimate.n)
-    is_exact = all(effect.is_exact for effect in tested)
-    how = "exact" if is_exact else f"{FLIPS:,} sign vectors drawn"
-    images = "" if info.n_images is None else " on these images,"
-    least = f"the least of {count_text(most.estimate.n, 'seed')} is {p_text(most.least_p)}"
-    return f"p: sign-flip test over seeds,{images} {how}; {least}"
+def _test_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
+    notes = ["p: two-sided, from the model of the interval"]
+    flipped = [effect for effect in tested if effect.primary and math.isfinite(effect.p_seeds)]
+    if flipped:
+        exact = all(effect.is_exact for effect in flipped)
+        how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
+        where = "" if info.n_images is None else ", on these images"
+        found = "; ".join(f"{one.contrast} {p_text(one.p_seeds)}" for one in flipped)
+        notes.append(f"{how} over seeds, under exchangeability within a seed{where}: p {found}")
+    return notes
 
 
 def _margin_notes(info: AblationInfo) -> list[str]:
@@ -187,4 +192,4 @@ def _margin_notes(info: AblationInfo) -> list[str]:
     metric, margin = declared.metric, declared.kept.margin
     lost = f"{100 * margin:g} points" if is_accuracy(metric) else f"{margin:g}"
     bound = f"{shown_name(info, metric)} is worse by less than {lost}, at the interval's bound"
-    return [f"kept: {bound}; p is one-sided and not adjusted"]
+    return [f"kept: {bound}; p: one-sided, from the same model, not adjusted"]

@@ -60,8 +60,13 @@ def gain_text(metric: str, gain: float) -> str:
     """ "+12.3" points for an accuracy; empty for anything else and for NaN."""
     if math.isnan(gain) or not is_accuracy(metric):
         return ""
-    # No "-0.0": a gain that rounds to nothing has no sign to speak of.
-    return f"{round(100 * gain, 1) + 0.0:+.1f}"
+    return signed_text(100 * gain, 1)
+
+
+def signed_text(value: float, decimals: int) -> str:
+    """ "+12.3"; "-0.0" for a small loss, because "+0.0" would say that there is none; "0.0" for
+    exactly 0."""
+    return f"{value:{'+' if value else ''}.{decimals}f}"
 
 
 def reference_text(metrics: Sequence[str], point: Sequence[float]) -> str:

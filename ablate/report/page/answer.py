@@ -117,16 +117,17 @@ def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
     before_clean, before = _of(baseline, clean).mean, _of(baseline, robust).mean
     after_clean, after = _of(arm, clean), _of(arm, robust)
     changed = after_clean.mean - before_clean
+    gains = next(point.gains for point in info.points if point.name == arm.name)
     over_plain = test.to_reference(arm.name, robust)
     closed = closed_fraction(after.mean - before, before_clean - before)
     return (
         f"Confirmed over {after.n} new seeds on the test images: "
         f"{_configuration(there[0])}, as selected by the search, "
         f"{_changes(after.mean - before)} of robust accuracy over the baseline"
-        f"{_interval(after, before)}"
+        f"{_interval(gains.get(robust, NOTHING))}"
         f"{'' if over_plain is None else _and_over_plain(over_plain, test.reference)}"
         f"{_closing(closed)}, and {_changes(changed)} of clean accuracy"
-        f"{_interval(after_clean, before_clean)}."
+        f"{_interval(gains.get(clean, NOTHING))}."
     )
 
 
@@ -176,7 +177,7 @@ def _effect_sentence(info: AblationInfo, effect: Effect) -> str:
         f"n = {effect.estimate.n}"
     )
     if effect.primary:
-        text += f": {verdict_text(info, effect)} (adjusted p {p_text(effect.p_adjusted)})"
+        text += f": {verdict_text(effect)} (adjusted p {p_text(effect.p_adjusted)})"
         text += _kept(info, effect)
     return f"{text}."
 
@@ -229,12 +230,12 @@ def _of(arm: ArmInfo, metric: str) -> Estimate:
     return arm.estimates.get(metric, NOTHING)
 
 
-def _interval(estimate: Estimate, less: float) -> str:
+def _interval(estimate: Estimate) -> str:
     if math.isnan(estimate.low):
         return f" (n = {estimate.n}: no interval)"
-    low, high = 100 * (estimate.low - less), 100 * (estimate.high - less)
+    low, high = 100 * estimate.low, 100 * estimate.high
     return f" (95 % interval {low:+.1f} to {high:+.1f}, {estimate.method}, n = {estimate.n})"
 
 
 def _and_over_plain(effect: Effect, reference: str) -> str:
-    return f" and {_points(effect.estimate.mean)} over {reference}{_interval(effect.estimate, 0.0)}"
+    return f" and {_points(effect.estimate.mean)} over {reference}{_interval(effect.estimate)}"

@@ -42,7 +42,7 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 difference_cell(info, effect.metric, estimate),
                 Cell(p_text(effect.p)),
                 Cell(p_text(effect.p_adjusted) if effect.primary else MISSING),
-                Cell(verdict_text(info, effect)),
+                Cell(verdict_text(effect)),
                 Cell(kept_text(info, effect) or MISSING),
             )
         )
@@ -87,10 +87,11 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
         notes=(
             "selected: score in the search, one seed, in %",
             f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
-            "images, in points, with its 95 % t interval over seeds",
-            "validation - test: difference for the new seeds; baseline's: the same difference for "
-            "the baseline, which was not selected",
-            f"on the front: share of resampled seeds in which the mean {objectives} on the test "
+            "images, in points, with its 95 % t interval over seeds, on these images",
+            "validation - test: difference for the new seeds, with its 95 % interval over seeds "
+            "and the images of both sets; baseline's: the same difference for the baseline, which "
+            "was not selected",
+            f"on the front: share of resampled seeds and images in which the mean {objectives} on the test "
             "images is on the front of these points",
             fingerprint_text(info.test),
         ),

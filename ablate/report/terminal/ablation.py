@@ -206,6 +206,7 @@ def _row(point: ConfirmedPoint) -> dict[str, Any]:
             "luck": {name: vars(one) for name, one in point.luck.items()},
             "gaps": {name: vars(one) for name, one in point.gaps.items()},
             "baseline_gaps": dict(point.baseline_gaps),
+            "gains": {name: vars(one) for name, one in point.gains.items()},
             "front_probability": point.front_probability,
         }
     )

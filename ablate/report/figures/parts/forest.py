@@ -272,7 +272,7 @@ def _said(info: EffectsInfo, effect: Effect) -> list[str]:
     elif estimate.n < ablation.seeds:
         said.append(f"{estimate.n} of {ablation.seeds} seeds")
     if effect.primary:
-        verdict = verdict_text(ablation, effect)
+        verdict = verdict_text(effect)
         if effect.verdict != "too few seeds":
             verdict += f", adjusted p {p_text(effect.p_adjusted)}"
         said += wrapped(verdict, _TEXT_CHARACTERS)
