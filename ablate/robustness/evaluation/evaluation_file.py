@@ -27,7 +27,7 @@ from ablate.robustness.evaluation.evaluation import (
     Reference,
 )
 from ablate.robustness.evaluation.summary import summarise
-from ablate.robustness.measures import LEVEL, Interval
+from ablate.robustness.measures import LEVEL
 
 FORMAT = "ablate evaluation"
 VERSION = 1
@@ -62,7 +62,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
                 "value": line.value,
                 "over": line.over,
                 "unit": line.unit,
-                **({"interval": _interval(line.interval)} if line.interval else {}),
+                **({"interval": list(line.interval)} if line.interval else {}),
             }
             for line in summarise(evaluation)
         },
@@ -217,7 +217,7 @@ def _means(evaluation: Evaluation) -> dict[str, Any]:
     def mean(kinds: tuple[str, ...] | None, severity: int | None = None) -> dict[str, Any]:
         return {
             "accuracy": evaluation.accuracy(kinds, severity),
-            "interval": _interval(evaluation.interval(kinds, severity)),
+            "interval": list(evaluation.interval(kinds, severity)),
         }
 
     return {
@@ -233,13 +233,13 @@ def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
         "right": scores.right,
         "accuracy": scores.accuracy,
         "error": scores.error,
-        "interval": _interval(scores.interval),
+        "interval": list(scores.interval),
         "calibration_error": scores.calibration_error,
     }
     if scores.right_top5 is not None and scores.top5_interval is not None:
         found["right_top5"] = scores.right_top5
         found["top5_accuracy"] = scores.top5_accuracy
-        found["top5_interval"] = _interval(scores.top5_interval)
+        found["top5_interval"] = list(scores.top5_interval)
     if bits:
         found["correct"] = _encode(np.packbits(scores.correct).tobytes())
     return found
@@ -316,10 +316,6 @@ def _row(kind: str, family: str, severity: int, exposure: str, scores: CellScore
         *top5,
         f"{scores.calibration_error:.6f}",
     ]
-
-
-def _interval(interval: Interval) -> list[float]:
-    return list(interval)
 
 
 def _encode(content: bytes) -> str:
