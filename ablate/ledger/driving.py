@@ -64,8 +64,7 @@ class Driving:
         return self._trials
 
     def seeds(self) -> Seeds:
-        """Seeds of all rows of a search: the same training seed, so that rows differ only by their
-        parameters."""
+        """The seeds of all rows of a search, which differ only by their parameters."""
         study = self.ledger.head.study
         return Seeds(
             split=study.dataset.validation.seed,
@@ -122,8 +121,7 @@ class Driving:
         """The next row, sampled and started: a waiting row if there is one, else a new one.
 
         Returns:
-            A row to run; or a row that has already ended, as a copy of another row's scores; None
-            if there are N rows.
+            A row to run, or one that has ended as a copy of another's scores; None if N exist.
         """
         if not self._waiting and self.asked >= self._trials:
             self._find_others()
@@ -207,8 +205,7 @@ class Driving:
         """End a row with its scores; a row whose objective is not finite fails instead.
 
         Args:
-            kept: what an ablation stores in addition: `outcomes` by split, and `test`, the scores
-                on the test images.
+            kept: for an ablation: `outcomes` by split, and `test`, the scores on the test images.
         """
         metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
         values = [float(metrics[objective.metric]) for objective in objectives]
@@ -271,8 +268,7 @@ class Driving:
             self._load()
 
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
-        """Sample a row and write it in one transaction: it runs, or copies the scores of another
-        row, or is not written."""
+        """Sample a row and write it, unless it exists; it runs or copies another's scores."""
         ledger = self.ledger
         planned = self._rows.planned.get(number)
         twin = None
