@@ -168,7 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     record = usual_record(round(options.trials / COMPLETE_SHARE))
     study = same_study(record)
-    small = usual_record(16)
+    small = usual_record(40)
     front, reports, sizes, opened, histories, images = [], [], [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,7 +190,7 @@ def main() -> None:
     told("report, size", sizes, "MB", "15")
     told("report, opened in Chromium until usable", opened, "s", "2")
     told(f"front and hypervolume of {POINTS:,} trials", histories, "s", "1")
-    told("10 PNGs of 16 trials", images, "s", "10")
+    told("10 PNGs of 40 trials", images, "s", "10")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import secrets
 import shutil
@@ -68,6 +69,9 @@ LONGEST = (
 )
 """Files of half a minute and more: begun last, one would be waited for by an idle process."""
 
+# What collecting makes stays: the collector of garbage need not look at it time and again.
+gc.disable()
+
 SLOW_FIXTURES = {"ray_head", "postgres_server", "chromium_path", "ablate_alone"}
 """They start Ray, PostgreSQL, Chromium or a Python: what asks for one is `slow`."""
 
@@ -88,6 +92,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
     config.hook.pytest_deselected(items=needs_gpu)
     items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

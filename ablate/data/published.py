@@ -132,11 +132,7 @@ def _fetch(published: Published, folder: Path) -> None:
             ) from error
         for file in published.layouts[0]:
             # With its mode: what is published begins as a file that only its owner may read.
-            publish_file(folder / file, partial(_copy, temporary / file))
-
-
-def _copy(source: Path, place: Path) -> None:
-    shutil.copy(source, place)
+            publish_file(folder / file, partial(shutil.copy, temporary / file))
 
 
 def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> Result:

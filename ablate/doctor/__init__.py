@@ -1,1 +1,1 @@
-"""`ablate doctor`: what is installed here, and a study that is broken and resumed."""
+"""`ablate doctor`: checks the installation, and interrupts and resumes a small study."""

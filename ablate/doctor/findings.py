@@ -1,4 +1,4 @@
-"""What is here and what is missing, each with how to get it."""
+"""What is installed and what is missing, with how to install it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ablate.errors.masking import masked
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One check.
 
     Attributes:
         state: "ok", "absent" (an optional thing), or "broken" (a needed one).
-        fix: how to get it, where it is not ok.
+        fix: how to install or fix it, if it is not ok.
     """
 
     what: str
@@ -36,10 +36,10 @@ class Finding:
 
 
 def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
-    """Look at everything that a study needs; each is really tried.
+    """Check everything that a study needs, by using it.
 
     Args:
-        begin: is told what is looked at from now on.
+        begin: called with the name of each check before it starts.
     """
     yield versions_finding()
     for look, what in (
@@ -69,7 +69,7 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
 
 
 def versions_finding() -> Finding:
-    """Of Python and the packages that matter."""
+    """Versions of Python and the main packages."""
     packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
     found = ", ".join(f"{name} {_version(name)}" for name in packages)
     return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
@@ -123,7 +123,7 @@ def _ray() -> Finding:
 
 
 def cluster_token() -> Finding:
-    """What `ray start` and --ray-address would authenticate with."""
+    """The token that `ray start` and --ray-address would use."""
     what, mode = "cluster token", os.environ.get("RAY_AUTH_MODE")
     if mode == "disabled":
         return Finding(

@@ -1,4 +1,4 @@
-"""The self-test from the first step to the last: what holds on these machines, as findings."""
+"""The self-test: runs, interrupts and resumes a small study, and returns findings."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Device:
 
     Attributes:
         name: "CPU" or "GPU".
-        gpus: of a trial.
-        trials: side by side: two, or one a node.
+        gpus: per trial.
+        trials: in parallel: two, or one per node.
     """
 
     name: str
@@ -60,16 +60,15 @@ class Device:
 
 
 class SelfTest:
-    """Runs a study on each kind of device, breaks it, resumes it, and compares.
+    """Runs a study on each kind of device, interrupts and resumes it, and compares the results.
 
     Args:
-        address: of a Ray cluster; none: Ray on this machine.
-        storage: URL of a storage that is tried too, ${VARIABLE} filled in; none: SQLite alone.
-        say: is told each step as it begins.
+        address: of a Ray cluster; None: Ray on this machine.
+        storage: URL of a storage to test too, with ${VARIABLE} filled in; None: only SQLite.
+        say: called with each step before it starts.
 
     Attributes:
-        exit_code: 0 where all held so far, 1 where something did not, 3 where the infrastructure
-            failed.
+        exit_code: 0 if all checks passed so far, 1 if one failed, 3 if the infrastructure failed.
     """
 
     def __init__(self, address: str | None, storage: str | None, say: Callable[[str], object]):
@@ -80,11 +79,11 @@ class SelfTest:
         self.exit_code = 0
 
     def findings(self) -> Iterator[Finding]:
-        """What holds and what does not, as it is found out.
+        """Yields the findings as they become known.
 
         Raises:
-            UsageError: if the address or the storage cannot be one.
-            InfrastructureError: if nobody answers there.
+            UsageError: if the address or the storage is invalid.
+            InfrastructureError: if there is no answer.
         """
         if self._storage is not None:
             self._say(f"storage: opening {masked(self._storage)}")
@@ -98,7 +97,7 @@ class SelfTest:
         yield versions_finding()
         yield torch_finding()
         devices = yield from self._devices()
-        # Where the command is run: it is there that a study's files will be, on every node.
+        # The current folder, because a study's files will be there, on every node.
         folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
         before = signal.signal(signal.SIGTERM, _leave)
         try:
@@ -109,7 +108,7 @@ class SelfTest:
             signal.signal(signal.SIGTERM, before)
 
     def _devices(self) -> Generator[Finding, None, list[Device]]:
-        """The kinds of device, after what was found out about the machines."""
+        """Check the machines and return the kinds of device."""
         if self._address is None:
             yield cluster_token()
             gpus = gpus_here()
@@ -183,7 +182,7 @@ class SelfTest:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """End by an exception, so that what was made is removed."""
+    """End by an exception, so that all created files are removed."""
     raise SystemExit(128 + number)
 
 
@@ -259,7 +258,7 @@ def _storage(what: str, url: str, name: str) -> Finding:
     return _finding(what, try_storage(url, name), good)
 
 
-# -- A storage that is really tried: the lease of a study in it, and a transaction that fails
+# -- Testing a storage: the lease of a study in it, and a transaction that fails
 
 
 _KEY = "ablate:selftest"
@@ -270,10 +269,10 @@ class _Undo(Exception):  # noqa: N818 (no error: what a transaction is undone by
 
 
 def try_storage(url: str, name: str) -> str:
-    """Try what a study needs of its storage, on a study that nobody drives.
+    """Test what a study needs of its storage, on a study without a driver.
 
     Returns:
-        What does not hold; "" where all does.
+        The failure; "" if all tests passed.
 
     Raises:
         StorageError: if the storage fails.

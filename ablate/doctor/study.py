@@ -1,4 +1,4 @@
-"""The self-test's study: its file, its drivers, and what two runs of it have in common."""
+"""The self-test's study: its file, its drivers, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from ablate.trial.task import weights_file
 
 EPOCHS = 4
 TIMEOUT_SECONDS = 300
-"""For one driver: some ten seconds of work, on a machine that is busy with other things too."""
+"""For one driver: about ten seconds of work, on a machine that may be busy."""
 
 _MARK = "ABLATE_SELFTEST"
-"""A variable that every process of a self-test has."""
+"""An environment variable that every process of a self-test has."""
 
 GPU_TOLERANCE = 0.02
-"""Of an accuracy, from 0 to 1: a GPU sums in no fixed order."""
+"""Tolerance of an accuracy, from 0 to 1: a GPU sums in varying order."""
 
 
 def write_study(folder: Path, name: str, *, gpus: float, trials: int) -> Path:
-    """The file of a study of seconds: digits, a small network, one searched parameter.
+    """Write the file of a study that takes seconds: digits, a small network, one searched
+    parameter.
 
     Args:
-        gpus: of a trial.
-        trials: rows, side by side.
+        gpus: per trial.
+        trials: number of rows, run in parallel.
     """
     study = {
         "version": 1,
@@ -63,11 +64,11 @@ def write_study(folder: Path, name: str, *, gpus: float, trials: int) -> Path:
 
 
 class Drivers:
-    """Starts drivers in a folder, each in a process of its own, and leaves no process behind.
+    """Starts drivers in a folder, each in a new process, and leaves no process behind.
 
     Args:
-        folder: that they run in, with a cache of its own.
-        address: of a cluster; none: Ray is started here by each.
+        folder: where they run, with its own cache.
+        address: of a cluster; None: each driver starts Ray here.
     """
 
     def __init__(self, folder: Path, address: str | None) -> None:
@@ -76,15 +77,15 @@ class Drivers:
         self._mark = secrets.token_hex(8)
 
     def run(self, file: Path, storage: str | None, *, kill: bool = False) -> None:
-        """Begin or go on with a study, until it ends.
+        """Start or resume a study, and wait until it ends.
 
         Args:
-            storage: URL; none: SQLite in the folder.
-            kill: a worker and then the driver are killed.
+            storage: URL; None: SQLite in the folder.
+            kill: kill a worker and then the driver.
 
         Raises:
             InfrastructureError: if the infrastructure failed, or it takes too long.
-            AblateError: if it ended in any other way than it should; the driver's own words.
+            AblateError: if it ended in an unexpected way; with the driver's message.
         """
         environment = {
             **os.environ,
@@ -96,7 +97,7 @@ class Drivers:
             environment["ABLATE_STORAGE"] = storage
         module = "ablate.doctor.killed_driver" if kill else "ablate"
         command = [sys.executable, "-m", module, "launch", file.name, "--resume", *self._where]
-        # Into a file: a pipe stays open for as long as a process that the driver has started.
+        # Into a file, because a pipe would stay open as long as any child process of the driver.
         log = self._folder / "driver.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -124,7 +125,7 @@ class Drivers:
             raise (InfrastructureError if code == 3 else AblateError)(said)
 
     def _end_others(self) -> None:
-        """Kill what a driver has started on this machine and left: Ray's daemons and workers."""
+        """Kill processes that a driver left on this machine: Ray's daemons and workers."""
         mark = f"{_MARK}={self._mark}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -138,9 +139,9 @@ def _last_line(log: Path) -> str:
 
 
 def images_a_second(record: StudyRecord) -> float:
-    """Images that went forward and backward through the network, of one trial in a second.
+    """Training throughput of one trial in images per second.
 
-    The median over the epochs after each trial's first, which loads data and kernels.
+    The median over epochs, without each trial's first, which loads data and kernels.
     """
     rates: list[float] = []
     for row in record.rows:
@@ -151,7 +152,7 @@ def images_a_second(record: StudyRecord) -> float:
 
 
 def whole(record: StudyRecord, trials: int) -> str:
-    """What is wrong with a finished study's rows; "" where each is complete, each epoch once."""
+    """What is wrong with a finished study's rows; "" if all are complete, with each epoch once."""
     if [row.number for row in record.rows] != list(range(trials)):
         return f"rows {[row.number for row in record.rows]} instead of {trials}"
     for row in record.rows:
@@ -163,7 +164,8 @@ def whole(record: StudyRecord, trials: int) -> str:
 
 
 def largest_difference(one: StudyRecord, other: StudyRecord) -> float:
-    """Of an accuracy, from 0 to 1, over all rows and corruptions; infinite where a draw differs."""
+    """Largest difference of an accuracy, from 0 to 1, over all rows and corruptions; infinite if
+    parameters differ."""
     largest = 0.0
     for left, right in zip(one.rows, other.rows, strict=True):
         if left.params != right.params:
@@ -179,7 +181,7 @@ def _metrics(row: RowRecord) -> Mapping[str, Any]:
 
 
 def same_weights(folder: Path, one: str, other: str, trials: int) -> bool:
-    """Whether the finetuned weights of two studies are the same in every bit."""
+    """Whether the finetuned weights of two studies are bit-identical."""
     return all(
         _tensors(folder / "runs" / one, number) == _tensors(folder / "runs" / other, number)
         for number in range(trials)
@@ -187,7 +189,7 @@ def same_weights(folder: Path, one: str, other: str, trials: int) -> bool:
 
 
 def _tensors(run: Path, number: int) -> str:
-    """A digest of the tensors alone: the file's header names its study."""
+    """A digest of the tensors only, because the file's header names its study."""
     content = weights_file(run, number).read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")
     return hashlib.sha256(content[header:]).hexdigest()
@@ -195,7 +197,7 @@ def _tensors(run: Path, number: int) -> str:
 
 @contextmanager
 def removed_afterwards(url: str, name: str) -> Iterator[None]:
-    """A study of this name in a storage that is the user's; in the end nothing of it is there."""
+    """A study of this name in the user's storage; it is removed in the end."""
     from ablate.ledger.ledger import Ledger
     from ablate.ledger.url import sqlite_file
 

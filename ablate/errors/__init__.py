@@ -2,23 +2,21 @@
 
     AblateError                     exit code
     ├── UsageError                  2   invalid arguments
-    │   ├── ParameterError          2   a wrong argument of a public function (also a ValueError)
-    │   │   └── NothingToDrawError  2   a figure of what this study does not have
-    │   ├── StudyFileError          2   a wrong study or space file: every problem at once
-    │   ├── DataError               2   a data set that is missing, empty or inconsistent
-    │   ├── StudyNotFoundError      2   no such study in the storage
-    │   ├── StudyExistsError        2   `launch` on a study that started with other contents
-    │   ├── FingerprintError        2   a resumed study differs from the one that started
-    │   ├── ResourceError           2   more CPUs or GPUs requested than exist
-    │   └── MissingDependencyError  2   an optional package or program is not installed
-    ├── NotFiniteError              1   a training has diverged
-    ├── StoppedError                1   trials keep failing; running more would not help
-    ├── UnexpectedError             2   an unexpected fault that would occur again
+    │   ├── ParameterError          2   an invalid argument of a public function (also a ValueError)
+    │   │   └── NothingToDrawError  2   the study has no data for this figure │   ├── StudyFileError
+    2   an invalid study or space file: all problems at once │   ├── DataError               2   a
+    data set that is missing, empty or inconsistent │   ├── StudyNotFoundError      2   no such
+    study in the storage │   ├── StudyExistsError        2   `launch` on a study that started with
+    other contents │   ├── FingerprintError        2   a resumed study differs from the one that
+    started │   ├── ResourceError           2   more CPUs or GPUs requested than exist │   └──
+    MissingDependencyError  2   an optional package or program is not installed ├── NotFiniteError 1
+    a training has diverged ├── StoppedError                1   trials keep failing; running more
+    would not help ├── UnexpectedError             2   an unexpected fault that would occur again
     └── InfrastructureError         3   storage, cluster or disk failure; the study can be resumed
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
 
-A message is one line: where, the rule, what was got, the fix.  No secret is in it (`masked`).
+A message is one line: where, the rule, what was got, the fix.  It contains no secret (`masked`).
 """
 
 from __future__ import annotations
@@ -31,14 +29,14 @@ from difflib import get_close_matches
 from ablate.errors.masking import masked
 
 LONGEST = 200
-"""Characters of a text from elsewhere in a message."""
+"""Largest number of characters of a foreign text in a message."""
 _LONGEST_LINE = 500
 _END = 120
-"""Of a line that is cut: its end, where the fix is."""
+"""Number of characters kept at the end of a cut line, where the fix is."""
 
 
 def cut(text: str, most: int = LONGEST) -> str:
-    """A text as a message can hold it; of a longer one its beginning and "..."."""
+    """Shorten a text for a message: the start of a longer text and "..."."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
@@ -69,17 +67,17 @@ class AblateError(Exception):
         super().__init__(masked(message))
 
     def __str__(self) -> str:
-        """The message; what somebody wrote or sent is cut, so that each line can be read."""
+        """The message, with long foreign texts cut, so that each line is readable."""
         return "\n".join(map(_readable, super().__str__().split("\n")))
 
 
 class UsageError(AblateError):
-    """What was asked for cannot be done as it was asked.
+    """The request cannot be carried out as given.
 
     Args:
-        message: keys of a study are dotted in it, as `dataset.path`.
-        fix: its end; option_fix: the same for a command that takes options in place of a study
-            file, where the names of the keys are not all that differs.
+        message: names keys of a study in dotted form, such as `dataset.path`.
+        fix: the end of the message; option_fix: the same for a command that takes options instead
+            of a study file, if more than the names of the keys differs.
     """
 
     exit_code = 2
@@ -89,7 +87,7 @@ class UsageError(AblateError):
         self._for_options = masked(f"{message} {option_fix}" if option_fix else str(self))
 
     def named_by(self, options: Mapping[str, str]) -> UsageError:
-        """The same error, with options in place of the study's keys."""
+        """The same error, with options instead of the study's keys."""
         keys = re.compile("|".join(map(re.escape, sorted(options, key=len, reverse=True))))
         return type(self)(keys.sub(lambda key: options[key[0]], self._for_options))
 
@@ -99,7 +97,7 @@ class ParameterError(UsageError, ValueError):
 
 
 class NothingToDrawError(ParameterError):
-    """A study has nothing that this figure could show, and will have none.
+    """A study has no data for this figure, and will never have any.
 
     Attributes:
         reason: "needs a search, got an ablation".
@@ -112,11 +110,11 @@ class NothingToDrawError(ParameterError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing wrong in a study or space file.
+    """One problem in a study or space file.
 
     Attributes:
-        file: as the user named it.
-        line, column: from 1; 0 where there is no place (a missing file, a `--set`).
+        file: as the user named it. line, column: from 1; 0 if there is no position (a missing file,
+            a `--set`).
         message: `key: rule, got X. Fix.`
     """
 
@@ -131,7 +129,7 @@ class Problem:
 
 
 class StudyFileError(UsageError):
-    """A study or space file is wrong; `problems` holds everything found, in file order."""
+    """A study or space file is invalid; `problems` lists all problems, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -143,35 +141,35 @@ class DataError(UsageError):
 
 
 class StudyNotFoundError(UsageError):
-    """The storage holds no study of that name."""
+    """The storage has no study of that name."""
 
 
 class StudyExistsError(UsageError):
-    """The storage holds a study of that name already."""
+    """The storage already has a study of that name."""
 
 
 class FingerprintError(UsageError):
-    """The study or its environment is not the one that was begun."""
+    """The study or its environment has changed since it was started."""
 
 
 class ResourceError(UsageError):
-    """More CPUs or GPUs are asked for than there are."""
+    """More CPUs or GPUs are requested than exist."""
 
 
 class MissingDependencyError(UsageError):
-    """An optional package or program is needed and not installed."""
+    """A required optional package or program is not installed."""
 
 
 class NotFiniteError(AblateError):
-    """A loss, an output or a score is NaN or infinite: the training has diverged."""
+    """A loss, an output or a score is NaN or infinite; the training diverged."""
 
 
 class StoppedError(AblateError):
-    """The study was stopped, since what failed would fail again; it can be resumed."""
+    """The study was stopped because its trials would fail again; it can be resumed."""
 
 
 class UnexpectedError(AblateError):
-    """Something failed in a way that was not foreseen; the same run would fail again."""
+    """An unexpected failure; the same run would fail again."""
 
     exit_code = 2
 
@@ -191,7 +189,7 @@ class LeaseError(InfrastructureError):
 
 
 def error_text(error: BaseException) -> str:
-    """Kind and message of somebody else's error, on one line."""
+    """Type and message of a foreign exception, on one line."""
     try:
         text = str(error)
     except Exception:  # its own text cannot be made
@@ -200,7 +198,7 @@ def error_text(error: BaseException) -> str:
 
 
 def unencodable(error: UnicodeEncodeError) -> str:
-    """The message for a path, of a file or a folder, whose name's bytes are not UTF-8."""
+    """The message for a path whose name is not UTF-8."""
     return f"{error.object!a}: must be UTF-8, got other bytes in a name. Rename it."
 
 
@@ -208,7 +206,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable_text(text: str) -> str:
-    """Somebody else's text as databases, pages and UTF-8 take it.
+    """A foreign text in a form that databases, HTML and UTF-8 accept.
 
     NUL (which PostgreSQL refuses) and lone surrogates (which no encoding has) become escapes.
     """
@@ -216,13 +214,13 @@ def storable_text(text: str) -> str:
 
 
 def unexpected(where: str, error: BaseException) -> AblateError:
-    """An exception that nobody raised on purpose, as one of ours.
+    """Wrap an unexpected exception in one of `ablate`'s errors.
 
     Args:
         where: what was being done.
 
     Returns:
-        An `InfrastructureError` where another time or machine may do better (a file, the network,
+        An `InfrastructureError` if a retry or another machine may succeed (a file, the network,
         memory), so that a job may be requeued; else an `UnexpectedError`.  Its cause is `error`.
     """
     if isinstance(error, OSError | MemoryError):
@@ -248,14 +246,14 @@ _ALSO_CALLED = {
     "bs": "finetune.batch_size",
     "n_trials": "search.trials",
 }
-"""What other tools call a key."""
+"""Names of keys in other tools."""
 
 
 def also_called(name: str, known: Sequence[str]) -> list[str]:
-    """Names that are known, of what other tools call `name`: first that beside it.
+    """Known keys for a name of another tool; first the one in the same section.
 
     Args:
-        name: of a key, its sections before it or not: `lr`, `baseline.lr`.
+        name: a key, with or without its section: `lr`, `baseline.lr`.
     """
     above, _, last = name.rpartition(".")
     key = _ALSO_CALLED.get(last.lower())
@@ -269,8 +267,8 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The fix for an unknown name: the nearest known one, or the list of all.
 
     Args:
-        name: what was got.
-        known: what there is; may be empty.
+        name: the unknown name.
+        known: the known names; may be empty.
     """
     nearest = also_called(name, known)
     # By its end: resnet18 is torchvision:resnet18, and not a misspelt resnet8.

@@ -1,11 +1,11 @@
-"""What may be shown of a text that may hold a secret, and what a process may inherit of one.
+"""Masks secrets in texts, and removes them from the environment of child processes.
 
 A storage's password comes from the study file, the command line or the environment.  It stays in
-the driver: `masked` is the one function through which everything that is printed or kept goes, and
-`without_secrets` is around everything that starts a process.
+the driver: all printed or stored text goes through `masked`, and every start of a process is
+wrapped in `without_secrets`.
 
-Hidden are the password of a URL and values as `password=...`, by where they stand; and each secret
-that was met before, wherever it stands and however it is escaped.
+Masked are the password of a URL and values such as `password=...`, by their position; and all known
+secrets, anywhere and in any escaping.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SECRET_VARIABLES = (
     *("PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR"),
     *("PGSSLKEY", "PGSSLCERT", "PGSSLPASSWORD"),
 )
-"""Variables of the environment for the driver alone; those that a storage's `${NAME}` reads too."""
+"""Environment variables that only the driver may see, including those in a storage's `${NAME}`."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _LEAST_CHARACTERS = 6
-"""Of a secret that is looked for anywhere: a shorter one is in too many words and numbers."""
+"""Shortest secret that is searched everywhere; shorter ones occur in too many words and numbers."""
 _LEAST_DIGITS = 8
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -53,17 +53,17 @@ _ASSIGNED = re.compile(
     r"(?!\*\*\*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&)\]}'\"]+)"
 )
 _ESCAPES = frozenset("%\\&+'")
-"""One of them is in every escape of a character."""
+"""Every escape of a character contains one of these."""
 
 _lock = threading.Lock()
 _kept: dict[str, tuple[tuple[str, ...], re.Pattern[str]]] = {}
-"""Secret -> how it is written as a whole, and the pattern of it with characters escaped."""
+"""Secret -> its spellings, and the pattern of it with escaped characters."""
 _variables: set[str] = set()
 _environment: tuple[str | None, ...] = ()
 
 
 def masked(text: str) -> str:
-    """A text as it may be shown: `***` stands for each secret in it."""
+    """Replace each secret in a text by `***`."""
     _keep_environment()
     for whole, escaped in _kept.values():
         for spelled in whole:
@@ -77,7 +77,7 @@ def masked(text: str) -> str:
 
 
 def masked_data(value: Any) -> Any:
-    """Plain data (as of JSON), each text in it `masked`; keys stay."""
+    """Mask each text in plain data (as in JSON); keys are kept."""
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, Mapping):
@@ -88,15 +88,15 @@ def masked_data(value: Any) -> Any:
 
 
 def has_secret(storage: str) -> bool:
-    """Whether a storage, as it was written, has a secret in it that is no `${VARIABLE}`."""
+    """Whether a storage URL contains a secret that is not a `${VARIABLE}`."""
     return any(not _is_named(secret) for secret, _ in _secrets_of(storage))
 
 
 def keep_secret(text: str) -> None:
-    """Remember the secrets of a URL that the user gave, so that they are masked from here on.
+    """Register the secrets of a URL of the user, so that they are masked from now on.
 
     Args:
-        text: whole, as it was given; what stands before the URL does not matter.
+        text: the complete text with the URL at its end.
     """
     for secret, public in _secrets_of(text):
         if not _is_named(secret):
@@ -105,7 +105,7 @@ def keep_secret(text: str) -> None:
 
 
 def keep_secrets_in(value: Any) -> None:
-    """`keep_secret` of each text in plain data, its keys too."""
+    """Apply `keep_secret` to each text in plain data, including keys."""
     if isinstance(value, str):
         keep_secret(value)
     elif isinstance(value, Mapping):
@@ -118,13 +118,14 @@ def keep_secrets_in(value: Any) -> None:
 
 
 def keep_variable(name: str) -> None:
-    """Remember that a storage's URL reads this variable: no process inherits it."""
+    """Register a variable of a storage's URL, so that no process inherits it."""
     _variables.add(name)
 
 
 @contextmanager
 def masked_output() -> Iterator[None]:
-    """Mask what this process prints meanwhile, whoever prints it: libraries, warnings, threads."""
+    """Mask everything that this process prints in the block, including libraries, warnings and
+    threads."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(_MaskedStream, before)
     try:
@@ -154,7 +155,7 @@ class _MaskedStream:
 
     @property
     def buffer(self) -> io.RawIOBase:
-        """For bytes, which are masked as text is."""
+        """For bytes, which are masked like text."""
         return _MaskedBytes(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -185,7 +186,7 @@ def secret_variables() -> tuple[str, ...]:
 
 
 def environment_without_secrets(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a process that is started: of what it would get, or of this process."""
+    """The environment for a child process, without secrets; by default that of this process."""
     hidden = secret_variables()
     there = os.environ if environment is None else environment
     return {name: value for name, value in there.items() if name not in hidden}
@@ -193,7 +194,7 @@ def environment_without_secrets(environment: Mapping[str, str] | None = None) ->
 
 @contextmanager
 def without_secrets() -> Iterator[None]:
-    """Keep secrets from processes that others start meanwhile, with this process's environment."""
+    """Remove secrets from the environment while a library starts processes in the block."""
     kept = {name: os.environ.pop(name) for name in secret_variables() if name in os.environ}
     try:
         yield
@@ -202,7 +203,7 @@ def without_secrets() -> Iterator[None]:
 
 
 def _keep_environment() -> None:
-    """Keep the passwords that the environment has, where it has changed."""
+    """Register the passwords in the environment, if it has changed."""
     global _environment  # noqa: PLW0603 (what was seen last)
     now = tuple(map(os.environ.get, ("ABLATE_STORAGE", "PGPASSWORD", "PGSSLPASSWORD")))
     if now != _environment:
@@ -225,11 +226,10 @@ def _keep(secret: str) -> None:
 
 
 def _split(scheme: str, rest: str) -> tuple[str, str, str] | None:
-    """A URL behind its scheme: what stands before its password, the password, and the rest.
+    """Split a URL after its scheme: the part before the password, the password, and the rest.
 
-    The last @ ends the password, which may have one that should have been escaped.  Where there
-    is none, what stands after the colon and is no port is taken for a password: its host, or the
-    @ before that, was forgotten.
+    The last @ ends the password, which may contain an unescaped one.  Without an @, text after the
+    colon that is not a port is treated as a password: the host or the @ was forgotten.
     """
     if scheme.startswith(("sqlite", "file")):
         return None  # a path
@@ -244,10 +244,10 @@ def _split(scheme: str, rest: str) -> tuple[str, str, str] | None:
 
 
 def _secrets_of(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What is secret in the URL that a text ends with, and the names beside it.
+    """The secrets of the URL at the end of a text, and the names in it.
 
-    A password that is also the name of the user, the host or the database is hidden in its own
-    place only: it would be found wherever these are shown.
+    A password that equals the name of the user, the host or the database is masked only at its
+    position; otherwise these names would be masked everywhere.
     """
     found = _SCHEME.search(text)
     if found is None:
@@ -272,12 +272,12 @@ def _masked_url(url: re.Match[str]) -> str:
 
 
 def _is_named(secret: str) -> bool:
-    """Whether it is no secret but says where one is: a `${VARIABLE}`, or a form to fill in."""
+    """Whether it is a placeholder instead of a secret: a `${VARIABLE}`, or a form to fill in."""
     return _VARIABLE.sub("", secret) in ("", _FORM)
 
 
 def _whole_spellings(secret: str) -> Iterator[str]:
-    """The secret as it is, and in base 16 and 64."""
+    """The secret in plain text, base 16 and base 64."""
     yield secret
     data = secret.encode("utf-8", "surrogatepass")
     yield data.hex()
@@ -296,7 +296,7 @@ def _first(one: str) -> str:
 
 
 def _character(one: str) -> str:
-    """A pattern of one character as it is, and in any escape."""
+    """A pattern of one character, plain or in any escape."""
     code, data = ord(one), one.encode("utf-8", "surrogatepass")
     ways = [
         *("".join(f"%{byte:02x}" for byte in data), rf"\\+U{code:08x}"),

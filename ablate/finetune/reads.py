@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from ablate.errors import ParameterError
@@ -69,20 +69,31 @@ def type_shares(values: Values) -> dict[str, float]:
     return type_ratios(*names)
 
 
-def _has_term(term: str, values: Values) -> bool:
-    return term in terms_of(values)
+def _only_where(keys: tuple[str, ...], decider: str, wanted: Any, text: str = "") -> Reading:
+    return Reading(
+        keys,
+        (decider,),
+        lambda values: bool(values[decider] == wanted),
+        text or f"{decider} is {wanted}",
+    )
 
 
-def _is(key: str, wanted: Any, values: Values) -> bool:
-    return bool(values[key] == wanted)
+def _unless(keys: tuple[str, ...], decider: str, other: Any) -> Reading:
+    return Reading(
+        keys, (decider,), lambda values: bool(values[decider] != other), f"{decider} is not {other}"
+    )
 
 
-def _is_not(key: str, other: Any, values: Values) -> bool:
-    return bool(values[key] != other)
+def _with_term(term: str) -> Reading:
+    where = f"loss.terms has {term}"
+    return Reading(
+        (f"loss.{term}.",), ("loss.terms",), lambda values: term in terms_of(values), where
+    )
 
 
-def _above_0(key: str, values: Values) -> bool:
-    return bool(values[key] > 0)
+def _weighed(term: str, keys: tuple[str, ...]) -> Reading:
+    weight = f"loss.{term}.weight"
+    return Reading(keys, (weight,), lambda values: bool(values[weight] > 0), f"{weight} is above 0")
 
 
 def _has_ema(values: Values) -> bool:
@@ -99,14 +110,6 @@ def _is_mixed(values: Values) -> bool:
     return len(values["augment.families"] if types is None else types) > 1
 
 
-def _has_types(values: Values) -> bool:
-    return len(type_shares(values)) > 1
-
-
-def _draws(kind: str, values: Values) -> bool:
-    return kind in type_shares(values)
-
-
 def _needs_strength(values: Values) -> bool:
     return any(kind not in values["augment.strengths"] for kind in type_shares(values))
 
@@ -121,22 +124,16 @@ _WEIGHED = {
 }
 """What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
 
+_OF_TRAINING = tuple(
+    key
+    for key in leaves()
+    if key.startswith("baseline.") and key not in ("baseline.checkpoint", "baseline.saw_validation")
+)
+_SECTIONS = ("baseline", "finetune")
+
 READINGS: tuple[Reading, ...] = (
-    *(
-        Reading(
-            (f"loss.{term}.",), ("loss.terms",), partial(_has_term, term), f"loss.terms has {term}"
-        )
-        for term in TERMS
-    ),
-    *(
-        Reading(
-            keys,
-            (f"loss.{term}.weight",),
-            partial(_above_0, f"loss.{term}.weight"),
-            f"loss.{term}.weight is above 0",
-        )
-        for term, keys in _WEIGHED.items()
-    ),
+    *map(_with_term, TERMS),
+    *(_weighed(term, keys) for term, keys in _WEIGHED.items()),
     Reading(
         ("loss.fma.layer_weights",),
         ("loss.fma.layers",),
@@ -150,17 +147,11 @@ READINGS: tuple[Reading, ...] = (
         "a term in loss.terms has the anchor ema",
     ),
     Reading(("augment.",), ("loss.terms",), has_copies, "loss.terms has more than clean"),
-    Reading(
-        ("augment.families",),
-        ("augment.types",),
-        partial(_is, "augment.types", None),
-        "augment.types is not given",
-    ),
-    Reading(
+    _only_where(("augment.families",), "augment.types", None, "augment.types is not given"),
+    _unless(
         (*_DRAWN[:3], "augment.strength", "augment.strengths", "augment.strengths."),
-        ("augment.method",),
-        partial(_is_not, "augment.method", "augmix"),
-        "augment.method is not augmix",
+        "augment.method",
+        "augmix",
     ),
     Reading(("augment.mix",), _DRAWN[:2], _is_mixed, "more than one family or type is drawn from"),
     Reading(
@@ -169,54 +160,18 @@ READINGS: tuple[Reading, ...] = (
         _needs_strength,
         "a type is drawn that augment.strengths leaves out",
     ),
+    _only_where(("augment.depth",), "augment.method", "composed"),
     Reading(
         ("augment.depth",),
-        ("augment.method",),
-        partial(_is, "augment.method", "composed"),
-        "augment.method is composed",
+        _DRAWN,
+        lambda values: len(type_shares(values)) > 1,
+        "more than one type is drawn",
     ),
-    Reading(("augment.depth",), _DRAWN, _has_types, "more than one type is drawn"),
-    Reading(
-        ("augment.copies",),
-        ("augment.method",),
-        partial(_is_not, "augment.method", "all"),
-        "augment.method is not all",
-    ),
-    Reading(
-        ("augment.augmix.",),
-        ("augment.method",),
-        partial(_is, "augment.method", "augmix"),
-        "augment.method is augmix",
-    ),
-    *(
-        Reading(
-            (f"{section}.momentum",),
-            (f"{section}.optimizer",),
-            partial(_is, f"{section}.optimizer", "sgd"),
-            f"{section}.optimizer is sgd",
-        )
-        for section in ("baseline", "finetune")
-    ),
-    *(
-        Reading(
-            (f"{section}.warmup_fraction",),
-            (f"{section}.schedule",),
-            partial(_is_not, f"{section}.schedule", "one_cycle"),
-            f"{section}.schedule is not one_cycle",
-        )
-        for section in ("baseline", "finetune")
-    ),
-    Reading(
-        tuple(
-            key
-            for key in leaves()
-            if key.startswith("baseline.")
-            and key not in ("baseline.checkpoint", "baseline.saw_validation")
-        ),
-        ("baseline.checkpoint",),
-        partial(_is, "baseline.checkpoint", None),
-        "no baseline.checkpoint is given",
-    ),
+    _unless(("augment.copies",), "augment.method", "all"),
+    _only_where(("augment.augmix.",), "augment.method", "augmix"),
+    *(_only_where((f"{name}.momentum",), f"{name}.optimizer", "sgd") for name in _SECTIONS),
+    *(_unless((f"{name}.warmup_fraction",), f"{name}.schedule", "one_cycle") for name in _SECTIONS),
+    _only_where(_OF_TRAINING, "baseline.checkpoint", None, "no baseline.checkpoint is given"),
 )
 
 
@@ -226,8 +181,8 @@ def readings_of(key: str) -> tuple[Reading, ...]:
     found = tuple(reading for reading in READINGS if reading.covers(key))
     above, _, kind = key.rpartition(".")
     if above == "augment.strengths":
-        drawn = Reading((key,), _DRAWN, partial(_draws, kind), f"the type {kind} is drawn")
-        found = (*found, drawn)
+        where = f"the type {kind} is drawn"
+        found = (*found, Reading((key,), _DRAWN, lambda values: kind in type_shares(values), where))
     return found
 
 

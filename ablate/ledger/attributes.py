@@ -1,4 +1,4 @@
-"""What the ledger keeps of a study beside its rows, each as one attribute: plain JSON."""
+"""What the ledger stores about a study in addition to its rows: attributes in JSON."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PREPARING = "ablate:preparing"
 
 
 class StudyAttributes:
-    """Of one study; `ablate.ledger.ledger.Ledger` has its rows too.
+    """Attributes of one study; `ablate.ledger.ledger.Ledger` also has its rows.
 
     Args:
-        store: of its database.
-        head: what it was begun with.
+        store: store of its database.
+        head: what it was started with.
     """
 
     def __init__(self, store: Store, study_id: int, head: Head) -> None:
@@ -38,16 +38,16 @@ class StudyAttributes:
         self.head = head
 
     def set_preparing(self, step: PreparationStep) -> None:
-        """Keep what is being made before the first row."""
+        """Store what is being prepared before the first row."""
         self._set({PREPARING: step.to_json()})
 
     def complete_head(self, head: Head) -> None:
-        """Data and baseline are there: keep what the study depends on."""
+        """Store what the study depends on, once data and baseline are ready."""
         self.head = head
         self._set({HEAD: head.to_json()})
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Keep a change that alters no score, such as another sampler on resume."""
+        """Record a change that does not affect scores, such as another sampler on resume."""
         self._set({LOG: [*(self._get(LOG) or []), dict(event)]})
 
     @property
@@ -56,36 +56,36 @@ class StudyAttributes:
         return {name: scores_from_json(data) for name, data in kept.items()}
 
     def set_reference(self, name: str, scores: AnyScores) -> None:
-        """Keep the scores of a network that is no row: "baseline" or "plain"."""
+        """Store the scores of a network without a row: "baseline" or "plain"."""
         self._set({REFERENCES: {**(self._get(REFERENCES) or {}), name: scores.to_json()}})
 
     @property
     def plain(self) -> tuple[int, tuple[Checkpoint, ...]]:
-        """Of the plain finetune, attempts begun and what is durable of the last."""
+        """The plain finetune's number of attempts and its latest checkpoints."""
         kept = self._get(PLAIN) or {"attempt": 0, "checkpoints": []}
         return kept["attempt"], tuple(Checkpoint(**data) for data in kept["checkpoints"])
 
     def set_plain(self, attempt: int, checkpoints: Sequence[Checkpoint]) -> None:
-        """Keep how far the plain finetune is, which has no row."""
+        """Store the progress of the plain finetune, which has no row."""
         kept = [asdict(checkpoint) for checkpoint in checkpoints]
         self._set({PLAIN: {"attempt": attempt, "checkpoints": kept}})
 
     def set_outcomes(self, name: str, outcomes: Mapping[str, str]) -> None:
-        """Keep which images a reference was right on, by split, in bits."""
+        """Store which images a reference classified correctly, by split, as bits."""
         self._set({f"{OUTCOMES}:{name}": dict(outcomes)})
 
     def set_test_reference(self, name: str, scores: Scores) -> None:
-        """Keep the scores of a network that is no row on the test images."""
+        """Store the scores on the test images of a network without a row."""
         self._set({TEST: {**(self._get(TEST) or {}), name: scores.to_json()}})
 
     def open_test(self, what: str, study: str) -> None:
-        """Keep that the test images are opened for this study, now."""
+        """Record that the test images are used for this study, now."""
         opened = [*(self._get(OPENED) or [])]
         self._set({OPENED: [*opened, {"time": time.time(), "what": what, "study": study}]})
 
     def outcomes(self) -> tuple[dict[int, Any], dict[str, Any]]:
-        """Which images each row was right on, in bits, by split: of rows by number, of references
-        by name."""
+        """Which images were classified correctly, as bits by split: for rows by number, for
+        references by name."""
 
         def read(connection: Connection) -> tuple[dict[int, Any], dict[str, Any]]:
             attributes = tables.study_attributes(connection, self.study_id)
@@ -101,26 +101,26 @@ class StudyAttributes:
 
     @property
     def spent(self) -> str | None:
-        """Which budget of the search ended it; none where none did, or it has been raised."""
+        """The budget that ended the search; None if none did, or it has been raised."""
         kept = self._get(SPENT)
         budget = self.head.study.search.budget.model_dump()
         return str(kept["reason"]) if kept and kept["budget"] == budget else None
 
     def set_spent(self, reason: str) -> None:
-        """A budget of the search is spent: no further row is asked for."""
+        """Record that a budget of the search is spent, so that no further row is started."""
         budget = self.head.study.search.budget.model_dump()
         self._set({SPENT: {"reason": reason, "budget": budget}})
 
     def begin_drive(self, drive: Drive, last_sign: float | None = None) -> None:
-        """Keep that a driver has begun; the one before, if it never said its end, ended at its
-        last sign."""
+        """Record that a driver has started.  If the previous one did not record its end, it ended
+        at its last heartbeat."""
         drives = list(self._get(DRIVES) or [])
         if drives and drives[-1]["ended"] is None:
             drives[-1] = {**drives[-1], "ended": last_sign or drives[-1]["started"]}
         self._set({DRIVES: [*drives, drive.to_json()]})
 
     def update_drive(self, **fields: Any) -> None:
-        """Say more of the drive under way."""
+        """Update the current drive."""
         drives = self._get(DRIVES) or []
         if drives:
             self._set({DRIVES: [*drives[:-1], {**drives[-1], **fields}]})

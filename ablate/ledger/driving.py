@@ -1,6 +1,6 @@
-"""The rows of a study that is driven: asked for, begun, recorded and ended.
+"""The rows of a running study: sampled, started, recorded and ended.
 
-The driver holds a copy of each row that runs and writes from it.  Each step of a row is one
+The driver keeps a copy of each running row and writes from it.  Each step of a row is one
 transaction (`README.md` shows the states).
 """
 
@@ -36,11 +36,12 @@ from ablate.study.seeds import PLAIN, Seeds
 
 
 class Driving:
-    """Rows in motion.  One thread uses it, while its lease is held.
+    """The rows of a running study.  Used by one thread, while its lease is held.
 
     Args:
         ledger: held.
-        last_sign: of the driver before, in seconds since 1970: what it left running ended then.
+        last_sign: last heartbeat of the previous driver, in seconds since 1970: rows that it left
+            running ended then.
     """
 
     def __init__(self, ledger: Ledger, last_sign: float | None = None) -> None:
@@ -54,16 +55,16 @@ class Driving:
 
     @property
     def asked(self) -> int:
-        """Rows that are there."""
+        """Number of existing rows."""
         return len(self._mirror)
 
     @property
     def trials(self) -> int:
-        """N, the rows that the finished study has, as far as this driver knows."""
+        """N, the number of rows of the finished study, as far as this driver knows."""
         return self._trials
 
     def seeds(self) -> Seeds:
-        """Of every row of a search: one training seed, so that rows differ by their parameters."""
+        """The seeds of all rows of a search, which differ only by their parameters."""
         study = self.ledger.head.study
         return Seeds(
             split=study.dataset.validation.seed,
@@ -71,15 +72,15 @@ class Driving:
             evaluation=study.robustness.seed,
         )
 
-    # -- the plain finetune, which is no row ------------------------------------------------
+    # -- the plain finetune, which is not a row ------------------------------------------------
 
     def begin_plain(self) -> Row:
-        """Begin it, or begin it again from what is durable of it."""
+        """Start it, or continue it from its latest checkpoint."""
         attempt, checkpoints = self.ledger.plain
         return self._begin_plain(Row(None, attempt, PLAIN, self.seeds(), checkpoints))
 
     def record_plain(self, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-        """Keep what is durable of it.
+        """Record its checkpoints.
 
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
@@ -97,10 +98,11 @@ class Driving:
     # -- rows begin ------------------------------------------------------------------------
 
     def adopt(self) -> tuple[list[Row], list[RowRecord]]:
-        """Begin again every row that was left running: same number, attempt + 1.
+        """Restart every row that was left running: same number, attempt + 1.
 
         Returns:
-            The rows to run, and those that have ended: stopped before, or with another's scores.
+            The rows to run, and those that have ended: pruned before, or copies of another row's
+            scores.
         """
         rows: list[Row] = []
         ended: list[RowRecord] = []
@@ -116,10 +118,10 @@ class Driving:
         return rows, ended
 
     def ask(self) -> Row | RowRecord | None:
-        """The next row, drawn and begun: one that waits, else a new one.
+        """The next row, sampled and started: a waiting row if there is one, else a new one.
 
         Returns:
-            A row to run; one that has ended already, with another's scores; none where N are there.
+            A row to run, or one that has ended as a copy of another's scores; None if N exist.
         """
         if not self._waiting and self.asked >= self._trials:
             self._find_others()
@@ -127,17 +129,17 @@ class Driving:
             number = self._waiting.pop(0)
             return self._begin(number, self._rows.trial_ids[number])
         if self.asked >= self._trials or self.ledger.head.design is not None:
-            return None  # of a design nothing is drawn
+            return None  # the rows of a design are not sampled
         return self._begin(self.asked, None)
 
     def begin_again(
         self, row: Row, end: str, reason: str, *, failures: int = 0, lost: int = 0
     ) -> Row:
-        """The same row for another attempt.
+        """The same row, for another attempt.
 
         Args:
             end: how the attempt ended: "raised" or "lost"; reason: why.
-            failures, lost: to be added to the row's own.
+            failures, lost: added to those of the row.
         """
         counted = replace(row, failures=row.failures + failures, lost=row.lost + lost)
         if row.number is None:
@@ -158,7 +160,7 @@ class Driving:
         rung: Rung | None = None,
         place: Mapping[str, Any] | None = None,
     ) -> tuple[Checkpoint, ...]:
-        """Keep one epoch of a row's curve, what is durable after it, and a pruner's decision.
+        """Record one epoch of a row's curve, the checkpoint after it, and a pruner's decision.
 
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
@@ -173,7 +175,7 @@ class Driving:
     def record_checkpoint(
         self, number: int, checkpoint: Checkpoint, place: Mapping[str, Any] | None = None
     ) -> tuple[Checkpoint, ...]:
-        """Keep what is durable amid an epoch.
+        """Record a checkpoint within an epoch.
 
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
@@ -185,7 +187,7 @@ class Driving:
         return outdated
 
     def leave(self, number: int) -> None:
-        """The driver stops: the row stays running, and the next driver adopts it."""
+        """Leave the row in state running when the driver stops; the next driver continues it."""
         row = self._open[number]
         self._close_attempt(row, "left")
         self._write(row, {CURVE: row.curve_attribute()})
@@ -200,11 +202,10 @@ class Driving:
         place: Mapping[str, Any] | None = None,
         kept: Mapping[str, Any] | None = None,
     ) -> RowRecord:
-        """End a row with its scores; one whose objective is not finite is failed instead.
+        """End a row with its scores; a row whose objective is not finite fails instead.
 
         Args:
-            kept: what an ablation keeps beside them: `outcomes` by split, and `test`, the scores
-                on the test images.
+            kept: for an ablation: `outcomes` by split, and `test`, the scores on the test images.
         """
         metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
         values = [float(metrics[objective.metric]) for objective in objectives]
@@ -229,7 +230,7 @@ class Driving:
         rung: Rung,
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
-        """End a row that a pruner has stopped: entry, decision and state are one transaction."""
+        """End a row that a pruner has stopped: entry, decision and state in one transaction."""
         self._last_word(number, entry, place, rung)
         return self._end(number, TrialState.PRUNED)
 
@@ -245,13 +246,13 @@ class Driving:
         return self._end(number, TrialState.FAIL, (), {FAILURE: asdict(failure)}, failure.reason)
 
     def rungs(self) -> list[tuple[int, Rung]]:
-        """Every decision of the study's pruner, by row, in their order."""
+        """All decisions of the study's pruner with their rows, in order."""
         return sorted(self._rows.rungs, key=lambda one: one[1].sequence)
 
     # -- within ----------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Take up the rows of the database: those that run or wait, and what a sampler sees."""
+        """Load the rows of the database: running and waiting ones, and what a sampler sees."""
         self._rows = load_rows(self.ledger)
         self._mirror = self._rows.mirror
         for number, left in self._rows.running.items():
@@ -260,14 +261,14 @@ class Driving:
         self._trials = max(self._trials, len(self._rows.trial_ids))
 
     def _find_others(self) -> None:
-        """Take up rows that somebody has enqueued meanwhile."""
+        """Load rows that were enqueued meanwhile."""
         ledger = self.ledger
         counts = ledger.store.read(lambda c: tables.count_rows(c, ledger.study_id))
         if sum(counts.values()) != self.asked:
             self._load()
 
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
-        """Draw a row and write it whole: it runs, or has another's scores, or is not there."""
+        """Sample a row and write it, unless it exists; it runs or copies another's scores."""
         ledger = self.ledger
         planned = self._rows.planned.get(number)
         twin = None
@@ -349,7 +350,7 @@ class Driving:
         place: Mapping[str, Any] | None,
         rung: Rung | None = None,
     ) -> None:
-        """Take up what a row's last report says beside how it ended."""
+        """Store the details of a row's last report, in addition to how it ended."""
         row = self._open[number]
         self._place(row, place)
         if entry is not None:
@@ -359,7 +360,7 @@ class Driving:
         if not place:
             return
         said = {key: place[key] for key in _PLACE if key in place}
-        # A row that was asked ahead has waited for a worker; clocks of hosts may differ.
+        # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
         asked = row.attempts[-1].started
         said["started"] = min(max(asked, place.get("started", asked)), time.time())
         row.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
@@ -405,7 +406,7 @@ class Driving:
             row.update_attempt(ended=at or time.time(), end=end, reason=reason)
 
     def _left_at(self, row: OpenRow) -> float:
-        """When an attempt ended that nobody saw end: at its driver's last sign."""
+        """End time of an attempt whose end was not recorded: its driver's last heartbeat."""
         started = row.attempts[-1].started if row.attempts else 0.0
         return max(started, self._last_sign or 0.0)
 

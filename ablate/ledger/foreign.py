@@ -1,7 +1,7 @@
-"""Studies that another tool wrote with Optuna, read as they are: nothing is written, made or set.
+"""Reads Optuna studies of other tools, without modifying them.
 
-Opening a ledger makes missing tables and sets SQLite's journal mode.  Another tool's database is
-left as it is, and so it is looked at first, through a connection that cannot write.
+Opening a ledger creates missing tables and sets SQLite's journal mode.  Another tool's database
+must not be modified, so it is checked first, through a read-only connection.
 """
 
 from __future__ import annotations
@@ -36,22 +36,21 @@ from ablate.ledger.url import parse_url, sqlite_file
 from ablate.study.settings import ObjectiveSettings, Study
 
 _FINGERPRINT = "none"
-"""Nothing is known of what its scores depend on."""
+"""The dependencies of its scores are unknown."""
 
 
 def read_foreign(url: str, name: str) -> StudyRecord | None:
-    """Another tool's study: its objectives, and its rows with parameters, values and times.
+    """Read another tool's study: its objectives, and its rows with parameters, values and times.
 
-    Its space is what its trials were drawn from (`_space`).  What a tool keeps beside them
-    (attributes, intermediate values) is left out.  A trial of Optuna's is run once, so a row has
-    one attempt, of which no worker is known.
+    Its space is inferred from its trials (`_space`).  Attributes and intermediate values are
+    ignored.  An Optuna trial is run once, so a row has one attempt, with an unknown worker.
 
     Returns:
-        None where the storage has no study of that name, or `ablate` made it.  The study in the
-        record stands for one: it may have a single objective, and a name that no run folder could.
+        None if the storage has no study of that name, or it is a study of `ablate`.  The study in
+        the record may have a single objective, and a name that is not valid for a run folder.
 
     Raises:
-        StorageError: if the storage cannot be reached, or is of an older Optuna's schema.
+        StorageError: if the storage cannot be reached, or has the schema of an older Optuna.
     """
     file = sqlite_file(url)
     if file is not None and not file.exists():
@@ -73,7 +72,7 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
     return StudyRecord(
         name=name,
         storage=masked(url),
-        # Unlike a study file's, not validated: what another tool has made is read, whatever it is.
+        # Not validated, unlike a study file: any study of another tool is read.
         study=study.model_copy(
             update={"name": name, "objectives": objectives, "space": _space(draws.values())}
         ),
@@ -88,10 +87,10 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
 
 
 def check_two_objectives(record: StudyRecord) -> None:
-    """Refuse a study of one objective, as only another tool makes one.
+    """Refuse a study with one objective, which only other tools create.
 
     Raises:
-        UsageError: where a front or a figure is asked of it.
+        UsageError: if a front or a figure of it is requested.
     """
     if len(record.study.objectives) < 2:
         raise UsageError(
@@ -103,11 +102,11 @@ def check_two_objectives(record: StudyRecord) -> None:
 
 @contextmanager
 def _reading(url: str) -> Iterator[Connection | None]:
-    """A connection that refuses to write; None where no driver for the database is installed."""
+    """A read-only connection; None if no driver for the database is installed."""
     try:
         engine = sqlalchemy.create_engine(url, **engine_arguments(url))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError):
-        yield None  # whoever opens the ledger says what is missing
+        yield None  # opening the ledger reports what is missing
         return
     backend = parse_url(url).get_backend_name()
     if backend == "postgresql":
@@ -129,7 +128,7 @@ def _is_ours(connection: Connection, study_id: int) -> bool:
 
 
 def _check_schema(connection: Connection, url: str) -> None:
-    """Optuna 3 began to keep infinite values in a column of their own."""
+    """Optuna 3 stores infinite values in a separate column."""
     columns = sqlalchemy.inspect(connection).get_columns("trial_values")
     if "value_type" not in {column["name"] for column in columns}:
         raise StorageError(
@@ -139,7 +138,8 @@ def _check_schema(connection: Connection, url: str) -> None:
 
 
 def _objectives(connection: Connection, study_id: int) -> tuple[ObjectiveSettings, ...]:
-    """By the names that the study gives its values, if any and each once; else by place."""
+    """Objectives by the names of the study's values, if they are given and unique; else by
+    index."""
     table = models.StudyDirectionModel.__table__
     query = select(table.c.direction).where(table.c.study_id == study_id)
     directions = list(connection.execute(query.order_by(table.c.objective)).scalars())
@@ -159,9 +159,10 @@ def _objectives(connection: Connection, study_id: int) -> tuple[ObjectiveSetting
 
 
 def _space(draws: Iterable[tables.Draws]) -> dict[str, dict[str, Any]]:
-    """What trials were drawn from, as the space of a study file: by parameter as it is first met.
+    """The distributions of the trials as the space of a study file, in the order in which
+    parameters first appear.
 
-    A range that changed from trial to trial is the widest one, and its steps count where all had
+    If a range changed between trials, the widest one is used, and its step only if all trials have
     the same; nothing else of a parameter can change in Optuna.
     """
     space: dict[str, dict[str, Any]] = {}
@@ -188,8 +189,8 @@ def _domain(distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def _is_local(connection: Connection) -> bool:
-    """Whether moments are the local time of the machine that wrote them, as before Optuna 5, and
-    not UTC; nothing but the version that made the tables tells."""
+    """Whether times are local times of the machine that wrote them, as before Optuna 5, and not
+    UTC; only the version that created the tables tells."""
     made_by = select(models.VersionInfoModel.__table__.c.library_version)
     version = str(connection.execute(made_by).scalar() or "")
     return version.partition(".")[0] in ("2", "3", "4")

@@ -1,6 +1,6 @@
 """The process that holds a lease, and whether it is proven dead.
 
-A process is dead where that is proven, on the very machine that it ran on.  What cannot be read
+Death can only be proven on the machine that the process ran on.  Information that cannot be read
 (`/proc` with `hidepid`, another user's process, another namespace) proves nothing.
 """
 
@@ -14,12 +14,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 _LONGEST = 200
-"""Characters of one thing that a lease says."""
+"""Largest number of characters of one field of a lease."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, told from every other; empty is what could not be read.
+    """A uniquely identified process; fields that could not be read are empty.
 
     Attributes:
         host: its name, for messages: two machines may have the same one.
@@ -39,7 +39,7 @@ class Holder:
 
     @classmethod
     def read(cls, written: object) -> Holder | None:
-        """What a lease says; none where it does not say it in a way that can be read."""
+        """Parse the text of a lease; None if it cannot be parsed."""
         try:
             data = json.loads(str(written))
             pid = int(data["pid"])
@@ -56,7 +56,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class _Process:
-    """What `/proc` says of a process.
+    """Information of `/proc` about a process.
 
     Attributes:
         start: clock ticks from boot to its start.
@@ -68,7 +68,7 @@ class _Process:
 
 
 def this_process() -> Holder:
-    """The process that asks."""
+    """The current process."""
     pid = os.getpid()
     return Holder(
         host=socket.gethostname(),
@@ -81,15 +81,15 @@ def this_process() -> Holder:
 
 
 def process_start(pid: int) -> str:
-    """Clock ticks from boot to the start of a process; empty where they cannot be read."""
+    """Clock ticks from boot to the start of a process; empty if they cannot be read."""
     process = _process(pid)
     return "" if process is None else process.start
 
 
 def is_proven_dead(holder: Holder) -> bool:
-    """True only where the process ran on this very machine since it was booted, and is gone.
+    """True only if the process ran on this machine since its last boot, and no longer exists.
 
-    Containers often have no machine id at all.  The boot id, which is random, has to be there.
+    Containers often have no machine id.  The boot id, which is random, is required.
     """
     here = this_process()
     if not (here.boot and here.namespace and here.start and holder.start):
@@ -103,7 +103,7 @@ def is_proven_dead(holder: Holder) -> bool:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is a process of that number; asked of the kernel, as `/proc` may hide it."""
+    """Whether a process of that number exists; the kernel is asked, because `/proc` may hide it."""
     try:
         os.kill(pid, 0)
     except OSError as error:
@@ -114,7 +114,8 @@ def _exists(pid: int) -> bool:
 
 
 def _process(pid: int) -> _Process | None:
-    """What `/proc` says of a process; none where it says nothing, or is of other processes."""
+    """Information of `/proc` about a process; None if there is none, or `/proc` shows another
+    namespace."""
     if _link("/proc/self") != str(os.getpid()):
         return None  # of another namespace: its numbers are not ours
     said = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()

@@ -1,9 +1,9 @@
 """One driver a study: a lease in the study's own database.
 
-Optuna's attributes have no compare-and-set, so the lease is a small table of its own, taken by
-an UPDATE that names the token it saw.  Times are the database's clock.  On a local SQLite file a
-lock beside it holds as well, and the file itself is watched.  A dead driver is taken over at once
-where it is proven dead (`holder.py`), else after the term, or when the user says so.
+Optuna's attributes have no compare-and-set, so the lease is a small separate table, taken by an
+UPDATE that names the token it read.  Times are those of the database's clock.  For a local SQLite
+file there is also a lock file next to it, and the file itself is watched.  A driver that is proven
+dead (`holder.py`) is replaced at once, any other one after the term, or with `--takeover`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ablate.ledger.storage import make_tables, storage_errors
 from ablate.ledger.url import sqlite_file
 
 TERM_SECONDS = 180
-"""Longer than an outage of the storage that a driver sits out."""
+"""Longer than an outage of the database that a driver survives."""
 
 _NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
@@ -39,14 +39,14 @@ _NOW = {
 
 @dataclass(frozen=True)
 class _Entry:
-    """The line of a study in the table, as it was read.
+    """The table row of a study, as read.
 
     Attributes:
-        token: of who holds the lease; none where nobody does.
-        holder: none where the line does not say it in a way that can be read.
-        since: when it was taken, in seconds since 1970; 0 where it does not say.
-        age: seconds since the last sign, by the database's clock; below 0 where that clock was set
-            back, none where there was no sign.
+        token: token of the holder; None if the lease is free.
+        holder: None if it cannot be parsed.
+        since: when it was taken, in seconds since 1970; 0 if unknown.
+        age: seconds since the last heartbeat, by the database's clock; negative if that clock was
+            set back, None if there was no heartbeat.
     """
 
     token: str | None
@@ -56,14 +56,14 @@ class _Entry:
 
     @property
     def may_be_taken(self) -> bool:
-        """Whether nobody holds it, or who does is past the term or proven dead."""
+        """Whether the lease is free, or its holder is past the term or proven dead."""
         if self.token is None or (self.age is not None and self.age >= TERM_SECONDS):
             return True
         return self.holder is not None and is_proven_dead(self.holder)
 
 
 def delete_free_lease(connection: Connection, study_id: int) -> bool:
-    """Take the lease of a study away with it; false where a driver holds it."""
+    """Delete the lease of a study that is deleted; False if a driver holds it."""
     deleted = connection.execute(
         text("DELETE FROM ablate_lease WHERE study_id = :id AND token IS NULL"), {"id": study_id}
     )
@@ -71,7 +71,7 @@ def delete_free_lease(connection: Connection, study_id: int) -> bool:
 
 
 class Lease:
-    """The right to drive one study; renewed by a thread of its own until released."""
+    """The right to drive one study; a thread renews it until it is released."""
 
     def __init__(self, engine: Engine, url: str, study_id: int, name: str) -> None:
         self._engine = engine
@@ -110,11 +110,11 @@ class Lease:
         Args:
             takeover: take it even from a holder that may be alive.
 
-        Afterwards `last_sign` is when the holder before gave its last sign, in seconds since 1970;
-        none where there was none before.
+        Afterwards `last_sign` is the last heartbeat of the previous holder, in seconds since 1970;
+        None if there was no previous holder.
 
         Raises:
-            LeaseError: if another driver holds it; the message says who, and since when.
+            LeaseError: if another driver holds it; the message names it and since when.
         """
         with storage_errors(self._url):
             make_tables(self._make_row)
@@ -152,16 +152,18 @@ class Lease:
             self._file = DatabaseFile(self._engine, file, self._name)
 
     def check_file(self) -> None:
-        """Compare an SQLite file with what stands at its path; for another database, nothing.
+        """Check that an SQLite file is still at its path; for other databases, nothing.
 
         Raises:
-            StorageError: if it was deleted, moved or replaced; where its rows were copied to.
+            StorageError: if it was deleted, moved or replaced; the message says where its rows were
+                copied.
         """
         if self._file is not None:
             self._file.check()
 
     def fence(self, connection: Connection) -> None:
-        """Prove, and renew, the lease as part of a transaction: none that lost it writes.
+        """Check and renew the lease as part of a transaction, so that a driver that lost it cannot
+        write.
 
         Raises:
             LeaseError: if another driver took it.
@@ -180,25 +182,26 @@ class Lease:
             )
 
     def renewed(self, begun: float) -> None:
-        """A fenced transaction that began at this moment (monotonic) has been committed."""
+        """Note that a fenced transaction that started at this time (monotonic) was committed."""
         self._renewed = max(self._renewed, begun)
 
     def seconds_left(self) -> float:
-        """Until the term is over and another driver may take the study; below 0 afterwards."""
+        """Seconds until the term ends and another driver may take the study; negative
+        afterwards."""
         return TERM_SECONDS - (time.monotonic() - self._renewed)
 
     def holder(self) -> str | None:
-        """Who drives the study, in words; none where nobody does or it is proven dead."""
+        """Description of the current driver; None if there is none or it is proven dead."""
         try:
             seen = self._read()
         except (StorageError, NoResultFound):
-            return None  # no driver has ever been here
+            return None  # there has never been a driver
         return None if seen.may_be_taken else _in_words(seen.holder)
 
     def keep(self, on_lost: Callable[[AblateError], None]) -> None:
-        """Renew in the background; `on_lost` is called once, with why, if it cannot be held.
+        """Renew in the background; `on_lost` is called once, with the reason, if the lease is lost.
 
-        Called again, it puts another `on_lost` in the place of the one before.
+        A second call replaces `on_lost`.
         """
         self._on_lost = on_lost
         if self._lost is not None:
@@ -214,7 +217,7 @@ class Lease:
         self._on_lost(error)
 
     def release(self) -> None:
-        """Give the lease back; a second call does nothing."""
+        """Release the lease; a second call does nothing."""
         self._released.set()
         if self._thread is not None:
             self._thread.join()
@@ -286,9 +289,9 @@ class Lease:
         )
 
     def _begin_term(self) -> None:
-        """Where the last sign can never be a term ago: count from now on.
+        """Start the term now if the last heartbeat is unusable (for example in the future).
 
-        Whoever holds the lease renews it; the line of a dead one is past its term a term later.
+        A living holder renews it; the lease of a dead one expires a term later.
         """
         with storage_errors(self._url), self._engine.begin() as connection:
             connection.execute(
@@ -302,7 +305,7 @@ class Lease:
 
 
 def remove_lease(connection: Connection, url: str, study_id: int) -> None:
-    """Remove what a study's lease has left: its row, and the lock beside an SQLite file."""
+    """Remove the lease of a study: its row, and the lock file of an SQLite file."""
     if inspect(connection).has_table("ablate_lease"):
         connection.execute(text("DELETE FROM ablate_lease WHERE study_id = :id"), {"id": study_id})
     file = sqlite_file(url)
@@ -315,7 +318,7 @@ def _in_words(holder: Holder | None) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; none for whatever else stands in the table."""
+    """A finite number; None for anything else in the table."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

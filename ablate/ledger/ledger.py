@@ -1,9 +1,9 @@
 """The ledger: all results of a study, stored in an Optuna database.
 
-A row is an Optuna trial.  Beside Optuna's own columns a study and a row have a few attributes, each
-JSON (`README.md` lists them, and the states of a row).  Every step of a row is one transaction.
-Only the driver of a study writes here, from one thread, while it holds the lease; workers never see
-the storage.  The one exception is `enqueue`, which appends a row that waits.
+A row is an Optuna trial.  In addition to Optuna's own columns, a study and a row have a few JSON
+attributes (`README.md` lists them, and the states of a row).  Every step of a row is one
+transaction. Only the driver of a study writes, from one thread, while it holds the lease; workers
+have no access to the storage.  The only exception is `enqueue`, which appends a waiting row.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Ledger(StudyAttributes):
 
     @classmethod
     def create(cls, url: str, head: Head, trials: int, planned: Sequence[Planned] = ()) -> Ledger:
-        """Begin a study of `trials` rows: all of it is there or nothing.
+        """Create a study of `trials` rows, in one transaction.
 
         Args:
-            planned: its rows, where a design and no sampler makes them.
+            planned: its rows, if they come from a design instead of a sampler.
 
         Raises:
-            StudyExistsError: if the storage has one of that name, `ablate`'s or not.
+            StudyExistsError: if the storage has a study of that name, of `ablate` or another tool.
             StorageError: if the storage cannot be written.
         """
         storage = open_storage(url, create=True)
@@ -98,11 +98,12 @@ class Ledger(StudyAttributes):
 
     @classmethod
     def open(cls, url: str, name: str) -> Ledger:
-        """The study `name` in the storage at `url`.
+        """Open the study `name` in the storage at `url`.
 
         Raises:
-            StudyNotFoundError: if there is none, it is another tool's, or of another format.
-            StorageError: if the storage cannot be reached, or is of another Optuna's schema.
+            StudyNotFoundError: if there is none, or it is of another tool or format.
+            StorageError: if the storage cannot be reached, or has the schema of another Optuna
+                version.
         """
         storage = open_storage(url, create=False)
         with storage_errors(url), storage.engine.begin() as connection:
@@ -128,10 +129,10 @@ class Ledger(StudyAttributes):
 
     @staticmethod
     def exists(url: str, name: str) -> bool:
-        """Whether the storage has a study of that name; false where there is no storage yet.
+        """Whether the storage has a study of that name; False if there is no storage yet.
 
         Raises:
-            StorageError: if the storage is there and cannot be reached.
+            StorageError: if the storage exists and cannot be reached.
         """
         file = sqlite_file(url)
         if file is not None and not file.exists():
@@ -145,9 +146,9 @@ class Ledger(StudyAttributes):
 
     @staticmethod
     def remove(url: str, name: str) -> None:
-        """Remove a study with all its rows; where there is none, nothing happens.
+        """Remove a study with all its rows, if it exists.
 
-        An SQLite file stays.
+        An SQLite file is kept.
 
         Raises:
             StorageError: if the storage cannot be written.
@@ -165,7 +166,7 @@ class Ledger(StudyAttributes):
             storage.engine.dispose()
 
     def close(self) -> None:
-        """Give the connections back now, not when Python gets to it: a server has few."""
+        """Close the connections now, not when Python collects them: a server has few."""
         self._engine.dispose()
 
     def lease(self) -> Lease:
@@ -173,17 +174,16 @@ class Ledger(StudyAttributes):
         return Lease(self._engine, self._url, self.study_id, self.head.study.name)
 
     def hold(self, lease: Lease, patience: Patience) -> None:
-        """Write under this lease from here on, and sit out what the storage is away."""
+        """From now on write under this lease, and wait during outages of the storage."""
         self.store.hold(lease.fence, lease.check_file, patience)
 
     # -- the study -------------------------------------------------------------------------
 
     def discard(self) -> bool:
-        """Take the study away again if it was never prepared, nobody drives it, and nobody has
-        enqueued a row.
+        """Remove the study if it was never prepared, has no driver, and no row was enqueued.
 
         Returns:
-            Whether it was taken away.
+            Whether it was removed.
         """
 
         def delete(connection: Connection) -> bool:
@@ -203,7 +203,7 @@ class Ledger(StudyAttributes):
 
     @property
     def trials(self) -> int:
-        """N: the rows that the finished study has; rows that were enqueued beyond it count."""
+        """N, the number of rows of the finished study, including rows enqueued beyond it."""
 
         def count(connection: Connection) -> int:
             asked = int(tables.study_attributes(connection, self.study_id)[TRIALS])
@@ -215,12 +215,12 @@ class Ledger(StudyAttributes):
         self._set({TRIALS: trials})
 
     def plan(self, planned: Sequence[Planned], design: Mapping[str, Any]) -> None:
-        """Append rows whose parameters are given, with the design that they are of.
+        """Append the rows of a design, whose parameters are given.
 
-        Nothing is done where so many planned rows are there already: it was committed before.
+        If they already exist, nothing is done: the transaction was committed before.
 
         Args:
-            planned: every row of the design; those that are there, in the same order, stay.
+            planned: all rows of the design; existing ones must come first, in the same order.
         """
         head = replace(self.head, design=dict(design))
 
@@ -235,11 +235,12 @@ class Ledger(StudyAttributes):
         self.head = head
 
     def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
-        """Go on with another study file, or one in another folder, whose changes alter no score.
+        """Continue with a changed study file, or one in another folder; the changes must not affect
+        scores.
 
         Args:
             base: absolute folder of the file.
-            notes: say what has changed.
+            notes: describe the changes.
         """
         self.head = replace(self.head, study=study, base=base)
         self._set({HEAD: self.head.to_json()})
@@ -252,10 +253,10 @@ class Ledger(StudyAttributes):
         return {name: found.get(state, 0) for state, name in STATES.items()}
 
     def enqueue(self, values: Mapping[str, Any]) -> int:
-        """Append a row with these parameters, to be run next; its number.
+        """Append a row with these parameters, to be run next; returns its number.
 
         Args:
-            values: by dotted key, or its last parts; what is left out is drawn.
+            values: by dotted key, or its last parts; parameters left out are sampled.
 
         Raises:
             UsageError: if the study is an ablation, whose rows are those of its design.
@@ -277,10 +278,10 @@ class Ledger(StudyAttributes):
         return self.store.write(append)
 
     def preview(self, number: int, values: Mapping[str, Any]) -> Preview:
-        """What will happen to a row that was enqueued with these parameters.
+        """What will happen to a row that is enqueued with these parameters.
 
         Args:
-            number: of the row; only those before it are looked at.
+            number: number of the row; only earlier rows are considered.
         """
         values = _whole_keys(values, self.space.keys)
         drawn = self.space.left_out(values)
@@ -293,7 +294,7 @@ class Ledger(StudyAttributes):
         return Preview((), twins.complete(self.space.resolve(self.space.encode(values))))
 
     def read(self) -> StudyRecord:
-        """Everything, as frozen data, of one moment."""
+        """Read everything in one snapshot, as frozen data."""
 
         def snapshot(connection: Connection) -> tuple[dict[str, Any], list[tables.Stored]]:
             attributes = tables.study_attributes(connection, self.study_id)
@@ -340,8 +341,8 @@ class Ledger(StudyAttributes):
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep Python's collector off: it would walk all rows again and again while they are made,
-    which takes half of the time that 10,000 need."""
+    """Turn off Python's garbage collector: it would walk all rows repeatedly while they are
+    created, which takes half of the time for 10,000 rows."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -369,7 +370,7 @@ def _insert_waiting(
 
 
 def _whole_keys(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Values by the whole keys of the space that their names mean."""
+    """Values by the full keys of the space that their names refer to."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         key = find_key(name, keys, where="enqueue", what="searched by the study")

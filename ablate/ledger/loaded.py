@@ -1,4 +1,4 @@
-"""The rows of a study as a driver takes them up from the database."""
+"""Loads the rows of a study from the database for a driver."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.settings import Study
 
-# -- The study in memory, for a sampler to look at while it draws --------------------------
+# -- The study in memory, for the sampler --------------------------
 #
 # Samplers read every row for each ask, and write a row parameter by parameter; from and to a
 # database that is slow, and leaves half-drawn rows behind.  The mirror is filled from the database
-# when driving begins, and follows what the driver writes.  It holds no truth: it can be thrown
-# away at any time.
+# when driving begins, and follows what the driver writes.  It can be discarded away at any time.
 
 
 _OF_ONE_ASK = ("tpe:", FIXED)
-"""Attributes of a row that nobody reads once it is drawn."""
+"""Attributes of a row that are not needed after sampling."""
 
 REDRAWS = 10
-"""How often a row is drawn anew that is the point of another; then it takes that one's scores."""
+"""How often a row is sampled again if it equals another point; then it copies that row's scores."""
 
 
 _LARGEST = 1e100
-"""Values beyond it are seen as it: of larger ones a sampler's sums and squares overflow."""
+"""Larger values are clipped to it for samplers, whose sums and squares would overflow."""
 
 
 class Drawn(NamedTuple):
-    """A row that was drawn.
+    """A sampled row.
 
     Attributes:
-        params: resolved, by dotted key; draws: what was drawn for them.
-        twin: the complete row that is the same point; none where there is none.
+        params: resolved, by dotted key; draws: the raw samples.
+        twin: the complete row with the same point, if any.
     """
 
     params: Mapping[str, Any]
@@ -60,9 +59,9 @@ class Mirror:
     """A study and its rows, as an Optuna study in memory.
 
     Args:
-        study: whose objectives, sampler and seed it has.
-        space: that points are drawn from.
-        attributes: that the sampler keeps on the study.
+        study: defines objectives, sampler and seed.
+        space: to sample points from.
+        attributes: the sampler's attributes of the study.
     """
 
     def __init__(self, study: Study, space: Space, attributes: Mapping[str, Any]) -> None:
@@ -87,18 +86,18 @@ class Mirror:
         return len(self._ids)
 
     def fill(self, rows: Iterable[tuple[TrialState, Sequence[float], Draws]]) -> None:
-        """Append rows as they are in the database, in order of number."""
+        """Append the rows of the database, in order of number."""
         for state, values, draws in rows:
             self._append(state, draws, values)
 
     def draw(self, number: int, redraw: int = 0) -> tuple[Mapping[str, Any], Draws]:
-        """Draw the row of this number: a new one, or one that waits or was half-drawn.
+        """Sample the row of this number: a new one, a waiting one, or one that was partly sampled.
 
         Args:
-            redraw: how often it was drawn before; what was given or stored of it stays.
+            redraw: how often it was sampled before; given or stored parameters are kept.
 
         Returns:
-            Resolved values by dotted key, and what was drawn for them.
+            Resolved values by dotted key, and their raw samples.
 
         Raises:
             ParameterError: if the sampler raises, as it would again for this row.
@@ -129,10 +128,10 @@ class Mirror:
         return params.values, Draws(drawn.params, drawn.distributions, kept)
 
     def draw_new(self, number: int, twins: Twins, *, given: bool) -> Drawn:
-        """As `draw`; a point that was begun is drawn anew, unless somebody has asked for it.
+        """As `draw`; a point that was already run is sampled again, unless it was enqueued.
 
         Args:
-            given: whether (some of) its parameters were.
+            given: whether (some of) its parameters are given.
         """
         made = [self.draw(number)]
         if not given:
@@ -147,28 +146,28 @@ class Mirror:
         return Drawn(*made[chosen], found[chosen])
 
     def _keep(self, number: int, draws: Draws) -> None:
-        """Go back to an earlier draw of the row that was drawn last."""
+        """Go back to an earlier sample of the last row."""
         trial = copy.deepcopy(self._undrawn)
         trial.params, trial.distributions = dict(draws.params), dict(draws.distributions)
         trial.system_attrs = {**trial.system_attrs, **draws.system}
         self._storage._set_trial(self._ids[number], trial)
 
     def values(self, number: int) -> list[float]:
-        """One number an objective, of a complete row."""
+        """Values of a complete row, one per objective."""
         return self._beyond.get(number) or list(self._storage.get_trial(self._ids[number]).values)
 
     def start(self, number: int) -> None:
-        """A row that waits is run as it is: nothing is drawn."""
+        """Start a waiting row without sampling."""
         if self._storage.get_trial(self._ids[number]).state == TrialState.WAITING:
             self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
 
     def end(self, number: int, state: TrialState, values: Sequence[float] = ()) -> None:
-        """A row is terminal."""
+        """Note that a row has ended."""
         seen = self._seen(number, values)
         self._storage.set_trial_state_values(self._ids[number], state, seen or None)
 
     def changed_attributes(self) -> dict[str, Any]:
-        """What the sampler has written on the study since the last call."""
+        """Attributes that the sampler has changed since the last call."""
         now = self._storage.get_study_system_attrs(self._study._study_id)
         changed = {key: value for key, value in now.items() if self._kept.get(key) != value}
         self._kept.update(changed)
@@ -201,15 +200,15 @@ class Mirror:
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """What is there.
+    """The existing rows.
 
     Attributes:
-        mirror: all of it, as a sampler sees it.
+        mirror: all rows, as a sampler sees them.
         trial_ids: by number, of every row.
-        running: by number, as they were left; waiting: numbers, in order.
+        running: by number, in their last state; waiting: numbers, in order.
         given: rows of which (some) parameters were given by `enqueue`.
-        planned: by number, rows that are run as they are given.
-        twins: the points that were begun; of a design, none.
+        planned: by number, rows whose parameters are all given.
+        twins: the points that were started; None for a design.
         rungs: decisions of a pruner, with the row of each.
     """
 

@@ -1,4 +1,4 @@
-"""What the ledger holds, as frozen data: what analysis and report read."""
+"""The contents of the ledger as frozen data, for analysis and reports."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Rung:
-    """A trial beside the others at one epoch, and what was decided: final once it is recorded.
+    """The comparison of a trial with others at one epoch, and the decision, which is final once
+    recorded.
 
     Attributes:
-        sequence: of the study's decisions, from 1, in the order in which they were made.
+        sequence: number of the decision in the study, from 1.
     """
 
     epoch: int
@@ -49,7 +50,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One time that a row was run.
+    """One execution of a row.
 
     Attributes:
         attempt: from 1.
@@ -57,13 +58,13 @@ class Attempt:
         end: how it ended: "complete", "pruned", "fail", "raised" (and tried again), "lost" (by the
             infrastructure), "left" (its driver ended); none while it runs.
         reason: of a raise or loss.
-        host, pid, gpus: where; empty before its first word.
-        first_epoch: epochs done before it, of the checkpoint that it went on from; first_step,
-            first_seconds: steps of the epoch that was under way there, and what they took.
-        epochs: epochs done at its last word; seconds: at its last checkpoint amid an epoch after
-            these, what that epoch's steps had taken.
-        peak_memory_bytes: the most that was resident; of the process, which may be an older
-            trial's; peak_gpu_bytes: the most that torch allocated on the GPU.
+        host, pid, gpus: where it runs; empty before its first report.
+        first_epoch: epochs of the checkpoint that it continued from; first_step, first_seconds:
+            steps of the unfinished epoch in it, and their time.
+        epochs: epochs done at its last report; seconds: time of the steps after these, at its last
+            checkpoint within an epoch.
+        peak_memory_bytes: peak resident memory of the process, which may be due to an earlier
+            trial; peak_gpu_bytes: the most that torch allocated on the GPU.
     """
 
     attempt: int
@@ -87,18 +88,21 @@ class Attempt:
 
     @property
     def has_reported(self) -> bool:
-        """Whether a word of it has come; before, nobody knows which checkpoint it went on from."""
+        """Whether it has reported; before that, the checkpoint that it continued from is
+        unknown."""
         return bool(self.host or self.first_epoch or self.first_step or self.epochs or self.seconds)
 
 
 @dataclass(frozen=True)
 class Drive(JsonData):
-    """One time that the study was driven.
+    """One run of the driver.
 
     Attributes:
-        started, ended: seconds since 1970; an `ended` that no driver wrote is its last sign.
-        end: "finished", "stopped", "failed"; none: it runs, or was killed.
-        gpus_per_trial, parallel: as they were resolved; checkpoints: where training states went.
+        started, ended: seconds since 1970; if the end was not recorded, `ended` is the last
+            heartbeat.
+        end: "finished", "stopped", "failed"; None: it is running, or was killed.
+        gpus_per_trial, parallel: resolved values; checkpoints: folder or URI of the training
+            states.
         provenance: git commit, whether files were changed, versions of packages.
     """
 
@@ -115,10 +119,10 @@ class Drive(JsonData):
 
 @dataclass(frozen=True)
 class Row(JsonData):
-    """A row that is begun: what a worker needs to run it.
+    """A started row: what a worker needs to run it.
 
     Attributes:
-        number: from 0; none for the plain finetune, which is a reference and no row.
+        number: from 0; None for the plain finetune, which is a reference and not a row.
         attempt: from 1.
         params: resolved, by dotted key.
         checkpoints: the durable ones, newest last.
@@ -136,11 +140,11 @@ class Row(JsonData):
 
 @dataclass(frozen=True)
 class Planned(JsonData):
-    """A row whose parameters and seeds are given before it is begun: nothing of it is drawn.
+    """A row whose parameters and seeds are all given in advance.
 
     Attributes:
         cell: name of the configuration; of an ablation, its cell.
-        pair: place of its seed, from 0: rows of one pair share all draws.
+        pair: index of its seed, from 0; rows of one pair share all random draws.
         params: by dotted key.
     """
 
@@ -157,18 +161,18 @@ class RowRecord:
     Attributes:
         number: from 0, without gaps.
         state: Optuna's trial state.
-        attempt: how often it was begun; 0 before the first time.
+        attempt: number of attempts; 0 before the first.
         params: resolved, by dotted key.
-        values: one number an objective, only where state is COMPLETE.
-        curve: one entry an epoch, each with `epoch`, `train_loss`, `seconds`.
-        attempts: every one, the last one last.
-        rungs: where a pruner compared it, in order.
-        enqueued: whether (some of) its parameters were given, not drawn.
+        values: one per objective, only if state is COMPLETE.
+        curve: one entry per epoch, each with `epoch`, `train_loss`, `seconds`.
+        attempts: all, in order.
+        rungs: comparisons by a pruner, in order.
+        enqueued: whether (some of) its parameters were given, not sampled.
         cell, pair: of a row of an ablation (`Planned`).
-        copy_of: number of the row whose scores it has taken, since its trial would have read the
-            same values; it was not run.  None: it was, or will be.
-        test_scores: on the test images, where `confirm` has opened them.
-        started, finished: aware, in UTC.
+        copy_of: number of the row whose scores it copies, because its trial would read the same
+            values; it was not run.  None: it was or will be run.
+        test_scores: on the test images, if `confirm` used them.
+        started, finished: timezone-aware, in UTC.
     """
 
     number: int
@@ -194,11 +198,11 @@ class RowRecord:
 
 @dataclass(frozen=True)
 class TestOpened(JsonData):
-    """One time that the test images were opened for a study.
+    """One use of the test images for a study.
 
     Attributes:
         time: seconds since 1970.
-        what: for which command, points and seeds; study: that keeps the scores.
+        what: command, points and seeds; study: the study with the scores.
     """
 
     __test__ = False  # no test of pytest's
@@ -210,28 +214,28 @@ class TestOpened(JsonData):
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study and its rows, read at one moment.
+    """A study and its rows, in one snapshot.
 
     Attributes:
         storage: the URL without its password.
-        trials: N, the rows that the finished study has.
-        reference_point: of the hypervolume, in the objectives' own units and directions; none
-            before the baseline is scored.
-        references: "baseline" and "plain" (a finetune on the clean images alone at the same
-            budget), as far as they are scored.
-        driver: which process drives it now; none where nobody does, and rows that are RUNNING
-            wait for a resume.
-        drives: every one, the last one last.
-        design: of an ablation, as `ablate.ablation.cell.Design` writes it; None: a search.
+        trials: N, the number of rows of the finished study.
+        reference_point: of the hypervolume, in the objectives' units and directions; None before
+            the baseline is scored.
+        references: scores of "baseline" and "plain" (a finetune on clean images only, at the same
+            budget), if they exist.
+        driver: process that drives it now; None if there is none; then RUNNING rows wait for a
+            resume.
+        drives: all, in order.
+        design: of an ablation, in the form of `ablate.ablation.cell.Design`; None: a search.
         sections: the fingerprint, by section.
-        parent: name of the study that this one tunes an arm of, or confirms the front of.
+        parent: name of the study whose arm this one tunes, or whose front it confirms.
         test_references: as `references`, on the test images.
-        test_opened: every time that they were opened for this study.
-        notes: what was changed since it was begun.
-        preparing: what is being made, or was when its driver ended, before the first row; none
-            once data and baseline were there.
-        foreign: whether another tool wrote it with Optuna (`ablate.ledger.foreign`): then there is
-            no more than its rows, and any objectives, also one alone.
+        test_opened: all uses of the test images for this study.
+        notes: changes since it was started.
+        preparing: what is being prepared, or was when its driver ended, before the first row; None
+            once data and baseline are ready.
+        foreign: whether it is an Optuna study of another tool (`ablate.ledger.foreign`): then it
+            has only rows, and any number of objectives.
     """
 
     name: str
@@ -262,31 +266,32 @@ class StudyRecord:
         return tuple(row for row in self.rows if row.state == "COMPLETE")
 
 
-# -- The head of a study in the ledger: what it was begun with -----------------------------
+# -- The head of a study in the ledger: what it was started with -----------------------------
 
 
 FORMAT = 2
-"""Version of the ledger's attributes; a ledger of another one is refused."""
+"""Version of the ledger's attributes; other versions are refused."""
 
 
 @dataclass(frozen=True)
 class Head(JsonData):
-    """What a study was begun with: written at its first second, and completed when data and
-    baseline are there.
+    """What a study was started with: written at its start, and completed when data and baseline are
+    ready.
 
     Attributes:
-        identity: random, of this study alone: its training states go below it.
+        identity: random and unique; the folder of its training states has this name.
         study: the study, with its space inline and `--set` applied.
-        text: of the study file, as it is kept (`ablate.lifecycle.study_file.kept_text`).
+        text: text of the study file, as stored (`ablate.lifecycle.study_file.kept_text`).
         space: the resolved space (`Space.to_json`).
-        base: absolute folder that relative paths of the study are relative to.
-        fingerprint: digest by section of what a score depends on.
-        baseline_sha256: of the baseline's weights; empty where there is none.
-        environment: what changes bits beside the fingerprint (device, precision, threads, torch),
-            and `baseline_threads`, those that the baseline is trained with.
-        reference_point: of the hypervolume; none where nothing gives one.
+        base: absolute folder for relative paths of the study.
+        fingerprint: digest by section of everything that scores depend on.
+        baseline_sha256: of the baseline's weights; empty without a baseline.
+        environment: what else affects bits (device, precision, threads, torch), and
+            `baseline_threads`, the number of threads for training the baseline.
+        reference_point: of the hypervolume; None if there is none.
         design: of an ablation, as plain data; none: a search.
-        test: what a confirmation scores on the test images (`Confirmation`); none: they stay shut.
+        test: what a confirmation scores on the test images (`Confirmation`); None: they are not
+            used.
         parent: name of the study whose arm this one tunes, or whose front it confirms.
     """
 
@@ -305,7 +310,7 @@ class Head(JsonData):
 
     @property
     def is_prepared(self) -> bool:
-        """Whether data and baseline were there: a study has rows only after that."""
+        """Whether data and baseline are ready; a study has rows only after that."""
         return bool(self.fingerprint)
 
     def to_json(self) -> dict[str, Any]:

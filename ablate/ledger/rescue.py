@@ -1,8 +1,8 @@
 """An SQLite database that is deleted, moved or replaced while its study runs.
 
-SQLite goes on writing into a file that has no name any more, and says nothing: a run would end
-well and leave nothing.  So after each commit the file that is open is compared with what stands at
-its path.  Where they differ, the study is copied out of the connection that is still open.
+SQLite continues to write to a deleted file without an error: a run would end successfully and leave
+no results.  Therefore the open file is compared with its path after each commit.  If they differ,
+the study is copied through the open connection.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ablate.errors import StorageError
 from ablate.ledger.url import sqlite_file, sqlite_url
 
 _SUFFIXES = ("", "-wal", "-shm")
-"""Of the files that SQLite has open: what is committed may stand in the second one alone, and the
-third one holds the locks of all who use the database."""
+"""Suffixes of the files that SQLite has open: committed data may be only in the second one, and the
+third one has the locks of all users of the database."""
 
 
 class DatabaseFile:
-    """The file of a database that a driver has open.
+    """The file of a driver's open database.
 
     Args:
-        engine: of the database; from here on it opens no other file in its place.
+        engine: engine of the database; from now on it does not open a new file at the path.
         file: of the database.
         name: of the study, for messages.
     """
@@ -41,22 +41,24 @@ class DatabaseFile:
         self._name = name
         self._lock = threading.Lock()
         self._message: str | None = None
-        # Kept for the copy.  It has to read once, as SQLite opens the second and third file then.
+        # Kept for the copy.  It must read once, because SQLite opens the second and third file only
+        # then.
         self._open = engine.raw_connection()
         self._open.cursor().execute("SELECT count(*) FROM sqlite_master").fetchall()
         paths = [file.with_name(file.name + suffix) for suffix in _SUFFIXES]
         found = {path: _stat(path) for path in paths}
-        # Without WAL there is but the first one.
+        # Without WAL there is only the first one.
         self._known = {path: one for path, one in found.items() if one or path == file}
         self._bytes = 0
-        # A new connection to a path with no file would make an empty one.
+        # A new connection to a path without a file would create an empty one.
         event.listen(engine, "do_connect", lambda *_: self.check())
 
     def check(self) -> None:
-        """Compare the file that is open with what stands at its path.
+        """Compare the open file with the file at its path.
 
         Raises:
-            StorageError: if it is not the same; where the copy is, and how to go on.
+            StorageError: if it is not the same; the message says where the copy is, and how to
+                resume.
         """
         with self._lock:
             if self._message is None:
@@ -71,7 +73,7 @@ class DatabaseFile:
             try:
                 now = _stat(path)
             except OSError:
-                continue  # it cannot be looked at: that says nothing of the file
+                continue  # its state is unknown
             if now is None:
                 return (
                     f"{path} must not be moved or deleted while the study runs, got no file there"
@@ -103,7 +105,7 @@ class DatabaseFile:
         )
 
     def _places(self) -> Iterator[Path]:
-        """Where the copy may go: where the database was, a folder above, then the temporary one."""
+        """Folders to try for the copy: the database's, its parent, then the temporary folder."""
         folder = self._file.absolute().parent
         yield folder
         yield from list(folder.parents)[:2]
@@ -121,7 +123,8 @@ class DatabaseFile:
                 source.backup(copy)
                 if copy.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("the data read is damaged")
-                # Nobody drives the copy; the last sign stays, as what ran ended then.
+                # The copy has no driver; the last heartbeat is kept, because running rows ended
+                # then.
                 copy.execute("UPDATE ablate_lease SET token = NULL")
                 copy.commit()
             known = self._known[self._file]
@@ -134,7 +137,7 @@ class DatabaseFile:
 
 
 def _put_under_new_name(part: Path, folder: Path, file: Path) -> Path:
-    """Give the copy the first name that nobody has; an earlier copy stays."""
+    """Give the copy the first unused name; earlier copies are kept."""
     for name in rescued_names(file):
         try:
             os.close(os.open(folder / name, os.O_CREAT | os.O_EXCL))
@@ -145,7 +148,7 @@ def _put_under_new_name(part: Path, folder: Path, file: Path) -> Path:
 
 
 def rescued_names(file: Path) -> Iterator[str]:
-    """Names of copies of a database, in the order in which they are taken."""
+    """Names for copies of a database, in order."""
     yield f"{file.stem}.rescued{file.suffix}"
     number = 2
     while True:
@@ -154,7 +157,7 @@ def rescued_names(file: Path) -> Iterator[str]:
 
 
 def rescued_copy(url: str) -> Path | None:
-    """The copy that was made beside a database that is not there any more; none without one."""
+    """The copy next to a database that no longer exists; None if there is no copy."""
     file = sqlite_file(url)
     if file is None or file.exists():
         return None
@@ -163,10 +166,10 @@ def rescued_copy(url: str) -> Path | None:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """What is known of a file; none where there is no file.
+    """The status of a file; None if it does not exist.
 
     Raises:
-        OSError: if it cannot be looked at.
+        OSError: if it cannot be determined.
     """
     try:
         return path.stat()

@@ -1,4 +1,4 @@
-"""A row of the ledger: an Optuna trial and a few attributes of ours."""
+"""A row of the ledger: an Optuna trial with a few attributes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ STATES: Mapping[TrialState, State] = {
 
 ROW, CURVE, SCORES, FAILURE = "ablate:row", "ablate:curve", "ablate:scores", "ablate:failure"
 CELL = "ablate:cell"
-"""Of a row of an ablation: all that it is run with."""
+"""For a row of an ablation: everything that it is run with."""
 TEST = "ablate:test"
-"""Scores on the test images, of a confirmation."""
+"""Scores on the test images, for a confirmation."""
 
 KEPT_CHECKPOINTS = 2
-"""The newest, and one to fall back to."""
+"""Number of checkpoints kept: the newest, and one to fall back to."""
 
 
 @dataclass
 class OpenRow:
-    """A running row as its driver has it: what is written is made from this alone.
+    """A running row in its driver's memory; all writes are made from it.
 
     Attributes:
-        curve: one entry an epoch.
-        attempts: every one; the last is under way.
+        curve: one entry per epoch.
+        attempts: all; the last is running.
     """
 
     trial_id: int
@@ -50,7 +50,7 @@ class OpenRow:
 
     @classmethod
     def of(cls, stored: Stored) -> OpenRow:
-        """A row that another driver left, before it is begun again."""
+        """A row that another driver left, before its next attempt."""
         data = stored.attributes.get(ROW, {})
         curve = stored.attributes.get(CURVE, {})
         row = Row(
@@ -73,11 +73,11 @@ class OpenRow:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a pruner's recorded decision has stopped it."""
+        """Whether a recorded decision of a pruner has stopped it."""
         return any(rung.stop for rung in self.rungs)
 
     def add_epoch(self, entry: Mapping[str, Any], rung: Rung | None) -> None:
-        """Take up an epoch; what was there of it and after it is replaced."""
+        """Add an epoch; it replaces the same and later epochs."""
         epoch = entry["epoch"]
         self.curve = [point for point in self.curve if point["epoch"] < epoch]
         self.curve.append(entry)
@@ -87,10 +87,10 @@ class OpenRow:
             self.rungs = sorted([*others, rung], key=lambda one: one.epoch)
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-        """Take up a checkpoint, after an epoch or amid one; the last two are kept.
+        """Add a checkpoint, after or within an epoch; the last two are kept.
 
         Returns:
-            Checkpoints that are needed no more.
+            Checkpoints that are no longer needed.
         """
         self.update_attempt(epochs=checkpoint.epoch, seconds=checkpoint.seconds)
         row, outdated = with_checkpoint(self.row, checkpoint)
@@ -98,7 +98,7 @@ class OpenRow:
         return outdated
 
     def update_attempt(self, **fields: Any) -> None:
-        """Say more of the attempt under way."""
+        """Update the current attempt."""
         self.attempts[-1] = replace(self.attempts[-1], **fields)
 
     def row_attribute(self) -> dict[str, Any]:
@@ -122,9 +122,9 @@ class OpenRow:
 
 
 def with_checkpoint(row: Row, checkpoint: Checkpoint) -> tuple[Row, tuple[Checkpoint, ...]]:
-    """A row with one more checkpoint, and those that are needed no more.
+    """The checkpoints of a row with one more, and those that are no longer needed.
 
-    One that is as far or farther could not be used, or the attempt had gone on from it.
+    Existing ones at the same or a later step could not be used, or the attempt continued from them.
     """
     older = tuple(one for one in row.checkpoints if one.place < checkpoint.place)
     kept = (*older, checkpoint)[-KEPT_CHECKPOINTS:]
@@ -133,7 +133,7 @@ def with_checkpoint(row: Row, checkpoint: Checkpoint) -> tuple[Row, tuple[Checkp
 
 
 def row_record(stored: Stored) -> RowRecord:
-    """A row of the database as a row of the ledger."""
+    """Convert a row of the database to a row of the ledger."""
     row, curve = stored.attributes.get(ROW, {}), stored.attributes.get(CURVE, {})
     scores, failure = stored.attributes.get(SCORES), stored.attributes.get(FAILURE)
     cell, test = stored.attributes.get(CELL, {}), stored.attributes.get(TEST)
@@ -170,7 +170,7 @@ def _rungs(curve: Mapping[str, Any]) -> list[Rung]:
 
 
 def _attempts(stored: Stored) -> list[Attempt]:
-    """The attempts of a row; of one without a word yet only its beginning is known."""
+    """The attempts of a row; for one without a report only the start is known."""
     kept = stored.attributes.get(CURVE, {}).get("attempts")
     if kept is not None:
         return [Attempt(**{**data, "gpus": tuple(data.get("gpus", ()))}) for data in kept]

@@ -1,7 +1,7 @@
-"""The Optuna storage behind a ledger, and one kind of error for whatever breaks in it.
+"""The Optuna storage of a ledger, and one type of error for all its failures.
 
-SQLite runs in WAL mode with a timeout: several processes read while the driver writes, and a
-row costs half of what it costs in the default journal mode.
+SQLite runs in WAL mode with a timeout: several processes can read while the driver writes, and a
+row costs half as much as in the default journal mode.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ _SQLITE_TIMEOUT_SECONDS = 60
 _TRIES = 50
 _PAUSE_SECONDS = 0.1
 _MADE_MEANWHILE = ("already exists", "unique", "duplicate key")
-"""What SQLite and PostgreSQL say of a table, type or row that another process has just made."""
+"""Messages of SQLite and PostgreSQL about a table, type or row that another process has just
+created."""
 
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn whatever the database raises into one line that names it without its password."""
+    """Turn errors of the database into one line that names it without its password."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
@@ -62,10 +63,10 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
 
     Args:
         url: an SQLAlchemy URL.
-        create: make the file or the tables where they are missing.
+        create: create the file or the tables if they are missing.
 
     Raises:
-        StorageError: if it cannot be reached, or is missing and `create` is false.
+        StorageError: if it cannot be reached, or is missing and `create` is False.
         MissingDependencyError: if the database's driver is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -96,7 +97,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
                 f"storage {masked(url)}: needs a database driver, got none. "
                 "pip install 'ablate[postgres]' and write postgresql+psycopg://..."
             ) from error
-        except RuntimeError as error:  # Optuna's own word for tables of another version
+        except RuntimeError as error:  # Optuna's error for tables of another version
             raise StorageError(
                 f"storage {masked(url)}: must have the tables of the installed Optuna version, got "
                 f"others. {error}"
@@ -105,10 +106,10 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
 
 
 def make_tables(make: Callable[[], T]) -> T:
-    """Call what makes tables where they are missing, again while others make the same.
+    """Create missing tables, and retry while other processes create the same ones.
 
-    It looks for a table and then makes it, so of two processes that do so at once one fails at
-    whichever table they meet, and may fail again at the next one.
+    A table is checked and then created, so if two processes do this at once, one of them fails, and
+    may fail again at the next table.
     """
     for _ in range(_TRIES):
         try:

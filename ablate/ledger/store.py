@@ -1,7 +1,7 @@
-"""Transactions on a study's database: all or nothing, under the lease, repeated in an outage.
+"""Transactions on a study's database, under the lease, repeated after an outage.
 
-Every piece of work may be run twice: where the storage fails during a commit, it is unknown
-whether the commit was made.  So each write states the result, and adds nothing to what is there.
+Every function may be run twice: if the storage fails during a commit, it is unknown whether it was
+committed.  So each write sets values and never increments them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Patience:
-    """How a driver waits for a storage that is away.
+    """How a driver waits for an unreachable storage.
 
     Attributes:
-        seconds_left: until the lease's term is over, and another driver may take the study.
-        renewed: is told when a transaction that was committed, and so renewed the lease, began.
-        told: gets a line when the storage goes away, and when it is back.
-        stop: waiting ends at once where it is set.
+        seconds_left: until the lease expires, and another driver may take the study.
+        renewed: called with the start time of each committed transaction, which renewed the lease.
+        told: receives a line when the storage becomes unreachable, and when it answers again.
+        stop: ends the waiting when set.
     """
 
     seconds_left: Callable[[], float]
@@ -63,16 +63,16 @@ class Store:
         check: Callable[[], None],
         patience: Patience,
     ) -> None:
-        """From here on every transaction proves that the lease is held, and outages are sat out.
+        """From now on every transaction checks the lease, and outages are waited for.
 
         Args:
-            fence: the first work of each transaction; raises where the lease is lost.
-            check: called after each; raises where the database's file is no longer in its place.
+            fence: first step of each transaction; raises if the lease is lost.
+            check: called after each; raises if the database's file is no longer at its path.
         """
         self._fence, self._check, self._patience = fence, check, patience
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run work that writes nothing, on one snapshot; an outage is sat out as for `write`.
+        """Run a function that only reads, on one snapshot; outages are handled as for `write`.
 
         Raises:
             StorageError: if the storage cannot be reached.
@@ -90,10 +90,9 @@ class Store:
         return self._patiently(attempt)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run work as one transaction.
+        """Run a function as one transaction.
 
-        Where the lease is held and the storage is away, it is tried again until the lease's term
-        is over.
+        If the lease is held and the storage is unreachable, it is retried until the lease expires.
 
         Raises:
             StorageError: if the storage cannot be reached, or its file was deleted or replaced.
@@ -152,7 +151,7 @@ class Store:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether the same work may succeed later: the server, the network or the disk is away."""
+    """Whether a retry may succeed: the server, the network or the disk is unreachable."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)

@@ -1,8 +1,8 @@
-"""Optuna's tables, written and read row-wise: one transaction a step of a study.
+"""Reads and writes Optuna's tables row-wise, with one transaction per step of a study.
 
-Optuna's own storage commits each parameter, attribute and state by itself, which costs ten times
-as much and leaves half-written rows where a driver dies.  The schema is Optuna's (it refuses a
-database of another version when it is opened), so every tool of Optuna's reads what is here.
+Optuna's own storage commits each parameter, attribute and state separately, which costs ten times
+as much and leaves partly written rows if a driver dies.  The schema is Optuna's (it refuses a
+database of another version when opening), so all Optuna tools can read it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ FIXED = "fixed_params"
 ENQUEUED = "ablate:enqueued"
 
 OUTCOMES = "ablate:outcomes"
-"""Whether each image was right, in bits: large, so it is read only where it is asked for."""
+"""Whether each image was classified correctly, as bits: large, so read only on request."""
 
 
 @dataclass
 class Stored:
-    """A row as it is in the database."""
+    """A row of the database."""
 
     trial_id: int
     number: int
@@ -56,11 +56,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for a row, as Optuna stores it.
+    """The samples of a row, as Optuna stores them.
 
     Attributes:
         params: by dimension: the external value; distributions: the domain of each.
-        system: attributes that a sampler keeps on its trials.
+        system: the sampler's attributes of the trial.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def insert_study(
     metrics: Sequence[str],
     attributes: Mapping[str, Any],
 ) -> int:
-    """A new study with its attributes; its id.
+    """Insert a study with its attributes; returns its id.
 
     Raises:
         sqlalchemy.exc.IntegrityError: if there is one of that name.
@@ -97,7 +97,7 @@ def insert_study(
 
 
 def delete_study(connection: Connection, study_id: int) -> None:
-    """Take a study away, with its rows."""
+    """Delete a study with its rows."""
     trial_ids = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
     for table in (_PARAMS, _VALUES, _TRIAL_USER, _TRIAL_SYSTEM):
         connection.execute(table.delete().where(table.c.trial_id.in_(trial_ids)))
@@ -134,7 +134,7 @@ def set_study_attributes(
 
 
 def lock_rows(connection: Connection, study_id: int) -> int:
-    """Let nobody else append rows before the transaction ends; how many there are."""
+    """Prevent others from appending rows until the transaction ends; returns the number of rows."""
     connection.execute(
         update(_STUDIES)
         .where(_STUDIES.c.study_id == study_id)
@@ -160,7 +160,7 @@ def insert_row(
     draws: Draws,
     attributes: Mapping[str, Any],
 ) -> int:
-    """A row with all that belongs to it; its id."""
+    """Insert a row with everything that belongs to it; returns its id."""
     started = _now() if state == TrialState.RUNNING else None
     inserted = connection.execute(
         _TRIALS.insert().values(
@@ -188,7 +188,7 @@ def find_row(
 
 
 def start_row(connection: Connection, trial_id: int) -> None:
-    """A waiting row becomes a running one; any other stays as it is."""
+    """Change a waiting row to running; other rows are not changed."""
     connection.execute(
         update(_TRIALS)
         .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.WAITING)
@@ -197,7 +197,7 @@ def start_row(connection: Connection, trial_id: int) -> None:
 
 
 def set_draws(connection: Connection, trial_id: int, draws: Draws) -> None:
-    """The parameters of a row that has none yet."""
+    """Insert the parameters of a row that has none yet."""
     if draws.params:
         have = select(_PARAMS.c.param_name).where(_PARAMS.c.trial_id == trial_id)
         there = set(connection.execute(have).scalars())
@@ -224,7 +224,7 @@ def set_attributes(connection: Connection, trial_id: int, values: Mapping[str, A
 def end_row(
     connection: Connection, trial_id: int, state: TrialState, values: Sequence[float] = ()
 ) -> None:
-    """Make a row terminal; one that is terminal already stays as it is."""
+    """End a row; a row that has ended is not changed."""
     ended = connection.execute(
         update(_TRIALS)
         .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
@@ -288,7 +288,7 @@ def read_attribute(connection: Connection, study_id: int, key: str) -> dict[int,
 
 
 def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
-    """What was drawn for each row, by its id."""
+    """The samples of each row, by its id."""
     param, system = _PARAMS.c, _TRIAL_SYSTEM.c
     domains: dict[str, BaseDistribution] = {}
     found: dict[int, tuple[dict[str, Any], dict[str, BaseDistribution], dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""Rows of a search that are one point: their trials would read the same values.
+"""Rows of a search that are the same point: their trials would read the same values.
 
 A trial is a function of what it reads, so a point that was run is not run again (`README.md`).
 """
@@ -24,8 +24,9 @@ class Preview(NamedTuple):
     """What will happen to a row that was enqueued.
 
     Attributes:
-        drawn: parameters that were left out; those that are active will be sampled.
-        copy_of: the complete row with the same point, whose scores it will take; None: it is run.
+        drawn: parameters that were left out; active ones will be sampled.
+        copy_of: the complete row with the same point, whose scores it will copy; None: it will be
+            run.
     """
 
     drawn: tuple[str, ...]
@@ -33,7 +34,7 @@ class Preview(NamedTuple):
 
 
 class Twins:
-    """Which points have been begun, and which of them have scores.
+    """The points that were started, and those that have scores.
 
     Args:
         study: with a trainable, every parameter is read.
@@ -48,22 +49,22 @@ class Twins:
         self._complete: dict[bytes, int] = {}
 
     def add(self, number: int, params: Params, state: TrialState) -> None:
-        """Take up a row that was begun; what it reads is found out when it is first asked for."""
+        """Add a started row; what it reads is determined when first needed."""
         self._unread.append((number, params, state))
 
     def end(self, number: int, state: TrialState) -> None:
-        """A row that was taken up is terminal."""
+        """Note that an added row has ended."""
         self._read()
         if state == TrialState.COMPLETE and number in self._points:
             self._complete.setdefault(self._points[number], number)
 
     def is_begun(self, params: Params) -> bool:
-        """Whether there is a row of this point: it runs, or it has ended in whatever way."""
+        """Whether there is a row with this point, running or ended."""
         self._read()
         return self._point(params) in self._begun
 
     def complete(self, params: Params) -> int | None:
-        """The first row of this point that is complete; none where there is none."""
+        """The first complete row with this point, if any."""
         self._read()
         return self._complete.get(self._point(params))
 

@@ -1,6 +1,6 @@
-"""Where a study is kept: storage URLs, and `${VARIABLE}` in them.
+"""Storage URLs, and `${VARIABLE}` in them.
 
-What may be shown of one: `ablate.errors.masking`.
+`ablate.errors.masking` masks them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FORM = (
 def fill_variables(url: str) -> str:
     """`url` with every `${NAME}` replaced from the environment.
 
-    The variables are secret from here on, and what the URL then says.
+    From then on, the variables and the secrets of the URL are masked.
 
     Raises:
         UsageError: if a variable is not set.
@@ -49,11 +49,11 @@ def fill_variables(url: str) -> str:
 
 
 def parse_url(url: str) -> URL:
-    """The URL in its parts.
+    """Parse a URL.
 
     Raises:
-        UsageError: if it is not an SQLAlchemy URL; the message does not repeat it, since a
-            password may stand in it.
+        UsageError: if it is not an SQLAlchemy URL; the message does not repeat it, because it may
+            contain a password.
     """
     try:
         parsed = make_url(url)
@@ -76,7 +76,7 @@ def parse_url(url: str) -> URL:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; none for another database or one in memory."""
+    """The file of an SQLite URL; None for other databases and for one in memory."""
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None

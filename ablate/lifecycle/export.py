@@ -45,11 +45,7 @@ def export_weights_of(record: StudyRecord, folder: Path, number: int | None, out
         _check_complete(row)
         number = row.number if row.copy_of is None else row.copy_of
     source = _source(record, folder, number)
-
-    def write(temporary: Path) -> None:
-        shutil.copyfile(source, temporary)
-
-    publish_file(output.absolute(), write)
+    publish_file(output.absolute(), lambda temporary: shutil.copyfile(source, temporary))
     return output.absolute()
 
 

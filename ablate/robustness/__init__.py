@@ -1,1 +1,1 @@
-"""Robustness: the weights of a network become its scores."""
+"""Robustness: from the weights of a network to its scores."""

@@ -1,7 +1,7 @@
-"""Whether each image was right, one bit an image and copy: what scores are means of.
+"""Whether each image was classified correctly, one bit per image and copy.
 
-The ledger keeps it of every run of an ablation, so that two networks can be compared image by
-image, under any mean that `Scores` names.
+Scores are means of these bits.  For every run of an ablation they are stored, so that two networks
+can be compared image by image, in every metric of `Scores`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ablate.study.scores import EXPOSURES, Scores
 
 Bits = NDArray[np.bool_]
 Shares = NDArray[np.float64]
-"""Of each image, how many of its copies were right, weighted as in the mean."""
+"""For each image the fraction of its copies that is correct, weighted as in the mean."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores, and the bits that they are means of, as text (`pack_bits`)."""
+    """Scores, and the bits that they are computed from, as text (`pack_bits`)."""
 
     scores: Scores
     bits: str
@@ -30,11 +30,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class ImageBits:
-    """Of networks on one split, all scored on the same copies.
+    """Correctness of several networks on one split, all scored on the same copies.
 
     Attributes:
         clean: bool `[networks, n]`.
-        types: type -> bool `[networks, severity, n_corrupted]`, in the order of their scores.
+        types: type -> bool `[networks, severity, n_corrupted]`, in the order of the scores.
     """
 
     clean: Bits
@@ -42,10 +42,10 @@ class ImageBits:
 
 
 def pack_bits(outcomes: SetOutcomes) -> str:
-    """Bits as text: the clean images, then copy by copy in the order of the set.
+    """Pack the bits into text: the clean images, then each copy in the order of the set.
 
     Returns:
-        `numpy.packbits` of all in one row, in base64.
+        `numpy.packbits` of all bits in one row, as base64.
     """
     assert outcomes.clean is not None
     rows = [outcomes.clean.correct, *(cell.correct for cell in outcomes.cells.values())]
@@ -53,10 +53,10 @@ def pack_bits(outcomes: SetOutcomes) -> str:
 
 
 def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:
-    """What `pack_bits` wrote of each network, laid out by the scores of one of them.
+    """Unpack the texts of several networks, with the layout given by the scores of one of them.
 
     Raises:
-        ValueError: if a text is of another number of images or copies.
+        ValueError: if a text has another number of images or copies.
     """
     n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
     severities = [len(by_severity) for by_severity in scores.accuracies.values()]
@@ -73,15 +73,15 @@ def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:
 
 
 def image_shares(bits: ImageBits, scores: Scores, metric: str) -> Shares | None:
-    """Of each image its share in a metric, so that the metric of each network is their mean.
+    """Contribution of each image to a metric; the metric of a network is their mean.
 
     Args:
-        scores: of one of the networks: they say what means are over.
-        metric: as `Scores.metrics` names it.
+        scores: of one of the networks; they define what the means are over.
+        metric: a name of `Scores.metrics`.
 
     Returns:
-        float64 `[networks, n]` of the clean images, `[networks, n_corrupted]` of any other; None
-        for what is no accuracy, and for a mean of nothing.
+        float64 `[networks, n]` of the clean images, `[networks, n_corrupted]` of any other; None if
+        the metric is not an accuracy, or is a mean over nothing.
     """
     name = metric.partition("_")[2]
     if name == "clean_accuracy":
@@ -98,7 +98,7 @@ def image_shares(bits: ImageBits, scores: Scores, metric: str) -> Shares | None:
 
 
 def _types_of(name: str, scores: Scores) -> Sequence[str]:
-    """The types that a metric is the mean of; none where it is no such mean."""
+    """The types that a metric is the mean of; empty if it is not such a mean."""
     if name == "robust_accuracy":
         return list(scores.accuracies)
     for exposure in EXPOSURES:
@@ -131,7 +131,7 @@ def _mean(parts: Sequence[Shares]) -> Shares | None:
     return total
 
 
-# -- What a network said of each image of a set, and the numbers that follow from it alone -
+# -- The answers of a network for each image of a set, and the numbers that follow from them -
 
 
 Cell = tuple[str, int]
@@ -140,7 +140,7 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a network said of n images.
+    """The answers of a network for n images.
 
     Attributes:
         correct: bool `[n]`, whether the most likely class is the label.
@@ -160,10 +160,10 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class SetOutcomes:
-    """Of a split as it is and of its corrupted copies.
+    """Outcomes on a clean split and on its corrupted copies.
 
     Attributes:
-        clean: None where the images as they are were not scored.
+        clean: None if the clean images were not scored.
         cells: in the order of the set: type by type, severity by severity.
     """
 

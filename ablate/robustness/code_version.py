@@ -1,4 +1,4 @@
-"""A digest of the code that makes corrupted images, for the keys of stored copies."""
+"""A digest of the code that generates corrupted images, for the keys of stored copies."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _SOURCES = (
     *("robustness/evaluation_set.py", "study/seeds.py"),
 )
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow")
-"""Their codecs, filters and draws are part of the pixels."""
+"""Their codecs, filters and random draws affect the pixels."""
 
 
 @cache
 def code_version() -> str:
-    """A digest of the source files that pixels come out of, and of the libraries' versions.
+    """A digest of the source files that produce pixels, and of the versions of libraries.
 
-    A changed comment changes it too: sets are made again for nothing then, and never taken for
-    what they are not.
+    A changed comment changes it too: then sets are regenerated needlessly, but a set is never
+    mistaken for another one.
     """
     digest = hashlib.sha256()
     for pattern in _SOURCES:

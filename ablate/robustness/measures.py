@@ -1,4 +1,4 @@
-"""What is measured of a network's answers: means, mCE, intervals, calibration.  NumPy alone."""
+"""Measures of a network's answers: means, mCE, intervals, calibration.  Uses only NumPy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ALEXNET_CLEAN_ERROR = 0.43478
 states for its `AlexNet_Weights.IMAGENET1K_V1`."""
 
 LEVEL = 0.95
-"""Of every interval."""
+"""Level of every interval."""
 
 _BINS = 15
 
@@ -57,11 +57,11 @@ class Interval(NamedTuple):
 
 
 def wilson_interval(right: int, n: int, level: float = LEVEL) -> Interval:
-    """Where a binomial proportion lies, after `right` successes in n.
+    """Interval of a binomial proportion after `right` successes in n.
 
     Args:
         right: from 0 to n.
-        n: 0 gives (0, 1): nothing is known.
+        n: 0 gives (0, 1).
         level: between 0 and 1.
 
     Raises:
@@ -86,30 +86,30 @@ def _wilson(share: float, n: int, level: float) -> Interval:
 
 
 def mean_interval(shares: np.ndarray, level: float = LEVEL) -> Interval:
-    """Where a mean over several copies of the same n images lies.
+    """Interval of a mean over several copies of the same n images.
 
-    The copies of an image are not independent, so images are what is counted: the mean over n of
-    each image's own share, with the normal approximation.
+    The copies of an image are not independent, so images are the sampling unit: the mean over n of
+    each image's share, with the normal approximation.
 
     Args:
-        shares: float `[n]`, from 0 to 1: of the copies of each image, how many were right, weighted
+        shares: float `[n]`, from 0 to 1: fraction of each image's copies that is correct, weighted
             as in the mean.
 
     Returns:
-        Within [0, 1]. Of one image: (0, 1); of images that are all alike: Wilson's.
+        Within [0, 1]. For one image: (0, 1); if all images have the same share: Wilson's.
     """
     n = len(shares)
     if n < 2:
         return Interval(0.0, 1.0)
     half = NormalDist().inv_cdf((1 + level) / 2) * float(shares.std(ddof=1)) / math.sqrt(n)
     mean = float(shares.mean())
-    if half == 0:  # all images alike: as of so many draws of one kind
+    if half == 0:  # all images have the same share: a binomial proportion
         return _wilson(mean, n, level)
     return Interval(max(0.0, mean - half), min(1.0, mean + half))
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = _BINS) -> float:
-    """Expected calibration error: how far confidence and accuracy are apart, on average.
+    """Expected calibration error: mean difference between confidence and accuracy.
 
     Args:
         confidence: float `[n]`, probability of the most likely class, from 0 to 1.
@@ -117,7 +117,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = _
         bins: of equal width; a confidence on the border of two belongs to the lower one.
 
     Returns:
-        From 0 to 1; NaN of no image.
+        From 0 to 1; NaN without images.
 
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 3.
     """
@@ -131,12 +131,12 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = _
 
 
 def class_accuracies(shares: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
-    """Accuracy of the images of each class; NaN of a class without any.
+    """Accuracy of each class; NaN for a class without images.
 
     Args:
-        shares: `[n]`, whether an image was right, or of its copies, how many.
+        shares: `[n]`, whether an image was correct, or the fraction of its copies.
         labels: int `[n]`, from 0.
-        classes: how many there are.
+        classes: number of classes.
     """
     counts = np.bincount(labels, minlength=classes)
     sums = np.bincount(labels, weights=shares.astype(np.float64), minlength=classes)
@@ -144,7 +144,8 @@ def class_accuracies(shares: np.ndarray, labels: np.ndarray, classes: int) -> li
 
 
 def mean_over_types(values: Errors) -> float:
-    """Mean over the types of each type's mean over its severities, unnormalised; NaN of none."""
+    """Mean over the types of each type's mean over its severities, unnormalised; NaN without
+    types."""
     return fmean(fmean(row) for row in values.values()) if values else math.nan
 
 
@@ -153,7 +154,7 @@ def mean_corruption_error(errors: Errors, reference: Errors) -> float:
 
     Args:
         errors: of the network.
-        reference: of the network that it is divided by, with the same types and severities.
+        reference: errors of the reference network, with the same types and severities.
 
     Returns:
         A ratio: 1 is as bad as the reference. NaN where the reference makes no errors on a type.
@@ -170,7 +171,7 @@ def mean_corruption_error(errors: Errors, reference: Errors) -> float:
 def relative_mean_corruption_error(
     errors: Errors, clean_error: float, reference: Errors, reference_clean_error: float
 ) -> float:
-    """Relative mCE: the same of what corruption adds to each network's error on clean images.
+    """Relative mCE: mCE of the errors that corruption adds to each network's error on clean images.
 
     Returns:
         Mean over the types of sum_s (E_sc - E_clean) / sum_s (E^reference_sc -
@@ -192,8 +193,8 @@ def relative_mean_corruption_error(
 
 
 def alexnet_errors(severities: int = 5) -> dict[str, tuple[float, ...]]:
-    """AlexNet's errors in the form of `Errors`: of each severity only the mean is known, and mCE
-    needs no more."""
+    """AlexNet's errors in the form of `Errors`.  Only the mean over severities is known, which is
+    sufficient for mCE."""
     return {kind: (mean,) * severities for kind, mean in ALEXNET_MEAN_ERRORS.items()}
 
 

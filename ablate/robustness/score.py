@@ -1,4 +1,4 @@
-"""What a network says of images as they are, and of their corrupted copies."""
+"""Run a network on clean images and on their corrupted copies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 
 @runtime_checkable
 class CorruptedImages(Protocol):
-    """Copies of a split under each type at each severity."""
+    """Corrupted copies of a split, for each type and severity."""
 
     @property
     def families(self) -> Mapping[str, tuple[str, ...]]:
@@ -48,7 +48,7 @@ class CorruptedImages(Protocol):
         ...
 
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
-        """One copy in blocks of any size, in order, n images in all.
+        """One copy in blocks of any size, in order, n images in total.
 
         Raises:
             DataError: if an image cannot be read.
@@ -57,16 +57,16 @@ class CorruptedImages(Protocol):
 
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
-"""By kind of device: on a CPU a larger batch takes more memory and is no faster."""
+"""By kind of device: on a CPU a larger batch needs more memory and is not faster."""
 _SMALL_SIDE = 32
-"""Side in pixels of the images that those sizes are for."""
+"""Image size in pixels for which those batch sizes are chosen."""
 _SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
 
 _TOP = 5
 _SHOWN = 3
 
 Progress = Callable[[str, int, int], None]
-"""Called before each copy is read: what it is, how many are done, how many there are."""
+"""Called before each copy is read, with its name, the number of finished copies and the total."""
 
 DIVERGED = "The training diverged; lower finetune.learning_rate."
 
@@ -80,7 +80,7 @@ def score_images(
     fix: str = DIVERGED,
     batch_size: int | None = None,
 ) -> Outcomes:
-    """What a network says of a split; arguments and errors as those of `score_set`."""
+    """The answers of a network on a split; arguments and errors as for `score_set`."""
     reader = _Reader(model, environment, where, fix, batch_size)
     with kept_mode(model):
         model.to(environment.device).eval()
@@ -98,20 +98,20 @@ def score_set(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> SetOutcomes:
-    """What a network says of a split and of its corrupted copies.
+    """The answers of a network on a split and on its corrupted copies.
 
     Args:
-        model: takes images in [0, 1]; moved to the environment's device. It is scored in eval
-            mode, and each of its modules is left in the mode it was in.
-        clean: the images as they are; None: they are not scored.
-        corrupted: their copies; the labels are its own.
-        environment: device and precision; the largest logit is sought in fp32.
-        where, fix: of the message, where a logit is not finite.
+        model: takes images in [0, 1]; moved to the environment's device. It is scored in eval mode;
+            afterwards each module has its previous mode.
+        clean: the clean images; None: they are not scored.
+        corrupted: their copies, with their own labels.
+        environment: device and precision; the largest logit is determined in fp32.
+        where, fix: for the message if a logit is not finite.
         batch_size: None: what suits the device and the images' size.
         progress: is told of each copy.
 
     Raises:
-        NotFiniteError: if a logit is NaN or infinite, naming the copies.
+        NotFiniteError: if a logit is NaN or infinite; the message names the copies.
         DataError: if an image cannot be read.
     """
     cells = [
@@ -126,7 +126,7 @@ def score_set(
         of_clean = None
         if clean is not None:
             of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
-        # One long row of images: the batches stay full however few images a copy has.
+        # One sequence of images: batches are full even if copies are small.
         row = _blocks(corrupted, cells, progress)
         found = reader.read(row, corrupted.labels, len(cells), cells)
     return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
@@ -142,7 +142,7 @@ def _blocks(
 
 
 class _Reader:
-    """Shows images to a network, batch by batch."""
+    """Passes images through a network, batch by batch."""
 
     def __init__(
         self,
@@ -164,10 +164,10 @@ class _Reader:
         copies: int,
         cells: Sequence[Cell] = (),
     ) -> list[Outcomes]:
-        """What it says of `copies` rows of images, each with these labels.
+        """Its answers for `copies` rows of images, each with these labels.
 
         Args:
-            cells: what the copies are, where they are corrupted.
+            cells: type and severity of the copies, if they are corrupted.
         """
         n, device = len(labels), self._environment.device
         every = labels.to(device).repeat(copies)
@@ -210,7 +210,7 @@ def _among_top(logits: Logits, labels: Labels) -> torch.Tensor:
 
 
 def _rows(parts: list[torch.Tensor], n: int) -> np.ndarray:
-    """Parts as `[copy, n]`; empty where there are none."""
+    """Parts as `[copy, n]`; empty if there are none."""
     joined = torch.cat(parts) if parts else torch.empty(0)
     found: np.ndarray = joined.view(-1, n).cpu().numpy() if n else joined.cpu().numpy()
     return found
@@ -219,7 +219,7 @@ def _rows(parts: list[torch.Tensor], n: int) -> np.ndarray:
 def _batches(
     blocks: Iterable[ByteImages], device: str, batch_size: int | None
 ) -> Iterator[ByteImages]:
-    """The same images in the same order, in full batches; the last one is the rest."""
+    """The same images in the same order, in full batches; the last batch has the rest."""
     waiting: list[ByteImages] = []
     count = 0
     for block in blocks:
@@ -238,6 +238,6 @@ def _batches(
 
 
 def _size_for(images: ByteImages, device: str) -> int:
-    """Images of twice the side take four times the memory."""
+    """Images of twice the size need four times the memory."""
     share = (_SMALL_SIDE / math.sqrt(images.shape[2] * images.shape[3])) ** 2
     return max(_SMALLEST_BATCH[device], int(_BATCH_SIZE[device] * min(1.0, share)))

@@ -1,4 +1,4 @@
-"""The suites that a network is scored on, as plain data: importing this loads no torch."""
+"""The suites that a network is scored on, as plain data; importing this does not load torch."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ MeanOver = Literal["families", "types"]
 
 @dataclass(frozen=True)
 class Suite:
-    """What a network is scored on.
+    """A set of corruptions that a network is scored on.
 
     Attributes:
-        name: as `robustness.suite` has it; "custom" for a list.
-        families: family -> its types, in the order of every table.
-        made_by: "distortion": the training distortions at strength severity / 5; "corruption":
-            the benchmark's, by its tables.
-        mean_over: "types": the mean of all types, as the benchmark has it; "families": of the
-            families' means, so that a family of three types weighs as much as one of one.
-        scale: whose table of corruptions; None: that for the images' size.
+        name: value of `robustness.suite`; "custom" for a list.
+        families: family -> its types, in the order of all tables.
+        made_by: "distortion": training distortions at strength severity / 5; "corruption": the
+            benchmark's corruptions, by its tables.
+        mean_over: "types": mean over all types, as in the benchmark; "families": mean over the
+            means of families, so that families count equally, whatever their number of types.
+        scale: parameter table of corruptions; None: chosen by image size.
     """
 
     name: str
@@ -65,11 +65,11 @@ _SUITES = {
 }
 
 SUITES = tuple(_SUITES)
-"""What `robustness.suite` may name; it may be a list of corruptions too."""
+"""Values of `robustness.suite`, which may also be a list of corruptions."""
 
-# Corruption -> the training distortion that does the same; the others have its name, or none.
+# Corruption -> the equivalent training distortion; the others have the same name, or none.
 _NAMESAKES = {"saturate": "saturation", "jpeg_compression": "jpeg"}
-# Corruption -> the family of training distortions that is nearest; the others have none.
+# Corruption -> the nearest family of training distortions; the others have none.
 _RELATED = {
     **dict.fromkeys(corruption.FAMILIES["noise"], "noise"),
     **dict.fromkeys(corruption.FAMILIES["blur"], "blur"),
@@ -79,7 +79,7 @@ _RELATED = {
 
 
 def find_suite(name: str | Sequence[str]) -> Suite:
-    """The suite of that name, or of these corruptions.
+    """Find the suite of that name, or make one of these corruptions.
 
     Raises:
         ParameterError: if there is no such suite or corruption, or a list is empty.
@@ -109,10 +109,10 @@ def find_suite(name: str | Sequence[str]) -> Suite:
 
 
 def restrict(suite: Suite, types: Sequence[str]) -> Suite:
-    """The suite with these of its types alone, in its order.
+    """The suite with only these types, in its order.
 
     Raises:
-        ParameterError: if there are none, or one is not of the suite.
+        ParameterError: if there are none, or one is not in the suite.
     """
     if not types:
         raise ParameterError(
@@ -132,25 +132,25 @@ def restrict(suite: Suite, types: Sequence[str]) -> Suite:
 
 
 def approximations(suite: Suite, frost_images: object) -> tuple[str, ...]:
-    """What a suite can only approximate, to be said beside every score.
+    """The corruptions that a suite only approximates, to be noted with every score.
 
     Args:
-        frost_images: photographs of frost, or their folder; None: there are none.
+        frost_images: photographs of frost, or their folder; None: none are given.
     """
     frosted = suite.made_by == "corruption" and "frost" in suite.types
     return (corruption.APPROXIMATE_FROST,) if frosted and frost_images is None else ()
 
 
 def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposure]:
-    """What a network has seen of each type of a suite, by what it was finetuned on. [O]
+    """What a network has seen of each type of a suite, given its training types. [O]
 
     Args:
         trained_types: training distortions (`ablate.distortion.FAMILIES`).
 
     Returns:
-        Type -> "seen_type" where it or its namesake was trained on; "seen_family" where another
-        type of its family was; else "unseen". Snow, frost, fog, spatter and elastic have no
-        relatives among the training distortions.
+        Type -> "seen_type" if it or its equivalent was trained on; "seen_family" if another type of
+        its family was; else "unseen".  Snow, frost, fog, spatter and elastic have no equivalent
+        among the training distortions.
     """
     trained = set(trained_types)
     trained_families = {
@@ -168,15 +168,16 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
 
 
 def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
-    """What a study asks of its scores that its suite does not have: path, `rule, got X. Fix.`
+    """Problems of a study's metrics with its suite: path, `rule, got X. Fix.`
 
-    A metric is one of the suite; a cost has one direction, and no baseline to refer to.
+    A metric must belong to the suite; a cost must be minimized, and needs a reference point because
+    a baseline has no cost.
 
     Args:
-        refused: nothing is said where one of these paths is read.
+        refused: rules that read one of these paths are skipped.
     """
     if study.trainable is not None:
-        return  # its metrics are its own
+        return  # a trainable has its own metrics
     if _has(refused, "objectives") or _has(refused, "robustness"):
         return
     suite = find_suite(study.robustness.suite)

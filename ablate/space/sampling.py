@@ -86,24 +86,6 @@ def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSamp
         return _MAKERS[name](seed, derive_seed(seed, *purpose) % 2**32)
 
 
-def _tpe(_: int, ask_seed: int) -> BaseSampler:
-    # Grouped: a conditional space splits into groups that are each modelled jointly.
-    return TPESampler(multivariate=True, group=True, constant_liar=True, seed=ask_seed)
-
-
-def _random(_: int, ask_seed: int) -> BaseSampler:
-    return RandomSampler(seed=ask_seed)
-
-
-def _nsga2(_: int, ask_seed: int) -> BaseSampler:
-    return NSGAIISampler(seed=ask_seed)
-
-
-def _gp(_: int, ask_seed: int) -> BaseSampler:
-    # Only the parameters that every trial has are modelled; others are drawn at random.
-    return GPSampler(seed=ask_seed, warn_independent_sampling=False)
-
-
 def _qmc(seed: int, ask_seed: int) -> BaseSampler:
     # All points are of one scrambled sequence, so its seed stays; Optuna counts them in the
     # storage.  Parameters that the first trial has not are drawn at random.
@@ -116,9 +98,13 @@ def _qmc(seed: int, ask_seed: int) -> BaseSampler:
 
 
 _MAKERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    "tpe": _tpe,
-    "random": _random,
-    "nsga2": _nsga2,
-    "gp": _gp,
+    # Grouped: a conditional space splits into groups that are each modelled jointly.
+    "tpe": lambda _, ask_seed: TPESampler(
+        multivariate=True, group=True, constant_liar=True, seed=ask_seed
+    ),
+    "random": lambda _, ask_seed: RandomSampler(seed=ask_seed),
+    "nsga2": lambda _, ask_seed: NSGAIISampler(seed=ask_seed),
+    # Only the parameters that every trial has are modelled; others are drawn at random.
+    "gp": lambda _, ask_seed: GPSampler(seed=ask_seed, warn_independent_sampling=False),
     "qmc": _qmc,
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from ablate.errors import did_you_mean
@@ -94,28 +96,6 @@ def _reference_point(study: Study) -> Rules:
         yield ("search", "reference_point"), f"{rule}, got {show(list(point))}. {fix}"
 
 
-def _distinct_severities(study: Study) -> Rules:
-    yield from _distinct(("robustness", "severities"), study.robustness.severities)
-
-
-def _distinct_corruptions(study: Study) -> Rules:
-    if not isinstance(study.robustness.suite, str):
-        yield from _distinct(("robustness", "suite"), study.robustness.suite)
-
-
-def _distinct_families(study: Study) -> Rules:
-    yield from _distinct(("augment", "families"), study.augment.families)
-
-
-def _distinct_layers(study: Study) -> Rules:
-    if study.loss.fma.layers != "taps":
-        yield from _distinct(("loss", "fma", "layers"), study.loss.fma.layers)
-
-
-def _distinct_types(study: Study) -> Rules:
-    yield from _distinct(("augment", "types"), study.augment.types or ())
-
-
 def _mix(study: Study) -> Rules:
     augment, space = study.augment, searched(study.space)
     key = "augment.families" if augment.types is None else "augment.types"
@@ -186,10 +166,18 @@ def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str,
         yield path, f"needs a ratio above 0, got {show(dict(ratios))}. Raise one."
 
 
-def _distinct(path: Path, items: tuple[Any, ...]) -> Rules:
-    for i, item in enumerate(items):
+_DISTINCT = (
+    *("robustness.severities", "robustness.suite", "augment.families", "loss.fma.layers"),
+    "augment.types",
+)
+"""Lists that name each thing once; where there is one word or nothing in its place, none."""
+
+
+def _distinct(key: str, study: Study) -> Rules:
+    items = attrgetter(key)(study)
+    for i, item in enumerate(items if isinstance(items, tuple) else ()):
         if item in items[:i]:
-            yield (*path, i), f"given twice, got {show(item)}. Remove one."
+            yield (*key.split("."), i), f"given twice, got {show(item)}. Remove one."
 
 
 def searched(space: Any) -> set[str]:
@@ -232,11 +220,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
     (("objectives", "search.reference_point"), _reference_point),
-    (("robustness.severities",), _distinct_severities),
-    (("robustness.suite",), _distinct_corruptions),
-    (("augment.families",), _distinct_families),
-    (("loss.fma.layers",), _distinct_layers),
-    (("augment.types",), _distinct_types),
+    *(((key,), partial(_distinct, key)) for key in _DISTINCT),
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("run.gpus_per_trial", "trainable"), _gpus),

@@ -180,7 +180,7 @@ def looked(browser: Browser, file: Path) -> Iterator[Looked]:
 def test_all_figures_are_drawn_without_a_word_or_a_request(
     looked: Looked, usual: ReportContent
 ) -> None:
-    assert looked.draw_all() == len(usual.figures) > 10
+    assert looked.draw_all() == len(usual.figures) > 9
     outside = [url for url in looked.asked if not url.startswith(("file:", "data:", "blob:"))]
     assert outside == []
     assert looked.said == []

@@ -1,6 +1,6 @@
 """`ablate corrupt`: a corrupted copy of a folder or a data set, or a contact sheet of one image.
 
-The same on images in memory is `ablate.corrupt`.
+For images in memory use `ablate.corrupt`.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ def corrupt_files(
         source: a name of a data set, or a folder with CLASS/*, test/CLASS/*, val/CLASS/*, or
             images without classes.
         output: folder that does not exist, or is empty.
-        data: where the files of a named data set are.
-        recipe: what is done to them.
+        data: folder of a named data set's files.
+        recipe: the corruptions to apply.
         layout: None: "npy" for data sets, "images" for folders.
         image_size, resize: for folders; None: each image at its own size.
         workers: threads; None: one for each core, up to 8.
-        progress: called with how many images are written, of how many.
-        say: called with what was done to the images, a line each.
+        progress: called with the number of written images and the total.
+        say: called with notes about the images, one line each.
 
     Returns:
         The manifest.
 
     Raises:
-        UsageError: if the output is not empty, or there is no room for its arrays; how much image
-            files take is not known before they are written.
+        UsageError: if the output is not empty, or the disk has no room for its arrays (the size of
+            image files is not known in advance).
         DataError: if images are missing, unreadable, or of several sizes for one array.
     """
     _check_empty(output)
@@ -109,12 +109,12 @@ def make_recipe(
     seed: int,
     frost_images: Path | None,
 ) -> Recipe:
-    """What is asked for, checked.
+    """Check the options of a command and make the recipe.
 
     Args:
         suite: name; None: all types, or those of `types`.
-        types: of the suite; None: all.
-        frost_images: folder of photographs, read where frost is among the types.
+        types: types of the suite; None: all.
+        frost_images: folder of photographs, read if frost is among the types.
 
     Raises:
         ParameterError: if a name is unknown or a severity is not from 1 to 5.

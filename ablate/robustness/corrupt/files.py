@@ -1,8 +1,8 @@
-"""Corrupted copies of images become files: arrays in the official layout, or images.
+"""Write corrupted copies of images: arrays in the official layout, or image files.
 
-For images of one size the bytes are those that `ablate evaluate` scores with the same suite and
-seed; where smaller square files are enlarged here (`--image-size`), they differ, since it corrupts
-those at their own size.
+If all images have one size, the bytes are those that `ablate evaluate` scores with the same suite
+and seed.  If smaller square files are enlarged (`--image-size`), they differ, because `evaluate`
+corrupts those at their own size.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _LICENCES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How copies are made.
+    """How copies are generated.
 
     Attributes:
-        suite: the types, and whose tables.
+        suite: the types and their tables of parameters.
         severities: each from 1 to 5.
-        seed: of the draws.
-        frost: photographs; None: a texture stands for them.
+        seed: seed of the random draws.
+        frost: photographs; None: a generated texture is used.
     """
 
     suite: Suite
@@ -73,22 +73,22 @@ def write_corrupted(
     made_with: Mapping[str, str],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Write every copy; until all are there the manifest says that they are not.
+    """Write every copy.  Until all are written, the manifest says that they are incomplete.
 
     Args:
         output: an empty folder that exists.
         layout: "npy": `TYPE.npy`, uint8 `[severities * n, height, width, 3]`, severity after
             severity, with `labels.npy`; "images": `TYPE/SEVERITY/CLASS/NAME.png`.
         image_format: of single images; JPEG is of quality 95, without chroma subsampling.
-        workers: threads; the bytes do not depend on them.
+        workers: number of threads; it does not affect the bytes.
         made_with: package -> version, for the manifest.
-        progress: called with how many images are written, of how many.
+        progress: called with the number of written images and the total.
 
     Returns:
         The manifest.
 
     Raises:
-        DataError: if images of several sizes are to be one array.
+        DataError: if images of several sizes would go into one array.
         UsageError: if `output` cannot be written.
         InfrastructureError: if its disk is full or broken.
     """
@@ -146,7 +146,7 @@ def is_unfinished(output: Path) -> bool:
 
 
 class _Copy(NamedTuple):
-    """A block of images under one type at one severity: uint8 `[k, height, width, 3]`."""
+    """A block of images corrupted by one type at one severity: uint8 `[k, height, width, 3]`."""
 
     kind: str
     severity: int
@@ -154,7 +154,7 @@ class _Copy(NamedTuple):
 
 
 class _Writer(Protocol):
-    """Where copies go; threads write at once, each another part."""
+    """Writes copies; several threads write different parts at the same time."""
 
     @property
     def layout(self) -> Mapping[str, Any]: ...
@@ -164,7 +164,7 @@ class _Writer(Protocol):
 
 
 class _Arrays:
-    """`TYPE.npy` and `labels.npy`, as the official files of CIFAR-10-C."""
+    """`TYPE.npy` and `labels.npy`, like the official files of CIFAR-10-C."""
 
     def __init__(self, output: Path, source: SourceImages, recipe: Recipe) -> None:
         self._output = output
@@ -193,7 +193,7 @@ class _Arrays:
         return self
 
     def write(self, copy: _Copy, rows: Sequence[int]) -> None:
-        # Written at its place, not through a map: a full disk is then an error, not a signal.
+        # Written directly, not through a memory map: a full disk is then an error, not a signal.
         file, start = self._files[copy.kind]
         block = self._severities.index(copy.severity) * len(self._source)
         image_bytes = copy.pixels[0].nbytes
@@ -209,7 +209,7 @@ class _Arrays:
 
 
 class _ImageFiles:
-    """`TYPE/SEVERITY/CLASS/NAME.png`, as ImageNet-C has it in JPEG."""
+    """`TYPE/SEVERITY/CLASS/NAME.png`, like ImageNet-C, which uses JPEG."""
 
     def __init__(self, output: Path, source: SourceImages, image_format: ImageFormat) -> None:
         self._output = output
@@ -256,7 +256,7 @@ def _check_one_size(source: SourceImages, sizes: Mapping[Size, Sequence[int]]) -
 
 
 def _blocks(sizes: Mapping[Size, Sequence[int]]) -> Iterator[tuple[Sequence[int], int]]:
-    """Rows of images that share a generator, and the place of the first among those of its size."""
+    """Rows of images that share a generator, and the index of the first among those of its size."""
     for size, rows in sizes.items():
         count = block_size(*size)
         for start in range(0, len(rows), count):
@@ -265,7 +265,7 @@ def _blocks(sizes: Mapping[Size, Sequence[int]]) -> Iterator[tuple[Sequence[int]
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each compute on one core; what waits is dropped where the block fails."""
+    """Threads that each compute on one core; waiting work is dropped if the block fails."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(max_workers=workers)

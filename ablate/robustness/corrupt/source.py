@@ -1,4 +1,4 @@
-"""Images that are to be corrupted and written: of a data set by its name, or of a folder."""
+"""The images to corrupt and write: of a named data set or of a folder."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class SourceImages:
     """Images with their names.
 
     Attributes:
-        name: of the data set or the folder.
-        names: of each image, without ending: FOLDER/NAME, or NAME where there are no classes.
-        sizes: of each image, as it is corrupted.
-        labels: class of each image; None where there are no classes.
+        name: name of the data set or the folder.
+        names: name of each image, without extension: FOLDER/NAME, or NAME if there are no classes.
+        sizes: size of each image when it is corrupted.
+        labels: class of each image; None if there are no classes.
         classes: names, in the order of the labels.
         folders: of each class.
         digest: of names and pixels, in hexadecimal.
-        load: reads the images of these rows, all of one size.
-        notes: what was done to them, a line each.
+        load: reads the images of these rows, which all have one size.
+        notes: notes on how they were read, one line each.
         left_out: files that cannot be read.
-        is_folder: whether it is one.
+        is_folder: whether the source is a folder.
     """
 
     name: str
@@ -79,10 +79,11 @@ class SourceImages:
 
 
 def class_folders(classes: Sequence[str]) -> tuple[str, ...]:
-    """A folder's name for each class, in whose sorted order the classes keep theirs.
+    """A folder name for each class; sorted by these names, the classes keep their order.
 
-    What is neither a letter or digit nor one of " ._-" becomes "_", and dots and spaces at the
-    start go. Where that makes two alike or changes the order, each begins with its class's number.
+    Characters other than letters, digits and " ._-" become "_", and leading dots and spaces are
+    removed.  If that makes two names equal or changes the order, each name starts with the class's
+    number.
     """
     names = [
         _NOT_IN_FOLDERS.sub("_", name).lstrip(". ")[:_LONGEST_FOLDER].rstrip() for name in classes
@@ -95,11 +96,11 @@ def class_folders(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_named(name: str, path: Path | None, image_size: int | None, cache: Path) -> SourceImages:
-    """The test images of a data set, as `ablate evaluate` reads them.
+    """Read the test images of a data set, as `ablate evaluate` does.
 
     Args:
         path: where its files are.
-        image_size: side in pixels, for a data set without a size of its own.
+        image_size: side in pixels, for a data set without a fixed size.
         cache: folder for decoded images.
 
     Raises:
@@ -131,7 +132,7 @@ def read_named(name: str, path: Path | None, image_size: int | None, cache: Path
 
 
 class _Found(NamedTuple):
-    """What a file turned out to be."""
+    """The properties of an image file."""
 
     size: Size
     grey: bool
@@ -141,19 +142,19 @@ class _Found(NamedTuple):
 def read_folder(
     folder: Path, image_size: int | None, resize: int | None, *, skip_unreadable: bool, workers: int
 ) -> SourceImages:
-    """The images of a folder: CLASS/*, test/CLASS/*, val/CLASS/*, or files without classes.
+    """Read the images of a folder: CLASS/*, test/CLASS/*, val/CLASS/*, or files without classes.
 
-    Every file is decoded once here, so that one that cannot be read is known before anything is
-    written, and again when it is corrupted.
+    Every file is decoded once here,
+    so that unreadable files are found before anything is written, and again when it is corrupted.
 
     Args:
-        image_size: side in pixels that the middle is cut to; None: each image as it is.
-        resize: shorter side in pixels before that; None: what `ablate evaluate` would take.
+        image_size: side in pixels of the centre crop; None: images are not cropped.
+        resize: shorter side in pixels before the crop; None: as for `ablate evaluate`.
         skip_unreadable: leave out files that cannot be read.
         workers: threads.
 
     Raises:
-        DataError: if there is no image, one cannot be read or is too small, or two have one name.
+        DataError: if there is no image, one is unreadable or too small, or two have the same name.
     """
     listing, beside = _list(folder)
     files = [listing.root / name for name, *_ in listing.files]
@@ -204,7 +205,7 @@ def read_folder(
 
 
 def _list(folder: Path) -> tuple[Listing, int]:
-    """The images, and how many others lie beside the class folders."""
+    """The images, and the number of other images next to the class folders."""
     if not folder.is_dir():
         raise DataError(
             f"{show_name(folder)}: must be a folder of images or a data set's name, got no such "
@@ -225,7 +226,7 @@ def _has_classes(root: Path) -> bool:
 
 
 def _choose_resize(first: Path, image_size: int | None, resize: int | None) -> int | None:
-    """As `ablate evaluate` does it, but for square files that are smaller: it keeps their size."""
+    """As in `ablate evaluate`, except for smaller square files, whose size is kept there."""
     if image_size is None:
         if resize is not None:
             raise DataError(
@@ -238,7 +239,7 @@ def _choose_resize(first: Path, image_size: int | None, resize: int | None) -> i
             if open_rgb(first).size == (image_size, image_size):
                 return image_size
         except DataError:
-            pass  # said with all others that cannot be read
+            pass  # reported with all other unreadable files
         return usual_resize(image_size)
     if resize < image_size:
         raise DataError(

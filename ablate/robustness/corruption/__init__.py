@@ -1,7 +1,7 @@
 """The 19 common corruptions of CIFAR-10-C and ImageNet-C, on batches.
 
-This module is plain data: importing it loads no torch.  Source: Hendrycks and Dietterich 2019,
-arXiv:1903.12261.
+This module is plain data; importing it does not load torch.
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Literal
 
 Scale = Literal["cifar", "imagenet"]
-"""Which table of parameters: that of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
+"""Table of parameters: of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 LARGEST_OF_CIFAR = 96
-"""Shorter side in pixels up to which the table of CIFAR-10-C is taken where none is named."""
+"""Shorter side in pixels up to which the table of CIFAR-10-C is the default."""
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
@@ -22,18 +22,18 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "weather": ("snow", "frost", "fog", "brightness", "spatter"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
 }
-"""Family -> its corruptions, in the order of every table; a file each."""
+"""Family -> its corruptions, in the order of all tables; one file per family."""
 
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four that are kept out of the benchmark's mean, for validation."""
+"""The four corruptions that the benchmark reserves for validation."""
 
 CORRUPTIONS = tuple(name for names in FAMILIES.values() for name in names)
 
 BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
-"""The fifteen of the benchmark's mean."""
+"""The fifteen corruptions of the benchmark's mean."""
 
 APPROXIMATE_FROST = "frost: procedural texture, approximate"
-"""Said wherever `frost` is scored without photographs."""
+"""Noted with every score of `frost` without photographs."""
 
 
 def scale_for(shorter_side: int) -> Scale:

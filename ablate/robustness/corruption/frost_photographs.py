@@ -1,4 +1,4 @@
-"""Photographs of frost, from a folder that the user names."""
+"""Photographs of frost, from a folder of the user."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ablate.errors import DataError
 from ablate.files.shown import show_name
 
 DRAWN = 5
-"""Photographs that frost is drawn from: the benchmark's code never draws its sixth."""
+"""Number of photographs used; the benchmark's code never draws its sixth."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrostPhotographs:
-    """What `frost` lays over images.
+    """The photographs that `frost` adds to images.
 
     Attributes:
         photographs: uint8 `[3, height, width]` RGB each, on the CPU, in the order of their names.
-        digest: of their content, in hexadecimal.
+        digest: digest of their content, in hexadecimal.
     """
 
     photographs: tuple[Tensor, ...]
@@ -33,16 +33,16 @@ class FrostPhotographs:
 
 
 def load_frost(folder: Path) -> FrostPhotographs:
-    """The photographs in a folder: its first five image files in the order of their names.
+    """Load the first five image files of a folder, in the order of their names.
 
-    A folder with fewer gives those that it has; what comes after the fifth is not read, as the
-    benchmark's code leaves its sixth.
+    A folder may have fewer; files after the fifth are not read, because the benchmark's code does
+    not use its sixth.
 
     Args:
-        folder: with .jpg, .png or other image files; other files are not looked at.
+        folder: with .jpg, .png or other image files; other files are ignored.
 
     Raises:
-        DataError: if there is no such folder, no image in it, or one that cannot be read.
+        DataError: if there is no such folder, it has no image, or one is unreadable.
     """
     if not folder.is_dir():
         raise DataError(
@@ -63,7 +63,7 @@ def load_frost(folder: Path) -> FrostPhotographs:
 
 
 def of_photographs(pixels: list[np.ndarray]) -> FrostPhotographs:
-    """Photographs that are decoded already.
+    """Make the object from decoded photographs.
 
     Args:
         pixels: uint8 `[height, width, 3]` each.

@@ -1,4 +1,4 @@
-"""What a corruption is: its tables of parameters, and what it does to a batch."""
+"""The class of all corruptions: parameter tables, and application to a batch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 Parameters = tuple[float, ...]
 
 SMALLEST_SIDE = 8
-"""In pixels: below it there is nothing left to corrupt."""
+"""Smallest side of an image, in pixels."""
 
 PART_PIXELS = 2**17
 """A batch is corrupted in parts of this many pixels, in order: 128 images of 32 x 32, 2 of 224 x
-224.  On a CPU a part's new memory comes from the heap, a whole batch's anew from the system, which
-takes three times as long as the noise that is put into it."""
+224.  On a CPU the memory of a part comes from the heap.  That of a complete batch would be
+requested from the system each time, which takes three times as long as drawing the noise."""
 
 ONE_PLANE_PART_PIXELS = 2**18
-"""The same where most of the work is on one plane per image, in many small steps."""
+"""The same for corruptions that mostly work on one plane per image, in many small steps."""
 
 ROUNDING = 1e-3
-"""Added before bytes are cut: fp32 leaves 254.99998 of a value that is 255."""
+"""Added before truncation to bytes: in fp32, 255 can become 254.99998."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a corruption depends on beside its parameters.
+    """What a corruption depends on in addition to its parameters.
 
     Attributes:
-        scale: whose sizes hold: those of the code for CIFAR-10-C or for ImageNet-C.
-        frost: photographs of frost; none: a procedural texture stands for them.
+        scale: whether sizes are those of CIFAR-10-C or of ImageNet-C.
+        frost: photographs of frost; None: a generated texture is used.
     """
 
     scale: Scale
@@ -56,12 +56,12 @@ class Corruption:
         name: as in `FAMILIES`.
         tables: parameters by severity, 1 first, for both scales.
         apply: (fp32 images in [0, 1], parameters, generator on their device, setting) -> the
-            images corrupted, fp32 of the same shape, not cut to bytes; what lies outside [0, 1]
-            is clamped by the caller.  It checks nothing and leaves its input as it was.
-        channelwise: whether it treats channels alone, so that one channel will do; else grey
-            images are expanded to three equal channels, and the luma of the result is taken.
-        part_pixels: of the parts that a batch is corrupted in; they are part of what the draws
-            are.
+            corrupted images, fp32 of the same shape, not rounded to bytes; the caller clamps values
+            to [0, 1].  It checks nothing and does not modify its input.
+        channelwise: whether it treats each channel separately and so accepts one channel; otherwise
+            grey images are expanded to three equal channels, and the luma of the result is
+            returned.
+        part_pixels: size of the parts that a batch is corrupted in; it affects the random draws.
     """
 
     name: str
@@ -86,16 +86,17 @@ class Corruption:
                 or 3 channels, sides of 8 pixels or more, square or not.
             severity: from 1 to 5.
             generator: on the images' device; the same state gives the same images on a CPU.
-            scale: whose table; None: "cifar" up to a shorter side of 96 pixels, else "imagenet".
+            scale: which table to use; None: "cifar" up to a shorter side of 96 pixels, else
+                "imagenet".
             frost: photographs for `frost`.
 
         Returns:
-            New images of the same shape, dtype and device. Bytes are truncated as the benchmark's
-            are, not rounded; floats are not cut to bytes, except where the corruption itself is
-            made of bytes (JPEG, pixelate and the like).
+            New images of the same shape, dtype and device. Bytes are truncated as in the benchmark,
+            not rounded; floats are not converted to bytes, unless the corruption itself works on
+            bytes (such as JPEG and pixelate).
 
         Raises:
-            ParameterError: if shape, dtype, range or severity is another one.
+            ParameterError: if shape, dtype, range or severity is invalid.
         """
         check_batch(self.name, images)
         if severity not in SEVERITIES or type(severity) is not int:
@@ -125,7 +126,8 @@ class Corruption:
         if expanded is not floats:
             luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
             corrupted = (corrupted * luma).sum(1, keepdim=True)
-        # By int16, which a CPU's vectors can do; straight to bytes takes five times as long.
+        # Through int16, which CPUs vectorise; a direct conversion to bytes takes five times as
+        # long.
         return corrupted.mul_(255).add_(ROUNDING).to(torch.int16) if is_bytes else corrupted
 
 
@@ -135,7 +137,7 @@ def scale_of(images: Tensor) -> Scale:
 
 
 def check_batch(where: str, images: Tensor) -> None:
-    """Refuse what is not a batch of images; floats are read for their range.
+    """Refuse input that is not a batch of images; the range of floats is checked.
 
     Raises:
         ParameterError: naming `where`.

@@ -1,4 +1,4 @@
-"""What `ablate evaluate` and `ablate corrupt` are asked, checked before anything is read."""
+"""Checks of the arguments of `ablate evaluate` and `ablate corrupt`, before anything is read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def named_by_options() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the images; see `ablate.robustness.evaluation.evaluate.evaluate`."""
+    """The arguments about images; see `ablate.robustness.evaluation.evaluate.evaluate`."""
 
     dataset: str | None
     data: Path | None
@@ -59,7 +59,7 @@ class Asked:
 
 
 def check_official(asked: Asked, *, split: str | None, skip_unreadable: bool) -> None:
-    """Refuse options that mean nothing beside official files.
+    """Refuse options that have no effect on official files.
 
     Raises:
         UsageError: naming the option.
@@ -80,10 +80,10 @@ def check_official(asked: Asked, *, split: str | None, skip_unreadable: bool) ->
 
 
 def read_severities(values: Iterable[Any]) -> tuple[int, ...]:
-    """Whole numbers from 1 to 5 as they are counted, each once, ascending.
+    """Check severities: whole numbers from 1 to 5; returns each once, ascending.
 
     Raises:
-        ParameterError: if there are none, or one is something else.
+        ParameterError: if there are none, or one is invalid.
     """
     if not isinstance(values, Iterable):
         raise ParameterError(
@@ -103,7 +103,7 @@ def read_names(option: str, values: Iterable[str] | None) -> tuple[str, ...] | N
     """Several names.
 
     Raises:
-        ParameterError: if it is one text, which would be read letter by letter.
+        ParameterError: if it is a single text, which would be read letter by letter.
     """
     if isinstance(values, str):
         raise ParameterError(
@@ -116,7 +116,7 @@ def read_statistics(option: str, values: Any) -> tuple[float, ...] | None:
     """A number for each channel.
 
     Raises:
-        ParameterError: if it is something else.
+        ParameterError: if it is anything else.
     """
     if values is None:
         return None
@@ -129,10 +129,10 @@ def read_statistics(option: str, values: Any) -> tuple[float, ...] | None:
 
 
 def check_whole(values: Mapping[str, Any], least: int) -> None:
-    """Refuse what is neither a whole number from `least` on nor left out.
+    """Refuse values that are given and are not whole numbers of at least `least`.
 
     Args:
-        values: option -> what is given for it.
+        values: option -> its value, or None.
 
     Raises:
         ParameterError: naming the option.
@@ -148,7 +148,7 @@ def check_whole(values: Mapping[str, Any], least: int) -> None:
 
 
 def check_choice(option: str, value: Any, known: Sequence[str]) -> None:
-    """Refuse what is neither one of `known` nor left out.
+    """Refuse a value that is given and is not in `known`.
 
     Raises:
         ParameterError: naming the option.
@@ -160,7 +160,7 @@ def check_choice(option: str, value: Any, known: Sequence[str]) -> None:
 
 
 def _whole(value: Any) -> int | None:
-    """The number, where it is a whole one by its kind; NumPy's are."""
+    """The number if its type is an integer type, including NumPy's."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:

@@ -1,6 +1,6 @@
-"""`ablate evaluate`: a network from anywhere, on images from anywhere, under a suite.
+"""`ablate evaluate`: score any network on any images under a suite.
 
-The same from Python is `ablate.evaluate`.
+From Python: `ablate.evaluate`.
 """
 
 from __future__ import annotations
@@ -91,41 +91,41 @@ def evaluate(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score a network on images as they are and under every corruption at every severity.
+    """Score a network on clean images and under every corruption at every severity.
 
     Args:
-        model: a network's name, an export of a trial, a TorchScript or torch.export file, or a
-            network in memory, which takes normalised images and is moved to the device.
-        checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
-            `timm:pretrained`.
+        model: name of a network, an export of a trial, a TorchScript or torch.export file, or a
+            module, which takes normalised images and is moved to the device.
+        checkpoint: weights for a named network: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
         checkpoint_order: match the file's tensors by their order, not by their names.
-        dataset: a data set's name, or a folder with test/CLASS/*, val/CLASS/* or CLASS/*. With
-            `official` it may be left out: the images as they are are not scored then. Without both,
-            an export's own data set is taken where it has a name.
-        data: folder of a named data set's files.
-        split: "test" or "val" of a folder; None: test/ where it is there, else val/.
+        dataset: name of a data set, or a folder with test/CLASS/*, val/CLASS/* or CLASS/*.  With
+            `official` it may be left out; then clean images are not scored.  Without both, the data
+            set of an export is used, if it has a name.
+        data: folder with the files of a named data set.
+        split: "test" or "val" of a folder; None: test/ if it exists, else val/.
         suite: a name of `SUITES`; None: "cifar10c" up to a side of 96 pixels, else "imagenetc".
-        types: these corruptions alone.
+        types: only these corruptions.
         severities: whole numbers from 1 to 5.
-        seed: of the corruptions' draws.
-        images: about so many of them, balanced over classes, always the same ones.
-        official: folder of corrupted files, read in place of what is made here.
-        frost_images: folder of photographs of frost.
-        relative_to: scores of another network on the same copies, which mCE is divided by.
-        normalization: by what statistics images are normalised; None or "auto": the network's own.
-        mean, std: of each channel, in place of `normalization`.
-        image_size: side in pixels that the network sees; None: its own.
-        resize: shorter side in pixels of a folder's images before their middle is cut.
-        seen: training distortions that the network was finetuned on; None: what an export says.
+        seed: seed of the corruptions.
+        images: number of images, balanced over classes, always the same ones; None: all.
+        official: folder of published corrupted files to score instead of generated ones.
+        frost_images: folder of photographs of frost; None: a generated texture.
+        relative_to: scores of another network on the same copies, for normalising mCE.
+        normalization: statistics for normalising images; None or "auto": the network's own.
+        mean, std: one value per channel, instead of `normalization`.
+        image_size: input size in pixels; None: the network's own.
+        resize: shorter side in pixels of a folder's images before the centre crop.
+        seen: training distortions that the network was finetuned on; None: as recorded in an
+            export.
         skip_unreadable: leave out files that cannot be read.
-        precision: "auto": bf16 where the hardware has it, else fp32.
-        threads: of torch on the CPU; None: one for each core.
-        device: None: the GPU where torch sees one, else the CPU.
-        batch_size: None: what suits the device and the images' size.
-        progress: is told of each copy.
+        precision: "auto": bf16 if the hardware supports it, else fp32.
+        threads: CPU threads of torch; None: one per core.
+        device: None: the GPU if torch sees one, else the CPU.
+        batch_size: None: chosen for device and image size.
+        progress: called before each copy.
 
     Raises:
-        UsageError: if something contradicts itself or is missing (`ParameterError`, `DataError`).
+        UsageError: if arguments are invalid or files are missing (`ParameterError`, `DataError`).
         NotFiniteError: if a logit is NaN or infinite; the message names the copies.
 
     Example:
@@ -223,7 +223,7 @@ def _describe(
     seen: tuple[str, ...] | None,
     marks_of_network: tuple[str, ...],
 ) -> Evaluation:
-    """Everything but the answers."""
+    """The evaluation without the network's answers."""
     metadata, statistics, clean = origin.metadata, subject.statistics, found.clean
     trained = metadata.seen_types if seen is None and metadata is not None else seen
     exposure = None if trained is None else exposures(found.suite, trained)

@@ -1,6 +1,6 @@
-"""A network's answers on a split and its corrupted copies, and every number that follows.
+"""A network's answers on a split and its corrupted copies, and all numbers computed from them.
 
-Plain data: importing this loads no torch.
+Plain data; importing this does not load torch.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class EvaluatedModel(JsonData):
     """Which network was evaluated.
 
     Attributes:
-        name: as `model.name` takes it, or a file.
-        checkpoint: where its weights are from, as it was named; None: from memory.
-        identity: of the weights: `sha256:...` of their file, or the address they are published at;
-            of a network in memory, of its state dict.
-        parameters: how many numbers are trained.
-        image_size: side in pixels of what goes into it; None: the images' own.
-        mean, std: that images in [0, 1] are normalised by; None: it is said in the file itself.
-        training: what an export of a trial says of it: study, trial, loss terms, types seen.
+        name: a value of `model.name`, or a file.
+        checkpoint: source of the weights, as given; None: a network in memory.
+        identity: identity of the weights: `sha256:...` of their file, or the address where they are
+            published; for a network in memory, of its state dict.
+        parameters: number of trainable parameters.
+        image_size: input size in pixels; None: the size of the images.
+        mean, std: for normalising images in [0, 1]; None: contained in the file itself.
+        training: as recorded in an export of a trial: study, trial, loss terms, types seen.
     """
 
     name: str
@@ -56,7 +56,7 @@ class EvaluatedModel(JsonData):
 
     @property
     def label(self) -> str:
-        """Its name, and what tells it from others of that name."""
+        """Its name, with what distinguishes it from others of that name."""
         if self.training:
             trial = self.training["trial"]
             told = "plain finetune" if trial is None else f"trial {trial}"
@@ -71,13 +71,13 @@ class EvaluatedData(JsonData):
     """Which images it was evaluated on.
 
     Attributes:
-        name: of the data set, or the folder's.
-        split: "test" or "val"; empty where only corrupted copies were read.
+        name: name of the data set or of the folder.
+        split: "test" or "val"; empty if only corrupted copies were read.
         n: images in each copy.
         classes: names, in the order of the labels.
-        image_shape: channel, height, width, as they were corrupted.
-        clean_identity: of the images as they are; None where they were not scored.
-        corrupted_identity: of their copies; equal identities mean equal images.
+        image_shape: channel, height, width when they were corrupted.
+        clean_identity: identity of the clean images; None if they were not scored.
+        corrupted_identity: identity of their copies; equal identities mean equal images.
     """
 
     name: str
@@ -91,10 +91,10 @@ class EvaluatedData(JsonData):
 
 @dataclass(frozen=True)
 class EvaluatedSuite(JsonData):
-    """Under which corruptions; the fields are those of `Suite`, the scale being resolved.
+    """Under which corruptions; the fields of `Suite`, with the scale resolved.
 
     Attributes:
-        made_by: what made the copies: "corruption" and "distortion" are ablate's own.
+        made_by: what generated the copies: "corruption" and "distortion" are ablate's own.
     """
 
     name: str
@@ -111,13 +111,13 @@ class EvaluatedSuite(JsonData):
 
 @dataclass(frozen=True, eq=False)
 class CellScores:
-    """What is kept of the answers on one copy.
+    """The stored answers on one copy.
 
     Attributes:
         correct: bool `[n]`, whether the most likely class is the label.
-        right_top5: how many labels are among the five most likely; None where there are five
-            classes or fewer.
-        calibration_error: expected, of 15 bins of equal width.
+        right_top5: number of labels among the five most likely classes; None for five classes or
+            fewer.
+        calibration_error: expected calibration error with 15 bins of equal width.
     """
 
     correct: np.ndarray
@@ -151,7 +151,7 @@ class CellScores:
 
     @property
     def interval(self) -> Interval:
-        """Wilson's, at 95 %, of the accuracy."""
+        """Wilson interval of the accuracy, at 95 %."""
         return wilson_interval(self.right, self.n)
 
     @property
@@ -165,11 +165,11 @@ class CellScores:
 
 @dataclass(frozen=True)
 class Reference(JsonData):
-    """Errors of another network on the same copies, which mCE is divided by.
+    """Errors of another network on the same copies, for normalising mCE.
 
     Attributes:
-        name: of the network; identity: of its weights.
-        clean_error: on the images as they are; None where they were not scored.
+        name: name of the network; identity: identity of its weights.
+        clean_error: error on clean images; None if they were not scored.
         errors: type -> errors by severity.
     """
 
@@ -184,17 +184,17 @@ class Evaluation:
     """A network's answers; accuracies and errors are fractions.
 
     Attributes:
-        model, data, suite: what was evaluated, on what, under what.
-        seed: of the corruptions' draws; None: files that were there.
+        model, data, suite: what was evaluated, on which images, under which corruptions.
+        seed: seed of the corruptions; None: existing files were read.
         labels: int `[n]`, class of each image of a copy.
-        clean: on the images as they are; None: not scored.
+        clean: answers on clean images; None: not scored.
         cells: by type and severity, in the suite's order.
-        exposure: type -> what the network has seen of it; None: not known.
-        reference: that mCE is divided by, beside AlexNet; None: none.
-        marks: what has to be said beside every number.
-        notes: how images and network were brought together.
+        exposure: type -> what the network has seen of it; None: unknown.
+        reference: another network for normalising mCE, in addition to AlexNet.
+        marks: caveats to be shown with every number.
+        notes: how the images were prepared for the network.
         environment: device, precision, threads, torch; `Environment.to_json`.
-        versions: `ablate`, and `code`, of what makes corruptions.
+        versions: of `ablate`, and `code`: of the code that generates corruptions.
         seconds: wall time of corrupting and scoring.
     """
 
@@ -216,7 +216,7 @@ class Evaluation:
     def cells_of(
         self, kinds: Sequence[str] | None = None, severity: int | None = None
     ) -> list[CellScores]:
-        """Of these types at this severity; None: of all."""
+        """Cells of these types at this severity; None: all."""
         return [
             scores
             for (kind, at), scores in self.cells.items()
@@ -224,12 +224,12 @@ class Evaluation:
         ]
 
     def accuracy(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> float:
-        """Mean over the cells of these types at this severity; NaN where there is none."""
+        """Mean over the cells of these types at this severity; NaN if there are none."""
         found = [scores.accuracy for scores in self.cells_of(kinds, severity)]
         return float(np.mean(found)) if found else float("nan")
 
     def shares(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> np.ndarray:
-        """Of each image, the share of these copies of it that were right, float `[n]`."""
+        """For each image, the fraction of these copies that is correct, float `[n]`."""
         total = np.zeros(self.data.n)
         found = self.cells_of(kinds, severity)
         for scores in found:
@@ -237,7 +237,8 @@ class Evaluation:
         return total / len(found)
 
     def interval(self, kinds: Sequence[str] | None = None, severity: int | None = None) -> Interval:
-        """Of `accuracy`, at 95 %, over the images: a cell's own, or see `mean_interval`."""
+        """Interval of `accuracy` over the images, at 95 %: of a single cell, or as
+        `mean_interval`."""
         found = self.cells_of(kinds, severity)
         return found[0].interval if len(found) == 1 else mean_interval(self.shares(kinds, severity))
 
@@ -246,20 +247,20 @@ class Evaluation:
         return {kind: tuple(one.error for one in self.cells_of([kind])) for kind in kinds}
 
     def types_of(self, exposure: Exposure) -> tuple[str, ...]:
-        """The types of which this was seen; none where it is not known."""
+        """The types with this exposure; empty if the exposure is unknown."""
         known = self.exposure or {}
         return tuple(kind for kind in self.suite.types if known.get(kind) == exposure)
 
     @property
     def overlaps(self) -> bool:
-        """Whether it is scored on a type that it was trained on."""
+        """Whether a scored type was trained on."""
         return bool(self.types_of("seen_type"))
 
     @cached_property
     def class_accuracies(self) -> dict[str, tuple[float | None, float]]:
-        """Class -> accuracy on the images as they are, and over all corrupted copies.
+        """Class -> accuracy on clean images, and over all corrupted copies.
 
-        NaN of a class without images; None where clean images were not scored.
+        NaN for a class without images; None if clean images were not scored.
         """
         names, n = self.data.classes, len(self.data.classes)
         corrupted = class_accuracies(self.shares(), self.labels, n)
@@ -270,17 +271,17 @@ class Evaluation:
 
 
 def keep_scores(outcomes: SetOutcomes) -> tuple[CellScores | None, dict[Cell, CellScores]]:
-    """What an evaluation keeps of a network's answers, clean and by cell."""
+    """The part of a network's answers that an evaluation stores, clean and by cell."""
     clean = None if outcomes.clean is None else CellScores.of(outcomes.clean)
     return clean, {cell: CellScores.of(one) for cell, one in outcomes.cells.items()}
 
 
 def relate(evaluation: Evaluation, other: Evaluation, where: str) -> Evaluation:
-    """The evaluation with another network's as what its mCE is divided by.
+    """The evaluation with another network as the reference of its mCE.
 
     Args:
-        other: of the same images under the same types and severities.
-        where: for the message.
+        other: evaluation of the same images under the same types and severities.
+        where: for the error message.
 
     Raises:
         DataError: if images, types or severities differ.

@@ -1,4 +1,4 @@
-"""An evaluation as a file: JSON that it can be read back from, and CSV with a row a cell."""
+"""Evaluations as files: JSON, which can be loaded again, and CSV with one row per cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ablate.robustness.evaluation.evaluation import (
     Reference,
 )
 from ablate.robustness.evaluation.summary import summarise
-from ablate.robustness.measures import LEVEL, Interval
+from ablate.robustness.measures import LEVEL
 
 FORMAT = "ablate evaluation"
 VERSION = 1
@@ -39,11 +39,11 @@ _COLUMNS = (*_OF_ALL, *_FIELDS, "error", *_TOP5, "calibration_error", "marks")
 
 
 def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
-    """Plain data, strict JSON: None for what is not a number.
+    """Convert to strict JSON data, with None for NaN.
 
     Args:
-        bits: with each image's label and correctness, which the evaluation is read back from;
-            without them the numbers for a person alone.
+        bits: include each image's label and correctness, which loading requires; without them, only
+            numbers for a reader.
 
     Bits are `numpy.packbits` in base64, the first image in the highest bit of the first byte;
     labels are unsigned of 32 bits, little endian, in base64.
@@ -62,7 +62,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
                 "value": line.value,
                 "over": line.over,
                 "unit": line.unit,
-                **({"interval": _interval(line.interval)} if line.interval else {}),
+                **({"interval": list(line.interval)} if line.interval else {}),
             }
             for line in summarise(evaluation)
         },
@@ -89,13 +89,13 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
 
 
 def from_json(found: Any, where: str = "evaluation") -> Evaluation:
-    """The evaluation that `to_json` wrote; numbers that follow from it are worked out anew.
+    """Read the output of `to_json`; derived numbers are computed again.
 
     Args:
-        where: for the messages.
+        where: for error messages.
 
     Raises:
-        DataError: if it is something else, was written without bits, or is damaged.
+        DataError: if it is anything else, was written without bits, or is damaged.
     """
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise DataError(
@@ -142,10 +142,10 @@ def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place that a file cannot be written to, before the work that it is for.
+    """Check that a file can be written there, before starting the work.
 
     Raises:
-        UsageError: if its folder cannot be made or written.
+        UsageError: if its folder cannot be created or written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,10 +184,10 @@ def load_evaluation(path: str | Path) -> Evaluation:
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """Write a row a cell, the clean images first with severity 0, whole or not at all.
+    """Write one row per cell, the clean images first with severity 0; completely or not at all.
 
-    Each row says of which network and images it is, by what seed, and its marks between
-    semicolons, so that rows of several files can stand in one table.
+    Each row has the network, images, seed and caveats (joined by semicolons), so that rows of
+    several files can be combined in one table.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -217,7 +217,7 @@ def _means(evaluation: Evaluation) -> dict[str, Any]:
     def mean(kinds: tuple[str, ...] | None, severity: int | None = None) -> dict[str, Any]:
         return {
             "accuracy": evaluation.accuracy(kinds, severity),
-            "interval": _interval(evaluation.interval(kinds, severity)),
+            "interval": list(evaluation.interval(kinds, severity)),
         }
 
     return {
@@ -233,13 +233,13 @@ def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
         "right": scores.right,
         "accuracy": scores.accuracy,
         "error": scores.error,
-        "interval": _interval(scores.interval),
+        "interval": list(scores.interval),
         "calibration_error": scores.calibration_error,
     }
     if scores.right_top5 is not None and scores.top5_interval is not None:
         found["right_top5"] = scores.right_top5
         found["top5_accuracy"] = scores.top5_accuracy
-        found["top5_interval"] = _interval(scores.top5_interval)
+        found["top5_interval"] = list(scores.top5_interval)
     if bits:
         found["correct"] = _encode(np.packbits(scores.correct).tobytes())
     return found
@@ -273,7 +273,7 @@ def _read(found: Mapping[str, Any]) -> Evaluation:
 
 
 def _check_cells(found: list[Cell], suite: EvaluatedSuite) -> None:
-    """They are the suite's, each once, in its order."""
+    """Check that the cells are those of the suite, each once, in its order."""
     wanted = [(kind, severity) for kind in suite.types for severity in suite.severities]
     if found == wanted:
         return
@@ -316,10 +316,6 @@ def _row(kind: str, family: str, severity: int, exposure: str, scores: CellScore
         *top5,
         f"{scores.calibration_error:.6f}",
     ]
-
-
-def _interval(interval: Interval) -> list[float]:
-    return list(interval)
 
 
 def _encode(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The images that a network is evaluated on: as they are, and their corrupted copies."""
+"""The images that a network is evaluated on: clean images and corrupted copies."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _NOT_SCORED = "the clean images were not scored; name them with --dataset"
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """What a network will be shown.
+    """The images to score.
 
     Attributes:
-        clean: the images as they are; None: only copies are there.
-        copies: of them, or official files.
-        suite: what the copies are.
-        seed: of the copies' draws; None: files that were there.
-        classes: names, in the order of the labels; numbers up to the highest label where nothing
-            names them.
-        are_named: whether something does.
-        shape: of an image of a copy: channel, height, width.
-        notes: what has to be said of them.
+        clean: the clean images; None: there are only copies.
+        copies: copies of them, or official files.
+        suite: the corruptions of the copies.
+        seed: seed of the copies; None: existing files are read.
+        classes: names, in the order of the labels; numbers up to the highest label if there are no
+            names.
+        are_named: whether the classes have names.
+        shape: channel, height and width of an image of a copy.
+        notes: notes to be shown with the scores.
     """
 
     clean: EvaluatedImages | None
@@ -57,19 +57,19 @@ class ScoredImages:
 
     @property
     def scale(self) -> Scale | None:
-        """Whose table made the copies; None of training distortions."""
+        """The parameter table of the copies; None for training distortions."""
         if self.suite.made_by == "distortion":
             return None
         return self.suite.scale or scale_for(min(self.shape[1:]))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of all images that are shown, each once: official copies may have a size of their own."""
+        """The distinct shapes of all images; official copies may have another size."""
         clean = [] if self.clean is None else [tuple(self.clean.split.images.shape[1:])]
         return list(dict.fromkeys([self.shape, *clean]))
 
     def with_classes(self, count: int) -> ScoredImages:
-        """With so many classes, where the files do not say how many there are."""
+        """The images with this number of classes, if the files do not tell it."""
         if self.are_named or count == len(self.classes):
             return self
         note = f"labels are up to {len(self.classes) - 1}; the network has {count} classes"
@@ -78,17 +78,17 @@ class ScoredImages:
 
 
 def find_images(asked: Asked, request: ImageRequest, origin: Origin) -> ScoredImages:
-    """The images that are asked for, found to fit each other and what an export says.
+    """Find the requested images, and check that they fit each other and an export.
 
-    Official copies must have the labels of the images as they are, in their order; where both are
-    folders of files, their names too. Arrays have no names: labels alone are compared.
+    Official copies must have the labels of the clean images, in the same order, and the same names
+    if both are folders of files.  Arrays have no names; only labels are compared.
 
     Args:
-        request: of the images as they are.
-        origin: of the network.
+        request: the clean images.
+        origin: source of the network.
 
     Raises:
-        UsageError: if no images are named (`ParameterError`, `DataError`: they are wrong).
+        UsageError: if no images are given (`ParameterError`, `DataError`: if they are invalid).
     """
     clean = _load_clean(asked, request, origin)
     seed = None if asked.official is not None else asked.seed
@@ -131,10 +131,10 @@ def _load_clean(asked: Asked, request: ImageRequest, origin: Origin) -> Evaluate
 
 
 def _choose_suite(asked: Asked, side: int) -> Suite:
-    """The suite that is asked for, of the types that are.
+    """The requested suite, restricted to the requested types.
 
     Args:
-        side: the shorter one of the images, in pixels.
+        side: shorter side of the images, in pixels.
     """
     if asked.suite is None and asked.types is not None:
         return find_suite(restrict(find_suite("all"), asked.types).types)
@@ -144,7 +144,7 @@ def _choose_suite(asked: Asked, side: int) -> Suite:
 
 
 def _generated_copies(split: Split, suite: Suite, asked: Asked) -> EvaluationSet:
-    """Copies that are made here, kept in the cache up to the size that a study keeps."""
+    """Generated copies, cached up to the same size as in a study."""
     folder = asked.frost_images if "frost" in suite.types else None
     frost = None if folder is None else load_frost(folder)
     made = EvaluationSet(split, suite, asked.severities, asked.seed, cache_folder(), frost)
@@ -155,10 +155,10 @@ def _generated_copies(split: Split, suite: Suite, asked: Asked) -> EvaluationSet
 def _official_copies(
     folder: Path, asked: Asked, request: ImageRequest, classes: Sequence[str] | None
 ) -> tuple[CorruptedImages, Suite, tuple[str, ...]]:
-    """Copies from files, a suite of what they are, and what has to be said of them.
+    """Copies from files, the suite that describes them, and notes.
 
     Args:
-        classes: that the labels must be of, where they are known.
+        classes: classes of the labels, if known.
     """
     wanted = asked.types
     if asked.suite is not None:
@@ -178,7 +178,7 @@ def _official_copies(
         folder,
         types=wanted,
         severities=asked.severities,
-        # They are corrupted at their size; the network resizes what it is shown.
+        # They are corrupted at their own size; the network resizes its input.
         image_size=None if resize is None else side,
         resize=resize,
         classes=classes,
@@ -230,7 +230,7 @@ def _check_labels(clean: EvaluatedImages | None, copies: CorruptedImages) -> Non
 
 
 def _check_names(clean: EvaluatedImages | None, copies: CorruptedImages) -> None:
-    """Of files: labels alone do not tell other images of the same classes."""
+    """Check the names of files: labels alone do not identify images."""
     mine, theirs = None if clean is None else clean.names, getattr(copies, "names", None)
     if mine is None or theirs is None:
         return

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation that people compare, each with its convention in its name."""
+"""The summary numbers of an evaluation; each name states its convention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ablate.study.scores import EXPOSURES
 
 INCOMPARABLE = "not comparable with methods that hold these types out"
 _IMAGENET_CLASSES = 1000
-_FEW = 5  # missing types that are named; with more it is plain that some are
+_FEW = 5  # number of missing types to list
 _MEAN = "mean_corruption_accuracy_unnormalised"
 
 
@@ -35,10 +35,10 @@ class SummaryLine:
     """One number.
 
     Attributes:
-        name: says the convention.
-        value: a fraction, or a ratio to another network's; NaN where it is not defined.
-        over: what it is a mean of, and what it is divided by.
-        interval: at 95 %, over the images; None of errors and ratios.
+        name: states the convention.
+        value: a fraction, or a ratio to another network's; NaN if it is not defined.
+        over: what it is averaged over, and what it is divided by.
+        interval: at 95 %, over the images; None for errors and ratios.
         unit: "fraction" or "ratio".
     """
 
@@ -50,12 +50,12 @@ class SummaryLine:
 
 
 def summarise(evaluation: Evaluation) -> list[SummaryLine]:
-    """The numbers that are defined for this evaluation, in a fixed order.
+    """Compute the numbers that are defined for this evaluation, in a fixed order.
 
-    Where the fifteen types of the benchmark are among others, as in the suite "all", its means are
-    of the fifteen, and the others have a mean of their own.  AlexNet's errors are of ImageNet: its
-    mCE is there for a set of 1,000 classes at ImageNet-C's scale, with all fifteen types and all
-    five severities.
+    If the suite has other types than the fifteen of the benchmark, such as the suite "all", the
+    benchmark's means use only the fifteen, and the others have a separate mean.  AlexNet's errors
+    are those on ImageNet: the mCE relative to them is given for 1,000 classes at ImageNet-C's
+    scale, with all fifteen types and all five severities.
     """
     return [
         *_clean(evaluation),
@@ -67,11 +67,11 @@ def summarise(evaluation: Evaluation) -> list[SummaryLine]:
 
 
 def benchmark_types(evaluation: Evaluation) -> tuple[str, ...]:
-    """The types that the benchmark's mean is of: those of its fifteen that were scored, or all
-    where none of them was."""
+    """The types of the benchmark's mean: those of its fifteen that were scored, or all types if
+    none of them was."""
     types = evaluation.suite.types
     if evaluation.suite.made_by == "distortion":
-        return types  # of the same names, and no part of the benchmark
+        return types  # same names, but not part of the benchmark
     return tuple(kind for kind in types if kind in BENCHMARK) or types
 
 
@@ -153,7 +153,7 @@ def _normalised(evaluation: Evaluation) -> Iterator[SummaryLine]:
 
 
 def _undefined(reference: Errors, clean_error: float, why: str) -> str:
-    """Why a ratio is NaN; empty where it is not."""
+    """Why a ratio is NaN; empty if it is not."""
     kinds = [
         kind for kind, row in reference.items() if math.fsum(one - clean_error for one in row) <= 0
     ]
@@ -187,10 +187,10 @@ def _has_alexnet(evaluation: Evaluation) -> bool:
 
 
 def _over(evaluation: Evaluation, types: tuple[str, ...], name: str = "") -> str:
-    """What a number is of, and whether others hold out what is in it.
+    """Describe what a number is averaged over, and whether it includes types that others hold out.
 
     Args:
-        name: of the types; none: their count, or the name of a single one.
+        name: of the types; None: their count, or the name of a single one.
     """
     severities = evaluation.suite.severities
     name = name or (types[0] if len(types) == 1 else f"{len(types)} types")

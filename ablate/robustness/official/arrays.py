@@ -1,6 +1,6 @@
-"""The layout of CIFAR-10-C: one array a corruption, its severities block after block.
+"""The layout of CIFAR-10-C: one array per corruption, with one block per severity.
 
-The arrays are mapped and copied a block at a time; none is ever read whole.
+The arrays are memory-mapped and copied block by block, never read completely.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class OfficialArrays:
 
     Attributes:
         files: type -> its array.
-        written: the severities that the arrays have, in the order of their blocks.
-        labels: of the images that are taken, int64 `[n]`.
-        rows: places of those in a block of `stored` images, ascending.
+        written: severities of the arrays, in the order of their blocks.
+        labels: labels of the images used, int64 `[n]`.
+        rows: indices of those in a block of `stored` images, ascending.
         stored: images of a block.
         image_size, resize: as `resize_images` has them; None: as they are stored.
     """
@@ -52,11 +52,11 @@ class OfficialArrays:
 
     @cached_property
     def identity(self) -> str:
-        """Of types, severities, shapes, labels, and 64 images of each block.
+        """Digest of types, severities, shapes, labels, and 64 images of each block.
 
-        It is of the stored bytes, whatever the size that they are read at, so that networks of
-        different input sizes can be compared. A hash of every byte would take longer than
-        scoring a small network.
+        It describes the stored bytes, independent of the size at which they are read, so that
+        networks with different input sizes can be compared. A hash of every byte would take longer
+        than scoring a small network.
         """
         digest = hashlib.sha256(self.labels.numpy().tobytes())
         digest.update(self.rows.numpy().tobytes())
@@ -72,7 +72,7 @@ class OfficialArrays:
         """See `CorruptedImages`.
 
         Raises:
-            DataError: if the array is no longer there.
+            DataError: if the array no longer exists.
         """
         array = map_array(self.files[kind])
         places = self._places(severity)
@@ -92,7 +92,7 @@ class OfficialArrays:
 
 
 def list_arrays(folder: Path) -> dict[str, Path]:
-    """Type -> its array, by name; empty where there is none."""
+    """Type -> its array, by name; empty if there are none."""
     files = sorted(folder.glob("*.npy"))
     return {file.stem: file for file in files if file.stem != _LABELS and file.name[0] != "."}
 
@@ -110,7 +110,8 @@ def open_arrays(
     n: int | None,
     marks: tuple[str, ...],
 ) -> OfficialArrays:
-    """Arrays that fit each other and their labels; arguments as of `open_official`.
+    """Open arrays and check that they fit each other and their labels; arguments as for
+    `open_official`.
 
     Args:
         files: type -> its array, in the order of the families.
@@ -118,10 +119,10 @@ def open_arrays(
         n_classes: that labels must be below; None: any.
 
     Raises:
-        DataError: if one is not such an array, or they do not fit.
+        DataError: if one is not such an array, or they do not fit together.
     """
     shapes = {kind: _check_images(file, len(written)) for kind, file in files.items()}
-    # Of several shapes the one that most have is right; of equally many the first.
+    # If shapes differ, the most frequent one is correct; of equally frequent ones, the first.
     usual = Counter(shapes.values()).most_common(1)[0][0]
     like = next(files[kind].name for kind, shape in shapes.items() if shape == usual)
     for kind, shape in shapes.items():
@@ -151,7 +152,7 @@ def map_array(file: Path) -> np.ndarray:
     """An array of a file, mapped.
 
     Raises:
-        DataError: if it is missing or not a whole array.
+        DataError: if it is missing or not a complete array.
     """
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -220,5 +221,5 @@ def _read_labels(
 
 
 def _spread(count: int, sampled: int) -> np.ndarray:
-    """Places of at most `sampled` of `count`, the first and the last among them."""
+    """Indices of at most `sampled` of `count`, including the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, sampled)).round().astype(np.int64))

@@ -1,4 +1,4 @@
-"""The layout of ImageNet-C: TYPE/SEVERITY/CLASS/*, a file an image, decoded as it is read."""
+"""The layout of ImageNet-C: TYPE/SEVERITY/CLASS/*, one file per image, decoded when read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ablate.files.shown import few, show_name
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption import SEVERITIES
 
-# -- The files of one copy in the layout of ImageNet-C: listed, hashed, and looked through -
+# -- The files of one copy in the layout of ImageNet-C: listed, hashed and checked -
 
 
 _SAMPLED = 64
@@ -37,9 +37,9 @@ class CopyFiles(NamedTuple):
 
     Attributes:
         root: its folder.
-        names: paths below it, as bytes: an array is smaller than as many strings.
-        digest: of names, sizes and some files' bytes.
-        looked_at: how many those are; grey: how many of them.
+        names: paths below it, as bytes: an array is smaller than that many strings.
+        digest: digest of names, sizes and the bytes of some files.
+        looked_at: number of those files; grey: number of grey ones among them.
     """
 
     root: Path
@@ -50,7 +50,7 @@ class CopyFiles(NamedTuple):
 
 
 def read_copy(listing: Listing) -> CopyFiles:
-    """Names of all files, and what 64 of them say, spread over the copy.
+    """List all files, and check 64 of them, spread over the copy.
 
     Raises:
         DataError: if one of those cannot be opened.
@@ -68,7 +68,7 @@ def read_copy(listing: Listing) -> CopyFiles:
 
 
 def _is_grey(content: bytes) -> bool:
-    """By its header; what is no image is said where it is decoded."""
+    """Read from the header; a file that is not an image is reported when decoded."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.mode in GREY_MODES
@@ -79,11 +79,11 @@ def _is_grey(content: bytes) -> bool:
 def unreadable_files(
     folder: Path, copies: Sequence[CopyFiles], rows: torch.Tensor
 ) -> DataError | None:
-    """What to raise for the files that cannot be read; None: all can.
+    """The error for unreadable files; None if all are readable.
 
     Args:
         folder: that was named.
-        rows: places of the images that are taken of each copy, int64 `[n]`.
+        rows: indices of the images used of each copy, int64 `[n]`.
     """
     files = [copy.root / file_name(name) for copy in copies for name in copy.names[rows.numpy()]]
     bad = [
@@ -99,7 +99,7 @@ def unreadable_files(
 
 
 def stem(name: str) -> str:
-    """A path below a copy without its ending."""
+    """A path below a copy, without its extension."""
     return os.path.splitext(name)[0]  # noqa: PTH122
 
 
@@ -114,7 +114,7 @@ def _read_bytes(file: Path) -> bytes:
 
 
 def file_name(name: bytes) -> str:
-    """A path below a copy, as it was listed."""
+    """A path below a copy, as listed."""
     return os.fsdecode(bytes(name))
 
 
@@ -123,20 +123,20 @@ _SEVERITY = re.compile(r"[1-5]")
 
 _BLOCK = 64
 _AHEAD = 6
-"""Blocks that are decoded before they are asked for: a bound, since a network may be slower."""
+"""Largest number of blocks that are decoded ahead, because a network may be slower."""
 
 
 @dataclass(frozen=True, eq=False)
 class OfficialFolders:
-    """Image files of which every copy has the same classes and names; see `CorruptedImages`.
+    """Image files; every copy has the same classes and names.  See `CorruptedImages`.
 
     Attributes:
         folder: that was named.
-        copies: the files of each cell.
+        copies: files of each cell.
         classes: names of the class folders, sorted.
-        labels: of the images that are taken, int64 `[n]`.
-        rows: places of those in a copy, ascending.
-        size: width and height in pixels that all images have; None: any, since `resize` is given.
+        labels: labels of the images used, int64 `[n]`.
+        rows: indices of those in a copy, ascending.
+        size: width and height in pixels of all images; None: any, because `resize` is given.
         image_size, resize: as `fit_image` has them; no `image_size`: as they are stored.
     """
 
@@ -154,10 +154,11 @@ class OfficialFolders:
 
     @property
     def identity(self) -> str:
-        """Of types, severities, names and sizes of all files, and the bytes of 64 of each copy.
+        """Digest of types, severities, names and sizes of all files, and the bytes of 64 of each
+        copy.
 
-        It is of the stored files, whatever the size that they are read at, so that networks of
-        different input sizes can be compared.
+        It describes the stored files, independent of the size at which they are read, so that
+        networks of different input sizes can be compared.
         """
         digest = hashlib.sha256(self.rows.numpy().tobytes())
         for (kind, severity), copy in self.copies.items():
@@ -166,13 +167,13 @@ class OfficialFolders:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """CLASS/NAME without ending, of the images that are taken."""
+        """CLASS/NAME without extension, of the images used."""
         first = next(iter(self.copies.values()))
         return tuple(stem(file_name(name)) for name in first.names[self.rows.numpy()])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to the files, a line each."""
+        """Notes on how the files were read, one line each."""
         grey = sum(copy.grey for copy in self.copies.values())
         looked_at = sum(copy.looked_at for copy in self.copies.values())
         if not grey:
@@ -191,7 +192,7 @@ class OfficialFolders:
         copy = self.copies[kind, severity]
         names = copy.names[self.rows.numpy()]
         waiting: deque[Future[torch.Tensor]] = deque()
-        # Threads, since decoding leaves the interpreter's lock.
+        # Threads, because decoding releases the interpreter's lock.
         pool = ThreadPoolExecutor(max_workers=THREADS)
         try:
             for start in range(0, len(names), _BLOCK):
@@ -204,7 +205,7 @@ class OfficialFolders:
             pool.shutdown(cancel_futures=True)
 
     def _refusal(self, kind: str, severity: int, error: DataError) -> DataError:
-        """All files that cannot be read, from this copy on; they were read up to it."""
+        """The error for all unreadable files, from this copy on; earlier ones were read."""
         cells = list(self.copies)
         cells = cells[cells.index((kind, severity)) :]
         copies = [self.copies[cell] for cell in cells]
@@ -226,13 +227,13 @@ class OfficialFolders:
 
 
 def list_folders(folder: Path) -> dict[str, dict[int, Path]]:
-    """Type -> severity -> its folder; the types may be a level down, in their families' folders.
+    """Type -> severity -> its folder; types may be one level down, in folders of families.
 
-    Severities are named 1 to 5, or by any five numbers, as some of ImageNet-C-bar are: those are
-    taken in ascending order.
+    Severities are named 1 to 5, or by any five numbers in ascending order, as in parts of
+    ImageNet-C-bar.
 
     Raises:
-        DataError: if a type is there twice, or its severities are named otherwise.
+        DataError: if a type exists twice, or its severities have other names.
     """
     found: dict[str, Path] = {}
     for one in _folders(folder):
@@ -259,14 +260,14 @@ def open_folders(
     n: int | None,
     marks: tuple[str, ...],
 ) -> OfficialFolders:
-    """Folders whose copies have the same images; arguments as of `open_official`.
+    """Open folders whose copies have the same images; arguments as for `open_official`.
 
     Args:
-        cells: the folder of each type at each severity.
+        cells: folder of each type at each severity.
 
     Raises:
-        DataError: if a copy has other classes or names, or the first image cannot be read, with
-            all others that cannot.
+        DataError: if a copy has other classes or names, or the first image is unreadable (all
+            unreadable files are named).
     """
     first = list_classes(next(iter(cells.values())))
     _check_classes(folder, first.classes, classes)
@@ -306,7 +307,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_type(folder: Path) -> bool:
-    if _NUMBER.fullmatch(folder.name):  # a severity, where a type's own folder was named
+    if _NUMBER.fullmatch(folder.name):  # a severity, if the folder of a type was given
         return False
     return any(_NUMBER.fullmatch(path.name) for path in _folders(folder))
 
@@ -347,7 +348,7 @@ def _check_classes(folder: Path, found: Sequence[str], classes: Sequence[str] | 
 
 
 def _check_alike(first: Listing, other: Listing) -> None:
-    """Whether a copy has the images of the first one."""
+    """Check that a copy has the images of the first one."""
     if first.classes != other.classes:
         odd = sorted(set(first.classes) ^ set(other.classes))
         raise DataError(
