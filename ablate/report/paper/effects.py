@@ -91,8 +91,8 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             "validation - test: difference for the new seeds, with its 95 % interval over seeds "
             "and the images of both sets; baseline's: the same difference for the baseline, which "
             "was not selected",
-            f"on the front: share of resampled seeds and images in which the mean {objectives} on the test "
-            "images is on the front of these points",
+            f"on the front: share of resampled seeds and images in which the mean {objectives} on "
+            "the test images is on the front of these points",
             fingerprint_text(info.test),
         ),
     )
