@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Contrast, ContrastKind, difference
-from ablate.ablation.intervals import Estimate, MeanModel, over_seeds, over_seeds_and_images
+from ablate.ablation.intervals import (
+    Components,
+    Estimate,
+    MeanModel,
+    over_seeds,
+    over_seeds_and_images,
+)
 from ablate.ablation.results import Results
 from ablate.ablation.significance import (
     LEAST_SEEDS,
@@ -48,6 +54,8 @@ class Effect:
         verdict: what it allows to be claimed; of an exploratory one nothing.
         p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else NaN;
             is_exact: whether all sign flips were evaluated.
+        components: of the differences' variance; None where there is no interval; n_images: that
+            they are about, None where not known.
         kept: whether it is no worse than the declared margin; None where none is declared for this
             metric.
         missing: pairs that a run of which has not ended well, as "seed 3 of ST".
@@ -62,6 +70,8 @@ class Effect:
     verdict: Verdict = "exploratory"
     p_seeds: float = math.nan
     is_exact: bool = True
+    components: Components | None = None
+    n_images: int | None = None
     kept: NonInferiority | None = None
     missing: tuple[str, ...] = ()
 
@@ -184,6 +194,8 @@ class _Tested:
             metric=self.metric,
             estimate=self.model.estimate(),
             p=self.p,
+            components=self.model.components,
+            n_images=self.n_images,
             kept=kept,
             missing=self.missing,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,27 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Components:
+    """Standard deviations of D_ki = mu + S_k + I_i + E_ki, in the metric's own unit.
+
+    Attributes:
+        seeds, images, rest: of S, I and E; of differences without images all is in seeds.
+        n_seeds: that they are estimated from.
+    """
+
+    seeds: float
+    images: float
+    rest: float
+    n_seeds: int
+
+    def standard_error(self, n_seeds: int, n_images: int | None) -> float:
+        """Of the mean over so many seeds and images; None: images are not known."""
+        n = n_images or 1
+        of_seeds = self.seeds**2 / n_seeds
+        return math.sqrt(of_seeds + self.images**2 / n + self.rest**2 / (n_seeds * n))
+
+
+@dataclass(frozen=True)
 class MeanModel:
     """A mean over paired seeds with the parts of its variance.
 
@@ -66,6 +87,7 @@ class MeanModel:
         of_seeds: the part of the variance that is the seeds' alone.
         of_images: the remaining part: images, and noise of each image at each seed.
         image_freedom: of `of_images`.
+        components: behind all of it; None where there is no interval.
     """
 
     mean: float
@@ -77,6 +99,7 @@ class MeanModel:
     of_seeds: float = math.nan
     of_images: float = math.nan
     image_freedom: float = math.nan
+    components: Components | None = None
 
     def estimate(self, level: float = LEVEL) -> Estimate:
         """The mean with its interval at a level between 0 and 1.
@@ -140,9 +163,8 @@ def over_seeds(differences: np.ndarray) -> MeanModel:
     n = len(seeds)
     if n < 2 or np.ptp(seeds) == 0:
         return _no_interval(seeds)
-    sd = float(seeds.std(ddof=1))
-    variance = sd**2 / n
-    return MeanModel(float(seeds.mean()), sd, n, OVER_SEEDS, variance, n - 1, variance, 0.0, n - 1)
+    found = Components(float(seeds.std(ddof=1)), 0.0, 0.0, n)
+    return replace(expected_model(found, n, None), mean=float(seeds.mean()), components=found)
 
 
 def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
@@ -193,21 +215,55 @@ def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
         return _no_interval(table.mean(axis=1))
     of_seeds = table.mean(axis=1)
     mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
-    square_seeds = n_images * sd**2
-    square_images, square_rest = _mean_squares(table)
-    rest_freedom = (n_seeds - 1) * (n_images - 1)
-    total = max(square_seeds + square_images - square_rest, 0.0)
-    spread = square_seeds**2 / (n_seeds - 1) + square_images**2 / (n_images - 1)
-    spread += square_rest**2 / rest_freedom
+    squares = _MeanSquares.of(table)
+    return replace(
+        _crossed_model(squares, n_seeds, n_images),
+        mean=mean,
+        sd=sd,
+        components=squares.components(n_seeds, n_images),
+    )
+
+
+def expected_model(components: Components, n_seeds: int, n_images: int | None) -> MeanModel:
+    """The model that so many seeds and images have where mean squares are as expected, of mean 0:
+    what power is planned with.
+
+    Args:
+        n_images: None of differences without images.
+    """
+    if n_images is None:
+        sd = components.seeds
+        of_seeds = sd**2 / n_seeds
+        freedom = n_seeds - 1
+        return MeanModel(0.0, sd, n_seeds, OVER_SEEDS, of_seeds, freedom, of_seeds, 0.0, freedom)
+    rest = components.rest**2
+    squares = _MeanSquares(
+        seeds=n_images * components.seeds**2 + rest,
+        images=n_seeds * components.images**2 + rest,
+        rest=rest,
+        # of normal differences sum D^4 / sum D^2 is three times their variance
+        added=3 * (components.seeds**2 + components.images**2 + rest),
+    )
+    return _crossed_model(squares, n_seeds, n_images)
+
+
+def _crossed_model(squares: _MeanSquares, n_seeds: int, n_images: int) -> MeanModel:
+    """Of a table of these mean squares; its mean is 0."""
+    size = n_seeds * n_images
+    images = squares.images * (n_images - 1) + n_seeds * PSEUDO_IMAGES * squares.added
+    images /= n_images + PSEUDO_IMAGES - 1
+    total = max(squares.seeds + images - squares.rest, 0.0)
+    spread = squares.seeds**2 / (n_seeds - 1) + images**2 / (n_images - 1)
+    spread += squares.rest**2 / ((n_seeds - 1) * (n_images - 1))
     return MeanModel(
-        mean,
-        sd,
-        n_seeds,
-        OVER_SEEDS_AND_IMAGES,
-        total=total / table.size,
-        freedom=max(n_seeds - 1, total**2 / spread),
-        of_seeds=max(square_seeds - square_rest, 0.0) / table.size,
-        of_images=(square_rest + max(square_images - square_rest, 0.0)) / table.size,
+        mean=0.0,
+        sd=math.sqrt(squares.seeds / n_images),
+        n=n_seeds,
+        method=OVER_SEEDS_AND_IMAGES,
+        total=total / size,
+        freedom=max(n_seeds - 1, total**2 / spread) if spread else n_seeds - 1,
+        of_seeds=max(squares.seeds - squares.rest, 0.0) / size,
+        of_images=(squares.rest + max(images - squares.rest, 0.0)) / size,
         image_freedom=n_images - 1,
     )
 
@@ -242,11 +298,12 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
     mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
     images, noise, freedom = 0.0, 0.0, sd**4 / n_seeds**2 / (n_seeds - 1)
     for table in tables:
-        square_images, square_rest = _mean_squares(table)
-        noise += square_rest / table.size
-        part = max(square_images - square_rest, 0.0) / table.size
-        images += part
-        freedom += part**2 / (table.shape[1] - 1)
+        # Of a set alone: its images' part, and the noise that is in the seeds' differences too.
+        part = _crossed_model(_MeanSquares.of(table), n_seeds, table.shape[1])
+        own_noise = _MeanSquares.of(table).rest / table.size
+        noise += own_noise
+        images += part.of_images - own_noise
+        freedom += (part.of_images - own_noise) ** 2 / (table.shape[1] - 1)
     total = sd**2 / n_seeds + images
     return MeanModel(
         mean,
@@ -261,19 +318,40 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
     )
 
 
-def _mean_squares(table: NDArray[np.float64]) -> tuple[float, float]:
-    """Of images, with those that are added, and of the residual."""
-    n_seeds, n_images = table.shape
-    of_seeds, of_images = table.mean(axis=1), table.mean(axis=0)
-    mean = float(of_seeds.mean())
-    rest = table - of_images
-    rest -= (of_seeds - mean)[:, None]
-    square_rest = float(np.vdot(rest, rest)) / ((n_seeds - 1) * (n_images - 1))
-    squares = np.square(table)
-    sum_squares = float(squares.sum())
-    added = float(np.vdot(squares, squares)) / sum_squares if sum_squares else 1.0
-    image_sum = float(np.square(of_images - mean).sum()) + PSEUDO_IMAGES * added
-    return n_seeds * image_sum / (n_images + PSEUDO_IMAGES - 1), square_rest
+@dataclass(frozen=True)
+class _MeanSquares:
+    """Of a two-way analysis of variance without replication.
+
+    Attributes:
+        seeds, images, rest: mean squares.
+        added: square of what each added image differs by.
+    """
+
+    seeds: float
+    images: float
+    rest: float
+    added: float
+
+    @classmethod
+    def of(cls, table: NDArray[np.float64]) -> _MeanSquares:
+        n_seeds, n_images = table.shape
+        of_seeds, of_images = table.mean(axis=1), table.mean(axis=0)
+        rest = table - of_images
+        rest -= (of_seeds - of_seeds.mean())[:, None]
+        squares = np.square(table)
+        whole = float(squares.sum())
+        return cls(
+            seeds=n_images * float(of_seeds.var(ddof=1)),
+            images=n_seeds * float(of_images.var(ddof=1)),
+            rest=float(np.vdot(rest, rest)) / ((n_seeds - 1) * (n_images - 1)),
+            added=float(np.vdot(squares, squares)) / whole if whole else 1.0,
+        )
+
+    def components(self, n_seeds: int, n_images: int) -> Components:
+        """Those that these mean squares are expected of, none below 0."""
+        of_seeds = max(self.seeds - self.rest, 0.0) / n_images
+        of_images = max(self.images - self.rest, 0.0) / n_seeds
+        return Components(math.sqrt(of_seeds), math.sqrt(of_images), math.sqrt(self.rest), n_seeds)
 
 
 def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:

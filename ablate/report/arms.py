@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -202,13 +202,18 @@ def basis_notes(info: AblationInfo | ParetoInfo, metrics: Iterable[str]) -> list
     ]
 
 
-def interval_notes(info: AblationInfo, effects: Iterable[Effect]) -> list[str]:
+def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
     """Which intervals the brackets are; no line where there is none."""
     methods = {effect.estimate.method for effect in effects}
     said = [text for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:
         said = [OVER_SEEDS]  # a loop of the user's own has no images that are known here
-    return [f"brackets: 95 % interval, {' or '.join(said)}"] if said else []
+    if not said:
+        return []
+    notes = [f"brackets: 95 % interval, {' or '.join(said)}"]
+    if len(info.primary) > 1 and any(effect.primary for effect in effects):
+        notes[0] += f"; those of the {len(info.primary)} primary contrasts are simultaneous"
+    return notes
 
 
 def minimized_notes(info: AblationInfo) -> list[str]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.power import DIFFERENCES, plan_text, seed_plan
 from ablate.ablation.significance import FLIPS, LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
@@ -165,6 +166,7 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
+        notes += _power_notes(info)
     else:
         notes.append("no contrast was declared primary: all is exploratory, and claims nothing")
     notes += minimized_notes(info)
@@ -182,6 +184,22 @@ def _test_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
         where = "" if info.n_images is None else ", on these images"
         found = "; ".join(f"{one.contrast} {p_text(one.p_seeds)}" for one in flipped)
         notes.append(f"{how} over seeds, under exchangeability within a seed{where}: p {found}")
+    return notes
+
+
+def _power_notes(info: AblationInfo) -> list[str]:
+    """What a next study needs for 80 % power, from the components of each primary contrast."""
+    alpha = ALPHA / len(info.primary)
+    notes = []
+    for effect in info.primary:
+        if effect.components is None or not is_accuracy(effect.metric):
+            continue
+        plans = [
+            seed_plan(effect.components, effect.n_images, one, alpha=alpha) for one in DIFFERENCES
+        ]
+        notes.append(f"seeds for 80 % power, {effect.contrast}: {plan_text(plans)}")
+    if notes:
+        notes.append("in brackets: with the seeds' variance at the ends of its 80 % range")
     return notes
 
 

@@ -1,0 +1,155 @@
+"""How many seeds and images a contrast needs: power from the components of its variance.
+
+Source: noncentral t, as for a paired test (Cohen 1988, Statistical Power Analysis, ch. 2), with the
+variance and the degrees of freedom of `intervals.over_seeds_and_images`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ablate.ablation.intervals import OVER_SEEDS, Components, expected_model
+from ablate.ablation.significance import LEAST_SEEDS
+from ablate.errors import ParameterError
+
+POWER = 0.8
+DIFFERENCES = (0.005, 0.01, 0.02)
+"""In accuracy: half a point, one and two points."""
+
+MOST_SEEDS = 64
+"""Seeds beyond which more are said to be useless."""
+
+LEAST_POWER = 0.2
+"""A primary contrast that is planned with less is warned of."""
+
+_MOST_IMAGES = 10_000_000
+_RANGE = (0.1, 0.9)
+
+
+def planned_power(
+    components: Components, seeds: int, images: int | None, difference: float, alpha: float = 0.05
+) -> float:
+    """Probability that a true difference is shown, by the test at `alpha`, two-sided.
+
+    Args:
+        components: standard deviations of the contrast, as known, or estimated by a pilot.
+        seeds: K, 2 or more.
+        images: that are scored; None where they are not known.
+        difference: the true one, above 0, in the metric's own unit.
+
+    Raises:
+        ParameterError: if seeds, images or difference are out of range.
+    """
+    from scipy.stats import nct
+
+    if seeds < 2 or (images is not None and images < 2) or not 0 < difference < math.inf:
+        raise ParameterError(
+            "planned_power: needs two seeds or more, two images or more and a difference above 0, "
+            f"got {seeds}, {images} and {difference:g}. Raise them."
+        )
+    model = expected_model(components, seeds, images)
+    error = components.standard_error(seeds, images)
+    if error == 0:
+        return 1.0
+    estimate = replace(model, mean=0.0).estimate(1 - alpha)
+    freedom = seeds - 1 if model.method == OVER_SEEDS else model.freedom
+    return float(nct.sf(estimate.high / error, freedom, difference / error))
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """What one difference needs.
+
+    Attributes:
+        difference: in the metric's own unit.
+        seeds: fewest that have the power; None where no number has, because images dominate.
+        low, high: the same with the seeds' variance at the ends of its 80 % range, as it is an
+            estimate; high is None where no number has.
+        images: that have the power with `MOST_SEEDS` seeds, where seeds is None; None where that
+            is not known.
+    """
+
+    difference: float
+    seeds: int | None
+    low: int | None
+    high: int | None
+    images: int | None = None
+
+
+def seed_plan(
+    components: Components,
+    images: int | None,
+    difference: float,
+    *,
+    power: float = POWER,
+    alpha: float = 0.05,
+) -> SeedPlan:
+    """The fewest seeds with which a true difference is shown with this power.
+
+    Args and raises: as `planned_power`.
+    """
+    from scipy.stats import chi2
+
+    def fewest(of: Components) -> int | None:
+        if planned_power(of, MOST_SEEDS, images, difference, alpha) < power:
+            return None
+        return _first(
+            lambda seeds: planned_power(of, seeds, images, difference, alpha) >= power,
+            LEAST_SEEDS,
+            MOST_SEEDS,
+        )
+
+    freedom = components.n_seeds - 1
+    quantiles = [float(chi2.ppf(end, freedom)) for end in _RANGE]
+    low, high = (
+        replace(components, seeds=components.seeds * math.sqrt(freedom / quantile))
+        for quantile in reversed(quantiles)
+    )
+    seeds = fewest(components)
+    needed = None
+    if seeds is None and images is not None:
+        needed = _first(
+            lambda n: planned_power(components, MOST_SEEDS, n, difference, alpha) >= power,
+            images,
+            _MOST_IMAGES,
+        )
+    return SeedPlan(difference, seeds, fewest(low), fewest(high), needed)
+
+
+def plan_text(plans: Sequence[SeedPlan]) -> str:
+    """ "0.5 points: 2,900 images; 1 point: 5 seeds (4 to 9); 2 points: 3 seeds"."""
+    return "; ".join(f"{_points(plan.difference)}: {_needed(plan)}" for plan in plans)
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:g} point{'s' * (difference != 0.01)}"
+
+
+def _needed(plan: SeedPlan) -> str:
+    if plan.seeds is None:
+        if plan.images is None or plan.images >= _MOST_IMAGES:
+            return f"more than {MOST_SEEDS} seeds"
+        return f"no number of seeds, but {_rounded(plan.images):,} images"
+    if plan.low == plan.high == plan.seeds:
+        return f"{plan.seeds} seeds"
+    most = f"more than {MOST_SEEDS}" if plan.high is None else str(plan.high)
+    return f"{plan.seeds} seeds ({plan.low} to {most})"
+
+
+def _rounded(images: int) -> int:
+    """To two digits, upwards."""
+    unit: int = 10 ** max(0, len(str(images)) - 2)
+    return -(-images // unit) * unit
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest number from low to high that holds, where all above it do; high if none."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high
