@@ -339,7 +339,10 @@ def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
     assert settings is not None
     marks = [*design.notes]
     if record.study.trainable is None and settings.baseline_seeds == "one":
-        marks.append("conditional on one baseline, from which all runs start")
+        marks.append(
+            "conditional on the one baseline that all runs start from, and on one split of the "
+            "images; baseline - ARM varies over the seeds of ARM alone"
+        )
     if ended < record.trials:
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)

@@ -10,8 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ablate.ablation.cell import Claim
+from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.intervals import OVER_SEEDS, Components, expected_model
 from ablate.ablation.significance import LEAST_SEEDS
+from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError
 
 POWER = 0.8
@@ -56,6 +59,91 @@ def planned_power(
     estimate = replace(model, mean=0.0).estimate(1 - alpha)
     freedom = seeds - 1 if model.method == OVER_SEEDS else model.freedom
     return float(nct.sf(estimate.high / error, freedom, difference / error))
+
+
+@dataclass(frozen=True)
+class PlannedContrast:
+    """A primary contrast before the study is run.
+
+    Attributes:
+        contrast, metric: its names; pilot: the contrast of the pilot whose variance is used.
+        seeds, images: K and n that are planned; difference: that should be shown.
+        power: 0 to 1.
+        plan: what other differences need.
+    """
+
+    contrast: str
+    metric: str
+    pilot: str
+    seeds: int
+    images: int | None
+    difference: float
+    power: float
+    plan: str
+
+    @property
+    def text(self) -> str:
+        """One line, with a warning below `LEAST_POWER`."""
+        images = "" if self.images is None else f" and {self.images:,} images"
+        line = (
+            f"{self.contrast} on {self.metric}: power {100 * self.power:.0f} % at a true "
+            f"difference of {self.difference:g}, with {self.seeds} seeds{images}, from the pilot's "
+            f"{self.pilot}"
+        )
+        if self.plan:
+            line += f"; for 80 %: {self.plan}"
+        if self.power < LEAST_POWER:
+            line += f". Warning: below {100 * LEAST_POWER:.0f} %, a claim is unlikely"
+        return line
+
+
+def planned_contrasts(
+    claims: Sequence[Claim],
+    effects: Sequence[Effect],
+    seeds: int,
+    difference: float,
+) -> tuple[PlannedContrast, ...]:
+    """The power of primary contrasts, from a pilot's effects.
+
+    Of a contrast that the pilot has too, its own components are used; of another the largest of
+    the pilot's differences on that metric, which plans for the worst.
+
+    Args:
+        claims: of the study; effects: of the pilot, on validation images.
+        seeds: K of the study.
+
+    Returns:
+        One a claim; those on a metric without components in the pilot are left out.
+    """
+    found = []
+    alpha = ALPHA / max(1, len(claims))
+    for claim in claims:
+        known = [one for one in effects if one.metric == claim.metric and one.components]
+        known = [one for one in known if one.contrast == claim.contrast] or known
+        if not known:
+            continue
+
+        def error(effect: Effect) -> float:
+            assert effect.components is not None
+            return effect.components.standard_error(seeds, effect.n_images)
+
+        worst = max(known, key=error)
+        assert worst.components is not None
+        images = worst.n_images
+        plans: tuple[SeedPlan, ...] = ()
+        if is_accuracy(claim.metric):
+            plans = tuple(
+                seed_plan(worst.components, images, one, alpha=alpha) for one in DIFFERENCES
+            )
+        power = planned_power(worst.components, seeds, images, difference, alpha)
+        found.append(
+            PlannedContrast(
+                *(claim.contrast, claim.metric, worst.contrast, seeds, images, difference),
+                power,
+                plan_text(plans),
+            )
+        )
+    return tuple(found)
 
 
 @dataclass(frozen=True)

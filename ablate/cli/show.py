@@ -186,7 +186,7 @@ def show_check(study: Study, file: Path) -> None:
     """What a file that is right would run."""
     from ablate.ablation.design import is_from_study
     from ablate.errors import StudyNotFoundError
-    from ablate.lifecycle.ablation_reference import design_of, find_reference
+    from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 
     settings = study.ablation
     assert settings is not None
@@ -200,6 +200,7 @@ def show_check(study: Study, file: Path) -> None:
         click.echo(f"{head}, {settings.seed_count} seeds; its cells are still unknown: {error}")
         return
     design = design_of(study, base, str(file), reference)
+    planned = plan_of(study, design, base)
     if reference.text:
         click.echo(f"  reference: {reference.text}")
     runs = len(design.cells) * settings.seed_count
@@ -207,7 +208,7 @@ def show_check(study: Study, file: Path) -> None:
         f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
         f"{len(design.claims)} primary contrast{'s' * (len(design.claims) != 1)}"
     )
-    for line in design.aliases:
+    for line in (*design.aliases, *planned):
         click.echo(f"  {line}")
 
 

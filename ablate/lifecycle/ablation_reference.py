@@ -106,6 +106,47 @@ def design_of(study: Study, base: Path, where: str, reference: FoundReference) -
     return design
 
 
+def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
+    """The power of the primary contrasts, from the pilot that the file names: a line each.
+
+    Args:
+        base: folder of the study file, which a relative path to the pilot starts from.
+
+    Raises:
+        StudyNotFoundError: if there is no such pilot.
+        UsageError: if it is no ablation, or has no contrast that could be used.
+    """
+    from ablate.ablation.power import planned_contrasts
+    from ablate.lifecycle.open_study import open_place
+
+    settings = study.ablation
+    assert settings is not None
+    if settings.plan is None:
+        return ()
+    where = "ablation.plan.pilot"
+    try:
+        pilot = open_place(locate_search(settings.plan.pilot, base))
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise StudyNotFoundError(f"{where}: {error}") from error
+    if pilot.record.design is None:
+        raise UsageError(
+            f"{where}: must be an ablation, got the search {pilot.record.name}. Name an ablation "
+            "on the same data."
+        )
+    found = planned_contrasts(
+        design.claims, pilot.ablation.effects, settings.seed_count, settings.plan.difference
+    )
+    if not found:
+        raise UsageError(
+            f"{where}: must have a contrast on the metric of a primary contrast, with 2 seeds or "
+            f"more, got none in {pilot.record.name}. Declare primary contrasts, or name another "
+            "pilot."
+        )
+    return tuple(f"power: {one.text}" for one in found)
+
+
 # -- Every arm of an ablation tuned by a search of its own, before its seeds are run -------
 
 

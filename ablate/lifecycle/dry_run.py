@@ -10,7 +10,7 @@ from typing import Any
 from ablate.ablation.arm_search import tuned_cells
 from ablate.errors import UsageError
 from ablate.files.cache import cache_folder
-from ablate.lifecycle.ablation_reference import design_of, find_reference
+from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
 from ablate.lifecycle.place import place_of_file
 from ablate.model import is_external
@@ -45,7 +45,7 @@ class PlannedAblation:
         cells: in the order in which they are run.
         aliases: the alias structure of a fraction.
         claims: the primary contrasts, as "A - B on METRIC".
-        notes: what a reader has to know.
+        notes: what a reader has to know; power: of the primary contrasts, a line each.
         tuning_trials: that are run before, over all cells; 0: none.
     """
 
@@ -55,6 +55,7 @@ class PlannedAblation:
     aliases: tuple[str, ...]
     claims: tuple[str, ...]
     notes: tuple[str, ...]
+    power: tuple[str, ...]
     tuning_trials: int
 
 
@@ -168,6 +169,7 @@ def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> P
         aliases=design.aliases,
         claims=tuple(f"{claim.contrast} on {claim.metric}" for claim in design.claims),
         notes=design.notes,
+        power=plan_of(study, design, base),
         tuning_trials=settings.tune.trials * len(tuned_cells(study, design.cells))
         if settings.tune
         else 0,

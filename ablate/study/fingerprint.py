@@ -39,6 +39,7 @@ _NOT_IN_SECTIONS = (
     "robustness.stored_gb",
     "ablation.seeds",
     "ablation.max_runs",
+    "ablation.plan",
 )
 """Of `ablation.seeds` more may be asked for: the rows of those that are there stay."""
 
@@ -70,7 +71,9 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
     if study.ablation is None:
         sections -= {"ablation"}
-        data["ablation"] = dict.fromkeys(("seeds", "max_runs"))
+        data["ablation"] = {
+            key.partition(".")[2]: None for key in _NOT_IN_SECTIONS if key.startswith("ablation.")
+        }
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")
         del value_at(data, ".".join(above))[name]
@@ -103,7 +106,8 @@ def noted_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _matters(key: str) -> bool:
-    return key not in _NOT_IN_SECTIONS and key.partition(".")[0] in SECTIONS
+    is_left_out = any(f"{key}.".startswith(f"{one}.") for one in _NOT_IN_SECTIONS)
+    return not is_left_out and key.partition(".")[0] in SECTIONS
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -95,4 +95,5 @@ def _design_lines(plan: PlannedAblation) -> list[str]:
         )
     lines += [f"  {line}" for line in plan.aliases]
     lines += [f"primary: {claim}" for claim in plan.claims]
+    lines += plan.power
     return lines + [f"note: {note}" for note in plan.notes]

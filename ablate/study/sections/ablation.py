@@ -75,6 +75,18 @@ class TuneSettings(Settings):
     )
 
 
+class PlanSettings(Settings):
+    """Power of the primary contrasts before the study is run; affects no result."""
+
+    pilot: str = Field(
+        description="An ablation on the same data that has run, as a study file, run folder or "
+        "URL#NAME: the variance of its contrasts is used."
+    )
+    difference: Positive = Field(
+        0.01, description="True difference that should be shown, in the metric's unit."
+    )
+
+
 class AblationSettings(Settings):
     """An ablation: cells, each run with the same seeds."""
 
@@ -139,6 +151,11 @@ class AblationSettings(Settings):
     tune: TuneSettings | None = Field(
         None,
         description="`arms`: each arm is tuned in the study's `space` before its seeds are run.",
+    )
+    plan: PlanSettings | None = Field(
+        None,
+        description="`check` and `--dry-run` report the power of the primary contrasts, and warn "
+        "of one below 20 %.",
     )
     max_runs: Count = Field(500, description="A design with more runs is rejected.")
 
