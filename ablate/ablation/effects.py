@@ -204,7 +204,7 @@ class _Tested:
         flips = sign_flip_test(self.differences)
         return replace(
             effect,
-            estimate=_simultaneous(self.model.estimate(level), is_rejected=p_adjusted < ALPHA),
+            estimate=simultaneous(self.model.estimate(level), is_rejected=p_adjusted < ALPHA),
             p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
             verdict=self._verdict(p_adjusted),
             p_seeds=flips.p,
@@ -222,7 +222,7 @@ class _Tested:
         return "better" if (mean > 0) != self.is_minimized else "worse"
 
 
-def _simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
+def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
     """An interval at Bonferroni's level that agrees with Holm's test.
 
     Holm rejects more than Bonferroni. An interval that then still holds 0 ends at 0: that is what
