@@ -34,15 +34,6 @@ class Window:
         return self.low <= value <= self.high
 
 
-def axis_window(info: ParetoInfo, objective: int) -> Window:
-    """The range of one objective's axis, in which the front and the references are.
-
-    Args:
-        objective: its place in `info.objectives`.
-    """
-    return joint_window([info], objective)
-
-
 def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = ()) -> Window:
     """The range of an axis that several studies share: every front and reference is inside.
 
