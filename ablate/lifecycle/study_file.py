@@ -21,11 +21,10 @@ from pydantic import ValidationError
 from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
-from ablate.finetune.inert import check_inert
+from ablate.finetune.reads import check_inert
 from ablate.robustness.suites import objective_rules
-from ablate.space.parse import check_space
+from ablate.space.parse import check_space, space_definitions
 from ablate.space.reach import Doubts, check_reach, nothing_searched
-from ablate.space.schema import space_definitions
 from ablate.space.space import Space, check_enqueued
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show

@@ -17,9 +17,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ablate.data.dataset import Dataset, Split, TrainingImages
+from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified, take_fraction
 from ablate.data.load import load_dataset
-from ablate.data.split import draw_stratified, take_fraction
 from ablate.errors import FingerprintError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
