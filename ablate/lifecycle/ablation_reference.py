@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,8 @@ def find_reference(study: Study, base: Path) -> FoundReference:
             f"ablation.reference.study: must have been launched, got no study {place.name} in "
             f"{place.shown}. Launch it first."
         )
-    ledger = Ledger.open(place.url, place.name)
-    try:
+    with closing(Ledger.open(place.url, place.name)) as ledger:
         record = ledger.read()
-    finally:
-        ledger.close()
     check_same_sections(study, record)
     point = pick_trial(record, pick)
     text = f"trial {point.number} of study {record.name} ({pick})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,11 +111,8 @@ def open_place(place: Place) -> OpenStudy:
     foreign = read_foreign(place.url, place.name)
     if foreign is not None:
         return OpenStudy(place, foreign)
-    ledger = open_ledger(place)
-    try:
+    with closing(open_ledger(place)) as ledger:
         return OpenStudy(place, ledger.read())
-    finally:
-        ledger.close()
 
 
 def open_ledger(place: Place) -> Ledger:
@@ -149,20 +147,13 @@ def refuse_if_rescued(place: Place) -> None:
 
 def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
     """A study, and which images its rows and its baseline were right on."""
-    ledger = open_ledger(place)
-    try:
-        record = ledger.read()
-    finally:
-        ledger.close()
+    record = open_place(place).record
     # After the rows: a run that ends meanwhile has bits that nobody asks for.
     return record, *read_bits(place)
 
 
 def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
     """Which images the rows and the baseline of a study were right on, whose rows are read."""
-    ledger = open_ledger(place)
-    try:
+    with closing(open_ledger(place)) as ledger:
         outcomes, references = ledger.outcomes()
         return outcomes, references.get("baseline", {})
-    finally:
-        ledger.close()

@@ -220,11 +220,7 @@ def keep_weights(agreed: Agreed, file: Path) -> None:
 def _write(file: str, content: bytes) -> None:
     from ablate.files.cache import publish_file
 
-    publish_file(Path(file), lambda temporary: _put(temporary, content))
-
-
-def _put(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
+    publish_file(Path(file), lambda temporary: temporary.write_bytes(content))
 
 
 def _prepare_first(job_text: str, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
