@@ -17,8 +17,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ablate.data.dataset import take_fraction
 from ablate.data.load import load_dataset
-from ablate.data.split import take_fraction
 from ablate.files.cache import cache_folder
 from ablate.finetune.baseline import train_baseline
 from ablate.lifecycle.place import place_of_file

@@ -31,8 +31,8 @@ from ablate.data.dataset import Split
 from ablate.distortion.shapes import Images
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss import DISTANCES, FORMS
-from ablate.finetune.loss.anchor import ANCHORS
 from ablate.finetune.loss.objective import build_loss
+from ablate.finetune.loss.term import ANCHORS
 from ablate.model.build import build_model
 from ablate.model.environment import Environment, resolve_environment
 from ablate.model.taps import layer_names

@@ -48,13 +48,8 @@ def search(write_study_in: Callable[..., Path], tmp_path_factory: pytest.TempPat
     return folder
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name in OF_A_SEARCH else name
-        for name in ablate.__all__
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ablate.__all__)
 def test_the_example_of_a_public_name_runs(
     name: str, work: Path, request: pytest.FixtureRequest
 ) -> None:

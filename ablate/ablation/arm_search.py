@@ -13,11 +13,11 @@ from ablate.ablation.cell import Cell, Design
 from ablate.ablation.configuration import Ground, Refuse
 from ablate.ablation.results import BASELINE
 from ablate.errors import ParameterError
+from ablate.space.choice import SubsetDomain
 from ablate.space.domain import Domain
 from ablate.space.parse import check_space
 from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter, Space
-from ablate.space.subset import SubsetDomain
 from ablate.study.document import Document
 from ablate.study.settings import SearchSettings, Study
 

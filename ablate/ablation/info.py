@@ -15,7 +15,7 @@ from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.ranks import RankStability, rank_stability
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
-from ablate.analysis.caveats import result_marks
+from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -76,7 +76,7 @@ class TuningCurve:
 
 
 @dataclass(frozen=True)
-class AblationInfo:
+class AblationInfo(StudyFacts):
     """What an ablation says.
 
     Attributes:
@@ -87,16 +87,10 @@ class AblationInfo:
         best: by metric of the tables, the arms that are the best or tied with it.
         ranks: of the arms by `rank_metric`; None of fewer than two.
         seeds: K; runs: planned; ended: of them.
-        split: "validation" or "test".
         aliases: of a fraction.
-        marks: what has to be said beside the numbers.
         failures: runs that did not end well, with their reason.
     """
 
-    study: str
-    question: str
-    subject: str
-    fingerprint: str
     design: str
     reference: str
     metrics: tuple[str, ...]
@@ -112,12 +106,7 @@ class AblationInfo:
     seeds: int
     runs: int
     ended: int
-    split: str
-    n_images: int | None
-    n_corrupted: int | None
-    mean_over: str | None
     aliases: tuple[str, ...]
-    marks: tuple[str, ...]
     failures: tuple[str, ...]
 
     def effect(self, contrast: str, metric: str) -> Effect:
@@ -182,10 +171,7 @@ def ablation_info(
     rank_metric = study.objectives[0].metric if own_loop else main
     ended = sum(row.state in TERMINAL for row in record.rows)
     return AblationInfo(
-        study=record.name,
-        question=study.question,
-        subject=study.trainable or f"{study.dataset.name}, {study.model.name}",
-        fingerprint=record.fingerprint,
+        **vars(study_facts(record, first, SPLITS[split], _marks(record, design, ended))),
         design=design.kind,
         reference=design.reference,
         metrics=tuple(found),
@@ -206,12 +192,7 @@ def ablation_info(
         seeds=settings.seed_count,
         runs=record.trials,
         ended=ended,
-        split=SPLITS[split],
-        n_images=first.n_images if isinstance(first, Scores) else None,
-        n_corrupted=(first.n_corrupted or first.n_images) if isinstance(first, Scores) else None,
-        mean_over=first.mean_over if isinstance(first, Scores) else None,
         aliases=design.aliases,
-        marks=_marks(record, design, ended),
         failures=tuple(
             f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
             for row in record.rows

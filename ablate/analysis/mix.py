@@ -1,4 +1,4 @@
-"""Scores over the ratios in which a search's trials mix something."""
+"""Scores over the ratios in which a search's trials mix three parts."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class MixInfo(Basis):
 
     Attributes:
         key: of the parameter; others: keys of other mixes that the study searches.
-        parts: two or more; in the space's order where it lists them, else as trials name them;
-            empty where no trial has told them yet.
+        parts: three; in the space's order where it lists them, else as trials name them; empty
+            where no trial has told them yet.
         metric: the objective; direction: "maximize" or "minimize".
         points: by number.
         not_finite: complete trials left out, since their score is no number.
@@ -89,7 +89,7 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
             first by name in a study that has others.
 
     Raises:
-        NothingToDrawError: if no parameter is a mix of two parts or more.
+        NothingToDrawError: if no parameter is a mix of three parts.
         ParameterError: if `params` names none, or more than one.
     """
     domains = dict(written_domains(record.study.space))
@@ -99,9 +99,9 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
         raise NothingToDrawError(
             record.name,
             "mix",
-            "needs a parameter that is a mix of two or more, got "
+            "needs a parameter that is a mix of three parts, got "
             f"{', '.join(sorted(searched)) or 'nothing'}",
-            "Search one: {simplex: [a, b, c]}.",
+            "Search one: {simplex: [a, b, c]}, or draw slice.",
         )
     key = _chosen(params, list(mixes))
     parts = mixes[key]
@@ -139,7 +139,7 @@ def _mixes(
         listed = domains.get(key, {}).get(_SIMPLEX)
         written = list(map(str, listed)) if isinstance(listed, (list, tuple)) else []
         parts = tuple(dict.fromkeys([*written, *named.get(key, ())]))
-        if len(parts) != 1:
+        if len(parts) in (0, 3):
             found[key] = parts
     return dict(sorted(found.items(), key=lambda one: one[0] != USUAL))
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ablate.data.dataset import Source, Split, digest_images
+from ablate.data.dataset import Source, Split, digest_images, split_stratified
 from ablate.data.decode import resize_images
-from ablate.data.split import split_stratified
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings

@@ -7,10 +7,18 @@ from importlib import import_module
 from pathlib import Path
 
 from ablate.data import DATASETS
-from ablate.data.dataset import Dataset, Source, Split, TrainingImages, channel_statistics
+from ablate.data.dataset import (
+    Dataset,
+    Source,
+    Split,
+    TrainingImages,
+    channel_statistics,
+    draw_stratified,
+    sample_stratified,
+    split_validation,
+)
 from ablate.data.image_folder import stream
 from ablate.data.listing import list_tree
-from ablate.data.split import draw_stratified, sample_stratified, split_validation
 from ablate.data.stored import decoded_split
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name

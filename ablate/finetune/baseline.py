@@ -206,7 +206,7 @@ class TrainingStates:
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest().encode()
         with self._interval.writing():
-            publish_file(self._path, lambda temporary: _write(temporary, digest + content))
+            publish_file(self._path, lambda temporary: temporary.write_bytes(digest + content))
 
     def restore(self, training: Finetuning) -> list[EpochReport]:
         """Go on from what is there; what is missing or damaged is as if it were not.
@@ -227,10 +227,6 @@ class TrainingStates:
 
 
 _DIGEST_CHARACTERS = 64
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def train_baseline(

@@ -35,10 +35,9 @@ from ablate.ledger.attributes import (
 )
 from ablate.ledger.lease import Lease, delete_free_lease, remove_lease
 from ablate.ledger.record import FORMAT, Drive, Head, Planned, StudyRecord, TestOpened
-from ablate.ledger.row import CELL, STATES, row_record
+from ablate.ledger.row import CELL, STATES, Preview, Twins, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
-from ablate.ledger.twins import Preview, Twins
 from ablate.ledger.url import sqlite_file
 from ablate.space.space import Space
 from ablate.study.fingerprint import fingerprint

@@ -17,9 +17,8 @@ from ablate.errors import ParameterError, error_text
 from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
-from ablate.ledger.row import CELL, ROW, OpenRow
+from ablate.ledger.row import CELL, ROW, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.ledger.twins import Twins
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.settings import Study

@@ -1,1 +1,1 @@
-"""The life of a study: from what the user names to rows that have ended."""
+"""The life cycle of a study: finding, starting, resuming, confirming, exporting."""

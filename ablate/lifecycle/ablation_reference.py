@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from ablate.study.settings import Study
 
 @dataclass(frozen=True)
 class FoundReference:
-    """Where a reference comes from.
+    """The reference of an ablation and its source.
 
     Attributes:
-        values: by dotted key, on top of the study's own.
-        text: in words; empty for one that the file writes out.
-        study: name of the search; empty likewise; sections: its fingerprint.
+        values: by dotted key; they override those of the study.
+        text: description; empty if the file contains the values.
+        study: name of the search, or empty; sections: its fingerprint.
     """
 
     values: Mapping[str, Any]
@@ -39,15 +40,15 @@ class FoundReference:
 
 
 def find_reference(study: Study, base: Path) -> FoundReference:
-    """The reference of an ablation: of the file, or a trial of a search.
+    """Find the reference of an ablation: values of the file, or a trial of a search.
 
     Args:
-        base: folder of the study file, which a relative path to a search starts from.
+        base: folder of the study file, for relative paths.
 
     Raises:
         StudyNotFoundError: if there is no such search.
-        StudyFileError: if its study file is wrong.
-        FingerprintError: if it was of other sections than this study.
+        StudyFileError: if its study file is invalid.
+        FingerprintError: if sections of its study file differ from this study's.
         ParameterError: if it has no such trial.
     """
     settings = study.ablation
@@ -66,11 +67,8 @@ def find_reference(study: Study, base: Path) -> FoundReference:
             f"ablation.reference.study: must have been launched, got no study {place.name} in "
             f"{place.shown}. Launch it first."
         )
-    ledger = Ledger.open(place.url, place.name)
-    try:
+    with closing(Ledger.open(place.url, place.name)) as ledger:
         record = ledger.read()
-    finally:
-        ledger.close()
     check_same_sections(study, record)
     point = pick_trial(record, pick)
     text = f"trial {point.number} of study {record.name} ({pick})"
@@ -78,8 +76,8 @@ def find_reference(study: Study, base: Path) -> FoundReference:
 
 
 def locate_search(name: str, base: Path) -> Place:
-    """The place of a search that a study file names: from its folder, else from where the command
-    is run."""
+    """Locate a search named in a study file: relative to the file's folder, else to the current
+    folder."""
     beside = base / name
     if beside.suffix in (".yaml", ".yml") and beside.is_file():
         return place_of_file(beside)
@@ -93,7 +91,7 @@ def design_of(study: Study, base: Path, where: str, reference: FoundReference) -
         where: the study file, for messages.
 
     Raises:
-        StudyFileError: with every problem of it.
+        StudyFileError: with all problems.
     """
     names = names_for(study.model.name, base)
     design, problems = make_design(study, names, reference.values)
@@ -151,22 +149,22 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
 
 
 RunSearch = Callable[[Place, Study], StudyRecord]
-"""Begins a search, or goes on with it, to its end."""
+"""Starts or resumes a search, and runs it to its end."""
 
 
 def tune_design(
     design: Design, study: Study, place: Place, run_search: RunSearch, progress: Progress
 ) -> Design:
-    """The design with each cell at the values that its own search has picked.
+    """Tune each cell by its own search, and return the design with the selected values.
 
-    The searches are studies in the same storage, below the run's folder, so each can be looked at
-    and is gone on with where it was stopped.
+    The searches are studies in the same storage, below the run's folder, so that each can be
+    inspected and resumed.
 
     Args:
         place: of the ablation.
 
     Raises:
-        ParameterError: if a search has no such trial as is to be picked.
+        ParameterError: if a search does not have the trial to select.
     """
     assert study.ablation is not None
     assert study.ablation.tune is not None

@@ -1,6 +1,6 @@
-"""A study is begun or resumed: checked, prepared, and driven until its rows have ended.
+"""Starts and resumes studies: checks, preparation, and the run until all rows have ended.
 
-Nothing is written to a study before its lease is held: a second driver is refused first.
+Nothing is written to a study before its lease is held, so a second driver is refused first.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ from ablate.trial.task import Prepared
 
 
 def begin(place: Place, run: RunOptions) -> StudyRecord:
-    """Begin the study of a file and run it to its end.
+    """Start the study of a file and run it to its end.
 
     Raises:
-        StudyExistsError: if another driver has begun it meanwhile.
-    """
+        StudyExistsError: if another driver has started it meanwhile."""
     assert place.study is not None
     assert place.file is not None
     study, base = _for_workers(place.study), place.file.absolute().parent
@@ -67,19 +66,19 @@ def begin_study(
     test: Mapping[str, Any] | None = None,
     parent: str | None = None,
 ) -> StudyRecord:
-    """Begin a study and run it to its end.
+    """Start a study and run it to its end.
 
     Args:
         study: without its storage.
-        base: absolute folder that its relative paths start from.
-        text: of the study file, as it is kept.
+        base: absolute folder for its relative paths.
+        text: text of the study file, as stored.
         design: of an ablation; None: a search.
-        test: what the test images are scored under, in a confirmation.
+        test: suite and severities for the test images, in a confirmation.
         parent: name of the study that this one belongs to.
 
     Raises:
         StudyExistsError: if another driver has begun it meanwhile.
-        FingerprintError: if the reference of an ablation is a trial of other data or training.
+        FingerprintError: if the reference of an ablation is a trial with other data or training.
     """
     space = parse_space(study, names_for(study.model.name, base))
     planned = [] if design is None else planned_rows(study, design)
@@ -95,7 +94,7 @@ def begin_study(
         parent=parent,
     )
     trials = study.search.trials if design is None else len(planned)
-    # Rows of arms that are still to be tuned are planned after that.
+    # Rows of arms are planned after the arms are tuned.
     ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)
     try:
         return _prepare_and_run(ledger, place, run)
@@ -106,7 +105,7 @@ def begin_study(
 
 
 def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
-    """Prepare a study for the first time, keep what it depends on, and run it to its end."""
+    """Prepare a new study, store what it depends on, and run it to its end."""
     head = ledger.head
     study, base = head.study, Path(head.base)
     with (
@@ -140,13 +139,13 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
 
 
 def begin_again(ledger: Ledger, place: Place, run: RunOptions) -> bool:
-    """Take away a study whose driver died before data and baseline were there.
+    """Remove a study whose driver died before data and baseline were ready.
 
     Returns:
-        Whether it was so: it can be begun anew, with a file that may have changed.
+        Whether it was removed; then it can be started again, with a changed file.
 
     Raises:
-        LeaseError: if a driver prepares it now.
+        LeaseError: if a driver is preparing it now.
     """
     if ledger.head.is_prepared:
         return False
@@ -156,10 +155,10 @@ def begin_again(ledger: Ledger, place: Place, run: RunOptions) -> bool:
 
 
 def _take_away(ledger: Ledger, place: Place) -> bool:
-    """Discard a study that was never prepared, and the empty folder of its training states.
+    """Remove a study that was never prepared, and the empty folder of its training states.
 
     Returns:
-        Whether it was taken away; one that somebody has enqueued a row for stays.
+        Whether it was removed; it is kept if a row was enqueued.
     """
     if not ledger.discard():
         return False
@@ -184,15 +183,15 @@ def go_on(
     *,
     seeds: int | None = None,
 ) -> StudyRecord:
-    """Run a study that is begun to its end.
+    """Run an existing study to its end.
 
     Args:
-        total: rows that it is to have; none: as many as before.
-        seeds: of every cell of an ablation; none: as many as the file says, or as before.
+        total: new number of rows; None: unchanged.
+        seeds: per cell of an ablation; None: as in the file, or unchanged.
 
     Raises:
-        LeaseError: if another driver holds it; nothing is changed then.
-        FingerprintError: if data or environment have changed in a way that matters.
+        LeaseError: if another driver holds it; then nothing is changed.
+        FingerprintError: if a change of data or environment would affect scores.
     """
     if not ledger.head.is_prepared:
         record = _prepare_and_run(ledger, place, run)
@@ -207,7 +206,7 @@ def go_on(
             _raise_seeds(ledger, seeds)
         head = ledger.head
         study, base = head.study, Path(head.base)
-        # A study of 0.1 has trained its baseline with the threads of a trial.
+        # A study of version 0.1 trained its baseline with the threads of a trial.
         threads = head.environment.get("baseline_threads", study.run.cpus_per_trial)
         with running_on(
             place, study, base, head.identity, run, test=head.test, baseline_threads=threads
@@ -222,7 +221,7 @@ def go_on(
 
 
 def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
-    """The design of an ablation that is begun; arms that are not tuned yet are tuned first."""
+    """The design of an existing ablation; arms that are not tuned yet are tuned first."""
     head = ledger.head
     assert head.design is not None
     design = Design.from_json(head.design)
@@ -242,7 +241,7 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Refuse a study file that differs from what was begun in what matters; say other changes."""
+    """Refuse a study file with changes that affect scores; report other changes."""
     if place.study is None:
         return
     before, after = _dumps(ledger, place.study)
@@ -260,7 +259,7 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
 
 
 def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Keep in the ledger what changed in the study file and alters no score."""
+    """Record changes of the study file that do not affect scores."""
     if place.study is None or place.file is None:
         return
     _check_seeds(ledger, place.study)
@@ -284,7 +283,7 @@ def _raise_seeds(ledger: Ledger, seeds: int) -> None:
 
 
 def _check_seeds(ledger: Ledger, study: Study) -> None:
-    """More seeds may be asked for, after those that are there."""
+    """Check the seeds: new ones may be added after the existing ones."""
     if study.ablation is None or ledger.head.study.ablation is None:
         return
     begun, now = train_seeds(ledger.head.study), train_seeds(study)
@@ -335,7 +334,7 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
 
 
 def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:
-    """The file's, else the baseline's own values with 10 points of clean accuracy to lose."""
+    """The file's, else the baseline's values, minus 10 points of clean accuracy."""
     if study.search.reference_point is not None or prepared.baseline_scores is None:
         return study.search.reference_point
     baseline = prepared.baseline_scores.metrics()
@@ -345,5 +344,5 @@ def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | No
 
 
 def _for_workers(study: Study) -> Study:
-    """The study without its storage: nobody but the driver is to know it."""
+    """The study without its storage, which only the driver may know."""
     return study.model_copy(update={"storage": None})

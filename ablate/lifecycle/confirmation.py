@@ -1,4 +1,5 @@
-"""`ablate confirm`: the front of a search again, over fresh seeds, on the test images."""
+"""`ablate confirm`: retrains the front of a search with new seeds, and scores it on the test
+images."""
 
 from __future__ import annotations
 
@@ -29,20 +30,19 @@ def confirm_front(
     suite: str | None,
     severities: Sequence[int] | None,
 ) -> StudyRecord:
-    """Run the front of a search again, and score it on the test images; it goes on where it was
-    stopped.
+    """Retrain the front of a search and score it on the test images, or continue doing so.
 
     Args:
-        ledger: of the search; place: its own.
-        seeds: K, fresh ones: none of them is the search's.
-        trials: of the front, to confirm these alone; None: all of it.
-        suite, severities: that the test images are scored under; None: the search's.
+        ledger: ledger of the search; place: its place.
+        seeds: number of new seeds; the search's seed is not among them.
+        trials: numbers of trials of the front; None: all of it.
+        suite, severities: for scoring the test images; None: those of the search.
 
     Raises:
-        UsageError: if the study is no search of the robustness finetuning, or was confirmed with
-            other trials or another suite before.
+        UsageError: if the study is not a search with the robustness finetuning, or was confirmed
+            with other trials or another suite before.
         ParameterError: if a trial is not on the front.
-        LeaseError: if the search is being driven.
+        LeaseError: if the search is running.
     """
     record = ledger.read()
     points = _points(record, trials)

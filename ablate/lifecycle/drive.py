@@ -1,6 +1,6 @@
-"""A run of a study: its executor, its lease, and the drive from the first row to the last.
+"""One run of a study: its executor, its lease, and all rows.
 
-`begin.py` decides whether a study may be begun or resumed.
+`begin.py` decides whether a study may be started or resumed.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from ablate.trial.task import Job, Prepared
 ExecutorName = Literal["ray", "inline"]
 
 _KEEP_SECONDS = 1.0
-"""Between two steps of a preparation that the ledger keeps."""
+"""Seconds between two progress updates of a preparation in the ledger."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; nothing here changes a score.
+    """How a study is run; nothing here affects scores.
 
     Attributes:
-        executor: "ray", or "inline" for a for-loop in this process.
-        ray_address: of a running cluster; none starts Ray on this machine.
-        takeover: drive the study even where another driver seems to be alive.
-        accept_environment: go on although device, precision, threads or torch have changed.
-        progress: is told what happens; a study goes on whatever it raises.
+        executor: "ray", or "inline": one trial after another in this process.
+        ray_address: of a running cluster; None starts Ray on this machine.
+        takeover: drive the study even if another driver seems to be alive.
+        accept_environment: continue although device, precision, threads or torch have changed.
+        progress: receives progress events; its exceptions are ignored.
     """
 
     executor: ExecutorName = "ray"
@@ -65,7 +65,7 @@ class RunOptions:
 
 
 def make_executor(run: RunOptions, study: Study) -> Executor:
-    """The executor that the options name; close it when done."""
+    """Make the executor; close it when done."""
     if run.executor == "inline":
         from ablate.search.drive import InlineExecutor
 
@@ -89,11 +89,11 @@ def leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
 
 @dataclass(frozen=True)
 class Running:
-    """An executor that is there, and what it runs.
+    """A started executor, and what it runs.
 
     Attributes:
         folder: of the run.
-        stops: what a signal does.
+        stops: handles signals.
     """
 
     executor: Executor
@@ -113,11 +113,12 @@ def running_on(
     test: Mapping[str, Any] | None = None,
     baseline_threads: int | None = None,
 ) -> Iterator[Running]:
-    """An executor, closed in the end; signals are heard from here on.
+    """Start an executor, and close it in the end; signals are handled from now on.
 
     Args:
         test: what the test images are scored under, in a confirmation.
-        baseline_threads: that the baseline was trained with before; None: all cores of the node.
+        baseline_threads: number of threads that trained the baseline before; None: all cores of the
+            node.
     """
     stops = Stops()
     with stops.heard():
@@ -144,11 +145,11 @@ def running_on(
 
 
 def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> str:
-    """Where the training states of a study go: an absolute path, or an fsspec URI.
+    """The folder of a study's training states: an absolute path, or an fsspec URI.
 
     Args:
         base: absolute folder of the study file; folder: of the run.
-        identity: of the study, so that two of one name do not share a place.
+        identity: of the study, so that two studies of one name do not share a folder.
     """
     given = study.run.checkpoints
     if given is None:
@@ -159,7 +160,7 @@ def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> st
 
 
 def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
-    """Make data, baseline and evaluation set; whoever asks the ledger sees how far that is."""
+    """Prepare data, baseline and evaluation set; the progress is stored in the ledger."""
     events = EventLog(running.folder)
     kept_at, what = 0.0, ""
 
@@ -170,7 +171,7 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
             events.driver("preparing", text=step.what)
             what = step.what
         if not ledger.head.is_prepared and time.monotonic() - kept_at > _KEEP_SECONDS:
-            with suppress(StorageError):  # nothing depends on how far it is
+            with suppress(StorageError):  # only for display
                 ledger.set_preparing(step)
             kept_at = time.monotonic()
 
@@ -202,7 +203,7 @@ def drive_to_end(
         record.study.run.keep_checkpoints,
     )
     janitor.remove_weights(keeper.resume(record.rows))
-    janitor.remove_states_except(_unended(record))  # what a killed driver had no time for
+    janitor.remove_states_except(_unended(record))  # what a killed driver may have left
     around = RunContext(
         progress=run.progress,
         events=events,
@@ -239,37 +240,37 @@ def drive_to_end(
         janitor.close()
         events.driver("drive_ended", end=end)
         _end_drive(ledger, end)
-        lease.check_file()  # a deleted database is said, whatever else ended the drive
-    lease.release()  # so that what is read says that nobody drives it any more
+        lease.check_file()  # a deleted database is reported, whatever else ended the drive
+    lease.release()  # so that reading shows no driver
     return ledger.read()
 
 
 def _end_drive(ledger: Ledger, end: str) -> None:
-    """Keep how the drive ended, where the storage still takes it."""
-    with suppress(InfrastructureError):  # the next driver closes it by the lease's last sign
+    """Record how the drive ended, if the storage can be written."""
+    with suppress(InfrastructureError):  # the next driver records it by the lease's last heartbeat
         ledger.update_drive(ended=time.time(), end=end)
 
 
 def _unended(record: StudyRecord) -> set[int | None]:
-    """Rows whose training states may still be needed; none stands for the plain finetune."""
+    """Rows whose training states may still be needed; None is the plain finetune."""
     rows: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
     is_there = "plain" in record.references or not needs_plain(record.study)
     return rows if is_there else rows | {None}
 
 
-# -- Whose finetuned weights stay on disk: `run.keep_checkpoints` --------------------------
+# -- Which finetuned weights are kept: `run.keep_checkpoints` --------------------------
 
 
 class Keeper:
-    """Chooses, at each completed trial, the weights that go.
+    """Selects the weights to delete after each completed trial.
 
-    At most `keep` trials have weights: those on the Pareto front first, then the newest; where
-    the front itself is larger, the newest of it. Newest is last completed. What has gone stays
-    gone, though its trial still counts for the front, where equal points are all on it. One call
-    costs one comparison with the front (0.4 ms for 10,000 points).
+    At most `keep` trials have weights: those on the Pareto front first, then the newest; if the
+    front itself is larger, the newest of it.  Newest means last completed.  A trial without weights
+    still counts for the front; equal points are all on it.  One call costs one comparison with the
+    front (0.4 ms for 10,000 points).
 
     Args:
-        directions: one an objective.
+        directions: one per objective.
         keep: trials, 1 or more, or "all".
     """
 
@@ -281,17 +282,18 @@ class Keeper:
         self._front: NDArray[np.float64] = np.empty((0, len(self._signs)))
         self._on_front: list[int] = []
         self._kept: dict[int, bool] = {}
-        """Whether each is on the front, oldest first."""
+        """Whether each point is on the front, oldest first."""
 
     def completed(self, number: int, values: tuple[float, ...]) -> list[int]:
-        """Take up a trial that is complete.
+        """Add a complete trial.
 
         Args:
             number: of the trial.
-            values: one an objective; a trial with one that is not finite is on no front.
+            values: one per objective; a trial with a value that is not finite is never on the
+                front.
 
         Returns:
-            Numbers of the trials whose weights go now; may name this one.
+            Numbers of the trials whose weights are to be deleted; may include this one.
         """
         if self._keep == "all":
             return []
@@ -305,7 +307,7 @@ class Keeper:
         return [going]
 
     def resume(self, rows: Iterable[RowRecord]) -> list[int]:
-        """Take up the rows of a study that was begun, in the order in which they were completed.
+        """Add the rows of an existing study, in the order of their completion.
 
         Returns:
             Numbers of the trials that have no weights, or should have none.
@@ -315,7 +317,7 @@ class Keeper:
         return [gone for row in complete for gone in self.completed(row.number, row.values or ())]
 
     def _reaches_front(self, number: int, point: NDArray[np.float64]) -> bool:
-        """Put a point on the front, unless one there dominates it, and take off what it does."""
+        """Add a point to the front unless it is dominated, and remove points that it dominates."""
         if not np.isfinite(point).all():
             return False
         at_least = np.all(self._front >= point, axis=1)

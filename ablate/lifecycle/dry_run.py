@@ -1,4 +1,4 @@
-"""The cost of a study, from a few real batches; nothing is stored."""
+"""Estimates the cost of a study from a few real batches; stores nothing."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PlannedCell:
     """A cell of a design.
 
     Attributes:
-        differs: in which values, by dotted key, it differs from the study's own.
-        seconds: of one run of it, scoring included.
+        differs: values by dotted key that differ from the study's.
+        seconds: of one run, including scoring.
     """
 
     name: str
@@ -42,11 +42,16 @@ class PlannedAblation:
 
     Attributes:
         design: its name; seeds: K.
-        cells: in the order in which they are run.
+        cells: in the order of their runs.
         aliases: the alias structure of a fraction.
         claims: the primary contrasts, as "A - B on METRIC".
+<<<<<<< HEAD
         notes: what a reader has to know; power: of the primary contrasts, a line each.
         tuning_trials: that are run before, over all cells; 0: none.
+=======
+        notes: notes for the reader.
+        tuning_trials: number of trials for tuning, over all cells; 0: none.
+>>>>>>> main
     """
 
     design: str
@@ -61,10 +66,10 @@ class PlannedAblation:
 
 @dataclass(frozen=True)
 class DryRun(JsonData):
-    """What a study would take, with the study's own settings in every trial.
+    """The cost of a study, estimated with the study's own settings for every trial.
 
     Attributes:
-        trials: rows; of a search one more is run, for the plain finetune.
+        trials: number of rows; a search also runs the plain finetune.
         parallel: at once; gpus_per_trial: of each.
         trial: of one.
         seconds: of all, without the baseline; gpu_hours: of all.
@@ -111,7 +116,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
     bench = Workbench(study, file.absolute().parent, cache_folder(), environment)
     checkpoint = study.baseline.checkpoint
     if checkpoint is not None and not is_external(checkpoint):
-        bench.build_baseline()  # a file that cannot be used is said now; nothing is fetched
+        bench.build_baseline()  # an unusable file is reported now; nothing is downloaded
     trial = estimate_trial(bench)
     each = trial.train_seconds + trial.score_seconds
     planned = None
@@ -140,8 +145,8 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
 
 
 def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
-    """The design of an ablation, with what a run of each cell takes: of an arm of several models,
-    the first is timed for all."""
+    """The design of an ablation with the time of a run of each cell; for an arm of several models,
+    the first is timed."""
     settings = study.ablation
     assert settings is not None
     base = file.absolute().parent

@@ -1,4 +1,4 @@
-"""The files of a run: the weights of a trial are copied out, and all bytes are counted."""
+"""The files of a run: copying a trial's weights, and counting bytes on disk."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SUFFIX = ".safetensors"
 
 
 def export_weights_of(record: StudyRecord, folder: Path, number: int | None, output: Path) -> Path:
-    """Copy the finetuned weights of a trial, whole or not at all.
+    """Copy the finetuned weights of a trial, completely or not at all.
 
     Args:
-        record: the study as its ledger has it.
+        record: the study from its ledger.
         folder: of the run.
         number: of the trial; None: the plain finetune.
-        output: a .safetensors file; its folder is made, a file that is there is replaced.
+        output: a .safetensors file; its folder is created, an existing file is replaced.
 
     Returns:
         The file, absolute.
 
     Raises:
-        UsageError: if there is no such trial, it is not complete, its weights are not there or
+        UsageError: if there is no such trial, it is not complete, its weights are missing or
             damaged, or the output cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
@@ -50,15 +50,15 @@ def export_weights_of(record: StudyRecord, folder: Path, number: int | None, out
 
 
 def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
-    """How much a study has on disk.
+    """Disk space used by a study.
 
     Args:
         folder: of the run.
         checkpoints: absolute path or fsspec URI of the training states.
 
     Returns:
-        Bytes of training states and of weights; None where the run's folder is not on this host,
-        or the file system of the training states cannot be asked.
+        Bytes of training states and of weights; None if the run's folder is not on this host, or
+        the file system of the training states cannot be read.
     """
     if not folder.is_dir():
         return None

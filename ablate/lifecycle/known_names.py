@@ -1,8 +1,8 @@
 """The names that a study file may use, collected from the packages that own them.
 
-`study` and `space` stand left of those packages and know none of their names; here both sides
-meet.  No torch, ray or optuna is imported, unless a study names what only torch knows: a network
-that the project does not bring, or a layer that is no tap.
+`study` and `space` must not import those packages; the names are passed in from here.  torch, ray
+and optuna are not imported, unless a study names a network of another package, or a layer that is
+not a tap.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
     """Names by dotted key of the study.
 
     Args:
-        model: decides which layers there are; none or unknown: no layers.
-        base: folder of the study file, where a network or a training loop of the user's own may
-            stand; a study that names one has it imported.
+        model: determines the layers; None or unknown: no layers.
+        base: folder of the study file, from which a network or training loop of the user is
+            imported.
     """
     metrics = [
         metric
@@ -67,7 +67,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
 
 
 def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
-    """Why what a key names cannot be imported."""
+    """Why the module or function of a key cannot be imported."""
     try:
         import_callable(key, name, base)
     except ParameterError as error:
@@ -76,7 +76,7 @@ def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
 
 
 def _refusal(key: str, base: Path | None, name: str) -> str | None:
-    """The same of a key that may also say a name of a package's own."""
+    """The same for a key that also accepts built-in names."""
     is_own = is_callable_name(name) and name.partition(":")[0] not in SOURCES
     return _import_refusal(key, base, name) if is_own else None
 
@@ -107,7 +107,7 @@ def _is_model(name: str) -> bool:
 
 
 def _torchvision_like(name: str) -> Sequence[str]:
-    """Networks of torchvision that may be meant: all, or of a bare name the one that has it."""
+    """Possible networks of torchvision: all, or the one of that name."""
     if ":" in name and not name.startswith("torchvision:"):
         return ()
     from ablate.model.inspect import torchvision_names

@@ -1,9 +1,10 @@
-"""A study that a command opens once, from what the user names to its rows."""
+"""Opens a study once per command: from the user's reference to its rows."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +26,10 @@ if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front doe
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """A study, as one command reads it.
+    """A study as read by one command.
 
     Attributes:
-        place: where it is; record: its rows, at the moment it was opened.
+        place: where it is; record: its rows when it was opened.
     """
 
     place: Place
@@ -36,7 +37,7 @@ class OpenStudy:
 
     @cached_property
     def ablation(self) -> AblationInfo:
-        """What an ablation, or a confirmation on the test images, says so far.
+        """The arms and effects of an ablation or a confirmation, so far.
 
         Raises:
             ParameterError: if the study is a search.
@@ -47,10 +48,10 @@ class OpenStudy:
 
     @cached_property
     def source(self) -> StudySource:
-        """The study as figures and the report read it, with its ablation or confirmation.
+        """The study with its ablation or confirmation, for figures and the report.
 
         Raises:
-            UsageError: if another tool wrote the study and it has one objective.
+            UsageError: if it is a study of another tool with one objective.
         """
         from ablate.ablation.confirm import confirm_info
 
@@ -68,23 +69,23 @@ class OpenStudy:
 
     @property
     def reference(self) -> str:
-        """The study as a later command names it, quoted for a shell, without a secret."""
+        """The study's name for a later command, quoted for a shell, without secrets."""
         folder = self.place.folder
         named = shown_folder(folder) if folder.is_dir() else f"{self.place.shown}#{self.place.name}"
         return shlex.quote(str(named))
 
     def events(self, trial: int | None = None) -> list[dict[str, Any]]:
-        """What happened in its runs, oldest first (`ablate.search.progress`).
+        """Events of its runs, oldest first (`ablate.search.progress`).
 
         Args:
-            trial: only what happened to this one.
+            trial: only events of this trial.
         """
         from ablate.search.progress import read_events
 
         return read_events(self.place.folder, trial)
 
     def output(self, trial: int) -> list[tuple[Path, str]]:
-        """What the attempts of a trial printed: each one's file and its text."""
+        """Output of the attempts of a trial: each file and its text."""
         folder = self.place.folder / "logs" / f"{trial:05d}"
         files = sorted(folder.glob("attempt-*.log"), key=lambda file: int(file.stem.split("-")[1]))
         return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
@@ -93,8 +94,8 @@ class OpenStudy:
 def open_study(study: str | Path) -> OpenStudy:
     """Find a study and read its rows.
 
-    One that another tool wrote with Optuna has what that tool left: parameters, values and times
-    (`ablate.ledger.foreign`); its database is not written.
+    An Optuna study of another tool has only parameters, values and times (`ablate.ledger.foreign`);
+    its database is not modified.
 
     Args:
         study: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
@@ -106,19 +107,16 @@ def open_study(study: str | Path) -> OpenStudy:
 
 
 def open_place(place: Place) -> OpenStudy:
-    """As `open_study`, of a study that was found."""
+    """As `open_study`, for a known place."""
     foreign = read_foreign(place.url, place.name)
     if foreign is not None:
         return OpenStudy(place, foreign)
-    ledger = open_ledger(place)
-    try:
+    with closing(open_ledger(place)) as ledger:
         return OpenStudy(place, ledger.read())
-    finally:
-        ledger.close()
 
 
 def open_ledger(place: Place) -> Ledger:
-    """The ledger of a study that was begun; to be closed.
+    """Open the ledger of a study; the caller closes it.
 
     Raises:
         StudyNotFoundError: if there is no such study.
@@ -133,10 +131,10 @@ def open_ledger(place: Place) -> Ledger:
 
 
 def refuse_if_rescued(place: Place) -> None:
-    """Refuse a study whose database was deleted while it ran, and whose rows are in a copy.
+    """Refuse a study whose database was deleted while it ran, if its rows are in a copy.
 
     Raises:
-        StudyNotFoundError: if that is so.
+        StudyNotFoundError: if there is such a copy.
     """
     copy = rescued_copy(place.url)
     if copy is not None and Ledger.exists(sqlite_url(copy), place.name):
@@ -148,21 +146,14 @@ def refuse_if_rescued(place: Place) -> None:
 
 
 def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
-    """A study, and which images its rows and its baseline were right on."""
-    ledger = open_ledger(place)
-    try:
-        record = ledger.read()
-    finally:
-        ledger.close()
-    # After the rows: a run that ends meanwhile has bits that nobody asks for.
+    """A study, and which images its rows and its baseline classified correctly."""
+    record = open_place(place).record
+    # Read after the rows: bits of a run that ends meanwhile are ignored.
     return record, *read_bits(place)
 
 
 def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
-    """Which images the rows and the baseline of a study were right on, whose rows are read."""
-    ledger = open_ledger(place)
-    try:
+    """Which images the rows and the baseline of a study classified correctly."""
+    with closing(open_ledger(place)) as ledger:
         outcomes, references = ledger.outcomes()
         return outcomes, references.get("baseline", {})
-    finally:
-        ledger.close()

@@ -1,4 +1,4 @@
-"""From what the user names, a file, a run folder or a storage URL, to the study's place."""
+"""Finds a study from a file, a run folder or a storage URL."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _IS_URL = re.compile(r"[\w+.-]+://")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study is.
+    """The place of a study.
 
     Attributes:
         name: of the study.
-        url: of the storage, variables filled in: never to be shown; `shown` is.
-        folder: of the run, absolute: storage, checkpoints, weights and figures go there.
-        given: the storage as it was written, variables not filled in; None: the run folder's own.
-        file: the study file, where the user named one; study: what it says.
+        url: of the storage, variables filled in; never show it, show `shown` instead.
+        folder: absolute run folder for storage, checkpoints, weights and figures.
+        given: the storage as written, variables not filled in; None: the default in the run folder.
+        file: the study file, if the user named one; study: its content.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Place:
 
     @property
     def confirmation(self) -> Place:
-        """Where the confirmation of this search is: in the same storage, below the run's folder."""
+        """The place of this search's confirmation: in the same storage, below the run's folder."""
         return Place(f"{self.name}~confirm", self.url, self.folder / "confirm", self.given)
 
     def make_folder(self) -> None:
-        """Make the run folder, with a note of where the storage is.
+        """Create the run folder, with a note of the storage.
 
         Raises:
             DataError: if it cannot be written.
@@ -81,7 +81,7 @@ class Place:
             ) from error
 
     def _is_noted(self) -> bool:
-        """Whether the folder names a storage; an SQLite file that is gone is none."""
+        """Whether the folder names an existing storage."""
         try:
             file = sqlite_file(_place_of_folder(self.folder).url)
         except StudyNotFoundError:
@@ -91,7 +91,7 @@ class Place:
         return file is None or file.exists()
 
     def _storage_note(self) -> str | None:
-        """The storage as a later command needs it, without what only the environment may hold."""
+        """The storage for later commands, without values of environment variables."""
         if self.url == sqlite_url(self.folder / "study.db"):
             return None
         if sqlite_file(self.url) is not None or self.given is None:
@@ -100,7 +100,7 @@ class Place:
 
 
 def check_utf8(path: Path) -> None:
-    """Refuse a path that no ledger, page or URL can hold.
+    """Refuse a path that cannot be stored in a ledger, page or URL.
 
     Raises:
         UsageError: if its bytes are not UTF-8.
@@ -112,27 +112,27 @@ def check_utf8(path: Path) -> None:
 
 
 def shown_folder(folder: Path) -> str:
-    """A run folder as a person types it."""
+    """A run folder as a user would type it."""
     try:
         return os.path.relpath(folder)
-    except FileNotFoundError:  # the folder that the command is run in is gone
+    except FileNotFoundError:  # the current folder was deleted
         return str(folder)
 
 
 def run_folder(name: str) -> Path:
-    """`runs/NAME` where the command is run."""
+    """`runs/NAME` in the current folder."""
     return Path.cwd() / "runs" / name
 
 
 def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: bool = False) -> Place:
-    """The place that a study file says.
+    """The place of a study file's study.
 
     Args:
         must_search: reject a search without a searched parameter; such a study can be read, but
             not started.
 
     Raises:
-        StudyFileError: if the file is wrong; every problem at once.
+        StudyFileError: if the file is invalid; with all problems.
     """
     names = partial(names_for, base=file.parent)
     study = read_study(file, overrides, names=names, must_search=must_search)
@@ -142,10 +142,10 @@ def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: boo
 
 
 def check_something_searched(study: Study, file: Path, space: Space) -> None:
-    """Refuse to begin a search whose trials would all be equal.
+    """Refuse to start a search whose trials would all be equal.
 
     Raises:
-        StudyFileError: if no parameter has two values, and there is more than one trial.
+        StudyFileError: if no parameter has two values, and there are several trials.
     """
     rule = nothing_searched(study, space)
     if rule is not None:
@@ -153,14 +153,14 @@ def check_something_searched(study: Study, file: Path, space: Space) -> None:
 
 
 def locate(reference: str) -> Place:
-    """The place of the study that the user named.
+    """Find the place of a study from the user's reference.
 
     Args:
         reference: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
 
     Raises:
         UsageError: if it is none of them.
-        StudyFileError: if it is a study file that is wrong.
+        StudyFileError: if it is an invalid study file.
     """
     is_url = _IS_URL.match(reference) is not None
     path = Path(reference)
@@ -195,7 +195,7 @@ def locate(reference: str) -> Place:
 
 
 def _is(kind: Callable[[Path], bool], path: Path) -> bool:
-    """Whether there is one; nothing has a name that no file can have."""
+    """Whether a path exists; False for invalid names."""
     try:
         return kind(path)
     except (OSError, ValueError):
@@ -203,8 +203,8 @@ def _is(kind: Callable[[Path], bool], path: Path) -> bool:
 
 
 def _nearest_study(path: Path) -> str:
-    """The fix for a path where no study is: a run folder or study file of that name, or of one
-    like it, that stands near."""
+    """The suggested fix if there is no study at a path: a nearby run folder or study file with the
+    same or a similar name."""
     found: dict[str, Path] = {}
     for folder in (path.parent, Path(), Path("runs"), Path("studies"), Path("../runs")):
         with suppress(OSError, ValueError):  # no such folder, or not to be read
@@ -246,7 +246,7 @@ def _place(
     file: Path | None = None,
     study: Study | None = None,
 ) -> Place:
-    """The place behind a storage as it was written; none is the run folder's own."""
+    """The place for a storage as written; None: the default in the run folder."""
     for path in (folder, file):
         if path is not None:
             check_utf8(path.absolute())

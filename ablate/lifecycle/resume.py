@@ -1,4 +1,4 @@
-"""A study that exists: launched again, resumed, or asked for more."""
+"""Launching again, resuming, and extending existing studies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ablate.study.settings import SearchBudgetSettings
 
 
 def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
-    """Run the study of a file to its end; a finished one is returned as it is.
+    """Run the study of a file to its end; a finished study is returned unchanged.
 
     Args:
         place: of the study file.
-        resume: go on where the study exists and is unfinished.
+        resume: resume the study if it exists and is unfinished.
 
     Raises: as `ablate.launch`.
     """
@@ -31,7 +31,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
             return begin(place, run)
         except StudyExistsError:
             if not resume:
-                raise  # another driver has begun it meanwhile
+                raise  # another driver has started it meanwhile
     ledger = Ledger.open(place.url, place.name)
     if begin_again(ledger, place, run):
         return begin(place, run)
@@ -50,10 +50,10 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
 def resume_study(
     place: Place, run: RunOptions, trials: int | None, add: int | None, seeds: int | None
 ) -> StudyRecord:
-    """Finish what was begun, or all that is asked for now.
+    """Finish an interrupted study, or extend it.
 
     Args:
-        trials: a new total of rows; add: more rows than before; seeds: of an ablation.
+        trials: new total number of rows; add: additional rows; seeds: of an ablation.
 
     Raises: as `ablate.resume`.
     """
@@ -97,7 +97,7 @@ def _resume_ablation(
 
 
 def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
-    """N, as the options of a resume say it; none where they say nothing."""
+    """The total from the options of a resume; None without options."""
     if trials is not None and add is not None:
         raise UsageError("--trials and --add: give one, got both. --trials is the new total.")
     there = sum(ledger.counts().values())
@@ -128,6 +128,6 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
 
 
 def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:
-    """The limits of the search: those that the user's file has now, else those in the ledger."""
+    """The limits of the search: from the user's current file, else from the ledger."""
     study = place.study if place is not None and place.study is not None else ledger.head.study
     return study.search.budget

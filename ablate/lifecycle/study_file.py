@@ -1,9 +1,10 @@
-"""A study file, and the space file it names, into a frozen Study: every problem at once.
+"""Reads a study file, and the space file that it names, into a frozen Study, and reports all
+problems at once.
 
-The space, what a finetuning reads of it, what its suite scores and the ablation are checked here
-too (`ablate.space.parse`, `ablate.finetune.reads`, `ablate.robustness.suites`,
-`ablate.ablation.design`), although they stand to the right of study/: one file's problems belong
-in one message.
+The space, the unused parameters, the metrics of the suite and the ablation are checked here too
+(`ablate.space.parse`, `ablate.finetune.reads`, `ablate.robustness.suites`,
+`ablate.ablation.design`), although study/ does not import those packages: all problems of a file
+belong in one message.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from pydantic import ValidationError
 from ablate.ablation.design import check_ablation
 from ablate.errors import Problem, StudyFileError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
-from ablate.finetune.inert import check_inert
+from ablate.finetune.reads import check_inert
 from ablate.robustness.suites import objective_rules
-from ablate.space.parse import check_space
+from ablate.space.parse import check_space, space_definitions
 from ablate.space.reach import Doubts, check_reach, nothing_searched
-from ablate.space.schema import space_definitions
 from ablate.space.space import Space, check_enqueued
 from ablate.study.checks import check_study
 from ablate.study.document import Document, dotted, show
@@ -36,7 +36,7 @@ from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
 from ablate.study.yaml_source import parse_yaml, without_key
 
-# Stand in for required keys that are missing or wrong, so that the rest can be checked.
+# Placeholders for missing or invalid required keys, so that the rest can be checked.
 _PLACEHOLDERS: dict[str, Any] = {
     "version": 1,
     "name": "unnamed",
@@ -50,9 +50,9 @@ _PLACEHOLDERS: dict[str, Any] = {
 
 
 def kept_text(path: Path) -> str:
-    """The text of a study file as the ledger keeps it: a study file still, without its storage.
+    """The text of a study file as stored in the ledger: a valid study file, without its storage.
 
-    Comments stay, other than on the lines of `storage`; what looks like a secret is masked.
+    Comments are kept, except on the lines of `storage`; text that looks like a secret is masked.
 
     Raises:
         StudyFileError: as `study_text`.
@@ -96,7 +96,7 @@ def read_study(
     Args:
         path: of the file; paths in it are relative to its folder.
         overrides: `key=value` each, as from `--set`.
-        names: names that exist, by dotted key; a key without any is not checked.
+        names: allowed names by dotted key; keys without names are not checked.
         must_search: reject a search without a searched parameter; such a study can be read, but
             not started.
 
@@ -104,7 +104,7 @@ def read_study(
         The study, with its space inline, so that it needs no other file.
 
     Raises:
-        StudyFileError: with every problem found.
+        StudyFileError: with all problems.
     """
     return parse_study(
         study_text(path),
@@ -125,12 +125,12 @@ def parse_study(
     base: Path,
     must_search: bool = False,
 ) -> Study:
-    """As `read_study`, from text.
+    """As `read_study`, from a text.
 
     Args:
         text: of the study file.
-        file: how messages name it.
-        base: folder that a relative `space` starts from.
+        file: name of the file in messages.
+        base: folder for a relative `space`.
     """
     document = parse_yaml(text, file)
     keep_secrets_in(document.data)
@@ -152,7 +152,8 @@ def parse_study(
 
 
 def _is_of_a_space(key: str, entry: Any) -> bool:
-    """Whether this is a parameter of a search space, or a block of them; no key of a study is."""
+    """Whether this is a parameter of a search space, or a block of them, and not a key of a
+    study."""
     return is_searchable(key) or (isinstance(entry, dict) and {"when", "parameters"} <= set(entry))
 
 
@@ -164,7 +165,7 @@ class _SpaceFile:
         self._base = base
 
     def include(self) -> None:
-        """Put its content where its name stands, once."""
+        """Replace its name by its content, once."""
         document = self._document
         name = document.get(("space",))
         if not isinstance(name, str):
@@ -173,7 +174,7 @@ class _SpaceFile:
         try:
             space = parse_yaml(study_text(path), str(path))
         except StudyFileError as error:
-            # The file is named here, so this is the line to mend.
+            # The file is named here, so this is the line to correct.
             document.refuse(("space",), str(error))
             space = Document(str(path), {})
         if not isinstance(space.data, dict):
@@ -182,12 +183,12 @@ class _SpaceFile:
                 fix = "Write KEY: {float: [LOW, HIGH]} in it."
                 space.problems.append(Problem(str(path), 1, 1, f"{rule} {fix}"))
             space.data = {}
-            document.refused.append(("space",))  # of what might stand in it nothing is known
+            document.refused.append(("space",))  # its content is unknown
         document.replace(("space",), space)
 
 
 def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
-    """The study, as far as it can be made; `document.problems` has what is wrong."""
+    """The study, as far as possible; `document.problems` lists the problems."""
     at_first = len(document.problems)
     data = copy.deepcopy(document.data)
     refused, mended = set[DataPath](), set[DataPath]()
@@ -200,13 +201,13 @@ def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
             if not found:
                 raise
         for finding in found:
-            # What mending brings to light (a list emptied) is not the writer's mistake.
+            # Problems caused by the correction (an emptied list) are not the writer's mistake.
             if not any(_overlap(finding.path, path) for path in mended):
                 document.refuse(finding.path, finding.rule, key=finding.at_key)
                 refused.add(finding.path)
         before = copy.deepcopy(data)
         mended |= {_mend(data, finding.path) for finding in found}
-        if data == before:  # what is missing cannot be left out: its section is
+        if data == before:  # a missing key cannot be removed, so its section is
             mended |= {_mend(data, finding.path[:-1]) for finding in found if finding.path[1:]}
     known = names(study.model.name)
     if study.trainable is not None:  # its keys and metrics are its own
@@ -232,7 +233,7 @@ def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
 
 
 def _check_search(document: Document, study: Study, space: Space, *, must_search: bool) -> None:
-    """Note what in a search is searched in vain; in an ablation each arm has values of its own."""
+    """Report searched parameters without effect; in an ablation each arm has its own values."""
     path = ("space",)
     doubts = Doubts(document, path, space)
     never = check_reach(document, path, space, doubts)
@@ -244,13 +245,13 @@ def _check_search(document: Document, study: Study, space: Space, *, must_search
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:
-    """Whether one path stands in the other."""
+    """Whether one path contains the other."""
     length = min(len(one), len(other))
     return one[:length] == other[:length]
 
 
 def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
-    """Remove what was refused, or put a placeholder; returns the path that was changed."""
+    """Remove a refused value, or replace it by a placeholder; returns the changed path."""
     if dotted(path) in _PLACEHOLDERS:
         *above, last = path
         node: Any = data
@@ -258,10 +259,10 @@ def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
             node = node[part]
         node[last] = copy.deepcopy(_PLACEHOLDERS[dotted(path)])
         return path
-    # A list is left out whole: its indices are other findings' too.
+    # A list is removed completely, because other problems use its indices.
     ends = [i for i, part in enumerate(path) if isinstance(part, int)]
     path = path[: ends[0]] if ends else path
-    # Another finding may have removed it, or the section around it.
+    # Another problem may have removed it, or its section.
     node = data
     for part in path[:-1]:
         node = node.get(part, {})
@@ -286,15 +287,15 @@ def _nearest_file(path: Path) -> str:
 
 
 _METRICS = ("objectives.metric", "search.pruner.metric")
-"""Keys that name metrics: the suite's, or whatever a trainable reports."""
+"""Keys whose values are metrics: those of the suite, or those that a trainable reports."""
 
 
 def json_schema(names: KnownNames) -> dict[str, Any]:
     """The schema of a study file, draft 2020-12; `#/$defs/Space` is that of a space file.
 
     Args:
-        names: names that exist, by dotted key; they become enumerations.
-            A key without any takes all text.
+        names: allowed names by dotted key, which become enumerations.  Keys without names accept
+            any text.
     """
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -312,7 +313,7 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
             _enumerate(_property(schema, key), key, list(known))
     for key, kinds in BY_NAME.items():
         known = [name for kind in kinds for name in names.get(kind, ())]
-        # Names that can only be looked up are no enumeration.
+        # Names that can only be looked up are not enumerated.
         if known and not any(isinstance(names[kind], OpenNames) for kind in kinds):
             _branch(_property(schema, key), "object")["propertyNames"] = {"enum": known}
     descriptions = {key: _property(schema, key).get("description", "") for key in all_keys()}
@@ -322,7 +323,7 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
 
 
 def _by_kind(schema: dict[str, Any], names: KnownNames, about_space: str) -> None:
-    """Let a study with a trainable search keys and name metrics of its own."""
+    """Allow any searched keys and metrics in a study with a trainable."""
     schema["required"] = ["version", "name"]
     schema["properties"]["space"] = {"description": about_space}
     metric = {"properties": {"metric": {"enum": list(names.get("objectives.metric", ()))}}}
@@ -354,7 +355,7 @@ def _property(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference, that of a list's items and of what may be none too."""
+    """Follow a reference, also of list items and of optional values."""
     node = node.get("items", node)
     node = next((branch for branch in node.get("anyOf", ()) if "$ref" in branch), node)
     reference = node.get("$ref")
@@ -365,7 +366,7 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str,
 
 
 def _branch(node: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The alternative of a type, or the schema itself where it has none."""
+    """The alternative of a type, or the schema itself if it has none."""
     branches: list[dict[str, Any]] = node.get("anyOf", [node])
     return next(branch for branch in branches if branch.get("type") == kind)
 

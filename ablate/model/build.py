@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,17 @@ from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.model import MODELS, SOURCES, callable, is_external
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import choose_statistics
-from ablate.model.resnet import resnet8, resnet20, resnet32, resnet56, wrn_16_2, wrn_28_10
+from ablate.model.resnet import ResNet, WideResNet
 from ablate.model.taps import layer_names
 from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
-    "resnet8": resnet8,
-    "resnet20": resnet20,
-    "resnet32": resnet32,
-    "resnet56": resnet56,
-    "wrn-16-2": wrn_16_2,
-    "wrn-28-10": wrn_28_10,
+    "resnet8": partial(ResNet, 1),
+    "resnet20": partial(ResNet, 3),
+    "resnet32": partial(ResNet, 5),
+    "resnet56": partial(ResNet, 9),
+    "wrn-16-2": partial(WideResNet, 16, 2),
+    "wrn-28-10": partial(WideResNet, 28, 10),
 }
 _OWN_IMAGE_SIZE = 32
 

@@ -7,7 +7,7 @@ Not to be confused with the ImageNet ResNets, whose stem shrinks the image fourf
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -58,14 +58,14 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std)
-        first, *_ = _WIDTHS
+        first, second, third = _WIDTHS
         self.stem = nn.Sequential(
             nn.Conv2d(len(mean), first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU()
         )
-        self.stage1 = _build_stage(first, first, blocks, stride=1)
-        self.stage2 = _build_stage(_WIDTHS[0], _WIDTHS[1], blocks, stride=2)
-        self.stage3 = _build_stage(_WIDTHS[1], _WIDTHS[2], blocks, stride=2)
-        self.classifier = nn.Linear(_WIDTHS[2], classes)
+        self.stage1 = _build_stage(ResidualBlock, first, first, blocks, stride=1)
+        self.stage2 = _build_stage(ResidualBlock, first, second, blocks, stride=2)
+        self.stage3 = _build_stage(ResidualBlock, second, third, blocks, stride=2)
+        self.classifier = nn.Linear(third, classes)
         self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
         initialize_convolutions(self)
 
@@ -83,25 +83,11 @@ def initialize_convolutions(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _build_stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    first = ResidualBlock(width_in, width, stride)
-    return nn.Sequential(first, *(ResidualBlock(width, width, 1) for _ in range(blocks - 1)))
-
-
-def resnet8(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    return ResNet(1, classes, mean, std)
-
-
-def resnet20(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    return ResNet(3, classes, mean, std)
-
-
-def resnet32(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    return ResNet(5, classes, mean, std)
-
-
-def resnet56(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    return ResNet(9, classes, mean, std)
+def _build_stage(
+    block: Callable[[int, int, int], nn.Module], width_in: int, width: int, blocks: int, stride: int
+) -> nn.Sequential:
+    first = block(width_in, width, stride)
+    return nn.Sequential(first, *(block(width, width, 1) for _ in range(blocks - 1)))
 
 
 # -- Wide residual networks (WRN) for 32x32 images: norm and ReLU come before each convolution
@@ -109,9 +95,6 @@ def resnet56(classes: int, mean: Sequence[float], std: Sequence[float]) -> ResNe
 # Source: Zagoruyko and Komodakis 2016, arXiv:1605.07146, sec. 2 (WRN-depth-widening; He
 # initialisation as in arXiv:1502.01852).  Differs: no dropout, which is 0 in their CIFAR networks
 # without it.
-
-
-_WIDE_WIDTHS = (16, 32, 64)
 
 
 class PreactivationBlock(nn.Module):
@@ -163,13 +146,13 @@ class WideResNet(nn.Module):
     ) -> None:
         super().__init__()
         blocks = (depth - 4) // 6
-        first, *_ = _WIDE_WIDTHS
-        one, two, three = (width * widening for width in _WIDE_WIDTHS)
+        first = _WIDTHS[0]
+        one, two, three = (width * widening for width in _WIDTHS)
         self.normalize = Normalize(mean, std)
         self.stem = nn.Conv2d(len(mean), first, 3, padding=1, bias=False)
-        self.stage1 = _build_wide_stage(first, one, blocks, stride=1)
-        self.stage2 = _build_wide_stage(one, two, blocks, stride=2)
-        self.stage3 = _build_wide_stage(two, three, blocks, stride=2)
+        self.stage1 = _build_stage(PreactivationBlock, first, one, blocks, stride=1)
+        self.stage2 = _build_stage(PreactivationBlock, one, two, blocks, stride=2)
+        self.stage3 = _build_stage(PreactivationBlock, two, three, blocks, stride=2)
         self.norm = nn.BatchNorm2d(three)
         self.relu = nn.ReLU()
         self.classifier = nn.Linear(three, classes)
@@ -181,16 +164,3 @@ class WideResNet(nn.Module):
         x = self.relu(self.norm(self.stage3(self.stage2(self.stage1(x)))))
         logits: torch.Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
-
-
-def _build_wide_stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    first = PreactivationBlock(width_in, width, stride)
-    return nn.Sequential(first, *(PreactivationBlock(width, width, 1) for _ in range(blocks - 1)))
-
-
-def wrn_16_2(classes: int, mean: Sequence[float], std: Sequence[float]) -> WideResNet:
-    return WideResNet(16, 2, classes, mean, std)
-
-
-def wrn_28_10(classes: int, mean: Sequence[float], std: Sequence[float]) -> WideResNet:
-    return WideResNet(28, 10, classes, mean, std)

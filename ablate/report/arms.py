@@ -10,9 +10,14 @@ from typing import NamedTuple
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
+from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
+<<<<<<< HEAD
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
+=======
+from ablate.report.numbers import MISSING, count_texts, metric_words
+>>>>>>> main
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
@@ -187,7 +192,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
-def basis_notes(info: AblationInfo | ParetoInfo, metrics: Iterable[str]) -> list[str]:
+def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
     """The split, its images and what robust accuracy is; no line where no metric is an accuracy.
 
     A training loop of the user's own names split and images itself, if at all.
@@ -222,7 +227,7 @@ def minimized_notes(info: AblationInfo) -> list[str]:
     return [f"less is better: {', '.join(less)}"] if less else []
 
 
-def fingerprint_text(info: AblationInfo | ParetoInfo) -> str:
+def fingerprint_text(info: StudyFacts) -> str:
     return f"study {info.study}, fingerprint {info.fingerprint[:12]}"
 
 

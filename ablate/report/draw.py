@@ -10,7 +10,8 @@ from ablate.errors import AblateError, NothingToDrawError, ParameterError, Usage
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import USUAL, FigureOptions, Info, why_not_drawn
-from ablate.report.write import ENDINGS, make_folder
+from ablate.report.style import dark
+from ablate.report.write import ENDINGS, make_folder, write_figures, write_frame
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,8 +31,6 @@ def figure_info(name: str, studies: Sequence[str | Path], options: FigureOptions
         NothingToDrawError: if the studies have nothing for it.
         StudyNotFoundError: if one is not there.
     """
-    from ablate.report.figures import find_figure
-
     kind = find_figure(name)
     return kind.info([open_study(study).source for study in studies], options)
 
@@ -61,16 +60,12 @@ def plot(
         >>> figure = ablate.plot("slice", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("slice.html")
     """
-    from ablate.report.figures import find_figure
-
     options = FigureOptions(tuple(trials), tuple(params), objective)
     return themed(find_figure(name).draw(figure_info(name, studies, options)), theme)
 
 
 def themed(figure: Figure, theme: str) -> Figure:
     """The figure in a theme, which must be known."""
-    from ablate.report.style import dark
-
     if theme not in THEMES:
         raise ParameterError(f"theme: must be light or dark, got {theme}.")
     return dark(figure) if theme == "dark" else figure
@@ -109,8 +104,6 @@ def draw_to_files(
         ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
             see also `ablate.report.draw.plot` and `ablate.report.write.write_figures`.
     """
-    from ablate.report.write import write_figures, write_frame
-
     if names is not None and not names:
         raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
     asked = None if names is None else list(dict.fromkeys(names))

@@ -28,10 +28,9 @@ from ablate.files.damage import say_made_again
 from ablate.files.inventory import ABOUT, bound_evaluation_sets, evaluation_bound, mark_used
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
-from ablate.robustness.code_version import code_version
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption.kind import code_version, scale_of
 from ablate.robustness.corruption.kind import load as load_corruption
-from ablate.robustness.corruption.kind import scale_of
 from ablate.robustness.suites import Suite, approximations
 from ablate.study.seeds import derive_seed
 

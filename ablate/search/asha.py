@@ -1,6 +1,7 @@
 """Asynchronous successive halving: stops trials that are behind others at the same epoch.
 
-Source: Li et al. 2020, arXiv:1810.05934, in its stopping form: nobody waits for a rung to fill.
+Source: Li et al. 2020, arXiv:1810.05934, in the stopping variant, which does not wait for a rung to
+fill.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
 
 class Asha:
-    """Decides at each rung whether a trial goes on.
+    """Decides at each rung whether a trial continues.
 
-    At a rung with n values, the trial's own included, it goes on where it is among the best
-    n / reduction_factor (rounded up), or where n is below reduction_factor.  What was decided
-    stays, whatever comes later.  May be used from any thread; decides in memory, at once.
+    At a rung with n values, including the trial's own, the trial continues if it is among the best
+    n / reduction_factor (rounded up), or if n is below reduction_factor.  Decisions are final.  May
+    be used from any thread; decides in memory, at once.
 
     Args:
         settings: of the study's pruner.
-        objectives: of the study: a metric that is one of them has its direction.
-        recorded: decisions that are in the ledger, by row.
+        objectives: of the study; a metric that is an objective has its direction.
+        recorded: earlier decisions from the ledger, by row.
     """
 
     def __init__(
@@ -53,16 +54,16 @@ class Asha:
         return bool(self._decided)
 
     def decide(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Rung | None:
-        """Put a trial beside the others of its rung; none where the epoch is no rung.
+        """Compare a trial with the others at its rung; None if the epoch is not a rung.
 
-        A metric that is missing or not a number is the worst.
+        A metric that is missing or NaN counts as the worst.
         """
         if not self._settings.is_rung(epoch):
             return None
         value = float(metrics.get(self._settings.metric, math.nan))
         factor = self._settings.reduction_factor
         with self._lock:
-            if (number, epoch) in self._decided:  # a row that has begun before this rung again
+            if (number, epoch) in self._decided:  # a row that was restarted before this rung
                 return self._decided[number, epoch]
             values = self._values.setdefault(epoch, {})
             values[number] = self._signed(value)
@@ -77,13 +78,13 @@ class Asha:
         return -math.inf if math.isnan(value) else self._sign * value
 
 
-# -- Whether a training loop of the user's own reports what its pruner compares trials by --
+# -- Check that a custom training loop reports the pruner's metric --
 #
-# A finetuning of ours always does: its metrics are checked with the study file.
+# A finetuning always does; its metrics are checked with the study file.
 
 
 class PrunerMetric:
-    """Looks at the reports of a loop.
+    """Checks the reports of a loop.
 
     Args:
         settings: of the study's pruner.
@@ -95,7 +96,7 @@ class PrunerMetric:
         self._looked = self.reported = reported
 
     def first_look(self, entry: Mapping[str, Any]) -> str | None:
-        """What to say of the first report of all, where it lacks the metric."""
+        """The message if the first report of a study lacks the metric."""
         if self._looked:
             return None
         self._looked = True
@@ -109,7 +110,7 @@ class PrunerMetric:
         )
 
     def missing(self, entry: Mapping[str, Any]) -> ParameterError | None:
-        """What is wrong with a report at a rung."""
+        """The message if a report at a rung lacks the metric."""
         scores = entry.get("scores", {})
         if self._settings.metric in scores:
             self.reported = True

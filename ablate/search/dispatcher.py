@@ -1,9 +1,8 @@
-"""Rows out to the executor, reports back in: the one thread that writes to the ledger.
+"""Gives rows to the executor and takes its reports; the only thread that writes to the ledger.
 
-An executor takes rows and hands in what its workers say.  Neither waits for the storage: what is
-handed in is queued, and applied in order before the next row is asked for, so that a sampler sees
-every result that came before.  Whether a worker has to stop is decided in memory,
-so that it knows at once.
+An executor takes rows and passes on the reports of its workers.  It never waits for the storage:
+reports are queued, and applied in order before the next row is sampled, so that a sampler sees all
+earlier results.  Whether a worker must stop is decided in memory, immediately.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ FINISHED: Literal["finished"] = "finished"
 
 @dataclass
 class _Out:
-    """A row that is out.
+    """A row that an executor has.
 
     Attributes:
-        began: when it was handed out, by the monotonic clock.
-        heard: how far it was at its last word: epochs done, and steps of the next.
-        ended: its last word has been heard: its worker has to stop.
+        began: when it was given to a worker, by the monotonic clock.
+        heard: progress at its last report: epochs done, and steps of the next one.
+        ended: its last report was received; its worker must stop.
     """
 
     row: Row
@@ -92,22 +91,22 @@ class Dispatcher:
         self._inbox.put(self._begin)
         self._thread.start()
 
-    # -- for the executor: any thread, never waiting for the storage -------------------------
+    # -- for the executor: from any thread, never waits for the storage -------------------------
 
     @property
     def stopping(self) -> bool:
-        """True once every worker has to end: after an error, or when the study is drained."""
+        """True once all workers must end: after an error, or when the study is drained."""
         return self.error is not None or self.drained
 
     def take(self, timeout: float | None) -> Row | Literal["finished"] | None:
         """The next row to run.
 
         Args:
-            timeout: seconds to wait for one; none: until there is one.
+            timeout: seconds to wait for one; None: no limit.
 
         Returns:
-            A row; `FINISHED` where all rows are terminal (or nothing more is to begin); none
-            where there is nothing to hand out now.
+            A row; `FINISHED` if all rows have ended or no more will start; None if there is no row
+            now.
         """
         with self._changed:
             if self._question is None and not self._ready and not self._ending:
@@ -123,12 +122,12 @@ class Dispatcher:
         return self._finished or self.stopping or self._draining is not None
 
     def report(self, row: Row, report: Report) -> None:
-        """What the worker of `row` said; a report that is handed in twice counts once."""
+        """Take a report of the worker of `row`; a repeated report counts once."""
         report = report.masked()
         with self._changed:
             out = self._out.get(row.number)
             if out is None or out.row.attempt != row.attempt or out.ended:
-                return  # a word from an attempt that was given up
+                return  # a report from an abandoned attempt
             rung, heard = None, report.progress
             if heard is not None:
                 if heard <= out.heard and not report.done:
@@ -138,7 +137,7 @@ class Dispatcher:
                 assert report.entry is not None
                 without = self._metric.missing(report.entry)
                 if without is not None and not self._metric.reported:
-                    self.fail(without)  # no trial ever had it: the study file is wrong
+                    self.fail(without)  # no trial ever had it, so the study file is wrong
                     return
                 if without is not None:
                     failure = Failure("raised", f"ParameterError: {without}")
@@ -152,12 +151,12 @@ class Dispatcher:
         self._inbox.put(lambda: self._apply(out, report, rung, leave=leave))
 
     def is_stopped(self, row: Row) -> bool:
-        """Whether the worker of `row` has to end its attempt now."""
+        """Whether the worker of `row` must end its attempt now."""
         out = self._out.get(row.number)
         return self.stopping or out is None or out.row.attempt != row.attempt or out.ended
 
     def lose(self, row: Row, reason: str) -> None:
-        """The infrastructure lost the attempt: a worker or node died."""
+        """Note that the attempt was lost: a worker or node died."""
         reason = masked(reason)
         out = self._out.get(row.number)
         if out is not None and out.row.attempt == row.attempt and not out.ended:
@@ -165,11 +164,11 @@ class Dispatcher:
             self._inbox.put(lambda: self._lose(out, reason, None))
 
     def note(self, event: str, text: str) -> None:
-        """Something on the run as a whole that the executor has seen."""
+        """Pass on a note of the executor about the run."""
         self._around.note(event, text)
 
     def time_out(self, row: Row, seconds: float) -> None:
-        """The epoch under way has taken longer than `seconds`: a failure of the row."""
+        """Fail the row, because its current epoch has taken longer than `seconds`."""
         reason = (
             "an epoch must end within run.epoch_timeout_seconds, got one running for "
             f"{seconds:g} s. Its worker was stopped: check what it waits for, or raise the limit."
@@ -177,18 +176,18 @@ class Dispatcher:
         self.report(row, Report(failure=asdict(Failure("timed_out", reason))))
 
     def fail(self, error: AblateError) -> None:
-        """Stop everything, for a reason from outside the ledger; the first one stays."""
+        """Stop everything because of an error; the first error is kept."""
         with self._changed:
             self.error = self.error or error
             self._changed.notify_all()
 
     def drain(self, reason: str) -> None:
-        """Begin nothing more, and let the epochs under way end, within the grace."""
+        """Start no more rows, and let running epochs finish within the grace period."""
         around = self._around
         with self._changed:
             if self._draining is not None or self._finished or self.stopping:
                 return
-            # Of rows that wait, for a taker or (the youngest) for a worker, nothing is to come.
+            # Rows that wait, for an executor or (the youngest) for a worker, will not run.
             taken = [out for out in self._out.values() if out.row not in self._ready]
             oldest = sorted(taken, key=lambda out: out.began)[: around.parallel]
             self._draining = {out.row.number for out in oldest}
@@ -204,7 +203,7 @@ class Dispatcher:
         )
 
     def close(self) -> None:
-        """Write what was handed in, and end; a second call does nothing."""
+        """Write all queued reports and end; a second call does nothing."""
         if not self._closed:
             self._closed = True
             if self._grace is not None:
@@ -215,7 +214,7 @@ class Dispatcher:
     # -- on the ledger's own thread ----------------------------------------------------------
 
     def _serve(self) -> None:
-        """Until `close`, whatever comes: who waits for this thread must not wait for ever."""
+        """Runs until `close`, even after errors, because other threads wait for it."""
         while (apply := self._inbox.get()) is not None:
             if not self._may_write:
                 continue
@@ -224,7 +223,7 @@ class Dispatcher:
 
     @property
     def _may_write(self) -> bool:
-        """Nothing may, or can, be written once the lease or the storage is lost."""
+        """Whether the ledger can be written: not after the lease or the storage is lost."""
         return not isinstance(self.error, LeaseError | StorageError)
 
     def _guarded(self, apply: Callable[[], object]) -> None:
@@ -253,10 +252,10 @@ class Dispatcher:
         if self.error or self._question is None:
             return
         row, asked = self._next()
-        if isinstance(row, RowRecord):  # it has taken another row's scores: nothing to run
+        if isinstance(row, RowRecord):  # it has copied another row's scores: nothing to run
             self._around.ended(row)
             if self._draining is None:
-                self._inbox.put(self._offer)  # reports that came meanwhile first
+                self._inbox.put(self._offer)  # first apply reports that came meanwhile
             return
         with self._changed:
             if row is not None:
@@ -266,14 +265,14 @@ class Dispatcher:
                 self._around.spending.begin(row.number)
             elif not self._out:
                 self._finished = True
-            # Where rows are out, the question stands: the end of one of them answers it.
+            # If rows are running, the request stays open until one of them ends.
             self._changed.notify_all()
         if row is not None:
             self._around.log("asked" if asked else "begun", row)
             self._around.progress.started(row.number)
 
     def _next(self) -> tuple[Row | RowRecord | None, bool]:
-        """The next row to hand out, or one that has ended already; and whether it is a new one."""
+        """The next row, which may have ended already, and whether it is new."""
         if self._again:
             return self._again.popleft(), False
         spent = self._around.spending.spent()

@@ -1,4 +1,4 @@
-"""Drive a study to its end: dispatcher and executor put together, and how a signal ends it."""
+"""Drive a study to its end: dispatcher, executor and signals."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""That stop a run."""
+"""Signals that stop a run."""
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let the first signal wait until the block has ended, however it ends; a second one does not.
+    """Delay the first signal until the block has ended; a second one acts at once.
 
-    For Ray's start and end: an exception in the middle of them is now and then swallowed, and now
-    and then ends the process with a segmentation fault.
+    For the start and end of Ray: an exception during these is sometimes swallowed, and sometimes
+    ends the process with a segmentation fault.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -60,11 +60,11 @@ def held() -> Iterator[None]:
 
 
 _LATE_SECONDS = 3
-"""After the grace, what an executor gets to end its workers in."""
+"""Seconds that an executor has to end its workers after the grace period."""
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGUSR1 came: the study is left as it is, ready to be resumed.
+    """SIGTERM or SIGUSR1 was received; the study can be resumed.
 
     Attributes:
         signal: its number.
@@ -76,10 +76,11 @@ class Terminated(BaseException):
 
 
 class Stops:
-    """What SIGINT, SIGTERM and SIGUSR1 (which Slurm sends ahead of its limit) do to a run.
+    """Handles SIGINT, SIGTERM and SIGUSR1 (which Slurm sends before its time limit).
 
-    Before a study is driven they end it at once, as exceptions.  While it is driven the first one
-    drains it: epochs under way may end, within the grace.  The second one ends it at once.
+    Before rows run, they end the command at once, as exceptions.  While rows run, the first one
+    drains the study: running epochs may finish within the grace period.  The second one ends it at
+    once.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class Stops:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Listen; in the main thread alone, as signals are.  May be entered again."""
+        """Install the handlers; only in the main thread.  Can be nested."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -111,10 +112,10 @@ class Stops:
     def draining(
         self, dispatcher: Dispatcher, grace_seconds: float, at_once: threading.Event
     ) -> Iterator[None]:
-        """From here on the first signal drains.
+        """From now on the first signal drains.
 
         Args:
-            at_once: is set when nothing may be waited for any more, the storage neither.
+            at_once: set when there must be no more waiting, not even for the storage.
         """
         self._dispatcher, self._grace_seconds = dispatcher, grace_seconds
         self._at_once = at_once
@@ -125,12 +126,12 @@ class Stops:
             self._dispatcher = None
 
     def exception(self) -> BaseException:
-        """What a drained run ends with."""
+        """The exception that ends a drained run."""
         first = self._first or signal.SIGTERM
         return KeyboardInterrupt() if first == signal.SIGINT else Terminated(first)
 
     def _raise_missed(self) -> None:
-        """An exception that was raised in somebody's callback, as in Ray's, may be swallowed."""
+        """Raise the exception again if a callback, such as one of Ray's, swallowed it."""
         if self._last is not None:
             raise KeyboardInterrupt
 
@@ -140,9 +141,9 @@ class Stops:
             self._at_once.set()
         if dispatcher is None or self._first is not None:
             self._last = number
-            raise KeyboardInterrupt  # the only one that Ray's own waiting lets through
+            raise KeyboardInterrupt  # the only one that passes through Ray's waiting
         self._first = number
-        # A handler runs amid anything: what takes locks is done by a thread of its own.
+        # A handler may interrupt any code, so work that takes locks is done in another thread.
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         threading.Thread(target=dispatcher.drain, args=(name,), daemon=True).start()
         late = threading.Timer(self._grace_seconds + _LATE_SECONDS, self._again, [number])
@@ -159,9 +160,9 @@ class Executor(Protocol):
     """Runs the rows that a dispatcher hands out.
 
     Attributes:
-        parallel: rows run at once.
+        parallel: number of rows run at once.
         gpus_per_trial: resolved from the study's settings and the machine.
-        free_cores: of the node that prepares, which does nothing else meanwhile.
+        free_cores: of the preparing node, which is otherwise idle.
     """
 
     parallel: int
@@ -169,22 +170,22 @@ class Executor(Protocol):
     free_cores: int
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
-        """Data, baseline and evaluation set, made where the trials will run."""
+        """Prepare data, baseline and evaluation set where the trials will run."""
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
-        """Take rows until there are no more; reports go back as they come."""
+        """Run rows until there are no more, and pass on their reports."""
 
     def close(self) -> None:
-        """End what was started; nothing else is touched."""
+        """Stop everything that was started, and nothing else."""
 
 
 class InlineExecutor:
-    """A for-loop in this process: for debugging, and where Ray is not installed."""
+    """Runs rows one after another in this process: for debugging, or without Ray."""
 
     parallel = 1
 
     def __init__(self, settings: RunSettings, *, loads_torch: bool = True) -> None:
-        """Without `loads_torch`, for a trainable that may not need it, `auto` is no GPU."""
+        """Without `loads_torch` (a trainable may not need torch), `auto` means no GPU."""
         if settings.epoch_timeout_seconds is not None:
             raise UsageError(
                 "run.epoch_timeout_seconds: needs Ray, which can stop a trial's process, got the "
@@ -236,10 +237,10 @@ def drive(
     """Run rows until N are terminal.
 
     Args:
-        lease: of the study, held; it is kept alive meanwhile.
+        lease: of the study, held; it is renewed meanwhile.
 
-    A first signal drains it, a second one ends it at once: what the workers reported is written,
-    the rows that were running stay so in the ledger, and the next drive adopts them.
+        A first signal drains the study, a second one ends it at once: all reports are written,
+        running rows stay in state running, and the next drive continues them.
 
     Raises:
         LeaseError: if another driver took the study over meanwhile.

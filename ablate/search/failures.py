@@ -1,4 +1,4 @@
-"""When a study stops early and can be resumed: too many rows fail, or too many workers are lost.
+"""Stops a study early, resumable, if too many rows fail or too many workers are lost.
 
 `Failing` counts rows that failed; `Losses` counts attempts that the infrastructure lost.
 """
@@ -20,15 +20,15 @@ _PLACE = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 class Failing:
     """Counts rows that failed.
 
-    The first rows of a study show whether its loop works at all.  Where the first of them and then
-    as many as run at once raise the same exception at the same line, the study stops.  A row that
-    ended otherwise (complete, pruned, NaN, out of memory) has shown that the loop works, and only
-    the allowed fraction counts from there on.
+    The first rows of a study show whether its loop works.  If the first row and then as many as run
+    in parallel raise the same exception at the same line, the study stops.  A row that ended
+    otherwise (complete, pruned, NaN, out of memory) shows that the loop works; from then on only
+    the allowed fraction counts.
 
     Args:
-        rows: of earlier drives: what failed then still counts, so a resume that fails in the same
-            way stops at its first row.
-        parallel: rows that are run at once.
+        rows: of earlier drives; their failures count, so a resume that fails in the same way stops
+            at its first row.
+        parallel: number of rows run at once.
         fraction: of the rows, that may fail.
     """
 
@@ -45,14 +45,14 @@ class Failing:
             self._count(row)
 
     def add(self, row: RowRecord, trials: int) -> StoppedError | None:
-        """A row has ended; why the study has to stop now, if it has to.
+        """Count a row that has ended; returns the reason if the study must stop.
 
         Args:
-            trials: rows that the finished study has.
+            trials: number of rows of the finished study.
         """
         self._count(row)
         failure = row.failure
-        if failure is None or self._ended >= trials:  # of the last row nothing is left to stop
+        if failure is None or self._ended >= trials:  # after the last row there is nothing to stop
             return None
         if self._same > self._parallel:
             return _stopped(
@@ -89,7 +89,7 @@ class Failing:
 
 
 def _raised(failure: Failure) -> tuple[str, str] | None:
-    """Exception and line; None where the line is not known."""
+    """Exception and line; None if the line is unknown."""
     places = _PLACE.findall(failure.traceback)
     return (failure.reason.partition(":")[0], ":".join(places[-1])) if places else None
 
@@ -107,23 +107,22 @@ def _stopped(text: str, failure: Failure) -> StoppedError:
     return error
 
 
-# -- What the infrastructure has taken from a study, and when that is too much -------------
+# -- Attempts lost by the infrastructure, and the limit -------------
 
 
 CAP = 5
-"""Losses of one row that are borne."""
+"""Allowed losses of one row."""
 
 IN_A_ROW = 3
-"""Losses over all rows, without any word of progress between them, that stop a study."""
+"""Losses in a row over all rows, without any progress between them, that stop a study."""
 
 
 class Losses:
     """Counts lost attempts.
 
-    What a node takes with it is one loss, however many trials ran there, and so is a row that
-    dies wherever it runs.  Such a row is itself to blame, and fails, where others have gone on
-    meanwhile or it had died too often before this drive; else the infrastructure is, and the
-    study stops.
+    A lost node counts as one loss, regardless of the number of its trials; so does a row that dies
+    on every node.  Such a row fails if others made progress meanwhile or it had died too often
+    before this drive; else the infrastructure is assumed to be at fault, and the study stops.
     """
 
     def __init__(self) -> None:
@@ -134,21 +133,22 @@ class Losses:
         self._marked: set[int | None] = set()
 
     def adopt(self, rows: Iterable[Row]) -> None:
-        """Rows that an earlier drive left."""
+        """Add rows that an earlier drive left running."""
         self._marked = {row.number for row in rows if row.lost >= CAP}
 
     def progress(self, number: int | None, *, trained: bool) -> None:
-        """A row has said something; `trained`: an epoch has ended, or a state amid one is kept."""
+        """Note progress of a row; `trained`: an epoch has ended, or a state within one was
+        saved."""
         self.in_a_row = 0
         if trained:
             self._progressed.add(number)
 
     def add(self, row: Row, began: float, *, died: bool) -> Literal["retry", "fail", "stop"]:
-        """An attempt is lost; what is to be done.
+        """Count a lost attempt; returns what to do.
 
         Args:
-            began: when the attempt was handed out, by the monotonic clock.
-            died: its process ended; else it said itself why it cannot go on (a full disk).
+            began: when the attempt was given to a worker, by the monotonic clock.
+            died: its process ended; else it reported why it cannot continue (a full disk).
         """
         if began >= self._last_time and not (died and row.number == self._last_row):
             self.in_a_row += 1

@@ -18,35 +18,35 @@ from ablate.study.preparation import PreparationStep
 
 
 class Progress(Protocol):
-    """Listens to a study in motion.
+    """Receives the progress of a running study.
 
-    Every method returns at once, may be called from any thread, and raises nothing.
+    Every method returns at once, may be called from any thread, and does not raise.
     """
 
     def preparing(self, step: PreparationStep) -> None:
-        """What is being done now that is no trial: a step begins, or gets on."""
+        """A step of the preparation starts or makes progress."""
 
     def note(self, text: str) -> None:
-        """Something that the user should read, now or later."""
+        """A note for the user."""
 
     def totals(self, record: StudyRecord) -> None:
-        """Where the study stands: before the first trial, and when a reference is scored."""
+        """State of the study: before the first trial, and when a reference is scored."""
 
     def started(self, number: int | None) -> None:
-        """A trial began, or began again; none is the plain finetune."""
+        """A trial started or restarted; None is the plain finetune."""
 
     def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
         """An epoch of a trial ended: `epoch` of `epochs`, with its mean loss (may be NaN).
 
-        Where the clock ends the trial, nobody knows how many there will be.
+        With a budget in seconds, the number of epochs is unknown.
         """
 
     def finished(self, row: RowRecord) -> None:
-        """A trial ended, however it ended; `row.state` is terminal."""
+        """A trial ended, in any state."""
 
 
 class Silent:
-    """Nobody watches."""
+    """Ignores all progress."""
 
     def preparing(self, step: PreparationStep) -> None: ...
     def note(self, text: str) -> None: ...
@@ -59,10 +59,10 @@ class Silent:
 
 
 class Guarded:
-    """A progress of somebody's, which no study stops for: what it raises is dropped.
+    """Wraps a progress object so that its exceptions are ignored.
 
     Args:
-        progress: what is told; one that raises has missed that word and gets the next.
+        progress: the wrapped object; if a call raises, it still gets the next one.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -91,7 +91,7 @@ class Guarded:
             method(*what)
 
 
-# -- The log of a run: one JSON line a change of state, for programs and for `ablate logs` -
+# -- The log of a run: one JSON line per change of state, for programs and for `ablate logs` -
 
 
 LOG_FILE = "log.jsonl"
@@ -101,8 +101,8 @@ LOG_FILE = "log.jsonl"
 class EventLog:
     """Appends to the log of a run; may be used from any thread, never raises.
 
-    The log is for people: nothing is ever read back from it to decide anything, so a disk that is
-    full, or a folder that is gone, costs lines and no trial.
+    The log is only for display: no decision depends on it, so a full disk or a deleted folder loses
+    lines, but no trial.
 
     Args:
         folder: of the run.
@@ -122,15 +122,15 @@ class EventLog:
                 file.write(line + "\n")
 
     def driver(self, event: str, **fields: Any) -> None:
-        """A line on the driver itself: which process on which host it is."""
+        """Append a line about the driver: its process and host."""
         self.write(event, **self._driver, **fields)
 
 
 def read_events(folder: Path, trial: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's log, oldest first; a line that was cut off is left out.
+    """Read the lines of a run's log, oldest first; an incomplete line is skipped.
 
     Args:
-        trial: only the lines of this one; none: all.
+        trial: only lines of this trial; None: all.
     """
     path = folder / LOG_FILE
     if not path.is_file():

@@ -1,8 +1,7 @@
 """Ray Tune as the executor of one run.
 
-Tune keeps nothing: its searcher has no state, its checkpoints and retries are off, its folder is
-temporary.  What it knows of a row is the row's text; the ledger and its URL never enter anything
-that Ray pickles.
+Tune stores nothing: its searcher has no state, its checkpoints and retries are off, its folder is
+temporary.  It only gets the text of a row; the ledger and its URL are in nothing that Ray pickles.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from ablate.study.settings import RunSettings
 from ablate.trial.task import Job, Prepared, Report, weights_file
 from ablate.trial.worker import Worker
 
-# Tune reads these when it is imported or run; each turns off a second keeper of the truth.
+# Tune reads these when it is imported or run; each turns off other stored state.
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
@@ -57,7 +56,7 @@ from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, R
 
 
 class Shared:
-    """What all workers of a run get, sent once; Tune copies it into each trial's config."""
+    """Data for all workers of a run, sent once; Tune copies it into each trial's config."""
 
     def __init__(self, job: Job, agreed: Agreed | None) -> None:
         self._reference = ray.put((job.to_text(), agreed))
@@ -74,7 +73,7 @@ class Shared:
 
 
 class RowTrainable(tune.Trainable):  # type: ignore[misc]
-    """One step is one epoch; the actor is kept from row to row, with its data and caches."""
+    """One step is one epoch; the actor is reused for several rows, with its data and caches."""
 
     def setup(self, config: dict[str, Any]) -> None:
         show_devices()
@@ -90,10 +89,10 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
                 self._refused = str(error)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002 (Tune's)
-        return True  # the next row is taken up as the first one was
+        return True  # the next row starts like the first one
 
     def take_up(self, row: str) -> None:
-        """Begin this row, as text, with the next step."""
+        """Start this row, given as text, with the next step."""
         self._row = Row.from_text(row)
         self._worker.begin(self._row)
 
@@ -104,7 +103,7 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
         return {"report": report.to_text(), "done": report.done}
 
     def _hand_over(self, report: Report) -> Report:
-        """The weights go to the run's folder before anybody hears that the row is complete."""
+        """The weights are in the run's folder before the row is reported as complete."""
         assert self._agreed is not None
         file = weights_file(Path(self._job.folder), self._row.number)
         if file.exists():
@@ -122,24 +121,24 @@ class RowTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 def show_devices() -> None:
-    """Show this worker the devices that Ray gave it, and none where Ray gave none.
+    """Make only the devices that Ray assigned visible to this worker, or none.
 
-    Ray itself leaves every device in sight of a worker without one.
+    Ray itself leaves all devices visible to a worker without one.
     """
     if not ray.get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 class RayExecutor:
-    """Ray on this machine, or a cluster that is there.
+    """Runs trials with Ray, on this machine or on a running cluster.
 
     Args:
         settings: of the study.
         address: of a running cluster ("auto", "HOST:PORT"); none starts Ray here.
 
     Raises:
-        UsageError: if the address cannot drive a study.
-        ResourceError: if a trial asks for more than any node has.
+        UsageError: if the address cannot be used.
+        ResourceError: if a trial requests more than any node has.
         InfrastructureError: if the cluster does not answer.
     """
 
@@ -157,7 +156,7 @@ class RayExecutor:
             self.close()
             raise
         self._resources = {"cpu": settings.cpus_per_trial, "gpu": self.gpus_per_trial}
-        # A cluster may have other work to do: then the preparation takes what a trial takes.
+        # A cluster may have other work; then the preparation uses the resources of a trial.
         first = fitting_nodes(settings.cpus_per_trial, self.gpus_per_trial)[0]
         has_all = self._alone or is_idle(first)
         self._first_cpus = first.cpus if has_all else settings.cpus_per_trial
@@ -167,7 +166,7 @@ class RayExecutor:
         """Compare the nodes of a cluster, and prepare where the trials will run.
 
         Raises:
-            UsageError, DataError, FingerprintError: if a node differs, naming it.
+            UsageError, DataError, FingerprintError: if a node differs; the message names it.
             InfrastructureError: if a node is lost meanwhile.
         """
         self._output.keep_in(Path(job.folder))
@@ -183,7 +182,7 @@ class RayExecutor:
                 left = remaining_nodes(nodes)
                 if not left or left == nodes:
                     raise
-                nodes = left  # one of them had died, and Ray knows it by now
+                nodes = left  # one of them has died, and Ray has noticed
         self._job = job
         return self._agreed.prepared
 

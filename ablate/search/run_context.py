@@ -1,4 +1,4 @@
-"""What a dispatcher needs beside the ledger: events, removal of files, budgets."""
+"""What a dispatcher needs in addition to the ledger: events, removal of files, budgets."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ablate.search.progress import EventLog, Progress
 from ablate.study.settings import SearchBudgetSettings
 from ablate.trial.task import checkpoint_folder, weights_file
 
-# -- What ended rows leave on disk, removed in a thread of its own -------------------------
+# -- Files of ended rows, removed in a separate thread -------------------------
 #
-# A network file system may take seconds for what a local one does at once: neither the thread that
-# writes the ledger nor Ray's hooks wait for it.
+# A network file system may take seconds for each removal: neither the thread that writes the ledger
+# nor Ray's hooks wait for it.
 
 
 _CLOSE_SECONDS = 30.0
 
 
 class Janitor:
-    """Removes training states and weights; what cannot be removed stays, and nobody waits.
+    """Removes training states and weights in the background; files that cannot be removed are left.
 
     Args:
         folder: of the run, with the weights below it.
-        checkpoints: absolute path or fsspec URI of the training states, of this study alone.
+        checkpoints: absolute path or fsspec URI of the training states of this study.
     """
 
     def __init__(self, folder: Path, checkpoints: str) -> None:
@@ -48,20 +48,20 @@ class Janitor:
         self._work.put(partial(remove_folder, checkpoint_folder(self._checkpoints, number)))
 
     def remove_state(self, uri: str) -> None:
-        """Remove one training state, now that the ledger has newer ones."""
+        """Remove one training state, after the ledger has newer ones."""
         self._work.put(partial(remove_state, uri))
 
     def remove_states_except(self, numbers: Collection[int | None]) -> None:
-        """Remove the training states of all rows but these: what a killed driver left."""
+        """Remove the training states of all other rows, which a killed driver may have left."""
         self._work.put(partial(self._sweep, frozenset(numbers)))
 
     def remove_weights(self, numbers: Collection[int]) -> None:
-        """Remove the finetuned weights of rows; those that have none are passed over."""
+        """Remove the finetuned weights of rows; rows without weights are skipped."""
         if numbers:
             self._work.put(partial(self._unlink, tuple(numbers)))
 
     def close(self, timeout_seconds: float = _CLOSE_SECONDS) -> None:
-        """Do what is left, for so long at most; what is asked for later is not done."""
+        """Finish the remaining work within this time; later requests are ignored."""
         self._work.put(None)
         self._thread.join(timeout_seconds)
 
@@ -78,24 +78,24 @@ class Janitor:
     def _unlink(self, numbers: tuple[int, ...]) -> None:
         files = [weights_file(self._folder, number) for number in numbers]
         there: set[Path] = set()
-        with suppress(OSError):  # one listing instead of a look for each
+        with suppress(OSError):  # one listing instead of a check for each
             there.update(files[0].parent.iterdir())
         for file in there.intersection(files):
             with suppress(OSError):
                 file.unlink()
 
 
-# -- What a study has cost so far, beside what it may --------------------------------------
+# -- Cost of a study so far, and its limits --------------------------------------
 
 
 class Spending:
-    """Counts driving seconds and GPU hours, those of earlier drives included.
+    """Counts driving seconds and GPU hours, including earlier drives.
 
     Args:
-        record: the study as it stands before this drive.
+        record: the study before this drive.
         gpus_per_trial: of this drive.
-        last_sign: of a driver that never said its end, in seconds since 1970: what it left open
-            counts up to then.
+        last_sign: last heartbeat of a driver whose end was not recorded, in seconds since 1970; its
+            open times count until then.
     """
 
     def __init__(
@@ -116,17 +116,17 @@ class Spending:
         self._running: dict[int | None, float] = {}
 
     def begin(self, number: int | None) -> None:
-        """An attempt of a row begins."""
+        """Note the start of an attempt."""
         self._running[number] = time.monotonic()
 
     def end(self, number: int | None) -> None:
-        """It ends, however."""
+        """Note its end."""
         began = self._running.pop(number, None)
         if began is not None:
             self._gpu_seconds += (time.monotonic() - began) * self._gpus
 
     def spent(self) -> str | None:
-        """Which limit is reached, with what was spent; none where no limit is."""
+        """The limit that is reached, with the amount spent; None if there is none."""
         now = time.monotonic()
         seconds = self._seconds + now - self._began
         running = sum(now - began for began in self._running.values()) * self._gpus
@@ -145,16 +145,16 @@ def _between(started: float, ended: float | None) -> float:
 
 
 def gpus_at(drives: Sequence[Drive], moment: float) -> float:
-    """GPUs that a trial had in the drive that was under way at a moment."""
+    """GPUs per trial in the drive at this time."""
     begun = [drive for drive in drives if drive.started <= moment]
     return begun[-1].gpus_per_trial if begun else 0.0
 
 
 class Keep(Protocol):
-    """Says whose finetuned weights are no longer kept (`ablate.lifecycle.drive.Keeper`)."""
+    """Decides which finetuned weights are deleted (`ablate.lifecycle.drive.Keeper`)."""
 
     def completed(self, number: int, values: tuple[float, ...]) -> list[int]:
-        """Rows whose weights go, now that this one is complete."""
+        """Rows whose weights are deleted after this one is complete."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ class RunContext:
     """What a dispatcher works with.
 
     Attributes:
-        parallel: rows that are run at once; more that are out wait for a worker.
-        grace_seconds: that epochs under way have to end in once a drain has begun.
+        parallel: number of rows run at once; further rows wait for a worker.
+        grace_seconds: seconds for running epochs to finish once a drain has started.
     """
 
     progress: Progress
@@ -176,23 +176,23 @@ class RunContext:
     grace_seconds: float
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
-        """A line in the run's log on an attempt of a row."""
+        """Write a line about an attempt to the run's log."""
         which = {"trial": row.number, **({"plain": True} if row.number is None else {})}
         self.events.write(event, **which, attempt=row.attempt, **fields)
 
     def note(self, event: str, text: str) -> None:
-        """Something on the run as a whole, for its log and for whoever watches."""
+        """A note about the run, for its log and the display."""
         self.events.driver(event, text=text)
         self.progress.note(text)
 
     def row_note(self, row: Row, text: str) -> None:
-        """Something on an attempt of a row, for its log and for whoever watches."""
+        """A note about an attempt, for the log and the display."""
         self.log("note", row, text=text)
         who = "plain finetune" if row.number is None else f"trial {row.number}"
         self.progress.note(f"{who}: {text}")
 
     def epoch(self, row: Row, entry: Mapping[str, Any], rung: Rung | None) -> None:
-        """An epoch of a row has ended, and a pruner may have decided on it."""
+        """Note the end of an epoch, and a pruner's decision, if any."""
         self.log("epoch", row, epoch=entry["epoch"], seconds=entry.get("seconds"))
         if rung is not None:
             decision = "stop" if rung.stop else "go on"
@@ -201,7 +201,7 @@ class RunContext:
         self.progress.epoch(row.number, entry["epoch"], entry.get("epochs"), loss)
 
     def ended(self, record: RowRecord) -> None:
-        """A row is terminal: its training states are needed no more."""
+        """Note the end of a row, whose training states are no longer needed."""
         last = record.attempts[-1] if record.attempts else None
         self.events.write(
             record.state.lower(),

@@ -1,8 +1,8 @@
-"""What Ray Tune asks and tells: hooks over a dispatcher that keep nothing of a study, raise
-nothing, and wait for nothing but the next row.
+"""Ray Tune's hooks on a dispatcher.
 
-An exception in a hook would make Tune report a finished trial as failed: it goes to the dispatcher
-instead, which ends the drive.
+They keep no state of a study, never raise, and wait only for the next row.  An exception in a hook
+would make Tune report a finished trial as failed; it goes to the dispatcher instead, which ends the
+drive.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 
 _WAIT_SECONDS = 0.05
-"""How long Tune waits for a row before it does something else."""
+"""Seconds that Tune waits for a row before it does other work."""
 
 _IDLE_WAIT_SECONDS = 1.0
-"""The same where no row is out: Tune itself would sleep for a second then."""
+"""The same if no row is running; Tune itself would then sleep for a second."""
 
 
 class Over(Exception):  # noqa: N818 (no error: the way out of Tune)
-    """Every row that Tune had has ended.
+    """All of Tune's rows have ended.
 
-    Raised out of `tune.run`, which would else write the states of all its trials for a resume
-    that never comes, and read them back: about 15 seconds for 10,000 rows.
+    Raised to leave `tune.run`, which would otherwise write and read the states of all trials for a
+    resume that never happens: about 15 seconds for 10,000 rows.
     """
 
 
 def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes a hook give `otherwise` where it raised, and tell the dispatcher."""
+    """Makes a hook return `otherwise` instead of raising, and notify the dispatcher."""
 
     def wrap(hook: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(hook)
@@ -69,21 +69,21 @@ def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[.
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
-    """Hands Tune the dispatcher's rows and the dispatcher Tune's results.
+    """Passes the dispatcher's rows to Tune and Tune's results to the dispatcher.
 
-    A trial of Tune's gets its row when its worker is ready, not when it is made: Tune gives a kept
-    worker the newest of the trials that wait, and a row that was handed out early would stay
-    behind all later ones.  So rows begin in the order in which they were handed out.
+    A Tune trial gets its row when its worker is ready, not when it is created: Tune gives a reused
+    worker the newest waiting trial, so a row assigned early would be started last.  This way, rows
+    start in order.
 
     Args:
         dispatcher: of the drive.
-        capacity: gives the rows that can be run at once.
-        ahead: rows that are out beside them, waiting for a worker.
-        lost: hears which rows a lost node took with it.
-        epoch_seconds: that an epoch may take; none: any time.
+        capacity: returns the number of rows that can run at once.
+        ahead: number of further rows, waiting for a worker.
+        lost: receives the rows of a lost node.
+        epoch_seconds: limit for an epoch; None: no limit.
 
     Attributes:
-        over: nothing more is to come, and nothing is out.
+        over: no row is running, and no more will come.
     """
 
     def __init__(
@@ -125,14 +125,14 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return {}
 
     def begin(self, trial_id: str) -> Row:
-        """A trial's worker is ready: the row that it takes up."""
+        """The row for a trial whose worker is ready."""
         row = self._trials[trial_id] = self._waiting.popleft()
         self._limit.begin(trial_id)
         return row
 
     @_guarded(otherwise=True)
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Hand a result to the dispatcher; gives whether its trial has to stop."""
+        """Pass a result to the dispatcher; returns whether the trial must stop."""
         row, report = self._trials[trial_id], Report.from_text(result["report"])
         assert row is not None
         if report.entry is not None:
@@ -141,7 +141,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return self.dispatcher.is_stopped(row)
 
     def time_out(self) -> list[str]:
-        """Fail the rows whose epoch takes too long; gives their trials, whose workers must end."""
+        """Fail the rows whose epoch takes too long; returns their trials, whose workers must
+        end."""
         late = self._limit.overdue()
         for trial_id in late:
             self._limit.end(trial_id)
@@ -151,7 +152,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         return late
 
     def note_loss(self, trial_id: str, error: str) -> None:
-        """What Tune wrote of a lost trial; it tells its searcher a moment later that it is lost."""
+        """Keep Tune's message about a lost trial; Tune reports the loss to its searcher
+        afterwards."""
         self._losses[trial_id] = _reason(error)
         if trial_id in self._trials:
             # A worker that never came up loses the row that it would have taken.
@@ -159,7 +161,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             self._lost.lose(row.number, node_of(error))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: the stopper has heard it, which Tune asks before."""
+        """Does nothing: Tune calls the stopper before, which has handled the result."""
 
     @_guarded()
     def on_trial_complete(
@@ -175,10 +177,10 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             self.dispatcher.lose(row, reason)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # whatever pickles a searcher gets nothing of the ledger
+        return {}  # a pickled searcher contains nothing of the ledger
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing to save: the ledger is the only truth."""
+        """Saves nothing: all state is in the ledger."""
 
     def save(self, checkpoint_path: str) -> None:
         raise NotImplementedError("the ledger is the only truth about a study")
@@ -188,11 +190,11 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
 
 class ReportStopper(Stopper):  # type: ignore[misc]
-    """Hears every result, and stops what the dispatcher wants stopped.
+    """Receives every result, and stops trials for the dispatcher.
 
-    Tune asks its stopper about a result before anything else, and skips the searcher's
-    `on_trial_result` where the answer is to stop.  So it is here that reports go to the
-    dispatcher, which decides in memory: the answer knows the result that it is about.
+    Tune calls its stopper first, and skips the searcher's `on_trial_result` if the stopper stops
+    the trial.  So results are passed to the dispatcher here; it decides in memory, with the result
+    included.
     """
 
     def __init__(self, searcher: LedgerSearcher) -> None:
@@ -209,7 +211,7 @@ class ReportStopper(Stopper):  # type: ignore[misc]
 
 
 class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Leaves the order to Tune's own queue, and notes why a trial was lost."""
+    """Keeps the order of Tune's queue, and notes why a trial was lost."""
 
     def __init__(self, searcher: LedgerSearcher) -> None:
         super().__init__()
@@ -217,7 +219,7 @@ class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
         self._searcher = searcher
 
     def choose_trial_to_run(self, _controller: Any) -> None:
-        """None: Tune's own looks through every trial there was, at each step."""
+        """Returns None: Tune's own scheduler would search all past trials at each step."""
 
     @_guarded()
     def on_trial_error(self, _controller: Any, trial: Any) -> None:
@@ -228,9 +230,9 @@ class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
 
 
 class Watch(Callback):  # type: ignore[misc]
-    """Keeps Tune small and brings it to its end.
+    """Limits Tune's memory and ends it.
 
-    Made where the process's signal handlers are as they have to stay.
+    Create it while the process's signal handlers are the ones to keep.
     """
 
     def __init__(self, searcher: LedgerSearcher) -> None:
@@ -241,7 +243,7 @@ class Watch(Callback):  # type: ignore[misc]
 
     @_guarded()
     def setup(self, **_info: Any) -> None:
-        # Tune has put its own handler there, without asking, which would end the run at once.
+        # Tune has installed its own handler, which would end the run at once.
         if self._drain is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGUSR1, self._drain)
 
@@ -249,7 +251,7 @@ class Watch(Callback):  # type: ignore[misc]
     def on_trial_start(self, trial: Any, **_info: Any) -> None:
         row = self._searcher.begin(trial.trial_id)
         self._trials[trial.trial_id] = trial
-        # A worker does what it is told in order: this, then the step that Tune asks it for next.
+        # A worker processes calls in order: this one, then Tune's next step.
         trial.temporary_state.ray_actor.take_up.remote(row.to_text())
 
     def on_step_end(self, **_info: Any) -> None:
@@ -280,34 +282,34 @@ class Watch(Callback):  # type: ignore[misc]
 
 
 def _shrink(trial: Any) -> None:
-    """Take from a trial that has ended what only reports of Tune's read: Tune keeps every trial."""
+    """Free the parts of an ended trial that only Tune's reports use: Tune keeps every trial."""
     trial.config, trial.evaluated_params, trial.experiment_tag = {}, {}, ""
     trial.run_metadata.last_result = {}
     trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
 
 
 def _reason(text: str) -> str:
-    """One line of what Tune wrote about an error: a traceback's last, else all that is said."""
+    """One line of Tune's error message: the last of a traceback, else the message."""
     lines = [line for line in text.splitlines()[1:] if line.strip()]
     if any("Traceback" in line for line in lines):
         return lines[-1].strip()[:300]
     return " ".join(line.strip() for line in lines if not line.startswith("\t"))[:300]
 
 
-# -- How long each epoch under way has taken, beside what it may ---------------------------
+# -- Time of each running epoch, and its limit ---------------------------
 
 
 _AWAY_SECONDS = 5.0
-"""Between two looks: more, and the driver itself was stopped or busy, with reports waiting."""
+"""Largest gap between two checks; if it is longer, the driver itself was stopped or busy."""
 
 
 class EpochLimit:
-    """Finds the trials whose epoch takes too long.
+    """Finds trials whose epoch takes too long.
 
-    What a driver did not see does not count: while it is stopped, reports wait for it.
+    Time in which the driver was stopped does not count, because reports waited for it.
 
     Args:
-        seconds: that an epoch may take; none: any time.
+        seconds: limit for an epoch; None: no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -316,11 +318,11 @@ class EpochLimit:
         self._looked = time.monotonic()
 
     def begin(self, trial_id: str) -> None:
-        """An epoch of the trial begins; the one before is over."""
+        """Note the start of an epoch; the previous one has ended."""
         self._began[trial_id] = time.monotonic()
 
     def end(self, trial_id: str) -> None:
-        """The trial has ended, however."""
+        """Note the end of the trial."""
         self._began.pop(trial_id, None)
 
     def overdue(self) -> list[str]:

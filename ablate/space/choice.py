@@ -1,4 +1,4 @@
-"""`{choice: [a, b]}`: one of the values listed."""
+"""`{choice: [a, b]}`, one of the values; `{subset: [a, b, c]}`, some of the items, at least one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ablate.errors import ParameterError
+from ablate.errors import ParameterError, did_you_mean
 from ablate.space.condition import same
 from ablate.space.domain import CategoricalDimension, Dimension, Domain
 from ablate.space.spec import Spec
@@ -80,3 +80,53 @@ def stored(choice: Any) -> Scalar:
     if choice is None or isinstance(choice, str | int | float):
         return choice
     return json.dumps(choice, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class SubsetDomain(Domain):
+    """Some of `names`, in their order, never none.
+
+    Stored as one boolean an item, `key[item]`; the last counts as true where all others are
+    false, whatever was drawn for it.
+    """
+
+    word: ClassVar[str] = "subset"
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, spec: Spec) -> SubsetDomain | None:
+        """Read one; None where a problem was noted.  `taps` stands for the model's taps."""
+        spec.refuse_unknown_options(cls.word)
+        all_taps = spec.data[cls.word] == "taps"
+        names = spec.taps(cls.word) if all_taps else spec.name_list(cls.word)
+        return None if names is None else cls(names)
+
+    def dimensions(self, key: str) -> tuple[Dimension, ...]:
+        return tuple(CategoricalDimension(f"{key}[{name}]", (False, True)) for name in self.names)
+
+    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> list[str]:
+        return [name for name in self.names if raw[f"{key}[{name}]"]] or [self.names[-1]]
+
+    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
+        if not isinstance(value, list | tuple) or not value:
+            names = show(list(self.names))
+            raise ParameterError(
+                f"{key}: must be a list of at least one of {names}, got {show(value)}. Name one."
+            )
+        for name in value:
+            if name not in self.names:
+                fix = did_you_mean(str(name), self.names)
+                raise ParameterError(f"{key}: unknown item, got {show(name)}. {fix}")
+        return {f"{key}[{name}]": name in value for name in self.names}
+
+    def examples(self) -> tuple[list[str], ...]:
+        return (list(self.names),)
+
+    def holds(self, value: Any, /) -> bool:
+        if not isinstance(value, list) or not value:
+            return False
+        return value == [name for name in self.names if name in value]
+
+    def items(self) -> tuple[Any, ...]:
+        return self.names

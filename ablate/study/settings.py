@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ablate.study.sections import Seed, Settings
 from ablate.study.sections.ablation import (
     AblationSettings,
     ClaimSettings,
@@ -19,7 +20,6 @@ from ablate.study.sections.ablation import (
     NonInferiorSettings,
     TuneSettings,
 )
-from ablate.study.sections.base import Seed, Settings
 from ablate.study.sections.data import DatasetSettings, ModelSettings, ValidationSettings
 from ablate.study.sections.method import (
     AugmentSettings,

@@ -1,9 +1,9 @@
-"""What a training loop of the user's own is given: parameters, seeds, budget, `report`, `save`.
+"""The argument of a custom training loop: parameters, seeds, budget, `report`, `save`.
 
-The loop runs in a thread of its own.  It and the worker take turns: `report` hands an epoch over
-and does not return before the worker asks for the next one, so nothing is trained that the ledger
-does not know of, and a trial that is stopped ends inside `report`.  `save` does the same amid an
-epoch, when a training state is due.
+The loop runs in a separate thread, and alternates with the worker: `report` passes on an epoch and
+returns when the worker requests the next one, so that no epoch is trained without the ledger's
+knowledge, and a stopped trial ends inside `report`.  `save` does the same within an epoch, when a
+training state is due.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ablate.study.seeds import Seeds
 
 
 class TrialStopped(BaseException):
-    """Ends a loop from inside `report` or `save`: its trial was pruned, drained or given up."""
+    """Raised by `report` and `save` to end a loop whose trial was pruned, drained or abandoned."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a loop reported of an epoch."""
+    """A loop's report of an epoch."""
 
     epoch: int
     scores: Mapping[str, float]
@@ -41,20 +41,20 @@ class Said:
 
 @dataclass(frozen=True)
 class Saved:
-    """A loop has put its state into the checkpoint folder, after so many steps of an epoch."""
+    """A loop has written its state to the checkpoint folder, after this many steps of an epoch."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A loop has ended, and with which error, if any."""
+    """A loop has ended, possibly with an error."""
 
     error: BaseException | None
 
 
 class Turns:
-    """The two ends take turns: one waits while the other works."""
+    """Lets loop and worker alternate: one waits while the other runs."""
 
     def __init__(self) -> None:
         self.said: queue.SimpleQueue[Said | Saved | Ended] = queue.SimpleQueue()
@@ -66,12 +66,12 @@ class Turns:
         self._go_on.put(True)
 
     def stop(self) -> None:
-        """Let the loop end where it next reports or saves, or waits in there now."""
+        """Let the loop end at its next (or current) report or save."""
         self._stopped = True
         self._go_on.put(False)
 
     def check(self) -> None:
-        """Raise `TrialStopped` where the loop is to end."""
+        """Raise `TrialStopped` if the loop must end."""
         if self._stopped:
             raise TrialStopped
 
@@ -135,7 +135,7 @@ class TrialContext:
         self.due: Callable[[], bool] = lambda: False
         """Whether a training state is due; set by the worker."""
         self.problem: Exception | None = None
-        """What was wrong with a report, whatever the loop made of the error."""
+        """The error of an invalid report, even if the loop caught it."""
 
     @property
     def seed(self) -> int:
@@ -144,24 +144,24 @@ class TrialContext:
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Local folder: what lies there at a `report`, or a `save` that is due, is durable after.
+        """Local folder; its content at a `report`, or at a `save` that is due, is stored durably.
 
-        Files and folders, and links within it; anything else fails the trial.
+        It may contain files, folders and links within it; anything else fails the trial.
         """
         if self._folder is None:
             self._folder = self._workspace.folder("checkpoint")
         return self._folder
 
     def report(self, epoch: int, scores: Mapping[str, float]) -> None:
-        """Say what an epoch scored; the last report's scores are the trial's.
+        """Report the scores of an epoch; the last report has the trial's scores.
 
-        It returns when the next epoch is to be trained, and raises an exception that ends the
-        loop where there is to be none.
+        Returns when the next epoch may start; raises an exception that ends the loop if the trial
+        is stopped.
 
         Args:
             epoch: epochs done: `start_epoch + 1`, then one more each time, at most `epochs`.
-            scores: numbers by name.  The last report has all objectives; others may leave out
-                what is not known yet.
+            scores: numbers by name.  The last report needs all objectives; earlier ones may leave
+                out unknown ones.
 
         Raises:
             ParameterError: if the epoch is not the next one, or a score is not a number.
@@ -181,22 +181,23 @@ class TrialContext:
 
     @property
     def save_due(self) -> bool:
-        """Whether the next `save` writes: `run.checkpoint_seconds` have passed since the last."""
+        """Whether the next `save` writes a state: `run.checkpoint_seconds` have passed since the
+        last one."""
         return self.due()
 
     def save(self, step: int) -> None:
-        """Make what lies in `checkpoint_folder` durable amid an epoch, where that is due.
+        """Store the content of `checkpoint_folder` durably within an epoch, if a state is due.
 
-        A trial that is stopped later goes on from there: with `start_epoch`, `start_step` and the
-        files in `checkpoint`.  Call it after every step; it returns at once where `save_due` is
-        false.  Raises an exception that ends the loop where it is to end.
+        A trial that is interrupted later continues from there, with `start_epoch`, `start_step` and
+        the files in `checkpoint`.  Call it after every step; it returns at once if `save_due` is
+        False.  Raises an exception that ends the loop if the trial is stopped.
 
         Args:
             step: steps done in the epoch that is reported next: from 1, more each time.
 
         Raises:
-            ParameterError: if the step is not such a number, or a save is due and nothing lies in
-                the folder.
+            ParameterError: if the step is not such a number, or a save is due and the folder is
+                empty.
         """
         self._turns.check()
         try:
@@ -210,13 +211,13 @@ class TrialContext:
             self._turns.wait()
 
     def go_on_from(self, epoch: int, step: int, folder: Path) -> None:
-        """Begin at a checkpoint instead of the beginning."""
+        """Start from a checkpoint."""
         self.start_epoch = self._epoch = epoch
         self.start_step = self._step = step
         self.checkpoint = folder
 
     def written(self) -> Path | None:
-        """The checkpoint folder, where the loop has put anything into it."""
+        """The checkpoint folder, if it is not empty."""
         return self._folder if self._folder is not None and any(self._folder.iterdir()) else None
 
     def _checked_epoch(self, epoch: Any) -> int:
@@ -302,18 +303,18 @@ def _shown(value: Any) -> str:
 _PREFIX = "ablate-trial-"
 _LOCK = ".lock"
 _YOUNG_SECONDS = 60
-"""A folder that is younger may be one whose owner has not locked it yet."""
+"""Younger folders may not be locked yet by their owner."""
 
 
 class Workspace:
-    """Folders below one that is made when the first is asked for."""
+    """Folders below a temporary one, which is created on first use."""
 
     def __init__(self) -> None:
         self._root: Path | None = None
         self._lock: IO[str] | None = None
 
     def folder(self, name: str) -> Path:
-        """A folder of this name, made if missing."""
+        """A folder of this name, created if missing."""
         if self._root is None:
             _sweep()
             self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -333,7 +334,7 @@ class Workspace:
 
 @cache
 def _sweep() -> None:
-    """Remove what killed processes left, once a process: nobody holds their locks any more."""
+    """Remove folders of killed processes, whose locks are free; once per process."""
     for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError), (root / _LOCK).open("r+") as lock:
             if time.time() - root.stat().st_mtime > _YOUNG_SECONDS:

@@ -1,4 +1,4 @@
-"""What a trial will cost, from a few real batches: before anything is trained."""
+"""Estimates the cost of a trial from a few real batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrialEstimate:
         step_seconds: one training step, copies and loss included.
         train_seconds: of the whole budget; score_seconds: of scoring after it.
         state_bytes: of a training state on disk.
-        evaluation_bytes: of the corrupted validation images that are kept in the cache.
+        evaluation_bytes: of the cached corrupted validation images.
     """
 
     train_images: int
@@ -48,7 +48,7 @@ class TrialEstimate:
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """Of one configuration.
+    """The training cost of one configuration.
 
     Attributes:
         step_seconds: one training step, copies and loss included.
@@ -97,11 +97,11 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
     """Train on a few real batches from random weights, timed.
 
     Args:
-        bench: of these data and this network.
+        bench: with the data and the network.
         study: with the values of a configuration.
 
     Raises:
-        ParameterError: if the network cannot be trained so.
+        ParameterError: if the network cannot be trained with these settings.
     """
     environment = bench.environment
     environment.apply()
@@ -137,7 +137,7 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
 
 
 def _new_network(bench: Workbench) -> nn.Module:
-    """With random weights; nothing is kept of it."""
+    """A network with random weights, not stored."""
     study, dataset = bench.study, bench.dataset
     model = build_model(
         study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base

@@ -1,6 +1,6 @@
-"""Images that two networks disagree on: to be looked at.
+"""Example images on which two networks disagree.
 
-They illustrate; they count for nothing.  Of the images that fit, the first are taken.
+They are illustrations, not results; the first suitable images are used.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from ablate.trial.workbench import Workbench
 
 _MOST_IMAGES, _FEWEST_IMAGES = 256, 32
 _PIXELS = 256 * 64 * 64
-"""Of all images together: what a CPU scores in seconds, under a dozen distortions."""
+"""Limit of pixels of all images together, which a CPU scores in seconds under a dozen
+distortions."""
 _BATCH = 64
 _ENOUGH = 4
-"""Images that fit, under one distortion, after which no more are looked at."""
+"""Number of suitable images under one distortion after which the search stops."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Sample:
 
     Attributes:
         classes: names, in the order of the labels.
-        split: all of them where they are few, else a stratified sample.
+        split: all images if they are few, else a stratified sample.
         bench: of the study.
     """
 
@@ -57,11 +58,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Example:
-    """An image that one of two networks is right on, under a distortion.
+    """An image that one of two networks classifies correctly, under a distortion.
 
     Attributes:
         kind, severity: of the distortion.
-        label, by_baseline, by_trial: the true class, and what the networks say, by name.
+        label, by_baseline, by_trial: names of the true class and of the networks' answers.
         clean, distorted: uint8 `[height, width, 3]`.
     """
 
@@ -75,13 +76,13 @@ class Example:
 
 
 def load_sample(study: Study, base: Path, cache: Path) -> Sample:
-    """Some of the validation images, at the size that the network sees.
+    """Load some of the validation images, at the network's input size.
 
     Args:
-        base: folder that the study's relative paths start from; cache: folder of data.
+        base: folder for the study's relative paths; cache: folder of data.
 
     Raises:
-        UsageError: if the data are missing or inconsistent; nothing is fetched.
+        UsageError: if the data are missing or inconsistent; nothing is downloaded.
     """
     environment = resolve_environment("fp32", threads=torch.get_num_threads(), device="cpu")
     bench = Workbench(study, base, cache, environment)
@@ -92,13 +93,13 @@ def load_sample(study: Study, base: Path, cache: Path) -> Sample:
 
 
 def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
-    """A network with the weights of a file, on the CPU.
+    """Load a network with the weights of a file, on the CPU.
 
     Args:
-        study: says which network.
+        study: defines the network.
 
-    Raises:
-        DataError: if the weights are damaged, or of another network.
+        Raises:
+        DataError: if the weights are damaged, or belong to another network.
     """
     read_metadata(weights)
     channels = sample.split.images.shape[1]
@@ -124,13 +125,13 @@ def find_examples(
     *,
     gained: bool,
 ) -> tuple[Example, ...]:
-    """Images that one of two networks is right on, spread over the distortions.
+    """Images that one of two networks classifies correctly, spread over the distortions.
 
     Args:
         baseline, trial: on the CPU, in eval mode.
-        cells: to look under, best first.
-        count: examples at most; each of another image as far as that goes.
-        gained: whether the trial is the one that is right.
+        cells: distortions to search, best first.
+        count: largest number of examples, of different images if possible.
+        gained: whether the trial is the correct one.
     """
     left = {cell: _fitting(sample, baseline, trial, cell, gained=gained) for cell in cells}
     found: list[Example] = []
@@ -157,7 +158,7 @@ def find_examples(
 
 
 class _Fitting(NamedTuple):
-    """An image that fits: its place in the sample, what the networks say, and how it looks."""
+    """A suitable image: its index in the sample, the networks' answers, and its pixels."""
 
     place: int
     by_baseline: int
@@ -185,8 +186,7 @@ def _fitting(
 def distorted(sample: Sample, cell: Cell) -> ByteImages:
     """The sample under a type of the study's suite at a severity.
 
-    Where it is all of the validation images, and the study scores all, these are the bytes that it
-    scores.
+    If it has all validation images, and the study scores all, these are the scored bytes.
     """
     bench = sample.bench
     made = EvaluationSet(

@@ -1,4 +1,4 @@
-"""A training loop of the user's own as a worker's trial."""
+"""A custom training loop as a worker's trial."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ablate.trial.context import Ended, Said, Saved, TrialContext, Turns, Worksp
 Trainable = Callable[[TrialContext], object]
 
 STOP_SECONDS = 10.0
-"""That a loop may take to end once `report` has raised in it."""
+"""Seconds that a loop may take to end after `report` has raised."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,11 +37,11 @@ _IMPORTED: dict[str, str] = {}
 
 
 class FunctionRaised(Exception):  # noqa: N818 (no error of ours: its cause is what went wrong)
-    """The loop ended with an error of its own, which is the cause."""
+    """The loop raised an exception, which is the cause."""
 
 
 def load_trainable(name: str, base: Path) -> Trainable:
-    """The function that a study names, as its file is now.
+    """Load the function that a study names, from the current content of its file.
 
     Args:
         name: `package.module:function`.
@@ -61,7 +61,7 @@ def load_trainable(name: str, base: Path) -> Trainable:
 
 
 def trainable_digest(name: str, base: Path) -> str:
-    """Sha256 in hex of the source of the module that a study names, and of its function's own.
+    """Sha256 in hex of the source of the module that a study names, and of the function's module.
 
     Raises:
         ParameterError: if it cannot be imported.
@@ -80,7 +80,8 @@ def _digest(function: Trainable, module: str) -> str:
 
 
 class LoopThread:
-    """The thread that loops run in, one after the other; it is kept, since a new one costs more."""
+    """The thread that loops run in, one after the other; it is reused, because a new one costs
+    more."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -91,7 +92,7 @@ class LoopThread:
         self._work.put(work)
 
     def end(self) -> None:
-        """End the thread after what it does now."""
+        """End the thread after its current work."""
         self._work.put(None)
 
     def _serve(self) -> None:
@@ -104,12 +105,12 @@ class LoopThread:
 
 
 class FunctionTrial:
-    """One attempt of a row whose training is a function of the user's own.
+    """One attempt of a row whose training is a function of the user.
 
     Args:
         name: of the function, for messages.
         function: takes a `TrialContext`.
-        thread: that it runs in; free.
+        thread: thread to run in, idle.
         params, seeds, number, attempt: of the row.
         epochs: the budget.
         objectives: metrics that the last report must have.
@@ -201,10 +202,10 @@ class FunctionTrial:
         self._context.go_on_from(saved.epoch, saved.step, folder)
 
     def finish(self) -> ReportedScores:
-        """What was reported last.
+        """The last report.
 
         Raises:
-            ParameterError: if that is nothing, or not every objective.
+            ParameterError: if there is none, or it lacks an objective.
         """
         if self._scores is None:
             rule = "must report at least one epoch, got a function that returned without a report"
@@ -217,7 +218,7 @@ class FunctionTrial:
         return ReportedScores(self._scores)
 
     def kept(self) -> None:
-        """Nothing: what a loop reports is all that is known."""
+        """Nothing: only the reports of a loop are known."""
 
     def close(self) -> str:
         stuck = ""
@@ -281,14 +282,14 @@ _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 
 
 def pack(folder: Path, scores: Mapping[str, float], where: str) -> bytes:
-    """A folder's files, without their times and owners, and what was reported with them.
+    """Pack a folder's files, without times and owners, and the report.
 
     Args:
         where: whose folder it is, for messages.
 
     Raises:
-        ParameterError: for what is no file, folder or link within the folder; nothing like it is
-            opened, which might wait without end.
+        ParameterError: for anything that is not a file, a folder or a link within the folder; it is
+            not opened, because that might block.
     """
     found = [(path, path.relative_to(folder).as_posix()) for path in _walk(folder)]
     for path, name in found:
@@ -310,7 +311,7 @@ def pack(folder: Path, scores: Mapping[str, float], where: str) -> bytes:
 
 
 def unpack(content: bytes, folder: Path) -> dict[str, float]:
-    """Put the files of `pack` into an empty folder, and return what was reported with them."""
+    """Unpack the files of `pack` into an empty folder, and return the report."""
     scores: dict[str, float] = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         for member in tar:
@@ -325,7 +326,7 @@ def unpack(content: bytes, folder: Path) -> dict[str, float]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All that lies below a folder, in a fixed order; links are not followed."""
+    """Everything below a folder, in a fixed order; links are not followed."""
     for path in sorted(folder.iterdir()):
         yield path
         if path.is_dir() and not path.is_symlink():
@@ -333,7 +334,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _wrong(path: Path, folder: Path) -> str:
-    """What it is, where it is nothing that can be packed."""
+    """Description of an entry that cannot be packed."""
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         try:
@@ -354,7 +355,7 @@ def _link(tar: tarfile.TarFile, name: str, path: Path) -> None:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes | None) -> None:
-    """A file, or without content a folder."""
+    """Add a file, or a folder if there is no content."""
     info = tarfile.TarInfo(name)
     info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
     info.mode = 0o755 if content is None else 0o644

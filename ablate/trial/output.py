@@ -1,7 +1,7 @@
-"""What a trial prints is also written to a file of its attempt.
+"""Writes the output of a trial also to a file of its attempt.
 
-`sys.stdout` and `sys.stderr` are replaced while a trial works; so are `warnings` and most of
-`logging`, which write to them.  A file that cannot be written is no failure.
+`sys.stdout` and `sys.stderr` are replaced while a trial runs; this includes `warnings` and most of
+`logging`.  A file that cannot be written is not an error.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any, BinaryIO, NoReturn
 from ablate.errors.masking import masked
 
 MOST_BYTES = 1_000_000
-"""That an attempt's file takes."""
+"""Largest size of an attempt's file."""
 
 _DRIVER = "ablate-"
-"""The driver's own threads, whose words are no trial's; with the inline executor they are here."""
+"""Threads of the driver, whose output does not belong to a trial; with the inline executor they run
+in this process."""
 
 
 class TrialOutput:
-    """The file of one attempt after the other; a block of `with` is the trial's work."""
+    """Writes the files of successive attempts; a trial's work is a `with` block."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -32,7 +33,7 @@ class TrialOutput:
         self._lock = threading.Lock()
 
     def begin(self, path: Path) -> None:
-        """From now on to this file, which is made with its folder at the first word."""
+        """From now on write to this file, which is created with its folder at the first output."""
         self.end()
         self._path = path
 
@@ -51,7 +52,7 @@ class TrialOutput:
             stream.release()
 
     def write(self, text: str) -> None:
-        """Add to the file, as far as it may grow."""
+        """Append to the file, up to its largest size."""
         with self._lock, suppress(OSError):
             if self._path is None or threading.current_thread().name.startswith(_DRIVER):
                 return
@@ -75,7 +76,8 @@ class TrialOutput:
 
 
 class _Stream:
-    """Stands in for `sys.stdout` or `sys.stderr`; whoever keeps it writes on to what is there."""
+    """Replaces `sys.stdout` or `sys.stderr`; kept references continue to write to the current
+    stream."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -124,12 +126,12 @@ class ProcessExit(SystemExit):
 
 
 class ExitGuard:
-    """Stands in for `os._exit` within a block of `with`.
+    """Replaces `os._exit` within a `with` block.
 
-    Children that the trial makes by fork end as they always do.
+    Forked child processes end as usual.
 
     Attributes:
-        call: of this process, the last that there was in a block since `forget`; none: none.
+        call: the last call in this process in a block since `forget`, or None.
     """
 
     def __init__(self) -> None:
@@ -138,7 +140,7 @@ class ExitGuard:
         self._exit = os._exit
 
     def forget(self) -> None:
-        """Another row begins."""
+        """Reset for another row."""
         self.call = None
 
     def __enter__(self) -> None:

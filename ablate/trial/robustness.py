@@ -1,4 +1,4 @@
-"""A trial as a worker runs it: a study's values and seeds become scores."""
+"""A robustness finetuning as a worker's trial: from values and seeds to scores."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from ablate.trial.workbench import Workbench
 
 
 class TrialRun:
-    """One finetuning of the baseline, an epoch at a time, and its scores.
+    """One finetuning of the baseline, epoch by epoch, and its scores.
 
     Args:
-        workbench: of the study that the trial belongs to.
+        workbench: workbench of the trial's study.
         values: resolved parameters by dotted key; `PLAIN` for the plain finetune.
         seeds: of the trial.
 
     Raises:
-        ParameterError: if the values name a term, layer, distance or family that is not there.
+        ParameterError: if the values name an unknown term, layer, distance or family.
         pydantic.ValidationError: if a value is outside its key's domain.
     """
 
@@ -84,31 +84,31 @@ class TrialRun:
 
     @property
     def model(self) -> nn.Module:
-        """The network as it stands."""
+        """The network in its current state."""
         return self._finetuning.model
 
     @property
     def step(self) -> int:
-        """Steps done in the epoch under way; 0 between two epochs."""
+        """Steps done in the current epoch; 0 between epochs."""
         return self._finetuning.step
 
     def run_epoch(self, pause: Callable[[], bool] | None = None) -> EpochReport | None:
-        """Train for one epoch, or for what the budget leaves of it.
+        """Train for one epoch, or for the rest of the budget.
 
         Args:
-            pause: asked after every step but an epoch's last, whether to stop there.
+            pause: called after every step except an epoch's last; returns whether to stop there.
 
         Returns:
-            What the epoch did; none where it was paused.
+            Results of the epoch; None if it was paused.
 
         Raises:
             NotFiniteError: if the loss is NaN or infinite.
-            OutOfMemoryError: naming the batch size.
+            OutOfMemoryError: the message names the batch size.
         """
         return self._finetuning.run_epoch(pause)
 
     def save(self, folder: str) -> Checkpoint:
-        """Write the training state; `folder` is a path or URI, this trial's and attempt's alone.
+        """Write the training state; `folder` is a path or URI, only for this trial and attempt.
 
         Raises:
             UsageError: if the folder cannot be written.
@@ -120,15 +120,15 @@ class TrialRun:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a training state: the bits are those of a trial that was never stopped.
+        """Continue from a training state, with the same bits as without interruption.
 
         Raises:
-            CheckpointError: if the state is missing or damaged; nothing has changed then.
+            CheckpointError: if the state is missing or damaged; then nothing is changed.
         """
         self._finetuning.load_state(load_checkpoint(saved))
 
     def export(self, path: Path, number: int | None = None) -> None:
-        """Write the weights as safetensors, whole or not at all, with how they are to be used.
+        """Write the weights as safetensors, completely or not at all, with metadata for their use.
 
         Args:
             number: of the trial in its study; None: the plain finetune.
@@ -188,10 +188,10 @@ class TrialRun:
 
 
 def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
-    """What an ablation keeps beside the scores of a network (`Report.kept`).
+    """What an ablation stores in addition to the scores of a network (`Report.kept`).
 
     Args:
-        tested: on the test images, where a confirmation has opened them.
+        tested: on the test images, in a confirmation.
     """
     bits = {"val": scored.bits}
     if tested is None:
@@ -200,14 +200,14 @@ def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
 
 
 class RobustnessTrial:
-    """A finetuning whose weights are exported in the end.
+    """A finetuning whose weights are exported at the end.
 
     Args:
         run: the finetuning.
-        weights: file that its weights are exported to.
+        weights: file for the exported weights.
         number: of the trial; None: the plain finetune.
-        keeps_bits: whether what its scores are means of is kept: in an ablation.
-        test: suite and severities that the test images are scored under; None: they stay shut.
+        keeps_bits: whether the correctness of each image is stored, as in an ablation.
+        test: suite and severities for the test images; None: they are not used.
     """
 
     def __init__(
@@ -306,15 +306,15 @@ def load_checkpoint(saved: Checkpoint) -> dict[str, Any]:
 
 
 STEPS = (1 / 3, 2 / 3, 1.0)
-"""Of a type's range of strengths, where its tiles stand."""
+"""Positions of the tiles in a type's range of strengths."""
 
 
 @dataclass(frozen=True)
 class TrainedType:
-    """A type as a training drew it.
+    """A distortion type with examples of its strengths.
 
     Attributes:
-        strengths: at `STEPS` of the range that was drawn from, in [0, 1].
+        strengths: at `STEPS` of the range, in [0, 1].
         tiles: uint8 `[height, width, 3]`, one each.
     """
 
@@ -325,11 +325,11 @@ class TrainedType:
 
 
 def trained_types(image: ByteImages, settings: AugmentSettings, seed: int) -> list[TrainedType]:
-    """An image under every type of a training's mixture, from weak to strong.
+    """Apply every type of a training's mixture to an image, from weak to strong.
 
     Args:
         image: `[1, channel, height, width]`.
-        settings: of a method that draws from the mixture, which augmix does not.
+        settings: with a method that uses the mixture (not augmix).
     """
     family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
     found = []

@@ -1,4 +1,4 @@
-"""What goes between the driver and a worker: plain JSON, nothing of the storage."""
+"""The data exchanged between driver and workers: plain JSON, without the storage."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from ablate.study.settings import Study
 
 @dataclass(frozen=True)
 class Job(JsonData):
-    """What all trials of a run share.
+    """The settings that all trials of a run share.
 
     Attributes:
         study: without its storage; `run.gpus_per_trial` is a number.
-        base: absolute folder that the study's relative paths start from.
+        base: absolute folder for the study's relative paths.
         cache: absolute folder of data, baselines and evaluation sets.
-        folder: absolute folder of the run: weights and logs go below it.
+        folder: absolute run folder for weights and logs.
         checkpoints: absolute path or fsspec URI of the training states.
-        test: suite and severities that a confirmation scores the test images under; none: they
-            stay shut.
-        baseline_threads: of torch while the baseline is trained; none: those of a trial.
-        free_cores: of the node that prepares, which does nothing else meanwhile; none: a trial's.
+        test: suite and severities for the test images in a confirmation; None: they are not used.
+        baseline_threads: torch threads for training the baseline; None: those of a trial.
+        free_cores: cores of the otherwise idle preparing node; None: a trial's.
     """
 
     study: Study
@@ -41,16 +40,16 @@ class Job(JsonData):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What stands before the first trial.
+    """The results of the preparation.
 
     Attributes:
         data_digest: of the training images before the split; empty for a trainable, as is
         baseline_sha256: of the baseline's weights.
-        baseline_scores: on the validation split; none for a trainable.
-        environment: what the bits of a score depend on: `Environment.to_json()`; for a trainable
-            `python`, its version, and `code`, the sha256 of the trainable's source.
-        kept: beside the baseline's scores, as a row's (`Report.kept`).
-        notes: what the user should read, such as what was damaged and made again.
+        baseline_scores: on the validation split; None for a trainable.
+        environment: what affects the bits of a score: `Environment.to_json()`; for a trainable
+            `python` (version) and `code` (sha256 of its source).
+        kept: in addition to the baseline's scores, as for a row (`Report.kept`).
+        notes: notes for the user, such as what was damaged and regenerated.
     """
 
     data_digest: str
@@ -63,24 +62,24 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Report(JsonData):
-    """What a worker says after an epoch, at a checkpoint amid one, and at the end.
+    """A worker's report after an epoch, at a checkpoint within one, and at the end.
 
-    Exactly one of `scores`, `failure` and `lost` is there at the end, none before it; a report
-    without any of these and without an entry only says where the attempt runs.
+    The last report has exactly one of `scores`, `failure` and `lost`, earlier ones none; a report
+    without these and without an entry only tells where the attempt runs.
 
     Attributes:
         entry: the epoch's point of the curve: `epoch`, `epochs` (the budget), `seconds`, and of a
             finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
-        checkpoint: what is durable after it; without an entry, amid an epoch.
-        rung: the pruner's metric as it stands, after an epoch that trials are compared at; empty
-            where a loop did not report it.
-        kept: beside the scores: `outcomes`, by split which images were right, in bits; `test`, the
-            scores on the test images.  In an ablation alone.
-        lost: why the attempt cannot go on here, though the trial did nothing wrong.
+        checkpoint: the checkpoint after it; without an entry, within an epoch.
+        rung: current value of the pruner's metric, after an epoch with a rung; empty if a loop did
+            not report it.
+        kept: for ablations: `outcomes`, correctness of each image by split, as bits; `test`, the
+            scores on the test images.
+        lost: why the attempt cannot continue here, for reasons outside the trial.
         place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch`,
-            `first_step` and `first_seconds` (of the checkpoint that it went on from, 0: from the
-            beginning), `peak_memory_bytes`, `peak_gpu_bytes`, and `note` (why a checkpoint could
-            not be used, what was damaged and made again), where there is something to say.
+            `first_step` and `first_seconds` (of the checkpoint that it continued from, 0: from the
+            start), `peak_memory_bytes`, `peak_gpu_bytes`, and `note` (why a checkpoint could not be
+            used, what was damaged and regenerated), if any.
     """
 
     entry: Mapping[str, Any] | None = None
@@ -94,7 +93,7 @@ class Report(JsonData):
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """Epochs done, and steps of the next; none where nothing was trained."""
+        """Epochs done, and steps of the next; None if nothing was trained."""
         if self.entry is not None:
             return int(self.entry["epoch"]), 0
         kept = self.checkpoint
@@ -105,7 +104,7 @@ class Report(JsonData):
         return (self.scores, self.failure, self.lost) != (None, None, None)
 
     def masked(self) -> Report:
-        """Without a secret that the worker has met, in what it says in its own words."""
+        """The report with secrets masked in its texts."""
         return replace(
             self,
             failure=masked_data(self.failure),
@@ -115,17 +114,17 @@ class Report(JsonData):
 
 
 def checkpoint_folder(checkpoints: str, number: int | None) -> str:
-    """Path or URI of a row's training states, with one folder an attempt below it."""
+    """Path or URI of a row's training states, with one folder per attempt below it."""
     return f"{checkpoints.rstrip('/')}/{_row_name(number)}"
 
 
 def log_file(folder: Path, number: int | None, attempt: int) -> Path:
-    """Where what an attempt of a row prints goes, below the run's folder."""
+    """File for the output of an attempt, below the run's folder."""
     return folder / "logs" / _row_name(number) / f"attempt-{attempt}.log"
 
 
 def weights_file(folder: Path, number: int | None) -> Path:
-    """Where the finetuned weights of a row are, below the run's folder."""
+    """File of the finetuned weights of a row, below the run's folder."""
     return folder / "weights" / f"{_row_name(number)}.safetensors"
 
 

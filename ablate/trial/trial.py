@@ -1,4 +1,4 @@
-"""What a worker runs: a robustness finetuning or a training loop of the user's own, alike."""
+"""The interface of what a worker runs: a robustness finetuning or a custom training loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ablate.study.scores import AnyScores
 
 
 class Trial(Protocol):
-    """One attempt of a row, an epoch at a time."""
+    """One attempt of a row, run epoch by epoch."""
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to train."""
+        """Whether the training has ended."""
 
     @property
     def epoch(self) -> int:
@@ -28,21 +28,21 @@ class Trial(Protocol):
         """Train for an epoch.
 
         Args:
-            pause: asked amid the epoch, as often as may be, whether to stop there for a `save`.
+            pause: called as often as possible within the epoch; returns whether to stop for a
+                `save`.
 
         Returns:
-            Its point of the curve; none where it was paused, or where the training turned out to
-            have ended before.
+            Its entry of the curve; None if it was paused, or if the training had already ended.
         """
 
     def interim(self) -> Mapping[str, float]:
-        """Metrics by name, as it stands."""
+        """Current metrics by name."""
 
     def save(self, folder: str) -> Checkpoint | None:
-        """Make the training state durable; none where the trial keeps none.
+        """Store the training state durably; None if the trial has none.
 
         Args:
-            folder: path or fsspec URI, of this row and attempt alone.
+            folder: path or fsspec URI, only for this row and attempt.
 
         Raises:
             UsageError: if the folder cannot be written.
@@ -50,21 +50,22 @@ class Trial(Protocol):
         """
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a training state; call it before the first epoch.
+        """Continue from a training state; call it before the first epoch.
 
         Raises:
             CheckpointError: if the state is missing or damaged; nothing has changed then.
         """
 
     def finish(self) -> AnyScores:
-        """The scores in the end; what is to stay of the trial is written."""
+        """The final scores; files of the trial are written."""
 
     def kept(self) -> Mapping[str, Any] | None:
-        """What an ablation keeps beside the scores (`Report.kept`); call it after `finish`."""
+        """What an ablation stores in addition to the scores (`Report.kept`); call it after
+        `finish`."""
 
     def close(self) -> str:
-        """Give it up, wherever it is.
+        """Abandon it in any state.
 
         Returns:
-            Why it would not end; empty where it did.
+            Why it did not end; empty if it did.
         """

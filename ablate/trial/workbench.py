@@ -1,7 +1,7 @@
-"""What the trials of a study share: data, baseline, corrupted images, each made once.
+"""What the trials of a study share: data, baseline, corrupted images, each prepared once.
 
-A workbench stays in a worker between trials; nothing that a trial changes is in it, so a kept
-worker gives the bits of a new one.
+A workbench is reused between trials; trials do not modify it, so a reused worker gives the same
+bits as a new one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ablate.data.dataset import Dataset, Split, TrainingImages
+from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified, take_fraction
 from ablate.data.load import load_dataset
-from ablate.data.split import draw_stratified, take_fraction
 from ablate.errors import FingerprintError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
@@ -40,11 +39,11 @@ from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
 
 _IMAGE_SIZE = 32
-"""Side in pixels where neither the study nor the network says one."""
+"""Default input size in pixels, if neither study nor network defines one."""
 
 _KEPT = 4
-"""Workbenches that a process keeps: more than one only where a space reaches into the data, the
-model or the baseline."""
+"""Number of workbenches kept per process: more than one only if the space contains keys of data,
+model or baseline."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,12 @@ class Prepared:
     """What stands before the first trial.
 
     Attributes:
-        data_digest: of the training images before the split, and of photographs of frost where
-            copies are made with them.
+        data_digest: of the training images before the split, and of photographs of frost, if they
+            are used.
         baseline_sha256: of the baseline's weights.
-        baseline_scores: on the validation split; baseline_bits: which images it was right on.
-        environment: where it was made; the trials must run in the same.
+        baseline_scores: on the validation split; baseline_bits: which images it classified
+            correctly.
+        environment: where it was made; trials must run in the same environment.
     """
 
     data_digest: str
@@ -67,14 +67,14 @@ class Prepared:
 
 
 class Workbench:
-    """Data, baseline and corrupted images of a study, each made when it is first asked for.
+    """Data, baseline and corrupted images of a study, each prepared on first use.
 
     Args:
-        study: whose sections `dataset`, `model`, `baseline` and `robustness` say what is made.
+        study: defines them in `dataset`, `model`, `baseline` and `robustness`.
         base: folder that the study's relative paths start from.
-        cache: folder that is shared with other studies and processes.
-        environment: where networks are trained and scored.
-        baseline_threads: of torch while the baseline is trained; None: those of a trial.
+        cache: folder shared with other studies and processes.
+        environment: for training and scoring.
+        baseline_threads: torch threads for training the baseline; None: those of a trial.
     """
 
     _kept: ClassVar[OrderedDict[tuple[str, Path, Path, int | None], Workbench]] = OrderedDict()
@@ -106,14 +106,13 @@ class Workbench:
         baseline_threads: int | None = None,
         fresh: bool = False,
     ) -> Workbench:
-        """The workbench that this process keeps for the study, or a new one.
+        """The existing workbench of this process for the study, or a new one.
 
         Args:
             baseline_threads: of torch while the baseline is trained; None: those of a trial.
-            fresh: make a new one, since the data on the disk may have changed.
+            fresh: make a new one, because the data on disk may have changed.
 
-        Its environment is what the study's `run` section asks of this machine; with
-        `gpus_per_trial: 0` it is the CPU, whatever there is.
+        Its environment follows the study's `run` section; with `gpus_per_trial: 0` it is the CPU.
         """
         key = (study.model_dump_json(), base, cache, baseline_threads)
         kept = None if fresh else cls._kept.pop(key, None)
@@ -133,7 +132,7 @@ class Workbench:
         return kept
 
     def fitting(self, study: Study) -> Workbench:
-        """This workbench, or the one for the data, model and baseline that `study` names."""
+        """This workbench, or the one for the data, model and baseline of `study`."""
         sections = ("model", "baseline", "robustness")
         update: dict[str, Any] = {section: getattr(study, section) for section in sections}
         # Finetuning on fewer images changes nothing that is shared.
@@ -146,7 +145,7 @@ class Workbench:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels that the network sees."""
+        """Input size of the network in pixels."""
         return self.study.dataset.image_size or own_image_size(self.study.model) or _IMAGE_SIZE
 
     @cached_property
@@ -188,7 +187,7 @@ class Workbench:
 
     @cached_property
     def image_flops(self) -> ImageFlops:
-        """Operations that an image costs the network."""
+        """FLOPs of the network per image."""
         _, channels, height, width = self.dataset.validation.images.shape
         return count_flops(self.build_baseline(), (channels, height, width))
 
@@ -201,7 +200,7 @@ class Workbench:
         return load_frost(path_from(self.base, folder))
 
     def frost_for(self, suite: Suite) -> FrostPhotographs | None:
-        """Those photographs, where a suite has frost in it."""
+        """The photographs if a suite contains frost."""
         return self.frost if "frost" in suite.types else None
 
     @cached_property
@@ -211,11 +210,11 @@ class Workbench:
 
     @cached_property
     def test_split(self) -> Split:
-        """The test images: for a confirmation alone."""
+        """The test images, only for a confirmation."""
         return self.dataset.test()
 
     def _make_set(self, split: Split, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
-        """Corrupted copies of a split, or of so many of its images."""
+        """Corrupted copies of a split, or of a number of its images."""
         robustness = self.study.robustness
         if robustness.images is not None and robustness.images < len(split):
             split = split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
@@ -227,10 +226,10 @@ class Workbench:
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU.
 
-        Weights that were damaged or removed since they were read are made again.
+        Weights that were damaged or removed meanwhile are retrained.
 
         Raises:
-            FingerprintError: if they come out with other bits.
+            FingerprintError: if retraining gives other bits.
         """
         try:
             return self._load_baseline()
@@ -248,10 +247,10 @@ class Workbench:
         return load_baseline(self.baseline, self.dataset, self.study.model, base=self.base)
 
     def finetuning_images(self, study: Study, loss: RobustLoss) -> TrainingImages:
-        """The images that a trial is finetuned on.
+        """The images for finetuning.
 
-        Those without labels, where there are some and the objective reads none; so the plain
-        finetune, which does, has the training images.
+        Unlabelled images, if there are any and the objective needs no labels; the plain finetune
+        needs labels, so it uses the training images.
         """
         train, unlabeled = self.dataset.train, self.dataset.unlabeled
         images = train if unlabeled is None or loss.needs_labels else unlabeled
@@ -259,11 +258,11 @@ class Workbench:
         return take_fraction(images, settings.train_fraction, settings.validation.seed)
 
     def make_copies(self, cores: int, *, test: Mapping[str, Any] | None = None) -> None:
-        """Make the corrupted images that are scored, or find them in the cache, whole.
+        """Generate the corrupted images for scoring, unless they are intact in the cache.
 
         Args:
-            cores: that nothing else takes.
-            test: suite and severities of the test images; None: the validation images are meant.
+            cores: idle cores.
+            test: suite and severities of the test images; None: the validation images.
 
         Raises:
             UsageError: if the cache cannot be written.
@@ -278,15 +277,15 @@ class Workbench:
         made.make_all(cores, say)
 
     def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
-        """Make, or find in the cache, everything that the trials share.
+        """Prepare everything that the trials share, or find it in the cache.
 
         Args:
-            on_step: is told what is being made.
+            on_step: called with each step.
             cores: as `Worker.prepare` has it.
 
         Raises:
             DataError: if the data set is missing or inconsistent.
-            ParameterError: if a layer that a trial may read cannot be read.
+            ParameterError: if a layer that a trial may use cannot be read.
             UsageError: if the cache cannot be written.
         """
         self._on_step = on_step
@@ -310,14 +309,14 @@ class Workbench:
         )
 
     def _digest(self) -> str:
-        """Of the data set, and of the photographs that its copies are made with."""
+        """Digest of the data set, and of the photographs for its copies."""
         frost = self.frost_for(self.suite)
         if frost is None:
             return self.dataset.digest
         return hashlib.sha256(f"{self.dataset.digest} {frost.digest}".encode()).hexdigest()
 
     def _check_layers(self, model: nn.Module) -> None:
-        """Read every layer that a trial may read, so that a wrong one does not fail each trial.
+        """Read every layer that a trial may use, so that an invalid one does not fail each trial.
 
         Raises:
             ParameterError: naming the layer.
@@ -338,10 +337,11 @@ class Workbench:
                 reading.split(1)
 
     def _check_batch(self, model: nn.Module) -> None:
-        """Refuse an objective that no batch of the study can serve, where no trial changes it.
+        """Refuse an objective that does not work with the study's batches, if trials do not change
+        it.
 
         Raises:
-            ParameterError: if a distance compares more images than there are at once.
+            ParameterError: if a distance compares more images than a batch has.
         """
         study = self.study
         if any(key.startswith(("loss.", "finetune.")) for key in searched(study.space)):
@@ -355,9 +355,9 @@ class Workbench:
         """Scores of a network on the validation split.
 
         Args:
-            model: on any device; it is moved to the environment's.
+            model: on any device; moved to the environment's.
             seen_types: training distortions that it was finetuned on.
-            finetuning: the fields of `Scores` that say how it was trained.
+            finetuning: the fields of `Scores` about its training.
         """
         split = self.dataset.validation
         about = {"split": "val", "seen_types": seen_types, **finetuning}
@@ -372,11 +372,10 @@ class Workbench:
         seen_types: Sequence[str] = (),
         **finetuning: Any,
     ) -> Scored:
-        """Scores of a network on the test images; arguments as those of `score`.
+        """Scores of a network on the test images; arguments as for `score`.
 
         Args:
-            suite, severities: that they are scored under.
-        """
+            suite, severities: for scoring them."""
         made = self._test_set(suite, severities)
         about = {"split": "test", "seen_types": seen_types, **finetuning}
         return self._score(model, self.test_split, made, about)

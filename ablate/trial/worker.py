@@ -1,4 +1,4 @@
-"""A worker: runs rows one after the other and keeps data, baseline and caches between them."""
+"""A worker runs rows one after the other and keeps data, baseline and caches."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 class Worker:
     """Runs the rows of one job.
 
-    Whatever a trial does wrong becomes a `Report` with a failure, and what disk or cache do
-    wrong one that the attempt is lost: neither ends the worker.
+    Errors of a trial become a `Report` with a failure, and errors of disk or cache a report that
+    the attempt is lost; neither ends the worker.
 
     Args:
-        exits: where it runs in the driver's process, which no trial may end.
+        exits: guards the driver's process against `os._exit`, if the worker runs in it.
     """
 
     def __init__(self, job: Job, exits: ExitGuard | None = None) -> None:
@@ -72,14 +72,14 @@ class Worker:
         self._stuck = ""
 
     def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
-        """Make data, baseline and evaluation set, or find them in the cache.
+        """Prepare data, baseline and evaluation set, or find them in the cache.
 
-        Of a study with a trainable, import that alone.
+        For a trainable, only import it.
 
         Args:
             on_step: is told what is being made.
-            cores: that nothing else takes, for corrupted images; None: the first scoring makes
-                them, with a trial's threads.
+            cores: idle cores for generating corrupted images; None: the first scoring does it, with
+                a trial's threads.
         """
         with heard_damage() as damage:
             prepared = self._prepare(on_step, cores)
@@ -110,11 +110,11 @@ class Worker:
         )
 
     def note(self, texts: Sequence[str]) -> None:
-        """Say this with the next report."""
+        """Add this note to the next report."""
         self._told.extend(texts)
 
     def begin(self, row: Row) -> None:
-        """Take up a row, giving up the one before; what can fail comes with the first step."""
+        """Start a row, abandoning the previous one; errors occur in the first step."""
         self._give_up()
         self._row = row
         self._started = time.time()
@@ -125,7 +125,7 @@ class Worker:
         reset_gpu_peak()
 
     def step(self) -> Report:
-        """Run one epoch of the row, or to a checkpoint amid it; score it after the last."""
+        """Run one epoch of the row, or up to a checkpoint within it; score it after the last."""
         assert self._row is not None
         with self._output, heard_damage() as damage:
             report = self._guarded_step(self._row)
@@ -141,7 +141,7 @@ class Worker:
         return replace(report, place=place)
 
     def close(self) -> None:
-        """Give up the row that is under way, if any; call it when there are no more."""
+        """Abandon the current row, if any; call it at the end."""
         self._give_up()
         if self._thread is not None:
             self._thread.end()
@@ -200,7 +200,7 @@ class Worker:
         )
 
     def _begun(self, row: Row) -> Trial:
-        """The row's trial, at its last checkpoint that can be used, else at the beginning."""
+        """The row's trial, from its last usable checkpoint, else from the start."""
         trial = self._made(row)
         reasons = []
         kept: Checkpoint | None
@@ -326,7 +326,7 @@ def current_place(*, uses_gpu: bool) -> dict[str, Any]:
     """This process and its peaks, as the `place` of a report.
 
     Args:
-        uses_gpu: whether the trial was given any GPU.
+        uses_gpu: whether the trial has a GPU.
     """
     return {
         "host": _host(),
@@ -338,7 +338,7 @@ def current_place(*, uses_gpu: bool) -> dict[str, Any]:
 
 
 def reset_gpu_peak() -> None:
-    """Forget what an older trial took of the GPU."""
+    """Reset the GPU memory peak of an earlier trial."""
     for torch, device in _gpus_in_use():
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -365,7 +365,7 @@ def _peak_gpu_bytes() -> int:
 
 
 def _gpus_in_use() -> list[tuple[Any, int]]:
-    """Torch and each device; none where nothing has loaded torch or touched a GPU."""
+    """Torch and the devices in use; None if torch is not loaded or no GPU is used."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return []

@@ -285,6 +285,7 @@ def test_names_change_nothing_but_the_names() -> None:
     assert make_fraction(PARTS[::-1], 4).generators == ("st = noise layers fma",)
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_design() -> None:
     code = (
         "from ablate.ablation.designs.fractional import alias_lines, make_fraction\n"

@@ -11,9 +11,14 @@ from example_ablations import CLEAN, NOISE, ROBUST, example_ablation, factorial_
 from example_results import Example, make_design, make_example, make_scores
 from plans import ablation_study, design_of
 
-from ablate.ablation.arms_info import arms_info, budget_info
 from ablate.ablation.cell import Arm, Cell
-from ablate.ablation.effects_info import InteractionsInfo, effects_info, interactions_info
+from ablate.ablation.figure_infos import (
+    InteractionsInfo,
+    arms_info,
+    budget_info,
+    effects_info,
+    interactions_info,
+)
 from ablate.ablation.info import TuningCurve, ablation_info
 
 BOTH = {"loss.terms": "clean+st+fma"}

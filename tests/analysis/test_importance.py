@@ -147,6 +147,7 @@ def test_both_methods_find_the_cause() -> None:
             assert math.fsum(shares.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_each_set_of_terms_is_a_study_of_its_own() -> None:
     rows = [
         *caused_rows(LEAST_TRIALS, terms="clean+fma"),

@@ -13,6 +13,7 @@ from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord
 
 ROBUST = 1
+Z = {"p": 1, "q": 0, "r": 1}
 
 
 def mix_row(number: int, mix: Any, *values: float, key: str = "augment.mix") -> RowRecord:
@@ -41,14 +42,14 @@ def test_ratios_scores_and_the_front() -> None:
 
 
 def test_the_space_says_the_order_of_the_parts_before_any_trial() -> None:
-    info = mix_info(example_record(space={"augment.mix": {"simplex": ["b", "a"]}}), ROBUST)
-    assert (info.parts, info.points) == (("b", "a"), ())
+    info = mix_info(example_record(space={"augment.mix": {"simplex": ["b", "a", "c"]}}), ROBUST)
+    assert (info.parts, info.points) == (("b", "a", "c"), ())
     of_a_subset = {"augment.mix": {"simplex": "augment.families"}}
     assert mix_info(example_record(space=of_a_subset), ROBUST).parts == ()
 
 
 def test_a_score_that_is_no_number_is_counted() -> None:
-    mix = {"a": 0.5, "b": 0.5}
+    mix = {"a": 0.5, "b": 0.5, "c": 0.0}
     info = mix_info(example_record([mix_row(0, mix), mix_row(1, mix, 0.9, math.nan)]), ROBUST)
     assert [point.number for point in info.points] == [0]
     assert info.not_finite == 1
@@ -56,8 +57,8 @@ def test_a_score_that_is_no_number_is_counted() -> None:
 
 def test_a_loop_of_ones_own_mixes_what_it_likes() -> None:
     rows = [
-        example_row(0, (1.0, 2.0), params={"data": {"web": 3, "books": 1}, "z": {"p": 1, "q": 0}}),
-        example_row(1, (1.0, 2.0), params={"data": {"web": 1, "books": 1}, "z": {"p": 0, "q": 1}}),
+        example_row(0, (1.0, 2.0), params={"data": {"web": 3, "books": 1, "code": 0}, "z": Z}),
+        example_row(1, (1.0, 2.0), params={"data": {"web": 1, "books": 1, "code": 1}, "z": Z}),
     ]
     record = example_record(
         rows, trainable="loops:train", references={}, reference_point=None,
@@ -65,9 +66,9 @@ def test_a_loop_of_ones_own_mixes_what_it_likes() -> None:
     )  # fmt: skip
     info = mix_info(record, ROBUST)
     assert (info.key, info.others) == ("data", ("z",))
-    assert info.points[0].ratios == (0.75, 0.25)
+    assert info.points[0].ratios == (0.75, 0.25, 0.0)
     assert info.points[0].loss_terms == ""
-    assert mix_info(record, ROBUST, ("z",)).parts == ("p", "q")
+    assert mix_info(record, ROBUST, ("z",)).parts == ("p", "q", "r")
     with pytest.raises(ParameterError, match=r"^--params: figure mix takes one mix, got z, data"):
         mix_info(record, ROBUST, ("z", "data"))
     with pytest.raises(ParameterError, match=r"^--params: must be parameters of the study, got y"):
@@ -76,12 +77,15 @@ def test_a_loop_of_ones_own_mixes_what_it_likes() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0.5, ["a", "b"], {"a": 1.0}, {"a": -1, "b": 2}, {"a": "x", "b": "y"}, {"a": 0, "b": 0}],
+    [
+        *(0.5, ["a", "b", "c"], {"a": 1.0}, {"a": 1, "b": 1}, dict.fromkeys("abcd", 1)),
+        *({"a": -1, "b": 2, "c": 0}, dict.fromkeys("abc", "x"), dict.fromkeys("abc", 0)),
+    ],
 )
-def test_what_is_no_mix(value: Any) -> None:
+def test_what_is_no_mix_of_three(value: Any) -> None:
     with pytest.raises(
         NothingToDrawError,
-        match=r"^study example: figure mix needs a parameter that is a mix of two or more, got "
-        r"loss\.terms, some\. Search one: \{simplex: \[a, b, c\]\}\.$",
+        match=r"^study example: figure mix needs a parameter that is a mix of three parts, got "
+        r"loss\.terms, some\. Search one: \{simplex: \[a, b, c\]\}, or draw slice\.$",
     ):
         mix_info(example_record([mix_row(0, value, key="some")]), ROBUST)

@@ -249,6 +249,7 @@ def test_without_a_terminal_nothing_is_removed_unasked(folder: Path) -> None:
     assert len(rows("list")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "left"), [("n", 3), ("y", 0)])
 def test_on_a_terminal_it_asks(folder: Path, answer: str, left: int) -> None:
     person, process = pty.openpty()
@@ -318,6 +319,7 @@ def test_a_wrong_bound_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         run("list")
 
 
+@pytest.mark.slow
 def test_the_list_loads_no_torch() -> None:
     script = (
         "import sys; from ablate.cli.cache import cache\n"

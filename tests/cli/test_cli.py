@@ -173,6 +173,7 @@ def test_a_dry_run_trains_nothing(write_study: Write, ablate: Run, work: Path) -
     assert not (work / "runs").exists()
 
 
+@pytest.mark.slow
 def test_json_alone_on_standard_output(write_study: Write, ablate: Run) -> None:
     file = write_study("json", search={"trials": 1})
     rows = json.loads(ablate("launch", file, "--executor", "inline", "--json").stdout)

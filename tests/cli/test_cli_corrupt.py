@@ -56,6 +56,7 @@ def test_a_data_set(work: Path) -> None:
     assert "digits is grey" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_contact_sheet(folder: Path, work: Path) -> None:
     image = folder / "cat" / "a.png"
     result = run(image, "--sheet", "sheet.png", "--types", "fog", "--severities", "1")

@@ -88,6 +88,7 @@ def test_a_row_is_enqueued_and_tried(there: Path, ablate: Run) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_enqueue_says_what_is_drawn_and_what_was_run(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.data.dataset import Source, Split, channel_statistics, digest_images
-from ablate.data.split import (
+from ablate.data.dataset import (
+    Source,
+    Split,
+    channel_statistics,
+    digest_images,
     draw_stratified,
     sample_stratified,
     split_stratified,

@@ -30,15 +30,15 @@ MIXED = [
     (torch.float32, 3, (32, 32)),
     (torch.float64, 1, (17, 23)),
     (torch.bfloat16, 3, (17, 23)),
-    (torch.float16, 1, (8, 8)),
-    (torch.float16, 3, (96, 80)),
-    (torch.bfloat16, 1, (32, 32)),
+    pytest.param(torch.float16, 1, (8, 8), marks=pytest.mark.slow),
+    pytest.param(torch.float16, 3, (96, 80), marks=pytest.mark.slow),
+    pytest.param(torch.bfloat16, 1, (32, 32), marks=pytest.mark.slow),
 ]
 """Each dtype, number of channels and kind of size, each with others; not all crossed."""
 EXTREME = [
     (torch.float32, 3, (1, 1)),
-    (torch.float64, 3, (1, 40)),
-    (torch.float32, 1, (8, 8)),
+    pytest.param(torch.float64, 3, (1, 40), marks=pytest.mark.slow),
+    pytest.param(torch.float32, 1, (8, 8), marks=pytest.mark.slow),
     pytest.param(torch.float32, 3, (224, 224), marks=pytest.mark.slow),
 ]
 
@@ -160,7 +160,14 @@ def test_stronger_is_further(distortion: Distortion, device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "size"), [(3, (8, 8)), (1, (16, 16)), (3, (17, 23)), (1, (17, 23)), (3, (96, 96))]
+    ("channels", "size"),
+    [
+        (3, (8, 8)),
+        (1, (17, 23)),
+        pytest.param(1, (16, 16), marks=pytest.mark.slow),
+        pytest.param(3, (17, 23), marks=pytest.mark.slow),
+        pytest.param(3, (96, 96), marks=pytest.mark.slow),
+    ],
 )
 def test_stronger_is_no_nearer_at_other_sizes(
     distortion: Distortion, channels: int, size: tuple[int, int]
@@ -182,7 +189,7 @@ def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
         torch.testing.assert_close(mixed[row], distort(distortion, images, strength)[row])
 
 
-@pytest.mark.parametrize("size", [(17, 23), (96, 96)])
+@pytest.mark.parametrize("size", [(17, 23), pytest.param((96, 96), marks=pytest.mark.slow)])
 def test_an_image_does_not_depend_on_the_others(
     distortion: Distortion, size: tuple[int, int], device: str
 ) -> None:

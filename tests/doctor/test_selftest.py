@@ -94,6 +94,7 @@ def test_a_study_is_broken_resumed_and_compared(
     assert list(tmp_path.glob("users*")) == []
 
 
+@pytest.mark.slow
 def test_what_differs_is_seen(finished: str) -> None:
     record = ablate.read(f"{finished}#tried")
     assert whole(record, 3) == "rows [0, 1] in place of 3"

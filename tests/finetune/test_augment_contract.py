@@ -91,10 +91,10 @@ def test_it_is_an_augmentation(augmentation: Augmentation, settings: AugmentSett
     [
         (3, torch.float32, (8, 8)),
         (1, torch.float32, (1, 1)),
-        (3, torch.float64, (1, 1)),
         (1, torch.float64, (5, 9)),
         (3, torch.bfloat16, (5, 9)),
-        (1, torch.bfloat16, (8, 8)),
+        pytest.param(3, torch.float64, (1, 1), marks=pytest.mark.slow),
+        pytest.param(1, torch.bfloat16, (8, 8), marks=pytest.mark.slow),
     ],
 )
 def test_keeps_what_the_batch_is(

@@ -86,6 +86,7 @@ def test_the_second_time_it_is_read(tmp_path: Path) -> None:
     assert obtain(tmp_path) == first
 
 
+@pytest.mark.slow
 def test_two_caches_get_the_same_bits(tmp_path: Path) -> None:
     one, other = obtain(tmp_path / "one"), obtain(tmp_path / "other")
     assert one.sha256 == other.sha256

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from ablate.errors import StudyFileError
-from ablate.finetune.inert import inert_rule
-from ablate.finetune.reads import READINGS, is_read, trained_identity, with_params
+from ablate.finetune.reads import READINGS, inert_rule, is_read, trained_identity, with_params
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
 from ablate.space.domain import CategoricalDimension, Dimension

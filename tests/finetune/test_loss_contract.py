@@ -14,9 +14,8 @@ from torch import Tensor
 import ablate.finetune.loss
 import ablate.finetune.loss.form
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
-from ablate.finetune.loss.anchor import ANCHORS
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.loss.term import View, Views
+from ablate.finetune.loss.term import ANCHORS, View, Views
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 

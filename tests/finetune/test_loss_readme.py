@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 import ablate.finetune.loss
 from ablate import StabilityLoss
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
-from ablate.finetune.loss.anchor import ANCHORS
+from ablate.finetune.loss.term import ANCHORS
 
 README = (Path(ablate.finetune.loss.__file__).parent / "README.md").read_text()
 

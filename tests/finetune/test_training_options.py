@@ -116,6 +116,7 @@ def test_a_budget_in_the_middle_of_an_epoch_ends_there() -> None:
     assert run.done
 
 
+@pytest.mark.slow
 def test_a_budget_of_seconds_ends_by_the_clock() -> None:
     run = make_run({"terms": "clean"}, budget={"seconds": 0.5})
     assert run.run_epoch().epochs is None

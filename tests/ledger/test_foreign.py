@@ -129,6 +129,7 @@ def test_its_space_is_what_its_trials_were_drawn_from(
     }
 
 
+@pytest.mark.slow
 def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> None:
     study, named = spread_study
     info = importance_info(api.read(named))

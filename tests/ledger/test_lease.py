@@ -43,6 +43,7 @@ def test_a_second_driver_is_told_who_holds_it(make_lease: Callable[[], Lease]) -
     make_lease().acquire()
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_proven_dead_is_taken_over_at_once(
     make_lease: Callable[[], Lease], storage_url: str
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_takeover_ends_the_first_drivers_hold(
         make_lease().acquire()
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_kept_outlives_its_term(
     make_lease: Callable[[], Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:

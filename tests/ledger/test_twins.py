@@ -57,7 +57,9 @@ def drive(ledger: Ledger, *, stop_after: int | None = None) -> list[Row]:
     return run
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "nsga2", "gp"])
+@pytest.mark.parametrize(
+    "sampler", ["random", "tpe", "qmc", "nsga2", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_an_exhausted_space_is_run_once(make_ledger: Make, sampler: str) -> None:
     ledger = make_ledger(TWO, search={"sampler": sampler})
     ran = drive(ledger)
@@ -179,7 +181,7 @@ def test_a_half_drawn_row_is_completed_in_place(make_ledger: Make) -> None:
     assert taken in (1, 2)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_sampler_takes_the_largest_numbers(
     make_ledger: Make, sampler: str, recwarn: pytest.WarningsRecorder
 ) -> None:

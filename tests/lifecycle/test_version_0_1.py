@@ -51,6 +51,7 @@ def test_a_study_is_resumed_where_it_was_killed(kept: Path) -> None:
         assert row.values == pytest.approx((1 - lr**2 / 4, lr * 4))
 
 
+@pytest.mark.slow
 def test_a_search_is_reported_and_drawn(
     kept: Path, ablate: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -134,8 +134,8 @@ def test_weights_follow_the_seed() -> None:
 def test_images_are_normalised_inside(
     choice: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
-    model = build("resnet18", normalization=choice).eval()
-    original = get_model("resnet18", weights=None, num_classes=7).eval()
+    model = build("mobilenet_v3_small", normalization=choice).eval()
+    original = get_model("mobilenet_v3_small", weights=None, num_classes=7).eval()
     original.load_state_dict(model.state_dict())
     images = torch.rand(1, 3, 32, 32)
     shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))

@@ -20,9 +20,8 @@ from example_ablations import (
 )
 from example_sources import ablation_source
 
-from ablate.ablation.arms_info import ArmsInfo, BudgetInfo
 from ablate.ablation.designs.factorial import Crossing
-from ablate.ablation.effects_info import interactions_info
+from ablate.ablation.figure_infos import ArmsInfo, BudgetInfo, interactions_info
 from ablate.ablation.info import AblationInfo, TuningCurve
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import find_figure

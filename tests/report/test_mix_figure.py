@@ -11,8 +11,8 @@ from example_records import example_record, example_row
 
 from ablate.analysis.mix import mix_info
 from ablate.ledger.record import StudyRecord
-from ablate.report.figures.mix import MOST_POINTS, plot_mix
-from ablate.report.style import DOMINATED_OPACITY, INK, SEQUENTIAL, terms_style
+from ablate.report.figures.mix import _MOST_POINTS, plot_mix
+from ablate.report.style import INK, SEQUENTIAL, terms_style
 
 
 def draw(record: StudyRecord, place: int = 1) -> Any:
@@ -65,39 +65,17 @@ def test_of_a_cost_bright_is_still_good() -> None:
     assert SEQUENTIAL == "Cividis"
 
 
-def test_two_parts_are_ratio_against_score() -> None:
-    figure = draw(mix_record(({"n": 0.25, "b": 0.75}, 0.6), ({"n": 1.0, "b": 0.0}, 0.7)))
-    dominated, front = of_trials(figure)
-    assert (list(dominated.x), list(front.x)) == ([0.25], [1.0])
-    assert (list(dominated.y), list(front.y)) == (pytest.approx([0.6]), pytest.approx([0.7]))
-    assert dominated.marker.opacity == DOMINATED_OPACITY
-    assert figure.layout.xaxis.title.text == "Share of n"
-    assert figure.layout.yaxis.tickformat == ".3~%"
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["clean+fma (2)"]
-
-
-@pytest.mark.parametrize("parts", [4, 5])
-def test_more_parts_are_a_panel_each(parts: int) -> None:
-    names = "abcde"[:parts]
-    mixes = [(dict.fromkeys(names, 1.0) | {names[0]: 2.0}, 0.6 + at / 10) for at in range(2)]
-    figure = draw(mix_record(*mixes))
-    titles = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
-    assert titles == [f"Share of {name}" for name in names]
-    firsts = [trace.x[0] for trace in of_trials(figure)[::2]]
-    assert firsts == pytest.approx([2 / (parts + 1), *[1 / (parts + 1)] * (parts - 1)])
-
-
 def test_of_many_trials_some_are_in_the_triangle_and_it_says_so() -> None:
     random = np.random.default_rng(0)
     mixes = [
         (dict(zip("nbp", random.dirichlet((1, 1, 1)).tolist(), strict=True)), at / 2000)
-        for at in range(MOST_POINTS + 200)
+        for at in range(_MOST_POINTS + 200)
     ]
     record = mix_record(*mixes)
     figure = draw(record)
     numbers = [number for trace in of_trials(figure) for number in trace.customdata]
-    assert len(numbers) == len(set(numbers)) == MOST_POINTS
-    assert MOST_POINTS + 199 in numbers, "the front is drawn whole"
+    assert len(numbers) == len(set(numbers)) == _MOST_POINTS
+    assert _MOST_POINTS + 199 in numbers, "the front is drawn whole"
     assert "1,000 trials drawn" in figure.layout.title.subtitle.text
     assert figure.to_json() == draw(record).to_json()
 

@@ -78,13 +78,13 @@ def test_a_password_of_the_storage_is_nowhere() -> None:
 
 
 def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
-    table = usual.trials.to_json()
+    table = vars(usual.trials)
     keys = [column["key"] for column in table["columns"]]
     assert keys[:5] == [
         "number", "state", "val_clean_accuracy", "val_robust_accuracy", "param.loss.terms",
     ]  # fmt: skip
     assert len(table["values"]) == len(keys)
-    assert table["values"][0] == list(range(30))
+    assert table["values"][0] == tuple(range(30))
     robust = table["values"][3]
     assert robust[3] is None
     assert 50 < robust[0] < 90, "percent"

@@ -13,7 +13,7 @@ from example_records import example_record, example_row, example_scores
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.pareto import plot_pareto
-from ablate.report.figures.parts.window import axis_window
+from ablate.report.figures.parts.window import joint_window
 from ablate.report.page.content import trials_of
 from ablate.report.write import write_figure
 from ablate.study.scores import ReportedScores
@@ -197,7 +197,7 @@ def test_a_collapsed_trial_does_not_press_the_rest_into_a_corner() -> None:
     figure = draw(record)
     assert figure.layout.xaxis.range[0] > 0.8
     assert "1 dominated trial outside the axes" in figure.layout.title.subtitle.text
-    window = axis_window(pareto_info(record), 0)
+    window = joint_window([pareto_info(record)], 0)
     assert not window.contains(0.1)
     assert all(window.contains(value) for value in (0.90, 0.92, 0.94, 0.95, 0.96))
 

@@ -17,8 +17,8 @@ from ablate import distortion
 from ablate.data.dataset import Split, digest_images
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.robustness import code_version as code_version_module
 from ablate.robustness import evaluation_set
+from ablate.robustness.corruption import kind as code_version_module
 from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import EvaluationSet, block_size, corrupt_block
 from ablate.robustness.suites import Suite, find_suite
@@ -262,7 +262,7 @@ def test_an_entry_of_another_kind_is_made_again(tmp_path: Path, split: Split) ->
 
 
 def test_the_code_and_libraries_of_pixels_are_in_the_key() -> None:
-    package = Path(code_version_module.__file__).parents[1]
+    package = Path(code_version_module.__file__).parents[2]
     patterns = code_version_module._SOURCES
     named = {file.relative_to(package) for one in patterns for file in package.glob(one)}
     for source in ("robustness/evaluation_set.py", "robustness/corruption/kind.py"):

@@ -64,6 +64,7 @@ def test_an_export_is_scored_as_its_trial(tmp_path: Path, session_cache: Path) -
     assert found.exposure == dict.fromkeys(TYPES, "seen_type")
 
 
+@pytest.mark.slow
 def test_an_export_has_the_scores_that_its_trial_was_chosen_by(
     tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -493,7 +493,7 @@ def test_a_pruner_stops_what_is_behind(make_ledger: Make, dispatch: Start) -> No
 
 
 def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=50, search={"budget": {"seconds": 0.5}})
+    ledger = make_ledger(trials=50, search={"budget": {"seconds": 0.2}})
     dispatcher = dispatch(ledger)
     count = 0
     while isinstance(row := dispatcher.take(10), Row):
@@ -503,7 +503,7 @@ def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch:
     assert 0 < count < 50  # how many depends on the machine
     record = ledger.read()
     assert [row.state for row in record.rows] == ["COMPLETE"] * (count - 1)
-    assert ledger.spent == "search.budget.seconds: 0.5 spent"
+    assert ledger.spent == "search.budget.seconds: 0.2 spent"
 
 
 def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:

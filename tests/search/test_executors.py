@@ -58,6 +58,7 @@ def test_both_give_the_same_rows_and_scores(write_study: Write, ray_here: None) 
             assert [entry["epoch"] for entry in row.curve] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_says_why_and_the_study_goes_on(
     write_study: Write, executor: str
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_broken_loop_is_stopped_after_its_first_rows(write: Write) -> None:
     assert states(file) == ["FAIL"] * 3 + ["COMPLETE"] * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

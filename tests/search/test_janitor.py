@@ -76,6 +76,7 @@ def test_a_study_without_weights_or_states_is_no_trouble(tmp_path: Path) -> None
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_many_ask_at_once_and_nobody_waits(tmp_path: Path) -> None:
     checkpoints = str(tmp_path / "checkpoints")
     write_states(checkpoints, *range(200))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from ablate.space.choice import ChoiceDomain
+from ablate.space.choice import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.simplex import SimplexDomain
 from ablate.space.space import DOMAINS, Parameter, Space
-from ablate.space.subset import SubsetDomain
 
 MakeSpace = Callable[..., Space]
 

@@ -140,6 +140,7 @@ def test_an_unknown_sampler() -> None:
     assert str(caught.value) == "sampler: unknown sampler, got 'nsga3'. Did you mean nsga2?"
 
 
+@pytest.mark.slow
 def test_only_sampling_loads_optuna_and_nothing_loads_torch() -> None:
     code = (
         "import sys, ablate.space.parse, ablate.lifecycle.study_file, ablate.lifecycle.study_file; "

@@ -137,6 +137,7 @@ def test_damage_between_two_trials_of_a_worker_changes_no_score(tmp_path: Path) 
     assert untimed(again.scores) == untimed(before.scores)
 
 
+@pytest.mark.slow
 def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path) -> None:
     pruned = Study.model_validate({**STUDY.model_dump(mode="json"), "search": {"pruner": PRUNER}})
     row = replace(ROW, number=None, params={"loss.terms": "clean"})

@@ -34,6 +34,7 @@ def test_it_is_made_when_asked_for_and_removed(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_removed_and_nothing_else(place: Path) -> None:
     code = (
         "import sys, time; from ablate.trial.context import Workspace\n"

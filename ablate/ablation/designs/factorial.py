@@ -10,9 +10,16 @@ from math import prod
 import numpy as np
 
 from ablate.ablation.cell import Arm, Cell, Contrast, Design
-from ablate.ablation.components import LeftOutError
+from ablate.ablation.components import (
+    WITH,
+    WITHOUT,
+    Factor,
+    LeftOutError,
+    Level,
+    level_name,
+    read_factors,
+)
 from ablate.ablation.configuration import Cells, Ground, Refuse, Values, runs_rule
-from ablate.ablation.factors import WITH, WITHOUT, Factor, Level, level_name, read_factors
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.results import Results
 from ablate.study.settings import AblationSettings

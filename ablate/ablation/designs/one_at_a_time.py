@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ablate.ablation.cell import Arm, Design, difference
+from ablate.ablation.components import Level, read_factors
 from ablate.ablation.configuration import Cells, Ground, Refuse, Values
-from ablate.ablation.factors import Level, read_factors
 from ablate.study.document import show
 from ablate.study.keys import searchable
 

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.loss.anchor import (
+from ablate.finetune.loss.distance import load_distance, min_images
+from ablate.finetune.loss.term import (
     ANCHORS,
+    Term,
+    View,
+    Views,
     anchor_view,
     check_anchor,
     check_teacher,
     hold_anchor,
     teacher_of,
 )
-from ablate.finetune.loss.distance import load_distance, min_images
-from ablate.finetune.loss.term import Term, View, Views
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from ablate.distortion.shapes import Logits, Scalar
 from ablate.errors import ParameterError
-from ablate.finetune.loss.anchor import (
+from ablate.finetune.loss.form import load_form
+from ablate.finetune.loss.term import (
     ANCHORS,
+    Term,
+    Views,
     anchor_view,
     check_anchor,
     check_teacher,
     hold_anchor,
     teacher_of,
+    widen,
 )
-from ablate.finetune.loss.form import load_form
-from ablate.finetune.loss.term import Term, Views, widen
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 

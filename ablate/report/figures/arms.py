@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ablate.ablation.arms_info import ArmsInfo, arms_info
+from ablate.ablation.figure_infos import ArmsInfo, arms_info
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy

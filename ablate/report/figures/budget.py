@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.ablation.arms_info import BudgetInfo, budget_info
+from ablate.ablation.figure_infos import BudgetInfo, budget_info
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ablate.ablation.effects_info import EffectsInfo, effects_info
+from ablate.ablation.figure_infos import EffectsInfo, effects_info
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.report.effects import effects_notes, shown_effects

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ablate.ablation.components import WITH, WITHOUT
 from ablate.ablation.designs.factorial import Crossing
-from ablate.ablation.effects_info import InteractionsInfo, interactions_info
-from ablate.ablation.factors import WITH, WITHOUT
+from ablate.ablation.figure_infos import InteractionsInfo, interactions_info
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.ablation.arms_info import TransferInfo, can_transfer
+from ablate.ablation.figure_infos import TransferInfo, can_transfer
 from ablate.ablation.info import AblationInfo, Transfer
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError

@@ -290,13 +290,18 @@ def shown_tile(tile: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def _address(tile: np.ndarray) -> str:
-    buffer, image = io.BytesIO(), Image.fromarray(tile)
-    if min(tile.shape[:2]) > _JPEG_ABOVE:
-        image.save(buffer, "JPEG", quality=95, subsampling=0)
-        kind = "jpeg"
+    is_photograph = min(tile.shape[:2]) > _JPEG_ABOVE
+    return encoded(Image.fromarray(tile), is_photograph=is_photograph, quality=95)
+
+
+def encoded(image: Image.Image, *, is_photograph: bool, quality: int = 90) -> str:
+    """An image as a data URI: JPEG of photographs, which as PNG are many times larger."""
+    buffer = io.BytesIO()
+    kind = "jpeg" if is_photograph else "png"
+    if is_photograph:
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
     else:
-        image.save(buffer, "PNG")
-        kind = "png"
+        image.save(buffer, "PNG", optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -7,8 +7,6 @@ missing, there is a reason in place of images.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from ablate.report.images.contact_sheet import (
     SheetRow,
     drawable,
     sheet_font,
+    sheet_info,
     shown_size,
     shown_tile,
     wrapped,
@@ -89,7 +88,6 @@ def example_images(
 
 def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
     """A validation image under the suite that the study scores; or None, and why."""
-    from ablate.report.images.contact_sheet import sheet_info
     from ablate.robustness.corrupt.files import Recipe
     from ablate.trial.examples import load_sample
 
@@ -331,14 +329,3 @@ def draw_card(card: Card) -> Image.Image:
     for place, (ink, words) in enumerate(texts):
         draw.text((margin, margin + size[1] + gap + place * line), words, ink, font)
     return sheet
-
-
-def encoded(image: Image.Image, *, is_photograph: bool) -> str:
-    """An image as a data URI: JPEG of photographs, which as PNG are many times larger."""
-    buffer = io.BytesIO()
-    kind = "jpeg" if is_photograph else "png"
-    if is_photograph:
-        image.save(buffer, "JPEG", quality=90, subsampling=0)
-    else:
-        image.save(buffer, "PNG", optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -9,14 +9,13 @@ from PIL import Image
 
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place
-from ablate.report.images.contact_sheet import SheetInfo, draw_sheet
+from ablate.report.images.contact_sheet import SheetInfo, draw_sheet, encoded
 from ablate.report.images.example_images import (
     SCALE,
     Card,
     ExampleImages,
     Origin,
     draw_card,
-    encoded,
     example_images,
     find_origin,
     suite_sheet,

@@ -65,14 +65,6 @@ class TrialsTable:
     front: tuple[int, ...]
     exportable: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "columns": list(self.columns),
-            "values": [list(column) for column in self.values],
-            "front": list(self.front),
-            "exportable": list(self.exportable),
-        }
-
 
 def trials_of(record: StudyRecord) -> TrialsTable:
     """The rows of a study, in the record's order; accuracies in percent, five digits."""
@@ -211,7 +203,7 @@ def _drawn(kind: FigureKind, figure: Figure, anchor: str, said: Sequence[str]) -
         title=kind.title,
         says=kind.says,
         caption=caption,
-        json=_json(figure),
+        json=str(figure.to_json(validate=False)),
         width=int(width),
         height=int(height - top + _TOP_PIXELS),
         least_width=_least_width(figure, width),
@@ -224,11 +216,6 @@ def _least_width(figure: Figure, width: float) -> int:
         return round(_WIDE_SHARE * width)
     beside = float(figure.layout.margin.l) + float(figure.layout.margin.r)
     return round(min(width, beside + _INSIDE_PIXELS))
-
-
-def _json(figure: Any) -> str:
-    text: str = figure.to_json(validate=False)
-    return text
 
 
 SECTIONS = (

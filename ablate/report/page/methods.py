@@ -11,8 +11,8 @@ from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import StudyAccount
+from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.features import written_domains
-from ablate.analysis.pareto import ParetoInfo
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -85,7 +85,7 @@ class _Citations:
         return f" [{self.keys.index(key) + 1}]"
 
 
-def methods(source: StudySource, info: ParetoInfo | AblationInfo) -> Methods:
+def methods(source: StudySource, info: StudyFacts) -> Methods:
     """The paragraphs of a study, from its settings alone: nothing is said that was not done."""
     record, cite = source.record, _Citations()
     study = record.study
@@ -132,7 +132,7 @@ def _finetuning(study: Study, cite: _Citations) -> str:
     )
 
 
-def _scoring(study: Study, info: ParetoInfo | AblationInfo, cite: _Citations) -> str:
+def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
     suite = study.robustness.suite
     named = suite if isinstance(suite, str) else ", ".join(suite)
     severities = ", ".join(map(str, study.robustness.severities))

@@ -16,6 +16,7 @@ from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
 from ablate.lifecycle.place import Place
 from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.style import DARK
+from ablate.report.write import PAGE, whole_file, write_text
 
 
 def write_report(
@@ -54,8 +55,6 @@ def publish(
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
     """As `write_report`, of a study that is open, into a file that was checked."""
-    from ablate.report.write import write_text
-
     _check_begun(study.record, study.reference)
     content = _content(study, with_images, 0.0, begin)
     begin(f"writing {file}")
@@ -75,8 +74,6 @@ def watch_report(
 
     Raises: as `publish`.
     """
-    from ablate.report.write import write_text
-
     while True:
         study = _open_once_there(place, every_seconds, written)
         ended = is_ended(study.record)
@@ -106,8 +103,6 @@ def check_page_file(path: Path) -> None:
 
     Raises: as `write_report`.
     """
-    from ablate.report.write import PAGE, whole_file
-
     if path.suffix.lower() != PAGE:
         raise ParameterError(
             f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. Name "
@@ -189,7 +184,7 @@ def report_page(content: ReportContent) -> str:
         content=content,
         # Figures and trials are data; scripts and style are the package's own.
         figures={figure.anchor: Markup(_data(figure.json)) for figure in content.figures},
-        trials=Markup(_data(json.dumps(content.trials.to_json(), separators=(",", ":")))),
+        trials=Markup(_data(json.dumps(vars(content.trials), separators=(",", ":")))),
         settings=Markup(_data(json.dumps(_page_settings(content)))),
         style=Markup(_text("page.css")),
         script=Markup("\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)),

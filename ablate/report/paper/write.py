@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
 from ablate.files.cache import publish_file
 from ablate.ledger.foreign import check_two_objectives
 from ablate.lifecycle.open_study import OpenStudy
+from ablate.report.paper.effects import effects_paper_table
+from ablate.report.paper.formats import csv_text, html_text, latex_text, markdown_text
+from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
 
-if TYPE_CHECKING:
-    from ablate.report.paper.table import PaperTable
-
-_WRITERS = {
-    "md": "markdown_text",
-    "latex": "latex_text",
-    "csv": "csv_text",
-    "html": "html_text",
-}
-"""Function of `formats`, by format."""
+_WRITERS = {"md": markdown_text, "latex": latex_text, "csv": csv_text, "html": html_text}
 
 
 def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
@@ -30,9 +22,6 @@ def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
     Raises:
         UsageError: if effects are asked of a search.
     """
-    from ablate.report.paper.effects import effects_paper_table
-    from ablate.report.paper.table import arms_paper_table, front_paper_table
-
     record = study.record
     if effects:
         if record.design is None:
@@ -48,9 +37,7 @@ def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
 
 def table_text(table: PaperTable, style: str) -> str:
     """A table in one of the formats of `ablate table`."""
-    write = getattr(import_module("ablate.report.paper.formats"), _WRITERS[style])
-    text: str = write(table)
-    return text
+    return _WRITERS[style](table)
 
 
 def write_table(text: str, path: Path) -> Path:

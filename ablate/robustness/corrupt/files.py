@@ -25,10 +25,10 @@ from ablate.errors import DataError
 from ablate.files.cache import publish_file, writing
 from ablate.files.shown import show_name
 from ablate.robustness import corruption
-from ablate.robustness.code_version import code_version
 from ablate.robustness.corrupt.source import Size, SourceImages
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import block_size, corrupt_block
 from ablate.robustness.suites import Suite

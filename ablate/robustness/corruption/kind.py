@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -180,3 +184,32 @@ def load(name: str) -> Corruption:
     raise ParameterError(
         f"corruption: must be a known corruption, got {name!r}. {did_you_mean(name, CORRUPTIONS)}"
     )
+
+
+# -- A digest of the code that makes corrupted images, for the keys of stored copies -------
+
+
+_PACKAGE = Path(__file__).parents[2]
+_SOURCES = (
+    *("distortion/*.py", "robustness/corruption/*.py"),
+    *("robustness/evaluation_set.py", "study/seeds.py"),
+)
+_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow")
+"""Their codecs, filters and random draws affect the pixels."""
+
+
+@cache
+def code_version() -> str:
+    """A digest of the source files that produce pixels, and of the versions of libraries.
+
+    A changed comment changes it too: then sets are regenerated needlessly, but a set is never
+    mistaken for another one.
+    """
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for file in sorted(_PACKAGE.glob(pattern)):
+            digest.update(f"{file.relative_to(_PACKAGE)}\0".encode())
+            digest.update(file.read_bytes())
+    for library in _LIBRARIES:
+        digest.update(f"{library} {version(library)}\0".encode())
+    return digest.hexdigest()[:16]

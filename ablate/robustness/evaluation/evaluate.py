@@ -21,7 +21,7 @@ from ablate.model.environment import (
 )
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, probe
-from ablate.robustness.code_version import code_version
+from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.evaluation.argument_checks import (
     Asked,
     check_choice,

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ablate.data.dataset import draw_stratified
 from ablate.data.decode import resize_images
-from ablate.data.split import draw_stratified
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
 from ablate.files.shown import show_name

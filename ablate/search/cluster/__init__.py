@@ -1,1 +1,1 @@
-"""A Ray cluster looked at before it is used: its address, its nodes, what they share."""
+"""Checks of a Ray cluster before it is used: its address, its nodes, what they share."""

@@ -1,8 +1,8 @@
-"""Ray itself: started on this machine, or a cluster that is there and must answer in time.
+"""Starts Ray on this machine, or connects to a cluster, which must answer in time.
 
-What it says while a study runs goes into a file of the run, not onto the terminal: a daemon of
-Ray's that dies sends its last words, some 60 lines of its inner state, to every driver, and a
-thread of Ray's prints them in the driver, whatever `log_to_driver` says.
+Ray's output goes to a file of the run, not to the terminal: a Ray daemon that dies sends about 60
+lines of internal state to every driver, and a thread of Ray prints them in the driver, regardless
+of `log_to_driver`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _LOOK_SECONDS = 2
 _OTHER_TOKEN = "InvalidAuthToken"
 
 _OBJECT_STORE_BYTES = 100 * 2**20
-"""Rows and reports are a few kilobytes; data goes through files that are memory-mapped."""
+"""Rows and reports are a few kilobytes; data goes through memory-mapped files."""
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
-# What connects is a process of its own: where token or version are wrong, Ray's C++ side tries for
-# minutes or ends the process, and neither can be undone in the driver.
+# A separate process connects: if token or version are wrong, Ray's C++ code tries for minutes or
+# ends the process, and neither can be undone in the driver.
 _TRY = """
 import json, logging, sys
 try:
@@ -64,12 +64,12 @@ def connect(address: str | None, settings: RunSettings) -> None:
     """Start Ray here, or connect to a cluster.  Its processes inherit no secret.
 
     Args:
-        address: "auto" or "HOST:PORT"; none starts Ray on this machine.
-        settings: of the study: a Ray that is started has as many CPUs as its trials ask for.
+        address: "auto" or "HOST:PORT"; None starts Ray on this machine.
+        settings: of the study; if Ray is started, it gets as many CPUs as the trials request.
 
     Raises:
-        UsageError: if the address is of a kind that cannot drive a study.
-        InfrastructureError: if no cluster answers there within `CONNECT_SECONDS`, or it refuses.
+        UsageError: if the address cannot be used for a driver.
+        InfrastructureError: if no cluster answers within `CONNECT_SECONDS`, or it refuses.
     """
     with _masked_command():
         if address is None:
@@ -81,7 +81,7 @@ def connect(address: str | None, settings: RunSettings) -> None:
 
 
 def check_answer(address: str) -> None:
-    """Find out within `CONNECT_SECONDS` whether a cluster takes this machine in.
+    """Check within `CONNECT_SECONDS` whether a cluster accepts this machine.
 
     Raises:
         UsageError, InfrastructureError: as `connect`.
@@ -112,10 +112,10 @@ def check_answer(address: str) -> None:
 
 
 def _try(address: str) -> tuple[str | None, str]:
-    """Connect in a process of its own.
+    """Connect in a separate process.
 
     Returns:
-        (what it said, none where it did not end in time; what Ray's C++ side complained of).
+        (its result, None if it did not end in time; the errors of Ray's C++ code).
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
@@ -129,7 +129,7 @@ def _try(address: str) -> tuple[str | None, str]:
         try:
             while process.poll() is None and time.monotonic() < end:
                 time.sleep(0.1)
-                if _OTHER_TOKEN in _read(errors):  # Ray would ask for 20 s
+                if _OTHER_TOKEN in _read(errors):  # Ray would try for 20 s
                     break
             return (_read(out) if process.poll() is not None else None), _read(errors)
         finally:
@@ -143,7 +143,7 @@ def _read(file: IO[str]) -> str:
 
 
 def _knock(address: str) -> None:
-    """Fail within seconds where nobody listens."""
+    """Fail within seconds if nothing listens at the address."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(
@@ -161,7 +161,7 @@ def _knock(address: str) -> None:
 
 
 def _refusal(address: str, kind: str, text: str) -> AblateError:
-    """One line for what Ray says in many."""
+    """Shorten Ray's message to one line."""
     line = " ".join(text.split())
     if kind == "AuthenticationError":
         return _wrong_token(address, "this machine has none")
@@ -188,7 +188,7 @@ def _wrong_token(address: str, what: str) -> InfrastructureError:
 
 def _start(settings: RunSettings) -> None:
     cpus = os.cpu_count() or 1
-    if settings.parallel != "auto":  # as many workers as are asked for, on fewer cores too
+    if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
         cpus = settings.cpus_per_trial * settings.parallel
     with held(), _apart_from_the_driver(), _handlers_kept():
         ray.init(
@@ -202,10 +202,11 @@ def _start(settings: RunSettings) -> None:
 
 @contextmanager
 def _apart_from_the_driver() -> Iterator[None]:
-    """Keep from Ray's processes the signals that a terminal or batch system sends to a group, and
-    the secrets that the driver connects to its storage with.
+    """Protect Ray's processes from signals that a terminal or batch system sends to a process
+    group, and keep the storage's secrets from them.
 
-    The driver gets the signals, and drains; without Ray it could not.  Ray's processes end with it.
+    The driver gets the signals and drains, which requires Ray.  Ray's processes end with the
+    driver.
     """
     popen = services.ConsolePopen
 
@@ -221,7 +222,7 @@ def _apart_from_the_driver() -> Iterator[None]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Keep Ray from putting a handler of its own in the place of the driver's."""
+    """Prevent Ray from replacing the driver's signal handlers."""
     set_handler = utils.set_sigterm_handler
     utils.set_sigterm_handler = lambda _handler: None
     try:
@@ -232,7 +233,7 @@ def _handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def _masked_command() -> Iterator[None]:
-    """Tell Ray the driver's command line, which it keeps and logs, without a password in it."""
+    """Mask passwords in the driver's command line, which Ray stores and logs."""
     get_name = utils.get_entrypoint_name
     utils.get_entrypoint_name = lambda: masked(get_name())
     try:
@@ -242,7 +243,7 @@ def _masked_command() -> Iterator[None]:
 
 
 def resolve_gpus(settings: RunSettings) -> float:
-    """GPUs of a trial: what is asked for, or one where Ray sees any.
+    """GPUs per trial: the requested number, or 1 if Ray sees any.
 
     Raises:
         ResourceError: if no node has as many.
@@ -260,10 +261,10 @@ def resolve_gpus(settings: RunSettings) -> float:
 
 
 def resolve_parallel(settings: RunSettings, gpus: float) -> int:
-    """Trials at once: as many as the nodes carry, each on one node, or fewer if asked for.
+    """Trials in parallel: as many as fit on the nodes, each on one node, or fewer if requested.
 
     Raises:
-        ResourceError: if no node carries one.
+        ResourceError: if a trial fits on no node.
     """
     cpus, nodes = settings.cpus_per_trial, _alive()
     most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
@@ -282,13 +283,13 @@ def resolve_parallel(settings: RunSettings, gpus: float) -> int:
 
 
 class Capacity:
-    """Trials that the nodes carry now: fewer than at first where one has been lost.
+    """Number of trials that fit on the nodes now, which is smaller after a node was lost.
 
-    Without it new rows would go to the workers that are left, ahead of those that lost theirs.
+    Otherwise the remaining workers would get new rows before the interrupted ones.
 
     Args:
-        most: the answer where every node is there.
-        heard: is given Ray's table of nodes at each look.
+        most: the number if all nodes are alive.
+        heard: called with Ray's table of nodes at each check.
     """
 
     def __init__(
@@ -301,12 +302,12 @@ class Capacity:
         self._found = most
 
     def __call__(self) -> int:
-        """What was found at most two seconds ago; one at least."""
+        """The number of at most two seconds ago; at least 1."""
         self.look()
         return max(1, min(self._most, self._found))
 
     def look(self) -> None:
-        """Ask Ray for its nodes, if that was not done within the last two seconds."""
+        """Ask Ray for its nodes, at most once in two seconds."""
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             nodes = ray.nodes()
@@ -316,7 +317,7 @@ class Capacity:
 
 
 def _carries(node: dict[str, float], cpus: int, gpus: float) -> int:
-    """Trials that a node carries; a fraction of a GPU is never split over two."""
+    """Number of trials that fit on a node; a fraction of a GPU is never split over two."""
     by_cpu = int(node.get("CPU", 0.0) // cpus)
     if not gpus:
         return by_cpu
@@ -337,10 +338,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class RayOutput:
-    """Takes what Ray would print in this process, from now until `close`.
+    """Captures what Ray would print in this process, until `close`.
 
-    It may be told its file later: what is said before is kept.  It never raises: a disk that is
-    full costs lines and no trial.
+    The file may be given later; earlier lines are kept.  It never raises: a full disk loses lines,
+    but no trial.
     """
 
     def __init__(self) -> None:
@@ -354,7 +355,7 @@ class RayOutput:
         self._logger.handlers = [_Handler(self)]
 
     def keep_in(self, folder: Path) -> None:
-        """Append to the file in this folder of a run; it is made with the first line."""
+        """Append to the file in this run folder; it is created with the first line."""
         with self._lock:
             self._file = folder / RAY_LOG_FILE
             waiting = list(self._waiting)
@@ -364,11 +365,11 @@ class RayOutput:
 
     @property
     def said(self) -> str:
-        """Where to read on, for the end of a message; "" where Ray has said nothing."""
+        """The end of a message that names the file; "" if there is no output."""
         file = self._file
         if file is None or not file.is_file():
             return ""
-        with suppress(FileNotFoundError):  # the folder that the command is run in is gone
+        with suppress(FileNotFoundError):  # the current folder was deleted
             file = Path(os.path.relpath(file))
         return f" Ray's output: {file}"
 
@@ -378,7 +379,7 @@ class RayOutput:
         self._logger.handlers = self._handlers
 
     def write(self, text: str) -> None:
-        """Append what Ray said, a line or more."""
+        """Append output of Ray."""
         text = masked(_COLOUR.sub("", text).rstrip("\n"))
         with self._lock:
             if self._file is None:

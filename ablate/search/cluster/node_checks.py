@@ -1,4 +1,4 @@
-"""Whether every node sees a folder: the driver puts a token there, a node reads it and answers."""
+"""Checks that every node sees a folder: the driver writes a token, a node reads it and answers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PROBE = ".ablate-probe-"
 
 
 def put_token(folder: str, token: str) -> None:
-    """Write the driver's token into a folder, which is made where it is missing.
+    """Write the driver's token into a folder, which is created if it is missing.
 
     Args:
         folder: absolute path or fsspec URI.
-        token: a name that nobody else uses.
+        token: a unique name.
 
     Raises:
         MissingDependencyError: if the URI's protocol needs a package.
@@ -41,7 +41,7 @@ def put_token(folder: str, token: str) -> None:
         with suppress(FileExistsError, NotImplementedError):
             system.makedirs(path, exist_ok=True)
         system.pipe_file(f"{path}/{_PROBE}{token}", token.encode())
-    except Exception as error:  # each file system of fsspec has errors of its own
+    except Exception as error:  # each file system of fsspec has its own errors
         raise InfrastructureError(
             f"{folder}: must be a writable folder, got {error_text(error)}. Change its "
             "permissions, or run.checkpoints."
@@ -49,14 +49,14 @@ def put_token(folder: str, token: str) -> None:
 
 
 def see_token(folder: str, token: str, node: str, *, write: bool = True) -> str:
-    """Read the driver's token on a node, and leave the node's own beside it.
+    """Read the driver's token on a node, and write the node's answer next to it.
 
     Args:
         node: id of the node that this runs on.
-        write: also leave an answer.
+        write: also write an answer.
 
     Returns:
-        What is wrong; "" where the folder is the driver's.
+        What is wrong; "" if it is the driver's folder.
     """
     try:
         system, path = _file_system(folder)
@@ -72,7 +72,7 @@ def see_token(folder: str, token: str, node: str, *, write: bool = True) -> str:
 
 
 def answered(folder: str, token: str, node: str) -> bool:
-    """Whether the driver sees what a node left; the answer is taken away."""
+    """Whether the driver sees a node's answer, which is then removed."""
     try:
         system, path = _file_system(folder)
         there = bool(system.cat_file(f"{path}/{_PROBE}{token}-{node}") == node.encode())
@@ -83,7 +83,7 @@ def answered(folder: str, token: str, node: str) -> bool:
 
 
 def take_token(folder: str, token: str) -> None:
-    """Take the driver's token away, where it can be."""
+    """Remove the driver's token, if possible."""
     with suppress(Exception):
         system, path = _file_system(folder)
         system.rm_file(f"{path}/{_PROBE}{token}")
@@ -111,11 +111,12 @@ def _file_system(folder: str) -> tuple[Any, str]:
     return system, path.rstrip("/")
 
 
-# -- Packages and environment of a node beside those of the driver and of the first node ---
+# -- Compare packages and environment of a node with the driver and the first node ---
 
 
 def look_at_packages() -> Callable[[Sequence[str]], dict[str, str]]:
-    """A function that Ray sends by value: where ablate cannot be imported, it still runs."""
+    """Make a function that Ray sends by value, so that it also runs where ablate cannot be
+    imported."""
 
     def look(packages: Sequence[str]) -> dict[str, str]:
         import hashlib
@@ -167,7 +168,7 @@ def compare_versions(nodes: Sequence[Node], *, torch: bool) -> dict[str, str]:
 
 
 def refuse_other_versions(node: Node, here: Mapping[str, str], there: Mapping[str, str]) -> None:
-    """Refuse a node whose packages are not those here.
+    """Refuse a node whose packages differ from the driver's.
 
     Raises:
         UsageError: naming the node and what differs there.
@@ -182,7 +183,7 @@ def refuse_other_versions(node: Node, here: Mapping[str, str], there: Mapping[st
 
 
 def refuse_other_environment(first: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Refuse an environment that gives other digits than the first node's.
+    """Refuse an environment that would give other scores than the first node's.
 
     Raises:
         FingerprintError: naming what differs.
@@ -199,31 +200,31 @@ def refuse_other_environment(first: Mapping[str, Any], here: Mapping[str, Any]) 
         )
 
 
-# -- A baseline from one node's cache to another's: trained once, the same bits everywhere -
+# -- Copying a baseline from one node's cache to another's: trained once, identical everywhere -
 
 
 @dataclass(frozen=True)
 class BaselineFiles:
-    """An entry of the cache: its name there, and its files' contents by name."""
+    """A cache entry: its name, and the contents of its files by name."""
 
     name: str
     files: Mapping[str, bytes]
 
 
 def read_baseline(entry: Path) -> BaselineFiles:
-    """The files of a baseline that is in this node's cache."""
+    """Read the files of a baseline from this node's cache."""
     files = {file.name: file.read_bytes() for file in sorted(entry.iterdir()) if file.is_file()}
     return BaselineFiles(entry.name, files)
 
 
 def receive_baseline(cache: Path, baseline: BaselineFiles) -> None:
-    """Put a baseline into this node's cache; one that is there already, and whole, stays.
+    """Put a baseline into this node's cache; an existing intact one is kept.
 
     Args:
         cache: folder that holds `baselines/`.
 
     Raises:
-        FingerprintError: if the cache has one of the same settings with other bits, which another
+        FingerprintError: if the cache has one with the same settings and other bits, which another
             study may be using.
         UsageError: if the cache cannot be written.
     """

@@ -1,4 +1,5 @@
-"""A cluster whose head is gone: the driver ends by itself, before Ray ends its process."""
+"""Watches the head of a cluster: if it is lost, the driver ends itself, before Ray ends its
+process."""
 
 from __future__ import annotations
 
@@ -29,11 +30,11 @@ _LEAVE_SECONDS = 10.0
 
 
 class HeadWatch:
-    """Knocks at the head while Tune runs.
+    """Checks the connection to the head while Tune runs.
 
-    Where the head does not answer, Ray's calls block for a minute and then end the process with 1
-    and no word.  Here the dispatcher is told after some 20 s; where Tune has not come back 10 s
-    later, what was reported is written and the process ends with the code of its error.
+    If the head does not answer, Ray's calls block for a minute and then end the process with code 1
+    and no message.  Here the dispatcher is notified after about 20 s; if Tune has not returned 10 s
+    later, all reports are written and the process ends with the exit code of its error.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -83,24 +84,24 @@ class HeadWatch:
         return True
 
 
-# -- Which nodes are gone, and whose trials went with them: one line for each --------------
+# -- Lost nodes and their trials: one line for each --------------
 
 
 _NODE_ID = re.compile(r"\b[0-9a-f]{56}\b")
 _ACTOR_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 _LATE_SECONDS = 60.0
-"""After its trials, Ray may take this long to find a node dead."""
+"""Ray may take this many seconds longer to detect a dead node than its lost trials."""
 
 
 class LostNodes:
-    """Puts together what Ray says of a node and what it says of the trials on it.
+    """Combines Ray's reports about lost nodes and lost trials.
 
-    Ray says both in any order, up to a minute apart: a line is said at the look after the one that
-    found the node dead.
+    They come in any order, up to a minute apart; the line is printed at the check after the one
+    that found the node dead.
 
     Args:
-        say: is given the line.
+        say: called with the line.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -110,11 +111,11 @@ class LostNodes:
         self._trials: dict[str, dict[int | None, float]] = {}
 
     def lose(self, number: int | None, node: str) -> None:
-        """A trial's attempt is lost on a node; number none is the plain finetune."""
+        """Note that a trial's attempt was lost on a node; None is the plain finetune."""
         self._trials.setdefault(node, {})[number] = time.monotonic()
 
     def look(self, nodes: list[dict[str, Any]]) -> None:
-        """Ray's table of nodes, as it is now."""
+        """Take Ray's current table of nodes."""
         left = any(node["Alive"] and node["Resources"].get("CPU") for node in nodes)
         for key, name in self._gone.items():
             earliest = time.monotonic() - _LATE_SECONDS
@@ -129,13 +130,13 @@ class LostNodes:
                 self._gone[key] = self._alive.pop(key)
 
     def end(self, nodes: list[dict[str, Any]]) -> None:
-        """The last look: nothing more is waited for."""
+        """The last check."""
         for _ in range(2):
             self.look(nodes)
 
 
 def node_of(error: str) -> str:
-    """Id of the node that a lost actor was on, by what Ray wrote of it; "" where nobody knows."""
+    """Id of the node of a lost actor, from Ray's message; "" if unknown."""
     if found := _NODE_ID.search(error):
         return found[0]
     found = _ACTOR_ID.search(error)
@@ -155,7 +156,7 @@ def _line(name: str, trials: list[int | None], *, left: bool) -> str:
     return f"node {name} was lost; {' and '.join(named)} {verb} {where}."
 
 
-# -- What a Ray cluster has, and whether its token keeps others out ------------------------
+# -- Resources of a Ray cluster, and whether it rejects wrong tokens ------------------------
 
 
 _ACCELERATOR = "accelerator_type:"
@@ -166,8 +167,8 @@ class ClusterInfo:
     """The nodes of a cluster.
 
     Attributes:
-        nodes: how many are there; gpu_nodes: how many of them have GPUs.
-        cpus, gpus: in sum.
+        nodes: number of nodes; gpu_nodes: number of nodes with GPUs.
+        cpus, gpus: in total.
         accelerators: "2 x A100": nodes by kind of accelerator, as Ray names it.
     """
 
@@ -179,7 +180,7 @@ class ClusterInfo:
 
 
 def look_at_cluster(address: str) -> ClusterInfo:
-    """Connect, look at the nodes, and leave again.
+    """Connect, read the nodes, and disconnect.
 
     Raises:
         UsageError, InfrastructureError: as `connect`.
@@ -202,7 +203,7 @@ def look_at_cluster(address: str) -> ClusterInfo:
 
 
 def refuses_wrong_token(address: str) -> bool:
-    """Whether the cluster keeps out who does not have its token."""
+    """Whether the cluster rejects a wrong token."""
     names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16))

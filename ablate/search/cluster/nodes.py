@@ -1,7 +1,7 @@
 """The nodes of a cluster, compared before the first trial: versions, data, baseline, folders.
 
 A row's score must not depend on the node that ran it.  So a node that differs is refused by name,
-the baseline is trained on one node and handed to the others, and a node that comes later is
+the baseline is trained on one node and copied to the others, and a node that joins later is
 compared by the first worker that starts on it.
 """
 
@@ -55,9 +55,9 @@ class Agreed:
     Attributes:
         versions: of python and packages, by name.
         prepared: what the first node prepared.
-        baseline: a reference to its `BaselineFiles`; none where the study has no baseline.
+        baseline: a reference to its `BaselineFiles`; None if the study has no baseline.
         nodes: ids of the nodes that were compared.
-        apart: ids of those that do not see the run's folder: weights go through Ray there.
+        apart: ids of those that do not see the run's folder; their weights are sent through Ray.
         driver: id of the driver's node.
         token: of the probe in the folder of the checkpoints.
     """
@@ -84,14 +84,14 @@ def agree(
 
     Args:
         job: with `gpus_per_trial` resolved.
-        nodes: at least one; the first makes what the others are handed.
-        cpus, gpus: of a trial: a node prepares with what a trial has.
+        nodes: at least one; the first makes what is copied to the others.
+        cpus, gpus: of a trial; also used for the preparation.
         first_cpus: of the first node's preparation, which trains the baseline; None: as a trial.
-        on_step: is told what the first node makes.
+        on_step: called with the steps of the first node.
 
     Raises:
-        UsageError: if a node differs or does not see the checkpoints' folder, naming it.
-        DataError: if a node has other data or none.
+        UsageError: if a node differs or does not see the checkpoints' folder; the message names it.
+        DataError: if a node has other data or no data.
         InfrastructureError: if a node is lost meanwhile.
     """
     versions = compare_versions(nodes, torch=job.study.trainable is None)
@@ -118,19 +118,19 @@ def agree(
 
 
 def forget(job: Job, agreed: Agreed) -> None:
-    """Take the probes of a run away."""
+    """Remove the probes of a run."""
     for folder in {job.folder, job.checkpoints}:
         paths.take_token(folder, agreed.token)
 
 
 def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
-    """Compare the node that this worker runs on, where nobody has yet.
+    """Compare the node of this worker, if that was not done yet.
 
     Returns:
-        (whether the node is apart from the run's folder, what was damaged and made again).
+        (whether the node does not see the run's folder, what was damaged and regenerated).
 
     Raises:
-        AblateError: if it differs, naming the node.
+        AblateError: if it differs; the message names the node.
     """
     node = this_node()
     if node.id in agreed.nodes:
@@ -146,7 +146,7 @@ def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
 
 
 def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: OnStep) -> Prepared:
-    """Prepare on the one node there is.
+    """Prepare on the only node.
 
     Raises:
         AblateError: as preparing does.
@@ -170,15 +170,15 @@ def prepare_like(
     baseline: Sequence[ray.ObjectRef | None],
     cores: int | None,
 ) -> tuple[str, ...]:
-    """Prepare this node as the first was, and compare.
+    """Prepare this node like the first, and compare.
 
     Args:
         prepared: what the first node made.
-        baseline: one reference, or none; in a list, so that Ray hands on the reference itself.
+        baseline: one reference, or none; in a list, so that Ray passes the reference itself.
         cores: as `Worker.prepare` has it.
 
     Returns:
-        What was damaged and made again.
+        What was damaged and regenerated.
 
     Raises:
         DataError, FingerprintError, UsageError: what differs.
@@ -220,11 +220,7 @@ def keep_weights(agreed: Agreed, file: Path) -> None:
 def _write(file: str, content: bytes) -> None:
     from ablate.files.cache import publish_file
 
-    publish_file(Path(file), lambda temporary: _put(temporary, content))
-
-
-def _put(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
+    publish_file(Path(file), lambda temporary: temporary.write_bytes(content))
 
 
 def _prepare_first(job_text: str, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
@@ -244,7 +240,7 @@ def _workbench(job: Job) -> Any:
 
 
 def _check_gpu(job: Job) -> None:
-    """Refuse a GPU that Ray gives and torch does not see: the CPU would do the work."""
+    """Refuse a GPU that Ray assigns and torch does not see; otherwise the CPU would be used."""
     study = job.study
     if study.trainable is None and study.run.gpus_per_trial:
         environment = _workbench(job).environment

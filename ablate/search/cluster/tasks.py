@@ -1,4 +1,4 @@
-"""Nodes of Ray's, and functions that run on a chosen one."""
+"""Ray's nodes, and running functions on a chosen one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ablate.errors import AblateError, InfrastructureError, StudyFileError, unex
 from ablate.study.preparation import OnStep, PreparationStep
 
 LOOK_SECONDS = 120
-"""A node that reads a file or a version for longer is taken for lost."""
+"""A node that takes longer to read a file or a version counts as lost."""
 
 
 _NOTICE_SECONDS = 20
@@ -55,7 +55,7 @@ def fitting_nodes(cpus: float, gpus: float) -> list[Node]:
 
 
 def remaining_nodes(nodes: Sequence[Node]) -> list[Node]:
-    """Those that are still alive; where none has gone, Ray gets some seconds to notice."""
+    """Nodes that are still alive; if none is missing, Ray gets some seconds to notice a loss."""
     deadline = time.monotonic() + _NOTICE_SECONDS
     while True:
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
@@ -74,7 +74,7 @@ def this_node() -> Node:
 
 
 def is_idle(node: Node) -> bool:
-    """Whether nothing that Ray counts runs on a node now."""
+    """Whether no CPUs or GPUs of a node are in use."""
     free = available_resources_per_node().get(node.id, {})
     return bool(free.get("CPU", 0) >= node.cpus)
 
@@ -87,7 +87,7 @@ def submit(
     gpus: float = 0,
     **options: Any,
 ) -> Any:
-    """Run a function on a node; what takes CPUs ends its process, so that memory is given back.
+    """Run a function on a node; the process of a function that uses CPUs ends, to free memory.
 
     Args:
         options: of `ray.remote`.
@@ -108,13 +108,13 @@ def run_told(
     gpus: float,
     by_name: bool = True,
 ) -> Any:
-    """Run a function that takes `on_step` on a node, and hand on each step as it comes.
+    """Run a function that takes `on_step` on a node, and forward each step.
 
     Args:
         by_name: name the node in an error.
 
     Returns:
-        What the function gave.
+        The result of the function.
 
     Raises:
         AblateError, InfrastructureError: as `answer`.
@@ -132,7 +132,7 @@ def run_told(
 
 
 def _telling(function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
-    """The steps of a function as they come, then what it gives."""
+    """Yields the steps of a function, then its result."""
     said: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
 
     def work() -> None:
@@ -167,16 +167,16 @@ def kill_process(host: str, pid: int) -> None:
 def answer(
     node: Node, reference: ray.ObjectRef, timeout: float | None = None, *, by_name: bool = True
 ) -> Any:
-    """What a function on a node gave.
+    """The result of a function on a node.
 
     Args:
-        timeout: seconds; none: as long as it takes.
+        timeout: seconds; None: no limit.
         by_name: name the node in an error.
 
     Raises:
         AblateError: as the function did.
         InfrastructureError: if the node is lost, or takes longer.
-        UnexpectedError: if the function raised what was not foreseen.
+        UnexpectedError: if the function raised an unexpected exception.
     """
     with _one_line(node, by_name=by_name):
         return ray.get(reference, timeout=timeout)
@@ -184,7 +184,7 @@ def answer(
 
 @contextmanager
 def _one_line(node: Node, *, by_name: bool) -> Iterator[None]:
-    """Ray's errors as `ablate`'s, which name the node."""
+    """Convert Ray's errors to errors of `ablate` that name the node."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
@@ -201,5 +201,5 @@ def _one_line(node: Node, *, by_name: bool) -> Iterator[None]:
 def named(node: Node, error: AblateError) -> AblateError:
     """The same error, naming the node that it is about."""
     if isinstance(error, StudyFileError):
-        return error  # names file and line, which are the driver's own
+        return error  # names file and line, which belong to the driver
     return type(error)(f"node {node.name}: {error}")

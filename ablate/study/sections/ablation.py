@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablate.study.sections.base import Count, Names, Positive, Seed, Settings
+from ablate.study.sections import Count, Names, Positive, Seed, Settings
 
 DesignName = Literal[
     "leave_one_out",

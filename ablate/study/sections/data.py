@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.study.sections.base import Fraction, Seed, Settings
+from ablate.study.sections import Fraction, Seed, Settings
 
 
 class ValidationSettings(Settings):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ablate.study.sections.base import Count, Names, Positive, Settings, Share, Weight
+from ablate.study.sections import Count, Names, Positive, Settings, Share, Weight
 
 Anchor = Literal["both", "clean", "pretrained", "ema"]
 _ANCHOR = (

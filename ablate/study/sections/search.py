@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablate.study.sections.base import Count, Positive, Seed, Settings, Share
+from ablate.study.sections import Count, Positive, Seed, Settings, Share
 
 
 class ObjectiveSettings(Settings):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ablate.study.sections.base import Count, Positive, Seed, Settings, Weight
+from ablate.study.sections import Count, Positive, Seed, Settings, Weight
 
 DEFAULT_EPOCHS = 4
 """Of a budget that names no unit."""

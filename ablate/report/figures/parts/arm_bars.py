@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.ablation.arms_info import ArmsInfo
+from ablate.ablation.figure_infos import ArmsInfo
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.objectives import is_accuracy, metric_split

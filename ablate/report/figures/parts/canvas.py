@@ -151,7 +151,7 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
 
 
 _TITLE_CHARACTERS = 62
-_SUBTITLE_CHARACTERS = 92
+_SUBTITLE_CHARACTERS = 88
 
 
 def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:

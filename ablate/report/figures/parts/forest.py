@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.effects import Effect
-from ablate.ablation.effects_info import EffectsInfo
+from ablate.ablation.figure_infos import EffectsInfo
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import difference_cell, scale
 from ablate.report.effects import kept_text, p_text, verdict_text

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 LEAST = 0.02
 """Of the scale: two points, or noise would look like a gain."""
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-_TICKS = 5
-"""At most, to either side of zero."""
+_TICKS, _TICK_PIXELS = 5, 16
+"""At most, to either side of zero; and what each takes of a short bar."""
 _LONGEST = 240
 """Pixels of the bar."""
 
@@ -32,7 +32,9 @@ def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
     """
     sizes = [abs(gain) for gain in gains if math.isfinite(gain)]
     most = max([LEAST, *sizes])
-    step = next(step for step in _STEPS if most / step <= _TICKS)
+    length = min(_LONGEST, pixels)
+    room = max(2, min(_TICKS, length / 2 / _TICK_PIXELS))
+    step = next(step for step in _STEPS if most / step <= room)
     count = int(most / step + 1e-9)
     ticks = [step * place for place in range(-count, count + 1)]
     return {
@@ -47,7 +49,7 @@ def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
             "tickfont": {"size": FONT_SIZE - 2},
             "thickness": 14,
             "lenmode": "pixels",
-            "len": min(_LONGEST, pixels),
+            "len": length,
             "outlinewidth": 0,
             "x": 1.01,
             "xanchor": "left",

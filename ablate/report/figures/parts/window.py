@@ -16,9 +16,9 @@ from ablate.report.numbers import count_text
 
 _PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
-LEAST_ACCURACY_SPAN = 0.02
+_LEAST_ACCURACY_SPAN = 0.02
 """Of an axis with nearly equal accuracies: two points, or noise would look like a trend."""
-LEAST_SPAN_FRACTION = 0.1
+_LEAST_SPAN_FRACTION = 0.1
 """Of any other axis with nearly equal values, as a share of the largest."""
 
 
@@ -32,15 +32,6 @@ class Window:
 
     def contains(self, value: float) -> bool:
         return self.low <= value <= self.high
-
-
-def axis_window(info: ParetoInfo, objective: int) -> Window:
-    """The range of one objective's axis, in which the front and the references are.
-
-    Args:
-        objective: its place in `info.objectives`.
-    """
-    return joint_window([info], objective)
 
 
 def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = ()) -> Window:
@@ -103,7 +94,7 @@ def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Windo
     if not len(kept):
         return Window(0.0, 1.0, 0.0 if direction == "maximize" else 1.0)
 
-    least = _least_span(objective.metric, kept)
+    least = least_span(objective.metric, kept)
     widened = _widened(kept, values, max(np.ptp(kept), least), direction)
     low, high = _padded(*widened, least)
     return Window(low, high, low if direction == "maximize" else high)
@@ -114,7 +105,7 @@ def metric_range(metric: str, values: ArrayLike) -> tuple[float, float]:
     inside = _finite(values)
     if not len(inside):
         return 0.0, 1.0
-    return _padded(float(inside.min()), float(inside.max()), _least_span(metric, inside))
+    return _padded(float(inside.min()), float(inside.max()), least_span(metric, inside))
 
 
 def _padded(low: float, high: float, least: float) -> tuple[float, float]:
@@ -137,10 +128,11 @@ def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Windo
     return [f"{count_text(outside, 'dominated trial')} outside the axes"] if outside else []
 
 
-def _least_span(metric: str, values: NDArray[np.float64]) -> float:
+def least_span(metric: str, values: NDArray[np.float64]) -> float:
+    """What an axis or a scale of colours spans at the least, or noise would look like a trend."""
     if is_accuracy(metric):
-        return LEAST_ACCURACY_SPAN
-    return LEAST_SPAN_FRACTION * float(np.abs(values).max()) or 1.0
+        return _LEAST_ACCURACY_SPAN
+    return _LEAST_SPAN_FRACTION * float(np.abs(values).max()) or 1.0
 
 
 def _widened(
