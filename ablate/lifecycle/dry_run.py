@@ -45,13 +45,8 @@ class PlannedAblation:
         cells: in the order of their runs.
         aliases: the alias structure of a fraction.
         claims: the primary contrasts, as "A - B on METRIC".
-<<<<<<< HEAD
-        notes: what a reader has to know; power: of the primary contrasts, a line each.
-        tuning_trials: that are run before, over all cells; 0: none.
-=======
-        notes: notes for the reader.
+        notes: notes for the reader; power: of the primary contrasts, a line each.
         tuning_trials: number of trials for tuning, over all cells; 0: none.
->>>>>>> main
     """
 
     design: str

@@ -12,12 +12,7 @@ from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
-<<<<<<< HEAD
-from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
-=======
-from ablate.report.numbers import MISSING, count_texts, metric_words
->>>>>>> main
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
