@@ -33,11 +33,8 @@ def arm_study(study: Study, cell: Cell, name: str) -> Study:
     Args:
         study: the ablation, whose space and tuning say what is searched.
     """
-    settings = study.ablation
-    assert settings is not None
-    assert settings.tune is not None
+    tune = study.tune_section
     assert isinstance(study.space, dict)
-    tune = settings.tune
     search = SearchSettings(trials=tune.trials, sampler=tune.sampler, seed=tune.seed)
     space = without_keys(study.space, cell.values)
     if study.trainable is None:

@@ -283,9 +283,7 @@ def _tuning(
 ) -> tuple[TuningCurve, ...]:
     if not design.tuning:
         return ()
-    assert record.study.ablation is not None
-    assert record.study.ablation.tune is not None
-    is_random = record.study.ablation.tune.sampler == "random"
+    is_random = record.study.tune_section.sampler == "random"
     curves = []
     for arm in design.arms:
         tuned = [design.tuning[cell] for cell in arm.cells if cell in design.tuning]
@@ -301,8 +299,7 @@ def _tuning(
 
 
 def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
-    settings = record.study.ablation
-    assert settings is not None
+    settings = record.study.ablation_section
     marks = [*design.notes]
     if record.study.trainable is None and settings.baseline_seeds == "one":
         marks.append("conditional on one baseline, from which all runs start")

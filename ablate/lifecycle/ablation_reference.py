@@ -51,8 +51,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
         FingerprintError: if sections of its study file differ from this study's.
         ParameterError: if it has no such trial.
     """
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     if not is_from_study(settings):
         return FoundReference(settings.reference)
     name, pick = str(settings.reference["study"]), str(settings.reference.get("pick", "knee"))
@@ -125,9 +124,7 @@ def tune_design(
     Raises:
         ParameterError: if a search does not have the trial to select.
     """
-    assert study.ablation is not None
-    assert study.ablation.tune is not None
-    pick = study.ablation.tune.pick
+    pick = study.tune_section.pick
     cells, tuning = {cell.name: cell for cell in design.cells}, {}
     asked = tuned_cells(study, design.cells)
     for number, cell in enumerate(asked):

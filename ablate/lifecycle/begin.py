@@ -273,11 +273,11 @@ def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
 
 def _raise_seeds(ledger: Ledger, seeds: int) -> None:
     study = ledger.head.study
-    assert study.ablation is not None
-    there = study.ablation.seed_count
+    settings = study.ablation_section
+    there = settings.seed_count
     if seeds > there:
-        more = seeds if isinstance(study.ablation.seeds, int) else more_seeds(study, seeds)
-        ablation = study.ablation.model_copy(update={"seeds": more})
+        more = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
+        ablation = settings.model_copy(update={"seeds": more})
         changed = study.model_copy(update={"ablation": ablation})
         ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
 

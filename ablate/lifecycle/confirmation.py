@@ -112,8 +112,7 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
 def _check_same(
     begun: Ledger, points: Sequence[ParetoPoint], test: dict[str, Any], place: Place
 ) -> None:
-    settings, name = begun.head.study.ablation, begun.head.study.name
-    assert settings is not None
+    settings, name = begun.head.study.ablation_section, begun.head.study.name
     before, now = list(settings.arms or {}), [point_name(one.number) for one in points]
     folder = shown_folder(place.confirmation.folder)
     if before != now:

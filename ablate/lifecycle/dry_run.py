@@ -141,8 +141,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
 def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
     """The design of an ablation with the time of a run of each cell; for an arm of several models,
     the first is timed."""
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     base = file.absolute().parent
     design = design_of(study, base, str(file), find_reference(study, base))
     seconds: dict[str, float] = {}

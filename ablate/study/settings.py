@@ -162,6 +162,18 @@ class Study(Settings):
         seen = self.baseline.saw_validation
         return ("validation seen by the baseline",) if seen else ()
 
+    @property
+    def ablation_section(self) -> AblationSettings:
+        """`ablation`, of a study that is one."""
+        assert self.ablation is not None
+        return self.ablation
+
+    @property
+    def tune_section(self) -> TuneSettings:
+        """`ablation.tune`, of a study that has one."""
+        assert self.ablation_section.tune is not None
+        return self.ablation_section.tune
+
     def with_values(self, values: dict[str, Any]) -> Study:
         """This study with dotted keys replaced, validated again.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ablate.distortion.shapes import Labels, Logits, Scalar
 from ablate.finetune.loss.clean import clean_loss
-from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.loss.term import Term, Views, weighted_sum
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
@@ -27,11 +27,8 @@ def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
 
     def value(views: Views) -> Scalar:
         copies = views.require_copies()
-        first, *others = (
-            weight * da_loss(copy.logits, views.labels)
-            for copy, weight in zip(copies, views.copy_weights, strict=True)
-        )
-        return sum(others, start=first)
+        losses = (da_loss(copy.logits, views.labels) for copy in copies)
+        return weighted_sum(views.copy_weights, losses)
 
     return Term(
         "da",

@@ -25,6 +25,7 @@ from ablate.finetune.loss.term import (
     check_teacher,
     hold_anchor,
     teacher_of,
+    weighted_sum,
 )
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
@@ -50,10 +51,8 @@ def feature_map_loss(
         Scalar >= 0 in fp32, whatever the maps' dtype; 0 where all maps are equal.
     """
     measure = load_distance(distance)
-    first, *others = (
-        weight * measure(clean[layer], distorted[layer]) for layer, weight in weights.items()
-    )
-    return sum(others, start=first)
+    gaps = (measure(clean[layer], distorted[layer]) for layer in weights)
+    return weighted_sum(weights.values(), gaps)
 
 
 class FMALoss(nn.Module):
@@ -134,12 +133,7 @@ def build_term(settings: LossSettings, names: LayerNames) -> Term:
             for layer in [layer for layer in copies[0] if layer in anchor]:
                 what = f"the teacher's feature map of {layer}"
                 check_teacher("loss.fma.anchor", what, anchor[layer], copies[0][layer])
-        first, *others = (
-            weight * loss(anchor, copy)
-            for copy, weight in zip(copies, views.copy_weights, strict=True)
-        )
-        total: Tensor = sum(others, start=first)
-        return total
+        return weighted_sum(views.copy_weights, (loss(anchor, copy) for copy in copies))
 
     return Term(
         "fma",

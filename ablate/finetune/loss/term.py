@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -121,6 +121,13 @@ class Term:
     teacher: str | None = None
     scale: Scale = "value"
     min_images: int = 1
+
+
+def weighted_sum(weights: Iterable[float], values: Iterable[Tensor]) -> Scalar:
+    """Sum of values by their weights, at least one; so many of both."""
+    first, *others = (weight * value for weight, value in zip(weights, values, strict=True))
+    total: Tensor = sum(others, start=first)
+    return total
 
 
 # -- The precision that losses are computed in, whatever the network computes in -----------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction_gap
@@ -20,8 +18,5 @@ def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         Scalar in [0, 2] in fp32: 0 for maps of one direction.  A map of zeros has no direction:
         it is at 1 from any other, and at 0 from another one of zeros.
     """
-    return per_image(_gap, clean, distorted).mean()
-
-
-def _gap(clean: Tensor, distorted: Tensor) -> Tensor:
-    return direction_gap(clean, distorted, range(1, clean.ndim))
+    axes = range(1, clean.ndim)
+    return per_image(lambda one, other: direction_gap(one, other, axes), clean, distorted).mean()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.finetune.loss.term import widen
+from ablate.finetune.loss.term import weighted_sum, widen
 
 
 def cross_entropy_form(
@@ -30,8 +30,5 @@ def cross_entropy_form(
         predictions are the same it is that entropy and not 0.
     """
     target = functional.softmax(widen(anchor), dim=1)
-    first, *others = (
-        weight * -(target * functional.log_softmax(widen(copy), dim=1)).sum(1).mean()
-        for copy, weight in zip(copies, copy_weights, strict=True)
-    )
-    return sum(others, start=first)
+    logs = (functional.log_softmax(widen(copy), dim=1) for copy in copies)
+    return weighted_sum(copy_weights, (-(target * log).sum(1).mean() for log in logs))
