@@ -71,17 +71,17 @@ class Decoder:
         return cls(str(listing.root), names, image_size, resize, crop_scale, first)
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
-        """The image of a row.
+        """Decode the image of a row.
 
         Args:
-            row: place in `names`.
-            seed: of the random crop; none: the middle is cut.
+            row: index in `names`.
+            seed: of the random crop; None: centre crop.
 
         Returns:
             uint8 `[3, image_size, image_size]`.
 
         Raises:
-            DataError: if the file is not a whole image, or not of the first one's size.
+            DataError: if the file is not a complete image, or not of the first one's size.
         """
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
@@ -103,8 +103,8 @@ def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.nda
     """An RGB image as bytes of `image_size`, bilinear.
 
     Args:
-        resize: shorter side in pixels that it is brought to before the middle is cut; none: it is
-            brought to `image_size` whole, but for what is not square.
+        resize: shorter side in pixels before the centre crop; None: resized to `image_size`,
+            cropping only if it is not square.
 
     Returns:
         uint8 `[3, image_size, image_size]`.
@@ -122,7 +122,7 @@ def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.nda
 
 
 def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
-    """A random part of an image, to be resized to a square.
+    """Draw a random crop of an image, to be resized to a square.
 
     Args:
         width, height: of the image, in pixels.
@@ -131,8 +131,8 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
 
     Returns:
         Left, top, right, bottom. Its area is uniform from `scale` to 1 of the image's, its aspect
-        from 3/4 to 4/3, uniform in the logarithm. Where ten draws do not fit, the largest middle
-        part of such an aspect.
+        from 3/4 to 4/3, uniform in the logarithm. If ten draws do not fit, the largest centre crop
+        of such an aspect.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, sec. 6. [S]
     """
@@ -154,10 +154,10 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """One image file in RGB, of 8 bits a channel.
+    """Open an image file as RGB with 8 bits per channel.
 
     Raises:
-        DataError: if it is not a whole image.
+        DataError: if it is not a complete image.
     """
     try:
         with Image.open(path) as file:
@@ -197,10 +197,11 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """A grey image of 16 bits as 8, since PIL's own conversion cuts all above 255 to white.
+    """Convert a grey image of 16 bits to 8, because PIL's own conversion clips values above 255 to
+    white.
 
-    Other images as they are. Files of 32 bits say nothing of their range: up to 255 it is taken
-    for that of 8 bits, else for that of 16.
+    Other images are not changed.  Files of 32 bits do not define their range: values up to 255 are
+    taken as 8 bits, else as 16 bits.
     """
     if image.mode not in _DEEP and image.mode != "I":
         return image
@@ -237,16 +238,15 @@ _CHUNK = 1024
 def resize_images(
     images: ByteImages, image_size: int, resize: int | None = None
 ) -> UInt8[Tensor, "batch 3 side side"]:
-    """Images of one size at another, three channels, bilinear with antialiasing.
+    """Resize images to another size with three channels, bilinear with antialiasing.
 
     Args:
         images: uint8 `[n, 1 or 3, height, width]`; a grey channel is repeated.
         image_size: side in pixels.
-        resize: shorter side in pixels that they are brought to before the middle is cut; none:
-            `image_size`.
+        resize: shorter side in pixels before the centre crop; None: `image_size`.
 
     Returns:
-        uint8 `[n, 3, image_size, image_size]`; the same bytes where nothing is to be done.
+        uint8 `[n, 3, image_size, image_size]`; the same bytes if the size is unchanged.
     """
     height, width = images.shape[-2:]
     scale = (resize or image_size) / min(height, width)

@@ -1,4 +1,4 @@
-"""Which image files a folder holds, without reading any."""
+"""Lists the image files of a folder, without reading them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablate.errors import DataError
 from ablate.files.shown import show_name
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-"""Files with another ending are not looked at."""
+"""Files with other extensions are ignored."""
 
 UNLABELED = -1
 """The label of an image that has none."""
@@ -65,7 +65,7 @@ def list_flat(root: Path) -> Listing:
 
 
 def list_tree(root: Path) -> Listing:
-    """The images in a folder and the folders below it, at any depth, without labels.
+    """List the images in a folder at any depth, without labels.
 
     Raises:
         DataError: if the folder is missing or holds no image.
@@ -102,6 +102,6 @@ def _stat(file: Path) -> os.stat_result:
         raise DataError(
             f"{show_name(file)}: must be an image, got a broken link. Fix or remove it."
         ) from error
-    if stat.S_ISFIFO(found.st_mode):  # it would be waited for
+    if stat.S_ISFIFO(found.st_mode):  # opening it would block
         raise DataError(f"{show_name(file)}: must be an image, got a FIFO. Remove it.")
     return found
