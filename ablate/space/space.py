@@ -64,7 +64,6 @@ class Space:
 
     Attributes:
         parameters: ordered so that conditions refer to earlier ones.
-
         fixed: the study's values of keys that conditions read and the space does not search.
 
     A parameter is active if all its conditions hold.  If it depends on an inactive parameter, it is
