@@ -70,7 +70,7 @@ class ConfirmInfo:
 def front_design(points: Sequence[ParetoPoint]) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front."""
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
-    cells += [Cell(point_name(point.number), dict(point.params)) for point in points]
+    cells += [Cell(point.name, dict(point.params)) for point in points]
     arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
     plain = arms[1]
     return Design(
@@ -81,7 +81,7 @@ def front_design(points: Sequence[ParetoPoint]) -> Design:
         reference=plain.name,
         notes=(TRAINED_ON,),
         selected={
-            point_name(point.number): {
+            point.name: {
                 name: value
                 for name, value in (point.scores.metrics() if point.scores else {}).items()
                 if math.isfinite(value)
@@ -89,11 +89,6 @@ def front_design(points: Sequence[ParetoPoint]) -> Design:
             for point in points
         },
     )
-
-
-def point_name(number: int) -> str:
-    """The arm of a trial."""
-    return f"trial {number}"
 
 
 def is_confirmation(record: StudyRecord) -> bool:
