@@ -63,8 +63,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     Args:
         dimensions: required number of dimensions.
 
-        Raises:
-            DataError: if it is not such a file, or incomplete.
+    Raises:
+        DataError: if it is not such a file, or incomplete.
     """
     opened = gzip.open if file.suffix == ".gz" else Path.open
     try:

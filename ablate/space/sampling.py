@@ -74,8 +74,8 @@ def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSamp
         number: of the trial, from 0.
         redraw: how often the trial was sampled before.
 
-        Raises:
-            ParameterError: if there is no such sampler.
+    Raises:
+        ParameterError: if there is no such sampler.
     """
     if name not in _MAKERS:
         fix = did_you_mean(name, tuple(_MAKERS))

@@ -99,7 +99,8 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
         value: of that key; values of another type are skipped.
         names: known names by dotted key.
 
-        Yields: The path below the value, and `rule, got X. Fix.`
+    Yields:
+        The path below the value, and `rule, got X. Fix.`
     """
     if key == "loss.terms" and isinstance(value, str):
         yield from (((), rule) for rule in _term_rules(value, names.get(key)))

@@ -10,14 +10,14 @@ from ablate.study.settings import LossSettings
 
 
 def da_loss(augmented_logits: Logits, labels: Labels) -> Scalar:
-    """Mean cross-entropy of one copy of each image that has a label, in nats and fp32.
+    """Mean cross-entropy of one copy of each labelled image, in nats and fp32.
 
     Args:
         augmented_logits: unnormalised, of the augmented copies.
-        labels: of the images; -1 where one has none: it does not count.
+        labels: of the images; images with -1 do not count.
 
     Returns:
-        Scalar >= 0; 0 where no image has a label.
+        Scalar >= 0; 0 if no image has a label.
     """
     return clean_loss(augmented_logits, labels)
 

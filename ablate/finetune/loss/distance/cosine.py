@@ -1,4 +1,4 @@
-"""Cosine distance of two whole feature maps: free of the scale of either.  Source: [S]."""
+"""Cosine distance of two complete feature maps, independent of their scale.  Source: [S]."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 2] in fp32: 0 for maps of one direction.  A map of zeros has no direction:
-        it is at 1 from any other, and at 0 from another one of zeros.
+        Scalar in [0, 2] in fp32: 0 for maps of the same direction.  A map of zeros has no
+        direction: its distance is 1 from any other map, and 0 from another map of zeros.
     """
     axes = range(1, clean.ndim)
     return per_image(lambda one, other: direction_gap(one, other, axes), clean, distorted).mean()

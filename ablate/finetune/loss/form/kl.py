@@ -23,7 +23,7 @@ def kl_form(anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[flo
         copy_weights: one a copy.
 
     Returns:
-        Scalar >= 0 in fp32, in nats: 0 where the predictions are the same.
+        Scalar >= 0 in fp32, in nats: 0 if the predictions are equal.
     """
     target = functional.log_softmax(widen(anchor), dim=1)
     logs = (functional.log_softmax(widen(copy), dim=1) for copy in copies)
