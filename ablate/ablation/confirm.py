@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ablate.ablation.cell import Arm, Cell, Design, difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import Estimate, t_interval
-from ablate.ablation.ranks import RESAMPLES, resampled_means
 from ablate.ablation.results import BASELINE, Outcomes, Results, SplitName
+from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import SPLITS
 from ablate.analysis.pareto import ParetoPoint

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 
-from ablate.ablation.arm_search import check_searches
 from ablate.ablation.cell import Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
 from ablate.ablation.designs.arms import budget_rule
 from ablate.ablation.designs.factorial import factors_of
-from ablate.ablation.reference import best_of, pick_rule
 from ablate.ablation.results import BASELINE
+from ablate.ablation.searches import best_of, check_searches, pick_rule
 from ablate.errors import did_you_mean
 from ablate.ledger.record import Planned
 from ablate.robustness.suites import find_suite

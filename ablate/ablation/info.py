@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.arm_search import expected_best
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.effects import Effect, Margin, all_effects
 from ablate.ablation.intervals import Estimate, t_interval
-from ablate.ablation.ranks import RankStability, rank_stability
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
+from ablate.ablation.searches import expected_best
+from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError

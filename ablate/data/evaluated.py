@@ -13,8 +13,7 @@ import torch
 
 from ablate.data import NAMED, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics, draw_stratified
-from ablate.data.decode import Decoder, open_rgb, unreadable_rows
-from ablate.data.listing import Listing, list_classes
+from ablate.data.decode import Decoder, Listing, list_classes, open_rgb, unreadable_rows
 from ablate.data.stored import decoded_split
 from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean

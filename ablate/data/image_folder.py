@@ -14,8 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.dataset import Source, Split, TrainingImages
-from ablate.data.decode import Decoder
-from ablate.data.listing import Listing, list_classes
+from ablate.data.decode import Decoder, Listing, list_classes
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError

@@ -17,8 +17,8 @@ from ablate.data.dataset import (
     sample_stratified,
     split_validation,
 )
+from ablate.data.decode import list_tree
 from ablate.data.image_folder import stream
-from ablate.data.listing import list_tree
 from ablate.data.stored import decoded_split
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name

@@ -15,8 +15,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from ablate.data.dataset import Split, digest_images
-from ablate.data.decode import Decoder
-from ablate.data.listing import Listing
+from ablate.data.decode import Decoder, Listing
 from ablate.errors import InfrastructureError
 from ablate.files.cache import locked, publish_folder
 from ablate.files.damage import is_whole, say_made_again

@@ -9,10 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.arm_search import arm_study, tuned_cells
 from ablate.ablation.cell import Cell, Design, Tuning
 from ablate.ablation.design import is_from_study, make_design
-from ablate.ablation.reference import best_of, check_same_sections, pick_trial
+from ablate.ablation.searches import (
+    arm_study,
+    best_of,
+    check_same_sections,
+    pick_trial,
+    tuned_cells,
+)
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord

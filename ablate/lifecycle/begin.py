@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
-from ablate.ablation.reference import check_reference
+from ablate.ablation.searches import check_reference
 from ablate.errors import FingerprintError, InfrastructureError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.arm_search import tuned_cells
+from ablate.ablation.searches import tuned_cells
 from ablate.errors import UsageError
 from ablate.files.cache import cache_folder
 from ablate.lifecycle.ablation_reference import design_of, find_reference
