@@ -9,8 +9,7 @@ from typing import Any
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo, Transfer
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
-from ablate.ablation.ranks import RankStability
-from ablate.ablation.significance import NonInferiority
+from ablate.ablation.significance import NonInferiority, RankStability
 from ablate.study.scores import COSTS
 
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"

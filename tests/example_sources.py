@@ -19,7 +19,10 @@ from example_records import BEGAN, TWO, example_record, example_row
 from ablate.ablation.cell import Design
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.fronts import FrontsInfo
+from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung, StudyRecord
+from ablate.report.figures.pareto import plot_fronts
 from ablate.study.scores import ReportedScores, Scores
 
 FAMILIES = {
@@ -114,6 +117,11 @@ def usual_record(count: int = 30, **settings: Any) -> StudyRecord:
         references={"baseline": sloped_scores(0.95, 0.60), "plain": sloped_scores(0.96, 0.61)},
         **{"drives": drives, **settings},
     )
+
+
+def draw_front(info: ParetoInfo) -> Any:
+    """The Pareto figure of one study, without a confirmation."""
+    return plot_fronts(FrontsInfo((info,), ((),)))
 
 
 def ablation_source(info: Any) -> StudySource:

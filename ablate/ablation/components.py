@@ -60,8 +60,7 @@ class Component:
 
 def read_components(ground: Ground, refuse: Refuse) -> list[Component]:
     """The components of a file, in its order; what is wrong with one is noted."""
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     written = settings.components or ()
     found: list[Component] = []
     for place, name in enumerate(written):
@@ -246,8 +245,7 @@ def read_factors(ground: Ground, refuse: Refuse) -> list[Factor]:
 
     One with something wrong is left out, and what it is is noted.
     """
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     found = []
     for name, written in (settings.factors or {}).items():
         path: Path = ("factors", name)

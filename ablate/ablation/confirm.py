@@ -14,8 +14,8 @@ from ablate.ablation.cell import Arm, Cell, Design, difference
 from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
-from ablate.ablation.ranks import RESAMPLES, resampled_means
 from ablate.ablation.results import BASELINE, Outcomes, Results, SplitName
+from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import SPLITS
 from ablate.analysis.pareto import ParetoPoint
@@ -75,7 +75,7 @@ class ConfirmInfo:
 def front_design(points: Sequence[ParetoPoint]) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front."""
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
-    cells += [Cell(point_name(point.number), dict(point.params)) for point in points]
+    cells += [Cell(point.name, dict(point.params)) for point in points]
     arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
     plain = arms[1]
     return Design(
@@ -86,7 +86,7 @@ def front_design(points: Sequence[ParetoPoint]) -> Design:
         reference=plain.name,
         notes=(TRAINED_ON,),
         selected={
-            point_name(point.number): {
+            point.name: {
                 name: value
                 for name, value in (point.scores.metrics() if point.scores else {}).items()
                 if math.isfinite(value)
@@ -94,11 +94,6 @@ def front_design(points: Sequence[ParetoPoint]) -> Design:
             for point in points
         },
     )
-
-
-def point_name(number: int) -> str:
-    """The arm of a trial."""
-    return f"trial {number}"
 
 
 def is_confirmation(record: StudyRecord) -> bool:

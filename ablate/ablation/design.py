@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 
-from ablate.ablation.arm_search import check_searches
 from ablate.ablation.cell import Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
 from ablate.ablation.designs.arms import budget_rule
 from ablate.ablation.designs.factorial import factors_of
-from ablate.ablation.reference import best_of, pick_rule
 from ablate.ablation.results import BASELINE
+from ablate.ablation.searches import best_of, check_searches, pick_rule
 from ablate.errors import did_you_mean
 from ablate.ledger.record import Planned
 from ablate.robustness.suites import find_suite
@@ -48,8 +47,7 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
     Returns:
         The design, and what is wrong: where in the study, and `rule, got X. Fix.`
     """
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     problems: Problems = []
 
     def refuse(path: Path, rule: str) -> None:
@@ -111,8 +109,7 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
 
 def planned_rows(study: Study, design: Design) -> list[Planned]:
     """The rows of a design, seed by seed, so that what is there is always paired."""
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     rows = []
     for place, seed in enumerate(train_seeds(study)):
         seeds = Seeds(
@@ -130,8 +127,7 @@ def planned_rows(study: Study, design: Design) -> list[Planned]:
 def train_seeds(study: Study) -> tuple[int, ...]:
     """The training seed of each pair: those that are named, else the ones after the study's own,
     on which a search has chosen."""
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     if isinstance(settings.seeds, int):
         return tuple(study.finetune.seed + 1 + place for place in range(settings.seeds))
     return settings.seeds
@@ -169,9 +165,7 @@ def _each_rule(study: Study) -> str | None:
 
 def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
     """What is wrong with the tuning: key, and `rule, got X. Fix.`"""
-    assert study.ablation is not None
-    tune = study.ablation.tune
-    assert tune is not None
+    tune = study.tune_section
     samplers = names.get("search.sampler", ())
     if samplers and tune.sampler not in samplers:
         fix = did_you_mean(tune.sampler, samplers)
@@ -206,8 +200,7 @@ def _with_baseline(design: Design, *, has_runs: bool) -> Design:
 
 def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
     """The design with the contrasts that the file declares as primary, and those it adds."""
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     if settings.noninferior is not None:
         _check_metric(study, settings.noninferior.metric, ("noninferior", "metric"), refuse)
         margin = settings.noninferior.margin

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.arm_search import expected_best
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.intervals import Estimate, t_interval
-from ablate.ablation.ranks import RankStability, rank_stability
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
+from ablate.ablation.searches import expected_best
+from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError
@@ -298,9 +298,7 @@ def _tuning(
 ) -> tuple[TuningCurve, ...]:
     if not design.tuning:
         return ()
-    assert record.study.ablation is not None
-    assert record.study.ablation.tune is not None
-    is_random = record.study.ablation.tune.sampler == "random"
+    is_random = record.study.tune_section.sampler == "random"
     curves = []
     for arm in design.arms:
         tuned = [design.tuning[cell] for cell in arm.cells if cell in design.tuning]
@@ -316,8 +314,7 @@ def _tuning(
 
 
 def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
-    settings = record.study.ablation
-    assert settings is not None
+    settings = record.study.ablation_section
     marks = [*design.notes]
     if record.study.trainable is None and settings.baseline_seeds == "one":
         marks.append(

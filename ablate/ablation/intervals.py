@@ -9,7 +9,6 @@ narrower than the images alone allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +27,6 @@ PSEUDO_IMAGES = 2.5
 three intervals near the ceiling are up to 1.8 times as wide as need be."""
 
 _LEAST_P = 1e-15
-
-Part = tuple[float, np.ndarray, np.ndarray]
-"""A weight, and what each of two networks got of a condition: `[K, n_images]` twice."""
 
 
 @dataclass(frozen=True)
@@ -362,40 +358,6 @@ def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     """The interval of `over_seeds_and_images`, with its arguments and errors."""
     return over_seeds_and_images(differences).estimate(level)
-
-
-def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
-    """What `crossed_interval` takes, of a metric that is a weighted mean over conditions.
-
-    Conditions are types and severities, say. They are read one after the other, so that a
-    generator may unpack each as it is asked for; equal answers cancel exactly.
-
-    Args:
-        parts: of every condition its weight and the two networks' answers, bits or shares.
-
-    Returns:
-        `[K, n_images]`, the sum of weight * (first - second).
-
-    Raises:
-        ParameterError: if there is no part, or the answers differ in shape.
-    """
-    total: NDArray[np.float64] | None = None
-    for weight, first, second in parts:
-        if total is None:
-            total = np.zeros(first.shape)
-            row = np.empty(first.shape[1:])
-        if first.shape != total.shape or second.shape != total.shape:
-            raise ParameterError(
-                f"parts: must all have the same seeds and images, got shapes {first.shape} and "
-                f"{second.shape} beside {total.shape}. Score both networks on the same images."
-            )
-        for place in range(len(total)):  # row by row: no second array of this size
-            np.subtract(first[place], second[place], out=row, dtype=np.float64)
-            row *= weight
-            total[place] += row
-    if total is None:
-        raise ParameterError("parts: must contain at least one, got none. Name a condition.")
-    return total
 
 
 def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:

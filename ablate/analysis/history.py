@@ -14,9 +14,9 @@ from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.fronts import ConfirmedMean
-from ablate.analysis.hypervolume import as_table, hypervolume, maximised
+from ablate.analysis.hypervolume import as_table, check_reference_point, hypervolume, maximised
 from ablate.analysis.objectives import shared_objectives
-from ablate.errors import NothingToDrawError, ParameterError
+from ablate.errors import NothingToDrawError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -173,11 +173,7 @@ def hypervolume_steps(
     Raises:
         ParameterError: if the reference point has another number of values.
     """
-    if len(reference_point) != len(objectives):
-        raise ParameterError(
-            f"reference_point: needs one value per objective ({len(objectives)}), got "
-            f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
-        )
+    check_reference_point(reference_point, objectives)
     signs = np.where(maximised(objectives), 1.0, -1.0)
     gains = (as_table(values, len(objectives)) - np.asarray(reference_point, dtype=float)) * signs
     counts = np.isfinite(gains).all(axis=1) & (gains > 0).all(axis=1)

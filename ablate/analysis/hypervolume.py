@@ -39,11 +39,7 @@ def hypervolume(
     """
     if reference_point is None:
         return None
-    if len(reference_point) != len(objectives):
-        raise ParameterError(
-            f"reference_point: needs one value per objective ({len(objectives)}), got "
-            f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
-        )
+    check_reference_point(reference_point, objectives)
     if len(objectives) > MOST_OBJECTIVES:
         return None
     table = as_table(values, len(objectives))
@@ -56,6 +52,17 @@ def hypervolume(
         moocore.hypervolume(table, ref=list(reference_point), maximise=maximised(objectives))
     )
     return volume if math.isfinite(volume) else None
+
+
+def check_reference_point(
+    reference_point: Sequence[float], objectives: Sequence[ObjectiveSettings]
+) -> None:
+    """Refuse a reference point with another number of values than there are objectives."""
+    if len(reference_point) != len(objectives):
+        raise ParameterError(
+            f"reference_point: needs one value per objective ({len(objectives)}), got "
+            f"{list(reference_point)}. Give {len(objectives)} values, in the objectives' order."
+        )
 
 
 # -- Which points are on the Pareto front, and the line that a front draws in a plane ------

@@ -23,10 +23,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class Point(NamedTuple):
+    """A network of a search: a trial, and how far it goes from the baseline to that trial.
+
+    Attributes:
+        trial: its number.
+        alpha: weight of the trial's network between 0, the baseline, and 1, the trial itself.
+    """
+
+    trial: int
+    alpha: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """ "trial 12", or "trial 12 at alpha 0.5"."""
+        return f"trial {self.trial}" + f" at alpha {self.alpha:g}" * (self.alpha != 1)
+
+
 class ParetoPoint(NamedTuple):
     """A complete trial.
 
     Attributes:
+        point: which network it is.
         values: one an objective; NaN where it is not a number, and then never on the front.
         params: resolved, by dotted key.
         scores: of the finetuned network, or whatever a training loop of the user's own reported.
@@ -36,13 +54,23 @@ class ParetoPoint(NamedTuple):
             it was run.
     """
 
-    number: int
+    point: Point
     values: tuple[float, ...]
     params: Mapping[str, Any]
     scores: AnyScores | None
     loss_terms: str
     on_front: bool
     copy_of: int | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+        return self.point.trial
+
+    @property
+    def name(self) -> str:
+        """As `Point.name`."""
+        return self.point.name
 
 
 @dataclass(frozen=True)
@@ -140,7 +168,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     # A tuple made by place: 10,000 of them are a good part of what a figure takes.
     points = tuple(
         ParetoPoint(
-            row.number,
+            Point(row.number),
             row.values,
             row.params,
             row.scores,

@@ -13,7 +13,6 @@ import click
 
 from ablate.cli import ablation as cli_ablation
 from ablate.cli import cache as cli_cache
-from ablate.cli import corrupt as cli_corrupt
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
 from ablate.cli import study as cli_study
@@ -329,6 +328,6 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
         raise click.exceptions.Exit(code)
 
 
-for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_corrupt, cli_cache):
+for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

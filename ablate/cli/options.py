@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -71,64 +70,6 @@ def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any
             raise click.BadParameter(message) from None
 
     return split
-
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder of the data set's files.",
-)
-types_option = click.option(
-    "--types", callback=listed(), metavar="A,B", help="Only these corruptions."
-)
-seed_option = click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the corruptions.",
-)
-resize_option = click.option(
-    "--resize",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Resize the shorter side to N pixels before the crop.",
-)
-skip_option = click.option(
-    "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
-)
-
-
-def severities_option(use: str) -> Callable[..., Any]:
-    """`--severities`, all five unless some are named.
-
-    Args:
-        use: what is done with them, for `--help`.
-    """
-    return click.option(
-        "--severities",
-        callback=listed(int),
-        default="1,2,3,4,5",
-        show_default=True,
-        metavar="1,2,...",
-        help=use,
-    )
-
-
-def frost_option(noted_in: str) -> Callable[..., Any]:
-    """`--frost-images`.
-
-    Args:
-        noted_in: what says so where none are given.
-    """
-    return click.option(
-        "--frost-images",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Folder of frost photographs.  Default: a generated texture, as the "
-        f"{noted_in} notes.",
-    )
 
 
 @contextmanager

@@ -188,8 +188,7 @@ def show_check(study: Study, file: Path) -> None:
     from ablate.errors import StudyNotFoundError
     from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     head = f"{file}: ok: study {study.name}, ablation {settings.design}"
     base = file.absolute().parent
     try:

@@ -129,11 +129,13 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def export(study: str, trial: str, output: Path, as_json: bool) -> None:
     """Export the finetuned weights of a complete trial."""
+    from ablate.analysis.pareto import Point
     from ablate.lifecycle.export import export_weights_of
     from ablate.lifecycle.open_study import open_study
 
     number, opened = parse_trial(trial), open_study(study)
-    written = export_weights_of(opened.record, opened.place.folder, number, output)
+    point = None if number is None else Point(number)
+    written = export_weights_of(opened.record, opened.place.folder, point, output)
     print_result([{"number": number, "file": str(written)}]) if as_json else click.echo(written)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 DATASETS = ("digits", "cifar10", "cifar100", "svhn", "fashion_mnist", "image_folder")
-"""What `dataset.name` may name, beside `package.module:callable`; each is the file of that name."""
+"""Values of `dataset.name`, in addition to `package.module:callable`; each has a file of that
+name."""
 
 NAMED = tuple(name for name in DATASETS if name != "image_folder")
 """Those whose images a name alone tells."""

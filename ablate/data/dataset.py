@@ -1,7 +1,7 @@
-"""What a data set is: images split for training, selection and the test.
+"""Data sets: images split for training, selection and the test.
 
-Validation and test images are a `Split`, bytes in memory.  Training images are anything that can
-be placed on a device and read in batches: a `Split`, or files that are decoded anew each epoch.
+Validation and test images are a `Split`, bytes in memory.  Training images can be placed on a
+device and read in batches: a `Split`, or files that are decoded in each epoch.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ablate.study.settings import ValidationSettings
 
 @runtime_checkable
 class PlacedImages(Protocol):
-    """Training images that give batches on a device; what they hold ends with them."""
+    """Training images that yield batches on a device, and own their resources."""
 
     def batches(
         self, order: torch.Tensor, batch_size: int, *, seed: int
     ) -> Iterator[tuple[ByteImages, Labels]]:
-        """Images and labels on the device, in order; the bytes follow from order and seed alone.
+        """Images and labels on the device, in order; the bytes depend only on order and seed.
 
         Args:
-            order: places of the images, int64 `[n]` on the CPU.
-            batch_size: of every batch; what does not fill one is left out.
-            seed: of the crops, where images are cropped at random.
+            order: indices of the images, int64 `[n]` on the CPU.
+            batch_size: of every batch; an incomplete last batch is dropped.
+            seed: of random crops, if any.
 
         Raises:
             DataError: if an image cannot be read.
@@ -46,7 +46,7 @@ class TrainingImages(Protocol):
 
     @property
     def labels(self) -> Labels:
-        """Class of each image on the CPU; -1 where there is none."""
+        """Class of each image, on the CPU; -1 without a label."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class TrainingImages(Protocol):
         ...
 
     def resident(self) -> Split:
-        """All of them decoded, as they are when nothing is drawn."""
+        """All images decoded, without random crops."""
         ...
 
     def place(self, device: str) -> PlacedImages:
@@ -75,7 +75,7 @@ class Split:
 
     Attributes:
         images: uint8 `[n, channel, height, width]`, on the CPU.
-        labels: int64 `[n]`; -1 where there is none.
+        labels: int64 `[n]`; -1 without a label.
         digest: of the content, in hexadecimal; equal digests mean equal images and labels.
     """
 
@@ -102,7 +102,7 @@ class Split:
 
 
 class PlacedSplit:
-    """Images that are whole on their device, where batches are indexed.
+    """Images that are completely on their device; batches are made by indexing.
 
     Args:
         images: uint8 `[n, channel, height, width]`.
@@ -129,13 +129,13 @@ class PlacedSplit:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its file reads it, before the validation split.
+    """A data set as read, before the validation split.
 
     Attributes:
         classes: names, in the order of the labels.
         train: all training images.
-        test: reads the test images when it is called.
-        validation: where the data set has such images of its own.
+        test: reads the test images when called.
+        validation: validation images, if the data set has any.
     """
 
     classes: tuple[str, ...]
@@ -149,15 +149,15 @@ class Dataset:
     """A data set, ready to train on.
 
     Attributes:
-        train: what the baseline is trained on and, but for `unlabeled`, every finetuning.
-        validation: what the search selects on; no training sees it.
-        test: reads the test images when it is called; a search never does.
+        train: for training the baseline and, without `unlabeled`, for every finetuning.
+        validation: for selection by the search; never used for training.
+        test: reads the test images when called; a search never does.
         classes: names, in the order of the labels.
-        mean, std: per channel over the images in `train`, as fractions of 255; where those are
-            streamed, over 2,000 of them, the same ones each time.
-        digest: of all training images before the split, and of a validation folder and the
-            unlabelled images where there are any; in hexadecimal.
-        unlabeled: what is finetuned on instead of `train`, without labels.
+        mean, std: per channel over the images in `train`, as fractions of 255; if those are
+            streamed, over a fixed sample of 2,000.
+        digest: of all training images before the split, and of a validation folder and unlabelled
+            images, if any; in hexadecimal.
+        unlabeled: images without labels for finetuning, instead of `train`.
     """
 
     train: TrainingImages
@@ -171,7 +171,8 @@ class Dataset:
 
 
 def digest_images(images: np.ndarray, labels: np.ndarray) -> str:
-    """sha256 of the bytes of images and labels, read in pieces so that a memory map stays one."""
+    """sha256 of the bytes of images and labels, read in pieces, so that a memory map is not loaded
+    completely."""
     digest = hashlib.sha256(repr((images.shape, labels.shape)).encode())
     for start in range(0, len(images), 4096):
         digest.update(np.ascontiguousarray(images[start : start + 4096]).data)
@@ -189,8 +190,8 @@ class Statistics(NamedTuple):
 def channel_statistics(images: ByteImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel, as fractions of 255.
 
-    They come from the histogram of the bytes, which is exact and does not depend on the number
-    of threads. A channel that is constant has standard deviation 1.
+    Computed from the histogram of the bytes, which is exact and independent of the number of
+    threads. A channel that is constant has standard deviation 1.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
@@ -204,7 +205,7 @@ def channel_statistics(images: ByteImages) -> tuple[tuple[float, ...], tuple[flo
     return tuple(means), tuple(deviations)
 
 
-# -- Stratified splits: every class keeps its share ----------------------------------------
+# -- Stratified splits ----------------------------------------
 
 
 def split_validation(
@@ -231,10 +232,11 @@ def split_validation(
 
 
 def take_fraction(images: TrainingImages, fraction: float, seed: int) -> TrainingImages:
-    """The same share of every class; with one seed, a smaller share is inside a larger one.
+    """Take the same share of every class; with one seed, a smaller share is a subset of a larger
+    one.
 
     Args:
-        images: with labels or without; images without are one class.
+        images: with or without labels; images without labels count as one class.
         fraction: above 0, up to 1, rounded to whole images, at least one, of each class; 1 gives
             `images`.
         seed: the same seed draws the same images.
@@ -253,12 +255,11 @@ def sample_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:
 
 
 def draw_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:
-    """Indices of `count` images, of every class alike as far as that goes; all where there are
-    fewer.
+    """Indices of `count` images, balanced over classes as far as possible; all if there are fewer.
 
     Args:
         labels: int64 `[n]`.
-        count: at least 1. Below one a class, some classes have none.
+        count: at least 1.  If it is below the number of classes, some classes have none.
         seed: the same seed draws the same images.
 
     Returns:

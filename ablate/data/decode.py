@@ -1,10 +1,11 @@
-"""Image files become bytes: decoded, resized and cut, in the middle or at random."""
+"""Image files: listed in their folders, and decoded, resized and cut into bytes."""
 
 from __future__ import annotations
 
 import math
 import os
 import random
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,10 +18,106 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.data.listing import Listing
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError
 from ablate.files.shown import show_name
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+"""Files with other extensions are ignored."""
+
+UNLABELED = -1
+"""The label of an image that has none."""
+
+FileEntry = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of one split, in the order of its images.
+
+    Attributes:
+        root: the split's folder.
+        classes: names of its subfolders, sorted; none for images without labels.
+        files: (path below the root, label, bytes, time of the last change in nanoseconds).
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[FileEntry, ...]
+
+
+def list_classes(root: Path) -> Listing:
+    """The images in `root/CLASS/*`.
+
+    Raises:
+        DataError: if there are no classes, or a class has no image.
+    """
+    with os.scandir(root) as entries:
+        names = (entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+        classes = tuple(sorted(names))
+    if not classes:
+        raise DataError(
+            f"{show_name(root)}: must have one folder for each class, got none. Add the images."
+        )
+    files: list[FileEntry] = []
+    for label, name in enumerate(classes):
+        images = _list_images(root, name, label)
+        if not images:
+            raise DataError(
+                f"{show_name(root / name)}: must have at least one image "
+                f"({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
+            )
+        files += images
+    return Listing(root, classes, tuple(files))
+
+
+def list_flat(root: Path) -> Listing:
+    """The images in a folder itself, without labels; there may be none."""
+    return Listing(root, (), tuple(_list_images(root, ".", UNLABELED)))
+
+
+def list_tree(root: Path) -> Listing:
+    """List the images in a folder at any depth, without labels.
+
+    Raises:
+        DataError: if the folder is missing or holds no image.
+    """
+    files: list[FileEntry] = []
+    for folder, below, _ in os.walk(root, followlinks=False):
+        below[:] = [name for name in below if name[0] != "."]
+        files += _list_images(root, os.path.relpath(folder, root), UNLABELED)
+    if not files:
+        got = "none" if root.is_dir() else "no such folder"
+        raise DataError(
+            f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
+            "Correct dataset.unlabeled; relative paths start at the study file's folder."
+        )
+    return Listing(root, (), tuple(sorted(files)))
+
+
+def _list_images(root: Path, name: str, label: int) -> list[FileEntry]:
+    prefix = "" if name == "." else f"{name}/"
+    found: list[FileEntry] = []
+    with os.scandir(root / name) as entries:
+        for entry in entries:
+            if Path(entry.name).suffix.lower() in ENDINGS and entry.name[0] != ".":
+                status = _stat(Path(entry.path))
+                found.append((f"{prefix}{entry.name}", label, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def _stat(file: Path) -> os.stat_result:
+    """Of the file itself, or an error that names it: a link may lead nowhere."""
+    try:
+        found = file.stat()
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{show_name(file)}: must be an image, got a broken link. Fix or remove it."
+        ) from error
+    if stat.S_ISFIFO(found.st_mode):  # opening it would block
+        raise DataError(f"{show_name(file)}: must be an image, got a FIFO. Remove it.")
+    return found
+
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -71,17 +168,17 @@ class Decoder:
         return cls(str(listing.root), names, image_size, resize, crop_scale, first)
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
-        """The image of a row.
+        """Decode the image of a row.
 
         Args:
-            row: place in `names`.
-            seed: of the random crop; none: the middle is cut.
+            row: index in `names`.
+            seed: of the random crop; None: centre crop.
 
         Returns:
             uint8 `[3, image_size, image_size]`.
 
         Raises:
-            DataError: if the file is not a whole image, or not of the first one's size.
+            DataError: if the file is not a complete image, or not of the first one's size.
         """
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
@@ -103,8 +200,8 @@ def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.nda
     """An RGB image as bytes of `image_size`, bilinear.
 
     Args:
-        resize: shorter side in pixels that it is brought to before the middle is cut; none: it is
-            brought to `image_size` whole, but for what is not square.
+        resize: shorter side in pixels before the centre crop; None: resized to `image_size`,
+            cropping only if it is not square.
 
     Returns:
         uint8 `[3, image_size, image_size]`.
@@ -122,7 +219,7 @@ def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.nda
 
 
 def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
-    """A random part of an image, to be resized to a square.
+    """Draw a random crop of an image, to be resized to a square.
 
     Args:
         width, height: of the image, in pixels.
@@ -131,8 +228,8 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
 
     Returns:
         Left, top, right, bottom. Its area is uniform from `scale` to 1 of the image's, its aspect
-        from 3/4 to 4/3, uniform in the logarithm. Where ten draws do not fit, the largest middle
-        part of such an aspect.
+        from 3/4 to 4/3, uniform in the logarithm. If ten draws do not fit, the largest centre crop
+        of such an aspect.
 
     Source: Szegedy et al. 2014, arXiv:1409.4842, sec. 6. [S]
     """
@@ -154,10 +251,10 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """One image file in RGB, of 8 bits a channel.
+    """Open an image file as RGB with 8 bits per channel.
 
     Raises:
-        DataError: if it is not a whole image.
+        DataError: if it is not a complete image.
     """
     try:
         with Image.open(path) as file:
@@ -197,10 +294,11 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """A grey image of 16 bits as 8, since PIL's own conversion cuts all above 255 to white.
+    """Convert a grey image of 16 bits to 8, because PIL's own conversion clips values above 255 to
+    white.
 
-    Other images as they are. Files of 32 bits say nothing of their range: up to 255 it is taken
-    for that of 8 bits, else for that of 16.
+    Other images are not changed.  Files of 32 bits do not define their range: values up to 255 are
+    taken as 8 bits, else as 16 bits.
     """
     if image.mode not in _DEEP and image.mode != "I":
         return image
@@ -237,16 +335,15 @@ _CHUNK = 1024
 def resize_images(
     images: ByteImages, image_size: int, resize: int | None = None
 ) -> UInt8[Tensor, "batch 3 side side"]:
-    """Images of one size at another, three channels, bilinear with antialiasing.
+    """Resize images to another size with three channels, bilinear with antialiasing.
 
     Args:
         images: uint8 `[n, 1 or 3, height, width]`; a grey channel is repeated.
         image_size: side in pixels.
-        resize: shorter side in pixels that they are brought to before the middle is cut; none:
-            `image_size`.
+        resize: shorter side in pixels before the centre crop; None: `image_size`.
 
     Returns:
-        uint8 `[n, 3, image_size, image_size]`; the same bytes where nothing is to be done.
+        uint8 `[n, 3, image_size, image_size]`; the same bytes if the size is unchanged.
     """
     height, width = images.shape[-2:]
     scale = (resize or image_size) / min(height, width)

@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 real scans of 8x8 pixels, which scikit-learn brings along.
+"""Handwritten digits: 1,797 real scans of 8x8 pixels, included in scikit-learn.
 
 Source: UCI Optical Recognition of Handwritten Digits, its test part.  Differs: upsampled, made
 three equal channels, and split into training and test images here, since it has no such split.

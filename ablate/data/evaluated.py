@@ -1,4 +1,4 @@
-"""The images that a network is evaluated on: of a data set by its name, or of a folder."""
+"""The images that a network is evaluated on: of a named data set or a folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 
 from ablate.data import NAMED, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics, draw_stratified
-from ablate.data.decode import Decoder, open_rgb, unreadable_rows
-from ablate.data.listing import Listing, list_classes
+from ablate.data.decode import Decoder, Listing, list_classes, open_rgb, unreadable_rows
 from ablate.data.stored import decoded_split
 from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
@@ -37,16 +36,16 @@ _LOOKED_AT = 256
 
 @dataclass(frozen=True)
 class EvaluatedImages:
-    """Images to evaluate on, and how they came to be so.
+    """Images to evaluate on, and how they were prepared.
 
     Attributes:
-        split: uint8 `[n, channel, side, side]`, as they are corrupted.
+        split: uint8 `[n, channel, side, side]`, at the size for corruption.
         classes: names, in the order of the labels.
         name: of the data set, or the folder's.
-        part: which of its parts; empty where it has none.
-        notes: what was done to them, a line each.
-        source: with the training images, where the data set has some that are known by its name.
-        names: of files, CLASS/NAME without ending; None: they have none.
+        part: its split; empty if it has none.
+        notes: how they were prepared, one line each.
+        source: with the training images, if the data set has known ones.
+        names: of files, CLASS/NAME without extension; None: no names.
     """
 
     split: Split
@@ -74,16 +73,17 @@ class EvaluatedImages:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """How images are wanted.
+    """The requested form of images.
 
     Attributes:
         part: "test" or "val"; None: test images, else validation images.
-        image_size: side in pixels that the network sees; None: not known.
-        as_trained: whether images are brought to that size before they are corrupted, as a study
-            does it; else a data set with a size of its own keeps it.
-        resize: shorter side in pixels before the middle of a file's image is cut; None: the usual.
-        resize_is_asked: whether it holds for small images too; else it is the network's habit.
-        count: so many, balanced over classes, always the same; None: all.
+        image_size: input size of the network in pixels; None: unknown.
+        as_trained: whether images are resized to that size before corruption, as in a study;
+            otherwise a data set with a fixed size keeps it.
+        resize: shorter side in pixels before the centre crop of a file's image; None: the default.
+        resize_is_asked: whether it also applies to small images; otherwise it is the network's
+            default.
+        count: number of images, balanced over classes, always the same; None: all.
         channels: 3, or 1 for a network that takes grey images.
         skip_unreadable: leave out files that cannot be read.
     """
@@ -101,18 +101,18 @@ class ImageRequest:
 def load_evaluated(
     dataset: str, path: Path | None, request: ImageRequest, cache: Path
 ) -> EvaluatedImages:
-    """The images of a data set, or of a folder.
+    """Load the images of a data set, or of a folder.
 
     Args:
         dataset: a name of `DATASETS`, `package.module:callable`, or a folder with test/CLASS/*,
             val/CLASS/* or CLASS/*.
-        path: where the files of a named data set are.
+        path: folder of a named data set's files.
         cache: folder for decoded images.
 
     Raises:
-        DataError: if it is unknown, missing or inconsistent, has no such part, or has images that
-            cannot be read.
-        ParameterError: if a folder's images are wanted without a size, or `count` is below 1.
+        DataError: if it is unknown, missing or inconsistent, has no such split, or has unreadable
+            images.
+        ParameterError: if a folder's images are requested without a size, or `count` is below 1.
         UsageError: if the cache cannot be written.
     """
     if request.count is not None and request.count < 1:
@@ -138,9 +138,9 @@ def load_evaluated(
 
 
 def usual_resize(image_size: int) -> int:
-    """Shorter side in pixels that files are brought to where nothing says it.
+    """Default shorter side in pixels before the crop.
 
-    ImageNet's 256 for 224, and the whole image for small ones.
+    ImageNet's 256 for 224, and no crop for small images.
     """
     return image_size if image_size <= _SMALL else round(image_size / _USUAL_CROP)
 
@@ -163,7 +163,7 @@ def _load_named(
     settings = DatasetSettings(name=name, path=place, resize=request.resize)
     source: Source
     if is_callable_name(name):
-        # As files do, what is square and not larger than the network takes keeps its size.
+        # As for files, square images that are not larger than the network's input keep their size.
         kept = 0 if request.as_trained else request.image_size or sys.maxsize
         source = from_callable.read(settings, Path(), cache, side, keep_up_to=kept)
     else:
@@ -207,10 +207,10 @@ def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedI
 
 
 def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple[int, int]:
-    """Side in pixels that files are decoded at, and their shorter side before.
+    """Size in pixels at which files are decoded, and their shorter side before the crop.
 
-    Files that are square are taken as they are: where they have the network's size, and where they
-    are smaller, since they are corrupted at their size and resized after.
+    Square files are not resized if they have the network's size or are smaller, because they are
+    corrupted at their size and resized afterwards.
     """
     side = request.image_size
     if request.as_trained and side is not None:
@@ -310,7 +310,7 @@ def _sampled(count: int, total: int) -> str:
 
 
 def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
-    """With one channel: of three equal ones the first, else the luma."""
+    """Convert to one channel: the first of three equal ones, else the luma."""
     images = found.split.images
     if images.shape[1] == 1:
         return found

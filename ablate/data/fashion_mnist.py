@@ -58,13 +58,13 @@ def published_fashion(dataset: Any) -> Published:
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """An array of bytes from a file in the IDX format, gzipped or not.
+    """Read an array of bytes from a file in the IDX format, gzipped or not.
 
     Args:
-        dimensions: that it must have.
+        dimensions: required number of dimensions.
 
     Raises:
-        DataError: if it is no such file, or not whole.
+        DataError: if it is not such a file, or incomplete.
     """
     opened = gzip.open if file.suffix == ".gz" else Path.open
     try:

@@ -1,7 +1,7 @@
-"""A data set of the user's own: `package.module:callable`, checked for what it gives.
+"""A custom data set: `package.module:callable`, whose result is checked.
 
-The callable is called with two keywords, `image_size` (int) and `path` (a Path, or none), and
-gives a mapping or NamedTuple: README.md beside this file has it whole.
+The callable gets two keywords, `image_size` (int) and `path` (a Path, or None), and returns a
+mapping or NamedTuple; README.md in this folder describes it.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.dataset import Source, Split, TrainingImages
-from ablate.data.decode import Decoder
-from ablate.data.listing import Listing, list_classes
+from ablate.data.decode import Decoder, Listing, list_classes
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
@@ -29,9 +28,9 @@ _TREES = "train/CLASS/* and test/CLASS/* or val/CLASS/*"
 
 
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
-    """The folder's images at `image_size`.
+    """Read the folder's images at `image_size`.
 
-    With train/ and val/ alone, val/ is the test set, as ImageNet's is; with all three it is the
+    With only train/ and val/, val/ is the test set, as for ImageNet; with all three it is the
     validation split, unless `validation.path` names another folder.
 
     Raises:
@@ -125,10 +124,10 @@ def _check_classes(rule: str, one: Listing, other: Listing) -> None:
         )
 
 
-# -- Training images that stay files: decoded and cropped anew each epoch, by worker processes
+# -- Streamed training images: decoded and cropped in each epoch, by worker processes
 #
-# The bytes of a batch follow from its rows and the epoch's seed alone, so that neither the number
-# of workers nor their speed shows in a result.
+# The bytes of a batch depend only on its rows and the epoch's seed, so that neither the number of
+# workers nor their speed shows in a result.
 
 
 _VERSION = 1
@@ -138,7 +137,7 @@ Batch = tuple[list[int], int]
 """Rows and the epoch's seed: what a worker is sent."""
 
 Decoded = np.ndarray | str
-"""What it sends back: uint8 `[n, 3, image_size, image_size]`, or why there is none."""
+"""Its result: uint8 `[n, 3, image_size, image_size]`, or an error."""
 
 
 @dataclass(frozen=True)
@@ -198,18 +197,18 @@ class StreamedSplit:
             DataError: if the first file cannot be read.
         """
         decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
-        # More than there are cores would only wait for each other; what comes out is the same.
+        # More processes than cores would only wait for each other; the result is the same.
         return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
 
 
 class PlacedStream:
-    """Image files that give batches on a device; one pass over them at a time.
+    """Image files that yield batches on a device; one pass at a time.
 
     Args:
         decoder: of the files.
         labels: int64 `[n]`, on the CPU.
         device: where batches go.
-        workers: processes that decode ahead; 0: none.
+        workers: number of processes that decode ahead; 0: none.
     """
 
     def __init__(self, decoder: Decoder, labels: Labels, device: str, workers: int) -> None:
@@ -223,7 +222,7 @@ class PlacedStream:
             collate_fn=_keep,
             num_workers=workers,
             persistent_workers=workers > 0,
-            # A fork would copy the locks of this process's threads as they happen to stand.
+            # A fork would copy the locks of this process's threads in their current state.
             multiprocessing_context="spawn" if workers else None,
             # The loader draws a seed for its workers at each pass: not from the global generator.
             generator=torch.Generator(),

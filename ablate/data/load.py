@@ -17,8 +17,8 @@ from ablate.data.dataset import (
     sample_stratified,
     split_validation,
 )
+from ablate.data.decode import list_tree
 from ablate.data.image_folder import stream
-from ablate.data.listing import list_tree
 from ablate.data.stored import decoded_split
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name
@@ -32,14 +32,14 @@ _STATISTICS_SEED = 0
 def load_dataset(
     settings: DatasetSettings, base: Path, cache: Path, *, image_size: int = 32
 ) -> Dataset:
-    """The data set that the settings describe; the test images are not read.
+    """Load the data set of the settings; the test images are not read.
 
     Args:
         settings: the study's `dataset` section.
-        base: folder that a relative `path` starts from.
-        cache: folder for decoded images and for what is fetched.
-        image_size: side in pixels that the network sees: `settings.image_size`, or where that is
-            none the network's own.
+        base: folder for a relative `path`.
+        cache: folder for decoded images and downloads.
+        image_size: input size of the network in pixels: `settings.image_size`, or if that is None
+            the network's own.
 
     Raises:
         DataError: if it is unknown, missing, empty or inconsistent, has one class, or if the
@@ -75,12 +75,12 @@ def load_dataset(
 def load_validation(
     settings: DatasetSettings, base: Path, cache: Path, *, count: int, image_size: int = 32
 ) -> tuple[tuple[str, ...], Split]:
-    """The names of the classes, and so many of the images that `load_dataset` validates on.
+    """Load the names of the classes, and some of the validation images of `load_dataset`.
 
-    Nothing is fetched.  A folder that is kept decoded is decoded whole where the cache lost it.
+    Nothing is downloaded.  If a folder's decoded images are no longer cached, all of it is decoded.
 
     Args:
-        count: at most, of every class alike as far as that goes; the same ones each time.
+        count: largest number, balanced over classes as far as possible; the same images each time.
 
     Raises: as `load_dataset`.
     """
@@ -147,7 +147,7 @@ def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def _join(digests: list[str]) -> str:
-    """One digest of several; of one, itself, so that old studies are known again."""
+    """Combine digests; a single one is returned unchanged, for compatibility with old studies."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -159,7 +159,8 @@ def _join(digests: list[str]) -> str:
 def read_unlabeled(
     settings: DatasetSettings, base: Path, cache: Path, image_size: int
 ) -> TrainingImages | None:
-    """The images below `settings.unlabeled`, at any depth, all with label -1; none: no such key.
+    """Load the images below `settings.unlabeled`, at any depth, all with label -1; None if it is
+    not set.
 
     Raises:
         DataError: if the folder is missing or holds no image, an image cannot be read, or,

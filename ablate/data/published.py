@@ -1,7 +1,7 @@
-"""Published data sets as torchvision knows them: found in a folder, or fetched into it.
+"""Published data sets of torchvision: found in a folder, or downloaded to it.
 
-What is decoded is kept in the cache at the size that is asked for, so torchvision's check of the
-files' md5 and its reading happen once.
+Decoded images are cached at the requested size, so torchvision checks the files' md5 and reads them
+once.
 """
 
 from __future__ import annotations
@@ -87,10 +87,11 @@ def published_folder(settings: DatasetSettings, base: Path, cache: Path) -> Path
 
 
 def obtain_files(published: Published, folder: Path, *, download: bool) -> list[Path]:
-    """The data set's files in a folder, fetched where they are not there and that is allowed.
+    """Find the data set's files in a folder, and download them if they are missing and that is
+    allowed.
 
     Raises:
-        DataError: if they are missing, or cannot be fetched; nothing is left then of the attempt.
+        DataError: if they are missing or cannot be downloaded; then no partial files are left.
         UsageError: if the folder cannot be written.
     """
     found = find_files(published.layouts, folder)
@@ -111,7 +112,7 @@ def obtain_files(published: Published, folder: Path, *, download: bool) -> list[
 
 
 def find_files(layouts: Sequence[Sequence[str]], folder: Path) -> list[Path] | None:
-    """The files of the first layout that is whole."""
+    """The files of the first complete layout."""
     for layout in layouts:
         files = [folder / name for name in layout]
         if all(file.is_file() for file in files):
@@ -131,7 +132,7 @@ def _fetch(published: Published, folder: Path) -> None:
                 f"Check the network and the disk, or put its files in {show_name(folder)}."
             ) from error
         for file in published.layouts[0]:
-            # With its mode: what is published begins as a file that only its owner may read.
+            # With its mode, because a published file is first readable only by its owner.
             publish_file(folder / file, partial(shutil.copy, temporary / file))
 
 

@@ -15,8 +15,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from ablate.data.dataset import Split, digest_images
-from ablate.data.decode import Decoder
-from ablate.data.listing import Listing
+from ablate.data.decode import Decoder, Listing
 from ablate.errors import InfrastructureError
 from ablate.files.cache import locked, publish_folder
 from ablate.files.damage import is_whole, say_made_again
@@ -42,15 +41,15 @@ class Pixels(NamedTuple):
 
 
 def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, what: str) -> Split:
-    """The images that `read` gives, from the cache where they are there and whole.
+    """Get the images of `read`, from the cache if they are there and intact.
 
-    Their digest is compared with their bytes once a process.
+    Their digest is checked once per process.
 
     Args:
         cache: folder that holds `data/`.
-        made_from: everything that decides the bytes; its `repr` makes the key.
-        read: called where the cache has none; an error leaves nothing behind.
-        what: what they are, for a list of the cache.
+        made_from: everything that determines the bytes; its `repr` makes the key.
+        read: called if they are not cached; an error leaves nothing behind.
+        what: description for listing the cache.
 
     Raises:
         UsageError: if the cache cannot be written.
@@ -68,7 +67,7 @@ def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, 
                     _write(read(), temporary)
                     (temporary / ABOUT).write_text(json.dumps({"what": what}))
                 split = _open(entry)
-    if split is None:  # nobody removes an entry whose lock is held
+    if split is None:  # an entry whose lock is held is not removed
         raise InfrastructureError(
             f"{entry}: must contain the bytes that were written, got other bytes directly after "
             "writing. Check the disk and the memory, set ABLATE_CACHE to another disk, and resume."
@@ -93,7 +92,7 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
 
 
 def _open(entry: Path) -> Split | None:
-    """What is there, or None where it is missing or damaged."""
+    """The stored images, or None if they are missing or damaged."""
     files = entry / "images.npy", entry / "labels.npy", entry / "digest"
     try:
         # Copy on write: torch wants an array that can be written, and nothing writes it.

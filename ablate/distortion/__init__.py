@@ -33,10 +33,10 @@ CORE: dict[str, tuple[str, ...]] = {
     "photometric": ("brightness", "contrast", "saturation"),
     "digital": ("jpeg", "pixelate"),
 }
-"""Family -> the types that stand for it where a family is named.
+"""Family -> its core types, which are used if a family is named.
 
-It does not grow with `FAMILIES`: a study that names families keeps its meaning and its cost, and
-the other types stay unseen, to be scored on, unless they are named one by one.
+It does not grow with `FAMILIES`: a study that names families keeps its meaning and cost, and the
+other types are unseen unless they are named individually.
 """
 
 

@@ -13,7 +13,7 @@ from ablate.distortion.random import draw_sign
 from ablate.distortion.shapes import Images, PerImage, Strengths
 
 SHIFT = 0.5
-"""What is added or taken at strength 1, in units of the pixel range."""
+"""Amount added or subtracted at strength 1, in units of the pixel range."""
 
 
 def brightness(images: Images, strength: Strengths, sign: PerImage) -> Images:

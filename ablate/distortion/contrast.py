@@ -14,7 +14,7 @@ from ablate.distortion.random import draw_nothing
 from ablate.distortion.shapes import Images, Strengths
 
 FACTOR = 0.1
-"""What is left of the contrast at strength 1."""
+"""Fraction of the contrast kept at strength 1."""
 
 
 def contrast(images: Images, strength: Strengths, _draws: Tensor) -> Images:

@@ -1,10 +1,10 @@
-"""Convolution of each image with a kernel of its own, under mirrored borders (edge repeated).
+"""Convolution of each image with its own kernel, with mirrored borders (edge repeated).
 
-An image with mirrored borders is a sum of cosines.  A kernel that a half-turn leaves as it is only
-scales them: by its even part where both axes stay cosines, and by its odd part where both become
-sines.  So the cost does not grow with the kernel, and images of different kernels go through the
+An image with mirrored borders is a sum of cosines.  A kernel that is symmetric under a half-turn
+only scales them: by its even part if both axes remain cosines, and by its odd part if both become
+sines.  So the cost does not depend on the kernel size, and images with different kernels use the
 same four or six matrix products.  Source: Martucci 1994, "Symmetric convolution and the discrete
-sine and cosine transforms" [S].  On a CPU small kernels are quicker tap by tap.
+sine and cosine transforms" [S].  On a CPU small kernels are faster tap by tap.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Kernels = Float[Tensor, "batch taps_down taps_across"]
 
 
 def convolve(images: Images, kernels: Kernels, *, diagonal: bool = True) -> Images:
-    """The images convolved, in the kernels' dtype whatever autocast says.
+    """Convolve the images, in the kernels' dtype, regardless of autocast.
 
     Args:
         images: in [0, 1].
-        kernels: odd in both sides.  They are scaled to sum 1, and taken as the mean of themselves
-            and their half-turn, so that half of one will do.
+        kernels: odd in both sides.  They are scaled to sum 1 and averaged with their half-turn, so
+            that half a kernel is sufficient.
         diagonal: whether mirroring one axis changes a kernel; False spares two products.
 
     Returns:

@@ -24,8 +24,8 @@ RADIUS = 3 / 32
 def defocus_blur(images: Images, strength: Strengths, _draws: Tensor) -> Images:
     """The images convolved with a disk of radius `RADIUS * strength` times the shorter side.
 
-    A pixel within the radius weighs 1; over the next pixel the weight falls to 0, so that a radius
-    of 0 is the identity and none above it is without effect.
+    A pixel within the radius has weight 1; over the next pixel the weight falls to 0, so that
+    radius 0 is the identity and any larger radius has an effect.
 
     Args:
         images: in [0, 1].

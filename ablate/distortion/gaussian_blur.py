@@ -25,8 +25,8 @@ def gaussian_blur(images: Images, strength: Strengths, _draws: Tensor) -> Images
     """The images convolved with a Gaussian of sigma `SIGMA * strength` times the shorter side.
 
     Blurring an axis is a product with a matrix that holds the kernel and the mirrored border, so
-    that images of different sigma go through one batched product an axis.  It is computed in
-    fp32 (fp64 for fp64 images) whatever autocast says.
+    that images of different sigma need one batched product per axis.  Computed in fp32 (fp64 for
+    fp64 images), regardless of autocast.
 
     Args:
         images: in [0, 1].

@@ -1,8 +1,8 @@
 """Hue: all colours turned about the grey axis, by the same angle either way.
 
 Source: the hue of YIQ (NTSC), whose chroma plane is turned [S].  Differs from HSV's hue: grey and
-the luma stay as they are, and the turn is one linear map without the seams of HSV.  Images of one
-channel stay as they are.
+luma are not changed, and the rotation is one linear map without the discontinuities of HSV.  Images
+with one channel are not changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _turns(angle: PerImage) -> Tensor:
         for plane in ([[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, 0], [0, -1, 0], [0, 0, -1]])
     )
     sine, versine = angle.sin()[:, None, None], (1 - angle.cos())[:, None, None]
-    # The identity plus what turns, so that no turn is no change to the last bit.
+    # The identity plus the rotation part, so that angle 0 does not change any bit.
     return torch.eye(3).to(angle) + sine * across + versine * away
 
 

@@ -1,7 +1,7 @@
 """Impulse noise: some values become black or white (salt and pepper), channel by channel.
 
 Source: the impulse noise of CIFAR-10-C and ImageNet-C.  Differs: the amount grows linearly with
-the strength, and a value that is hit stays hit, and by the same colour, when the strength grows.
+the strength, and a value that is replaced is replaced by the same colour at all larger strengths.
 """
 
 from __future__ import annotations

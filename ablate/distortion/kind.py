@@ -1,7 +1,7 @@
-"""What a distortion type is: its randomness for a batch, and what it does with it.
+"""The class of distortion types: random draws for a batch, and their application.
 
-The two are apart so that image i of a batch gets the same draw whatever else is in use: the draw
-is made for the whole batch, and the images that the type falls to take their rows of it.
+They are separate so that image i of a batch gets the same draw regardless of other types: the draw
+is made for the complete batch, and the images of the type use their rows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Distortion:
 
     Attributes:
         name: as in `FAMILIES`.
-        draw: (shape of the images, generator) -> the randomness of the whole batch on the
-            generator's device; its first axis is the image.  Its other axes are empty where the
-            type has no randomness.
-        apply: (images, strength, rows of the draw) -> the images distorted, in [0, 1], of the
-            same shape, dtype and device.  It checks nothing.
+        draw: (shape of the images, generator) -> random draws for the complete batch on the
+            generator's device; the first axis is the image. The other axes are empty if the type is
+            not random.
+        apply: (images, strength, rows of the draw) -> the distorted images, in [0, 1], of the same
+            shape, dtype and device.  No checks.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Distortion:
             New images of the same shape, dtype and device.
 
         Raises:
-            ParameterError: if a shape or dtype is another one, or a strength is outside [0, 1].
-                Strengths on a GPU are not read, since that would make it wait.
+            ParameterError: if a shape or dtype is invalid, or a strength is outside [0, 1].
+                Strengths on a GPU are not checked, because that would make it wait.
         """
         check_images(self.name, images)
         check_strength(self.name, strength, batch=len(images))
@@ -78,7 +78,7 @@ def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Imag
 
 
 def check_images(where: str, images: Tensor) -> None:
-    """Refuse what is not a batch of float images; looks at shape and dtype alone.
+    """Refuse input that is not a batch of float images; checks only shape and dtype.
 
     Raises:
         ParameterError: naming `where`.
@@ -96,7 +96,7 @@ def check_images(where: str, images: Tensor) -> None:
 
 
 def check_strength(where: str, strength: Tensor, *, batch: int) -> None:
-    """Refuse what is not one strength per image.
+    """Refuse input that is not one strength per image.
 
     Raises:
         ParameterError: naming `where`.

@@ -1,9 +1,9 @@
-"""Motion blur: every point becomes a straight line, each image by its own length and direction.
+"""Motion blur: every point becomes a straight line; each image has its own length and direction.
 
-Source: the motion blur of CIFAR-10-C and ImageNet-C.  Differs: the line is even and runs both ways
-from the point, so that the image stays in its place (theirs fades out to one side); any direction
-is as likely (theirs is within 45 degrees of the horizontal); the length is a share of the image's
-side; and the border mirrors the image (edge repeated).
+Source: the motion blur of CIFAR-10-C and ImageNet-C.  Differs: the line is uniform and extends to
+both sides of the point, so that the image does not shift (theirs fades out to one side); all
+directions are equally likely (theirs are within 45 degrees of the horizontal); the length is a
+fraction of the image's side; and the border mirrors the image (edge repeated).
 """
 
 from __future__ import annotations

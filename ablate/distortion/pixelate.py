@@ -21,8 +21,8 @@ cells of 3 pixels of 32, 15 of 224."""
 def pixelate(images: Images, strength: Strengths, _draws: Tensor) -> Images:
     """The images in cells of 1 + `CELL * strength` times the shorter side pixels.
 
-    An axis at a time, a pixel is the mean of the cell that its centre lies in: one batched matrix
-    product, whatever the cells.
+    Per axis, a pixel is the mean of the cell that contains its centre: one batched matrix product
+    for all cell sizes.
 
     Args:
         images: in [0, 1].

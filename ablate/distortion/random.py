@@ -13,11 +13,11 @@ from ablate.distortion.shapes import Bits, Images, PerImage
 
 
 def make_generator(seed: int, device: torch.device | str) -> torch.Generator:
-    """A new generator on the device, so that no generator's state has to be kept.
+    """A new generator on the device, so that no generator state must be stored.
 
     Args:
         seed: in [0, 2**63), as `derive_seed` gives it.
-        device: where the random numbers are wanted; another kind of device gives other numbers.
+        device: device of the random numbers; another kind of device gives other numbers.
     """
     return torch.Generator(device).manual_seed(seed)
 
@@ -25,9 +25,9 @@ def make_generator(seed: int, device: torch.device | str) -> torch.Generator:
 def draw_bits(shape: torch.Size, generator: torch.Generator) -> Bits:
     """Sixteen random bits for each value of the images, as int16.
 
-    A batch is drawn whole while a type needs only its own images' rows, so the draw has to be
-    cheap: four values come out of one 64-bit number, which on a CPU takes a fifth of `randn`'s
-    time.  `as_uniform` and `as_normal` then work on the rows in use.
+    A complete batch is drawn although a type needs only the rows of its images, so the draw must be
+    cheap: four values come from one 64-bit number, which on a CPU takes a fifth of `randn`'s time.
+    `as_uniform` and `as_normal` then work on the used rows.
     """
     count = math.prod(shape)
     words = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)

@@ -29,8 +29,8 @@ def salt_and_pepper(images: Images, strength: Strengths, bits: PixelBits) -> Ima
     Args:
         images: in [0, 1].
         strength: in [0, 1], one per image.
-        bits: from `draw_pixel_bits`; the lowest make black, the highest white, so that a pixel
-            that is hit stays hit when the strength grows.
+        bits: from `draw_pixel_bits`; the lowest give black, the highest white, so that a replaced
+            pixel is replaced at all larger strengths.
     """
     half = AMOUNT / 2 * strength[:, None, None, None]
     uniform = as_uniform(bits)

@@ -1,7 +1,7 @@
 """Saturation: colours pulled towards grey, or pushed away from it.
 
 Source: the saturate of CIFAR-10-C, which also goes both ways.  Differs: about the luma of RGB
-instead of HSV's S.  Grey images, and images of one channel, stay as they are.
+instead of HSV's S.  Grey images and images with one channel are not changed.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ ByteImages = UInt8[Tensor, "batch channel height width"]
 """Pixels in 0 to 255: how a data set is stored."""
 
 Strengths = Float[Tensor, " batch"]
-"""One strength per image, in [0, 1]: 0 leaves the image as it is."""
+"""One strength per image, in [0, 1]; 0 is the identity."""
 
 Bits = Int16[Tensor, "batch channel height width"]
 """Sixteen random bits for each value of the images."""

@@ -113,8 +113,8 @@ class Problem:
     """One problem in a study or space file.
 
     Attributes:
-        file: as the user named it. line, column: from 1; 0 if there is no position (a missing file,
-            a `--set`).
+        file: as the user named it.
+        line, column: from 1; 0 if there is no position (a missing file, a `--set`).
         message: `key: rule, got X. Fix.`
     """
 

@@ -1,1 +1,1 @@
-"""What is kept on disk: the cache, durable writes, remote paths."""
+"""Files on disk: the cache, durable writes, remote paths."""

@@ -1,7 +1,7 @@
-"""The cache: what is made once and shared by trials, studies and processes.
+"""The cache: data that are computed once and shared by trials, studies and processes.
 
-Everything is made under a lock, in a temporary place beside its own, and put there in one
-rename: a reader sees all of it or nothing, whatever dies in between.
+Everything is written under a lock, to a temporary path, and then renamed: readers see a complete
+entry or none, even after a crash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AWAY = (
     *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN),
     *(errno.ENETUNREACH, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED),
 )
-"""What the system says of a network file system that does not answer."""
+"""Error codes of a network file system that does not answer."""
 
 
 def cache_folder() -> Path:
@@ -41,17 +41,17 @@ def cache_folder() -> Path:
 
 
 class GivenUpError(Exception):
-    """Another thread has said that what was begun is not wanted any more."""
+    """Another thread has cancelled the work."""
 
 
 @contextmanager
 def locked(path: Path, stop: threading.Event | None = None) -> Iterator[None]:
-    """Hold the lock of a cache entry; other processes and threads wait at the entrance.
+    """Hold the lock of a cache entry; other processes and threads wait.
 
     The lock ends with the process that holds it, so a crash leaves none behind.
 
     Args:
-        stop: ends the waiting once it is set; None: it is waited for as long as it takes.
+        stop: ends the waiting once it is set; None: wait without limit.
 
     Raises:
         GivenUpError: if `stop` is set.
@@ -72,11 +72,11 @@ def locked(path: Path, stop: threading.Event | None = None) -> Iterator[None]:
 
 
 def publish_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that it is there whole or not at all, and stays after a power cut.
+    """Write a file completely or not at all, durable across a power failure.
 
     Args:
-        path: where it will be; a file that is there is replaced.
-        write: writes the whole file at the path it is given.
+        path: final path; an existing file is replaced.
+        write: writes the file to the path that it gets.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -97,11 +97,10 @@ def publish_file(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def publish_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder so that it is there whole or not at all.
+    """Create a folder completely or not at all.
 
-    The block gets an empty temporary folder; where the block ends well, that folder takes the
-    place of `path`, whatever is there. Hold `locked(path)` around it where several processes may
-    make the same.
+    The block gets an empty temporary folder; if it succeeds, that folder replaces `path`.  Hold
+    `locked(path)` if several processes may create the same folder.
 
     Raises:
         UsageError: if the folder cannot be written.
@@ -136,7 +135,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says about `path` into one line."""
+    """Convert errors of the operating system about `path` to one line."""
     try:
         yield
     except OSError as error:

@@ -29,11 +29,11 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class CacheLine:
-    """Entries of the cache that belong together.
+    """Cache entries that belong together.
 
     Attributes:
-        what: they are, in words.
-        paths: of the entries; of an evaluation set, one a corruption and severity.
+        what: description.
+        paths: of the entries; of an evaluation set, one per corruption and severity.
         size: of their files, in bytes.
         used: when the last of them was opened, as a time stamp.
     """
@@ -47,15 +47,15 @@ class CacheLine:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What the cache holds.
+    """The contents of the cache.
 
     Attributes:
-        folder: it need not exist.
+        folder: may not exist.
         lines: kind by kind, the most recently used first.
-        leftovers: of killed processes, as removed by `ablate cache clear`.
-        fetched: bytes of the data sets that were downloaded, which it leaves alone.
+        leftovers: files of killed processes, removed by `ablate cache clear`.
+        fetched: bytes of downloaded data sets, which are not removed.
         bound: of the evaluation sets, in bytes.
-        now: when it was looked at, as a time stamp.
+        now: time of reading, as a time stamp.
     """
 
     folder: Path
@@ -67,19 +67,19 @@ class CacheInfo:
 
     @property
     def size(self) -> int:
-        """Of all that is listed, in bytes."""
+        """Total size in bytes."""
         listed = [*(line.size for line in self.lines), *(left.size for left in self.leftovers)]
         return sum(listed) + self.fetched
 
 
 @dataclass(frozen=True)
 class Clearing:
-    """What a command lets go.
+    """The entries to delete.
 
     Attributes:
-        busy: what stays since another process is making it, or it cannot be removed; filled by
-            `clear`.
-        others: entries that stay since they hold what the cache did not make.
+        busy: entries that are kept because another process is writing them, or that cannot be
+            removed; set by `clear`.
+        others: entries that are kept because they contain other files.
     """
 
     entries: tuple[Entry, ...]
@@ -144,10 +144,10 @@ def plan_clearing(
 
 
 def clear(plan: Clearing) -> Clearing:
-    """Let go what a plan names.
+    """Delete the entries of a plan.
 
     Returns:
-        What is gone, and what stays.
+        The deleted and the kept entries.
     """
     gone = replace(
         plan,

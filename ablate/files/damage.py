@@ -1,6 +1,6 @@
-"""Files that failed their checksum: they are made again, and reported.
+"""Files that failed their checksum: they are regenerated and reported.
 
-Importing this loads no torch.
+Importing this does not load torch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _checked: dict[tuple[Path, ...], tuple[object, ...]] = {}
 
 
 class DamagedError(InfrastructureError):
-    """A file that was whole is damaged or gone; whoever knows how makes it again."""
+    """A file is damaged or missing; the caller regenerates it."""
 
 
 def say_made_again(what: str) -> None:
-    """Say that something was damaged and is made again.
+    """Report that something was damaged and is regenerated.
 
-    It goes to the innermost `heard_damage` block of this process; where there is none, to the
-    logger `ablate.cache`, which writes to standard error unless somebody set it up otherwise.
+    The report goes to the innermost `heard_damage` block of this process; without one, to the
+    logger `ablate.cache`, which writes to standard error by default.
 
     Args:
-        what: with its verb, as "images of fog, severity 3 were".
+        what: with its verb, such as "images of fog, severity 3 were".
     """
     text = f"cache: {what} damaged; regenerated"
     with _lock:
@@ -42,7 +42,7 @@ def say_made_again(what: str) -> None:
 
 @contextmanager
 def heard_damage() -> Iterator[list[str]]:
-    """Collect what this process says of damage, in any of its threads, while the block runs."""
+    """Collect reports of damage from all threads of this process while the block runs."""
     texts: list[str] = []
     with _lock:
         _heard.append(texts)
@@ -54,13 +54,13 @@ def heard_damage() -> Iterator[list[str]]:
 
 
 def is_whole(files: tuple[Path, ...], expected: str, digest: Callable[[], str]) -> bool:
-    """Whether files hold what was written, looked at once a process.
+    """Whether files are intact, checked once per process.
 
-    They are read again only where their number, size or times have changed since.
+    They are read again only if their number, size or times have changed.
 
     Args:
-        files: that the digest is of.
-        expected: the digest as it was kept; digest: reads the files and computes it.
+        files: files of the digest.
+        expected: the stored digest; digest: reads the files and computes it.
 
     Raises:
         OSError: if one is missing or cannot be read.

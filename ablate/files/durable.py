@@ -1,8 +1,8 @@
 """Durable training states, as bytes, on a path or an fsspec URI.
 
-A state is whole or not there: a local file is renamed into place after an fsync, and so is one on
-a file system with a rename of its own; an object store publishes whole objects. What is read is
-compared with the sha256 that was recorded, so what a crash left half done is never gone on from.
+A state is complete or absent: a local file is renamed after an fsync, and so is one on a remote
+file system that supports renaming; an object store publishes complete objects.  When read, a state
+is compared with its recorded sha256, so an incomplete state is never used.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class CheckpointError(InfrastructureError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A durable training state: the last one recorded is where a trial goes on.
+    """A durable training state; a trial continues from the last recorded one.
 
     Attributes:
         epoch: epochs done.
         uri: absolute path or fsspec URI.
         sha256: of the content.
-        step: steps done in the epoch under way; 0 between two epochs.
-        seconds: that these steps took.
+        step: steps done in the current epoch; 0 between epochs.
+        seconds: time of these steps.
     """
 
     epoch: int
@@ -68,16 +68,16 @@ def save_blob(
 ) -> Checkpoint:
     """Write a state, flushed to the disk.
 
-    Nothing is removed: which states are needed no more is known by who has recorded newer ones.
+    Nothing is removed: old states are removed after newer ones are recorded.
 
     Args:
-        folder: absolute path or fsspec URI, of this trial and attempt alone; made if missing.
+        folder: absolute path or fsspec URI, only for this trial and attempt; created if missing.
         epoch: epochs done.
         content: of the state.
-        step: steps done in the epoch under way; seconds: that they took.
+        step: steps done in the current epoch; seconds: their time.
 
     Raises:
-        UsageError: if the folder cannot be written: rights, or a protocol that is unknown.
+        UsageError: if the folder cannot be written: permissions, or an unknown protocol.
         MissingDependencyError: if the protocol's package is not installed.
         InfrastructureError: if the disk is full or broken, or the file system does not answer.
     """
@@ -99,8 +99,8 @@ def load_blob(saved: Checkpoint) -> bytes:
     """Read a state back.
 
     Raises:
-        CheckpointError: if it is missing, may not be read, or its content is another one.
-        InfrastructureError: if the file system does not answer: what is there may be whole.
+        CheckpointError: if it is missing, not readable, or its content differs.
+        InfrastructureError: if the file system does not answer; the state may be intact.
     """
     try:
         content = _read(saved.uri)
@@ -126,7 +126,7 @@ def load_blob(saved: Checkpoint) -> bytes:
 
 
 def remove_state(uri: str) -> None:
-    """Remove a state that is needed no more; one that is gone, or cannot be reached, is left."""
+    """Remove a state; missing or unreachable ones are ignored."""
     path = _local(uri)
     with suppress(Exception):
         if path is not None:
@@ -137,7 +137,7 @@ def remove_state(uri: str) -> None:
 
 
 def remove_folder(folder: str) -> None:
-    """Remove a folder with all in it; one that is missing or cannot be removed is left so."""
+    """Remove a folder with its content; a missing folder and failures are ignored."""
     path = _local(folder)
     if path is not None:
         shutil.rmtree(path, ignore_errors=True)
@@ -149,7 +149,7 @@ def remove_folder(folder: str) -> None:
 
 
 def list_folder(folder: str) -> list[str]:
-    """Names of what is in a folder; empty for one that is missing or cannot be read."""
+    """Names of a folder's entries; empty if it is missing or unreadable."""
     path = _local(folder)
     with suppress(Exception):
         if path is not None:
@@ -161,7 +161,7 @@ def list_folder(folder: str) -> list[str]:
 
 
 def folder_bytes(folder: str) -> int:
-    """Bytes of all files below a folder; 0 for one that is missing.
+    """Bytes of all files below a folder; 0 if it is missing.
 
     Raises:
         UsageError: if a URI's folder may not be read, or its protocol is unknown.
@@ -182,7 +182,7 @@ def folder_bytes(folder: str) -> int:
 
 
 def check_writable(folder: str) -> None:
-    """Write a small file and remove it again, so that a bad folder is said before any work.
+    """Write and remove a small file, so that an unusable folder is reported before any work.
 
     Raises:
         UsageError: if the folder cannot be written, the protocol is unknown, or the URI holds a
@@ -204,7 +204,7 @@ def check_writable(folder: str) -> None:
 
 
 def _local(folder: str) -> Path | None:
-    """The path where it is one of this machine's; none for another file system's URI."""
+    """The path if it is local; None for a URI of another file system."""
     if not is_uri(folder):
         return Path(folder).absolute()
     protocol, _, rest = folder.partition("://")
@@ -226,7 +226,7 @@ def _read(uri: str) -> bytes:
     """
     path = _local(uri)
     if path is not None:
-        if path.exists() and not path.is_file():  # a FIFO would be waited for without end
+        if path.exists() and not path.is_file():  # opening a FIFO would block
             raise OSError(errno.EINVAL, "it is not a regular file")
         return path.read_bytes()
     gone: FileNotFoundError | None = None
@@ -243,7 +243,7 @@ def _read(uri: str) -> bytes:
 
 
 def open_uri(folder: str) -> tuple[Any, str]:
-    """An fsspec file system and the place in it, as it names it.
+    """The fsspec file system of a URI, and the path in it.
 
     Raises:
         UsageError: if the protocol is unknown or chained, or the URI holds a password.
@@ -281,16 +281,16 @@ def open_uri(folder: str) -> tuple[Any, str]:
 
 
 def put_file(files: Any, path: str, content: bytes, uri: str) -> None:
-    """Publish a file whole; call it within `reaching`.
+    """Publish a complete file; call it within `reaching`.
 
-    A file system with a `mv` of its own has renames and folders. The others are object stores,
-    which publish whole objects, and whose `makedirs` would make a bucket of a misspelt name.
+    A file system with its own `mv` has renames and folders.  Others are object stores, which
+    publish complete objects, and whose `makedirs` would create a bucket for a misspelt name.
 
     Args:
         files: of fsspec; path: in it; uri: the same, as messages name it.
 
     Raises:
-        InfrastructureError: if what arrived is of another size.
+        InfrastructureError: if the written file has another size.
     """
     from fsspec import AbstractFileSystem
 

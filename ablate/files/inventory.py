@@ -42,8 +42,8 @@ _FILES: dict[str, frozenset[str]] = {
 """Folder of a kind -> all files that an entry of it is made with."""
 
 ABOUT = "about.json"
-"""What an entry says of itself; of an evaluation set also its checksums, else an entry without it
-is as good."""
+"""File with an entry's description; for an evaluation set also its checksums.  Other entries are
+valid without it."""
 
 BOUND_VARIABLE = "ABLATE_CACHE_GB"
 """Bounds the evaluation sets, in GB of 10^9 bytes."""
@@ -51,17 +51,17 @@ BOUND_VARIABLE = "ABLATE_CACHE_GB"
 USUAL_BOUND_GB = 50.0
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-# As `publish_folder` names what it fills; those of eight characters are of earlier versions.
+# Temporary names of `publish_folder`; those of eight characters are of earlier versions.
 _LEFTOVER = re.compile(r"\.[0-9a-f]{32}(?:\.state)?\.(?:[0-9a-f]{16}|[0-9a-z_]{8})")
 _BESIDE = (".lock", ".state")
-"""What lies beside an entry: its lock, and the state of a training that was not done."""
+"""Files next to an entry: its lock, and the state of an unfinished training."""
 _IN_USE_SECONDS = 3600.0
 _LEFTOVER_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that was made once and is kept.
+    """A cache entry.
 
     Attributes:
         path: its folder.
@@ -76,14 +76,14 @@ class Entry:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What it says of itself; empty where it says nothing."""
+        """Its description; empty if there is none."""
         return _read_about(self)
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a killed process left: half an entry, the state of a training that was not done, or a
-    lock of an entry that is not there.
+    """Files of a killed process: an incomplete entry, the state of an unfinished training, or a
+    lock without an entry.
 
     Attributes:
         size: in bytes.
@@ -123,10 +123,10 @@ def list_entries(cache: Path, kind: Kind) -> list[Entry]:
 
 
 def list_leftovers(cache: Path, kind: Kind, now: float) -> list[Leftover]:
-    """What killed processes left, and the locks of what is not there.
+    """Files of killed processes, and locks without entries.
 
-    Of evaluation sets it is what no process holds the lock of, of other kinds also a day old: a
-    cache on a file system without locks may serve processes elsewhere.
+    For evaluation sets these are files whose lock is free; for other kinds they must also be a day
+    old, because a cache on a file system without locks may be used by other machines.
     """
     folder = cache / KINDS[kind][0]
     found: list[Leftover] = []
@@ -156,18 +156,18 @@ def holds_others(path: Path) -> bool:
 
 
 def remove_entry(path: Path) -> bool:
-    """Let an entry go with its lock; processes that have it mapped keep what they have.
+    """Delete an entry with its lock; processes that have it mapped are not affected.
 
     Returns:
-        Whether it is gone. It stays where another process is making it, where it holds what the
-        cache did not make, or where it cannot be removed.
+        Whether it was deleted.  It is kept if another process is writing it, if it contains other
+        files, or if it cannot be removed.
     """
     if holds_others(path):
         return False
     with _try_lock(path) as free:
         if not free:
             return False
-        # In one step out of readers' sight, so that none finds half of it.
+        # Renamed in one step, so that no reader finds an incomplete entry.
         gone = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             path.rename(gone)
@@ -182,7 +182,7 @@ def remove_entry(path: Path) -> bool:
 
 
 def remove_leftover(leftover: Leftover) -> bool:
-    """Remove what was left, unless a process holds the lock of its entry.
+    """Remove such a file, unless a process holds the lock of its entry.
 
     Returns:
         Whether it is gone.
@@ -220,18 +220,18 @@ def evaluation_bound() -> float:
 
 
 def bound_evaluation_sets(cache: Path, keep: Path) -> list[Path]:
-    """Let the least recently used evaluation sets go until all take no more than the bound.
+    """Delete the least recently used evaluation sets until the total size is within the limit.
 
-    What killed processes left of such sets goes first, as it is of no use to anybody.
-    What was used within the last hour stays, so the bound may be passed while much is in use. Of
-    several processes that ask at once, one removes and the others wait and count again.
+    Files of killed processes are deleted first.  Sets used within the last hour are kept, so the
+    limit may be exceeded while many are in use.  If several processes do this at once, one deletes
+    and the others wait and count again.
 
     Args:
         cache: folder that holds `evaluation/`.
-        keep: the entry that was just made, which stays.
+        keep: the new entry, which is kept.
 
     Returns:
-        The entries that are gone.
+        The deleted entries.
 
     Raises:
         UsageError: if `ABLATE_CACHE_GB` is not a number from 0, or the cache cannot be written.
@@ -271,7 +271,7 @@ def _children(folder: Path) -> Iterator[Path]:
 
 
 def _last_written(path: Path) -> float:
-    """Of a folder's files too: writing into one leaves the folder's own time as it is."""
+    """Also considers files: writing into a file does not change the folder's time."""
     return max(one.lstat().st_mtime for one in (path, *_children(path)))
 
 
@@ -296,7 +296,7 @@ def _entry_of(leftover: Path) -> Path:
 
 
 def _is_free(entry: Path) -> bool:
-    """Whether no process holds the entry's lock; none is made to find out."""
+    """Whether the entry's lock is free; no lock file is created."""
     if not _lock_of(entry).exists():
         return True
     with _try_lock(entry) as free:
@@ -304,7 +304,7 @@ def _is_free(entry: Path) -> bool:
 
 
 def _delete(path: Path) -> bool:
-    """Whether a folder, a file or a link, not what it leads to, is gone."""
+    """Delete a folder, a file or a link (not its target); returns whether it is gone."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -319,7 +319,7 @@ def _delete(path: Path) -> bool:
 
 @contextmanager
 def _try_lock(entry: Path) -> Iterator[bool]:
-    """Hold an entry's lock where nobody else does."""
+    """Hold an entry's lock if it is free."""
     lock = FileLock(_lock_of(entry))
     try:
         lock.acquire(blocking=False)

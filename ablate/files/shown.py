@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def show_name(name: str | Path) -> str:
-    """A name as it is, or quoted and escaped where a character of it cannot be printed.
+    """A name, quoted and escaped if it has unprintable characters.
 
-    A line break would make two lines of the message, and the bytes of a name that is not UTF-8
-    cannot be written to a terminal.
+    A line break would split the message, and a name that is not UTF-8 cannot be written to a
+    terminal.
     """
     text = str(name)
     return text if text.isprintable() else repr(text)

@@ -1,9 +1,10 @@
 """The baseline: the network that every trial finetunes, trained once and cached.
 
-It is trained by the same loop as the trials, on the clean images alone, and never sees the
-validation images.  Or its weights come from elsewhere, and the study says whether those saw them.
+It is trained by the same loop as the trials, on clean images only, and never on validation images.
 
-A training that is killed is gone on with: its state lies beside its entry until it is done.
+Or its weights are external, and the study states whether they were trained on those.  An
+interrupted training is continued: its state is stored next to its cache entry until it has
+finished.
 """
 
 from __future__ import annotations
@@ -52,13 +53,13 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Baseline:
-    """Where a baseline's weights are.
+    """The weights of a baseline in the cache.
 
     Attributes:
         path: the safetensors file.
         sha256: of that file.
-        key: of everything that it was made from.
-        train_seconds: wall time of its training, when it was trained; 0 for a checkpoint.
+        key: of everything that determines it.
+        train_seconds: wall time of its training; 0 for a checkpoint.
     """
 
     path: Path
@@ -79,23 +80,22 @@ def obtain_baseline(
     on_epoch: Callable[[EpochReport], None] | None = None,
     checkpoint_seconds: float = 300.0,
 ) -> Baseline:
-    """The baseline of these data, model and settings: from the cache, or made now.
+    """Get the baseline of these data, model and settings from the cache, or train it, or read it
+    from `baseline.checkpoint`.
 
-    Made is: trained, or read from `baseline.checkpoint`. Of several processes that ask at once,
-    one makes it and the others wait. One that is not what was written is made again, and that is
-    said.
+    If several processes need it at once, one makes it and the others wait.  A damaged one is made
+    again, with a report.
 
     Args:
         cache: folder that holds `baselines/`.
-        base: folder of the study file: a relative checkpoint starts from it, and a network of the
-            user's own may stand in it.
-        environment: its threads are part of the key, since other threads give other bits.
-        on_epoch: is told of each epoch of a training.
+        base: folder of the study file, for a relative checkpoint and a custom network.
+        environment: its number of threads is part of the key, because it affects bits.
+        on_epoch: called after each epoch of a training.
         checkpoint_seconds: between two training states; see `SaveInterval`.
 
     Raises:
         UsageError: if the cache cannot be written.
-        ParameterError: if the network cannot be built, or does not take images of this size.
+        ParameterError: if the network cannot be built, or does not accept images of this size.
         DataError: if the checkpoint is missing, damaged or of another network.
         NotFiniteError: if the training diverges.
     """
@@ -164,11 +164,11 @@ def obtain_baseline(
 
 
 def kept_baseline(cache: Path, sha256: str) -> Path | None:
-    """The weights of that digest, where the cache still holds them, whole; nothing is made.
+    """The cached weights with this digest, if they are still there and intact.
 
     Args:
         cache: folder that holds `baselines/`.
-        sha256: of the file, as a study's head has it.
+        sha256: of the file, from a study's head.
     """
     for entry in sorted((cache / "baselines").glob("*/")):
         found = _find(entry, entry.name)
@@ -209,7 +209,7 @@ class TrainingStates:
             publish_file(self._path, lambda temporary: temporary.write_bytes(digest + content))
 
     def restore(self, training: Finetuning) -> list[EpochReport]:
-        """Go on from what is there; what is missing or damaged is as if it were not.
+        """Continue from the stored state; missing or damaged files are ignored.
 
         Returns:
             Reports of the epochs done.
@@ -240,15 +240,15 @@ def train_baseline(
     on_epoch: Callable[[EpochReport], None] | None = None,
     states: TrainingStates | None = None,
 ) -> tuple[nn.Module, list[EpochReport]]:
-    """Train a network from new weights on the clean training images.
+    """Train a network from random weights on the clean training images.
 
     Args:
-        base: folder of the study file, where a network of the user's own may stand.
-        on_epoch: is told of each epoch.
-        states: where a training that is killed is gone on from; none: it begins again.
+        base: folder of the study file, for a custom network.
+        on_epoch: called after each epoch.
+        states: stored states for continuing an interrupted training; None: start again.
 
     Returns:
-        (the network, what each epoch did).
+        (the network, the reports of the epochs).
 
     Raises:
         ParameterError: if the network cannot be built, or does not take images of this size.
@@ -290,10 +290,10 @@ def load_baseline(
 
     Args:
         baseline: of this data set and model.
-        base: folder of the study file, where a network of the user's own may stand.
+        base: folder of the study file, for a custom network.
 
     Raises:
-        DamagedError: if the weights are no longer there, or no longer what they were.
+        DamagedError: if the weights are missing or damaged.
     """
     _check_whole(baseline)
     statistics = dataset.mean, dataset.std
@@ -336,7 +336,7 @@ def _check_whole(baseline: Baseline) -> None:
 
 
 def _find(entry: Path, key: str) -> Baseline | None:
-    """What the cache holds, where its weights are those that were written."""
+    """The cached baseline, if its weights are intact."""
     record = read_record(entry)
     if record is None:
         return None

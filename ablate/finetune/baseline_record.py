@@ -1,4 +1,4 @@
-"""What stands in the cache beside a baseline's weights, and whether they are what was written.
+"""The record next to a baseline's weights in the cache, and the check that they are intact.
 
 Importing this loads no torch.
 """
@@ -19,7 +19,7 @@ RECORD = "baseline.json"
 
 @dataclass(frozen=True)
 class BaselineRecord:
-    """Of a baseline whose weights are whole.
+    """Record of a baseline with intact weights.
 
     Attributes:
         sha256: of the file of the weights.
@@ -48,7 +48,7 @@ def read_record(entry: Path) -> BaselineRecord | None:
 
 
 def are_whole(weights: Path, sha256: str) -> bool:
-    """Whether weights have this digest, looked at once a process.
+    """Whether weights have this digest, checked once per process.
 
     Raises:
         OSError: if they are missing or cannot be read.

@@ -17,8 +17,8 @@ class Budget:
 
     Attributes:
         epoch_steps: steps in a pass over the training images.
-        steps: of the whole training; None where the clock ends it.
-        seconds: of training; None where the steps end it.
+        steps: of the complete training; None if it is limited by time.
+        seconds: of training; None if it is limited by steps.
     """
 
     epoch_steps: int
@@ -37,12 +37,12 @@ class Budget:
         """The budget in steps.
 
         Args:
-            settings: one of epochs, images, flops and seconds; none is `DEFAULT_EPOCHS`.
+            settings: one of epochs, images, flops and seconds; default: `DEFAULT_EPOCHS`.
             epoch_steps: steps in a pass over the training images.
-            step_images: images that go through the student in a step, copies included; a budget
-                in images is rounded to whole steps, at least one.
-            step_flops: counts the operations of a step, those of teachers included; a budget in
-                them is rounded likewise.
+            step_images: images through the student per step, including copies; a budget in images
+                is rounded to whole steps, at least one.
+            step_flops: counts the operations of a step, including teachers; a budget in FLOPs is
+                rounded in the same way.
         """
         if settings.seconds is not None:
             return cls(epoch_steps, None, settings.seconds)
@@ -68,7 +68,8 @@ class Budget:
         return self.progress(steps, seconds) >= 1
 
 
-# -- When a training state is written amid an epoch: often enough, and for a hundredth of the time
+# -- When a training state is saved within an epoch: regularly, using at most a hundredth of the
+# time
 
 
 _TIMES_A_WRITE = 100
@@ -76,11 +77,10 @@ _TIMES_A_WRITE = 100
 
 
 class SaveInterval:
-    """Says when the next training state is due.
+    """Decides when the next training state is due.
 
     Args:
-        seconds: from one write to the next, or 100 times what the last one took, where that is
-            longer.
+        seconds: between two writes, or 100 times the duration of the last one, if that is longer.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -20,15 +20,15 @@ BatchNormMode = Literal["joint", "separate", "frozen"]
 
 
 class Forward:
-    """Runs what an objective reads, and nothing else.
+    """Runs only the networks and inputs that an objective reads.
 
     Args:
         model: the student, on its device.
-        loss: says whether clean images, copies, layers and teachers are read.
+        loss: defines which clean images, copies, layers and teachers are read.
         environment: precision, and whether the student is compiled.
-        batch_norm: "joint": everything in one batch, so that batch norm sees all of it; "frozen":
-            the same with the student's running statistics; "separate": clean images and each copy
-            in a batch of its own.
+        batch_norm: "joint": everything in one batch, for batch norm; "frozen": the same with the
+            student's running statistics; "separate": clean images and each copy in separate
+            batches.
         teachers: by anchor, networks of the student's kind; they see the clean images in eval
             mode, without gradient.
 
@@ -52,7 +52,7 @@ class Forward:
         self._student = model
         if environment.compile:
             self._student = torch.compile(model, mode=environment.compile)  # type: ignore[assignment]
-        self._taps(model)  # a layer that does not exist is said now, not in the first step
+        self._taps(model)  # an unknown layer is reported now, not in the first step
         self.prepare()
 
     @property

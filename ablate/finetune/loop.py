@@ -1,8 +1,8 @@
-"""The training loop: of the baseline, of the plain finetune and of every trial.
+"""The training loop of the baseline, the plain finetune and every trial.
 
-Every draw's generator is made from (seed, purpose, epoch, step), so a resumed run has the bits of
-one that was never stopped, and two runs with one seed see the same images in the same order,
-whatever else they use.
+Every random generator is derived from (seed, purpose, epoch, step), so a resumed run has the same
+bits as an uninterrupted one, and two runs with one seed see the same images in the same order,
+regardless of other settings.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from ablate.study.seeds import derive_seed
 from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings
 
 _CHECKED_STEPS = 50
-"""Steps between two looks at the loss, since each look makes a GPU wait."""
+"""Steps between two checks of the loss, because each check makes a GPU wait."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch did.
+    """The report of an epoch.
 
     Attributes:
-        epoch: epochs done, this one included.
-        epochs: of the whole budget; None where the clock ends it.
+        epoch: epochs done, including this one.
+        epochs: of the complete budget; None if it is limited by time.
         train_loss: mean of the objective over the steps.
         seconds: wall time.
-        images: images that went forward and backward through the network, copies included.
+        images: number of images in forward and backward passes of the network, including copies.
     """
 
     epoch: int
@@ -137,7 +137,7 @@ class Finetuning:
 
     @property
     def model(self) -> nn.Module:
-        """The network as it stands: the average of its weights where one is kept."""
+        """The current network: the average of its weights, if there is one."""
         return self._student if self._average is None else self._average.module
 
     @property
@@ -168,19 +168,19 @@ class Finetuning:
     def run_epoch(self, pause: Callable[[], bool] | None) -> EpochReport | None: ...
 
     def run_epoch(self, pause: Callable[[], bool] | None = None) -> EpochReport | None:
-        """Train on every image once, or on fewer where the budget ends.
+        """Train on every image once, or on fewer if the budget ends.
 
         Args:
-            pause: asked after every step but an epoch's last, whether to stop there; the next call
-                goes on with the step that follows.
+            pause: called after every step except an epoch's last; returns whether to stop there.
+                The next call continues with the following step.
 
         Returns:
-            What the epoch did; none where it was paused.
+            The report of the epoch; None if it was paused.
 
         Raises:
             NotFiniteError: if the loss of a step is NaN or infinite; found within 50 steps.
             OutOfMemoryError: naming the batch size.
-            ParameterError: if batch norm has a single value to work on.
+            ParameterError: if batch norm gets a single value per channel.
         """
         began = time.perf_counter()
         self._forward.prepare()
@@ -213,7 +213,7 @@ class Finetuning:
         return None if paused else self._end_epoch()
 
     def state(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on: tensors and plain data."""
+        """Everything that a later process needs to continue: tensors and plain data."""
         modules = self._followers()
         return {
             "epoch": self.epoch,
@@ -338,7 +338,7 @@ class Finetuning:
         return total
 
     def _read(self, unread: list[torch.Tensor]) -> None:
-        """Take up the losses of the last steps."""
+        """Read the losses of the last steps."""
         values: list[float] = torch.stack(unread).tolist() if unread else []
         unread.clear()
         for value in values:
@@ -361,7 +361,7 @@ def _backward(loss: Scalar) -> None:
     torch.autograd.backward(loss)
 
 
-# -- What torch raises in a step, said in the words of a study -----------------------------
+# -- Converting torch's errors in a step to messages about the study -----------------------------
 
 
 class OutOfMemoryError(AblateError):
@@ -403,5 +403,5 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
 def _is_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # A CPU's allocator raises a RuntimeError without a class of its own.
+    # A CPU's allocator raises a plain RuntimeError.
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -57,14 +57,15 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
 #
 # Source: Loshchilov and Hutter 2017, arXiv:1608.03983 for the cosine (without restarts); Smith and
 # Topin 2018, arXiv:1708.07120 for one cycle, in the form of torch's `OneCycleLR`.  Differs: the
-# momentum stays as it is.
+# momentum is not changed.
 
 
 RISE_FRACTION = 0.3
 """Share of the budget over which one cycle rises."""
 
 FIRST_DIVISOR = 25.0
-"""One cycle, or a warm-up, begins at the highest rate over this: no step is without a rate."""
+"""One cycle, or a warm-up, starts at the highest rate divided by this, so that no step has a rate
+of 0."""
 
 LAST_DIVISOR = 1e4
 """One cycle ends at its first rate over this."""
@@ -75,11 +76,11 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
 
     Args:
         settings: the highest rate, the schedule and its warm-up.
-        progress: share of the budget that is spent, in [0, 1).  At 1 a cosine is 0.
+        progress: spent fraction of the budget, in [0, 1).  At 1 a cosine is 0.
 
     Returns:
-        Between 0 and `settings.learning_rate`.  With a warm-up it first rises from a 25th as a
-        line, and a cosine spans what is left; one cycle has its own.
+        Between 0 and `settings.learning_rate`.  With a warm-up it first rises linearly from a 25th,
+        and a cosine spans the rest; one cycle has its own warm-up.
     """
     highest, warmup = settings.learning_rate, settings.warmup_fraction
     if settings.schedule == "one_cycle":
@@ -101,7 +102,7 @@ def _one_cycle(highest: float, progress: float) -> float:
 
 
 def _cosine(start: float, end: float, share: float) -> float:
-    """From `start` to `end` along half a cosine, of which this share is done."""
+    """Value between `start` and `end` on half a cosine at this fraction."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -112,16 +113,17 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def average_weights(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of a network that follows it: after each step `update_parameters(model)`.
+    """Make a running average of a network's weights; call `update_parameters(model)` after each
+    step.
 
     Args:
-        model: copied as it stands; the copy is in eval mode and has no gradient.
-        decay: share of the average that a step keeps, in (0, 1).  Statistics of batch norm are
-            averaged too, so that the copy is whole.
+        model: copied in its current state; the copy is in eval mode and has no gradient.
+        decay: decay per step, in (0, 1).  Statistics of batch norm are averaged too.
     """
     follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
-    # Torch's first update copies: it is made now, so that the average begins before any step.
+    # Torch's first update copies the weights; it is done now, so that the average starts before the
+    # first step.
     average.update_parameters(model)
     return average.eval().requires_grad_(False)
 
@@ -136,7 +138,7 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
 def balance_gradients(loss: RobustLoss, views: Views, model: nn.Module) -> dict[str, float]:
     """Factors that give each `scale: gradient` term the gradient norm of the other terms.
 
-    Times its weight, such a term then begins with `weight` times the others' gradient norm.
+    With its weight, such a term then starts with `weight` times the others' gradient norm.
 
     Args:
         loss: with at least one such term.

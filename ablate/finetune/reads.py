@@ -1,9 +1,8 @@
-"""Who reads a key of the study, and when; what a configuration comes down to.
+"""Defines when a key of the study affects a finetuning, and when two configurations are the same.
 
-`READINGS` says under which values of other keys a key reaches a finetuning.  Three things use
-it: the check of a search, rows of a search that are one point, and cells of an
-ablation that are one configuration.  Where a loss, an augmentation or an optimiser begins or ceases
-to read a key, change it here.
+`READINGS` lists the conditions on other keys.  It is used by the check of a search, for rows of a
+search that are the same point, and for cells of an ablation that are the same configuration.  If a
+loss, an augmentation or an optimiser starts or stops reading a key, change it here.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from ablate.study.sections.training import DEFAULT_EPOCHS, UNITS
 from ablate.study.settings import Study
 
 Values = Mapping[str, Any]
-"""A whole configuration: plain JSON by dotted key of the study, defaults too."""
+"""A complete configuration: plain JSON by dotted key of the study, including defaults."""
 
 SECTIONS = ("dataset", "model", "baseline", "finetune", "loss", "augment")
 """What a finetuning is made from."""
@@ -41,12 +40,12 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Reading:
-    """Keys that reach a finetuning only where a condition holds.
+    """Keys that affect a finetuning only under a condition.
 
     Attributes:
-        keys: dotted; one that ends with a dot is all that stands below it.
-        deciders: keys whose values the condition reads, all of them.
-        holds: whether it does, for a whole configuration.
+        keys: dotted; a key that ends with a dot means all keys below it.
+        deciders: all keys that the condition reads.
+        holds: evaluates the condition for a complete configuration.
         where: the condition in words, after "where".
     """
 
@@ -70,7 +69,7 @@ def has_copies(values: Values) -> bool:
 
 
 def type_shares(values: Values) -> dict[str, float]:
-    """How often each distortion type is drawn; none by `augmix`, which has operators of its own."""
+    """The probability of each distortion type; none for `augmix`, which has its own operators."""
     if values["augment.method"] == "augmix":
         return {}
     names = (values[f"augment.{name}"] for name in ("families", "mix", "types"))
@@ -185,7 +184,8 @@ READINGS: tuple[Reading, ...] = (
 
 @cache
 def readings_of(key: str) -> tuple[Reading, ...]:
-    """What has to hold for a key to reach a finetuning: all of it; nothing for most keys."""
+    """The conditions for a key to affect a finetuning, all of which must hold; empty for most
+    keys."""
     found = tuple(reading for reading in READINGS if reading.covers(key))
     above, _, kind = key.rpartition(".")
     if above == "augment.strengths":
@@ -210,17 +210,16 @@ def with_params(values: Values, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
-    """What a finetuning reads of a configuration, written in one way.
+    """The part of a configuration that a finetuning reads, in canonical form.
 
-    Two configurations are one where these are equal: `clean+fma+st` is `clean+st+fma`, a list of
-    all taps is `taps`, a mix of equal ratios is none, and the weight of a term that the objective
-    does not have is nothing at all.
+    Two configurations are the same if these are equal: `clean+fma+st` is `clean+st+fma`, a list of
+    all taps is `taps`, a mix of equal ratios is None, and weights of unused terms are omitted.
 
     Args:
-        taps: named layers of its network, first to last; none where they are not known.
+        taps: named layers of its network, first to last; None if unknown.
 
     Raises:
-        ParameterError: if the augmentation draws from nothing.
+        ParameterError: if the augmentation has nothing to draw from.
     """
     read = {
         key: values[key]
@@ -248,16 +247,16 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def trained_identity(values: Values, taps: Sequence[str] = ()) -> str:
-    """`trained_values` as text: of two configurations that are one, the same."""
+    """`trained_values` as text; equal for equal configurations."""
     try:
         read: Mapping[str, Any] = trained_values(values, taps)
-    except ParameterError:  # which the trial will say
+    except ParameterError:  # the trial will report it
         read = {key: values[key] for key in leaves() if key.partition(".")[0] in SECTIONS}
     return as_text(read)
 
 
 def as_text(value: Any) -> str:
-    """Plain data as text, whole floats as ints: 1.0 is 1, and true is not."""
+    """Plain data as text, with whole floats as ints: 1.0 equals 1, but true does not."""
     return json.dumps(_plain(value), sort_keys=True, default=str)
 
 
@@ -315,13 +314,13 @@ def check_inert(
     passed_over: set[str],
     doubts: Doubts,
 ) -> None:
-    """Note every searched parameter that no setting within reach reads.
+    """Report every searched parameter that no reachable setting reads.
 
     Args:
         path: of the space in the document.
         study: of a search, whose trials are robustness finetunings.
-        passed_over: parameters of which something is said already.
-        doubts: parameters that rest on one of them are passed over.
+        passed_over: parameters with reported problems.
+        doubts: parameters that depend on one of these are skipped.
     """
     places = parameter_paths(document.get(path, {}), path)
     # Of other networks they are only known once they are built, which a check need not do.
@@ -338,10 +337,10 @@ def check_inert(
 def inert_rule(
     space: Space, parameter: Parameter, fixed: Mapping[str, Any], taps: Sequence[str] = ()
 ) -> str | None:
-    """Why a parameter changes no trial, as `rule, got X. Fix.`; none where it changes one.
+    """Why a parameter affects no trial, as `rule, got X. Fix.`, or None.
 
     Args:
-        fixed: the study's own values by dotted key.
+        fixed: the study's values by dotted key.
     """
     key, values = parameter.key, telling_values(parameter.domain)
     readings = readings_of(key)
@@ -355,7 +354,7 @@ def inert_rule(
         try:
             met |= {reading.where for reading in readings if reading.holds(configuration)}
             is_inert = not is_read(key, configuration)
-        except ParameterError:  # no such augmentation, which its trial will say
+        except ParameterError:  # invalid augmentation; the trial will report it
             return None
         if not is_inert and _differs(configuration, key, values, taps):
             return None
@@ -375,7 +374,8 @@ def deciders_of(key: str) -> set[str]:
 def _differs(
     configuration: Mapping[str, Any], key: str, values: Sequence[Any], taps: Sequence[str]
 ) -> bool:
-    """Whether some values of a parameter make two trainings; one value alone is read as it is."""
+    """Whether different values of a parameter give different trainings; a single value counts as
+    read."""
     if len(values) == 1:
         return True
     found = (trained_identity(with_params(configuration, {key: one}), taps) for one in values)
@@ -386,7 +386,7 @@ def _differs(
 def _rule(
     parameter: Parameter, never: Sequence[Reading], fixed: Mapping[str, Any], space: Space
 ) -> str:
-    """What to say of a parameter, of whose readings these never hold (or never together)."""
+    """The message for a parameter whose conditions never hold (or never together)."""
     if not never:
         shown = show(list(telling_values(parameter.domain)))
         return f"has no effect on any trial, got {shown}. Remove it."

@@ -9,10 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.arm_search import arm_study, tuned_cells
 from ablate.ablation.cell import Cell, Design, Tuning
 from ablate.ablation.design import is_from_study, make_design
-from ablate.ablation.reference import best_of, check_same_sections, pick_trial
+from ablate.ablation.searches import (
+    arm_study,
+    best_of,
+    check_same_sections,
+    pick_trial,
+    tuned_cells,
+)
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
@@ -51,8 +56,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
         FingerprintError: if sections of its study file differ from this study's.
         ParameterError: if it has no such trial.
     """
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     if not is_from_study(settings):
         return FoundReference(settings.reference)
     name, pick = str(settings.reference["study"]), str(settings.reference.get("pick", "knee"))
@@ -166,9 +170,7 @@ def tune_design(
     Raises:
         ParameterError: if a search does not have the trial to select.
     """
-    assert study.ablation is not None
-    assert study.ablation.tune is not None
-    pick = study.ablation.tune.pick
+    pick = study.tune_section.pick
     cells, tuning = {cell.name: cell for cell in design.cells}, {}
     asked = tuned_cells(study, design.cells)
     for number, cell in enumerate(asked):

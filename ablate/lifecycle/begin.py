@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
-from ablate.ablation.reference import check_reference
+from ablate.ablation.searches import check_reference
 from ablate.errors import FingerprintError, InfrastructureError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord
@@ -273,11 +273,11 @@ def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
 
 def _raise_seeds(ledger: Ledger, seeds: int) -> None:
     study = ledger.head.study
-    assert study.ablation is not None
-    there = study.ablation.seed_count
+    settings = study.ablation_section
+    there = settings.seed_count
     if seeds > there:
-        more = seeds if isinstance(study.ablation.seeds, int) else more_seeds(study, seeds)
-        ablation = study.ablation.model_copy(update={"seeds": more})
+        more = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
+        ablation = settings.model_copy(update={"seeds": more})
         changed = study.model_copy(update={"ablation": ablation})
         ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.confirm import front_design, point_name
+from ablate.ablation.confirm import front_design
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
@@ -103,7 +103,7 @@ def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoi
 
 
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:
-    arms: dict[str, dict[str, Any]] = {point_name(one.number): dict(one.params) for one in points}
+    arms: dict[str, dict[str, Any]] = {one.name: dict(one.params) for one in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
     update = {"name": name, "ablation": ablation, "search": SearchSettings(), "space": {}}
     return search.model_copy(update=update)
@@ -112,9 +112,8 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
 def _check_same(
     begun: Ledger, points: Sequence[ParetoPoint], test: dict[str, Any], place: Place
 ) -> None:
-    settings, name = begun.head.study.ablation, begun.head.study.name
-    assert settings is not None
-    before, now = list(settings.arms or {}), [point_name(one.number) for one in points]
+    settings, name = begun.head.study.ablation_section, begun.head.study.name
+    before, now = list(settings.arms or {}), [one.name for one in points]
     folder = shown_folder(place.confirmation.folder)
     if before != now:
         numbers = ",".join(one.partition(" ")[2] for one in before)

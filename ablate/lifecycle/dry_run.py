@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.arm_search import tuned_cells
+from ablate.ablation.searches import tuned_cells
 from ablate.errors import UsageError
 from ablate.files.cache import cache_folder
 from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
@@ -142,8 +142,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
 def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
     """The design of an ablation with the time of a run of each cell; for an arm of several models,
     the first is timed."""
-    settings = study.ablation
-    assert settings is not None
+    settings = study.ablation_section
     base = file.absolute().parent
     design = design_of(study, base, str(file), find_reference(study, base))
     seconds: dict[str, float] = {}

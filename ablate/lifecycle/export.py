@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ablate.analysis.pareto import Point
 from ablate.errors import DataError, InfrastructureError, UsageError
 from ablate.files.cache import publish_file
 from ablate.files.durable import folder_bytes
@@ -16,13 +17,13 @@ from ablate.trial.task import weights_file
 _SUFFIX = ".safetensors"
 
 
-def export_weights_of(record: StudyRecord, folder: Path, number: int | None, output: Path) -> Path:
+def export_weights_of(record: StudyRecord, folder: Path, point: Point | None, output: Path) -> Path:
     """Copy the finetuned weights of a trial, completely or not at all.
 
     Args:
         record: the study from its ledger.
         folder: of the run.
-        number: of the trial; None: the plain finetune.
+        point: the trial's network, of alpha 1; None: the plain finetune.
         output: a .safetensors file; its folder is created, an existing file is replaced.
 
     Returns:
@@ -38,10 +39,11 @@ def export_weights_of(record: StudyRecord, folder: Path, number: int | None, out
             f"{output}: must end in {_SUFFIX}, got {output.suffix or 'no ending'!r}. "
             f"Write {output.with_suffix(_SUFFIX) if output.name else f'weights{_SUFFIX}'}."
         )
-    if number is None:
+    number = None
+    if point is None:
         _check_plain(record)
     else:
-        row = _row(record, number)
+        row = _row(record, point.trial)
         _check_complete(row)
         number = row.number if row.copy_of is None else row.copy_of
     source = _source(record, folder, number)

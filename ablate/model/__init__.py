@@ -36,14 +36,14 @@ def is_external(name: str) -> bool:
 
 
 def taps_of(name: str) -> tuple[str, ...] | None:
-    """The named layers of a network, first to last, where its name alone tells them.
+    """The named layers of a network, first to last, if its name determines them.
 
     Args:
         name: as `model.name` names it.
 
     Returns:
-        None where only the built network can say: timm's, callables, and those networks of
-        torchvision that are of another family or do not exist.
+        None if they are known only after building: for timm, callables, and networks of torchvision
+        that are of another family or do not exist.
     """
     if name in TAPS:
         return TAPS[name]

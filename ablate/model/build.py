@@ -1,4 +1,4 @@
-"""Build a network by its name, and say what layers it has."""
+"""Builds a network by its name, and lists its layers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LayerInfo:
     """A layer whose feature map can be tapped.
 
     Attributes:
-        name: as `loss.fma.layers` takes it.
+        name: as in `loss.fma.layers`.
         module: path of the module in the network.
         shape: of one image's feature map: (channel, height, width), or as the network has it.
     """
@@ -57,15 +57,16 @@ def build_model(
     *,
     base: Path | None = None,
 ) -> nn.Module:
-    """A network with new weights, on the CPU in channels_last, that takes images in [0, 1].
+    """Build a network with random weights, on the CPU in channels_last, that takes images in [0,
+    1].
 
     Args:
         settings: the study's `model` section.
         classes: size of the output.
-        mean, std: of each channel of the training images, as fractions of 255; used where
-            `normalization` asks for them.
-        seed: of the weights; torch's own random state is left as it was.
-        base: folder of the study file, where a network of the user's own may stand.
+        mean, std: of each channel of the training images, as fractions of 255; used if
+            `normalization` requires them.
+        seed: of the weights; torch's random state is not changed.
+        base: folder of the study file, for a custom network.
 
     Raises:
         ParameterError: if the name is unknown, or a callable does not give a network.
@@ -100,7 +101,7 @@ def build_model(
 def build_skeleton(
     settings: ModelSettings, classes: int = 10, *, base: Path | None = None
 ) -> nn.Module:
-    """The network without memory for its weights, where it can be built so; else as usual.
+    """Build the network without memory for its weights, if possible; else as usual.
 
     Raises:
         ParameterError: if the name is unknown, or a callable does not give a network.
@@ -115,7 +116,7 @@ def build_skeleton(
 
 
 def own_statistics(settings: ModelSettings) -> Statistics | None:
-    """Mean and deviation that a network was made for; None where nothing says so.
+    """Mean and deviation that a network was trained with; None if unknown.
 
     Raises:
         ParameterError: if torchvision or timm has no such network.
@@ -127,7 +128,7 @@ def own_statistics(settings: ModelSettings) -> Statistics | None:
 
 
 def own_image_size(settings: ModelSettings) -> int | None:
-    """Side in pixels of the images that a network was made for; None where nothing says so.
+    """Input size in pixels that a network was trained with; None if unknown.
 
     Raises:
         ParameterError: if torchvision or timm has no such network.
@@ -145,11 +146,11 @@ def describe_layers(
 ) -> list[LayerInfo]:
     """The named layers of a network and the shapes of their feature maps, first to last.
 
-    Of a network that names none: its outermost modules that return a tensor.
+    For a network without names: its outermost modules that return a tensor.
 
     Args:
         settings: the study's `model` section.
-        image_size: side in pixels of the images that go in; none: the network's own, else 32.
+        image_size: input size in pixels; None: the network's own, else 32.
         base: folder of the study file, where a network of the user's own may stand.
 
     Raises:
@@ -162,17 +163,17 @@ def describe_layers(
     try:
         return _read_layers(skeleton, settings.name, side)
     except ParameterError:
-        # A network that makes tensors of its own while it runs does not run without memory.
+        # A network that creates tensors in its forward pass does not run without memory.
         return _read_layers(_build_any(settings, 10, base), settings.name, side)
 
 
 def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
-    """Show a network black images, to see whether it takes the size and can be trained.
+    """Run a network on black images, to check that it accepts the size and can be trained.
 
     Args:
-        model: is left as it was, its buffers and torch's random state too.
-        name: as `model.name` names it.
-        side: of the images, in pixels; channels: how many they have.
+        model: not changed, nor are its buffers and torch's random state.
+        name: value of `model.name`.
+        side: of the images, in pixels; channels: their number of channels.
 
     Raises:
         ParameterError: if it does not take the size, does not return the logits as one tensor,
@@ -267,16 +268,16 @@ def _source(name: str) -> tuple[Any, str]:
     return found, network
 
 
-# -- Make a network from elsewhere take images in [0, 1], with its module paths and keys as they are
+# -- Make any network take images in [0, 1], without changing its module paths and keys
 #
 # Hooks and two buffers outside the state dict do it, not a wrapper: `layer3.2.conv1` stays the
 # path of that layer, and checkpoints of the original network fit.
 
 
 def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> nn.Module:
-    """The same network, which now normalises what goes in and checks what comes out.
+    """Make a network normalise its input and check its output.
 
-    It can be copied, pickled and moved like any other.
+    It can still be copied, pickled and moved.
 
     Args:
         model: changed in place; takes normalised images.

@@ -1,4 +1,4 @@
-"""A network of the user's own, by `package.module:callable`."""
+"""A custom network, by `package.module:callable`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _WHERE = "model.name"
 
 
 def build(spec: str, classes: int, base: Path | None) -> nn.Module:
-    """The network that the callable returns.
+    """Build the network that the callable returns.
 
     It is called as `callable(classes=10)` and returns a `torch.nn.Module` that takes normalised
-    images (batch, channel, height, width) and returns logits (batch, classes). A dict `taps` of
-    the network, name -> module path, first to last, names layers for `loss.fma.layers`.
+    images (batch, channel, height, width) and returns logits (batch, classes). A dict `taps` of the
+    network, name -> module path, first to last, names layers for `loss.fma.layers`.
 
     Args:
         spec: `package.module:callable`.
         classes: size of the output.
-        base: folder that is searched beside what is installed.
+        base: folder that is searched in addition to installed packages.
 
     Raises:
         ParameterError: if it cannot be imported or called, or returns something else.
@@ -55,9 +55,9 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
 
 
 def code_digest(spec: str, base: Path | None) -> str:
-    """sha256 of the source file that the callable is in; empty where there is none.
+    """sha256 of the callable's source file; empty if there is none.
 
-    What that file imports is not read.
+    Imported files are not included.
 
     Raises:
         ParameterError: if it cannot be imported.

@@ -24,15 +24,15 @@ CompileMode = Literal[False, "default", "reduce-overhead"]
 
 @dataclass(frozen=True)
 class Environment(JsonData):
-    """Where and how networks are trained and scored.
+    """Device, precision and threads for training and scoring networks.
 
     Attributes:
         device: kind of device.
-        precision: of the forward and backward pass; losses and scores are fp32 in all.
-        threads: of torch on the CPU; sums are split by it, so 1 and 2 give other bits.
+        precision: of the forward and backward pass; losses and scores are always fp32.
+        threads: of torch on the CPU; sums depend on it, so 1 and 2 give different bits.
         torch: version.
-        device_name: the GPU's, or the CPU's kind and vector instructions; it is said where
-            results differ, and nothing is keyed by it.
+        device_name: the GPU's, or the CPU's kind and vector instructions; shown if results differ;
+            not part of any key.
         compile: mode of torch.compile for training steps, or False.
     """
 
@@ -70,16 +70,16 @@ def resolve_environment(
     device: DeviceKind | None = None,
     compile_mode: CompileMode = False,
 ) -> Environment:
-    """The environment that this machine offers.
+    """Determine the environment on this machine.
 
     Args:
-        precision: "auto" is bf16 where the hardware has it, else fp32.
+        precision: "auto" is bf16 if the hardware supports it, else fp32.
         threads: of torch on the CPU, at least 1.
-        device: none is the GPU where torch sees one, else the CPU.
+        device: None is the GPU if torch sees one, else the CPU.
         compile_mode: of torch.compile for training steps.
 
     Raises:
-        ResourceError: if a GPU is asked for and torch sees none, or fp16 on a CPU.
+        ResourceError: if a GPU is requested and torch sees none, or fp16 on a CPU.
     """
     import torch
 
@@ -102,17 +102,17 @@ def resolve_environment(
 
 
 def preparation_cores() -> int:
-    """Cores that data, baseline and evaluation sets may be made on: all that this process may use,
-    or fewer where OMP_NUM_THREADS says so, as for every program that uses OpenMP."""
+    """Number of cores for preparing data, baseline and evaluation sets: all that this process may
+    use, or fewer if OMP_NUM_THREADS is set, as for every program that uses OpenMP."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cores = usable_cores()
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
 
 
 def limit_gpu_memory(fraction: float) -> None:
-    """Cap what this process may take of each GPU it sees, before it first uses one.
+    """Limit the memory of this process on each GPU, before it first uses one.
 
-    What goes beyond is an out-of-memory error of this process, and none of those beside it.
+    If it needs more, it gets an out-of-memory error, and other processes are not affected.
 
     Args:
         fraction: of the GPU's memory, above 0, at most 1.
@@ -124,10 +124,10 @@ def limit_gpu_memory(fraction: float) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what torch frees, where it is glibc.
+    """Let glibc keep memory that torch frees.
 
-    glibc gives blocks of a feature map's size back to the system at once; taking them again
-    costs 15,000 page faults in a training step of ResNet-20, a tenth of its time.
+    By default it returns blocks of a feature map's size to the system at once; allocating them
+    again costs 15,000 page faults in a training step of ResNet-20, a tenth of its time.
     """
     if sys.platform != "linux":
         return

@@ -24,9 +24,9 @@ def kept_mode(model: nn.Module) -> Iterator[None]:
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Let every batch norm use its running statistics and leave them as they are.
+    """Let every batch norm use its running statistics without updating them.
 
-    Its scale and shift go on learning.  `model.train()` undoes it.
+    Its scale and shift are still trained.  `model.train()` undoes it.
 
     Raises:
         ParameterError: if the network has none.
@@ -43,7 +43,7 @@ def freeze_batch_norm(model: nn.Module) -> None:
 
 # -- What a network draws itself (dropout, stochastic depth), from torch's global generators
 #
-# They are seeded before each step, so that such a network too has the bits of a run that was never
+# They are seeded before each step, so that such a network too has the same bits as in a run without
 # stopped, and given back as they were.
 
 

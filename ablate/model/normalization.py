@@ -19,12 +19,12 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def choose_statistics(choice: Choice, dataset: Statistics, own: Statistics | None) -> Statistics:
-    """The statistics that `model.normalization` asks for.
+    """The statistics for `model.normalization`.
 
     Args:
         choice: the setting; "auto" is the network's own, else the training images'.
         dataset: of the training images.
-        own: what the network was made for, where that is known.
+        own: statistics that the network was trained with, if known.
     """
     if choice == "imagenet":
         return IMAGENET
@@ -35,7 +35,8 @@ def choose_statistics(choice: Choice, dataset: Statistics, own: Statistics | Non
 
 
 class Normalize(nn.Module):
-    """Shift and scale each channel, so that a network takes [0, 1] and its weights say how."""
+    """Shift and scale each channel, so that a network takes [0, 1]; the statistics are stored in
+    its weights."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -50,7 +51,7 @@ class Normalize(nn.Module):
 
 
 def carried_statistics(model: nn.Module) -> Statistics | None:
-    """How a network that ablate built normalises its images; None where it does not do so."""
+    """The normalisation of a network built by ablate; None if it has none."""
     for module in model.modules():
         if isinstance(module, Normalize):
             return _statistics(module.mean, module.std)

@@ -29,24 +29,25 @@ from ablate.study.settings import ModelSettings
 
 EXPORT_ENDING = ".safetensors"
 PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
-"""Of files that may be a network with its code; what they are is seen from their content."""
+"""Extensions of files that may be a network with its code; the type is determined from their
+content."""
 _NO_CHECKPOINT = "got no --checkpoint, and random weights cannot be evaluated"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A network and its weights, found and not yet built.
+    """A network and its weights, located but not yet built.
 
     Attributes:
-        name: as `model.name` takes it, or the file.
+        name: value of `model.name`, or the file.
         kind: "network": built by its name; "program": a file with its code; "module": in memory.
         checkpoint: weights of a network, as `find_checkpoint` takes them.
-        identity: of the weights' content; empty of what is in memory.
-        metadata: what an export says of itself.
-        image_size: side in pixels of the images that it was made for; None: not known.
-        resize: shorter side in pixels before the middle is cut, as its own evaluation has it.
-        statistics: that its images are normalised by; None: not known here.
-        notes: what was found where.
+        identity: of the weights' content; empty for a network in memory.
+        metadata: metadata of an export.
+        image_size: input size in pixels that it was trained with; None: unknown.
+        resize: shorter side in pixels before the centre crop in its own evaluation.
+        statistics: for normalising its images; None: unknown.
+        notes: where things were found.
     """
 
     name: str
@@ -61,12 +62,12 @@ class Origin:
 
     @property
     def settings(self) -> ModelSettings:
-        """To build the network with; of what is built by its name."""
+        """Settings for building a named network."""
         return ModelSettings(name=self.name)
 
 
 def find_origin(model: str, checkpoint: str | None) -> Origin:
-    """The network that MODEL and --checkpoint name.
+    """Find the network of MODEL and --checkpoint.
 
     Args:
         model: what `model.name` takes; the bare name of a network of torchvision or timm; a
@@ -76,7 +77,7 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
 
     Raises:
         UsageError: if weights are missing, or named twice.
-        ParameterError: if nothing has that name.
+        ParameterError: if the name is unknown.
         DataError: if a file is missing, damaged or of another kind.
         MissingDependencyError: if the network is timm's, which is not installed.
     """
@@ -105,8 +106,8 @@ def module_origin(module: object, checkpoint: str | None) -> Origin:
     """A network in memory.
 
     Raises:
-        ParameterError: if it is none.
-        UsageError: if weights are named beside it.
+        ParameterError: if it is not a module.
+        UsageError: if weights are given too.
     """
     if not isinstance(module, nn.Module):
         raise ParameterError(
@@ -143,7 +144,7 @@ def _find_network(name: str, checkpoint: str | None) -> Origin:
         raise UsageError(f"--checkpoint: {found} must have weights, {_NO_CHECKPOINT}. {fix}")
     settings = ModelSettings(name=found)
     if is_external(found):
-        own_statistics(settings)  # that there is such a network is said before what its weights are
+        own_statistics(settings)  # an unknown network is reported before its weights
     source_of = find_checkpoint(settings, checkpoint, Path())
     origin = Origin(found, "network", checkpoint, source_of.identity, notes=notes)
     if source_of.path is not None and source_of.path.suffix == EXPORT_ENDING:
@@ -186,7 +187,7 @@ def _as_exported(origin: Origin, metadata: ExportMetadata) -> Origin:
 
 
 def _describe(origin: Origin) -> Origin:
-    """With what its makers say of its images."""
+    """Add the statistics and sizes published with it."""
     settings = origin.settings
     found = replace(
         origin,
@@ -240,15 +241,15 @@ def _identity(file: str) -> str:
     return find_checkpoint(ModelSettings(name="resnet20"), file, Path()).identity
 
 
-# -- How images are normalised for a network that is evaluated: said, carried or known -----
+# -- Normalisation for an evaluated network: given, contained in the weights, or known -----
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """What is said of how images are normalised.
+    """The given normalisation of images.
 
     Attributes:
-        choice: as `model.normalization` has it; None: nothing is said.
+        choice: value of `model.normalization`; None: not given.
         mean, std: of each channel, both or none.
         dataset: gives the statistics of the data set's training images.
     """
@@ -286,10 +287,10 @@ class Normalization:
                 raise _outside("--std: must be above 0, up to 1", value)
 
     def resolve(self, origin: Origin) -> Statistics | None:
-        """The statistics to build with; None: only the weights can say.
+        """The statistics to build with; None: only the weights have them.
 
         Raises:
-            UsageError: if nothing says them, and nothing is guessed.
+            UsageError: if they are unknown; they are never guessed.
             ParameterError: if the data set has none.
         """
         if self.mean is not None and self.std is not None:
@@ -329,7 +330,7 @@ def are_close(one: Statistics, other: Statistics) -> bool:
 
 
 def unsaid(name: str) -> UsageError:
-    """For a network of which nothing says it."""
+    """The error for a network with unknown normalisation."""
     return UsageError(
         f"--mean and --std: must be given for {name}, whose normalisation is unknown, got none. "
         "Give both, or --normalization imagenet|dataset|none."
@@ -337,7 +338,7 @@ def unsaid(name: str) -> UsageError:
 
 
 def said_twice(name: str, inside: Statistics) -> ParameterError:
-    """For a network that carries another than what is said."""
+    """The error for a network that contains a different normalisation."""
     mean, std = (", ".join(f"{value:.4g}" for value in one) for one in inside)
     return ParameterError(
         f"--normalization: {name} has its own, mean ({mean}) and std ({std}), got a different one. "

@@ -44,7 +44,7 @@ class ResNet(nn.Module):
     """A stem, three stages and a linear classifier.
 
     Args:
-        blocks: residual blocks a stage; 6 * blocks + 2 layers.
+        blocks: residual blocks per stage; 6 * blocks + 2 layers.
         classes: size of the output.
         mean, std: of each channel of the images, as fractions of 255.
 

@@ -1,4 +1,4 @@
-"""Any network as it is evaluated: it takes images in [0, 1] of any size and gives its logits."""
+"""Any network for evaluation: takes images in [0, 1] of any size and returns logits."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _OTHER_FIX = "Give --image-size, or write the file for a batch of any size."
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that can be evaluated.
+    """A network ready for evaluation.
 
     Attributes:
-        model: takes images in [0, 1], checks what comes out.
+        model: takes images in [0, 1], checks its output.
         name: for messages; identity: of the weights.
-        parameters: how many numbers are trained.
-        image_size: side in pixels of what goes in; None: the images' own.
-        statistics: that it normalises by; None: the network in memory does so itself.
+        parameters: number of trainable parameters.
+        image_size: input size in pixels; None: the size of the images.
+        statistics: for normalisation; None: a network in memory normalises itself.
         fixed_precision: whether it was written in fp32 with its code.
     """
 
@@ -81,22 +81,22 @@ def build_subject(
     module: nn.Module | None = None,
     may_have_more: bool = False,
 ) -> Subject:
-    """The network with its weights, ready to be shown images.
+    """Build the network with its weights, ready for evaluation.
 
     Args:
-        origin: what `find_origin` found.
-        classes: of the data set, which the output must have.
-        normalization: what is said of it.
-        image_size: side in pixels of what goes in; None: the network's own, where it is known.
+        origin: result of `find_origin`.
+        classes: number of classes of the data set, required of the output.
+        normalization: as given.
+        image_size: input size in pixels; None: the network's own, if known.
         by_order: match a file's tensors by their order.
         device: "cpu" or "cuda", where it will run.
-        module: the network, where it is in memory; it is not changed.
+        module: a network in memory; it is not changed.
         may_have_more: whether a file or a module may have more outputs than `classes`, since only
             labels say how many it needs.
 
     Raises:
-        UsageError: if nothing says how images are normalised.
-        ParameterError: if the network cannot be built, or its normalisation is said twice.
+        UsageError: if the normalisation is unknown.
+        ParameterError: if the network cannot be built, or its normalisation is given twice.
         DataError: if weights or file are missing, damaged or of another network.
     """
     normalization.check()
@@ -138,11 +138,11 @@ def build_subject(
 
 @dataclass(frozen=True)
 class Probed:
-    """What a network said of the images that it was shown first.
+    """Results of a network on test inputs.
 
     Attributes:
-        outputs: how many classes it tells apart.
-        gives_probabilities: whether its rows are such, and no logits.
+        outputs: number of classes.
+        gives_probabilities: whether it returns probabilities instead of logits.
     """
 
     outputs: int
@@ -150,18 +150,18 @@ class Probed:
 
 
 def probe(subject: Subject, shape: Sequence[int]) -> Probed:
-    """Show the network a few random images, so that what does not fit is said before the work.
+    """Run the network on a few random images, so that problems are reported before the work.
 
     Args:
-        shape: channel, height, width of the images that will be shown.
+        shape: channel, height, width of the images.
 
     Raises:
-        ParameterError: if it does not take them, does not give logits of the right width, or gives
-            an image others the second time or without the images beside it, as in training mode.
+        ParameterError: if it does not accept them, does not return logits of the right width, or
+            its logits for an image vary between calls or batches, as in training mode.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(_PROBED, *shape, generator=generator)
-    # Of different brightness, which a batch norm that is still training notices.
+    # Of different brightness, to detect a batch norm in training mode.
     images *= torch.linspace(1, 0.2, _PROBED).view(-1, 1, 1, 1)
     weight = next(subject.model.parameters(), torch.empty(0))
     images = images.to(weight.device)
@@ -218,7 +218,7 @@ def _build_network(
 ) -> Subject:
     statistics = normalization.resolve(origin)
     unknown = Statistics((float("nan"),) * 3, (1.0,) * 3)
-    # "dataset" takes the statistics as they are given.
+    # "dataset" uses the given statistics.
     settings = origin.settings.model_copy(update={"normalization": "dataset"})
     given = statistics or unknown
     network = build_model(settings, classes, given.mean, given.std, 0, base=Path())
@@ -227,7 +227,7 @@ def _build_network(
     inside = carried_statistics(network)
     if inside is not None and inside.mean[0] != inside.mean[0]:
         raise unsaid(origin.name)
-    # What stands in the weights goes first, and is not overruled in silence.
+    # Statistics in the weights take precedence, and are not overridden silently.
     is_said = normalization.mean is not None or normalization.choice not in (None, "auto")
     if is_said and inside is not None and not are_close(inside, given):
         raise said_twice(origin.name, inside)
@@ -251,20 +251,21 @@ def _state_identity(module: nn.Module) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-# -- What is done before and after a network: resizing, normalising, a look at the output
+# -- Steps before and after a network: resizing, normalising, checking the output
 
 
 class ShownNetwork(nn.Module):
-    """A network, and what is done before and after it.
+    """A network with resizing and normalisation of its input, and checks of its output.
 
     Args:
         network: called with normalised images of its size.
         name: for messages.
-        classes: that its output must have.
-        statistics: that images are normalised by; None: as they are.
-        side: in pixels, to which other images are resized; None: none are.
-        fixed_mode: whether it has no mode, and refuses to be put into one.
-        may_have_more: whether it may have more outputs, where labels alone say how many it needs.
+        classes: required of the output.
+        statistics: for normalising images; None: not normalised.
+        side: input size in pixels for resizing; None: no resizing.
+        fixed_mode: whether its mode cannot be changed.
+        may_have_more: whether it may have more outputs than needed, because only labels define the
+            number.
     """
 
     image_mean: Tensor
@@ -359,13 +360,13 @@ class Program:
 
 
 def load_program(path: Path, device: str = "cpu") -> Program:
-    """The network in a file.
+    """Load a network from a file.
 
     Args:
-        device: "cpu" or "cuda": where it will run, which a .pt2 file has to be told.
+        device: "cpu" or "cuda": where it will run, required for a .pt2 file.
 
     Raises:
-        DataError: if the file is missing, damaged, or holds weights without their network.
+        DataError: if the file is missing, damaged, or contains weights without a network.
     """
     shown = show_name(path)
     kind = _kind(path, shown)

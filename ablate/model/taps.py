@@ -33,9 +33,9 @@ class LayerNames:
 
 
 def layer_names(model: nn.Module) -> LayerNames:
-    """The aliases of a network, from its dict `taps` where it has one, and its module paths.
+    """The aliases of a network (its dict `taps`, if any), and its module paths.
 
-    torch's `AveragedModel` goes by the names of the network that it averages.
+    For torch's `AveragedModel` they are those of the averaged network.
     """
     inner = _inner(model)
     paths = tuple(path for path, _ in inner.named_modules() if path)
@@ -58,14 +58,14 @@ class FeatureTaps:
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], activation: str = "after") -> None:
-        """Name the layers; nothing is read before the context is entered.
+        """Select the layers; nothing is read before the context is entered.
 
         Args:
-            model: any network; where it has a dict `taps` (alias -> module path), as the shipped
-                models do, the aliases can be used.
+            model: any network; if it has a dict `taps` (alias -> module path), like the built-in
+                models, the aliases can be used.
             layers: aliases, or module paths as `model.named_modules()` gives them.
-            activation: "after": what the layer puts out; "before": what its last activation takes
-                in, for layers that end in an activation module.
+            activation: "after": the output of the layer; "before": the input of its last
+                activation, for layers that end in an activation module.
 
         Raises:
             ParameterError: if the model has no such layer, or `activation` is another word.
@@ -180,7 +180,7 @@ class FeatureTaps:
 
 
 def _version(tensor: Tensor) -> int | None:
-    # Tensors of inference mode do not count what is done to them.
+    # Tensors of inference mode have no version counter.
     return None if tensor.is_inference() else tensor._version
 
 
@@ -240,7 +240,7 @@ def is_activation(module: nn.Module) -> bool:
     return isinstance(module, _ACTIVATIONS) or own.startswith("timm.layers.activations")
 
 
-# -- The parts of a batch that holds clean images and their copies -------------------------
+# -- Splitting a batch of clean images and their copies -------------------------
 
 
 def split_copies(batch: Tensor, n: int) -> tuple[Tensor, ...]:

@@ -18,7 +18,7 @@ _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """A network with new weights and, where timm lists feature levels, a dict `taps`.
+    """Build a network with random weights and, if timm lists feature levels, a dict `taps`.
 
     Args:
         name: as timm lists it, such as `resnet50` or `resnet50.a1_in1k`.
@@ -37,7 +37,7 @@ def build(name: str, classes: int) -> nn.Module:
 
 
 def own_statistics(name: str) -> Statistics | None:
-    """What timm's weights of this network were trained with, where timm says so.
+    """Normalisation that timm's weights of this network were trained with, if known.
 
     Raises:
         MissingDependencyError: if timm is not installed.
@@ -48,7 +48,7 @@ def own_statistics(name: str) -> Statistics | None:
 
 
 def own_image_size(name: str) -> int | None:
-    """Side in pixels of the images that this network was made for, where timm says so.
+    """Input size in pixels that this network was trained with, if known.
 
     Raises:
         MissingDependencyError: if timm is not installed.
@@ -64,7 +64,7 @@ def pretrained_config(name: str) -> Any:
 
 
 def import_timm(name: str) -> Any:
-    """timm, where it is installed and has a network of this name.
+    """Import timm, and check that it has a network of this name.
 
     Raises:
         MissingDependencyError: if it is not installed.

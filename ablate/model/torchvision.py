@@ -18,7 +18,7 @@ from ablate.model.normalization import IMAGENET
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """A network with new weights and, where its family is known, a dict `taps`.
+    """Build a network with random weights and, if its family is known, a dict `taps`.
 
     Args:
         name: as torchvision lists it, such as `resnet50`.
@@ -43,7 +43,7 @@ def build(name: str, classes: int) -> nn.Module:
 
 
 def own_statistics(name: str) -> Statistics:
-    """What torchvision's weights of this network were trained with.
+    """Normalisation that torchvision's weights of this network were trained with.
 
     Raises:
         ParameterError: if torchvision has no such network.
@@ -53,9 +53,9 @@ def own_statistics(name: str) -> Statistics:
 
 
 def own_image_size(name: str) -> int:
-    """Side in pixels of the images that torchvision's weights of this network were trained for.
+    """Input size in pixels that torchvision's weights of this network were trained with.
 
-    The smallest, where there are several: a network that takes one size only is built for it.
+    The smallest if there are several: a network that accepts only one size is built for it.
 
     Raises:
         ParameterError: if torchvision has no such network.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,18 @@ class Scored:
 
     scores: Scores
     bits: str
+
+
+def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
+    """What an ablation stores in addition to the scores of a network (`Report.kept`).
+
+    Args:
+        tested: on the test images, in a confirmation.
+    """
+    bits = {"val": scored.bits}
+    if tested is None:
+        return {"outcomes": bits}
+    return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
 
 
 @dataclass(frozen=True)

@@ -239,8 +239,8 @@ def drive(
     Args:
         lease: of the study, held; it is renewed meanwhile.
 
-        A first signal drains the study, a second one ends it at once: all reports are written,
-        running rows stay in state running, and the next drive continues them.
+    A first signal drains the study, a second one ends it at once: all reports are written, running
+    rows stay in state running, and the next drive continues them.
 
     Raises:
         LeaseError: if another driver took the study over meanwhile.

@@ -18,10 +18,10 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class ChoiceDomain(Domain):
-    """One of `choices`, in any type of JSON.
+    """One of `choices`, of any JSON type.
 
-    Stored as itself by the parameter's key; a list or mapping as its JSON text, since storages
-    hold scalars only.
+    Stored under the parameter's key; a list or mapping as its JSON text, because storages accept
+    only scalars.
     """
 
     word: ClassVar[str] = "choice"
@@ -76,7 +76,7 @@ class ChoiceDomain(Domain):
 
 
 def stored(choice: Any) -> Scalar:
-    """A choice as a storage holds it."""
+    """A choice as stored."""
     if choice is None or isinstance(choice, str | int | float):
         return choice
     return json.dumps(choice, sort_keys=True, separators=(",", ":"))
@@ -96,7 +96,7 @@ class SubsetDomain(Domain):
 
     @classmethod
     def parse(cls, spec: Spec) -> SubsetDomain | None:
-        """Read one; None where a problem was noted.  `taps` stands for the model's taps."""
+        """Read one; None if there was a problem.  `taps` means the model's taps."""
         spec.refuse_unknown_options(cls.word)
         all_taps = spec.data[cls.word] == "taps"
         names = spec.taps(cls.word) if all_taps else spec.name_list(cls.word)

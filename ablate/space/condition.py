@@ -30,8 +30,8 @@ class Condition(JsonData):
     def holds(self, value: Any) -> bool:
         """Whether a value of the key satisfies it.
 
-        Text written with + contains its parts (`fma` in `clean+fma`), a list its items; anything
-        else contains nothing.
+        A text joined by + contains its parts (`fma` in `clean+fma`), a list its items; other values
+        contain nothing.
         """
         if self.operator == "is":
             return same(value, self.operand)
@@ -55,7 +55,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def parse_when(document: Document, path: Path, owner: str) -> tuple[Condition, ...]:
-    """Read the mapping after `when`; what is wrong is noted in the document.
+    """Read the mapping after `when`; problems are added to the document.
 
     Args:
         path: of the mapping.

@@ -12,11 +12,10 @@ from ablate.study.json_data import JsonData
 
 
 class Domain(JsonData, ABC):
-    """The values of one parameter, and how a sampler's draws become one.
+    """The values of one parameter, and the conversion of a sampler's draws to a value.
 
     A value is plain JSON (a resolved value); draws are raw values by the names of `dimensions`.
-    `key` is the parameter's dotted key throughout, and `values` are the resolved values of the
-    parameters that stand before it.
+    `key` is the parameter's dotted key, and `values` are the resolved values of earlier parameters.
     """
 
     word: ClassVar[str]
@@ -28,7 +27,7 @@ class Domain(JsonData, ABC):
 
     @abstractmethod
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
-        """What is drawn, in this order; a fixed storage format."""
+        """The sampled dimensions, in this order; a fixed storage format."""
 
     @abstractmethod
     def resolve(self, key: str, raw: Mapping[str, Any], values: Mapping[str, Any], /) -> Any:
@@ -48,7 +47,7 @@ class Domain(JsonData, ABC):
 
     @abstractmethod
     def holds(self, value: Any, /) -> bool:
-        """Whether the value can be drawn, for conditions on it."""
+        """Whether the domain contains the value, for conditions on it."""
 
     def items(self) -> tuple[Any, ...]:
         """What a value can contain, as `fma` in `clean+fma` or a layer in a subset."""

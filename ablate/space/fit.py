@@ -1,4 +1,4 @@
-"""Whether a space fits the study: values that its keys allow, conditions that can hold."""
+"""Checks that a space fits the study: its values are allowed, its conditions can hold."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_values(
     study: Study,
     names: KnownNames,
 ) -> None:
-    """Note domains with values that their key refuses."""
+    """Report domains with values that their key refuses."""
     for parameter in parameters:
         key, domain = parameter.key, parameter.domain
         listed = not isinstance(domain, SubsetDomain | SimplexDomain)
@@ -124,7 +124,7 @@ def _never(condition: Condition, domain: Domain) -> str | None:
 
 
 def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> str | None:
-    """Why a fixed key of the study could never have what a condition asks of it."""
+    """Why a fixed key of the study can never satisfy a condition."""
     operand, key = condition.operand, condition.key
     if condition.operator == "contains":
         rules = name_rules(key, operand, names)
@@ -182,7 +182,7 @@ def check_related(
             document.refuse(at, f"{rule}. {fix}", name=key)
         elif items is None and isinstance(fixed[items_key], list):
             for name in dict.fromkeys(name for mapping in mappings for name in mapping):
-                # One that does not exist at all is said already.
+                # An unknown one has already been reported.
                 exists = any(name in names.get(kind, (name,)) for kind in BY_NAME[key])
                 if name not in fixed[items_key] and exists:
                     rule = f"must be one of {items_key} {show(fixed[items_key])}, got {show(name)}"
@@ -191,7 +191,7 @@ def check_related(
 
 
 def _related(domains: Mapping[str, Domain], fixed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys that hold ratios, and the key whose items they are ratios of."""
+    """Keys with ratios, and the key of their items."""
     by_type = "augment.types" in domains or fixed["augment.types"] is not None
     yield "augment.mix", "augment.types" if by_type else "augment.families"
     yield "loss.fma.layer_weights", "loss.fma.layers"

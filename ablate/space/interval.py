@@ -1,4 +1,4 @@
-"""What float and int share: `[low, high]`, `log` and `step`, as they are written."""
+"""Reads `[low, high]`, `log` and `step` of float and int domains."""
 
 from __future__ import annotations
 

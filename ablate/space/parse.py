@@ -1,4 +1,4 @@
-"""A space as it is written -> a Space: every problem noted, none raised before the end."""
+"""Reads a written space into a Space, and collects all problems."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def parse_space(study: Study, names: KnownNames) -> Space:
 
 
 def check_space(document: Document, path: Path, study: Study, names: KnownNames) -> Space:
-    """Read the space at a path of a document; what is wrong is noted there.
+    """Read the space at a path of a document; problems are added to the document.
 
     Returns:
-        The space of the parameters that are right.
+        The space of the valid parameters.
     """
     entries = _Entries(document, own_keys=study.trainable is not None)
     found = entries.read(path, ())
@@ -74,7 +74,7 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
 
 
 def parameter_paths(written: Mapping[str, Any], path: Path) -> dict[str, Path]:
-    """Where each parameter of a space stands, by its key; blocks are opened.
+    """Paths of the parameters of a space by key, including those in blocks.
 
     Args:
         written: the space; path: of it in its document.
@@ -91,7 +91,7 @@ def parameter_paths(written: Mapping[str, Any], path: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A parameter as it is written: its key, where, and its own and its blocks' conditions."""
+    """A parameter as written: its key, position, and the conditions of itself and its blocks."""
 
     key: str
     path: Path
@@ -191,7 +191,7 @@ def _domains(
     document: Document, found: list[Entry], fixed: Mapping[str, Any], names: KnownNames
 ) -> Iterator[tuple[str, Domain]]:
     subsets: dict[str, tuple[str, ...]] = {}
-    # Subsets first: a simplex may name one that is written below it.
+    # Subsets first, because a simplex may refer to a later one.
     for entry in sorted(found, key=lambda entry: not _is_subset(document.get(entry.path))):
         data = document.get(entry.path)
         word = _word(document, entry, data)
@@ -210,7 +210,7 @@ def _is_subset(data: Any) -> bool:
 
 
 def _word(document: Document, entry: Entry, data: Any) -> str | None:
-    """The word of the domain: the one key of the mapping that is one."""
+    """The type of the domain: the key of the mapping that names one."""
     if not isinstance(data, dict):
         rule = f"must be a domain, got {show(data)}. Write for example {{float: [LOW, HIGH]}}."
         document.refuse(entry.path, rule, name=entry.key)

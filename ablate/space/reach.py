@@ -1,8 +1,8 @@
-"""Which points a space can reach, seen through a few of its parameters.
+"""Determines which points of a space are reachable.
 
-A domain has few values that conditions can tell apart: each choice, the ends of a range, which
-items of a subset are in.  So whether a condition can ever hold is found by going through all of
-them, and not by drawing.
+A domain has few values that conditions can distinguish: each choice, the ends of a range, the items
+of a subset.  So all of them are enumerated to decide whether a condition can hold, without
+sampling.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from ablate.study.settings import Study
 Values = Mapping[str, Any]
 
 MOST_POINTS = 20_000
-"""Where there are more, a condition counts as one that can hold."""
+"""If there are more combinations, a condition is assumed to be satisfiable."""
 
 _WHOLE_SUBSETS = 6
-"""Items to which all subsets are gone through; of more, those that leave out or have one."""
+"""Up to this many items all subsets are enumerated; for more, those with one item or without
+one."""
 
 
 def telling_values(
     domain: Domain, others: Collection[Any] = (), chosen: Collection[str] | None = None
 ) -> list[Any]:
-    """Values of a domain that stand for all of it.
+    """Representative values of a domain.
 
     Args:
-        others: values that something asks for by name; those in the domain are among them.
-        chosen: of ratios over a subset: its items.
+        others: explicitly named values; those in the domain are included.
+        chosen: for ratios over a subset: its items.
     """
     if isinstance(domain, ChoiceDomain):
         return list(domain.choices)
@@ -83,7 +84,7 @@ def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
 
 
 class Doubts:
-    """Keys of which something was refused: nothing is said of what rests on them.
+    """Refused keys; problems that depend on them are not reported.
 
     Args:
         path: of the space in the document.
@@ -112,17 +113,17 @@ class Doubts:
 
 
 def _concerns(refused: Path, path: Path) -> bool:
-    """Whether what was refused is a parameter, a part of it, or around it: its block's condition
-    too."""
+    """Whether the refused path is a parameter, a part of it, or contains it, such as its block's
+    condition."""
     pairs = zip(refused, path, strict=False)
     common = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
     return common is None or path[common] == "parameters"
 
 
 def nothing_searched(study: Study, space: Space) -> str | None:
-    """Why a search would try one point alone, as `rule, got X. Fix.`; none where it does not.
+    """Why a search would have only one point, as `rule, got X.
 
-    Of an ablation, whose arms are written out, nothing is asked.
+    Fix.`, or None.  Ablations are not checked, because their arms are explicit.
     """
     if study.ablation is not None or study.search.trials == 1:
         return None
@@ -135,11 +136,11 @@ def nothing_searched(study: Study, space: Space) -> str | None:
 
 
 def check_reach(document: Document, path: Path, space: Space, doubts: Doubts) -> set[str]:
-    """Note conditions of a search that no draw can satisfy, whatever the other parameters are.
+    """Report conditions of a search that no sample can satisfy.
 
     Args:
         path: of the space in the document.
-        doubts: parameters that rest on one of them are passed over.
+        doubts: parameters that depend on one of them are skipped.
 
     Returns:
         The parameters that can never be active.
@@ -153,7 +154,7 @@ def check_reach(document: Document, path: Path, space: Space, doubts: Doubts) ->
             continue
         never.add(parameter.key)
         if any(key in never for key in parameter.requires):
-            continue  # which is said of the other one
+            continue  # reported for the other one
         rule = _never_rule(space, parameter)
         document.refuse(places[parameter.key], rule, name=parameter.key, key=True)
     return never

@@ -25,11 +25,11 @@ from ablate.study.seeds import Params, derive_seed
 
 
 def sample(space: Space, trial: optuna.trial.Trial) -> Params:
-    """Draw a point for a trial.
+    """Sample a point for a trial.
 
     Args:
-        trial: of a study whose sampler is `make_sampler`'s for this trial.  What it holds already
-            is kept, so that a trial whose drawing was cut off is completed in place.
+        trial: of a study whose sampler is `make_sampler`'s for this trial.  Existing parameters are
+            kept, so that an interrupted trial is completed in place.
     """
 
     def ask(dimension: Dimension) -> Any:
@@ -47,10 +47,10 @@ def sample(space: Space, trial: optuna.trial.Trial) -> Params:
 
 @contextmanager
 def _one_thread(sampler: BaseSampler) -> Iterator[None]:
-    """Keep the Gaussian process to one thread while it draws.
+    """Limit the Gaussian process to one thread.
 
-    Its threads would wait for those that train beside it, which made an ask some eight times
-    slower on two busy cores.  The first ask that models loads torch, and is limited after that.
+    Its threads would compete with training threads, which made an ask about eight times slower on
+    two busy cores.  The first ask with a model loads torch, and is limited after that.
     """
     if not isinstance(sampler, GPSampler):
         yield
@@ -62,17 +62,17 @@ def _one_thread(sampler: BaseSampler) -> Iterator[None]:
 
 
 def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSampler:
-    """A sampler for one ask.
+    """Make a sampler for one ask.
 
-    A sampler with a fixed seed would draw its start-up points again in a resumed study, and one
-    that is kept would draw something else there than in a study that was not stopped.  So each
-    ask has a new one, seeded by the search's seed and the trial's number.
+    A sampler with a fixed seed would repeat its start-up points in a resumed study, and a sampler
+    kept over several asks would draw other points after a resume than without it.  So each ask has
+    a new one, seeded by the search's seed and the trial's number.
 
     Args:
         name: of `ablate.space.SAMPLERS`.
         seed: of the search.
         number: of the trial, from 0.
-        redraw: how often the trial was drawn before.
+        redraw: how often the trial was sampled before.
 
     Raises:
         ParameterError: if there is no such sampler.

@@ -1,8 +1,8 @@
 """`{simplex: [a, b, c]}`: ratios that sum to 1.
 
-Source: stick-breaking of Dirichlet(1, ..., 1), whose k-th piece takes a Beta(1, K - k) share of
-what is left (Sethuraman 1994).  The share is drawn through the Beta's quantile, so that uniform
-draws are uniform on the simplex.
+Source: stick-breaking of Dirichlet(1, ..., 1), whose k-th piece takes a Beta(1, K - k) share of the
+rest (Sethuraman 1994).  The share is drawn through the Beta's quantile, so that uniform draws are
+uniform on the simplex.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ablate.study.document import show
 def break_stick(draws: Sequence[float]) -> list[float]:
     """K - 1 uniforms in [0, 1] -> K ratios >= 0 that sum to 1.
 
-    The k-th piece is the share 1 - u ** (1 / (K - k)) of what is left.  The survival function is
-    used rather than the distribution function: a share near 1 is then a draw near 0, where floats
-    are dense, so that the inverse is exact to about 1e-15.
+    The k-th piece is the share 1 - u ** (1 / (K - k)) of the rest.  The survival function is used
+    rather than the distribution function: a share near 1 is then a draw near 0, where floats are
+    dense, so that the inverse is exact to about 1e-15.
     """
     left, ratios = 1.0, list[float]()
     for k, draw in enumerate(draws):
@@ -45,11 +45,11 @@ def join_stick(ratios: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class SimplexDomain(Domain):
-    """A ratio for each of `names`, >= 0, of sum 1.
+    """A ratio >= 0 for each of `names`, with sum 1.
 
-    Stored as the K - 1 draws of `break_stick`, `key[item]` for all items but the last.  With
-    `of`, the key of a subset in the space, the ratios of items that are not chosen are set to 0
-    and the others scaled to sum 1 (to equal ones where nothing is left of them).
+    Stored as the K - 1 draws of `break_stick`, `key[item]` for all items but the last.  With `of`,
+    the key of a subset in the space, the ratios of unselected items are set to 0 and the others
+    scaled to sum 1 (to equal ratios if all are 0).
     """
 
     word: ClassVar[str] = "simplex"
@@ -59,10 +59,10 @@ class SimplexDomain(Domain):
 
     @classmethod
     def parse(cls, spec: Spec) -> SimplexDomain | None:
-        """Read one; None where a problem was noted.
+        """Read one; None if there was a problem.
 
-        In place of a list there may stand `taps`, the key of a subset in the space, or the key of
-        a list in the study.
+        Instead of a list it may have `taps`, the key of a subset in the space, or the key of a list
+        in the study.
         """
         spec.refuse_unknown_options(cls.word)
         source = spec.data[cls.word]

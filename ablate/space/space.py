@@ -30,12 +30,12 @@ DOMAINS: Mapping[str, DomainType] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key that is searched.
+    """A searched key.
 
     Attributes:
         key: dotted key of the study.
         domain: its values.
-        when: all must hold, else it is not drawn and the study's own value stays.
+        when: all must hold; otherwise it is not sampled, and the study's value is used.
     """
 
     key: str
@@ -63,11 +63,11 @@ class Space:
     """A search space.
 
     Attributes:
-        parameters: what one reads stands before it.
-        fixed: the study's values of the keys that conditions read and the space does not search.
+        parameters: ordered so that conditions refer to earlier ones.
+        fixed: the study's values of keys that conditions read and the space does not search.
 
-    A parameter is active where all its conditions hold.  One that reads a parameter which is not
-    active is not active either.
+    A parameter is active if all its conditions hold.  If it depends on an inactive parameter, it is
+    inactive too.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -134,32 +134,32 @@ class Space:
         return dict(self.draw(ask).values)
 
     def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Raw draws that mean these values: `resolve` gives them back (a mix scaled to sum 1).
+        """Raw draws for these values, the inverse of `resolve` (a mix is scaled to sum 1).
 
         Args:
-            values: by dotted key, every active parameter's.
+            values: by dotted key, of all active parameters.
 
         Raises:
-            ParameterError: if a key is unknown, missing, or not active beside the other values,
-                or a value is outside its domain.
+            ParameterError: if a key is unknown, missing, or inactive with the other values, or a
+                value is outside its domain.
         """
         return self._encode(values, whole=True)
 
     def encode_partial(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Raw draws that mean these values, to be kept when a sampler draws the others.
+        """Raw draws for some values; a sampler draws the others.
 
         Args:
-            values: by dotted key, of any parameters.  One whose condition reads a parameter that
-                is left out may come to be inactive, and is not used then.
+            values: by dotted key, of any parameters.  If a condition depends on a parameter left
+                out, the value may become inactive and unused.
 
         Raises:
-            ParameterError: as `encode`, where nothing that is drawn could make it right; beginning
-                with the key of `values` that is wrong.
+            ParameterError: as `encode`, if no sample of the others could make it valid; the message
+                starts with the invalid key.
         """
         return self._encode(values, whole=False)
 
     def left_out(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """Keys that a sampler draws, or may draw, beside these values of others.
+        """Keys that a sampler draws, or may draw, given these values of others.
 
         Raises:
             ParameterError: as `encode_partial`.
@@ -199,7 +199,7 @@ class Space:
         return raw
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as the ledger keeps it; the format is in the package's README."""
+        """Plain data, as stored in the ledger; the package's README has the format."""
         return {
             "parameters": [parameter.to_json() for parameter in self.parameters],
             "fixed": dict(self.fixed),
@@ -210,13 +210,13 @@ class Space:
         return cls(tuple(map(Parameter.from_json, data["parameters"])), data["fixed"])
 
     def is_active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
-        """Whether a parameter is drawn beside these values of those that stand before it."""
+        """Whether a parameter is active, given the values of earlier ones."""
         return self._may_be_active(parameter, values, ())
 
     def _may_be_active(
         self, parameter: Parameter, values: Mapping[str, Any], drawn: Container[str]
     ) -> bool:
-        """Whether a parameter is active beside `values`, or may be once `drawn` has values too."""
+        """Whether a parameter is active given `values`, or may be once `drawn` has values too."""
         known = {**self.fixed, **values}
         if any(key not in known and key not in drawn for key in parameter.requires):
             return False
@@ -230,12 +230,12 @@ class Space:
 
 
 def check_enqueued(document: Document, space: Space, sets: Sequence[Mapping[str, Any]]) -> None:
-    """Note every value of `search.enqueue` that cannot be tried.
+    """Report every invalid value of `search.enqueue`.
 
     Args:
-        document: of the study; its sets are those that are given.
+        document: of the study, with the sets.
         space: of the study.
-        sets: of some parameters each, by dotted key.
+        sets: parameters by dotted key; some may be left out.
     """
     for i, values in enumerate(sets):
         path, left = ("search", "enqueue", i), dict(values)

@@ -1,4 +1,4 @@
-"""One domain as it is written in a file, and where."""
+"""A domain as written in a file, with its position."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LARGEST = 2**53
 """Floats, in which samplers compute, are exact to here."""
 
 MOST_CHOICES = 1_000
-"""Of a choice: each row keeps them all beside the one that was drawn."""
+"""Largest number of choices; each row stores all of them."""
 
 MOST_ITEMS = 256
-"""Of a subset or simplex: each is a parameter of its own in every row."""
+"""Largest number of items of a subset or simplex; each is a separate parameter in every row."""
 
 _LONGEST_NAME = 200
 """Characters of an item: a database keeps 512 of `key[item]`."""
@@ -27,14 +27,14 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Spec:
-    """A domain that is being read.
+    """A domain while it is read.
 
     Attributes:
-        key: the parameter's dotted key, as messages name it.
+        key: the parameter's dotted key, for messages.
         path: of the mapping in the document.
-        data: the mapping, as `{"float": [0, 1], "log": True}`.
-        document: what it stands in; problems go there.
-        fixed: the study's own values by dotted key, for references.
+        data: the mapping, such as `{"float": [0, 1], "log": True}`.
+        document: contains it; problems are added to it.
+        fixed: the study's values by dotted key, for references.
         subsets: items of each subset of the space by its key, for references.
         names: the names that exist, by dotted key.
     """
@@ -48,7 +48,7 @@ class Spec:
     names: KnownNames
 
     def refuse(self, rule: str, *at: str | int, key: bool = False) -> None:
-        """Note a problem at a place below the domain."""
+        """Report a problem at a position below the domain."""
         self.document.refuse((*self.path, *at), rule, name=self.key, key=key)
 
     def refuse_unknown_options(self, word: str, *options: str) -> None:
@@ -78,7 +78,7 @@ class Spec:
         return None
 
     def flag(self, name: str) -> bool:
-        """The option's value; false where it is not written."""
+        """The option's value; False if it is not given."""
         value = self.data.get(name, False)
         if not isinstance(value, bool):
             rule = f"{name} must be true or false, got {show(value)}. Write true or false."

@@ -15,7 +15,7 @@ from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.files.shown import show_name
 
 _LOCK = threading.RLock()
-# Top package -> the folder that it was imported from, of those that were found beside a study.
+# Top-level package -> the folder that it was imported from, for modules found next to a study file.
 _FOUND_IN: dict[str, Path] = {}
 
 
@@ -26,14 +26,14 @@ def is_callable_name(name: str) -> bool:
 
 
 def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., Any]:
-    """The callable that a study names.
+    """Import the callable that a study names.
 
-    Importing runs the module's code. What is installed goes before what stands in `base`; two
+    Importing runs the module's code.  Installed modules take precedence over those in `base`; two
     studies in two folders may each have a module of the same name.
 
     Args:
-        where: dotted key of the study, for the messages.
-        spec: `package.module:callable`; the part behind the colon may have dots.
+        where: dotted key of the study, for messages.
+        spec: `package.module:callable`; the part after the colon may contain dots.
         base: folder of the study file, searched too.
 
     Raises:
@@ -115,6 +115,6 @@ def _searched(top: str, base: Path | None) -> Iterator[None]:
 
 
 def _place(module: ModuleType | None) -> Path | None:
-    """The folder that a top module or package stands in."""
+    """The folder of a top-level module or package."""
     inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
     return None if inside is None else Path(inside).parent

@@ -18,12 +18,12 @@ _BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
 
 
 def check_study(document: Document, study: Study, refused: set[Path]) -> None:
-    """Note what does not fit together in a study.
+    """Report inconsistent settings of a study.
 
     Args:
-        document: what was written.
-        study: the same, checked key by key; defaults stand where a key was refused.
-        refused: paths that were refused already: a rule that reads one of them is passed over.
+        document: the study file.
+        study: the same, checked key by key, with defaults for refused keys.
+        refused: paths that were refused before; rules that read one of them are skipped.
     """
     if study.trainable is not None:
         check_trainable(document)
@@ -32,10 +32,10 @@ def check_study(document: Document, study: Study, refused: set[Path]) -> None:
 
 
 def study_rules(study: Study, refused: Collection[Path] = ()) -> Rules:
-    """What does not fit together in a study: the path, and `rule, got X. Fix.`
+    """Inconsistent settings of a study: the path, and `rule, got X. Fix.`
 
     Args:
-        refused: a rule that reads one of these paths is passed over.
+        refused: rules that read one of these paths are skipped.
     """
     for keys, rule in _RULES:
         read = [tuple(key.split(".")) for key in keys]
@@ -181,7 +181,7 @@ def _distinct(key: str, study: Study) -> Rules:
 
 
 def searched(space: Any) -> set[str]:
-    """The names in a space as it is written, blocks opened."""
+    """The keys in a space as written, including those in blocks."""
     if not isinstance(space, dict):
         return set()
     inner = (entry.get("parameters") for entry in space.values() if isinstance(entry, dict))
@@ -189,10 +189,10 @@ def searched(space: Any) -> set[str]:
 
 
 def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
-    """The names that a key may have: of its choice or subset in a space, else its own.
+    """The possible names of a key: of its choice or subset in a space, else its value.
 
     Args:
-        space: as it is written, inline.
+        space: as written, inline.
         key: whose values are names, or lists of names.
         fixed: its value in the study.
     """
@@ -232,7 +232,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
 )
 
 
-# -- Rules of a study whose trials are a training loop of the user's own -------------------
+# -- Rules of a study with a custom training loop -------------------
 
 
 _OTHERS = ("dataset", "model", "baseline", "loss", "augment", "robustness")
@@ -240,7 +240,7 @@ _FINETUNE = ("budget", "seed")
 
 
 def check_trainable(document: Document) -> None:
-    """Note what stands beside `trainable` and would mean nothing, and what is missing.
+    """Report keys that have no effect with `trainable`, and missing ones.
 
     Args:
         document: of a study with a trainable.

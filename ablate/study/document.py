@@ -1,4 +1,4 @@
-"""A file's content as plain data that remembers where each key and value stands."""
+"""A file's content as plain data, with the position of each key and value."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was written.
+    """A position in a file or option.
 
     Attributes:
         file: as the user named it, or `--set KEY`.
-        line, column: from 1; 0 where there is none.
+        line, column: from 1; 0 if unknown.
     """
 
     file: str
@@ -26,15 +26,15 @@ class Place:
 
 @dataclass
 class Document:
-    """Plain data, the place of each part, and what was found wrong with it.
+    """Plain data, the position of each part, and the problems found.
 
     Attributes:
-        file: of the data as a whole.
+        file: of the complete data.
         data: dicts, lists, text, numbers, true, false and None; text keys only.
-        keys, values: places by path, as `("loss", "fma", "layers", 0)`; a list has no keys.
+        keys, values: positions by path, such as `("loss", "fma", "layers", 0)`; a list has no keys.
         written: text of each number, by path.
-        problems: found so far; reading goes on, so that all are shown at once.
-        refused: the path of each problem that has one.
+        problems: found so far; reading continues, so that all are shown at once.
+        refused: paths of the problems.
     """
 
     file: str
@@ -55,7 +55,7 @@ class Document:
         return node
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Where the value (or its key) stands; the nearest place above where it is not written."""
+        """Position of the value (or its key); the nearest one above if it is not written."""
         if key and path in self.keys:
             return self.keys[path]
         for end in range(len(path), -1, -1):
@@ -80,13 +80,13 @@ class Document:
         self.problems += other.problems
 
     def refuse(self, path: Path, rule: str, *, name: str | None = None, key: bool = False) -> None:
-        """Note a problem.
+        """Add a problem.
 
         Args:
-            path: what is wrong.
+            path: path of the problem.
             rule: `rule, got X. Fix.`
-            name: what to call it; the dotted path without one.
-            key: the key itself is wrong, so its place is shown.
+            name: name in the message; default: the dotted path.
+            key: the key itself is wrong, so its position is shown.
         """
         if path in self.written and not key:  # 1e3, where it was read as 1000.0
             rule = rule.replace(f"got {show(self.get(path))}", f"got {self.written[path]}", 1)

@@ -11,8 +11,8 @@ from ablate.study.document import show
 from ablate.study.keys import leaves, value_at
 from ablate.study.settings import Study
 
-# Of these one is there: `trainable`, or the sections of a robustness finetuning.
-# A key in neither tuple is noted when it changes, and nothing more.
+# A study has either `trainable`, or the sections of a robustness finetuning. A key in neither tuple
+# is noted when it changes, and nothing more.
 SECTIONS = (
     "trainable",
     "dataset",
@@ -41,24 +41,24 @@ _NOT_IN_SECTIONS = (
     "ablation.max_runs",
     "ablation.plan",
 )
-"""Of `ablation.seeds` more may be asked for: the rows of those that are there stay."""
+"""`ablation.seeds` may be extended; existing rows are kept."""
 
 
 class Resolved(Protocol):
-    """A search space, whose plain data says all of it (`ablate.space.space.Space`)."""
+    """A resolved search space that can be converted to plain data (`ablate.space.space.Space`)."""
 
     def to_json(self) -> dict[str, Any]: ...
 
 
 def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[str, str]:
-    """A digest of each part of a study on which a trial's scores depend.
+    """A digest of each section of a study that affects scores.
 
     Args:
-        study: the part that it names.  Its space is not read: `space` is, which has no blocks,
-            no files and no order.
+        study: the part that it names.  Its space is ignored; `space` is used, which is independent
+            of blocks, files and order.
         space: resolved.
-        data_digest: of the images and labels, so that the path to them does not matter; empty
-            for a trainable, whose data are its own.
+        data_digest: of images and labels, so that their path does not matter; empty for a
+            trainable, which loads its own data.
 
     Returns:
         Section -> sha256 in hex; the sections of `SECTIONS` that the study has, and `data`.
@@ -101,7 +101,7 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def noted_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Keys outside the fingerprint that differ: a resume goes on and says so."""
+    """Keys outside the fingerprint that differ; a resume reports them and continues."""
     return [line for key, line in _changes(old, new) if not _matters(key)]
 
 

@@ -13,9 +13,10 @@ from ablate.study.document import dotted, show
 
 
 class JsonData:
-    """A frozen dataclass whose JSON is its fields: other such classes, tuples and mappings too.
+    """A frozen dataclass that is stored as JSON by its fields, which may be such classes, tuples
+    and mappings.
 
-    The ledger and files keep it so: a field may be added with a default, and none renamed.
+    The ledger and files use this format: a field may be added with a default, but not renamed.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -27,10 +28,10 @@ class JsonData:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` wrote; a field that is left out has its default.
+        """Read the output of `to_json`; missing fields get their defaults.
 
         Raises:
-            ValueError: if a field is unknown, missing, or of another type; on one line.
+            ValueError: if a field is unknown, missing, or of another type; a one-line message.
         """
         try:
             read: Self = cls._adapter().validate_python(data)

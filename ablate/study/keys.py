@@ -16,10 +16,10 @@ from ablate.study.settings import Study
 from ablate.study.yaml_source import parse_yaml
 
 SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
-"""Sections that a space may search whole."""
+"""Sections whose keys may all be searched."""
 
 SEARCHABLE_KEYS = ("dataset.train_fraction",)
-"""Keys outside them that change a trial and not what it is compared by."""
+"""Further keys that affect a trial, but not how trials are compared."""
 
 BY_NAME = {
     "augment.mix": ("augment.families", "augment.types"),
@@ -29,7 +29,7 @@ BY_NAME = {
 """Mappings by name, and the keys whose names they take."""
 
 OPEN = ("augment.strengths",)
-"""Mappings by name whose entries are keys of their own, as `augment.strengths.gaussian_blur`."""
+"""Mappings whose entries are separate keys, such as `augment.strengths.gaussian_blur`."""
 
 NAMED = ("ablation.reference", "ablation.components", "ablation.factors", "ablation.arms")
 """Mappings whose keys are names or dotted keys, as `ablation.reference.loss.fma.weight`."""
@@ -41,19 +41,19 @@ LONGEST_OWN_KEY = 200
 
 @cache
 def all_keys() -> tuple[str, ...]:
-    """Every key, sections and what stands in a list too, as `loss`, `loss.fma.weight`."""
+    """All keys, including sections and keys of list items, such as `loss`, `loss.fma.weight`."""
     return tuple(key for key, _ in _walk(Study, ""))
 
 
 @cache
 def leaves() -> tuple[str, ...]:
-    """Keys that hold a value, as `loss.fma.weight` and `objectives`."""
+    """Keys with a value, such as `loss.fma.weight` and `objectives`."""
     return tuple(key for key, is_leaf in _walk(Study, "") if is_leaf)
 
 
 @cache
 def searchable() -> tuple[str, ...]:
-    """Keys that a space may search: those that change a trial and not what it is compared by."""
+    """Keys that may be searched: those that affect a trial, but not how trials are compared."""
     return tuple(
         key for key in leaves() if key.partition(".")[0] in SEARCHABLE or key in SEARCHABLE_KEYS
     )
@@ -82,13 +82,13 @@ def meant_keys(name: str, keys: Sequence[str]) -> list[str]:
 
 
 def find_key(name: str, keys: Sequence[str], *, where: str, what: str) -> str:
-    """The one key that a person means (`meant_keys`): how every command finds it.
+    """Find the key that a user means (`meant_keys`); used by all commands.
 
     Args:
-        where, what: for the message: who asks, and what the key must be one of.
+        where, what: for the message: the option, and what the key must be.
 
     Raises:
-        ParameterError: if there is none, or several end so.
+        ParameterError: if there is none, or several match.
     """
     meant = meant_keys(name, keys)
     if len(meant) > 1:
@@ -104,9 +104,9 @@ def find_key(name: str, keys: Sequence[str], *, where: str, what: str) -> str:
 
 
 def plain_values(study: Study) -> dict[str, Any]:
-    """A study's values by dotted key, as plain data, for a space to refer to.
+    """A study's values by dotted key, as plain data, for references of a space.
 
-    What stands in a list is not a key here; a trainable has none beside what it searches.
+    List items are not keys here; a trainable has only its searched keys.
     """
     if study.trainable is not None:
         return {}
@@ -140,19 +140,19 @@ def _model(kind: Any) -> type[BaseModel] | None:
 def apply_overrides(
     document: Document, overrides: Sequence[str], include_space: Callable[[], None]
 ) -> None:
-    """Put values from the command line into a study's data; later ones win.
+    """Apply values of the command line to a study's data; later ones override earlier ones.
 
     Args:
         document: of the study; its data is a mapping.
         overrides: `key=value` each; the value is YAML, `space.KEY` names a parameter of the space.
-        include_space: puts the space's file inline; called before one of its keys is set.
+        include_space: inserts the space's file; called before one of its keys is set.
     """
     for override in overrides:
         key, sign, text = override.partition("=")
         key = key.strip()
         keep_secret(override)
         if not sign:
-            # Of what is no key nothing is repeated: a password may stand in it.
+            # Text that is not a key is not repeated, because it may contain a password.
             is_key = re.fullmatch(r"[\w.]+", key) is not None
             got, key = (repr(override), key) if is_key else ("text without =", "KEY")
             rule = f"must be key=value, got {got}. Write --set {key}=VALUE."
@@ -191,7 +191,7 @@ def apply_overrides(
             document.problems.append(Problem(place.file, 0, 0, rule))
         elif isinstance(parent, dict):
             document.replace(path, value, key=place)
-        # Any other parent is refused by the schema, at its own place.
+        # Any other parent is refused by the schema, at its own position.
 
 
 def _find_parameter(document: Document, block: Path, key: str) -> Path | None:

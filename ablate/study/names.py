@@ -19,22 +19,22 @@ NamesFor = Callable[[str], KnownNames]
 _NOUNS = {"dataset.name": "data set", "model.name": "model", "augment.families": "family"}
 # A key whose list is of other names than its text is.
 LISTED = {"robustness.suite": "robustness.corruptions"}
-# What a key may say instead of a name.
+# Values of a key that are not names.
 _WORDS = {"loss.fma.layers": "taps"}
 
 
 class OpenNames(Sequence[str]):
-    """Names that are listed, and others that can only be looked up.
+    """Listed names, and others that can only be checked individually.
 
     Args:
-        listed: made when it is first read; what `taps` or an enumeration is.
+        listed: computed on first use; the value of `taps` or of an enumeration.
         accepts: whether a name that is not listed exists.
-        others: names that are near to one that does not, for the message.
-        refusal: why a name that exists cannot be used, as `rule, got X. Fix.`; none where it can.
+        others: names similar to an unknown one, for the message.
+        refusal: why an existing name cannot be used, as `rule, got X. Fix.`, or None.
 
     Attributes:
-        failure: why the names could not be found, as `KEY: rule, got X. Fix.`; empty while they
-            can. Every name is let through then: what failed is said once (`refuse_failures`).
+        failure: why the names could not be determined, as `KEY: rule, got X. Fix.`, or empty.  Then
+            every name is accepted, and the failure is reported once (`refuse_failures`).
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class OpenNames(Sequence[str]):
 
 
 class ImportedNames(OpenNames):
-    """Names of what can be imported.
+    """Names that are imported.
 
     Args:
-        refusal: why a name cannot be, as `rule, got X. Fix.`; none where it can.
+        refusal: why a name cannot be imported, as `rule, got X. Fix.`, or None.
     """
 
     def __init__(self, refusal: Callable[[str], str | None]) -> None:
@@ -92,12 +92,12 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, str]]:
-    """What is wrong with the names in a value.
+    """The unknown names in a value.
 
     Args:
         key: dotted key of the study.
-        value: of that key; a value of another type than the key's is passed over.
-        names: the names that exist, by dotted key.
+        value: of that key; values of another type are skipped.
+        names: known names by dotted key.
 
     Yields:
         The path below the value, and `rule, got X. Fix.`
@@ -134,10 +134,10 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
 
 
 def check_names(document: Document, names: KnownNames, refused: set[Path]) -> set[Path]:
-    """Note every name in a study's data that does not exist.
+    """Report every unknown name in a study's data.
 
     Args:
-        refused: paths that the schema refused, which are passed over.
+        refused: paths that the schema refused, which are skipped.
 
     Returns:
         The paths of the unknown names.
@@ -161,8 +161,8 @@ def check_names(document: Document, names: KnownNames, refused: set[Path]) -> se
 
 
 def refuse_failures(document: Document, names: KnownNames) -> None:
-    """Note, once each, why names could not be found: a network that cannot be built has no
-    layers."""
+    """Report once why names could not be determined, for example because a network cannot be
+    built."""
     for key, known in names.items():
         if isinstance(known, OpenNames) and known.failure:
             where, _, rule = known.failure.partition(": ")

@@ -10,11 +10,11 @@ from ablate.study.json_data import JsonData
 
 @dataclass(frozen=True)
 class PreparationStep(JsonData):
-    """One step of the preparation, and how far it is.
+    """One step of the preparation and its progress.
 
     Attributes:
         what: such as "training the baseline".
-        done, total: units done, and of how many; None: not known.
+        done, total: units done, and in total; None: unknown.
         unit: of both, in the plural, such as "epochs".
         images_per_second: through the network; None: not known.
         seconds_left: of this step; None: not known.
@@ -29,7 +29,7 @@ class PreparationStep(JsonData):
 
 
 OnStep = Callable[[PreparationStep], None]
-"""Is told of each step as it begins or gets on.  Returns at once and raises nothing."""
+"""Called when a step starts or makes progress.  Returns at once and does not raise."""
 
 
 def ignore_step(_step: PreparationStep) -> None:

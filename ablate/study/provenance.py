@@ -16,14 +16,14 @@ PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
 
 
 def provenance(folder: Path) -> dict[str, Any]:
-    """What a drive keeps of its surroundings.
+    """The environment of a run, as recorded.
 
     Args:
         folder: of the study file: of the Git repository that it is in, if it is in one.
 
     Returns:
         `python`, `platform`, `packages` (name -> version), and `git` (`commit`, `dirty`), which is
-        none outside a repository or without Git.
+        None outside a repository or without Git.
     """
     return {
         "python": platform.python_version(),

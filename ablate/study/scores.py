@@ -12,12 +12,13 @@ from typing import Any, Literal
 from ablate.study.json_data import JsonData
 
 Exposure = Literal["seen_type", "seen_family", "unseen"]
-"""What a network has seen of a type in its finetuning: the type, others of its family, neither."""
+"""What a network has seen of a type in its finetuning: the type, others of its family, or
+neither."""
 
 EXPOSURES: tuple[Exposure, ...] = ("seen_type", "seen_family", "unseen")
 
 COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
-"""What a finetuning took: metrics that are no accuracy, of which less is better."""
+"""The cost of a finetuning: metrics that are not accuracies; less is better."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ class Scores(JsonData):
     Attributes:
         split: "val" or "test"; the prefix of every accuracy's name.
         n_images: images in the split.
-        clean_accuracy: on the images as they are.
+        clean_accuracy: on clean images.
         accuracies: type -> severity (as text, "1" to "5") -> accuracy.
         families: family -> its types, in the order of the suite.
         seen_types: training distortions that the network was finetuned on, scored or not.
-        exposure: scored type -> what was seen of it; empty in studies of before there was one.
+        exposure: scored type -> what was seen of it; empty in studies of earlier versions.
         mean_over: what `robust_accuracy` is the mean of, "families" or "types".
         n_corrupted: images in each corrupted copy; 0: all of the split.
         epochs: passes over the training images in this finetuning.
-        student_images: images that went forward and backward through the network.
+        student_images: number of images in forward and backward passes of the network.
         train_seconds: wall time of the finetuning, without scoring.
-        teacher_images: images that went forward through a teacher.
+        teacher_images: number of images in forward passes of teachers.
         train_flops: floating point operations of both, as torch counts them; 0: not counted.
     """
 
@@ -72,18 +73,18 @@ class Scores(JsonData):
         return fmean([self.family_accuracy(family) for family in self.families])
 
     def exposed_accuracy(self, exposure: Exposure) -> float:
-        """Mean over the scored types of which this was seen; NaN where there is none."""
+        """Mean over the scored types with this exposure; NaN if there are none."""
         return self._mean([kind for kind in self.accuracies if self.exposure_of(kind) == exposure])
 
     def exposure_of(self, kind: str) -> Exposure:
-        """What was seen of a scored type."""
+        """The exposure of a scored type."""
         unknown: Exposure = "seen_type" if kind in self.seen_types else "unseen"
         return self.exposure.get(kind, unknown)
 
     @property
     def overlaps(self) -> bool:
-        """Whether `robust_accuracy` has types in it that were trained on, so that it cannot be
-        compared with that of methods which hold them out."""
+        """Whether `robust_accuracy` includes types that were trained on, so that it is not
+        comparable with methods that hold them out."""
         if not self.seen_types and not self.exposure:
             return False
         return any(self.exposure_of(kind) == "seen_type" for kind in self.accuracies)
@@ -115,7 +116,7 @@ class Scores(JsonData):
 
 @dataclass(frozen=True)
 class ReportedScores:
-    """What a training loop of the user's own reported last: numbers by name."""
+    """The last report of a custom training loop: numbers by name."""
 
     values: Mapping[str, float]
 
@@ -138,9 +139,10 @@ def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
 
 
 def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:
-    """The names that an objective of a search may have, for a suite of these families.
+    """The possible objectives of a search, for a suite of these families.
 
-    The means by exposure are left out: they are NaN for a trial that has seen every type, or none.
+    Means by exposure are excluded, because they are NaN for a trial that has seen all types, or
+    none.
     """
     accuracies = {
         kind: {str(severity): 0.0 for severity in severities}

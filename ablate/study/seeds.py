@@ -38,7 +38,7 @@ def derive_seed(seed: int, *where: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-# -- A point of the search space: what was drawn and what it means -------------------------
+# -- A point of the search space: raw samples and resolved values -------------------------
 
 
 PLAIN: Mapping[str, Any] = {"loss.terms": "clean"}
@@ -46,7 +46,8 @@ PLAIN: Mapping[str, Any] = {"loss.terms": "clean"}
 
 
 def needs_plain(study: Study) -> bool:
-    """Whether a plain finetune is run beside the rows; in an ablation it is a cell, if anything."""
+    """Whether a plain finetune is run in addition to the rows; in an ablation it can only be a
+    cell."""
     return study.trainable is None and study.ablation is None
 
 

@@ -1,7 +1,7 @@
-"""The study file as frozen data: what may be written, its units, ranges and defaults.
+"""The study file as frozen data: its keys, units, ranges and defaults.
 
-Plain data only.  Names of data sets, models, losses and so on are strings here: the packages
-that own them say which exist (`ablate.lifecycle.known_names`); this module knows none of them.
+Plain data only.  Names of data sets, models, losses and so on are strings here; the packages that
+define them list the known names (`ablate.lifecycle.known_names`).
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ DEFAULT_OBJECTIVES = (
 
 
 class Study(Settings):
-    """A study: one question, the data and model it is asked of, and how it is searched.
+    """A study: its question, data, model and search.
 
-    With a `trainable`, data and model are that function's own: the sections about them hold
-    placeholders that nothing reads.
+    With a `trainable`, the function has its own data and model; the sections about them contain
+    unused placeholders.
     """
 
     version: Literal[1]
@@ -158,9 +158,21 @@ class Study(Settings):
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What every result of the study has to say beside its numbers."""
+        """Caveats to be shown with every result of the study."""
         seen = self.baseline.saw_validation
         return ("validation seen by the baseline",) if seen else ()
+
+    @property
+    def ablation_section(self) -> AblationSettings:
+        """`ablation`, of a study that is one."""
+        assert self.ablation is not None
+        return self.ablation
+
+    @property
+    def tune_section(self) -> TuneSettings:
+        """`ablation.tune`, of a study that has one."""
+        assert self.ablation_section.tune is not None
+        return self.ablation_section.tune
 
     def with_values(self, values: dict[str, Any]) -> Study:
         """This study with dotted keys replaced, validated again.
@@ -182,10 +194,10 @@ class Study(Settings):
 
 
 def path_from(base: Path, written: str | Path) -> Path:
-    """Where a path of a study file leads, which starts from the file's folder.
+    """Resolve a path of a study file, relative to the file's folder.
 
-    `..` is what stands above the folder that a link leads to, as the system has it; without a link
-    on the way the path is only shortened.
+    After a link, `..` is the parent of the link's target, as in the operating system; without links
+    the path is only normalised.
     """
     path = base / written
     short = Path(os.path.normpath(path))

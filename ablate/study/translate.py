@@ -51,7 +51,7 @@ _OTHER = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the schema refuses: where, `rule, got X. Fix.`, and whether it is the key."""
+    """A problem found by the schema: path, `rule, got X. Fix.`, and whether it concerns the key."""
 
     path: Path
     rule: str
@@ -75,7 +75,7 @@ def findings(error: ValidationError, data: Any) -> list[Finding]:
         path, union = _locate(item["loc"], data, is_missing=item["type"] == "missing")
         found = _Error(path, item["type"], item["input"], item.get("ctx", {}), item["msg"])
         if found.kind == "too_short" and len(found.value) >= found.context["min_length"]:
-            continue  # its items were refused, which is said of them
+            continue  # its items were refused and are reported
         if union is not None:
             unions.setdefault(union, []).append(found)
         else:
@@ -86,7 +86,7 @@ def findings(error: ValidationError, data: Any) -> list[Finding]:
 
 
 def _locate(loc: Iterable[str | int], data: Any, *, is_missing: bool) -> tuple[Path, Path | None]:
-    """The path in the data, and the path of the union whose branch the error stands in, if any."""
+    """The path in the data, and the path of the union that contains the error, if any."""
     path, union, node = list[str | int](), None, data
     parts = tuple(loc)
     for i, part in enumerate(parts):
@@ -101,7 +101,7 @@ def _locate(loc: Iterable[str | int], data: Any, *, is_missing: bool) -> tuple[P
 
 
 def _union(path: Path, errors: list[_Error]) -> Iterator[Finding]:
-    # Where the value has the type of one branch, only what that branch says is of use.
+    # If the value has the type of one branch, only the errors of that branch are useful.
     fitting = [e for e in errors if e.path != path or e.kind not in (*_KINDS, "literal_error")]
     if fitting:
         yield from (_finding(found) for found in fitting)
@@ -131,7 +131,7 @@ def _finding(found: _Error) -> Finding:
         return Finding(found.path, "is required, got nothing. Add it.")
     if found.kind == "value_error":
         return Finding(found.path, found.message.removeprefix("Value error, "))
-    if found.path[:1] == ("storage",):  # whatever it is, a password may stand in it
+    if found.path[:1] == ("storage",):  # it may contain a password
         return Finding(
             found.path,
             f"must be text, got {_kind(found.value)}. Write storage: URL, a password as "

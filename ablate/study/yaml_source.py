@@ -87,11 +87,11 @@ def parse_yaml(text: str, file: str) -> Document:
 
     Args:
         text: one YAML document.
-        file: how messages name it.
+        file: name in messages.
 
     Returns:
-        The data with the place of every key and value.  What is wrong is in `problems`; the data
-        is None where the text is not YAML at all.
+        The data with the position of every key and value.  Problems are in `problems`; the data is
+        None if the text is not YAML.
     """
     document = Document(file)
     loader = None
@@ -119,11 +119,11 @@ def parse_yaml(text: str, file: str) -> Document:
 
 
 def without_key(text: str, key: str) -> str:
-    """YAML text of a mapping without one key of it, cut by where it stands.
+    """Remove one key from the YAML text of a mapping.
 
     Args:
-        text: a document that `parse_yaml` finds nothing wrong with.
-        key: of the mapping; in block style its lines are cut whole, with a comment behind it.
+        text: a document that `parse_yaml` accepts.
+        key: of the mapping; in block style its lines are removed, with a trailing comment.
     """
     root, entries = _entries(text)
     for at in reversed([at for at, entry in enumerate(entries) if entry[0] == key]):
@@ -142,9 +142,9 @@ def without_key(text: str, key: str) -> str:
 
 
 def _entries(text: str) -> tuple[yaml.MappingStartEvent, list[tuple[str, Mark, Mark]]]:
-    """The mapping that a document is: its keys, where each begins and where its value ends.
+    """The keys of a document's mapping, with the start of each key and the end of its value.
 
-    Of events and not of nodes: that of an alias stands where the alias is.
+    From events instead of nodes, because the event of an alias has the alias's position.
     """
     events: list[Any] = [
         event
@@ -172,7 +172,7 @@ def _place(file: str, mark: Mark | None) -> Place:
 
 
 class _Builder:
-    """Makes plain data of nodes; an alias is built anew at every use, so that places differ."""
+    """Converts nodes to plain data; an alias is built at each use, so that positions differ."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

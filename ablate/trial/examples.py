@@ -98,7 +98,7 @@ def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
     Args:
         study: defines the network.
 
-        Raises:
+    Raises:
         DataError: if the weights are damaged, or belong to another network.
     """
     read_metadata(weights)

@@ -25,7 +25,7 @@ from ablate.finetune.loss.objective import build_loss
 from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
-from ablate.robustness.bits import Scored
+from ablate.robustness.bits import Scored, kept_scores
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds, derive_seed
 from ablate.study.settings import AugmentSettings
@@ -185,18 +185,6 @@ class TrialRun:
 
 
 # -- As a worker's trial
-
-
-def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
-    """What an ablation stores in addition to the scores of a network (`Report.kept`).
-
-    Args:
-        tested: on the test images, in a confirmation.
-    """
-    bits = {"val": scored.bits}
-    if tested is None:
-        return {"outcomes": bits}
-    return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
 
 
 class RobustnessTrial:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
 from ablate.model.inspect import ImageFlops, count_flops
 from ablate.model.taps import FeatureTaps, layer_names
-from ablate.robustness.bits import Scored, pack_bits
+from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
@@ -37,6 +37,7 @@ from ablate.study.checks import candidates, searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
+from ablate.trial.task import Prepared
 
 _IMAGE_SIZE = 32
 """Default input size in pixels, if neither study nor network defines one."""
@@ -44,26 +45,6 @@ _IMAGE_SIZE = 32
 _KEPT = 4
 """Number of workbenches kept per process: more than one only if the space contains keys of data,
 model or baseline."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What stands before the first trial.
-
-    Attributes:
-        data_digest: of the training images before the split, and of photographs of frost, if they
-            are used.
-        baseline_sha256: of the baseline's weights.
-        baseline_scores: on the validation split; baseline_bits: which images it classified
-            correctly.
-        environment: where it was made; trials must run in the same environment.
-    """
-
-    data_digest: str
-    baseline_sha256: str
-    baseline_scores: Scores
-    baseline_bits: str
-    environment: Environment
 
 
 class Workbench:
@@ -276,12 +257,19 @@ class Workbench:
 
         made.make_all(cores, say)
 
-    def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
+    def prepare(
+        self,
+        on_step: OnStep = ignore_step,
+        *,
+        cores: int | None = None,
+        test: Mapping[str, Any] | None = None,
+    ) -> Prepared:
         """Prepare everything that the trials share, or find it in the cache.
 
         Args:
             on_step: called with each step.
             cores: as `Worker.prepare` has it.
+            test: suite and severities that the test images are scored under; None: they stay shut.
 
         Raises:
             DataError: if the data set is missing or inconsistent.
@@ -299,13 +287,18 @@ class Workbench:
         if cores is not None:
             self.make_copies(cores)
         on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
-        scored = self.score(model, train_seconds=self.baseline.train_seconds)
+        scored, tested = self.score(model, train_seconds=self.baseline.train_seconds), None
+        if test is not None:
+            if cores is not None:
+                self.make_copies(cores, test=test)
+            on_step(PreparationStep("corrupting the test images and scoring the baseline"))
+            tested = self.score_test(self.build_baseline(), **test)
         return Prepared(
             data_digest=self._digest(),
             baseline_sha256=self.baseline.sha256,
             baseline_scores=scored.scores,
-            baseline_bits=scored.bits,
-            environment=self.environment,
+            environment=self.environment.to_json(),
+            kept=kept_scores(scored, tested),
         )
 
     def _digest(self) -> str:

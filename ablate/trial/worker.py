@@ -28,7 +28,7 @@ from ablate.files.damage import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Failure, Row
-from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.study.preparation import OnStep, ignore_step
 from ablate.trial.function import (
     FunctionRaised,
     FunctionTrial,
@@ -90,24 +90,9 @@ class Worker:
         if study.trainable is not None:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
-        from ablate.robustness.bits import Scored
-        from ablate.trial.robustness import kept_scores
-
         bench = self._workbench(fresh=True)
-        prepared = bench.prepare(on_step, cores=cores)
-        scored, test = Scored(prepared.baseline_scores, prepared.baseline_bits), self.job.test
-        if test is not None:
-            if cores is not None:
-                bench.make_copies(cores, test=test)
-            on_step(PreparationStep("corrupting the test images and scoring the baseline"))
-        tested = None if test is None else bench.score_test(bench.build_baseline(), **test)
-        return Prepared(
-            prepared.data_digest,
-            prepared.baseline_sha256,
-            scored.scores,
-            prepared.environment.to_json(),
-            None if study.ablation is None else kept_scores(scored, tested),
-        )
+        prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
+        return prepared if study.ablation is not None else replace(prepared, kept=None)
 
     def note(self, texts: Sequence[str]) -> None:
         """Add this note to the next report."""

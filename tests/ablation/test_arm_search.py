@@ -9,8 +9,8 @@ import pytest
 from example_records import example_record, example_row
 from plans import ablation_study, design_of, plan
 
-from ablate.ablation.arm_search import arm_study, without_keys
 from ablate.ablation.cell import Cell, Design, Tuning
+from ablate.ablation.searches import arm_study, without_keys
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import tune_design

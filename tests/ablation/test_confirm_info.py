@@ -29,7 +29,7 @@ from ablate.ablation.confirm import (
     front_probability,
     is_confirmation,
 )
-from ablate.analysis.pareto import ParetoPoint
+from ablate.analysis.pareto import ParetoPoint, Point
 from ablate.errors import ParameterError
 from ablate.robustness.bits import Scored
 from ablate.study.scores import Scores
@@ -42,7 +42,7 @@ POINTS = (7, 2)
 def pareto_point(number: int, scores: Scores, **params: Any) -> ParetoPoint:
     values = (scores.clean_accuracy, scores.robust_accuracy)
     own = {"loss.terms": "clean+fma", **params}
-    return ParetoPoint(number, values, own, scores, "clean+fma", on_front=True)
+    return ParetoPoint(Point(number), values, own, scores, "clean+fma", on_front=True)
 
 
 SELECTED = {

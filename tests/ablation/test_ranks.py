@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.ablation.ranks import rank_stability, resampled_means
+from ablate.ablation.significance import rank_stability, resampled_means
 from ablate.errors import ParameterError
 
 NAN = math.nan

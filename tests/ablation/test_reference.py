@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from example_records import TWO, example_record, example_row
 
-from ablate.ablation.reference import (
+from ablate.ablation.searches import (
     COMPARED,
     best_of,
     check_reference,

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ablate.ablation.arm_search import expected_best
+from ablate.ablation.searches import expected_best
 from ablate.errors import ParameterError
 
 NAN = math.nan

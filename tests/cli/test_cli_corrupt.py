@@ -11,13 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ablate.cli.corrupt import COMMANDS
+from ablate.cli.evaluate import corrupt
 from ablate.errors import AblateError
 
 
 def run(*arguments: object) -> Result:
-    (command,) = COMMANDS
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(corrupt, [str(argument) for argument in arguments])
 
 
 def raised(*arguments: object) -> str:
@@ -117,10 +116,9 @@ def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.Mon
 
 
 def test_help_is_complete() -> None:
-    (command,) = COMMANDS
-    assert isinstance(command, click.Command)
+    assert isinstance(corrupt, click.Command)
     said = " ".join(run("--help").output.split())
-    for option in command.params:
+    for option in corrupt.params:
         if isinstance(option, click.Option):
             assert option.opts[-1] in said
     assert "SOURCE is a folder" in said

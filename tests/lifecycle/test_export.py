@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from ablate.analysis.pareto import Point
 from ablate.errors import UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
@@ -46,7 +47,7 @@ def refusal(
     """What is said; nothing is written."""
     file = folder / output
     with pytest.raises(UsageError) as error:
-        export_weights_of(record, folder, number, file)
+        export_weights_of(record, folder, None if number is None else Point(number), file)
     assert not file.exists()
     assert "\n" not in str(error.value)
     return str(error.value).replace(str(folder), "RUN")
@@ -54,7 +55,7 @@ def refusal(
 
 def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "folder" / "one.safetensors"
-    assert export_weights_of(example_record(ROWS), folder, 1, output) == output
+    assert export_weights_of(example_record(ROWS), folder, Point(1), output) == output
     assert output.read_bytes() == weights_of(1)
     assert weights_file(folder, 1).exists()
     assert list(output.parent.iterdir()) == [output]
@@ -71,7 +72,7 @@ def test_plain_replaces_a_file_that_is_there(
 
 def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "any").touch()
-    output = export_weights_of(example_record(ROWS), folder, 1, tmp_path / "one.safetensors")
+    output = export_weights_of(example_record(ROWS), folder, Point(1), tmp_path / "one.safetensors")
     assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((tmp_path / "any").stat().st_mode)
 
 

@@ -26,7 +26,7 @@ from printed_tables import lines, strict
 from rich.console import Console
 
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
-from ablate.ablation.ranks import RankStability, rank_stability
+from ablate.ablation.significance import RankStability, rank_stability
 from ablate.report.arms import best_arms, decimals
 from ablate.report.effects import effects_table
 from ablate.report.terminal.ablation import (

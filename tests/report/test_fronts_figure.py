@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from example_ablations import NOTHING, estimate, example_ablation, example_arm
 from example_records import example_record, example_row
-from example_sources import sloped_scores, usual_record, usual_rows
+from example_sources import draw_front, sloped_scores, usual_record, usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import pareto_info
-from ablate.report.figures.pareto import FIGURE, plot_pareto
+from ablate.report.figures.pareto import FIGURE
 from ablate.report.figures.parts.canvas import several_title, study_labels
 
 ROWS = [
@@ -52,10 +52,10 @@ def facts(figure: Any) -> list[str]:
 
 
 def test_a_ring_is_round_the_knee() -> None:
-    figure = plot_pareto(pareto_info(example_record(ROWS)))
+    figure = draw_front(pareto_info(example_record(ROWS)))
     (ring,) = traces(figure, "Knee (trial 1)")
     assert (ring.x[0], ring.y[0], ring.customdata[0]) == (0.93, 0.79, 1)
-    assert traces(plot_pareto(pareto_info(example_record(ROWS[:2]))), "Knee") == []
+    assert traces(draw_front(pareto_info(example_record(ROWS[:2]))), "Knee") == []
 
 
 def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
@@ -134,9 +134,9 @@ def test_ten_thousand_trials_are_light() -> None:
     ]
     info = pareto_info(replace(usual_record(1), rows=tuple(rows), trials=len(rows)))
     assert len(info.points) == 10_000
-    plot_pareto(info)
+    draw_front(info)
     start = time.process_time()
-    figure = plot_pareto(info)
+    figure = draw_front(info)
     assert time.process_time() - start < 0.5
     assert len(figure.to_json()) < 500_000
     dominated = [trace for trace in figure.data if trace.type == "scattergl"]

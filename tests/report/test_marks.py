@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
+from example_sources import draw_front
 from rich.console import Console
 from rich.table import Table
 
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import StudyRecord
-from ablate.report.figures.pareto import plot_pareto
 from ablate.report.terminal.status import status_rows, status_table
 from ablate.report.terminal.tables import front_rows, front_table
 from ablate.report.terminal.trials import trials_table
@@ -47,7 +47,7 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
         text(trials_table(marked)),
         text(status_table(status_info(marked, NOW))),
         json.dumps(status_rows(status_info(marked, NOW))),
-        str(plot_pareto(info).layout.title.subtitle.text),
+        str(draw_front(info).layout.title.subtitle.text),
         *(json.dumps(row) for row in front_rows(info)),
     ]
     assert len(shown) == 8

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from example_records import example_record, example_row, example_scores
+from example_sources import draw_front
 
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, StudyRecord
-from ablate.report.figures.pareto import plot_pareto
 from ablate.report.figures.parts.window import joint_window
 from ablate.report.page.content import trials_of
 from ablate.report.write import write_figure
@@ -32,7 +32,7 @@ THREE = [
 
 
 def draw(record: StudyRecord) -> Any:
-    return plot_pareto(pareto_info(record))
+    return draw_front(pareto_info(record))
 
 
 def traces(figure: Any, name: str) -> list[Any]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_records import example_record, example_row, example_scores
+from example_sources import draw_front
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
-from ablate.report.figures.pareto import plot_pareto
 from ablate.report.write import write_figure
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def figure(**settings: Any) -> Any:
         example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", "loss.st.weight": 0.25}),
         example_row(2, (0.90, 0.65), params={"loss.terms": "clean+da", "a.b": NASTY}),
     ]
-    return plot_pareto(pareto_info(example_record(rows, **settings)))
+    return draw_front(pareto_info(example_record(rows, **settings)))
 
 
 @pytest.mark.browser

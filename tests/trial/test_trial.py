@@ -89,7 +89,7 @@ def test_what_is_prepared(bench: Workbench) -> None:
     scores = prepared.baseline_scores
     assert prepared.data_digest == bench.dataset.digest
     assert prepared.baseline_sha256 == bench.baseline.sha256
-    assert prepared.environment.precision == "fp32"
+    assert prepared.environment["precision"] == "fp32"
     assert scores.split == "val"
     assert scores.n_images == len(bench.dataset.validation)
     assert (scores.epochs, scores.student_images, scores.seen_types) == (0, 0, ())

@@ -18,8 +18,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
     Each is compared with the first cell, and with the one before it.
     """
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     components = read_components(ground, refuse)
     if len(components) < len(settings.components or ()):
         return _design([])

@@ -23,8 +23,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
     Each arm is compared with `compare_to`, which may be the baseline.
     """
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     assert settings.arms is not None
     cells = Cells(ground, refuse, may_repeat=settings.tune is not None)
     arms: list[Arm] = []

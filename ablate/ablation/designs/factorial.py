@@ -34,8 +34,7 @@ _NESTED = "Remove a factor that has no effect without another."
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
     """A cell a combination; contrasts are main effects and two-way interactions."""
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     empty = Design("factorial", (), (), ())
     factors = check_factors(ground, reference, refuse)
     if factors is None:
@@ -55,8 +54,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
 def check_factors(ground: Ground, reference: Values, refuse: Refuse) -> list[Factor] | None:
     """The factors, if each has two levels at least that differ; else what is wrong is noted."""
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     factors = read_factors(ground, refuse)
     is_right = len(factors) == len(settings.factors or ()) + len(settings.components or ())
     for factor in factors:

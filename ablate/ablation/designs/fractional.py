@@ -36,8 +36,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
     Contrasts are all main effects, and the interactions that are asked for, by name or as a
     primary contrast; one that is aliased with another effect up to order two cannot be asked for.
     """
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     empty = Design("fractional", (), (), ())
     factors = check_factors(ground, reference, refuse)
     if factors is None:

@@ -51,8 +51,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
 def _families(ground: Ground, reference: Values, refuse: Refuse) -> Iterator[tuple[str, Path]]:
     """The families that are left out in turn, and where they are written."""
-    settings = ground.study.ablation
-    assert settings is not None
+    settings = ground.study.ablation_section
     drawn = drawn_types(ground, reference)
     used = [family for family, kinds in FAMILIES.items() if any(kind in drawn for kind in kinds)]
     scored = find_suite(ground.study.robustness.suite).families

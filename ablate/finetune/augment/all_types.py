@@ -28,15 +28,15 @@ def distort_by_all(
 ) -> tuple[Images, ...]:
     """One copy of the batch for each type, in the mixture's order.
 
-    An image's copies share the uniform number of their strength, so that the copy of a type has
-    the pixels that `per_sample` makes where it draws that type.
+    An image's copies share the uniform number of their strength, so that the copy of a type has the
+    same pixels as in `per_sample` if that type is drawn.
 
     Args:
         images: in [0, 1].
         seed: of this batch.
-        mixture: the types; their ratios are not read.
-        clean_fraction: probability that an image is left as it is, in [0, 1): drawn for each
-            type apart, else an image would be clean in all of its copies at once.
+        mixture: the types; their ratios are ignored.
+        clean_fraction: probability that an image is left clean, in [0, 1); drawn separately for
+            each type, otherwise all copies of an image would be clean at once.
     """
     uniform = draw_strengths(images, seed)
     copies = []

@@ -33,7 +33,7 @@ class Augmentation(Protocol):
     def copy_weights(self) -> tuple[float, ...]: ...
 
     def copies(self, images: Tensor, *, seed: int) -> tuple[Images, ...]:
-        """The copies of a batch; row i of each is image i.
+        """Make the copies of a batch; row i of each is image i.
 
         Args:
             images: floating point in [0, 1], `[batch, channel, height, width]`, 1 or 3 channels.
@@ -43,14 +43,14 @@ class Augmentation(Protocol):
             New images of the same shape, dtype, device and memory format, in [0, 1].
 
         Raises:
-            ParameterError: if the images are no such batch.
+            ParameterError: if the images are not such a batch.
         """
         ...
 
 
 @dataclass(frozen=True)
 class IndependentCopies:
-    """Copies that are made alike and count alike, each with draws of its own.
+    """Copies of the same kind and weight, each drawn independently.
 
     Attributes:
         types: see `Augmentation`.
@@ -81,14 +81,14 @@ def copy_seed(seed: int, number: int) -> int:
 
 
 def build_augmentation(settings: AugmentSettings) -> Augmentation:
-    """What makes the copies by `settings.method`.
+    """Build the augmentation of `settings.method`.
 
-    Settings that the method does not read are passed over, as a search over methods holds those
-    of all: `depth` is read by `composed` alone, and `augmix` reads its own section,
+    Settings that the method does not use are ignored, because a search over methods has the
+    settings of all: only `composed` uses `depth`, and `augmix` uses its own section,
     `clean_fraction` and `copies`.
 
     Raises:
-        ParameterError: if the settings do not fit together; see `build_mixture` and the methods.
+        ParameterError: if the settings are inconsistent; see `build_mixture` and the methods.
     """
     module = import_module(f"ablate.finetune.augment.{METHODS[settings.method]}")
     augmentation: Augmentation = module.build_method(settings)

@@ -1,8 +1,8 @@
 """AugMix: chains of simple operators, mixed with each other and with the clean image.
 
-Source: Hendrycks et al. 2020, arXiv:1912.02781, sec. 3; written anew for whole batches on the
-device.  Differs: see the operators.  Its Jensen-Shannon term is `loss.st` with two copies.
-Not to be confused with `composed`, which applies this project's distortions, one chain an image.
+Source: Hendrycks et al. 2020, arXiv:1912.02781, sec. 3; reimplemented for batches on the device.
+Differs: see the operators.  Its Jensen-Shannon term is `loss.st` with two copies. Not to be
+confused with `composed`, which applies this project's distortions, one chain per image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DRAWN_DEPTH = 3
 """The longest chain where the depth is drawn."""
 
 LEAST_LEVEL = 0.01
-"""The lowest level that is drawn, where the severity is not below it; 1 is the highest."""
+"""The lowest level drawn, unless the severity is lower; 1 is the highest."""
 
 
 class Chains(NamedTuple):
@@ -46,13 +46,13 @@ def augmix(
     """Each image as (1 - m) * image + m * sum_k w_k * chain_k(image).
 
     w is drawn from Dirichlet(`dirichlet`) and m from Beta(`beta`, `beta`), both for each image.
-    It is computed in fp32 (fp64 for fp64 images) whatever autocast says.
+    Computed in fp32 (fp64 for fp64 images), regardless of autocast.
 
     Args:
         images: in [0, 1].
         seed: of this copy.
         settings: chains, their depth, severity, operators and concentrations.
-        clean_fraction: probability that an image is left as it is, in [0, 1).
+        clean_fraction: probability that an image is left clean, in [0, 1).
     """
     batch, device = len(images), images.device
     wide = images.to(torch.promote_types(images.dtype, torch.float32))

@@ -34,9 +34,9 @@ def distort_in_sequence(
     Args:
         images: in [0, 1].
         seed: of this copy.
-        mixture: the types; see `draw_sequences` for what their ratios mean.
-        depth: the most types on an image, at least 1; above the number of types it is that.
-        clean_fraction: probability that an image is left as it is, in [0, 1).
+        mixture: the types; see `draw_sequences` for their ratios.
+        depth: largest number of types per image, at least 1; limited to the number of types.
+        clean_fraction: probability that an image is left clean, in [0, 1).
     """
     sequences = draw_sequences(len(images), mixture, depth, seed)
     sequences.masked_fill_(draw_clean(len(images), clean_fraction, seed)[:, None], -1)
@@ -59,11 +59,11 @@ def draw_sequences(
 ) -> Int64[Tensor, "batch steps"]:
     """Numbers of the types for each image in their order, then -1; on the CPU.
 
-    How many is uniform in 1 to `depth`.  Which ones is drawn without replacement: each next one
-    by the ratios of those that are left, as in successive draws from an urn.  It is drawn as a
-    race: type k of an image arrives after an exponential time of rate ratio_k, and the first ones
-    are taken.  Their order on the image is then drawn anew, uniformly over all orders, since in
-    the race the frequent types come first.
+    Their number is uniform in 1 to `depth`.  They are drawn without replacement: each next one by
+    the ratios of the remaining ones, as in successive draws from an urn.  This is done as a race:
+    type k of an image arrives after an exponential time of rate ratio_k, and the first ones are
+    taken.  Their order on the image is then drawn uniformly over all orders, because in the race
+    frequent types come first.
     """
     steps = min(depth, len(mixture))
     number = 1 + (draw_on_cpu(batch, seed, "depth") * steps).long()

@@ -28,8 +28,8 @@ class MixedType:
     """One distortion type of a mixture.
 
     Attributes:
-        distortion: what it does.
-        ratio: how often it is drawn, above 0; those of a mixture sum to 1.
+        distortion: the distortion.
+        ratio: probability of a draw, above 0; the ratios of a mixture sum to 1.
         low, high: its strengths are uniform in [low, high], within [0, 1].
     """
 
@@ -43,7 +43,7 @@ class MixedType:
         return self.distortion.name
 
     def draw(self, images: Images, seed: int) -> Tensor:
-        """Its randomness for the whole batch, on the device, whatever else is in the mixture."""
+        """Its randomness for the complete batch, on the device, independent of the other types."""
         generator = make_generator(derive_seed(seed, self.name), images.device)
         return self.distortion.draw(images.shape, generator)
 
@@ -75,10 +75,10 @@ def build_mixture(
 
     Args:
         families, mix, types: see `type_ratios`.
-        strength: the highest strength of a type that `strengths` leaves out, in (0, 1]; the
+        strength: the highest strength of types without an entry in `strengths`, in (0, 1]; the
             lowest is 0.
-        strengths: by type, the highest strength in (0, 1], or the lowest and the highest.  A
-            type that is not drawn is passed over: a search chooses types trial by trial.
+        strengths: by type, the highest strength in (0, 1], or the lowest and the highest.  Types
+            that are not drawn are ignored, because a search selects types per trial.
 
     Raises:
         ParameterError: as `type_ratios`, if a strength is out of its range, or if `strengths`
@@ -149,8 +149,8 @@ OnCPU = Float64[Tensor, " batch"]
 def draw_on_cpu(batch: int, seed: int, *purpose: str) -> OnCPU:
     """One uniform number per image.
 
-    What decides how many images go through a distortion is drawn on the CPU, so that the number
-    is known without waiting for the device.
+    Drawn on the CPU, because it determines how many images go through a distortion, and this must
+    be known without waiting for the device.
     """
     generator = make_generator(derive_seed(seed, *purpose), "cpu")
     return torch.rand(batch, generator=generator, dtype=torch.float64)
@@ -162,7 +162,7 @@ def draw_strengths(images: Images, seed: int, *type_name: str) -> PerImage:
     Args:
         images: the whole batch.
         seed: of this copy.
-        type_name: where an image has a strength for each type; none: one for whichever it gets.
+        type_name: if an image has a strength for each type; None: one strength for any type.
     """
     generator = make_generator(derive_seed(seed, "strength", *type_name), images.device)
     return torch.rand(len(images), generator=generator, device=images.device)
@@ -178,12 +178,12 @@ def draw_types(batch: int, mixture: Mixture, seed: int) -> Int64[Tensor, " batch
 def draw_clean(
     batch: int, clean_fraction: float, seed: int, *type_name: str
 ) -> Bool[Tensor, " batch"]:
-    """Which images are left as they are, each with probability `clean_fraction`; on the CPU."""
+    """Which images are left clean, each with probability `clean_fraction`; on the CPU."""
     if not clean_fraction:
         return torch.zeros(batch, dtype=torch.bool)
     return draw_on_cpu(batch, seed, "clean", *type_name) < clean_fraction
 
 
 def rows_where(chosen: Bool[Tensor, " batch"], device: torch.device) -> Int64[Tensor, " rows"]:
-    """The rows of a mask on the CPU, sent to the device without waiting for it."""
+    """The rows of a CPU mask, sent to the device without waiting."""
     return chosen.nonzero().flatten().to(device, non_blocking=True)

@@ -1,7 +1,7 @@
 """One distortion type drawn for a whole batch, by the mix.
 
 Source: reading (b) of combined augmentations (CA) [O].  Not to be confused with `per_sample`, where
-each image of a batch has a type of its own.
+each image of a batch has its own type.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ablate.study.settings import AugmentSettings
 def distort_per_batch(
     images: Images, seed: int, mixture: Mixture, clean_fraction: float = 0.0
 ) -> Images:
-    """All images distorted by one type, each at a strength of its own.
+    """Distort all images by one type, each at its own strength.
 
     Args:
         images: in [0, 1].
         seed: of this copy.
         mixture: the types; their ratios are the probabilities.
-        clean_fraction: probability that an image is left as it is, in [0, 1): drawn for each
-            image, never for the batch.
+        clean_fraction: probability that an image is left clean, in [0, 1); drawn per image, not per
+            batch.
     """
     kind = mixture[int(draw_types(1, mixture, seed))]
     copy = images.clone()
@@ -44,7 +44,7 @@ def distort_per_batch(
 
 
 def build_method(settings: AugmentSettings) -> Augmentation:
-    """`settings.copies` copies, each by `distort_per_batch` with a type of its own."""
+    """`settings.copies` copies, each by `distort_per_batch` with its own type."""
     mixture = mixture_of(settings)
     make = partial(distort_per_batch, mixture=mixture, clean_fraction=settings.clean_fraction)
     return IndependentCopies(names_of(mixture), settings.copies, make)

@@ -32,11 +32,11 @@ from ablate.study.settings import AugmentSettings
 def distort_per_sample(
     images: Images, seed: int, mixture: Mixture, clean_fraction: float = 0.0
 ) -> Images:
-    """Each image distorted by one type, at a strength of its own.
+    """Distort each image by one type, at its own strength.
 
-    Every draw is made from (seed, purpose): image i of a batch gets the same uniform number for
-    its type, the same one for its strength and, for each type, the same noise, whatever the mix
-    is.  Two settings that send an image to one type therefore make the same pixels.
+    Every draw depends only on (seed, purpose): image i of a batch gets the same uniform number for
+    its type and its strength and, for each type, the same noise, regardless of the mix.  So two
+    settings that select the same type for an image produce the same pixels.
 
     Args:
         images: in [0, 1].
@@ -102,8 +102,9 @@ class CombinedAugmentations:
         Args:
             families, mix, types: see `type_ratios`.  One type is single augmentation.
             strength: each image's strength is uniform in [0, strength]; in (0, 1].
-            strengths: by type, the highest strength in its place, or the lowest and the highest.
-            clean_fraction: share of the images that are left as they are, in [0, 1).
+            strengths: by type, the highest strength instead of `strength`, or the lowest and the
+                highest.
+            clean_fraction: fraction of images left clean, in [0, 1).
 
         Raises:
             ParameterError: as `build_mixture`, or if the clean fraction is outside [0, 1).

@@ -1,4 +1,4 @@
-"""How often each distortion type is drawn: a mix over families, or over single types."""
+"""The probability of each distortion type: a mix over families, or over single types."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def type_ratios(
     mix: Mapping[str, float] | None,
     types: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """How often each distortion type is drawn.
+    """The probability of each distortion type.
 
     Args:
         families: the families to draw from; their order does not matter.
-        mix: ratio by family, or by type where `types` is given, >= 0, scaled to sum 1; one that it
-            leaves out has ratio 0, and so must one that is not drawn from.  None: all the same.
-        types: single types to draw from instead of whole families, which are then not read.
+        mix: ratio by family, or by type if `types` is given, >= 0, scaled to sum 1; missing ones
+            have ratio 0, and unused ones must have ratio 0.  None: equal ratios.
+        types: single types to draw from instead of families, which are then ignored.
 
     Returns:
         Type -> ratio above 0, summing to 1, in the order of `FAMILIES`.  The `CORE` types of a
@@ -28,7 +28,7 @@ def type_ratios(
 
     Raises:
         ParameterError: if a family or type is unknown or repeated, there is none, a ratio is
-            negative or not finite, all are 0, or one that is not drawn from has one above 0.
+            negative or not finite, all are 0, or an unused one has a ratio above 0.
     """
     if types is not None:
         parts = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from ablate.distortion.shapes import Labels, Logits, Scalar
 from ablate.finetune.loss.clean import clean_loss
-from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.loss.term import Term, Views, weighted_sum
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
 
 def da_loss(augmented_logits: Logits, labels: Labels) -> Scalar:
-    """Mean cross-entropy of one copy of each image that has a label, in nats and fp32.
+    """Mean cross-entropy of one copy of each labelled image, in nats and fp32.
 
     Args:
         augmented_logits: unnormalised, of the augmented copies.
-        labels: of the images; -1 where one has none: it does not count.
+        labels: of the images; images with -1 do not count.
 
     Returns:
-        Scalar >= 0; 0 where no image has a label.
+        Scalar >= 0; 0 if no image has a label.
     """
     return clean_loss(augmented_logits, labels)
 
@@ -27,11 +27,8 @@ def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
 
     def value(views: Views) -> Scalar:
         copies = views.require_copies()
-        first, *others = (
-            weight * da_loss(copy.logits, views.labels)
-            for copy, weight in zip(copies, views.copy_weights, strict=True)
-        )
-        return sum(others, start=first)
+        losses = (da_loss(copy.logits, views.labels) for copy in copies)
+        return weighted_sum(views.copy_weights, losses)
 
     return Term(
         "da",

@@ -25,6 +25,7 @@ from ablate.finetune.loss.term import (
     check_teacher,
     hold_anchor,
     teacher_of,
+    weighted_sum,
 )
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
@@ -50,10 +51,8 @@ def feature_map_loss(
         Scalar >= 0 in fp32, whatever the maps' dtype; 0 where all maps are equal.
     """
     measure = load_distance(distance)
-    first, *others = (
-        weight * measure(clean[layer], distorted[layer]) for layer, weight in weights.items()
-    )
-    return sum(others, start=first)
+    gaps = (measure(clean[layer], distorted[layer]) for layer in weights)
+    return weighted_sum(weights.values(), gaps)
 
 
 class FMALoss(nn.Module):
@@ -106,9 +105,9 @@ class FMALoss(nn.Module):
             distorted: the same layers, of the same images distorted.
 
         Raises:
-            ParameterError: if the layers or shapes of the two differ, there is none, a map has no
-                axis besides the image, the distance needs more images, or the layer weights do
-                not fit (see `scale_weights`).
+            ParameterError: if the layers or shapes of the two differ, there is no layer, a map has
+                only the image axis, the distance needs more images, or the layer weights are
+                invalid (see `scale_weights`).
         """
         _check_pair(clean, distorted)
         weights = scale_weights(tuple(clean), self.layer_weights)
@@ -134,12 +133,7 @@ def build_term(settings: LossSettings, names: LayerNames) -> Term:
             for layer in [layer for layer in copies[0] if layer in anchor]:
                 what = f"the teacher's feature map of {layer}"
                 check_teacher("loss.fma.anchor", what, anchor[layer], copies[0][layer])
-        first, *others = (
-            weight * loss(anchor, copy)
-            for copy, weight in zip(copies, views.copy_weights, strict=True)
-        )
-        total: Tensor = sum(others, start=first)
-        return total
+        return weighted_sum(views.copy_weights, (loss(anchor, copy) for copy in copies))
 
     return Term(
         "fma",
@@ -193,20 +187,20 @@ def _check_pair(clean: Mapping[str, Tensor], distorted: Mapping[str, Tensor]) ->
 
 
 SCHEMES = ("uniform", "linear", "geometric")
-"""Weights by depth [O]: all alike; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
+"""Weights by depth [O]: equal; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
 
 LayerWeights = Mapping[str, float] | str
 
 
 def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, ...]:
-    """The layers that `loss.fma.layers` names, first to last in the network.
+    """Find the layers of `loss.fma.layers`, first to last in the network.
 
     Args:
-        wanted: "taps" for all of them, or aliases and module paths in any order.
-        names: what the network offers.
+        wanted: "taps" for all taps, or aliases and module paths in any order.
+        names: the layers of the network.
 
     Raises:
-        ParameterError: if there is none, one is unknown, or one stands twice.
+        ParameterError: if there is none, one is unknown, or one is repeated.
     """
     if not isinstance(wanted, str):
         _check_known("loss.fma.layers", wanted, names)
@@ -220,7 +214,8 @@ def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, 
 
 
 def order_by_depth(layers: Sequence[str], names: LayerNames) -> tuple[str, ...]:
-    """Layers by the place in the network where their output is ready: parts before the whole."""
+    """Sort layers by when their output is ready: inner modules before the modules that contain
+    them."""
     place = {path: number for number, path in enumerate(names.modules)}
     aliases = list(names.taps)
 
@@ -248,20 +243,20 @@ def check_weight_names(layer_weights: LayerWeights, names: LayerNames) -> None:
 def scale_weights(
     layers: Sequence[str], layer_weights: LayerWeights = "uniform"
 ) -> dict[str, float]:
-    """Layer weights that sum to 1, so that the term's own weight means the same for any layers.
+    """Scale layer weights to sum 1, so that the term's weight has the same meaning for any layers.
 
     Args:
         layers: the layers in use, first to last in the network.
         layer_weights: "uniform", "linear" (1, 2, 3, ... with depth), "geometric" (1, 2, 4, ...),
-            or weight by layer, >= 0: a layer that it leaves out has weight 0, and so must one
-            that is not in use.
+            or weight by layer, >= 0; missing layers have weight 0, and unused ones must have weight
+            0.
 
     Returns:
         Layer -> weight above 0, in the order of `layers`.
 
     Raises:
-        ParameterError: if there is no layer, the scheme is unknown, a layer outside those in use
-            has a weight above 0, a weight is negative or not finite, or all are 0.
+        ParameterError: if there is no layer, the scheme is unknown, an unused layer has a weight
+            above 0, a weight is negative or not finite, or all are 0.
     """
     if not layers:
         raise ParameterError("loss.fma.layers: needs at least one layer, got none. Name a tap.")

@@ -21,16 +21,16 @@ class RobustLoss:
     """A sum of weighted terms.
 
     Attributes:
-        terms: in the order in which they were named.
+        terms: in the order of `loss.terms`.
         needs_clean: whether a term reads the student on the clean images.
         needs_augmented: whether a term reads augmented copies; if not, none need be made.
         needs_labels: whether a term reads labels.
         layers: whose feature maps the terms read; empty if none.
         activation: whether they are read after or before a layer's last activation.
         teachers: anchors whose networks see the clean images.
-        teacher_decay: share that the average that the anchor "ema" is keeps in a step.
+        teacher_decay: decay per step of the weight average of the anchor "ema".
         gradient_scaled: names of the terms whose weight is a ratio of gradient norms.
-        min_images: the fewest images that every term can compare.
+        min_images: smallest number of images that all terms can compare.
     """
 
     def __init__(self, terms: Sequence[Term], *, teacher_decay: float = 0.99) -> None:
@@ -78,9 +78,8 @@ class RobustLoss:
         """The objective of a batch, in fp32, with its gradient.
 
         Args:
-            views: what the networks made of the batch.
-            factors: name of a term -> what its weight is multiplied with besides; 1 where it is
-                left out.
+            views: outputs of the networks for the batch.
+            factors: name of a term -> additional factor of its weight; default 1.
         """
         first, *others = (
             term.weight * factors.get(term.name, 1.0) * term.value(views) for term in self.terms

@@ -37,15 +37,15 @@ def stability_loss(
     temperature: float = 1.0,
     copy_weights: Sequence[float] | None = None,
 ) -> Scalar:
-    """Distance of the predictions on one or more copies from that on the clean images.
+    """Distance of the predictions on one or more copies from those on the clean images.
 
     Args:
         clean_logits: unnormalised.  A gradient flows into it unless the caller detaches it.
-        distorted_logits: `[batch, classes]`, of the same images, distorted: one tensor a copy.
+        distorted_logits: `[batch, classes]`, of the same images, distorted: one tensor per copy.
         form: one of `FORMS`.
-        temperature: T > 0; logits are divided by T and the result is multiplied by T^2, so that
-            the size of its gradient stays ([S] Hinton et al. 2015, arXiv:1503.02531, sec. 2.1).
-        copy_weights: how much each copy counts, sum 1; None: all alike.  Not used by "js".
+        temperature: T > 0; logits are divided by T and the result is multiplied by T^2, so that the
+            size of its gradient is kept ([S] Hinton et al. 2015, arXiv:1503.02531, sec. 2.1).
+        copy_weights: weight of each copy, with sum 1; None: equal.  Not used by "js".
 
     Returns:
         Scalar in fp32, the mean over the batch, in nats at T = 1.
@@ -97,7 +97,7 @@ class StabilityLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, clean_logits: Tensor, *distorted_logits: Tensor) -> Scalar:
-        """The mean over the batch; all copies count alike.
+        """The mean over the batch; all copies have equal weight.
 
         Args:
             clean_logits: `[batch, classes]`, unnormalised.

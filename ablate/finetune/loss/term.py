@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -30,13 +30,13 @@ class View(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What the networks made of a batch; row i of every view is image i.
+    """Outputs of the networks for a batch; row i of every view is image i.
 
     Attributes:
-        labels: the class of each image; -1 where it has none.
-        clean: the student on the images as they are; None where no term reads it.
-        copies: the student on each augmented copy; empty where no term reads them.
-        copy_weights: how much each copy counts in a mean over copies; sum 1.
+        labels: the class of each image; -1 without a label.
+        clean: the student on the clean images; None if no term reads it.
+        copies: the student on each augmented copy; empty if no term reads them.
+        copy_weights: weight of each copy in a mean over copies; sum 1.
         teachers: anchor -> that teacher on the clean images, without gradient.
     """
 
@@ -97,7 +97,7 @@ class Term:
 
     Attributes:
         name: as in `TERMS`.
-        weight: what its value is multiplied with, >= 0.
+        weight: factor of its value, >= 0.
         value: the mean over the batch, unweighted.
         needs_clean: whether it reads the student on the clean images.
         needs_augmented: whether it reads the student on augmented copies.
@@ -123,6 +123,13 @@ class Term:
     min_images: int = 1
 
 
+def weighted_sum(weights: Iterable[float], values: Iterable[Tensor]) -> Scalar:
+    """Sum of values by their weights, at least one; so many of both."""
+    first, *others = (weight * value for weight, value in zip(weights, values, strict=True))
+    total: Tensor = sum(others, start=first)
+    return total
+
+
 # -- The precision that losses are computed in, whatever the network computes in -----------
 
 
@@ -132,7 +139,7 @@ def wide_dtype(tensor: Tensor) -> torch.dtype:
 
 
 def widen(tensor: Tensor) -> Tensor:
-    """The tensor in fp32, or in fp64 if it is fp64; the same one where nothing changes."""
+    """Convert a tensor to fp32, unless it is fp64; the same tensor if nothing changes."""
     return tensor.to(wide_dtype(tensor))
 
 
@@ -167,7 +174,7 @@ def check_anchor(where: str, anchor: str, known: Sequence[str] = BRANCHES) -> No
 
 
 def teacher_of(anchor: str) -> str | None:
-    """The teacher that an anchor asks for; None where it is the student's own branch."""
+    """The teacher of an anchor; None if it is the student's own branch."""
     return anchor if anchor in TEACHERS else None
 
 
@@ -177,10 +184,10 @@ def hold_anchor(clean: Tensor, anchor: str) -> Tensor:
 
 
 def anchor_view(views: Views, anchor: str) -> View:
-    """What the copies are compared with.
+    """The output that the copies are compared with.
 
     Raises:
-        ParameterError: if the batch holds no such view.
+        ParameterError: if the batch has no such view.
     """
     teacher = teacher_of(anchor)
     return views.require_clean() if teacher is None else views.require_teacher(teacher)
@@ -191,7 +198,7 @@ def check_teacher(where: str, what: str, teacher: Tensor, student: Tensor) -> No
 
     Args:
         where: the key of the anchor.
-        what: of the teacher is compared.
+        what: the compared output of the teacher.
 
     Raises:
         ParameterError: if the shapes differ.

@@ -1,8 +1,7 @@
-"""Weights that were exported, and what their file says, so that nothing else has to be said.
+"""Exported weights and their metadata, which are sufficient for using them.
 
-A .safetensors file has texts beside its tensors; under the name `ablate` stands the JSON of
-`ExportMetadata`, with a sha256 of the file's bytes as they are with zeros in its place.  Importing
-this loads no torch.
+The header of the .safetensors file has, under the name `ablate`, the JSON of `ExportMetadata` with
+a sha256 of the file (computed with zeros in its place).  Importing this does not load torch.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ KEY = "ablate"
 VERSION = 1
 
 _NO_DIGEST = "0" * 64
-# As it stands in the header: a JSON text inside a JSON text, which nothing else in it can be.
+# Its form in the header: a JSON text inside a JSON text, which is unambiguous.
 _DIGEST_NAME = rb"\"sha256\": \""
 _LARGEST_HEADER = 100_000_000
 """Bytes; safetensors itself reads no larger one."""
@@ -37,15 +36,15 @@ _PIECE = 2**20
 
 @dataclass(frozen=True)
 class ExportMetadata(JsonData):
-    """How the weights of a trial are to be used.
+    """Metadata for using the weights of a trial.
 
     Attributes:
-        model: as `model.name` names the network.
+        model: value of `model.name`.
         classes: names, in the order of the output.
-        mean, std: that images in [0, 1] are normalised by, of each channel.
-        image_size: side in pixels of the images that it was finetuned on.
-        resize: shorter side in pixels that images were brought to before the middle was cut; None:
-            they were brought to `image_size` whole.
+        mean, std: for normalising images in [0, 1], per channel.
+        image_size: size in pixels of the finetuning images.
+        resize: shorter side in pixels before the centre crop; None: resized to `image_size` without
+            cropping.
         dataset: name of the data set that it was finetuned on.
         study: name of the study; trial: number in it, None for the plain finetune.
         loss_terms: of the finetuning, as `loss.terms` has them.
@@ -96,7 +95,7 @@ def is_as_exported(path: Path) -> bool:
 
 
 def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
-    """Where the digest stands, what it says, and what it should say; (-1, "", "") without one."""
+    """Position of the digest, its value, and the expected value; (-1, "", "") without one."""
     length = int.from_bytes(file.read(8), "little")
     file.seek(0)
     head = file.read(8 + min(length, _LARGEST_HEADER))
@@ -112,11 +111,11 @@ def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
 
 
 def read_metadata(path: Path) -> ExportMetadata | None:
-    """What an export says of itself; None where the file says nothing.
+    """Read the metadata of an export; None if the file has none.
 
     Raises:
-        DataError: if the file is no whole .safetensors file, is not as it was exported, or says it
-            in another way.
+        DataError: if the file is not a complete .safetensors file, was changed after the export, or
+            has invalid metadata.
     """
     shown = show_name(path)
     try:
@@ -154,10 +153,10 @@ def read_metadata(path: Path) -> ExportMetadata | None:
 
 
 def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
-    """Write a network's parameters and buffers as safetensors, whole or not at all.
+    """Write a network's parameters and buffers as safetensors, completely or not at all.
 
     Args:
-        metadata: how they are to be used, for the file's header, with a sha256 of it all.
+        metadata: stored in the file's header, with a sha256 of the file.
 
     Raises:
         UsageError: if the folder cannot be written.

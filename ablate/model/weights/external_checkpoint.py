@@ -1,4 +1,4 @@
-"""Weights from elsewhere for a baseline, from a file that is never run as code, or fetched."""
+"""External weights for a baseline, from a file (whose code is never run), or downloaded."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class CheckpointSource:
-    """Where weights come from.
+    """The source of weights.
 
     Attributes:
-        identity: of their content: part of the baseline's key.
-        path: the file, where it is one.
+        identity: of their content, part of the baseline's key.
+        path: of the file, if any.
     """
 
     identity: str
@@ -46,12 +46,12 @@ class CheckpointSource:
 def find_checkpoint(
     model_settings: ModelSettings, checkpoint: str, base: Path | None = None
 ) -> CheckpointSource:
-    """What `baseline.checkpoint` names; nothing is loaded or fetched.
+    """Find the weights of `baseline.checkpoint`, without loading or downloading them.
 
     Args:
-        model_settings: of the network that the weights are for.
+        model_settings: of the network.
         checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
-        base: folder that a relative path starts from.
+        base: folder for a relative path.
 
     Raises:
         DataError: if the file is missing, or there are no such weights of this network.
@@ -88,12 +88,12 @@ def load_external(
     *,
     by_order: bool = False,
 ) -> None:
-    """Load weights from elsewhere into a network, which must have all of them and no others.
+    """Load external weights into a network; they must match completely.
 
-    A file is a .safetensors file, or a state dict that torch saved; the latter may be inside a
-    dict under "state_dict", "model_state_dict" or "model", and its keys may begin with "module.".
-    It is read with `weights_only=True`: what would run code is refused.  Where the weights carry
-    a normalisation (`normalize.mean`), as exported ones do, it goes before the settings'.
+    A file is a .safetensors file, or a state dict that torch saved; the latter may be inside a dict
+    under "state_dict", "model_state_dict" or "model", and its keys may start with "module.".  It is
+    read with `weights_only=True`: files that would run code are refused.  If the weights contain a
+    normalisation (`normalize.mean`), like exports, it takes precedence over the settings.
 
     Args:
         model: on the CPU; changed in place.
@@ -156,13 +156,13 @@ def _find_code(path: Path) -> str:
             if isinstance(argument, str):
                 strings.append(argument)
     except Exception:
-        # A damaged pickle: what it imports after this is never reached.
+        # A damaged pickle: later imports are not reached.
         pass
     return ""
 
 
 def _unreadable(checkpoint: str, error: Exception) -> DataError:
-    # What torch says before it is advice to load the file without this guard.
+    # Torch's preceding text suggests loading the file without this protection.
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     first = show_name(" ".join(text.splitlines()[0].split()))
     return DataError(
@@ -218,10 +218,10 @@ def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], checkp
             raise _wrong_values(checkpoint, key, f"of {dtype}")
         if tensor.is_complex() and not mine.is_complex():
             raise _wrong_values(checkpoint, key, f"of {dtype}")
-        # As the network will hold them: a float64 can be more than a float32 can.
+        # After conversion to the network's dtype: a float64 may exceed the range of float32.
         held = tensor.to(mine.dtype) if mine.is_floating_point() else tensor
         wrong = int((~held.isfinite()).sum())
-        # A mask of a network may hold infinity, in the network as in the file.
+        # A mask may contain infinity, both in the network and in the file.
         if wrong and bool(mine.isfinite().all()):
             raise _wrong_values(checkpoint, key, f"not finite in {wrong} of {held.numel()} values")
 
@@ -263,16 +263,16 @@ def _check_keys(
 
 _ORDERED = "--checkpoint-order"
 _ROLES = frozenset({"weight", "bias", "running_mean", "running_var"})
-# What some files leave out, and what says nothing of the trained network.
+# Buffers that some files omit and that are not trained.
 _UNORDERED = ("num_batches_tracked", "normalize.mean", "normalize.std")
 
 
 def match_by_order(
     own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, checkpoint: str
 ) -> dict[str, Tensor]:
-    """The tensors of a file under the names of a network, the first for the first and so on.
+    """Match the tensors of a file to the names of a network by order.
 
-    Counters of batch norm and ablate's own normalisation are left as the network has them.
+    Counters of batch norm and ablate's own normalisation keep the network's values.
 
     Args:
         own: of the network.
@@ -280,8 +280,8 @@ def match_by_order(
         name: of the network; checkpoint: of the file; for the messages.
 
     Raises:
-        DataError: if the number of tensors, a shape, or what a tensor is for (weight, bias,
-            running mean, running variance) differs, naming the first such pair.
+        DataError: if the number of tensors, a shape, or the role of a tensor (weight, bias, running
+            mean, running variance) differs; the message names the first such pair.
     """
     mine = [key for key in own if not key.endswith(_UNORDERED)]
     theirs = [key for key in found if not key.endswith(_UNORDERED)]
@@ -303,7 +303,7 @@ def match_by_order(
 
 
 def torchvision_weights(model_settings: ModelSettings, weights: str) -> Any:
-    """torchvision's entry of weights for a network; nothing is fetched.
+    """torchvision's entry of weights for a network; nothing is downloaded.
 
     Args:
         model_settings: of the network that the weights are for.
@@ -380,7 +380,8 @@ def fetch_timm(model_settings: ModelSettings) -> dict[str, Tensor]:
 
     name = model_settings.name.partition(":")[2]
     try:
-        # With the classes of the weights, so that a mismatch is told, not filled with new ones.
+        # With the classes of the weights, so that a mismatch is reported instead of filled with new
+        # weights.
         model = import_timm(name).create_model(name, pretrained=True)
     except Exception as error:
         url = config.url or f"https://huggingface.co/{config.hf_hub_id}"

@@ -53,11 +53,6 @@ _GRID_PANEL_PIXELS = (380, 330)
 _INSIDE_PIXELS = 300
 
 
-def plot_pareto(info: ParetoInfo) -> Figure:
-    """Draw a study's front: `plot_fronts` of it alone, without a confirmation."""
-    return plot_fronts(FrontsInfo((info,), ((),)))
-
-
 def plot_fronts(info: FrontsInfo) -> Figure:
     """Draw the fronts of studies.
 

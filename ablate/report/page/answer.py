@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ablate.ablation.confirm import ConfirmInfo, point_name
+from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
 from ablate.ablation.intervals import Estimate
@@ -108,12 +108,11 @@ def _of_confirmation(info: ConfirmInfo, search: ParetoInfo) -> str:
     there = [
         point
         for point in _as_chosen(search)
-        if point_name(point.number) in arms
-        and math.isfinite(_of(arms[point_name(point.number)], robust).mean)
+        if point.name in arms and math.isfinite(_of(arms[point.name], robust).mean)
     ]
     if baseline is None or not there:
         return "Confirmation is running: no run on the test images has ended yet."
-    arm = arms[point_name(there[0].number)]
+    arm = arms[there[0].name]
     before_clean, before = _of(baseline, clean).mean, _of(baseline, robust).mean
     after_clean, after = _of(arm, clean), _of(arm, robust)
     changed = after_clean.mean - before_clean

@@ -99,6 +99,7 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
         {
             "name": "trial",
             "number": point.number,
+            "alpha": point.point.alpha,
             "copy_of": point.copy_of,
             "values": numbers(point.values),
             "gains": numbers(info.gains(point.values)),

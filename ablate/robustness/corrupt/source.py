@@ -16,9 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ablate.data.decode import GREY_MODES, fit_image, open_rgb
+from ablate.data.decode import GREY_MODES, Listing, fit_image, list_classes, list_flat, open_rgb
 from ablate.data.evaluated import ImageRequest, load_evaluated, usual_resize
-from ablate.data.listing import Listing, list_classes, list_flat
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError, ParameterError

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.data.decode import open_rgb
-from ablate.data.listing import ENDINGS
+from ablate.data.decode import ENDINGS, open_rgb
 from ablate.errors import DataError
 from ablate.files.shown import show_name
 

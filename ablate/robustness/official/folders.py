@@ -18,8 +18,15 @@ import torch
 from PIL import Image
 
 from ablate.data.dataset import draw_stratified
-from ablate.data.decode import GREY_MODES, THREADS, fit_image, open_rgb, unreadable_rows
-from ablate.data.listing import Listing, list_classes
+from ablate.data.decode import (
+    GREY_MODES,
+    THREADS,
+    Listing,
+    fit_image,
+    list_classes,
+    open_rgb,
+    unreadable_rows,
+)
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
 from ablate.files.shown import few, show_name

@@ -27,7 +27,7 @@ READS: dict[str, tuple[str, ...]] = {
     "arms": ("arms", "tune", "compare_to"),
     "leave_family_out": ("families",),
 }
-"""Keys that a design reads, beside those that all of them do."""
+"""Keys that a design reads, in addition to the common ones."""
 
 _OWN = tuple(dict.fromkeys(key for keys in READS.values() for key in keys))
 _NEEDED = {"leave_one_out": "components", "add_one": "components", "one_at_a_time": "factors"} | {

@@ -1,4 +1,4 @@
-"""Sections `dataset` and `model`: what is trained on, and what is trained."""
+"""Sections `dataset` and `model`: the data, and the network."""
 
 from __future__ import annotations
 

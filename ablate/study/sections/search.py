@@ -1,4 +1,4 @@
-"""Sections `objectives` and `search`: what is looked for, and how."""
+"""Sections `objectives` and `search`: the goals of the search, and its method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ObjectiveSettings(Settings):
 
 
 class SearchBudgetSettings(Settings):
-    """What a search may cost: where one is spent, no further trial begins."""
+    """Limits of a search: when one is reached, no further trial starts."""
 
     trials: Count | None = Field(None, description="Same as `search.trials`.")
     gpu_hours: Positive | None = Field(
@@ -61,7 +61,7 @@ class SearchSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _budget_of_trials(cls, data: Any) -> Any:
-        """Read `budget.trials` as `trials`; one that is no count stays, and is refused there."""
+        """Read `budget.trials` as `trials`; an invalid value is kept, and refused there."""
         budget = data.get("budget") if isinstance(data, dict) else None
         if isinstance(budget, SearchBudgetSettings):
             budget = dict(budget)

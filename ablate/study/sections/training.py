@@ -50,7 +50,7 @@ class TrainingSettings(Settings):
 
 
 class BaselineSettings(TrainingSettings):
-    """The network that is finetuned: trained here, or read from a checkpoint."""
+    """The network to finetune: trained by ablate, or loaded from a checkpoint."""
 
     epochs: Count = 10
     learning_rate: Positive = Field(0.1, description="Highest learning rate of the schedule.")

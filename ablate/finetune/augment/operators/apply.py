@@ -22,13 +22,13 @@ from ablate.finetune.augment.operators import GEOMETRY, OPERATORS
 
 
 POSTERIZE_BITS = 4.0
-"""Bits that are left at level 0; at level 1 there is none, and the image is black."""
+"""Number of bits kept at level 0; at level 1 none is kept, and the image is black."""
 
 
 def autocontrast(images: Images, _level: PerImage) -> Images:
-    """Each channel stretched so that its least value is 0 and its greatest 1.
+    """Stretch each channel so that its smallest value is 0 and its largest 1.
 
-    A channel of one value stays as it is.  Differs from PIL: not cut to bytes.
+    A constant channel is not changed.  Differs from PIL: not rounded to bytes.
     """
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     flat = low == high
@@ -37,10 +37,10 @@ def autocontrast(images: Images, _level: PerImage) -> Images:
 
 
 def equalize(images: Images, _level: PerImage) -> Images:
-    """Each channel with its histogram of 256 bytes made even.
+    """Equalise the histogram of 256 bytes of each channel.
 
-    A channel whose most values are the greatest one (more than all but 255 of them) stays as it
-    is, as does one of one value.
+    A channel is not changed if it is constant, or if all but fewer than 255 values are the largest
+    one.
     """
     values = _nearest_bytes(images).long().flatten(2)
     counts = torch.zeros((*values.shape[:2], 256), dtype=torch.int64, device=values.device)
@@ -84,7 +84,7 @@ SHARE = (0.1, 1.8)
 
 
 def color(images: Images, level: PerImage) -> Images:
-    """Mixed with its own grey; grey images stay as they are."""
+    """Mix with the image's grey version; grey images are not changed."""
     return _mix(_grey(images), images, level)
 
 
@@ -136,13 +136,13 @@ _MOVES = torch.tensor([OPERATORS.index(name) for name in GEOMETRY])
 def apply_operators(
     images: Images, operators: Int64[Tensor, " batch"], level: PerImage, sign: PerImage
 ) -> Images:
-    """Each image by its own operator, or as it is.
+    """Apply to each image its own operator, or none.
 
     Args:
         images: in [0, 1], fp32 or fp64.
         operators: number in `OPERATORS`, -1 for none; on the CPU.
         level: of each image, in [0, 1]: 1 is the strongest; on the images' device.
-        sign: 1 or -1: the direction of what moves an image; on the images' device.
+        sign: 1 or -1: direction of geometric operators; on the images' device.
 
     Returns:
         New images in [0, 1], up to rounding.
@@ -161,9 +161,9 @@ def apply_operators(
 
 # -- Operators that move an image: rotate, shear_x, shear_y, translate_x, translate_y ------
 #
-# All are one affine map an image, so that images of different operators go through one resampling.
-# Bilinear; what comes from outside is black.
-# Source: AugMix's, by PIL's affine transform.  Differs: angles are not cut to whole degrees.
+# All are one affine map per image, so that images with different operators need only one
+# resampling. Bilinear; what comes from outside is black. Source: AugMix's, by PIL's affine
+# transform.  Differs: angles are not rounded to whole degrees.
 
 
 ANGLE = math.radians(30)
@@ -173,7 +173,8 @@ SHEAR = 0.3
 """Shift at level 1 in pixels a row or column, about the upper left corner."""
 
 SHIFT = 1 / 3
-"""Shift at level 1 as a share of the side, cut to whole pixels: a part of one would blur."""
+"""Shift at level 1 as a fraction of the side, rounded down to whole pixels, because a fraction of a
+pixel would blur."""
 
 
 def move(

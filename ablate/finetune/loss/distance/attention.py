@@ -20,12 +20,12 @@ def attention_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
 
     Args:
         clean: second axis the channel.  A map with a single position would have the constant
-            attention 1 and no gradient, so its channels are taken for positions [O].
+            attention 1 and no gradient, so its channels are treated as positions [O].
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 2 / positions] in fp32: 0 where both are active at the same positions.  A
-        map of zeros has the attention 0 everywhere.
+        Scalar in [0, 2 / positions] in fp32: 0 if both are active at the same positions.  A map of
+        zeros has the attention 0 everywhere.
     """
     return per_image(_difference, clean, distorted).mean()
 

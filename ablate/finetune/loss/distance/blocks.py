@@ -1,9 +1,9 @@
 """Work on feature maps in fp32, in pieces that stay in a CPU's cache.
 
 Feature maps are the largest tensors of a step.  Their fp32 copies, and those of every operation of
-a formula, would cost more in fresh memory than in arithmetic, so a CPU takes a few images (or a few
-columns of all images) at a time and the backward pass computes anew instead of keeping.  A GPU
-takes all at once.
+a formula, would cost more in fresh memory than in arithmetic, so a CPU processes a few images (or a
+few columns of all images) at a time, and the backward pass recomputes values instead of storing
+them.  A GPU processes all at once.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Formula = Callable[[Tensor, Tensor], Tensor]
 
 
 def per_image(formula: Formula, clean: FeatureMap, distorted: FeatureMap) -> PerImage:
-    """A formula's number for each image, computed a few images at a time.
+    """Evaluate a formula for each image, a few images at a time.
 
     Args:
-        formula: differentiable, and of an image's own two maps alone.
+        formula: differentiable, a function of one image's two maps.
         clean, distorted: feature maps of one shape.  A gradient flows into each unless the
             caller detaches it; not a second derivative.
 
     Returns:
-        One number per image, in fp32 (in fp64 for fp64 maps), whatever autocast says.
+        One number per image, in fp32 (in fp64 for fp64 maps), regardless of autocast.
     """
     value: Tensor = _PerImage.apply(formula, clean, distorted)  # type: ignore[no-untyped-call]
     return value

@@ -20,7 +20,7 @@ from ablate.finetune.loss.distance.direction import direction_gap
 from ablate.finetune.loss.term import wide_dtype, without_autocast
 
 MIN_IMAGES = 3
-"""Two centred images are each other's opposite: any two maps of them are alike."""
+"""Two centred images are opposite to each other, so any two maps of them have distance 0."""
 
 
 def cka_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
@@ -31,8 +31,8 @@ def cka_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 1] in fp32.  A branch that does not vary in the batch is at 1 from one that
-        does, and at 0 from another that does not.
+        Scalar in [0, 1] in fp32.  A branch that is constant in the batch has distance 1 from one
+        that varies, and 0 from another constant one.
     """
     grams = [gram_matrix(features) for features in (clean, distorted)]
     return direction_gap(grams[0], grams[1], [0, 1])

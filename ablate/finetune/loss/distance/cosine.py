@@ -1,8 +1,6 @@
-"""Cosine distance of two whole feature maps: free of the scale of either.  Source: [S]."""
+"""Cosine distance of two complete feature maps, independent of their scale.  Source: [S]."""
 
 from __future__ import annotations
-
-from torch import Tensor
 
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
@@ -17,11 +15,8 @@ def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 2] in fp32: 0 for maps of one direction.  A map of zeros has no direction:
-        it is at 1 from any other, and at 0 from another one of zeros.
+        Scalar in [0, 2] in fp32: 0 for maps of the same direction.  A map of zeros has no
+        direction: its distance is 1 from any other map, and 0 from another map of zeros.
     """
-    return per_image(_gap, clean, distorted).mean()
-
-
-def _gap(clean: Tensor, distorted: Tensor) -> Tensor:
-    return direction_gap(clean, distorted, range(1, clean.ndim))
+    axes = range(1, clean.ndim)
+    return per_image(lambda one, other: direction_gap(one, other, axes), clean, distorted).mean()

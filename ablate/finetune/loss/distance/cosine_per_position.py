@@ -16,13 +16,12 @@ def cosine_per_position_distance(clean: FeatureMap, distorted: FeatureMap) -> Sc
     """Mean over positions of 1 - <f, f'> / (||f|| ||f'||), f the channels at one, averaged.
 
     Args:
-        clean: second axis the channel; a map of two axes is one position, so that this is
-            `cosine` of it.
+        clean: second axis the channel; a map with two axes is one position, which gives `cosine`.
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 2] in fp32.  A position of zeros has no direction: it is at 1 from any
-        other, and at 0 from another one of zeros.
+        Scalar in [0, 2] in fp32.  A position of zeros has no direction: its distance is 1 from any
+        other, and 0 from another one of zeros.
     """
     return per_image(_gap, clean, distorted).mean()
 

@@ -1,9 +1,10 @@
-"""Distance to the own copy over the distance of any two maps in the batch.
+"""Distance to an image's own copy, divided by the distance of any two maps in the batch.
 
 Source: Hernandez-Garcia et al. 2019, arXiv:1906.04547 for the quotient.  Our own reading [O]: the
-batch holds clean and distorted maps alike; all pairs of two different maps count in the
-denominator, the own one included; and the whole quotient is differentiated.  So it can be lowered
-by drawing an image to its copy and by keeping images apart, and not by shrinking the activations.
+batch contains clean and distorted maps; all pairs of two different maps count in the denominator,
+including the pair of an image and its copy; and the quotient is differentiated.  So it is reduced
+by moving an image and its copy together and by keeping images apart, but not by shrinking the
+activations.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def invariance_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 2 * batch - 1] in fp32: about 1 where a copy is as far from its image as any
-        other; 0 where all maps are equal.
+        Scalar in [0, 2 * batch - 1] in fp32: about 1 if a copy is as far from its image as any
+        other; 0 if all maps are equal.
     """
     pairs = 2 * len(clean) - 1
     # All squared distances of n points sum to n times the squared distances from their mean.

@@ -5,8 +5,6 @@ Source: [S].  It weighs a few large differences less than `mse` does.
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 
@@ -21,8 +19,5 @@ def l1_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     Returns:
         Scalar >= 0 in fp32, in units of the activations.
     """
-    return per_image(_difference, clean, distorted).mean()
-
-
-def _difference(clean: Tensor, distorted: Tensor) -> Tensor:
-    return (clean - distorted).abs().mean(tuple(range(1, clean.ndim)))
+    axes = tuple(range(1, clean.ndim))
+    return per_image(lambda one, other: (one - other).abs().mean(axes), clean, distorted).mean()

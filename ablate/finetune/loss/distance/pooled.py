@@ -15,8 +15,7 @@ def pooled_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over channels and images of (mean over positions of clean - distorted)^2.
 
     Args:
-        clean: second axis the channel; a map of two axes is pooled already, so that this is
-            `mse` of it.
+        clean: second axis the channel; a map with two axes is already pooled, which gives `mse`.
         distorted: of the same shape.
 
     Returns:

@@ -17,12 +17,12 @@ def relative_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Squared error over the squared norm of the clean map, image by image, averaged.
 
     Args:
-        clean: first axis the image.  The norm it is measured by carries no gradient.
+        clean: first axis the image.  Its norm in the denominator has no gradient.
         distorted: of the same shape.
 
     Returns:
-        Scalar >= 0 in fp32: 0 for equal maps, 1 where a distorted map is all zeros.  Against a
-        clean map of all zeros it is the squared error over eps, which is large.
+        Scalar >= 0 in fp32: 0 for equal maps, 1 if a distorted map is all zeros.  For a clean map
+        of all zeros it is the squared error over eps, which is large.
     """
     error = squared_error(clean, distorted)
     return (error / (squared_norm(clean) + EPSILON)).mean()

@@ -1,8 +1,8 @@
-"""Squared Euclidean distance of two feature maps, image by image: what `relative` and `mse` share.
+"""Squared Euclidean distance of two feature maps per image, used by `relative` and `mse`.
 
-Written as one autograd function, with its derivative by hand, because it is the default and runs
-on every tap in every step (see `blocks` for why in pieces).  The backward pass takes the difference
-anew instead of keeping it.
+Written as one autograd function with a manual derivative, because it is the default and runs on
+every tap in every step (`blocks` explains the pieces).  The backward pass recomputes the difference
+instead of storing it.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def unit_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         distorted: of the same shape.
 
     Returns:
-        Scalar in [0, 4] in fp32.  A position of zeros is at 1 from any other, and at 0 from
-        another one of zeros.
+        Scalar in [0, 4] in fp32.  The distance of a position of zeros is 1 from any other, and 0
+        from another one of zeros.
     """
     return per_image(_chord, clean, distorted).mean()
 

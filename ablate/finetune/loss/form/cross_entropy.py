@@ -1,8 +1,8 @@
 """Cross-entropy of two predictions: the form of stability training.
 
 Source: [S] Zheng et al. 2016, arXiv:1604.04326, sec. 3.2.  Differs: the mean over several copies.
-Not to be confused with `kl`, which is this less the entropy of the anchor's prediction: the two
-have one gradient where the anchor is held, and not where it learns.
+Not to be confused with `kl`, which is this minus the entropy of the anchor's prediction: their
+gradients are equal if the anchor has no gradient, and differ otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.finetune.loss.term import widen
+from ablate.finetune.loss.term import weighted_sum, widen
 
 
 def cross_entropy_form(
@@ -26,12 +26,9 @@ def cross_entropy_form(
         copy_weights: one a copy.
 
     Returns:
-        Scalar in fp32, in nats, at least the mean entropy of the anchor's prediction: where all
-        predictions are the same it is that entropy and not 0.
+        Scalar in fp32, in nats, at least the mean entropy of the anchor's prediction, which is the
+        value (not 0) if all predictions are equal.
     """
     target = functional.softmax(widen(anchor), dim=1)
-    first, *others = (
-        weight * -(target * functional.log_softmax(widen(copy), dim=1)).sum(1).mean()
-        for copy, weight in zip(copies, copy_weights, strict=True)
-    )
-    return sum(others, start=first)
+    logs = (functional.log_softmax(widen(copy), dim=1) for copy in copies)
+    return weighted_sum(copy_weights, (-(target * log).sum(1).mean() for log in logs))

@@ -15,7 +15,7 @@ from ablate.distortion.shapes import Logits, Scalar
 from ablate.finetune.loss.term import widen
 
 CLAMP = 1e-7
-"""The least probability in the mixture, so that its logarithm is finite."""
+"""The smallest probability in the mixture, so that its logarithm is finite."""
 
 
 def js_form(anchor: Logits, copies: Sequence[Logits], _copy_weights: Sequence[float]) -> Scalar:
@@ -24,10 +24,10 @@ def js_form(anchor: Logits, copies: Sequence[Logits], _copy_weights: Sequence[fl
     Args:
         anchor: unnormalised.  A gradient flows into it unless the caller detaches it.
         copies: of the same images, one or more.
-        _copy_weights: not used: anchor and copies count alike, as in AugMix.
+        _copy_weights: not used: anchor and copies have equal weight, as in AugMix.
 
     Returns:
-        Scalar in fp32, in nats: 0 where the predictions are the same, at most log(copies + 1).
+        Scalar in fp32, in nats: 0 if the predictions are equal, at most log(copies + 1).
     """
     logs = [functional.log_softmax(widen(logits), dim=1) for logits in (anchor, *copies)]
     mixture = torch.stack([log.exp() for log in logs]).mean(0).clamp(min=CLAMP).log()

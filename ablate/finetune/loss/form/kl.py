@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.finetune.loss.term import widen
+from ablate.finetune.loss.term import weighted_sum, widen
 
 
 def kl_form(anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[float]) -> Scalar:
@@ -23,17 +23,9 @@ def kl_form(anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[flo
         copy_weights: one a copy.
 
     Returns:
-        Scalar >= 0 in fp32, in nats: 0 where the predictions are the same.
+        Scalar >= 0 in fp32, in nats: 0 if the predictions are equal.
     """
     target = functional.log_softmax(widen(anchor), dim=1)
-    first, *others = (
-        weight
-        * functional.kl_div(
-            functional.log_softmax(widen(copy), dim=1),
-            target,
-            reduction="batchmean",
-            log_target=True,
-        )
-        for copy, weight in zip(copies, copy_weights, strict=True)
-    )
-    return sum(others, start=first)
+    logs = (functional.log_softmax(widen(copy), dim=1) for copy in copies)
+    gaps = (functional.kl_div(log, target, reduction="batchmean", log_target=True) for log in logs)
+    return weighted_sum(copy_weights, gaps)

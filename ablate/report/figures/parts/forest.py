@@ -193,7 +193,7 @@ def _title(info: EffectsInfo, metric: str) -> str:
 # -- The rows of a panel of effects: names, numbers, verdicts, and how much room they take -
 
 
-LEFT, RIGHT = 170, 172
+LEFT, RIGHT = 170, 186
 """Margins in pixels, for names and numbers."""
 NAME_CHARACTERS, WIDE_CHARACTERS = 22, 62
 WIDE_LEFT = LEFT + 7 * (WIDE_CHARACTERS - NAME_CHARACTERS)
