@@ -71,6 +71,8 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
     if study.ablation is None:
         sections -= {"ablation"}
         data["ablation"] = dict.fromkeys(("seeds", "max_runs"))
+    elif study.ablation.permutations is None:  # as in studies that were begun before this key
+        del data["ablation"]["permutations"]
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")
         del value_at(data, ".".join(above))[name]
