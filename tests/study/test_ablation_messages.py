@@ -572,8 +572,12 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             f"{{design: shapley, {BOTH}, components: [fma, st], max_runs: 31}}",
             "5:101: ablation.max_runs: must be at least 32: the design has 4 cells x 8 seeds, got "
-            "31. Raise it, or use fewer seeds or levels. Or add permutations: M, to run fewer "
-            "subsets.",
+            "31. Raise it, or use fewer seeds or components, or add permutations: M.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], permutations: 1, max_runs: 23}}",
+            "5:118: ablation.max_runs: must be at least 24: the design has 3 cells x 8 seeds, got "
+            "23. Raise it, or use fewer seeds or permutations.",
         ),
         (
             f"{{design: shapley, {BOTH}, components: [fma, st], primary: [{{compare: fmo}}]}}",

@@ -52,21 +52,21 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
     if components is None:
         return empty
     names = [component.name for component in components]
+    every = 2 ** len(names)
     orders: tuple[Order, ...] = ()
-    if settings.permutations is None:
-        rule = runs_rule(2 ** len(names), settings)
-        if rule is not None:  # before they are made: there may be millions
-            refuse(("max_runs",), f"{rule} Or add permutations: M, to run fewer subsets.")
-            return empty
-        subsets = _subsets(names)
-    else:
+    if settings.permutations is not None:
         orders = draw_orders(names, settings.permutations, ground.study.finetune.seed)
-        subsets = _visited(names, orders)
-        if len(subsets) == 2 ** len(names):
-            rule = f"must leave subsets out, got {settings.permutations}, which visit all"
-            fix = "Remove it: exact values need no more runs."
-            refuse(("permutations",), f"{rule} {len(subsets)}. {fix}")
-            return empty
+    visited = _visited(names, orders)
+    if len(visited) == every:
+        rule = f"must leave subsets out, got {settings.permutations}, which visit all {every}"
+        refuse(("permutations",), f"{rule}. Remove it: exact values need no more runs.")
+        return empty
+    fewer = "permutations" if orders else "components, or add permutations: M"
+    too_many = runs_rule(len(visited) if orders else every, settings, fewer)
+    if too_many is not None:  # before they are made: there may be millions
+        refuse(("max_runs",), too_many)
+        return empty
+    subsets = visited if orders else _subsets(names)
     cells = _make_cells(ground, reference, components, subsets, refuse)
     if len(cells.made) < len(subsets):
         return empty
@@ -80,7 +80,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
             weights = index_weights(names, pair)
             contrasts.append(_contrast(names, TIMES.join(pair), "interaction", weights))
     contrasts.append(difference(arms[-1], arms[0]))
-    note = _note(len(subsets), 2 ** len(names), len(orders))
+    note = _note(len(subsets), every, len(orders))
     return Design(
         "shapley", tuple(cells.made), arms, tuple(contrasts), notes=(note,), orders=orders
     )
