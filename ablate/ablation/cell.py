@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from ablate.study.json_data import JsonData
 
-ContrastKind = Literal["difference", "step", "main effect", "interaction"]
+ContrastKind = Literal["difference", "step", "main effect", "Shapley value", "interaction"]
+FACTOR_EFFECTS: tuple[ContrastKind, ...] = ("main effect", "Shapley value", "interaction")
+"""The kinds that are named by factors or components, not by two arms."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,10 @@ class Contrast:
     Attributes:
         weights: cell -> weight; a difference's sum to 0.
         kind: "difference" to the reference, "step" to the cell before, "main effect" (mean at the
-            high level less mean at the low one), "interaction" (half the difference between the
-            effects of the one factor at both levels of the other).
+            high level less mean at the low one), "Shapley value" (gain from a component, averaged
+            over all orders of adding them), "interaction" (half the difference between the effects
+            of the one factor at both levels of the other; beside Shapley values the interaction
+            index).
         metrics: those that it is about; empty: all.
     """
 
@@ -85,12 +89,13 @@ class Design(JsonData):
         cells: in the order in which they are run, each seed anew.
         arms: lines of the table, in order.
         contrasts: by name, each once.
-        reference: name of the arm that others are compared with; empty in factorial designs.
+        reference: name of the arm that others are compared with; empty in designs of effects.
         claims: the primary contrasts.
         aliases: lines of the alias structure of a fraction.
         notes: what a reader has to know of the design.
         tuning: by cell, how it was tuned; empty where arms are run as they are written.
         selected: of a confirmation, by arm: what a trial of the front scored in the search.
+        orders: in which components are added, where Shapley values are estimated from some.
     """
 
     kind: str
@@ -103,6 +108,7 @@ class Design(JsonData):
     notes: tuple[str, ...] = ()
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     selected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    orders: tuple[tuple[str, ...], ...] = ()
 
     def cell(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)

@@ -251,13 +251,17 @@ def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, 
             yield at, rule
 
 
-def runs_rule(cells: int, settings: AblationSettings) -> str | None:
-    """Why so many cells are too many, as `rule, got X. Fix.`; none where they are not."""
+def runs_rule(cells: int, settings: AblationSettings, fewer: str = "levels") -> str | None:
+    """Why so many cells are too many, as `rule, got X. Fix.`; none where they are not.
+
+    Args:
+        fewer: what there could be less of.
+    """
     runs = cells * settings.seed_count
     if runs <= settings.max_runs:
         return None
     rule = f"must be at least {runs}: the design has {cells} cells x {settings.seed_count} seeds"
-    return f"{rule}, got {settings.max_runs}. Raise it, or use fewer seeds or levels."
+    return f"{rule}, got {settings.max_runs}. Raise it, or use fewer seeds or {fewer}."
 
 
 def without_item(items: Sequence[str], item: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 
-from ablate.ablation.cell import Arm, Cell, Claim, Contrast, Design, difference
+from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
 from ablate.ablation.designs.arms import budget_rule
 from ablate.ablation.designs.factorial import factors_of
@@ -235,7 +235,7 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
 
 def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Path, str]:
     """The contrast that a claim is about; or what is wrong with it, and where."""
-    effects = [one for one in design.contrasts if one.kind in ("main effect", "interaction")]
+    effects = [one for one in design.contrasts if one.kind in FACTOR_EFFECTS]
     if declared.to is None:
         asked = set(factors_of(declared.compare))
         for effect in effects:

@@ -395,10 +395,10 @@ def interactions_info(
         record: of the ablation.
 
     Returns:
-        None of a design without main effects and interactions.
+        None of a design without main effects, and of one without interactions.
     """
     shown = [one for one in ablation.effects if one.metric == metric and one.kind in _KINDS]
-    if not any(one.kind == "interaction" for one in ablation.effects):
+    if not {one.kind for one in ablation.effects}.issuperset(_KINDS):
         return None
     found: tuple[Crossing, ...] = ()
     if record.design is not None and record.study.ablation is not None:

@@ -9,6 +9,7 @@ from itertools import compress
 from rich.table import Table
 from rich.text import Text
 
+from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.power import DIFFERENCES, plan_text, seed_plan
@@ -26,7 +27,6 @@ from ablate.report.arms import (
 from ablate.report.numbers import MISSING, count_text, gain_text
 from ablate.report.terminal.tables import FittedTable, add_whole_column
 
-_FACTORIAL = ("main effect", "interaction")
 _LEAST_SHOWN = 0.0001
 _TWO_DIGITS_BELOW = 0.1
 _LEAST_WIDTHS = {"contrast": 20, "on": 8, "verdict": 20}
@@ -117,7 +117,7 @@ def p_text(p: float | None) -> str:
 
 def _ordered(effects: Sequence[Effect]) -> list[Effect]:
     """Effects of factors first, else as the design has them."""
-    return sorted(effects, key=lambda effect: effect.kind not in _FACTORIAL)
+    return sorted(effects, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
 
 
 def verdict_text(effect: Effect) -> str:

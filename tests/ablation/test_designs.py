@@ -31,6 +31,7 @@ EVERY: dict[str, dict[str, Any]] = {
         "components": ["da", "st", "fma"],
         "resolution": 3,
     },
+    "shapley": {"reference": BOTH, "components": ["fma", "st"]},
     "arms": {"arms": {"plain": {"loss.terms": "clean"}, "FMA": {}}},
     "leave_family_out": {},
 }

@@ -155,7 +155,7 @@ def test_lines_of_an_interaction_are_named_at_their_ends() -> None:
 
 def test_an_ablation_without_interactions_has_none_to_draw() -> None:
     rule = (
-        r"^study example: figure interactions needs an ablation with interactions, got design arms "
+        r"^study example: figure interactions needs main effects and interactions, got design arms "
         r"without\. Write design: factorial, or draw effects\.$"
     )
     with pytest.raises(NothingToDrawError, match=rule):

@@ -13,7 +13,9 @@ ALL = "reference: {loss.terms: clean+da+st+fma}"
 IMAGES = "finetune: {budget: {images: 1000}}\n"
 SEARCHED = IMAGES + "space: {finetune.learning_rate: {float: [0.001, 0.1]}}\n"
 OWN = "version: 1\nname: a\ntrainable: m:f\nobjectives: [{metric: x}, {metric: y}]\n"
-DESIGNS = "leave_one_out, one_at_a_time, factorial, fractional, add_one, arms, leave_family_out"
+DESIGNS = (
+    "leave_one_out, one_at_a_time, factorial, fractional, shapley, add_one, arms, leave_family_out"
+)
 SUITE = "must be scored by robustness.suite families"
 
 
@@ -45,6 +47,10 @@ def one_line(problems: Problems, text: str) -> str:
             "5:11: ablation: design add_one needs components, got none. Add components.",
         ),
         (
+            "{design: shapley}",
+            "5:11: ablation: design shapley needs components, got none. Add components.",
+        ),
+        (
             "{design: one_at_a_time, factors: {}}",
             "5:11: ablation: design one_at_a_time needs factors, got none. Add factors.",
         ),
@@ -59,6 +65,11 @@ def one_line(problems: Problems, text: str) -> str:
         ("{design: arms}", "5:11: ablation: design arms needs arms, got none. Add arms."),
         # keys of another design
         (
+            "{design: factorial, components: [fma], permutations: 3}",
+            "5:11: ablation: permutations belongs to design shapley, got it with factorial. Remove "
+            "it, or change the design.",
+        ),
+        (
             "{design: leave_one_out, components: [fma], factors: {a: [1]}}",
             "5:11: ablation: factors belongs to design one_at_a_time or factorial or fractional, "
             "got it with leave_one_out. Remove it, or change the design.",
@@ -66,7 +77,8 @@ def one_line(problems: Problems, text: str) -> str:
         (
             "{design: one_at_a_time, factors: {loss.fma.weight: [2]}, components: [fma]}",
             "5:11: ablation: components belongs to design leave_one_out or add_one or factorial "
-            "or fractional, got it with one_at_a_time. Remove it, or change the design.",
+            "or fractional or shapley, got it with one_at_a_time. Remove it, or change the "
+            "design.",
         ),
         (
             "{design: factorial, components: [fma], resolution: 5}",
@@ -129,6 +141,14 @@ def one_line(problems: Problems, text: str) -> str:
         (
             "{design: leave_family_out, baseline_seeds: all}",
             "5:54: ablation.baseline_seeds: must be one of one, each, got 'all'. Known: one, each.",
+        ),
+        (
+            "{design: shapley, components: [fma, st], permutations: 0}",
+            "5:66: ablation.permutations: must be at least 1, got 0. Raise it.",
+        ),
+        (
+            "{design: shapley, components: [fma, st], permutations: 10001}",
+            "5:66: ablation.permutations: must be at most 10000, got 10001. Lower it.",
         ),
         (
             "{design: fractional, components: [fma], resolution: 6}",
@@ -507,6 +527,67 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             f"{{design: fractional, {ALL}, components: [fma, st, da], "
             "interactions: [fma * st, st*fma]}",
             "5:126: ablation.interactions[1]: given twice, got 'st*fma'. Remove one.",
+        ),
+        # shapley
+        (
+            "{design: shapley, components: [fma]}",
+            "5:41: ablation.components: a Shapley value needs two components, got fma alone. Add "
+            "one, or write design: leave_one_out.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, sta]}}",
+            "5:86: ablation.components[1]: unknown component, got 'sta'. Did you mean st? Or write "
+            "{sta: {KEY: VALUE}}.",
+        ),
+        (
+            "{design: shapley, components: [fma, st]}",
+            "5:47: ablation.components[1]: leaving out st must change the reference, but changes "
+            "nothing, got loss.terms 'clean+fma'. Remove it, or add it to the reference.",
+        ),
+        (
+            "{design: shapley, components: [fma, clean]}",
+            "5:11: ablation: cell nothing: an objective needs a term, got 'clean' without clean. "
+            "Add a term to the reference.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, 'layer:stem']}}",
+            "5:11: ablation: cells must differ, got layer:stem with the same training as nothing. "
+            "Remove a component that has no effect without another.",
+        ),
+        (
+            "{design: shapley, components: {fma: , a * b: {finetune.momentum: 0.5}}}",
+            "5:56: ablation.components.a * b: must not contain *, which joins two components, got "
+            "'a * b'. Rename it.",
+        ),
+        (
+            "{design: shapley, components: {fma: , baseline: {finetune.momentum: 0.5}}}",
+            "5:59: ablation.components.baseline: is always an arm, the network before finetuning, "
+            "got a component of this name. Rename it.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], permutations: 3}}",
+            "5:105: ablation.permutations: must leave subsets out, got 3, which visit all 4. "
+            "Remove it: exact values need no more runs.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], max_runs: 31}}",
+            "5:101: ablation.max_runs: must be at least 32: the design has 4 cells x 8 seeds, got "
+            "31. Raise it, or use fewer seeds or components, or add permutations: M.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], permutations: 1, max_runs: 23}}",
+            "5:118: ablation.max_runs: must be at least 24: the design has 3 cells x 8 seeds, got "
+            "23. Raise it, or use fewer seeds or permutations.",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], primary: [{{compare: fmo}}]}}",
+            "5:111: ablation.primary[0].compare: must be part of the design, got 'fmo'. Did you "
+            "mean fma?",
+        ),
+        (
+            f"{{design: shapley, {BOTH}, components: [fma, st], primary: [{{compare: all}}]}}",
+            "5:101: ablation.primary[0]: a shapley design has no reference, got only 'all'. Add "
+            "to: CELL, or compare an effect, such as fma.",
         ),
         # leave a family out
         (

@@ -12,6 +12,7 @@ from ablate.space.parse import parse_space
 from ablate.study.fingerprint import (
     SECTIONS,
     changed_keys,
+    digest_of,
     fingerprint,
     noted_keys,
     study_fingerprint,
@@ -126,3 +127,16 @@ def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> Non
         "{float: [1, 2], when: [{loss.fma.scale: 'value'}]}",
         "space.loss.fma.weight: nothing -> {int: [1, 9]}",
     ]
+
+
+def test_orders_are_in_it_only_where_they_are_asked_for(head: str, names: Names) -> None:
+    """Ablations that were begun before there was this key have the same fingerprint still."""
+    terms = "loss: {terms: clean+st+fma}\n"
+    text = f"{head}{terms}ablation: {{design: shapley, components: [fma, st]}}\n"
+    whole = sections_of(text, names)
+    drawn = sections_of(text, names, "ablation.permutations=1")
+    kept = study_of(text, names).model_dump(mode="json")["ablation"]
+    for key in ("seeds", "max_runs", "permutations"):
+        del kept[key]
+    assert whole["ablation"] == digest_of(kept)
+    assert {name for name in whole if whole[name] != drawn[name]} == {"ablation"}

@@ -131,7 +131,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> Interaction
         raise NothingToDrawError(
             record.name,
             "interactions",
-            f"needs an ablation with interactions, got design {ablation.design} without",
+            f"needs main effects and interactions, got design {ablation.design} without",
             "Write design: factorial, or draw effects.",
         )
     return info

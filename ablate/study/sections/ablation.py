@@ -13,6 +13,7 @@ DesignName = Literal[
     "one_at_a_time",
     "factorial",
     "fractional",
+    "shapley",
     "add_one",
     "arms",
     "leave_family_out",
@@ -24,14 +25,17 @@ READS: dict[str, tuple[str, ...]] = {
     "one_at_a_time": ("factors",),
     "factorial": ("factors", "components"),
     "fractional": ("factors", "components", "resolution", "interactions"),
+    "shapley": ("components", "permutations"),
     "arms": ("arms", "tune", "compare_to"),
     "leave_family_out": ("families",),
 }
 """Keys that a design reads, in addition to the common ones."""
 
 _OWN = tuple(dict.fromkeys(key for keys in READS.values() for key in keys))
-_NEEDED = {"leave_one_out": "components", "add_one": "components", "one_at_a_time": "factors"} | {
-    "arms": "arms"
+_NEEDED = {
+    **dict.fromkeys(("leave_one_out", "add_one", "shapley"), "components"),
+    "one_at_a_time": "factors",
+    "arms": "arms",
 }
 
 
@@ -39,7 +43,8 @@ class ContrastSettings(Settings):
     """Two cells or arms, or an effect."""
 
     compare: str = Field(
-        description="A cell or arm, or an effect of a factorial design: `fma`, `fma * st`."
+        description="A cell or arm, or an effect of a factorial or Shapley design: `fma`, "
+        "`fma * st`."
     )
     to: str | None = Field(
         None, description="The cell or arm that it is compared with; none: the reference."
@@ -128,6 +133,11 @@ class AblationSettings(Settings):
         strict=False,
         description="`fractional`: interactions of interest, such as `fma * st`; they must not be "
         "aliased.",
+    )
+    permutations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None,
+        description="`shapley`: number of random orders of the components to average over, so that "
+        "only the subsets that they visit are run; none: all subsets.",
     )
     seeds: Count | Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] = Field(
         8,

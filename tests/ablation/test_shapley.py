@@ -1,0 +1,359 @@
+"""Shapley values: weights, known games, sampled orders, and what is planned and shown of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from example_results import DIED, ROBUST, Example, make_example, make_scored, make_scores
+from plans import cells_of, design_of, weights_of
+
+from ablate.ablation.cell import Claim, Design
+from ablate.ablation.designs.shapley import (
+    Subset,
+    draw_orders,
+    index_weights,
+    sampled_weights,
+    sampling_errors,
+    sampling_notes,
+    subset_name,
+)
+from ablate.ablation.figure_infos import interactions_info
+from ablate.ablation.info import ablation_info
+from ablate.ablation.intervals import crossed_interval
+
+PARTS = ["fma", "st", "combined_augmentations"]
+ABLATION: dict[str, Any] = {"reference": {"loss.terms": "clean+da+st+fma"}, "components": PARTS}
+FOUR = {name: {name: False} for name in "abcd"}
+OWN: dict[str, Any] = {"reference": dict.fromkeys("abcd", True), "components": FOUR}
+
+Game = Callable[[Subset], float]
+
+
+def index(game: Game, weights: Mapping[Subset, float]) -> float:
+    return sum(weight * game(subset) for subset, weight in weights.items())
+
+
+def random_game(seed: int) -> Game:
+    random = np.random.default_rng(seed)
+    values: dict[Subset, float] = {}
+    return lambda subset: values.setdefault(subset, float(random.normal()))
+
+
+def gains(game: Game, name: str, orders: list[tuple[str, ...]]) -> list[float]:
+    """Of a component, added in each order."""
+    found = []
+    for order in orders:
+        before = order[: order.index(name)]
+        found.append(game(frozenset([*before, name])) - game(frozenset(before)))
+    return found
+
+
+# weights
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde"])
+def test_a_value_is_the_mean_gain_over_all_orders(names: str) -> None:
+    game, orders = random_game(len(names)), list(permutations(names))
+    for name in names:
+        expected = np.mean(gains(game, name, orders))
+        assert index(game, index_weights(names, name)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde"])
+def test_an_interaction_is_the_value_of_one_with_the_other_less_its_value_without(
+    names: str,
+) -> None:
+    """Grabisch and Roubens' recursion: both games are of all components but the other."""
+    game = random_game(len(names))
+    for first, second in combinations(names, 2):
+        rest = [name for name in names if name != second]
+        with_it = index(lambda some, j=second: game(some | {j}), index_weights(rest, [first]))
+        without = index(game, index_weights(rest, [first]))
+        both = index(game, index_weights(names, [first, second]))
+        assert both == pytest.approx(with_it - without)
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcdefgh"])
+def test_values_sum_to_the_total(names: str) -> None:
+    game = random_game(7)
+    values = [index(game, index_weights(names, [name])) for name in names]
+    assert math.fsum(values) == pytest.approx(game(frozenset(names)) - game(frozenset()), abs=1e-12)
+
+
+def test_the_glove_game() -> None:
+    """One left glove and two right ones: a pair is worth 1."""
+
+    def pairs(some: Subset) -> float:
+        return float("left" in some and len(some) > 1)
+
+    names = ["left", "right", "other right"]
+    values = [index(pairs, index_weights(names, [name])) for name in names]
+    assert values == pytest.approx([2 / 3, 1 / 6, 1 / 6])
+
+
+def test_a_sum_with_one_interaction() -> None:
+    alone = {"a": 3.0, "b": 2.0, "c": -1.0}
+
+    def game(some: Subset) -> float:
+        return sum(alone[name] for name in some) + 4 * ({"a", "b"} <= some)
+
+    values = [index(game, index_weights("abc", name)) for name in "abc"]
+    assert values == pytest.approx([3 + 2, 2 + 2, -1])
+    pairs = [index(game, index_weights("abc", pair)) for pair in ("ab", "ac", "bc")]
+    assert pairs == pytest.approx([4, 0, 0])
+
+
+# orders that are drawn
+
+
+def test_over_all_orders_the_weights_are_exact() -> None:
+    orders = list(permutations("abcd"))
+    for name in "abcd":
+        assert sampled_weights(orders, name) == pytest.approx(index_weights("abcd", name))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_sample_s_values_sum_to_the_total_too(count: int) -> None:
+    game, orders = random_game(count), draw_orders("abcdef", count, seed=0)
+    values = [index(game, sampled_weights(orders, name)) for name in "abcdef"]
+    total = game(frozenset("abcdef")) - game(frozenset())
+    assert math.fsum(values) == pytest.approx(total, abs=1e-12)
+
+
+def test_more_orders_come_closer() -> None:
+    game = random_game(3)
+    for count, most in ((20, 2.0), (600, 0.25)):
+        orders = draw_orders("abcdef", count, seed=1)
+        for name in "abcdef":
+            exact = index(game, index_weights("abcdef", name))
+            error = np.std(gains(game, name, list(orders))) / math.sqrt(count)
+            assert abs(index(game, sampled_weights(orders, name)) - exact) < 4 * error < 4 * most
+
+
+def test_orders_are_those_of_the_seed() -> None:
+    first = draw_orders("abcdef", 20, seed=0)
+    assert draw_orders("abcdef", 20, seed=0) == first
+    assert draw_orders("abcdef", 30, seed=0)[:20] == first
+    assert draw_orders("abcdef", 20, seed=1) != first
+    assert {frozenset(order) for order in first} == {frozenset("abcdef")}
+    assert len(set(first)) == 20
+    assert set(draw_orders("abc", 100, seed=0)) == set(permutations("abc"))
+
+
+# the design
+
+
+def test_every_subset_is_a_cell() -> None:
+    design = design_of("shapley", ABLATION)
+    single = {"augment.types": ["gaussian_noise"], "augment.mix": None}
+    assert cells_of(design) == {
+        "nothing": {"loss.terms": "clean+da"} | single,
+        "fma": {"loss.terms": "clean+da+fma"} | single,
+        "st": {"loss.terms": "clean+da+st"} | single,
+        "combined_augmentations": {"loss.terms": "clean+da"},
+        "fma+st": {"loss.terms": "clean+da+st+fma"} | single,
+        "fma+combined_augmentations": {"loss.terms": "clean+da+fma"},
+        "st+combined_augmentations": {"loss.terms": "clean+da+st"},
+        "all": {"loss.terms": "clean+da+st+fma"},
+    }
+    assert [arm.name for arm in design.arms] == ["baseline", *cells_of(design)]
+    assert [(one.name, one.kind) for one in design.contrasts] == [
+        ("fma", "Shapley value"),
+        ("st", "Shapley value"),
+        ("combined_augmentations", "Shapley value"),
+        ("fma * st", "interaction"),
+        ("fma * combined_augmentations", "interaction"),
+        ("st * combined_augmentations", "interaction"),
+        ("all - nothing", "difference"),
+    ]
+    assert design.reference == ""
+    assert design.orders == ()
+
+
+def test_values_and_interactions_of_two_components() -> None:
+    design = design_of("shapley", {**ABLATION, "components": ["fma", "st"]})
+    assert weights_of(design) == {
+        "fma": {"nothing": -0.5, "fma": 0.5, "st": -0.5, "all": 0.5},
+        "st": {"nothing": -0.5, "fma": -0.5, "st": 0.5, "all": 0.5},
+        "fma * st": {"nothing": 1.0, "fma": -1.0, "st": -1.0, "all": 1.0},
+        "all - nothing": {"nothing": -1.0, "all": 1.0},
+    }
+    assert design.notes == (
+        "a component's effect is its Shapley value: its gain averaged over all orders of adding "
+        "the components; the values sum to all - nothing; an interaction (Shapley interaction "
+        "index) is the gain from both less the gains from each alone, averaged over the subsets of "
+        "the others",
+    )
+
+
+def test_a_claim_on_a_component_is_one_on_its_value() -> None:
+    claims = [{"compare": "st"}, {"compare": "st*fma"}, {"compare": "st", "to": "nothing"}]
+    design = design_of("shapley", {**ABLATION, "primary": claims})
+    assert design.claims == (
+        Claim("st", ROBUST),
+        Claim("fma * st", ROBUST),
+        Claim("st - nothing", ROBUST),
+    )
+
+
+def test_orders_that_are_drawn_make_cells_of_the_subsets_that_they_visit() -> None:
+    ablation = {**OWN, "permutations": 2, "max_runs": 500}
+    design = design_of("shapley", ablation, trainable="own:train", finetune={"seed": 3})
+    assert design.orders == draw_orders("abcd", 2, seed=3)
+    visited = {
+        subset_name("abcd", order[:size]) for order in design.orders for size in range(len(order))
+    }
+    assert set(cells_of(design)) == visited | {"all"}
+    assert cells_of(design)["nothing"] == dict.fromkeys("abcd", False)
+    assert [one.name for one in design.contrasts] == [*"abcd", "all - nothing"]
+    for name in "abcd":
+        assert weights_of(design)[name] == {
+            subset_name("abcd", subset): weight
+            for subset, weight in sampled_weights(design.orders, name).items()
+        }
+    (note,) = design.notes
+    assert note == (
+        "a component's effect is its Shapley value, estimated: its gain averaged over 2 random "
+        f"orders of adding the components, {len(design.cells)} of 16 subsets; the values sum to "
+        "all - nothing; their intervals do not cover other orders; interactions need all subsets"
+    )
+    assert Design.from_json(design.to_json()) == design
+
+
+# what runs give
+
+
+def example(design: Design, seeds: int, *, failed: str = "", bits: bool = False) -> Example:
+    random = np.random.default_rng(5)
+    runs: dict[str, list[Any]] = {}
+    for cell in design.cells:
+        rates = random.uniform(0.2, 0.9, seeds)
+        runs[cell.name] = [
+            make_scored(random, float(rate)) if bits else make_scores(float(rate)) for rate in rates
+        ]
+    if failed:
+        runs[failed][0] = DIED
+    return make_example(runs, design=design)
+
+
+def test_values_of_runs_sum_to_the_total_to_rounding() -> None:
+    design = design_of("shapley", ABLATION)
+    runs = example(design, 4, bits=True)
+    for metric in (
+        ROBUST,
+        "val_clean_accuracy",
+        "val_accuracy.noise",
+        "val_accuracy.impulse_noise",
+    ):
+        means = [one.estimate.mean for one in runs.effects(design.contrasts, [metric])]
+        assert means[-1] != 0
+        assert math.fsum(means[:3]) == pytest.approx(means[-1], abs=1e-12)
+
+
+def test_interactions_are_no_panels_of_a_shapley_design() -> None:
+    record = example(design_of("shapley", ABLATION), 2).record
+    assert interactions_info(record, ablation_info(record, {}, {}), ROBUST) is None
+
+
+def coverage(names: list[str], repetitions: int) -> float:
+    """How often the interval of an effect holds it, over seeds and images that are drawn anew."""
+    design = design_of("shapley", ABLATION)
+    random = np.random.default_rng(11)
+    cells = [cell.name for cell in design.cells]
+    truth = random.normal(0.5, 0.05, len(cells))
+    weights = [[weights_of(design)[name].get(cell, 0.0) for cell in cells] for name in names]
+    held = 0
+    for _ in range(repetitions):
+        scores = truth[:, None, None] + (
+            random.normal(0, 0.02, (len(cells), 5, 1))
+            + random.normal(0, 0.10, (len(cells), 1, 100))
+            + random.normal(0, 0.30, (len(cells), 5, 100))
+        )
+        for row in weights:
+            found = crossed_interval(np.tensordot(row, scores, 1))
+            held += found.low <= row @ truth <= found.high
+    return held / (len(names) * repetitions)
+
+
+def test_intervals_hold_the_values() -> None:
+    assert 0.93 < coverage(PARTS, 400) < 0.97
+
+
+def test_intervals_hold_the_interactions() -> None:
+    pairs = ["fma * st", "fma * combined_augmentations", "st * combined_augmentations"]
+    assert 0.93 < coverage(pairs, 400) < 0.97
+
+
+# the error of drawing orders
+
+
+def sampled(count: int, seed: int = 0) -> Design:
+    ablation = {**OWN, "permutations": count}
+    return design_of("shapley", ablation, trainable="own:train", finetune={"seed": seed})
+
+
+def test_the_error_is_that_of_the_mean_gain() -> None:
+    design = sampled(4)
+    results = example(design, 2).results()
+
+    def mean(subset: Subset) -> float:
+        return float(results.values(subset_name("abcd", subset), ROBUST).mean())
+
+    found = sampling_errors(design, results, ROBUST)
+    for name in "abcd":
+        spread = np.std(gains(mean, name, list(design.orders)), ddof=1)
+        assert found[name] == pytest.approx(spread * math.sqrt((1 - 4 / 24) / 4))
+
+
+def test_the_error_is_as_large_as_values_of_other_orders_differ() -> None:
+    """Of one game, drawn 200 times: the spread of the values, and the error that is told."""
+    game = random_game(9)
+    values, told = [], []
+    for seed in range(200):
+        design = sampled(4, seed)
+        scores = {
+            cell.name: [make_scores(0.5 + 0.1 * game(frozenset(_parts(cell.name))))]
+            for cell in design.cells
+        }
+        results = make_example(scores, design=design).results()
+        told.append(sampling_errors(design, results, ROBUST)["b"] ** 2)
+        values.append(
+            sum(w * results.values(c, ROBUST)[0] for c, w in weights_of(design)["b"].items())
+        )
+    assert np.var(values, ddof=1) == pytest.approx(np.mean(told), rel=0.25)
+
+
+def _parts(cell: str) -> str:
+    return {"nothing": "", "all": "abcd"}.get(cell, cell.replace("+", ""))
+
+
+def test_the_error_is_of_seeds_at_which_every_subset_ended() -> None:
+    design = sampled(2)
+    whole, gap = example(design, 3), example(design, 3, failed="nothing")
+    assert sampling_errors(design, gap.results(), ROBUST) != sampling_errors(
+        design, whole.results(), ROBUST
+    )
+    lost = example(design, 1, failed="all").results()
+    assert all(map(math.isnan, sampling_errors(design, lost, ROBUST).values()))
+    assert sampling_notes(design, lost, ROBUST) == ()
+
+
+def test_what_drawing_orders_costs_is_said() -> None:
+    design = sampled(4)
+    results = example(design, 2).results()
+    errors = sampling_errors(design, results, ROBUST)
+    said = ", ".join(f"{name} {100 * error:.2g}" for name, error in errors.items())
+    assert sampling_notes(design, results, ROBUST) == (
+        f"drawing 4 orders adds a standard error to each Shapley value of robust: {said} points",
+    )
+    one = sampled(1)
+    assert sampling_notes(one, example(one, 2).results(), ROBUST) == (
+        "one order was drawn: how much other orders would change is not known",
+    )
+    exact = design_of("shapley", ABLATION)
+    assert sampling_notes(exact, example(exact, 2).results(), ROBUST) == ()
