@@ -56,15 +56,15 @@ def example_effect(
     p: float = 0.0078125,
     **fields: Any,
 ) -> Effect:
-    """Over seeds and images, with a sign-flip test over n seeds."""
+    """Over seeds and images; of a claim with the least p that sign flips over n seeds give."""
+    least = 2 / 2**n if "p_adjusted" in fields else math.nan
     return Effect(
         contrast=contrast,
         kind=fields.pop("kind", "difference"),
         metric=metric,
         estimate=estimate(mean, half, n=n, method=fields.pop("method", OVER_SEEDS_AND_IMAGES)),
         p=p,
-        least_p=fields.pop("least_p", min(1.0, 2 / 2**n)),
-        is_exact=fields.pop("is_exact", True),
+        p_seeds=fields.pop("p_seeds", least),
         **fields,
     )
 
@@ -81,7 +81,10 @@ def example_ranks(names: Sequence[str]) -> RankStability:
 
 
 def example_ablation(**changes: Any) -> AblationInfo:
-    """Baseline, plain, DA and FMA at 8 seeds; FMA is better than plain, and DA not shown to be."""
+    """Baseline, plain, DA and FMA at 8 seeds; FMA is better than plain, and DA not shown to be.
+
+    On clean images FMA is tied with plain, the best.
+    """
     baseline = {
         metric: estimate(mean, None)
         for metric, mean in zip(SCORED, (0.95, 0.60, 0.50, 0.70), strict=True)
@@ -113,6 +116,13 @@ def example_ablation(**changes: Any) -> AblationInfo:
         "minimized": (),
         "arms": arms,
         "effects": effects,
+        "best": {
+            CLEAN: (
+                "plain",
+                "FMA",
+            ),
+            **dict.fromkeys((ROBUST, NOISE, BLUR), ("FMA",)),
+        },
         "ranks": example_ranks([arm.name for arm in arms]),
         "rank_metric": ROBUST,
         "transfers": (),
@@ -125,7 +135,7 @@ def example_ablation(**changes: Any) -> AblationInfo:
         "n_corrupted": 100,
         "mean_over": "families",
         "aliases": (),
-        "marks": ("conditional on one baseline, from which all runs start",),
+        "marks": ("conditional on the one baseline that all runs start from",),
         "failures": (),
     }
     return AblationInfo(**{**fields, **changes})
@@ -165,6 +175,13 @@ def own_loop_ablation(**changes: Any) -> AblationInfo:
         "minimized": ("loss",),
         "arms": arms,
         "effects": effects,
+        "best": {
+            "loss": (
+                "a",
+                "b",
+            ),
+            "images/s": ("b",),
+        },
         "ranks": None,
         "rank_metric": "loss",
         "n_images": None,
@@ -193,6 +210,7 @@ def factorial_ablation(**changes: Any) -> AblationInfo:
         "reference": "",
         "arms": arms,
         "effects": effects,
+        "best": dict.fromkeys((ROBUST, NOISE, BLUR), (names[-1],)),
         "ranks": example_ranks(names),
         "marks": ("effects are half-sums over cells",),
     }

@@ -256,9 +256,9 @@ def _differences(
 
 def tied_with_best(
     results: Results, arms: Sequence[Arm], metric: str, *, is_minimized: bool
-) -> frozenset[str]:
+) -> tuple[str, ...]:
     """The arm with the best mean, and all whose paired difference to it has an interval that
-    holds 0; empty where no arm has the metric."""
+    holds 0, in their order; empty where no arm has the metric."""
     tables = MetricTables(results, metric)
     means: dict[str, float] = {}
     for arm in arms:
@@ -268,10 +268,10 @@ def tied_with_best(
         if len(mean):
             means[arm.name] = -float(mean.mean()) if is_minimized else float(mean.mean())
     if not means:
-        return frozenset()
+        return ()
     best = max(means, key=lambda name: means[name])
     by_name = {arm.name: arm for arm in arms}
-    tied = {name for name in means if means[name] == means[best]}
+    tied = {name for name in means if math.isclose(means[name], means[best], rel_tol=_ROUNDING)}
     for name in means:
         contrast = difference(by_name[name], by_name[best])
         table = tables.of(contrast) if name not in tied else None
@@ -281,7 +281,7 @@ def tied_with_best(
         estimate = _model(differences, by_image).estimate()
         if estimate.low <= 0 <= estimate.high:
             tied.add(name)
-    return frozenset(tied)
+    return tuple(arm.name for arm in arms if arm.name in tied)
 
 
 def arm_difference(results: Results, arm: Arm, other: Arm, metric: str) -> Estimate:

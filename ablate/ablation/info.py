@@ -98,7 +98,7 @@ class AblationInfo(StudyFacts):
     minimized: tuple[str, ...]
     arms: tuple[ArmInfo, ...]
     effects: tuple[Effect, ...]
-    best: Mapping[str, frozenset[str]]
+    best: Mapping[str, tuple[str, ...]]
     ranks: RankStability | None
     rank_metric: str
     transfers: tuple[Transfer, ...]

@@ -27,6 +27,8 @@ PSEUDO_IMAGES = 2.5
 three intervals near the ceiling are up to 1.8 times as wide as need be."""
 
 _LEAST_P = 1e-15
+_ROUNDING = 1e-12
+"""Of the sizes that are compared."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def over_seeds(differences: np.ndarray) -> MeanModel:
     """
     seeds = as_differences(differences, "K")
     n = len(seeds)
-    if n < 2 or np.ptp(seeds) == 0:
+    if n < 2 or np.ptp(seeds) <= _ROUNDING * np.abs(seeds).max():
         return _no_interval(seeds)
     found = Components(float(seeds.std(ddof=1)), 0.0, 0.0, n)
     return replace(expected_model(found, n, None), mean=float(seeds.mean()), components=found)
@@ -307,7 +309,7 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
         n_seeds,
         OVER_SEEDS_AND_IMAGES,
         total=total,
-        freedom=max(n_seeds - 1, total**2 / freedom),
+        freedom=max(n_seeds - 1, total**2 / freedom) if freedom else n_seeds - 1,
         of_seeds=max(sd**2 / n_seeds - noise, 0.0),
         of_images=noise + images,
         image_freedom=min(table.shape[1] for table in tables) - 1,
@@ -390,9 +392,10 @@ def _check_level(level: float) -> None:
 
 
 def _no_interval(seeds: NDArray[np.float64]) -> MeanModel:
-    mean = float(seeds[0]) if len(seeds) == 1 else float(seeds.mean()) if len(seeds) else math.nan
-    sd = 0.0 if len(seeds) > 1 else math.nan
-    return MeanModel(mean, sd, len(seeds), NONE)
+    mean = float(seeds.mean()) if len(seeds) else math.nan
+    sd = float(seeds.std(ddof=1)) if len(seeds) > 1 else math.nan
+    # What floating point leaves of equal seeds is no deviation.
+    return MeanModel(mean, sd if sd > _ROUNDING * abs(mean) else sd * 0, len(seeds), NONE)
 
 
 def _quantile(freedom: float, alpha: float) -> float:

@@ -104,7 +104,7 @@ def shown_name(info: AblationInfo, metric: str) -> str:
 
 def metric_cells(info: AblationInfo, metric: str) -> list[Cell]:
     """A metric of every arm."""
-    best = info.best.get(metric, frozenset())
+    best = info.best.get(metric, ())
     return [
         Cell(
             estimate=arm.estimates.get(metric, NOTHING),

@@ -66,7 +66,7 @@ def gain_text(metric: str, gain: float) -> str:
 def signed_text(value: float, decimals: int) -> str:
     """ "+12.3"; "-0.0" for a small loss, because "+0.0" would say that there is none; "0.0" for
     exactly 0."""
-    return f"{value:{'+' if value else ''}.{decimals}f}"
+    return f"{value + 0.0:{'+' if value else ''}.{decimals}f}"
 
 
 def reference_text(metrics: Sequence[str], point: Sequence[float]) -> str:

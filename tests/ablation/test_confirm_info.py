@@ -18,6 +18,7 @@ from example_results import (
     make_scored,
     make_scores,
 )
+from explicit_statistics import Explicit
 
 from ablate.ablation.cell import Design
 from ablate.ablation.confirm import (
@@ -29,9 +30,10 @@ from ablate.ablation.confirm import (
     front_probability,
     is_confirmation,
 )
+from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
 from ablate.errors import ParameterError
-from ablate.robustness.bits import Scored
+from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
 
@@ -214,6 +216,98 @@ def test_intervals_are_over_images_where_bits_are_kept() -> None:
     assert found.method == "t over seeds and images"
 
 
+def with_bits(*, seeds: int = 3, missing: Mapping[str, Sequence[int]] | None = None) -> Example:
+    """Every cell on 40 validation and 60 test images, 30 of them corrupted; the baseline too."""
+    random = np.random.default_rng(0)
+    rates = {"plain": 0.5, COMBINED_DA: 0.6, "trial 7": 0.65, "trial 2": 0.6}
+    holes = missing or {}
+
+    def drawn(rate: float) -> tuple[Scored, Scored]:
+        return make_scored(random, rate), make_scored(random, rate, split="test", n=60)
+
+    runs: dict[str, list[Run]] = {
+        name: [DIED if k in holes.get(name, ()) else drawn(rate) for k in range(seeds)]
+        for name, rate in rates.items()
+    }
+    return make_example(runs, design=DESIGN, baseline=drawn(0.45))
+
+
+def right(example: Example, cell: str, split: str, metric: str) -> np.ndarray:
+    """`[K, n]`, what a cell got of each image, read from the bits that were kept."""
+    rows = [row for row in example.record.rows if row.cell == cell and row.state == "COMPLETE"]
+    texts = [example.outcomes[row.number][split] for row in rows]
+    scores = [row.scores if split == "val" else row.test_scores for row in rows]
+    if cell == "baseline":
+        references = example.record.references if split == "val" else example.record.test_references
+        texts, scores = [example.baseline[split]], [references["baseline"]]
+    bits = unpack_bits(texts, scores[0])  # type: ignore[arg-type]
+    return np.asarray(image_shares(bits, scores[0], metric))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["clean_accuracy", "robust_accuracy"])
+def test_gains_are_over_the_baseline_on_new_seeds_and_images(name: str) -> None:
+    example = with_bits()
+    metric = f"test_{name}"
+    for point in info_of(example).points:
+        assert set(point.gains) == {"test_clean_accuracy", "test_robust_accuracy"}
+        found = point.gains[metric]
+        table = right(example, point.name, "test", metric)
+        expected = Explicit(table - right(example, "baseline", "test", metric))
+        assert found.method == "t over seeds and images"
+        assert (found.mean, found.n) == (pytest.approx(expected.mean), 3)
+        assert (found.low, found.high) == pytest.approx(expected.bounds())
+
+
+def test_gains_without_bits_are_over_seeds() -> None:
+    gain = point_of(info_of(two_points()), 7).gains["test_robust_accuracy"]
+    expected = Explicit(np.array([0.53, 0.54, 0.55]) - 0.37)
+    assert (gain.n, gain.method) == (3, "t over seeds")
+    assert (gain.low, gain.high) == pytest.approx(expected.bounds())
+    assert gain.low == pytest.approx(0.17 - 4.30265 * 0.01 / math.sqrt(3), abs=1e-6)
+
+
+def test_without_a_baseline_there_are_no_gains() -> None:
+    example = two_points()
+    unknown = replace(example, record=replace(example.record, test_references={}))
+    assert info_of(unknown).points[0].gains == {}
+
+
+@pytest.mark.parametrize("name", ["clean_accuracy", "robust_accuracy"])
+@pytest.mark.parametrize("failed", [(), (1,)])
+def test_gaps_are_over_the_images_of_both_sets(name: str, failed: tuple[int, ...]) -> None:
+    example = with_bits(seeds=4, missing={"trial 7": failed})
+    found = point_of(info_of(example), 7).gaps[f"val_{name}"]
+    tables = [right(example, "trial 7", split, f"{split}_{name}") for split in ("val", "test")]
+    expected = over_seeds_and_two_sets(*tables).estimate()
+    assert found == expected
+    assert (found.n, found.method) == (4 - len(failed), "t over seeds and images")
+    differences = tables[0].mean(axis=1) - tables[1].mean(axis=1)
+    assert found.mean == pytest.approx(differences.mean())
+    # The images of both sets are a part of what is not known.
+    over_seeds = Explicit(differences)
+    images = math.hypot(*(table.mean(axis=0).std() / len(table.T) ** 0.5 for table in tables))
+    assert found.high - found.low > 2 * images
+    assert (found.low, found.high) != pytest.approx(over_seeds.bounds())
+
+
+def test_luck_is_over_the_seeds_on_these_images() -> None:
+    example = with_bits()
+    luck = point_of(info_of(example), 7).luck[ROBUST]
+    values = right(example, "trial 7", "val", ROBUST).mean(axis=1)
+    expected = Explicit(0.60 - values)
+    assert luck.method == "t over seeds"
+    assert (luck.low, luck.high) == pytest.approx(expected.bounds())
+
+
+def test_nothing_of_a_point_has_ended_though_others_kept_their_bits() -> None:
+    info = info_of(with_bits(missing={"trial 2": (0, 1, 2)}))
+    point = point_of(info, 2)
+    assert (point.gaps[ROBUST].n, point.gaps[ROBUST].method) == (0, "none")
+    assert (point.gains["test_robust_accuracy"].n, point.luck[ROBUST].n) == (0, 0)
+    assert math.isnan(point.front_probability)
+    assert point_of(info, 7).front_probability == 1.0
+
+
 # -- the front ------------------------------------------------------------------------------
 
 
@@ -245,10 +339,40 @@ def test_the_probability_is_that_of_the_resampled_seeds() -> None:
     first = [(0.60, 0.90), (0.62, 0.91), (0.64, 0.90), (0.60, 0.92)]
     second = [(0.61, 0.90), (0.61, 0.90), (0.63, 0.91), (0.61, 0.90)]
     info = front_of(first, second)
-    values = np.array([[one[::-1] for one in row] for row in (first, second)])
-    expected = front_probability(values, ("maximize", "maximize")).tolist()
+    # Without bits a point is one column an objective: clean first, as the study has them.
+    tables = [
+        [np.array([one[place] for one in row])[:, None] for place in (1, 0)]
+        for row in (first, second)
+    ]
+    expected = front_probability(tables, ("maximize", "maximize")).tolist()
     assert [point.front_probability for point in info.points] == pytest.approx(expected)
     assert 0 < expected[1] < 1
+
+
+def test_the_probability_is_over_seeds_and_images_where_bits_are_kept() -> None:
+    example = with_bits(seeds=4, missing={"trial 2": (2,)})
+    info = info_of(example)
+    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
+    tables = [
+        [right(example, point.name, "test", one) for one in info.objectives]
+        for point in info.points
+    ]
+    # A seed that one point lacks is left out of all: the third, which trial 2 has not.
+    tables[0] = [np.delete(table, 2, axis=0) for table in tables[0]]
+    random = np.random.default_rng(0)
+    hits = np.zeros(2)
+    for _ in range(2000):
+        seeds = random.integers(0, 3, 3)
+        images = [random.integers(0, table.shape[1], table.shape[1]) for table in tables[0]]
+        first, second = (
+            np.array([table[seeds][:, of].mean() for table, of in zip(one, images, strict=True)])
+            for one in tables
+        )
+        is_beaten = (second >= first).all(), (first >= second).all()
+        hits += [not one or (first == second).all() for one in is_beaten]
+    found = [point.front_probability for point in info.points]
+    assert found == pytest.approx(hits / 2000, abs=0.05)
+    assert 0 < min(found) < 1
 
 
 def test_one_seed_says_nothing_of_the_front() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,17 @@ from example_results import (
     make_scored,
     make_scores,
     minus,
+    score_bits,
 )
+from explicit_statistics import Explicit, holm, simultaneous
 from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
 from ablate.ablation.effects import Margin
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, crossed_interval
-from ablate.robustness.bits import image_shares, unpack_bits
-from ablate.study.scores import ReportedScores
+from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, image_shares, unpack_bits
+from ablate.study.scores import ReportedScores, Scores
 
 FIRST, SECOND = minus("FMA"), minus("ST")
 LOOP: dict[str, Any] = {
@@ -68,7 +71,8 @@ def test_differences_are_within_pairs() -> None:
     assert estimate.low == pytest.approx(0.03 - half, abs=1e-6)
     assert estimate.high == pytest.approx(0.03 + half, abs=1e-6)
     assert (estimate.n, estimate.method) == (3, OVER_SEEDS)
-    assert (found.p, found.least_p, found.is_exact) == (2 / 8, 2 / 8, True)
+    assert found.p == pytest.approx(stats.ttest_1samp([0.03, 0.02, 0.04], 0).pvalue)
+    assert math.isnan(found.p_seeds)  # of a claim alone
     assert (found.contrast, found.kind, found.metric) == ("FMA - plain", "difference", ROBUST)
     assert (found.verdict, found.p_adjusted, found.primary) == ("exploratory", None, False)
     assert (found.kept, found.missing) == (None, ())
@@ -139,12 +143,14 @@ def test_a_factorial_of_two_by_two(with_bits: bool) -> None:
 
 def test_p_is_that_of_scipy() -> None:
     gains = np.random.default_rng(1).normal(0.01, 0.02, 8)
-    found = of_gains(FMA=gains.tolist()).effect(FIRST)
+    (found,) = of_gains(FMA=gains.tolist()).effects([FIRST], claims=CLAIMS[:1])
+    assert found.p == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
     expected = stats.permutation_test(
         (gains,), np.mean, permutation_type="samples", n_resamples=np.inf
     )
-    assert found.p == pytest.approx(expected.pvalue, abs=1e-12)
-    assert found.p > 0.02
+    assert found.p_seeds == pytest.approx(expected.pvalue, abs=1e-12)
+    assert found.is_exact
+    assert found.p_seeds > 0.02
 
 
 def test_what_floating_point_leaves_is_no_difference() -> None:
@@ -153,12 +159,27 @@ def test_what_floating_point_leaves_is_no_difference() -> None:
     cells: dict[str, list[Run]] = {name: [make_scores(1.0)] * 8 for name in ("plain", *names)}
     single = difference(Arm("single", tuple(names)), Arm("plain", ("plain",)))
     (found,) = make_example(cells).effects([single], claims=[Claim(single.name, ROBUST)])
-    assert (found.estimate.mean, found.p, found.verdict) == (0.0, 1.0, "not shown")
+    assert (found.estimate.mean, found.p_seeds, found.verdict) == (0.0, 1.0, "not shown")
+    assert found.estimate.method == "none"
     random = np.random.default_rng(0)
     with_bits = {name: [make_scored(random, 1.0)] * 8 for name in ("plain", *names)}
     found = make_example(with_bits).effect(single)
     assert found.estimate.method == OVER_SEEDS_AND_IMAGES
-    assert (found.estimate.low, found.estimate.high, found.p) == (0.0, 0.0, 1.0)
+    assert (found.estimate.mean, found.p) == (0.0, 1.0)
+    assert found.estimate.low < 0 < found.estimate.high
+
+
+def test_equal_differences_of_different_accuracies_say_nothing_of_seeds() -> None:
+    # .9 - .8 and .4 - .3 differ in floating point alone.
+    example = of_robust(plain=[0.8, 0.7, 0.3, 0.5], FMA=[0.9, 0.8, 0.4, 0.6])
+    results = example.results()
+    assert np.ptp(results.values("FMA", ROBUST) - results.values("plain", ROBUST)) > 0
+    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=Margin(ROBUST, 0.01))
+    assert found.estimate.mean == pytest.approx(0.1)
+    assert (found.estimate.sd, found.estimate.method) == (0.0, "none")
+    assert (math.isnan(found.p), found.verdict) == (True, "not shown")
+    assert found.kept is not None
+    assert found.kept.kept is None
 
 
 # -- intervals ------------------------------------------------------------------------------
@@ -202,7 +223,16 @@ def test_without_bits_of_one_run_it_is_over_seeds() -> None:
 
 
 def test_what_is_no_mean_over_images_is_over_seeds() -> None:
-    example = make_example(with_bits(["plain", "FMA"]))
+    cells: dict[str, list[Run]] = {
+        name: [
+            replace(one, scores=replace(one.scores, train_seconds=10.0 * k + len(name)))
+            for k, one in enumerate(row, start=len(name))
+            if isinstance(one, Scored) and isinstance(one.scores, Scores)
+        ]
+        for name, row in with_bits(["plain", "FMA"]).items()
+    }
+    cells["FMA"].reverse()
+    example = make_example(cells)
     assert example.effect(FIRST, "train_seconds").estimate.method == OVER_SEEDS
 
 
@@ -226,7 +256,6 @@ def test_a_failed_run_leaves_its_pair_out_and_is_named(bits: bool) -> None:
     first, second = holed.effects([FIRST, SECOND])
     assert first.missing == ("seed 3 of FMA",)
     assert first.estimate.n == 3
-    assert first.least_p == 2 / 8
     results = whole.results()
     differences = results.values("FMA", ROBUST) - results.values("plain", ROBUST)
     assert first.estimate.mean == pytest.approx(differences[[0, 1, 3]].mean())
@@ -242,7 +271,8 @@ def test_all_that_is_missing_of_a_pair_is_named() -> None:
     )
     found = example.effect(FIRST)
     assert found.missing == ("seed 1 of FMA", "seed 2 of plain", "seed 3 of FMA")
-    assert (found.estimate.n, found.estimate.method, found.p) == (1, "none", 1.0)
+    assert (found.estimate.n, found.estimate.method) == (1, "none")
+    assert math.isnan(found.p)
 
 
 def test_one_seed_gives_a_difference_and_no_interval() -> None:
@@ -254,7 +284,7 @@ def test_one_seed_gives_a_difference_and_no_interval() -> None:
         assert (found.estimate.n, found.estimate.method) == (1, "none")
         assert math.isfinite(found.estimate.mean)
         assert math.isnan(found.estimate.low)
-        assert (found.p, found.least_p) == (1.0, 1.0)
+        assert math.isnan(found.p)
 
 
 @pytest.mark.parametrize("run", [None, DIED])
@@ -300,23 +330,103 @@ def test_a_metric_that_is_not_finite_leaves_its_pair_out() -> None:
 # -- claims ---------------------------------------------------------------------------------
 
 
+EIGHT = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, 0.02, 0.03]
+MIXED = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, -0.01, 0.03]
+
+
 def test_holm_is_over_the_declared_claims_alone() -> None:
-    eight = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, 0.02, 0.03]
-    mixed = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, -0.01, 0.03]
-    example = of_gains(FMA=eight, ST=mixed, DA=eight)
+    example = of_gains(FMA=EIGHT, ST=MIXED, DA=EIGHT)
     contrasts = [FIRST, SECOND, minus("DA")]
     effects = example.effects(contrasts, [ROBUST, "val_clean_accuracy"], CLAIMS)
     assert len(effects) == 6
     first, second = (effect for effect in effects if effect.primary)
     assert (first.contrast, second.contrast) == ("FMA - plain", "ST - plain")
-    assert (first.p, second.p) == (2 / 256, 4 / 256)
-    assert (first.p_adjusted, second.p_adjusted) == (2 * 2 / 256, 4 / 256)
+    ps = [float(stats.ttest_1samp(gains, 0).pvalue) for gains in (EIGHT, MIXED)]
+    assert [first.p, second.p] == pytest.approx(ps)
+    assert [first.p_adjusted, second.p_adjusted] == pytest.approx([2 * ps[0], ps[1]])
+    assert (first.p_seeds, second.p_seeds) == (2 / 256, 4 / 256)
     assert (first.verdict, second.verdict) == ("better", "better")
     rest = [effect for effect in effects if not effect.primary]
     assert {effect.verdict for effect in rest} == {"exploratory"}
     # A third one makes the first two harder to claim.
     three = example.effects(contrasts, [ROBUST], [*CLAIMS, Claim("DA - plain", ROBUST)])
-    assert [one.p_adjusted for one in three] == [3 * 2 / 256, 4 / 256 * 2 * 0.75, 3 * 2 / 256]
+    assert [one.p_adjusted for one in three] == pytest.approx([3 * ps[0], ps[1], 3 * ps[0]])
+
+
+def test_intervals_of_claims_hold_all_true_values_together() -> None:
+    example = of_gains(FMA=EIGHT, ST=MIXED, DA=EIGHT)
+    contrasts = [FIRST, SECOND, minus("DA")]
+    alone = example.effect(SECOND).estimate
+    assert (alone.low, alone.high) == pytest.approx(Explicit(np.array(MIXED)).bounds(0.95))
+    for claims in (CLAIMS[:1], CLAIMS, [*CLAIMS, Claim("DA - plain", ROBUST)]):
+        first, second, *_ = example.effects(contrasts, claims=claims)
+        for effect, gains in ((first, EIGHT), (second, MIXED)):
+            of_claims = len(claims) if effect.primary else 1
+            level = 1 - 0.05 / of_claims
+            expected = Explicit(np.array(gains)).bounds(level)
+            assert (effect.estimate.low, effect.estimate.high) == pytest.approx(expected)
+
+
+def test_an_interval_ends_at_0_where_holm_rejects_what_bonferroni_does_not() -> None:
+    # p .03 and less than .025: Holm asks .05 of the larger one, Bonferroni .025.
+    close = np.random.default_rng(2).normal(0, 0.02, 8)
+    close += 0.022 - close.mean()
+    p = float(stats.ttest_1samp(close, 0).pvalue)
+    assert 0.025 < p < 0.05
+    for sign, verdict in ((1, "better"), (-1, "worse")):
+        example = of_gains(FMA=EIGHT, ST=(sign * close).tolist())
+        _, second = example.effects([FIRST, SECOND], claims=CLAIMS)
+        assert (second.p_adjusted, second.verdict) == (pytest.approx(p), verdict)
+        low, high = Explicit(sign * close).bounds(0.975)
+        assert low < 0 < high
+        expected = (0.0, high) if sign > 0 else (low, 0.0)
+        assert (second.estimate.low, second.estimate.high) == pytest.approx(expected)
+
+
+def random_study(random: np.random.Generator, is_bits: bool) -> tuple[Example, list[Contrast]]:
+    """Up to four arms beside `plain`, some of them better, some worse, some neither."""
+    seeds, arms = int(random.integers(2, 9)), int(random.integers(1, 5))
+    names = [f"arm {place}" for place in range(arms)]
+    if is_bits:
+        rates = {name: random.choice([0.5, 0.6, 0.75, 0.95]) for name in names}
+        cells: dict[str, list[Run]] = {
+            name: [make_scored(random, rate, n=24, n_corrupted=24) for _ in range(seeds)]
+            for name, rate in {"plain": 0.6, **rates}.items()
+        }
+        return make_example(cells), [minus(name) for name in names]
+    gains = {
+        name: random.normal(random.choice([-0.02, 0.0, 0.005, 0.02]), 0.01, seeds).tolist()
+        for name in names
+    }
+    return of_gains(**gains), [minus(name) for name in names]
+
+
+def test_no_interval_of_a_claim_contradicts_its_verdict() -> None:
+    random = np.random.default_rng(0)
+    seen = set()
+    for study in range(200):
+        example, contrasts = random_study(random, is_bits=study % 4 == 0)
+        claims = [Claim(one.name, ROBUST) for one in contrasts]
+        effects = example.effects(contrasts, claims=claims)
+        adjusted = holm([one.p for one in effects])
+        assert [one.p_adjusted for one in effects] == pytest.approx(adjusted)
+        for one in effects:
+            low, high, mean = one.estimate.low, one.estimate.high, one.estimate.mean
+            assert low <= mean <= high
+            if one.estimate.n < 3:
+                assert one.verdict == "too few seeds"
+            elif one.verdict == "not shown":
+                assert low < 0 < high, study
+                assert one.p_adjusted is not None
+                assert one.p_adjusted >= 0.05
+            else:
+                assert one.p_adjusted is not None
+                assert one.p_adjusted < 0.05
+                assert low >= 0 or high <= 0, study
+                if one.verdict != "at most one image":
+                    assert one.verdict == ("better" if mean > 0 else "worse")
+            seen.add(one.verdict)
+    assert seen >= {"better", "worse", "not shown", "too few seeds"}
 
 
 def test_worse_and_not_shown() -> None:
@@ -336,25 +446,69 @@ def test_of_a_cost_less_is_better() -> None:
     assert (found.estimate.mean, found.verdict) == (pytest.approx(2.35), "worse")
 
 
-@pytest.mark.parametrize(("seeds", "verdict"), [(5, "too few seeds"), (8, "better")])
-def test_few_seeds_cannot_show_two_claims(seeds: int, verdict: str) -> None:
-    gains = [0.02 + 0.001 * place for place in range(seeds)]
+@pytest.mark.parametrize(("seeds", "verdict"), [(2, "too few seeds"), (3, "better")])
+def test_of_two_seeds_nothing_is_claimed(seeds: int, verdict: str) -> None:
+    gains = [0.2 + 0.00001 * place for place in range(seeds)]
     effects = of_gains(FMA=gains, ST=gains).effects([FIRST, SECOND], claims=CLAIMS)
     assert [one.verdict for one in effects] == [verdict, verdict]
-    assert [one.least_p for one in effects] == [2 / 2**seeds] * 2
-    assert [one.p_adjusted for one in effects] == [4 / 2**seeds] * 2
+    p = float(stats.ttest_1samp(gains, 0).pvalue)
+    assert p < 0.001
+    assert [one.p_adjusted for one in effects] == pytest.approx([2 * p] * 2, rel=1e-4)
+    assert [one.p_seeds for one in effects] == [2 / 2**seeds] * 2
 
 
-def test_one_claim_of_five_seeds_is_too_few_and_of_six_enough() -> None:
-    for seeds, verdict in ((5, "too few seeds"), (6, "better")):
-        (found,) = of_gains(FMA=[0.02] * seeds).effects([FIRST], claims=CLAIMS[:1])
-        assert found.verdict == verdict
+def on_images(clean: int, copies: int = 0, *, seeds: int = 5, n: int = 400) -> Example:
+    """What FMA has right and plain has not, at every seed: the first so many images, and of so
+    many others one noisy copy of ten."""
+
+    def outcomes(wrong: np.ndarray) -> Outcomes:
+        return Outcomes(~wrong, None, np.zeros(n, np.float32))
+
+    places = np.arange(n)
+    runs: dict[str, list[Run]] = {}
+    for name, is_better in (("plain", False), ("FMA", True)):
+        missed, noisy = (places < count * (not is_better) for count in (clean, copies))
+        cells = {
+            (kind, severity): outcomes(noisy & ((kind, severity) == (NOISE, 3)))
+            for kind in (NOISE, IMPULSE, BLUR)
+            for severity in (1, 2, 3, 4, 5)
+        }
+        runs[name] = [score_bits(SetOutcomes(outcomes(missed), cells))] * seeds
+    return make_example(runs)
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.02, "better"), (-0.02, "not shown")])
-def test_a_claim_of_fewer_pairs_than_another_can_be_shown(gain: float, verdict: str) -> None:
-    # Least p of 6 pairs .031, of 8 .0078: Holm asks .025 of the smaller one alone.
-    example = of_gains(FMA=[0.02] * 8, ST=[gain, 0.02, 0.03, 0.02, 0.03, 0.02, 0.0, 0.0])
+@pytest.mark.parametrize(
+    ("images", "verdict"), [(0, "not shown"), (1, "not shown"), (40, "better")]
+)
+def test_one_image_is_no_claim(images: int, verdict: str) -> None:
+    metric = "val_clean_accuracy"
+    (found,) = on_images(images).effects([FIRST], [metric], [Claim("FMA - plain", metric)])
+    assert found.estimate.mean == pytest.approx(images / 400)
+    assert (found.estimate.sd, found.verdict) == (pytest.approx(0, abs=1e-12), verdict)
+    differences = np.zeros((5, 400))
+    differences[:, :images] = 1.0
+    assert found.p == pytest.approx(Explicit(differences).p(), rel=1e-6)
+    bounds = Explicit(differences).bounds()
+    assert (found.estimate.low, found.estimate.high) == pytest.approx(bounds)
+
+
+@pytest.mark.parametrize(("copies", "verdict"), [(20, "at most one image"), (21, "better")])
+def test_a_difference_of_at_most_one_image_is_none_however_sure(copies: int, verdict: str) -> None:
+    # A noisy copy is a twentieth of an image: two families, two types of noise, five severities.
+    (found,) = on_images(0, copies).effects([FIRST], claims=CLAIMS[:1])
+    assert found.estimate.mean * 400 == pytest.approx(copies / 20)
+    differences = np.zeros((5, 400))
+    differences[:, :copies] = 1 / 20
+    assert found.p == pytest.approx(Explicit(differences).p(), rel=1e-6)
+    assert found.p < 0.001
+    assert found.estimate.low > 0
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("gain", [0.02, -0.02])
+def test_a_claim_of_fewer_pairs_than_another(gain: float) -> None:
+    gains = [gain, 0.02, 0.03, 0.02, 0.03, 0.02, 0.0, 0.0]
+    example = of_gains(FMA=EIGHT, ST=gains)
     rows = tuple(
         replace(row, state="FAIL", scores=None, failure=DIED)
         if row.cell == "ST" and row.pair in (6, 7)
@@ -363,26 +517,34 @@ def test_a_claim_of_fewer_pairs_than_another_can_be_shown(gain: float, verdict: 
     )
     holed = replace(example, record=replace(example.record, rows=rows))
     first, second = holed.effects([FIRST, SECOND], claims=CLAIMS)
-    assert (first.p_adjusted, first.verdict) == (4 / 256, "better")
-    assert (second.estimate.n, second.least_p, second.verdict) == (6, 2 / 64, verdict)
+    ps = [float(stats.ttest_1samp(one, 0).pvalue) for one in (EIGHT, gains[:6])]
+    assert [first.p_adjusted, second.p_adjusted] == pytest.approx(holm(ps))
+    assert second.estimate.n == 6
+    sums = np.abs([np.dot(signs, gains[:6]) for signs in product((-1, 1), repeat=6)])
+    assert second.p_seeds == np.mean(sums >= abs(sum(gains[:6])) - 1e-12)
+    assert second.verdict == ("better" if gain > 0 else "not shown")
+    bounds = simultaneous(Explicit(np.array(gains[:6])), 2, holm(ps)[1])
+    assert (second.estimate.low, second.estimate.high) == pytest.approx(bounds)
 
 
 def test_a_claim_that_could_not_be_tested_is_still_one_of_those_declared() -> None:
-    example = of_gains(FMA=[0.02] * 8, ST=[0.02] * 8)
+    example = of_gains(FMA=EIGHT, ST=EIGHT)
     rows = tuple(
         replace(row, state="FAIL", scores=None, failure=DIED) if row.cell == "ST" else row
         for row in example.record.rows
     )
     holed = replace(example, record=replace(example.record, rows=rows))
     first, second = holed.effects([FIRST, SECOND], claims=CLAIMS)
-    assert (first.p, first.p_adjusted) == (2 / 256, 4 / 256)
+    p = float(stats.ttest_1samp(EIGHT, 0).pvalue)
+    assert (first.p, first.p_adjusted) == (pytest.approx(p), pytest.approx(2 * p))
+    assert math.isnan(second.p)
     assert math.isnan(second.p_adjusted or 0.0)
     assert second.verdict == "too few seeds"
 
 
 def test_a_claim_on_one_severity() -> None:
     cells: dict[str, list[Run]] = {
-        name: [make_scores(0.5 + gain + 0.01 * place) for place in range(8)]
+        name: [make_scores(0.5 + gain * (1 + 0.01 * (place % 3))) for place in range(9)]
         for name, gain in (("plain", 0.0), ("FMA", 0.1), ("ST", 0.2))
     }
     metric = f"val_accuracy.{NOISE}.5"
@@ -393,7 +555,7 @@ def test_a_claim_on_one_severity() -> None:
         ("FMA - plain", metric, "better"),
         ("ST - plain", ROBUST, "exploratory"),
     ]
-    assert effects[1].estimate.mean == pytest.approx(0.1)
+    assert effects[1].estimate.mean == pytest.approx(0.101)
 
 
 def test_a_contrast_that_is_about_some_metrics() -> None:
@@ -421,20 +583,31 @@ def test_what_is_kept() -> None:
         [FIRST, SECOND], [clean, ROBUST], margin=Margin(clean, 0.005)
     )
     first, _, second, other = effects
-    assert first.kept is not None
-    assert second.kept is not None
-    assert (first.kept.kept, first.kept.p, first.kept.margin) == (True, 1 / 32, 0.005)
-    assert first.kept.low == first.estimate.low
-    assert (second.kept.kept, second.kept.p) == (False, pytest.approx(31 / 32))
+    for found, name, is_kept in ((first, "FMA", True), (second, "ST", False)):
+        assert found.kept is not None
+        expected = stats.ttest_1samp(losses[name], -0.005, alternative="greater").pvalue
+        assert (found.kept.kept, found.kept.margin) == (is_kept, 0.005)
+        assert found.kept.p == pytest.approx(expected)
+        assert found.kept.low == found.estimate.low
     assert (other.metric, other.kept) == (ROBUST, None)
 
 
+def test_the_bound_of_a_claim_that_is_kept_is_at_95_percent() -> None:
+    # Its own interval is wider: it is simultaneous with that of the other claim.
+    example = of_gains(FMA=MIXED, ST=MIXED)
+    found, _ = example.effects([FIRST, SECOND], claims=CLAIMS, margin=Margin(ROBUST, 0.01))
+    assert found.kept is not None
+    assert found.kept.low == pytest.approx(Explicit(np.array(MIXED)).bounds(0.95)[0])
+    assert found.estimate.low < found.kept.low
+
+
 def test_what_is_kept_of_a_metric_that_is_minimised() -> None:
+    wiggles = (0, 0.01, -0.01, 0.005, 0)
+
     def cells(gain: float) -> dict[str, list[Run]]:
         reported = {"plain": (0.30, 0.40, 0.50, 0.60, 0.70)}
         reported["FMA"] = tuple(
-            loss + gain + wiggle
-            for loss, wiggle in zip(reported["plain"], (0, 0.01, -0.01, 0.005, 0), strict=True)
+            loss + gain + wiggle for loss, wiggle in zip(reported["plain"], wiggles, strict=True)
         )
         return {
             name: [ReportedScores({"loss": one}) for one in row] for name, row in reported.items()
@@ -449,11 +622,13 @@ def test_what_is_kept_of_a_metric_that_is_minimised() -> None:
         assert found.kept is not None
         assert found.kept.kept is kept, gain
         assert found.kept.low == pytest.approx(-found.estimate.high)
-        assert found.kept.p == (1 / 32 if kept else 1.0)
+        losses = gain + np.array(wiggles)
+        expected = stats.ttest_1samp(losses, 0.05, alternative="less").pvalue
+        assert found.kept.p == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_kept_of_one_severity() -> None:
-    example = of_gains(FMA=[0.02] * 5)
+    example = of_gains(FMA=[0.02, 0.03, 0.02, 0.04, 0.02])
     metric = f"val_accuracy.{BLUR}.5"
     effects = example.effects([FIRST], [ROBUST], margin=Margin(metric, 0.05))
     assert [(one.metric, one.kept is None) for one in effects] == [(ROBUST, True), (metric, False)]
@@ -517,8 +692,12 @@ def test_exposures_are_compared_over_the_same_types(bits: bool) -> None:
     seen = (ON_NOISE, NOTHING_SEEN)
     runs: dict[str, list[Run]] = {
         name: [
-            make_scored(random, of, **fields) if bits else make_scores(types=of, **fields)
-            for _ in range(3)
+            make_scored(random, of, **fields)
+            if bits
+            else make_scores(
+                types={kind: rate * (1 - 0.1 * seed) for kind, rate in of.items()}, **fields
+            )
+            for seed in range(3)
         ]
         for name, of, fields in zip(("FMA", "plain"), rates, seen, strict=True)
     }

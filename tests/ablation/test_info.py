@@ -20,6 +20,7 @@ from example_results import (
     make_scored,
     make_scores,
 )
+from scipy import stats
 
 from ablate.ablation.cell import Arm, Cell, Claim, Tuning, difference
 from ablate.ablation.info import AblationInfo, ablation_info
@@ -44,7 +45,10 @@ def arm_of(info: AblationInfo, name: str) -> Any:
 def two_arms(seeds: int = 3, **keys: Any) -> Example:
     cells: dict[str, list[Run]] = {
         "plain": [make_scores(0.50 + 0.01 * place, 0.90) for place in range(seeds)],
-        "FMA": [make_scores(0.60 + 0.02 * place, 0.89) for place in range(seeds)],
+        "FMA": [
+            make_scores(0.60 + 0.02 * place, 0.89 + 0.001 * (place % 3 - 1))
+            for place in range(seeds)
+        ],
     }
     return make_example(cells, baseline=make_scores(0.40, 0.95), **keys)
 
@@ -102,7 +106,9 @@ def test_effects_of_an_ablation() -> None:
     assert primary is info.effect("FMA - plain", ROBUST)
     assert primary is info.to_reference("FMA", ROBUST)
     assert primary.estimate.mean == pytest.approx(0.135)
-    assert (primary.p, primary.verdict) == (2 / 256, "better")
+    gains = [0.10 + 0.01 * place for place in range(8)]
+    assert primary.p == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    assert (primary.p_seeds, primary.verdict) == (2 / 256, "better")
     kept = info.effect("FMA - plain", CLEAN).kept
     assert kept is not None
     assert (kept.kept, kept.margin) == (True, 0.02)
@@ -116,7 +122,7 @@ def test_effects_of_an_ablation() -> None:
 def test_a_claim_on_a_cost_is_won_by_the_cheaper() -> None:
     seconds = {"plain": 10.0, "FMA": 14.0}
     cells: dict[str, list[Run]] = {
-        name: [make_scores(train_seconds=one + 0.1 * place) for place in range(8)]
+        name: [make_scores(train_seconds=one * (1 + 0.01 * place)) for place in range(8)]
         for name, one in seconds.items()
     }
     design = make_design(["plain", "FMA"], claims=(Claim("FMA - plain", "train_seconds"),))
@@ -124,6 +130,14 @@ def test_a_claim_on_a_cost_is_won_by_the_cheaper() -> None:
     assert info.primary[0].verdict == "worse"
     assert "train_seconds" in info.minimized
     assert "train_seconds" not in info.metrics
+
+
+def test_the_best_are_known_of_what_the_tables_show() -> None:
+    info = info_of(two_arms(8))
+    families = {f"val_accuracy.{family}" for family in ("noise", "blur")}
+    assert set(info.best) == {CLEAN, ROBUST} | families
+    assert info.best[CLEAN] == ("baseline",)  # the one network has .95
+    assert all(info.best[metric] == ("FMA",) for metric in (ROBUST, *families))
 
 
 def test_costs_are_of_a_run() -> None:
@@ -296,7 +310,10 @@ def test_an_arm_without_a_run_has_no_rank() -> None:
 
 # -- what has to be said --------------------------------------------------------------------
 
-ONE_BASELINE = "conditional on one baseline, from which all runs start"
+ONE_BASELINE = (
+    "conditional on the one baseline that all runs start from, and on one split of the images; "
+    "baseline - ARM varies over the seeds of ARM alone"
+)
 
 
 def test_marks() -> None:
@@ -401,6 +418,9 @@ def test_a_loop_of_one_s_own() -> None:
     assert effect.kept.kept is True
     assert info.ranks is not None
     assert info.ranks.mean_rank == (2.0, 1.0)
+    assert info.best == {
+        "loss": ("FMA",), "accuracy": ("FMA",), "step.1": ("plain", "FMA"),
+    }  # fmt: skip
     assert info.marks == ()
     assert all(math.isnan(cost) for cost in info.arms[0].costs.values())
 

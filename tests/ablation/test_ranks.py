@@ -105,8 +105,30 @@ def test_the_seed_decides_the_draws() -> None:
     assert found == rank_stability(values, names="abcd", seed=3)
     assert found != rank_stability(values, names="abcd", seed=4)
     assert 0 < max(found.first_probability) < 1
-    means = resampled_means(values, resamples=5, seed=0)
+    means = resampled_means(list(values[:, :, None]), resamples=5, seed=0)
     assert means.shape == (5, 4)
+
+
+def test_means_are_of_seeds_and_images_drawn_with_replacement() -> None:
+    table = np.arange(6.0).reshape(2, 3) ** 2
+    means = resampled_means([table, 2 * table], resamples=4000, seed=0)
+    assert means[:, 1] == pytest.approx(2 * means[:, 0])  # the same draw for both
+    drawn = [
+        table[list(seeds)][:, list(images)].mean()
+        for seeds in product(range(2), repeat=2)
+        for images in product(range(3), repeat=3)
+    ]
+    assert {round(one, 6) for one in means[:, 0]} == {round(one, 6) for one in drawn}
+    assert means[:, 0].mean() == pytest.approx(np.mean(drawn), abs=0.3)
+    assert means[:, 0].std() == pytest.approx(np.std(drawn), rel=0.05)
+
+
+def test_the_seeds_are_drawn_alike_however_many_images_there_are() -> None:
+    of_seeds = np.random.default_rng(0).normal(size=(5, 1))
+    one, many = (
+        resampled_means([np.tile(of_seeds, (1, n))], resamples=300, seed=3) for n in (1, 40)
+    )
+    assert one == pytest.approx(many)
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (3,), (3, 5, 1)])

@@ -270,9 +270,9 @@ def coverage(names: list[str], repetitions: int) -> float:
     held = 0
     for _ in range(repetitions):
         scores = truth[:, None, None] + (
-            random.normal(0, 0.02, (len(cells), 5, 1))
-            + random.normal(0, 0.10, (len(cells), 1, 100))
-            + random.normal(0, 0.30, (len(cells), 5, 100))
+            random.normal(0, 0.02, (len(cells), 8, 1))
+            + random.normal(0, 0.10, (len(cells), 1, 359))
+            + random.normal(0, 0.30, (len(cells), 8, 359))
         )
         for row in weights:
             found = crossed_interval(np.tensordot(row, scores, 1))

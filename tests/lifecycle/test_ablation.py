@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import COMMAND
+from explicit_statistics import Explicit, holm, simultaneous
+from scipy import stats
 
 import ablate
+from ablate.ablation.info import AblationInfo
 from ablate.cli.show import show_effects
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
-from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.open_study import open_study
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.lifecycle.open_study import open_study, read_outcomes
+from ablate.lifecycle.place import locate
 from ablate.report.paper.write import paper_table, table_text
+from ablate.study.scores import Scores
 
 Write = Callable[..., Path]
 
@@ -36,7 +45,7 @@ ABLATION: dict[str, Any] = {
     "design": "arms",
     "arms": ARMS,
     "seeds": 2,
-    "primary": [{"compare": "FMA", "to": "plain"}],
+    "primary": [{"compare": "FMA", "to": "plain"}, {"compare": "DA", "to": "plain"}],
     "noninferior": {"metric": "val_clean_accuracy", "margin": 0.1},
 }
 
@@ -206,11 +215,157 @@ def test_more_seeds_are_added_to_those_that_are_there(
     assert "ablation.seeds: 2 -> 3" in more.notes
     file = write_ablation(seeds=4)
     assert len(ablate.launch(file, resume=True, executor="inline").rows) == 20
+    check_statistics("runs/abl", seeds=4)
     with pytest.raises(FingerprintError, match=r"seeds may only be added to ablation.seeds"):
         ablate.launch(write_ablation(seeds=[9, 10, 11, 12, 13]), resume=True, executor="inline")
     changed = write_ablation(seeds=4, primary=[])
     with pytest.raises(FingerprintError, match=r"must not change.*ablation.primary"):
         ablate.launch(changed, resume=True, executor="inline")
+
+
+# -- every number of it once more, from the rows and the bits that the ledger has -----------
+
+
+def images_right(text: str, scores: Scores, metric: str) -> np.ndarray:
+    """`[n]`, what a network got of each image, in a metric."""
+    flat = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)
+    n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
+    clean, rest = flat[:n], flat[n:]
+    severities, types = {}, {}
+    for kind, by_severity in scores.accuracies.items():
+        for severity in by_severity:
+            severities[f"{kind}.{severity}"], rest = rest[:corrupted], rest[corrupted:]
+        own = [severities[f"{kind}.{severity}"] for severity in by_severity]
+        types[kind] = np.mean(own, axis=0)
+    families = {
+        family: np.mean([types[kind] for kind in kinds], axis=0)
+        for family, kinds in scores.families.items()
+    }
+    robust = np.mean(list(families.values()), axis=0)
+    whole = {"val_clean_accuracy": clean, "val_robust_accuracy": robust}
+    named = {
+        f"val_accuracy.{name}": one for name, one in {**severities, **types, **families}.items()
+    }
+    return {**whole, **named}[metric]
+
+
+def check_statistics(study: str, *, seeds: int) -> None:
+    """Every estimate, p, verdict, rank and best arm of `ABLATION` against explicit sums."""
+    info = ablate.read_ablation(study)
+    record, kept, baseline = read_outcomes(locate(study))
+    cells = {
+        "plain": ["plain"],
+        "DA single": ["DA single: gaussian_noise", "DA single: gaussian_blur"],
+        "DA": ["DA"],
+        "FMA": ["FMA"],
+    }
+
+    def scores_of(cell: str) -> Scores:
+        return next(row.scores for row in record.rows if row.cell == cell)  # type: ignore[return-value]
+
+    def table(arm: str, metric: str) -> np.ndarray:
+        """`[seeds, n]`"""
+        if arm == "baseline":
+            one = images_right(baseline["val"], record.references[arm], metric)
+            return np.tile(one, (seeds, 1))
+        of_cells = []
+        for cell in cells[arm]:
+            rows = sorted((row for row in record.rows if row.cell == cell), key=_pair)
+            texts = [kept[row.number]["val"] for row in rows]
+            of_cells.append([images_right(text, scores_of(cell), metric) for text in texts])
+        return np.mean(of_cells, axis=0)
+
+    def difference(arm: str, other: str, metric: str) -> np.ndarray:
+        exposure = metric.partition("val_robust_accuracy_")[2]
+        if not exposure:
+            return table(arm, metric) - table(other, metric)
+        first = record.references[arm] if arm == "baseline" else scores_of(cells[arm][0])
+        kinds = [kind for kind, one in first.exposure.items() if one == exposure]
+        parts = [f"val_accuracy.{kind}" for kind in kinds]
+        return np.mean([difference(arm, other, part) for part in parts], axis=0)
+
+    claims = ["FMA - plain", "DA - plain"]
+    models = {
+        (one.contrast, one.metric): Explicit(difference(*one.contrast.split(" - "), one.metric))
+        for one in info.effects
+    }
+    robust = "val_robust_accuracy"
+    adjusted = dict(zip(claims, holm([models[one, robust].p() for one in claims]), strict=True))
+    assert {one.contrast for one in info.primary} == set(claims)
+    assert len(info.effects) > 20
+    for effect in info.effects:
+        model, estimate = models[effect.contrast, effect.metric], effect.estimate
+        assert (estimate.n, estimate.method) == (seeds, "t over seeds and images")
+        assert (estimate.mean, estimate.sd) == pytest.approx((model.mean, model.sd), abs=1e-12)
+        assert effect.p == pytest.approx(model.p(), rel=1e-5)
+        bounds = model.bounds()
+        if effect.primary:
+            assert effect.p_adjusted == pytest.approx(adjusted[effect.contrast], rel=1e-5)
+            bounds = simultaneous(model, len(claims), adjusted[effect.contrast])
+            n_images = difference(*effect.contrast.split(" - "), effect.metric).shape[1]
+            is_shown = adjusted[effect.contrast] < 0.05
+            assert not is_shown or abs(model.mean) * n_images > 1
+            better = "better" if model.mean > 0 else "worse"
+            assert effect.verdict == (better if is_shown else "not shown")
+            by_seed = difference(*effect.contrast.split(" - "), effect.metric).mean(axis=1)
+            sums = np.abs([np.dot(signs, by_seed) for signs in product((-1, 1), repeat=seeds)])
+            assert effect.p_seeds == np.mean(sums >= abs(by_seed.sum()) - 1e-12)
+        else:
+            assert (effect.verdict, effect.p_adjusted) == ("exploratory", None)
+        assert (estimate.low, estimate.high) == pytest.approx(bounds, abs=1e-9)
+        if effect.metric == "val_clean_accuracy":
+            assert effect.kept is not None
+            low, one_sided = model.bounds()[0], model.p(-0.1) / 2
+            p = one_sided if model.mean > -0.1 else 1 - one_sided
+            assert (effect.kept.low, effect.kept.p) == pytest.approx((low, p), rel=1e-5, abs=1e-9)
+            assert effect.kept.kept is (p < 0.025)
+        else:
+            assert effect.kept is None
+    check_arms(info, table, difference)
+
+
+def check_arms(info: AblationInfo, table: Any, difference: Any) -> None:
+    """Means of the arms, which are the best, and their ranks by robust accuracy."""
+    names = [arm.name for arm in info.arms]
+    for metric, best in info.best.items():
+        means = {name: float(table(name, metric).mean()) for name in names}
+        top = max(names, key=lambda name: means[name])
+        expected = {name for name in names if means[name] == pytest.approx(means[top])}
+        for name in set(names) - expected:
+            low, high = Explicit(difference(name, top, metric)).bounds()
+            expected |= {name} if low <= 0 <= high else set()
+        assert best == expected
+        for arm in info.arms[1:]:
+            own = Explicit(table(arm.name, metric).mean(axis=1))
+            found = arm.estimates[metric]
+            assert (found.mean, found.sd) == pytest.approx((own.mean, own.sd), abs=1e-12)
+            if own.sd > 1e-12:
+                assert (found.low, found.high) == pytest.approx(own.bounds())
+    values = np.array([table(name, "val_robust_accuracy").mean(axis=1) for name in names])
+    values = values.round(10)
+    n = values.shape[1]
+    ranks = np.array([stats.rankdata(-values[:, seed]) for seed in range(n)])
+    assert info.ranks is not None
+    assert (info.ranks.names, info.ranks.n) == (tuple(names), n)
+    assert info.ranks.mean_rank == pytest.approx(ranks.mean(axis=0))
+    within = ranks.var(axis=1).mean()
+    assert info.ranks.kendall_w == pytest.approx(ranks.mean(axis=0).var() / within)
+    draws = [values[:, draw].mean(axis=1).round(10) for draw in product(range(n), repeat=n)]
+    drawn = np.array([stats.rankdata(-means) for means in draws])
+    first = np.array([(means == means.max()) / (means == means.max()).sum() for means in draws])
+    assert info.ranks.first_probability == pytest.approx(first.mean(axis=0), abs=0.05)
+    for place, (low, high) in enumerate(
+        zip(info.ranks.rank_low, info.ranks.rank_high, strict=True)
+    ):
+        assert np.mean(drawn[:, place] < low) < 0.04
+        assert np.mean(drawn[:, place] <= low) > 0.01
+        assert np.mean(drawn[:, place] > high) < 0.04
+        assert np.mean(drawn[:, place] >= high) > 0.01
+
+
+def _pair(row: RowRecord) -> int:
+    assert row.pair is not None
+    return row.pair
 
 
 @pytest.mark.slow
@@ -225,7 +380,7 @@ def test_each_seed_with_a_baseline_of_its_own(write_ablation: Write) -> None:
     ]
     info = ablate.read_ablation("runs/abl")
     assert info.arms[0].estimates["val_clean_accuracy"].n == 2
-    assert not any("conditional on one baseline" in mark for mark in info.marks)
+    assert not any("one baseline" in mark for mark in info.marks)
     first = record.rows[0].scores
     assert first is not None
     assert first.metrics()["val_clean_accuracy"] == pytest.approx(
@@ -292,7 +447,8 @@ def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study
 def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
     (work / "own_loop.py").write_text(
         "def train(trial):\n"
-        "    error = 1.0 / trial.params['width'] + 0.001 * (trial.seeds.train % 3)\n"
+        "    seed, width = trial.seeds.train, trial.params['width']\n"
+        "    error = 1.0 / width + 0.001 * (seed * width % 5)\n"
         "    trial.report(1, {'error': error, 'size': float(trial.params['width'])})\n"
     )
     file = work / "own.yaml"
@@ -306,9 +462,20 @@ def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
     ablate.launch(file, executor="inline")
     info = ablate.read_ablation(file)
     effect = info.effect("width: 8 - reference", "error")
-    assert effect.estimate.mean == pytest.approx(-0.375)
-    assert (effect.verdict, effect.estimate.method) == ("better", "t over seeds")
-    assert effect.p == 2 / 2**8
+    seeds = [row.seeds.train for row in ablate.read(file).rows if row.seeds]
+    gains = [-0.375 + 0.001 * (8 * one % 5 - 2 * one % 5) for one in dict.fromkeys(seeds)]
+    expected = Explicit(np.array(gains))
+    assert len(gains) == 8
+    estimate = effect.estimate
+    assert (estimate.mean, estimate.sd) == pytest.approx((expected.mean, expected.sd))
+    assert (estimate.low, estimate.high) == pytest.approx(expected.bounds())
+    assert (effect.verdict, estimate.method) == ("better", "t over seeds")
+    assert effect.p == pytest.approx(expected.p(), rel=1e-5)
+    assert (effect.p_seeds, effect.is_exact) == (2 / 2**8, True)
+    # Of the size every seed says the same, so that nothing is known of how seeds vary.
+    size = info.effect("width: 8 - reference", "size")
+    assert (size.estimate.mean, size.estimate.method) == (6.0, "none")
+    assert math.isnan(size.p)
 
 
 @pytest.mark.slow

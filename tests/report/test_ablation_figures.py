@@ -72,7 +72,7 @@ def test_claims_are_filled_and_exploratory_effects_hollow() -> None:
 def test_what_stands_at_the_edge_and_the_margin() -> None:
     figure = draw("effects", example_ablation())
     assert said(figure) == [
-        "-2.0 [-4.0, +0.0]<br>kept: not shown (p .4)",
+        "-2.0 [-4.0, 0.0]<br>kept: not shown (bound -3.0)",
         "-0.5 [-2.5, +1.5]<br>kept: yes (p .0039)",
         "-1.0 [-3.0, +1.0]",
         "+14.5 [+12.5, +16.5]<br>not shown, adjusted p .062",

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
 from ablate.ablation.significance import RankStability, rank_stability
-from ablate.report.arms import best_arms, decimals
+from ablate.report.arms import decimals
 from ablate.report.effects import effects_table
 from ablate.report.terminal.ablation import (
     ablation_rows,
@@ -77,8 +77,8 @@ def test_what_stands_under_the_arms() -> None:
         "mean ± standard deviation over 8 seeds",
         "difference to plain: robust accuracy, in points",
         "brackets: 95 % interval, t over seeds and images (of new seeds on new images)",
-        "bold: the best, and all whose 95 % interval over seeds overlaps that of the best (no",
-        "conditional on one baseline, from which all runs start",
+        "bold: the best, and all whose paired difference to it has a 95 % interval that holds 0",
+        "conditional on the one baseline that all runs start from",
         "study example, fingerprint abc123def456",
     ):
         assert note in text
@@ -96,38 +96,25 @@ def test_of_test_images_the_test_metrics_are_shown() -> None:
     assert "test accuracy in %" in said(arms_table(info))
 
 
-def test_the_best_is_bold_with_all_that_overlap_it() -> None:
+def test_the_best_are_bold() -> None:
     assert bold(arms_table(example_ablation())) == [
-        "95.0",
-        "96.0 ± 0.4",
-        "75.5 ± 0.4", "65.5 ± 0.4", "85.5 ± 0.4",
-        "95.5 ± 0.4", "77.3 ± 0.4", "67.3 ± 0.4", "87.3 ± 0.4",
+        "96.0 ± 0.4", "95.5 ± 0.4", "77.3 ± 0.4", "67.3 ± 0.4", "87.3 ± 0.4",
+    ]  # fmt: skip
+    best = {CLEAN: ("baseline",), ROBUST: ()}  # of the others nothing is known
+    assert bold(arms_table(example_ablation(best=best))) == ["95.0"]
+    assert bold(arms_table(own_loop_ablation())) == [
+        "0.4312 ± 0.0040", "0.4325 ± 0.0040", "1300 ± 0",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("arms", "best"),
-    [
-        ([("a", 0.7, 0.01), ("b", 0.72, 0.02), ("c", 0.69, 0.005)], {"a", "b"}),
-        ([("a", 0.7, 0.01), ("b", 0.72, 0.01)], {"a", "b"}),  # they touch
-        ([("one", 0.71, None), ("b", 0.72, 0.02)], {"one", "b"}),
-        ([("one", 0.69, None), ("b", 0.72, 0.02)], {"b"}),
-        ([("one", 0.73, None), ("b", 0.72, 0.02), ("c", 0.7, 0.01)], {"one", "b"}),
-        ([("one", 0.7, None), ("other", 0.7, None), ("c", 0.6, None)], {"one", "other"}),
-        ([("a", 0.7, 0.0), ("b", 0.7, 0.01), ("c", 0.691, 0.0)], {"a", "b", "c"}),
-        ([("nothing", math.nan, None), ("b", 0.1, None)], {"b"}),
-        ([("nothing", math.nan, None)], set()),
-    ],
+    ("seeds", "said_of_few"),
+    [(2, True), (4, True), (5, False), (8, False)],
 )
-def test_which_arms_are_best(arms: list[tuple[str, float, float | None]], best: set[str]) -> None:
-    assert best_arms(with_robust(*arms), ROBUST) == best
-
-
-def test_less_is_best_of_a_minimized_metric() -> None:
-    info = own_loop_ablation()
-    assert best_arms(info, "loss") == {"a", "b"}
-    assert best_arms(info, "images/s") == {"b"}
-    assert best_arms(info, "never reported") == frozenset()
+def test_of_few_seeds_it_is_said_that_much_is_bold(seeds: int, said_of_few: bool) -> None:
+    text = said(arms_table(example_ablation(seeds=seeds)))
+    few = f"holds 0 (of {seeds} seeds it is wide, so much is bold)"
+    assert (few in text) == said_of_few
 
 
 def test_an_own_loop_has_all_its_metrics_as_it_names_them() -> None:
@@ -142,7 +129,8 @@ def test_an_own_loop_has_all_its_metrics_as_it_names_them() -> None:
     assert "less is better: loss" in text
     assert "accuracy" not in text
     effects = said(effects_table(own_loop_ablation()))
-    assert "p: sign-flip test over seeds, exact; the least of 8 seeds is .0078" in effects
+    assert "p: two-sided, from the model of the interval" in effects
+    assert "sign flips" not in effects  # nothing is claimed
     assert "image " not in effects
 
 
@@ -182,7 +170,8 @@ def test_runs_are_told_where_some_are_missing() -> None:
 
 
 def test_one_seed_has_no_spread() -> None:
-    info = with_robust(("plain", 0.6, None), ("DA", 0.7, None), seeds=1)
+    best = {ROBUST: ("DA",)}
+    info = with_robust(("plain", 0.6, None), ("DA", 0.7, None), seeds=1, best=best)
     info = replace(info, effects=(example_effect("DA - plain", 0.1, None, n=1, p=1.0),))
     table = arms_table(info)
     assert row(table, "DA") == "DA 70.0 +10.0"
@@ -207,7 +196,7 @@ def test_nothing_has_ended() -> None:
 
 def test_a_design_without_a_reference_has_no_differences() -> None:
     table = arms_table(factorial_ablation())
-    assert "difference" not in said(table)
+    assert "difference" not in said(table).replace("paired difference to it", "")
     assert row(table, "with both") == "with both 95.0 ± 0.4 75.0 ± 0.4 65.0 ± 0.4 85.0 ± 0.4"
 
 
@@ -283,6 +272,10 @@ def test_all_of_it_as_data() -> None:
     ]  # fmt: skip
     assert data["effects"][5]["kept"]["margin"] == 0.02
     assert data["effects"][4]["verdict"] == "better"
+    assert data["effects"][4]["p_seeds"] == 0.0078125
+    assert data["effects"][0]["p_seeds"] is None
+    assert sorted(data["best"][CLEAN]) == ["FMA", "plain"]
+    assert data["best"][ROBUST] == ["FMA"]
     assert data["effects"][6]["metric"] == NOISE
     assert data["ranks"]["kendall_w"] == 1.0
     assert data["transfers"][0]["gains"] == [[None]]
@@ -331,7 +324,7 @@ def test_transfer_has_its_diagonal_marked() -> None:
     assert "tested on gaussian_noise [blur]" in printed
     assert "gaussian_noise • 90.0 (+30.0) 40.0 (-20.0)" in printed
     assert "[blur] 50.0 (-10.0) • 80.0 (+20.0)" in printed
-    assert "contrast 70.0 (+0.0) -" in printed
+    assert "contrast 70.0 (0.0) -" in printed
     assert "brackets: gain over the reference arm, in points" in said(table)
     assert "column: type that the model was trained on; row: type it is tested on" in said(table)
 

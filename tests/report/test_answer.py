@@ -7,11 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from example_ablations import CLEAN, ROBUST, example_ablation, example_effect, scored_arm
+from example_ablations import (
+    CLEAN,
+    ROBUST,
+    estimate,
+    example_ablation,
+    example_effect,
+    scored_arm,
+)
 from example_records import example_record, example_row
 from example_sources import ablation_source
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import search_answer
 from ablate.analysis.pareto import pareto_info
@@ -115,7 +123,20 @@ def confirmation(**arms: tuple[float, float]) -> ConfirmInfo:
         effects=(example_effect("trial 1 - plain", 0.1, metric="test_robust_accuracy"),),
         split="test",
     )
-    points = [ConfirmedPoint(arm.name, (ROBUST,), {ROBUST: 0.75}, {}, {}, {}, 1.0) for arm in found]
+
+    def gains(clean: float, robust: float) -> dict[str, Estimate]:
+        both = {"test_clean_accuracy": clean - 0.95, "test_robust_accuracy": robust - 0.60}
+        return {
+            metric: estimate(gain, 0.015, method=OVER_SEEDS_AND_IMAGES)
+            for metric, gain in both.items()
+        }
+
+    points = [
+        ConfirmedPoint(
+            arm.name, (ROBUST,), {ROBUST: 0.75}, {}, {}, {}, gains(*scores), front_probability=1.0
+        )
+        for arm, scores in zip(found, arms.values(), strict=True)
+    ]
     return ConfirmInfo(test, test, tuple(points), ("test_robust_accuracy",))
 
 
@@ -125,11 +146,11 @@ def test_a_confirmation_comes_first_and_is_of_what_the_search_had_chosen() -> No
     said = answer_sentences(StudySource(example_record(ROWS), confirmation=info))
     assert said[0] == (
         "Confirmed over 8 new seeds on the test images: clean+st (trial 1), as selected by the "
-        "search, gains 11.0 points of robust accuracy over the baseline (95 % interval +10.0 to "
-        "+12.0, t over seeds, n = 8) and 10.0 points over plain (95 % interval +8.0 to +12.0, t "
-        "over seeds and images, n = 8) and closes 31 % of the gap between clean and robust "
-        "accuracy, and gains 0.5 points of clean accuracy (95 % interval -0.5 to +1.5, t over "
-        "seeds, n = 8)."
+        "search, gains 11.0 points of robust accuracy over the baseline (95 % interval +9.5 to "
+        "+12.5, t over seeds and images, n = 8) and 10.0 points over plain (95 % interval +8.0 to "
+        "+12.0, t over seeds and images, n = 8) and closes 31 % of the gap between clean and "
+        "robust accuracy, and gains 0.5 points of clean accuracy (95 % interval -1.0 to +2.0, t "
+        "over seeds and images, n = 8)."
     )
     assert said[1].startswith("In the search, without losing clean accuracy, clean+st (trial 1)")
     assert not any("ablate confirm" in text for text in said), "it is done"
@@ -139,7 +160,7 @@ def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
     info = confirmation(trial_2=(0.91, 0.80))
     first = answer_sentences(StudySource(example_record(ROWS), confirmation=info))[0]
     assert "clean+da (trial 2), as selected by the search, gains 20.0 points" in first
-    assert "loses 4.0 points of clean accuracy (95 % interval -5.0 to -3.0" in first
+    assert "loses 4.0 points of clean accuracy (95 % interval -5.5 to -2.5" in first
     first = answer_sentences(StudySource(example_record(ROWS), confirmation=confirmation()))[0]
     assert first == "Confirmation is running: no run on the test images has ended yet."
 

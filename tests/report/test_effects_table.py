@@ -28,7 +28,7 @@ def test_primary_contrasts_with_what_they_allow() -> None:
     printed = lines(table)
     assert printed[0] == "example: 2 primary contrasts, 4 exploratory effects"
     assert "contrast on difference p (adjusted) verdict kept" in printed
-    first = "DA - plain robust +14.5 [+12.5, +16.5] .062 (.062) not shown not shown (p .4)"
+    first = "DA - plain robust +14.5 [+12.5, +16.5] .062 (.062) not shown not shown (bound -3.0)"
     second = "FMA - plain robust +16.3 [+14.3, +18.3] .0078 (.016) better yes (p .0039)"
     third = "baseline - plain robust -1.0 [-3.0, +1.0] .0078 exploratory"
     assert [printed.index(line) for line in (first, second)] == [4, 5]
@@ -43,10 +43,12 @@ def test_what_stands_under_the_effects() -> None:
         "validation accuracy in %, n = 359 images",
         "differences of accuracies in points",
         "brackets: 95 % interval, t over seeds and images (of new seeds on new images)",
-        "p: sign-flip test over seeds, on these images, exact; the least of 8 seeds is .0078",
+        "p: two-sided, from the model of the interval",
+        "exact sign flips over seeds, under exchangeability within a seed, on these images: p "
+        "DA - plain .0078; FMA - plain .0078",
         "adjusted: Holm over 2 primary contrasts; a claim needs less than .05",
-        "kept: clean is worse by less than 2 points, at the interval's bound; p is one-sided and "
-        "not adjusted",
+        "kept: clean is worse by less than 2 points, at the interval's bound; p: one-sided, from "
+        "the same model, not adjusted",
         "study example, fingerprint abc123def456",
     ):
         assert note in text
@@ -75,34 +77,39 @@ def test_exploratory_only() -> None:
     assert "kept" not in text
 
 
-def test_too_few_seeds_say_what_they_could_show_at_the_best() -> None:
-    claim = {"p": 0.125, "n": 4, "p_adjusted": 0.25, "verdict": "too few seeds"}
+def test_too_few_seeds_say_how_many_a_claim_needs() -> None:
+    claim = {"p": 0.125, "n": 2, "p_adjusted": 0.25, "verdict": "too few seeds"}
     effects = (
         example_effect("DA - plain", 0.1, **claim),
         example_effect("FMA - plain", 0.1, **claim),
     )
-    table = effects_table(example_ablation(effects=effects, seeds=4))
-    assert row(table, "DA - plain").endswith(".12 (.25) too few seeds: the least adjusted p is .25")
-    nothing = replace(
-        effects[0], estimate=NOTHING, p=math.nan, least_p=math.nan, p_adjusted=math.nan
+    table = effects_table(example_ablation(effects=effects, seeds=2))
+    assert row(table, "DA - plain").endswith(".125 (.25) too few seeds: a claim needs 3")
+    unknown = {"p": math.nan, "p_adjusted": math.nan, "p_seeds": math.nan}
+    nothing = replace(effects[0], estimate=NOTHING, **unknown)
+    table = effects_table(example_ablation(effects=(nothing,), seeds=2))
+    assert row(table, "DA - plain") == (
+        "DA - plain robust - 0 - (-) too few seeds: a claim needs 3"
     )
-    table = effects_table(example_ablation(effects=(nothing,), seeds=4))
-    assert row(table, "DA - plain") == "DA - plain robust - 0 - (-) too few seeds"
-    assert "p: sign-flip" not in said(table)
+    assert "p: two-sided" not in said(table)
+    assert "sign flips" not in said(table)
 
 
-def test_the_least_adjusted_p_is_never_above_holms() -> None:
+def test_a_claim_of_fewer_seeds_than_another_has_its_n() -> None:
     effects = (
         example_effect("DA - plain", 0.1, p_adjusted=0.015625, verdict="better"),
-        example_effect(
-            "FMA - plain", 0.1, n=5, p=0.0625, p_adjusted=0.0625, verdict="too few seeds"
-        ),
+        example_effect("FMA - plain", 0.1, n=5, p=0.0625, p_adjusted=0.0625, verdict="not shown"),
     )
     table = effects_table(example_ablation(effects=effects))
-    assert row(table, "FMA - plain").endswith(
-        "5 .062 (.062) too few seeds: the least adjusted p is .062"
-    )
+    assert row(table, "FMA - plain").endswith("[+8.0, +12.0] 5 .062 (.062) not shown")
     assert "n" in lines(table)[2].split()
+    assert "p DA - plain .0078; FMA - plain .062" in said(table)
+
+
+def test_at_most_one_image_is_not_shown() -> None:
+    effect = example_effect("DA - plain", 0.001, p_adjusted=0.01, verdict="at most one image")
+    table = effects_table(example_ablation(effects=(effect,)))
+    assert row(table, "DA - plain").endswith("(.01) not shown: at most one image")
 
 
 def test_kept_without_an_interval_or_of_another_unit() -> None:
@@ -111,10 +118,13 @@ def test_kept_without_an_interval_or_of_another_unit() -> None:
         example_effect("c - a", 2.0, metric="images/s", kept=kept(margin=0.5)),
         example_effect("b - a", 0.1, metric="loss", p_adjusted=0.0078125, verdict="worse"),
         example_effect("b - a", 2.0, metric="images/s", kept=replace(kept(), kept=None, p=1.0)),
+        example_effect("d - a", 0.1, metric="loss", p_adjusted=0.0078125, verdict="worse"),
+        example_effect("d - a", -2.0, metric="images/s", kept=kept(-2.5, margin=0.5)),
     )
     table = effects_table(own_loop_ablation(effects=effects))
     assert row(table, "c - a").endswith("worse yes (p .0039)")
-    assert row(table, "b - a").endswith("worse too few seeds (p 1)")
+    assert row(table, "b - a").endswith("worse too few seeds")
+    assert row(table, "d - a").endswith("worse not shown (bound -2.5)")
     assert "kept: images/s is worse by less than 0.5, at" in said(table)
     assert "less is better: loss" in said(table)
 
@@ -133,9 +143,12 @@ def test_aliases_stand_under_the_effects() -> None:
 
 
 def test_drawn_sign_flips_are_told() -> None:
-    effect = example_effect("DA - plain", 0.1, n=20, p=0.00001, least_p=0.00001, is_exact=False)
+    effect = example_effect(
+        "DA - plain", 0.1, n=20, p=0.00001, p_adjusted=0.00001, p_seeds=0.00002, is_exact=False
+    )
     text = said(effects_table(example_ablation(effects=(effect,), seeds=20)))
-    assert "100,000 sign vectors drawn; the least of 20 seeds is <.0001" in text
+    assert "100,000 sign flips drawn over seeds, under exchangeability" in text
+    assert "on these images: p DA - plain <.0001" in text
 
 
 @pytest.mark.parametrize(
@@ -144,6 +157,7 @@ def test_drawn_sign_flips_are_told() -> None:
         (None, "-"), (math.nan, "-"), (1.0, "1"), (0.5, ".5"), (0.0078125, ".0078"),
         (0.00012, ".00012"), (0.00009, "<.0001"), (0.0, "<.0001"), (0.05, ".05"),
         (0.0499, ".0499"), (0.04996, ".04996"), (0.0499999, ".0499999"), (0.0504, ".05"),
+        (0.125, ".125"), (0.0995, ".1"), (0.1, ".1"), (0.62349, ".623"), (0.9996, "1"),
     ],
 )  # fmt: skip
 def test_a_p_stays_on_its_side_of_alpha(p: float | None, text: str) -> None:

@@ -35,7 +35,7 @@ def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
             for number, clean, robust in arms
         )
     )
-    points = [ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, 0.5) for arm in arms]
+    points = [ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, {}, 0.5) for arm in arms]
     return ConfirmInfo(test=info, validation=info, points=tuple(points), objectives=())
 
 
@@ -77,7 +77,7 @@ def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
     assert list(joined.x) == [0.94, 0.95, None, 0.93, 0.92, None]
     assert list(joined.y) == [0.70, 0.65, None, 0.79, 0.75, None]
     first, second = crosses.hovertext
-    assert "Clean accuracy: <b>95.0</b> (+0.0 against the baseline), 94.0 to 96.0" in first
+    assert "Clean accuracy: <b>95.0</b> (0.0 against the baseline), 94.0 to 96.0" in first
     assert second.endswith("(+15.0 against the baseline)")
     assert facts(figure)[-1] == (
         "crosses: mean of 1 to 8 fresh seeds, 95 % t interval, joined to the selected value"

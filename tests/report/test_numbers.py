@@ -44,7 +44,11 @@ def test_an_accuracy_is_percent_and_anything_else_is_not() -> None:
 def test_gains_are_points_with_a_sign() -> None:
     assert gain_text("val_clean_accuracy", 0.1234) == "+12.3"
     assert gain_text("val_clean_accuracy", -0.0129) == "-1.3"
-    assert gain_text("val_clean_accuracy", -0.0001) == "+0.0"
+    # A small loss is not said to be none.
+    assert gain_text("val_clean_accuracy", -0.0001) == "-0.0"
+    assert gain_text("val_clean_accuracy", 0.0001) == "+0.0"
+    for nothing in (0.0, -0.0):
+        assert gain_text("val_clean_accuracy", nothing) == "0.0"
     assert gain_text("val_clean_accuracy", math.nan) == ""
     assert gain_text("train_seconds", 3.0) == ""
 
