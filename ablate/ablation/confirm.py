@@ -30,16 +30,17 @@ TRAINED_ON = "trained on the training images only; the validation images are hel
 
 @dataclass(frozen=True)
 class ConfirmedPoint:
-    """A trial of the front, run again.
+    """A confirmed trial of the front.
 
     Attributes:
-        name: of its arm; metrics: that are compared, by their names on validation.
-        selected: what the search chose it by, one seed.
-        luck: that, less the fresh seeds on the same validation images: what selection has added.
-        gaps: validation less test, over the fresh seeds.
-        baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
-        front_probability: share of the resamples of seeds in which its test means are on the front
-            of the confirmed points.
+        name: of its arm; metrics: compared metrics, by their validation names.
+        selected: scores in the search, with one seed.
+        luck: these minus the means over the new seeds on the same validation images: the effect of
+            selection.
+        gaps: validation minus test, over the new seeds.
+        baseline_gaps: the same for the baseline, which was not selected; NaN if unknown.
+        front_probability: fraction of the resamples of seeds in which its test means are on the
+            front of the confirmed points.
     """
 
     name: str
@@ -56,9 +57,9 @@ class ConfirmInfo:
     """A confirmation.
 
     Attributes:
-        test: every arm on the test images; validation: on the validation images.
-        points: of the front, in its order.
-        objectives: metrics on the test images that the probability of the front is about.
+        test: all arms on the test images; validation: on the validation images.
+        points: of the front, in order.
+        objectives: test metrics for the front probability.
     """
 
     test: AblationInfo
@@ -99,7 +100,7 @@ def is_confirmation(record: StudyRecord) -> bool:
 def study_ablation(
     record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
 ) -> AblationInfo:
-    """What an ablation says on the validation images, or a confirmation on the test images.
+    """Results of an ablation on the validation images, or of a confirmation on the test images.
 
     Args and raises: as `ablation_info`.
     """
@@ -110,13 +111,13 @@ def study_ablation(
 def confirm_info(
     record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
 ) -> ConfirmInfo:
-    """What a confirmation says, of the runs that have ended so far.
+    """Results of a confirmation, from the runs that have ended so far.
 
     Args:
-        record: of the confirmation; outcomes, baseline: as those of `ablation_info`.
+        record: of the confirmation; outcomes, baseline: as for `ablation_info`.
 
     Raises:
-        ParameterError: if the study is no confirmation.
+        ParameterError: if the study is not a confirmation.
     """
     if not is_confirmation(record) or record.design is None:
         raise ParameterError(
@@ -167,7 +168,7 @@ def confirm_info(
 def _probabilities(
     record: StudyRecord, results: Results, names: Sequence[str], objectives: Sequence[str]
 ) -> list[float]:
-    """Of each point; NaN where there are fewer than two seeds or objectives."""
+    """Front probability of each point; NaN for fewer than two seeds or objectives."""
     directions = {
         _on_test(objective.metric): objective.direction for objective in record.study.objectives
     }
@@ -176,7 +177,7 @@ def _probabilities(
         for name in names
         if len(objectives) > 1
     }
-    # A point of which no run has ended well is none that the others could be beaten by.
+    # A point without a successful run cannot dominate others.
     there = [name for name, of_point in values.items() if np.isfinite(of_point).all(axis=1).any()]
     if not there:
         return [math.nan] * len(names)
@@ -227,21 +228,20 @@ def front_probability(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The share of resamples of the seeds in which a point's mean is on the front.
+    """The fraction of resamples of the seeds in which a point's mean is on the front.
 
     Args:
-        values: `[points, K, objectives]`; NaN where a seed failed: such a seed is left out for all
-            points.
-        directions: one an objective.
+        values: `[points, K, objectives]`; NaN for a failed seed, which is left out for all points.
+        directions: one per objective.
         resamples: of the seeds, the same draw for all points and objectives.
         seed: of the draws.
 
     Returns:
-        `[points]`, 0 to 1; equal points share their fate. NaN of fewer than two seeds that all
-        points have: one seed says nothing of luck.
+        `[points]`, 0 to 1; equal points have equal values.  NaN for fewer than two seeds that all
+        points have.
 
     Raises:
-        ParameterError: if the shape is another, or a direction is unknown.
+        ParameterError: if the shape is wrong, or a direction is unknown.
     """
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 3 or table.shape[2] != len(directions):

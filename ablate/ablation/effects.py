@@ -32,14 +32,14 @@ class Effect:
 
     Attributes:
         contrast: its name; kind: see `Contrast`.
-        estimate: of the weighted sum over paired seeds, in the metric's own unit.
-        p: exact sign-flip test over seeds, two-sided, on these images; least_p: the smallest that
-            so many seeds allow; is_exact: whether all sign flips were looked at.
-        p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
-        verdict: what it allows to be claimed; of an exploratory one nothing.
-        kept: whether it is no worse than the declared margin; None where none is declared for this
-            metric.
-        missing: pairs that a run of which has not ended well, as "seed 3 of ST".
+        estimate: of the weighted sum over paired seeds, in the metric's unit.
+        p: exact sign-flip test over seeds, two-sided, on these images; least_p: the smallest
+            possible with this number of seeds; is_exact: whether all sign flips were evaluated.
+        p_adjusted: by Holm over the primary contrasts; None for an exploratory one.
+        verdict: the claim that it supports; none for an exploratory one.
+        kept: whether it is no worse than the declared margin; None if no margin is declared for
+            this metric.
+        missing: pairs without a successful run, such as "seed 3 of ST".
     """
 
     contrast: str
@@ -76,18 +76,18 @@ def all_effects(
     margin: Margin | None = None,
     minimized: Sequence[str] = (),
 ) -> tuple[Effect, ...]:
-    """Every contrast on every metric that it is about; the primary ones adjusted by Holm.
+    """Compute every contrast on its metrics; primary ones are adjusted by Holm.
 
     Args:
-        claims: those that are primary.
+        claims: the primary ones.
         margin: of non-inferiority.
-        minimized: metrics of which less is better.
+        minimized: metrics for which less is better.
     """
     primary = {(claim.contrast, claim.metric) for claim in claims}
     by_name = {contrast.name: contrast for contrast in contrasts}
     order = {name: place for place, name in enumerate(by_name)}
     shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
-    # A claim may be about a metric that is in no table, of one severity, say.
+    # A claim may use a metric that is in no table, such as that of one severity.
     asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
     found: list[Effect] = []
     for metric in asked:
@@ -109,7 +109,7 @@ def all_effects(
 
 
 def _no_effect(contrast: Contrast, metric: str) -> Effect:
-    """A claim that nothing can be said of is still one of those that were declared."""
+    """The effect of a declared claim without data."""
     nothing = np.empty(0)
     test = sign_flip_test(nothing)
     estimate = t_interval(nothing)
@@ -185,9 +185,9 @@ def _by_image(
 def _adjusted(
     effects: Sequence[Effect], primary: set[tuple[str, str]], minimized: Sequence[str]
 ) -> Iterator[Effect]:
-    """The effects with Holm's p of those that are primary, and what each allows to be claimed.
+    """Add Holm's p and the verdicts to the primary effects.
 
-    A claim that was not tested counts as one that is not shown: all were declared.
+    A claim that was not tested counts as not shown, because all were declared.
     """
     mine = [one for one in effects if (one.contrast, one.metric) in primary]
     adjusted = iter(holm([1.0 if math.isnan(one.p) else one.p for one in mine]))
@@ -211,12 +211,12 @@ def _adjusted(
 
 @dataclass(frozen=True)
 class Column:
-    """Of one cell.
+    """Values of one cell.
 
     Attributes:
-        values: `[K]`, NaN where a run has not ended well, or has no such metric.
-        places: of the pairs that have it, ascending.
-        shares: `[places, n]`; None where a run has kept no bits, or it is no mean over images.
+        values: `[K]`, NaN if a run was not successful, or lacks the metric.
+        places: indices of the pairs that have it, ascending.
+        shares: `[places, n]`; None if a run has no bits, or the metric is not a mean over images.
     """
 
     values: NDArray[np.float64]
@@ -264,10 +264,10 @@ class Table:
 
 
 class MetricTables:
-    """Where contrasts on one metric are formed.
+    """The values for contrasts on one metric.
 
-    What was seen of a type differs from cell to cell, so the difference of two means by exposure
-    would be one of other types, too.  So both are taken over the types of the cell in question.
+    The exposure of a type differs between cells, so two means by exposure would be over different
+    types.  Therefore both are computed over the types of the cell in question.
     """
 
     def __init__(self, results: Results, metric: str) -> None:

@@ -28,15 +28,15 @@ Part = tuple[float, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference and where it lies.
+    """A mean difference and its interval.
 
     Attributes:
-        mean: in the metric's own unit; NaN of no seed.
-        sd: standard deviation over the seeds, of each seed's mean where there are images; NaN of
-            fewer than two seeds.
-        low, high: bounds of the interval; NaN of fewer than two seeds.
+        mean: in the metric's unit; NaN without seeds.
+        sd: standard deviation over the seeds (of their means over images); NaN for fewer than two
+            seeds.
+        low, high: bounds of the interval; NaN for fewer than two seeds.
         n: seeds.
-        method: "t over seeds", "t over seeds and images", or "none" where there is no interval.
+        method: "t over seeds", "t over seeds and images", or "none" without an interval.
     """
 
     mean: float
@@ -48,22 +48,22 @@ class Estimate:
 
 
 def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Student's t interval of the mean over seeds; the images are taken as given.
+    """Student's t interval of the mean over seeds, for fixed images.
 
     Args:
-        differences: `[K]`, one a seed, of two networks with the same seed.
+        differences: `[K]`, one per seed, of two networks with the same seed.
         level: between 0 and 1.
 
     Returns:
         K = 0: NaN throughout. K = 1: the mean, no interval. All equal: an interval of zero width,
-        which says that the differences do not vary, not that the mean is known.
+        which means that the differences do not vary, not that the mean is certain.
 
     Raises:
-        ParameterError: if the shape is another, a difference is not finite, or level is no
+        ParameterError: if the shape is wrong, a difference is not finite, or level is not a
             fraction.
 
-    Source: Student 1908. Exact where differences are normal; too narrow where they are skewed and
-    seeds are few (benchmarks/coverage.py).
+    Source: Student 1908. Exact for normal differences; too narrow for skewed ones and few seeds
+    (benchmarks/coverage.py).
     """
     seeds = as_differences(differences, "K")
     _check_level(level)
@@ -79,33 +79,33 @@ def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Interval of the mean over seeds and images, both taken as draws, fully crossed.
+    """Interval of the mean over seeds and images, both random and fully crossed.
 
     D_ki = mu + S_k + I_i + E_ki, and the variance of the mean is s_S^2 / K + s_I^2 / n + s_E^2 /
     (K n). With the mean squares of a two-way analysis of variance without replication, MS_K of
     seeds, MS_I of images and MS_E of the residual, (MS_K + MS_I - MS_E) / (K n) estimates it
-    without bias, also of bits: what matters is that seeds, and images, can be exchanged.
+    without bias, also for bits, because only exchangeability of seeds and of images is required.
 
-    Never narrower than `t_interval` of the seeds' means, which leaves a source of chance out. With
-    five seeds or fewer, degrees of freedom after Satterthwaite alone would make it so; of two seeds
-    such an interval covers as little as 88 %.
+    It is never narrower than `t_interval` of the seeds' means, which ignores one source of
+    variation.  With five seeds or fewer, Satterthwaite's degrees of freedom alone would make it
+    narrower; with two seeds such an interval covers as little as 88 %.
 
     Args:
-        differences: `[K, n_images]`, what one network got of an image less what the other did,
-            with the same seed; every seed on the same images, in their order.
+        differences: `[K, n_images]`, difference of two networks on each image, with the same seed;
+            all seeds have the same images in the same order.
         level: between 0 and 1.
 
     Returns:
         Its n is K, its sd that of the seeds' means. K = 0: NaN throughout. K = 1: the mean, no
-        interval, as one seed does not tell images and noise apart. All equal: an interval of zero
-        width. One image: `t_interval` of it, as one image says nothing of others.
+        interval, because one seed cannot separate images and noise. All equal: an interval of zero
+        width. One image: its `t_interval`.
 
     Raises:
-        ParameterError: if the shape is another, there is no image, a difference is not finite, or
-            level is no fraction.
+        ParameterError: if the shape is wrong, there is no image, a difference is not finite, or
+            level is not a fraction.
 
-    Source: Cornfield and Tukey 1956, Annals of Mathematical Statistics 27, 907 (mean squares where
-    nothing is normal); Satterthwaite 1946, Biometrics Bulletin 2, 110 (degrees of freedom).
+    Source: Cornfield and Tukey 1956, Annals of Mathematical Statistics 27, 907 (mean squares
+    without normality); Satterthwaite 1946, Biometrics Bulletin 2, 110 (degrees of freedom).
     """
     table = as_differences(differences, "K", "n_images")
     _check_level(level)
@@ -144,13 +144,13 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
-    """What `crossed_interval` takes, of a metric that is a weighted mean over conditions.
+    """The argument of `crossed_interval`, for a metric that is a weighted mean over conditions.
 
-    Conditions are types and severities, say. They are read one after the other, so that a
-    generator may unpack each as it is asked for; equal answers cancel exactly.
+    Conditions are, for example, types and severities.  They are read one after the other, so that a
+    generator may unpack each when needed; equal answers cancel exactly.
 
     Args:
-        parts: of every condition its weight and the two networks' answers, bits or shares.
+        parts: for every condition its weight and the two networks' answers, bits or shares.
 
     Returns:
         `[K, n_images]`, the sum of weight * (first - second).
@@ -178,13 +178,13 @@ def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
 
 
 def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
-    """Floats of the shape that is asked for.
+    """Convert to floats and check the shape.
 
     Args:
-        axes: their names, as a message writes them.
+        axes: their names, for messages.
 
     Raises:
-        ParameterError: if the shape is another, or a difference is not finite.
+        ParameterError: if the shape is wrong, or a difference is not finite.
     """
     table = np.asarray(differences, dtype=np.float64)
     if table.ndim != len(axes):

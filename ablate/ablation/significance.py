@@ -22,7 +22,7 @@ from ablate.errors import ParameterError, did_you_mean
 Alternative = Literal["two-sided", "greater"]
 
 MOST_EXACT = 16
-"""Seeds up to which all 2^K sign vectors are looked at."""
+"""Largest number of seeds for which all 2^K sign vectors are evaluated."""
 
 FLIPS = 100_000
 
@@ -32,13 +32,13 @@ _TIE = 1e-9
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """What a test over paired seeds says.
+    """The result of a test over paired seeds.
 
     Attributes:
-        p: NaN of no seed.
-        least_p: the smallest p that so many seeds allow, however large the differences: 2 / 2^K
-            two-sided, 1 / 2^K one-sided, and no less than 1 / (FLIPS + 1) where signs are drawn.
-        exact: whether all sign vectors were looked at.
+        p: NaN without seeds.
+        least_p: the smallest p possible with this number of seeds: 2 / 2^K two-sided, 1 / 2^K
+            one-sided, and at least 1 / (FLIPS + 1) if signs are sampled.
+        exact: whether all sign vectors were evaluated.
     """
 
     p: float
@@ -53,23 +53,23 @@ def sign_flip_test(
     alternative: Alternative = "two-sided",
     seed: int = 0,
 ) -> PermutationTest:
-    """The share of sign vectors with which the mean is at least as far out as it is.
+    """Sign-flip test: the fraction of sign vectors with a mean at least as extreme as the observed
+    one.
 
-    Exact up to 16 seeds; above, of 100,000 vectors drawn at random, the observed one counted with
-    them. Sums that differ by less than 1e-9 of the sum of all sizes are tied, and ties count as at
-    least as far out.
+    Exact up to 16 seeds; above, from 100,000 random vectors and the observed one.  Sums that differ
+    by less than 1e-9 of the sum of absolute values are tied, and ties count as at least as extreme.
 
     Args:
-        differences: `[K]`, one a seed, of two networks with the same seed.
-        shift: added to every difference: the hypothesis that is tested is a mean of -shift.
-        alternative: "greater" asks only whether the mean is above it.
-        seed: of the drawn vectors.
+        differences: `[K]`, one per seed, of two networks with the same seed.
+        shift: added to every difference; the tested hypothesis is a mean of -shift.
+        alternative: "greater" tests only whether the mean is above it.
+        seed: of the random vectors.
 
     Returns:
         K = 0: NaN. K = 1: two-sided 1. All differences zero: 1.
 
     Raises:
-        ParameterError: if the shape is another, a difference is not finite, or the alternative is
+        ParameterError: if the shape is wrong, a difference is not finite, or the alternative is
             unknown.
     """
     if alternative not in get_args(Alternative):
@@ -148,7 +148,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 # -- Non-inferiority: is what must not be lost kept, up to a margin that was declared before?
 #
 # Source: Piaggio et al. 2012, JAMA 308, 2594 (CONSORT for non-inferiority).
-# Not to be confused with a difference that is not significant, which few seeds give for nothing.
+# Not to be confused with a difference that is not significant, which few seeds always give.
 
 
 _ALPHA = 0.05
@@ -160,11 +160,11 @@ class NonInferiority:
 
     Attributes:
         margin: in the metric's own unit.
-        kept: True where the interval's lower bound is above -margin; False says "not shown", not
-            "lost". None of too few seeds: where even the least one-sided p, 1 / 2^K, would not be
-            below .05.
+        kept: True if the interval's lower bound is above -margin; False means "not shown", not
+            "lost". None for too few seeds: if even the smallest one-sided p, 1 / 2^K, is not below
+            .05.
         p: of the hypothesis that the mean is -margin, one-sided, over seeds on these images; NaN
-            of no seed.
+            without seeds.
         low: the interval's lower bound.
     """
 
@@ -177,19 +177,18 @@ class NonInferiority:
 def noninferiority(differences: np.ndarray, margin: float, estimate: Estimate) -> NonInferiority:
     """Compare the lower bound of a mean difference with a margin.
 
-    The bound decides, so with a 95 % interval the error of a false "kept" is 2.5 %. The p value
-    takes the images as given and stands beside it: where the interval is over seeds and images,
-    the two may differ.
+    The bound decides, so with a 95 % interval the error of a false "kept" is 2.5 %. The p value is
+    for fixed images and given in addition; if the interval is over seeds and images, the two may
+    disagree.
 
     Args:
-        differences: `[K]`, one a seed, positive where nothing is lost: signs of metrics that are
-            minimised are turned before.
-        margin: above 0, the most that may be lost.
+        differences: `[K]`, one a seed, positive for a gain; the caller negates minimised metrics.
+        margin: above 0, the largest loss allowed.
         estimate: of the same differences.
 
     Raises:
-        ParameterError: if the margin is not positive and finite, the estimate is of another number
-            of seeds, the shape is another, or a difference is not finite.
+        ParameterError: if the margin is not positive and finite, the estimate has another number of
+            seeds, the shape is wrong, or a difference is not finite.
     """
     if not 0 < margin < math.inf:
         raise ParameterError(
@@ -221,19 +220,17 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class RankStability:
-    """Ranks of cells, 1 the best; cells that tie share the mean of their ranks.
+    """Ranks of cells, 1 is the best; tied cells get the mean of their ranks.
 
     Attributes:
-        names: of the cells; what follows has one value a cell.
-        mean_rank: mean over the seeds of a cell's rank at each; NaN of no seed.
-        rank_low, rank_high: where the rank of its mean lies, in 95 % of the resamples.
-        first_probability: the share of resamples in which its mean is the highest; cells that tie
-            share it, so that all add up to 1.
-        kendall_w: agreement of the seeds' orders, 0 (none) to 1 (one order); NaN of fewer than two
-            cells or seeds, and where all cells tie at all seeds.
-        n: seeds that all cells have.
+        names: of the cells; the other fields have one value per cell.
 
-    Ranges and probabilities are NaN of fewer than two seeds.
+    mean_rank: mean over the seeds of a cell's rank; NaN without seeds. rank_low, rank_high: range
+    of the rank of its mean, in 95 % of the resamples. first_probability: fraction of resamples in
+    which its mean is the highest; tied cells share it, so that the sum is 1. kendall_w: agreement
+    of the seeds' orders, 0 (none) to 1 (identical); NaN for fewer than two cells or seeds, and if
+    all cells tie at all seeds. n: number of seeds that all cells have. Ranges and probabilities are
+    NaN for fewer than two seeds.
     """
 
     names: tuple[str, ...]
@@ -248,17 +245,15 @@ class RankStability:
 def rank_stability(
     values: np.ndarray, *, names: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> RankStability:
-    """Rank cells at every seed, and by their means over seeds drawn with replacement.
+    """Rank cells at every seed, and by their means over resampled seeds.
 
     Args:
-        values: `[cells, K]`, higher is better: signs of metrics that are minimised are turned
-            before. NaN where a seed failed: such a seed is left out for all cells.
-        names: one a cell.
-        resamples: of the seeds, the same draw for all cells.
-        seed: of the draws.
+        values: `[cells, K]`, higher is better; the caller negates minimised metrics. NaN for a
+            failed seed, which is left out for all cells. names: one per cell. resamples: number of
+            resamples, the same for all cells. seed: of the resamples.
 
     Raises:
-        ParameterError: if the shape is another, or names are not one a cell.
+        ParameterError: if the shape is wrong, or there is not one name per cell.
     """
     from scipy.stats import rankdata
 
@@ -292,15 +287,15 @@ def rank_stability(
 
 
 def resampled_means(values: np.ndarray, *, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Means over seeds drawn with replacement, the same draw for every row.
+    """Means over resampled seeds, with the same resamples for every row.
 
     Args:
         values: `[rows, K]`, finite, K above 0.
         seed: the same seed, K and resamples give the same draws.
 
     Returns:
-        `[resamples, rows]`, to 12 digits, so that means that are equal tie, whatever the order
-        they were added in.
+        `[resamples, rows]`, to 12 digits, so that equal means tie, regardless of the order of
+        summation.
     """
     n = values.shape[1]
     drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
@@ -310,7 +305,7 @@ def resampled_means(values: np.ndarray, *, resamples: int, seed: int) -> NDArray
 
 
 def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each to so many digits of its own."""
+    """Round each value to this number of significant digits."""
     mantissa, exponent = np.frexp(values)
     settled: NDArray[np.float64] = np.ldexp(np.round(mantissa, _DIGITS), exponent)
     return settled
