@@ -9,7 +9,6 @@ the images alone allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,6 @@ from ablate.robustness.measures import LEVEL
 OVER_SEEDS = "t over seeds"
 OVER_SEEDS_AND_IMAGES = "t over seeds and images"
 NONE = "none"
-
-Part = tuple[float, np.ndarray, np.ndarray]
-"""A weight, and what each of two networks got of a condition: `[K, n_images]` twice."""
 
 
 @dataclass(frozen=True)
@@ -141,40 +137,6 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
         error = math.sqrt(total / (n_seeds * n_images))
         half = max(half, _quantile(freedom, level) * error)
     return Estimate(mean, sd, mean - half, mean + half, n_seeds, OVER_SEEDS_AND_IMAGES)
-
-
-def weighted_differences(parts: Iterable[Part]) -> NDArray[np.float64]:
-    """The argument of `crossed_interval`, for a metric that is a weighted mean over conditions.
-
-    Conditions are, for example, types and severities.  They are read one after the other, so that a
-    generator may unpack each when needed; equal answers cancel exactly.
-
-    Args:
-        parts: for every condition its weight and the two networks' answers, bits or shares.
-
-    Returns:
-        `[K, n_images]`, the sum of weight * (first - second).
-
-    Raises:
-        ParameterError: if there is no part, or the answers differ in shape.
-    """
-    total: NDArray[np.float64] | None = None
-    for weight, first, second in parts:
-        if total is None:
-            total = np.zeros(first.shape)
-            row = np.empty(first.shape[1:])
-        if first.shape != total.shape or second.shape != total.shape:
-            raise ParameterError(
-                f"parts: must all have the same seeds and images, got shapes {first.shape} and "
-                f"{second.shape} beside {total.shape}. Score both networks on the same images."
-            )
-        for place in range(len(total)):  # row by row: no second array of this size
-            np.subtract(first[place], second[place], out=row, dtype=np.float64)
-            row *= weight
-            total[place] += row
-    if total is None:
-        raise ParameterError("parts: must contain at least one, got none. Name a condition.")
-    return total
 
 
 def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,10 +11,8 @@ from scipy import stats
 
 from ablate.ablation.intervals import (
     Estimate,
-    Part,
     crossed_interval,
     t_interval,
-    weighted_differences,
 )
 from ablate.errors import ParameterError
 
@@ -177,27 +174,6 @@ def test_twenty_seeds_on_ten_thousand_images_take_milliseconds() -> None:
     assert (time.process_time() - began) / 10 < 0.02
 
 
-def test_weighted_conditions_add_up_to_the_metric() -> None:
-    random = np.random.default_rng(0)
-    first, second = random.random((2, 5, 3, 20)) < 0.6  # 5 conditions, 3 seeds, 20 images
-    weights = (0.1, 0.1, 0.2, 0.3, 0.3)
-
-    def parts() -> Iterator[Part]:
-        yield from zip(weights, first, second, strict=True)
-
-    expected = np.tensordot(weights, first.astype(float) - second, axes=1)
-    assert weighted_differences(parts()) == pytest.approx(expected, abs=1e-12)
-    shares = random.random((2, 3, 20)).astype(np.float32)
-    assert weighted_differences([(1.0, *shares)]) == pytest.approx(shares[0] - shares[1], abs=1e-7)
-
-
-def test_equal_answers_cancel_exactly() -> None:
-    bits = np.random.default_rng(0).random((4, 2, 9)) < 0.5
-    same = weighted_differences((0.1 * place, one, one) for place, one in enumerate(bits))
-    assert same.tolist() == np.zeros((2, 9)).tolist()
-    assert bounds(crossed_interval(same)) == (0.0, 0.0)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -228,15 +204,6 @@ def test_equal_answers_cancel_exactly() -> None:
         (
             lambda: crossed_interval(np.zeros((3, 2)), 0),
             "level: must be between 0 and 1, got 0. Write 0.95.",
-        ),
-        (
-            lambda: weighted_differences([]),
-            "parts: must contain at least one, got none. Name a condition.",
-        ),
-        (
-            lambda: weighted_differences([(1.0, np.zeros((2, 3)), np.zeros((2, 4)))]),
-            "parts: must all have the same seeds and images, got shapes (2, 3) and (2, 4) beside "
-            "(2, 3). Score both networks on the same images.",
         ),
     ],
 )
