@@ -1,23 +1,23 @@
-"""How often a 95 % interval holds the truth: ours and three that were not taken.
+"""Coverage of 95 % intervals: ours and three alternatives.
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --repetitions 20000 --seed 1
 
 The claim: under normal noise `t over seeds` and `t over seeds and images` cover 92 to 97 % with 5,
-8, 10 and 20 seeds.  Every repetition draws paired differences of a known mean and asks each
-interval whether it holds it.
+8, 10 and 20 seeds.  Every repetition draws paired differences of a known mean and checks whether
+each interval contains it.
 
 Seeds alone: K independent differences, normal, or exponential less their mean.  Seeds and images:
 D_ki = S_k + I_i + E_ki on 400 images, normal with seeds, both or images giving most of the
 variance, or exponential; and bits: two networks' right and wrong answers by a probit model of
 seed, difficulty of the image, what a network makes of the image, and noise, whose true mean
-difference is known (one normal variable decides a bit).  There `t over seeds` is given too: it is
-of these images, and what it covers of others shows why there is a second one.
+difference is known (one normal variable decides a bit).  There `t over seeds` is shown too: it is
+for these images, and its coverage for other images shows why a second interval is needed.
 
 The peers are SciPy's bootstraps over seeds, percentile and BCa, and the pigeonhole bootstrap over
 seeds and images (Owen 2007, doi:10.1214/07-AOAS122), of 1000 and 500 resamples; they are slow and
-get a fifth and a tenth of the repetitions.  A cell is the share covered in percent, its Monte
-Carlo standard error, and in brackets the median width.
+use a fifth and a tenth of the repetitions. A cell is the coverage in percent, its Monte Carlo
+standard error, and in brackets the median width.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ TRUE_BITS = NormalDist().cdf(MEANS[0] / LATENT_SD) - NormalDist().cdf(MEANS[1] /
 
 
 def draw_bits(random: np.random.Generator, n_seeds: int) -> np.ndarray:
-    """One network's right answers less the other's, `[n_seeds, IMAGES]`."""
+    """Difference of two networks' correctness, `[n_seeds, IMAGES]`."""
     difficulty = DIFFICULTY_SD * random.standard_normal((1, IMAGES))
     first, second = (
         mean
@@ -102,7 +102,7 @@ def draw_bits(random: np.random.Generator, n_seeds: int) -> np.ndarray:
 
 
 def pigeonhole(random: np.random.Generator, table: np.ndarray, resamples: int = 500) -> Bounds:
-    """Percentiles of means over seeds and images that are both drawn with replacement."""
+    """Percentiles of means over resampled seeds and images."""
     n_seeds, n_images = table.shape
 
     def counts(n: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def pigeonhole(random: np.random.Generator, table: np.ndarray, resamples: int = 
 def bootstrap_seeds(
     random: np.random.Generator, table: np.ndarray, method: str, resamples: int = 1000
 ) -> Iterator[Bounds]:
-    """SciPy's, of every row of `[repetitions, K]`."""
+    """SciPy's bootstrap, for every row of `[repetitions, K]`."""
     for rows in np.array_split(table, max(1, len(table) // 50)):
         interval = bootstrap(
             (rows,),

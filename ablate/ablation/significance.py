@@ -224,13 +224,15 @@ class RankStability:
 
     Attributes:
         names: of the cells; the other fields have one value per cell.
+        mean_rank: mean over the seeds of a cell's rank; NaN without seeds.
+        rank_low, rank_high: range of the rank of its mean, in 95 % of the resamples.
+        first_probability: fraction of resamples in which its mean is the highest; tied cells share
+            it, so that the sum is 1.
+        kendall_w: agreement of the seeds' orders, 0 (none) to 1 (identical); NaN for fewer than two
+            cells or seeds, and if all cells tie at all seeds.
+        n: number of seeds that all cells have.
 
-    mean_rank: mean over the seeds of a cell's rank; NaN without seeds. rank_low, rank_high: range
-    of the rank of its mean, in 95 % of the resamples. first_probability: fraction of resamples in
-    which its mean is the highest; tied cells share it, so that the sum is 1. kendall_w: agreement
-    of the seeds' orders, 0 (none) to 1 (identical); NaN for fewer than two cells or seeds, and if
-    all cells tie at all seeds. n: number of seeds that all cells have. Ranges and probabilities are
-    NaN for fewer than two seeds.
+    Ranges and probabilities are NaN for fewer than two seeds.
     """
 
     names: tuple[str, ...]
