@@ -1,13 +1,13 @@
-"""What an analysis of 10,000 runs takes, images and all, against what people write by hand.
+"""Time to analyse 10,000 runs, including images, compared with a manual pandas and SciPy analysis.
 
     python benchmarks/ablation.py
 
 1,250 cells x 8 seeds of made-up bits (359 images, clean and in 18 corrupted copies) are written
-through the ledger into SQLite.  Ours is `ablate.read_ablation`: the database read, every image of
-every run unpacked, an interval over seeds and images and an exact test for each contrast and
-metric, Holm, ranks.  The peer is pandas and SciPy on a frame of the same metrics, without images:
+through the ledger into SQLite.  Ours is `ablate.read_ablation`: reading the database, unpacking
+every image of every run, an interval over seeds and images and an exact test for each contrast and
+metric, Holm, ranks. The peer is pandas and SciPy on a frame of the same metrics, without images:
 `groupby`, then `ttest_rel` with its interval and an exact `permutation_test` for each contrast and
-metric; its frame is there already.  Each round is a process of its own.
+metric; its frame exists already. Each round is a separate process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PACKAGES = ("numpy", "scipy", "pandas", "sqlalchemy")
 
 
 def write_study(url: str, cells: int) -> None:
-    """An ablation of so many cells, complete."""
+    """Write a complete ablation with this number of cells."""
     from ablate.ablation.cell import Arm, Cell, Claim, Design, difference
     from ablate.ablation.design import planned_rows
     from ablate.ledger.driving import Driving
@@ -101,7 +101,7 @@ def write_study(url: str, cells: int) -> None:
 
 
 def _scored(random: np.random.Generator, of_images: np.ndarray, ability: float) -> tuple[Any, str]:
-    """Scores of a network that does not exist, and their bits."""
+    """Random scores of a network, and their bits."""
     from ablate.robustness.bits import Outcomes, SetOutcomes, pack_bits
     from ablate.robustness.suites import find_suite
     from ablate.study.scores import Scores
@@ -144,7 +144,7 @@ def _scored(random: np.random.Generator, of_images: np.ndarray, ability: float) 
 
 
 def ours(url: str) -> dict[str, Any]:
-    """Seconds of `ablate.read_ablation`, and how much it found."""
+    """Seconds of `ablate.read_ablation`, and the number of its results."""
     from ablate import api
 
     info, (seconds, cpu_seconds) = timed(lambda: api.read_ablation(url))
@@ -162,7 +162,7 @@ def ours(url: str) -> dict[str, Any]:
 
 
 def by_hand(url: str) -> dict[str, Any]:
-    """Seconds of pandas and SciPy on the same numbers; of so many contrasts, times all of them."""
+    """Seconds of pandas and SciPy on the same numbers, extrapolated from some contrasts to all."""
     import pandas as pd
     from scipy import stats
 
@@ -212,7 +212,7 @@ def by_hand(url: str) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, np.ndarray]:
-    """What it gives, and the seconds that it took: of the clock, and of one CPU."""
+    """The result of a function, and its seconds: wall time and CPU time."""
     began = np.array([time.perf_counter(), time.process_time()])
     result = work()
     return result, np.array([time.perf_counter(), time.process_time()]) - began
@@ -222,7 +222,7 @@ def timed(work: Callable[[], T]) -> tuple[T, np.ndarray]:
 
 
 def apart(what: str, url: str) -> dict[str, Any]:
-    """Run a part in a process of its own."""
+    """Run a part in a separate process."""
     done = subprocess.run(
         [sys.executable, __file__, "--part", what, url],
         capture_output=True,

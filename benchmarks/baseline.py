@@ -1,10 +1,10 @@
-"""Time to train a baseline on all cores of this machine, against the threads of one trial.
+"""Time to train a baseline on all cores of this machine, compared with the threads of one trial.
 
     python benchmarks/baseline.py --data FOLDER --rounds 5      # train/CLASS/* and test/CLASS/*
 
 Both sides train the network of a study file on a part of its images, in turn within each round,
-each in a process of its own.  A ratio is taken within a round, so that what else the machine does
-hits both sides; given are the median over the rounds, the smallest and the largest.
+each in a separate process. Ratios are computed within a round, so that other load of the machine
+affects both sides; printed are the median over the rounds, the smallest and the largest.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def spread(found: list[float], digits: int = 1) -> str:
 
 
 def serve(threads: int, options: argparse.Namespace, pipe: Connection) -> None:
-    """Train one epoch each time that it is asked for."""
+    """Train one epoch per request."""
     overrides = ["baseline.epochs=1"]
     if options.data is not None:
         overrides += ["dataset.name=image_folder", "dataset.download=false"]

@@ -1,4 +1,4 @@
-"""What a corrupted image costs, against `corrupt-tta` and a per-image NumPy reference, on one core.
+"""Time per corrupted image, compared with `corrupt-tta` and a NumPy reference, on one core.
 
     python benchmarks/corruptions.py --data FOLDER
     python -m pip install --target PEERS --no-deps corrupt-tta opencv-python-headless \\
@@ -6,29 +6,29 @@
     PYTHONPATH=PEERS python benchmarks/corruptions.py --data FOLDER
     PYTHONPATH=PEERS python benchmarks/corruptions.py --data FOLDER --side 224
 
-Compared, in turn within each round (each round begins with another), all from bytes, are
+Compared, in turn within each round (with rotating order), all starting from bytes, are
 
     ablate        `load(TYPE)(images, severity, generator)`: a batch, its checks and draws included
-    corrupt-tta   `corrupt(image, severity, TYPE)`, one image after another.  It has the parameters
-                  of ImageNet-C at every size, a spatter of its own (a blurred mask of mud, no
+    corrupt-tta   `corrupt(image, severity, TYPE)`, one image after another.  It uses the parameters
+                  of ImageNet-C at every size, a different spatter (a blurred mask of mud, no
                   edges), motion blur as one filter of OpenCV, and its own photographs of frost
     reference     tests/robustness/reference, one image after another: the benchmark's formulas in
                   NumPy, SciPy and Pillow; where the benchmark's own code calls OpenCV or
                   ImageMagick, NumPy does it, and glass blur is the benchmark's own loop
 
-Every call goes through severities 1 to 5; given are microseconds per image and severity, the mean
+Every call goes through severities 1 to 5; printed are microseconds per image and severity, the mean
 of the five. torch, OpenCV and the BLAS each have one thread. The table of parameters is that of
 CIFAR-10-C up to a side of 96 pixels, else of ImageNet-C; `--scale imagenet` takes the one that
 corrupt-tta has at a side of 32 too.
 
-A ratio is taken within a round, so that what else the machine does hits both sides; given are the
-median over the rounds, the smallest and the largest. Above 1 ablate is faster. A sum is one of the
-types' times in a round, and its ratio that of two such sums.
+Ratios are computed within a round, so that other load of the machine affects both sides; printed
+are the median over the rounds, the smallest and the largest. Above 1 ablate is faster. A sum is
+over the types' times in a round, and its ratio that of two such sums.
 
 `--data` is a folder of images, with or without folders of classes; without it the images are
 scikit-learn's digits, enlarged. `--frost-images` is a folder of photographs of frost; without it
-noise stands for them, which costs as much. Without photographs at all ablate draws a texture: the
-last line.
+noise is used instead, which costs the same. The last line is for the texture that ablate generates
+without photographs.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def peers(table: np.ndarray) -> dict[str, Bounds]:
 
 
 def pigeonhole(random: np.random.Generator, table: np.ndarray, resamples: int = 500) -> Bounds:
-    """Percentiles of means over seeds and images that are both drawn with replacement."""
+    """Percentiles of means over resampled seeds and images."""
     n_seeds, n_images = table.shape
 
     def counts(n: int) -> np.ndarray:

@@ -1,23 +1,21 @@
-"""Images per second of each distortion, against kornia's nearest and torchvision image by image.
+"""Images per second of each distortion, compared with kornia and with torchvision per image.
 
     python benchmarks/distortions.py
     python -m pip install --target KORNIA kornia kornia_rs --no-deps    # for kornia's column only
     PYTHONPATH=KORNIA python benchmarks/distortions.py
 
-One call distorts a batch (256 x 3 x 32 x 32, fp32, resident), each image by a strength of its own,
-drawn uniformly from 0 to 1. Compared, in turn within each round (each round begins with another),
-are
+One call distorts a batch (256 x 3 x 32 x 32, fp32, resident), each image with its own strength,
+drawn uniformly from 0 to 1. Compared, in turn within each round (with rotating order), are
 
     ablate        `load(TYPE)(images, strength, generator)`: its checks and its draws included
-    kornia        the operator that is nearest, in batch, given one parameter per image; where it
-                  takes one for the whole batch the table says so, and it is given the strongest.
-                  Its parameters are made from the strengths, and signs and angles drawn, within
-                  the call, as ours are
+    kornia        the nearest operator, in batch, with one parameter per image; if it takes one for
+                  the whole batch the table says so, and it gets the strongest. Its parameters are
+                  computed from the strengths, and signs and angles drawn, within the call, as ours
     torchvision   the v2 function on one image after another, each with its own parameter, stacked
 
-The process is set up as this package sets up one that trains: the C library keeps the memory that
-is freed. Otherwise it hands that of every batch back to the system and fetches it anew, for longer
-than most distortions take. It helps every side.
+The process is configured like a training process of this package: the C library keeps freed memory.
+Otherwise the memory of every batch would be returned to the system and allocated again, which takes
+longer than most distortions. This helps every side.
 
 A ratio is taken within a round, so that what else the machine does hits both sides; given are the
 median over the rounds, the smallest and the largest. Above 1 ablate is faster.
@@ -121,7 +119,7 @@ def synchronize(device: str) -> None:
 
 
 def kornia_peers(images: Tensor, strength: Tensor) -> Peers:
-    """What kornia has, with the parameters that make its distortion as strong as ours."""
+    """Kornia's operators, with parameters that make the distortion as strong as ours."""
     from kornia import augmentation, enhance, filters
 
     side, batch, device = images.shape[-1], len(images), images.device
@@ -171,7 +169,8 @@ def kornia_peers(images: Tensor, strength: Tensor) -> Peers:
 
 
 def image_by_image(images: Tensor, strength: Tensor) -> Peers:
-    """What torchvision has; its JPEG takes bytes of the CPU, so that images go there and back."""
+    """Torchvision's operators; its JPEG works on bytes of the CPU, so images are copied there and
+    back."""
     side = images.shape[-1]
     size = gaussian_kernel(side)
     rows = list(images)

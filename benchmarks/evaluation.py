@@ -1,25 +1,25 @@
-"""What scoring under all 19 corruptions costs beside the network's own forward passes.
+"""Cost of scoring under all 19 corruptions, compared with the network's forward passes.
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py --images 1000 --rounds 1 --data FOLDER
 
-A ResNet-20 with new weights is scored on the images under 19 types at 5 severities, type by type,
-and each type takes three turns in a round:
+A ResNet-20 with random weights is scored on the images under 19 types at 5 severities, type by
+type, with three measurements per type and round:
 
-    first     `score_set` with an empty cache: it makes the images, writes them and scores them
+    first     `score_set` with an empty cache: it generates, writes and scores the images
     cached    the same again, from the cache
-    forward   the network alone over as many images, that lie on the device as floats, in the same
-              batches, precision and threads, and nothing is made of its logits
+    forward   only the network, over the same number of images, resident on the device as floats, in
+              the same batches, precision and threads, without using its logits
 
 `forward` holds its images in the network's own memory format and reads the same ones for every
-severity, which is the best that a loop by hand could do. The last two go first in turn.
+severity, which is the best that a manual loop could do. The last two alternate in order.
 
-A ratio is taken within a type; given are that of the sums over the types, the smallest and the
-largest. "cached / forward" is a share of speed: 1 is as fast as forward passes alone.
+Ratios are computed within a type; printed are that of the sums over the types, the smallest and the
+largest. "cached / forward" is relative speed: 1 is as fast as forward passes alone.
 
-Memory, in a process of its own: the largest anonymous memory (RssAnon of Linux, sampled) during a
-whole run less what it was when the network stood, so that the images themselves are in it; once
-with an empty cache and once from it. The memory maps of the cache are not anonymous.
+Memory, in a separate process: the largest anonymous memory (RssAnon of Linux, sampled) during a
+complete run, minus its value after building the network, so that the images are included; once with
+an empty cache and once from the cache. Memory maps of the cache are not anonymous.
 """
 
 from __future__ import annotations

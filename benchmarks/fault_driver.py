@@ -1,7 +1,9 @@
-"""A driver of a study that kills itself at a named point: `python fault_driver.py POINT N ARGS...`
+"""A driver that kills itself at a named point: `python fault_driver.py POINT N ARGS...`
 
-POINT is a function of the driver with `before:` or `after:` in front, and N says at which call
-(from 1) it dies by SIGKILL.  ARGS are `ablate`'s own.
+POINT is a function of the driver with the prefix `before:` or `after:`, and N is the call (from 1)
+at which it dies by SIGKILL.
+
+ARGS are arguments of `ablate`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ POINTS = {
 
 
 def arm(point: str, call: int) -> None:
-    """Let the process die at the n-th call of a point."""
+    """Make the process die at the n-th call of a point."""
     when, _, name = point.partition(":")
     module, owner, function = POINTS[name]
     holder: Any = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""A training loop of no cost whose result shows every step that was left out or done twice."""
+"""A training loop without cost whose result shows every step that was skipped or repeated."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ STEPS = 10
 
 
 def first_state(params: Mapping[str, Any], seed: int) -> str:
-    """What training begins from."""
+    """The initial state of the training."""
     return _digest(f"{sorted(params.items())} {seed}")
 
 
 def next_state(state: str, epoch: int, step: int) -> str:
-    """What a step makes of a state: it shows order and number of the steps before."""
+    """The state after a step, which depends on order and number of the steps."""
     return _digest(f"{state} {epoch} {step}")
 
 
@@ -31,7 +31,7 @@ def scores(state: str) -> dict[str, float]:
 
 
 def uninterrupted(params: Mapping[str, Any], seed: int, epochs: int) -> dict[str, float]:
-    """The scores of a trial that nothing has stopped."""
+    """The scores of an uninterrupted trial."""
     state = first_state(params, seed)
     for epoch in range(1, epochs + 1):
         for step in range(1, STEPS + 1):
@@ -40,9 +40,9 @@ def uninterrupted(params: Mapping[str, Any], seed: int, epochs: int) -> dict[str
 
 
 def train(context: Any) -> None:
-    """The trainable: resumes from its checkpoint; it dies where the file `kill` says so (trial,
-    attempt, epoch, step), sleeps for ever where `hang` does, calls `os._exit` where `leave` does,
-    and raises where `raise` does."""
+    """The trainable: resumes from its checkpoint; it dies if the file `kill` says so (trial,
+    attempt, epoch, step), hangs for `hang`, calls `os._exit` for `leave`, and raises for
+    `raise`."""
     state = first_state(context.params, context.seed)
     if context.checkpoint is not None:
         state = (context.checkpoint / "state").read_text()
@@ -68,13 +68,13 @@ def train(context: Any) -> None:
 
 
 def _note(step: str) -> None:
-    """A step was done: whoever counts the lines sees which were done again."""
+    """Log a step; the lines show which steps were repeated."""
     with Path(__file__).with_name("steps").open("a") as file:
         file.write(step)
 
 
 def _take_time() -> None:
-    """As long as a step is to take, until the file `hurry` is there."""
+    """Wait for the duration of a step, unless the file `hurry` exists."""
     if not Path(__file__).with_name("hurry").is_file():
         time.sleep(EPOCH_SECONDS / STEPS)
 

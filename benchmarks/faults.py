@@ -1,14 +1,14 @@
-"""Kill, stop and starve a study, resume it, and count what came out.
+"""Interrupts a study in many ways, resumes it, and checks its results.
 
     python benchmarks/faults.py --rounds 10
 
-Each fault breaks a study of 6 trials of 3 epochs in one way, over a real Ray cluster and a real
-storage, and resumes it until it ends.  Afterwards: exactly N rows, all terminal; every epoch of a
-complete row once, in order; every value that of the row's own parameters and seed run without a
-stop; no attempt that began before what was durable.  A row of the table is one kind of fault, with
-the most work that it cost a trial: steps that were done again.  A trial has 30, 10 an epoch.  Where
-the kind says "after a checkpoint there", states are written amid an epoch, at each step of .2 s;
-elsewhere after each epoch.
+Each fault breaks a study of 6 trials of 3 epochs in one way, with a real Ray cluster and a real
+storage, and resumes it until it ends. Then there must be exactly N rows, all ended; every epoch of
+a complete row once, in order; every value equal to that of an uninterrupted run; and no attempt may
+have started before the last durable state. A row of the table is one kind of fault, with the most
+steps that a trial repeated. A trial has 30 steps, 10 per epoch. If the kind says "after a
+checkpoint in it", states are saved within an epoch, at each step of .2 s; otherwise after each
+epoch.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ FINETUNING: dict[str, Any] = {
 
 @functools.cache
 def untrained_weights() -> Path:
-    """Weights of the network, as they are drawn: the damage is found whatever they are."""
+    """Random weights of the network: damage is detected for any weights."""
     from ablate.model.build import build_model
     from ablate.model.weights.export_metadata import export_weights
     from ablate.study.settings import ModelSettings
@@ -91,7 +91,7 @@ def begin_python(
     environment: Mapping[str, str],
     prefix: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """A driver in a Python that is started for it; `prefix` stands in front of the command."""
+    """Start a driver in a new Python process; `prefix` precedes the command."""
     python = ["-m", "ablate", *program]
     if program[0] == "--at":
         python = [str(HERE / "fault_driver.py"), *program[1:]]
@@ -108,7 +108,7 @@ def begin_python(
 
 @functools.cache
 def finetuned_alone() -> dict[int, tuple[float, ...] | None]:
-    """The values of `FINETUNING` where nothing breaks."""
+    """The values of `FINETUNING` without faults."""
     with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
         lab = Lab(Path(folder), None)
         lab.write_finetuning()
@@ -155,12 +155,12 @@ class Lab:
         return f"{self.storage}#faulty" if self.storage else str(self.folder / "runs" / "faulty")
 
     def move(self, machines: TwoMachines) -> None:
-        """Run drivers on the head's machine from here on."""
+        """From now on run drivers on the head's machine."""
         self._prefix, self._where = machines.on_head, ("--ray-address", machines.address)
         self._environment |= machines.environment
 
     def leave_the_cluster(self, executor: str, **environment: str) -> None:
-        """Run drivers without it from here on: inline, or with a Ray that they start themselves."""
+        """From now on run drivers without it: inline, or with their own Ray."""
         self._where = ("--executor", executor)
         self._environment |= environment
         if executor == "ray" or environment:
@@ -186,10 +186,10 @@ class Lab:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
 
     def write_finetuning(self) -> None:
-        """A robustness study of seconds, from weights that are given, in a cache of its own.
+        """Write a robustness study of seconds, with given weights and its own cache.
 
-        It runs in the driver's own process, which is a worker that lives long: the workers of a
-        cluster would spend most of the time on importing torch.
+        It runs in the driver's process, because workers of a cluster would spend most of the time
+        importing torch.
         """
         weights = self.folder / "digits.safetensors"
         shutil.copy(untrained_weights(), weights)
@@ -204,7 +204,7 @@ class Lab:
         self.trials, self.epochs = TRIALS, 1
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
-        """A driver in a process of its own; with a point it kills itself there."""
+        """Start a driver in a new process; with a point it kills itself there."""
         if not arguments:
             arguments = ("launch", "study.yaml", "--resume")
         program = [*arguments, *self._where]
@@ -230,7 +230,7 @@ class Lab:
         self.end(driver)
 
     def wait_for(self, what: Callable[[StudyRecord], bool], driver: Any) -> None:
-        """Until the study looks like this, or its driver has ended."""
+        """Wait until the study is in this state, or its driver has ended."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < deadline and driver.poll() is None:
             with contextlib.suppress(ablate.AblateError):
@@ -248,7 +248,7 @@ class Lab:
         return ablate.read(self.reference)
 
     def steps_again(self) -> int:
-        """The most steps of a trial that were done more than once, each counted as often."""
+        """The largest number of repeated steps of a trial."""
         file = self.folder / "steps"
         done = Counter(file.read_text().splitlines()) if file.is_file() else Counter()
         of_trial: Counter[str] = Counter()
@@ -257,11 +257,11 @@ class Lab:
         return max(of_trial.values(), default=0)
 
     def hurry(self) -> None:
-        """The fault is over: what is left to do takes no time."""
+        """After the fault, let the remaining steps take no time."""
         (self.folder / "hurry").touch()
 
     def look(self) -> None:
-        """Note what is durable now: no attempt that is made later may begin before that."""
+        """Record the durable states: no later attempt may start before them."""
         with contextlib.suppress(ablate.AblateError):
             for row in self.read().rows:
                 if row.state == "RUNNING" and row.checkpoints:
@@ -269,7 +269,7 @@ class Lab:
                     self.attempts[row.number] = row.attempt
 
     def resume(self) -> None:
-        """Go on, with the line that a requeued job has, until the study ends."""
+        """Resume with the command of a requeued job, until the study ends."""
         self.hurry()
         if self._resumed_on is not None:
             self.leave_the_cluster(self._resumed_on)
@@ -282,7 +282,7 @@ class Lab:
         raise AssertionError(f"not ended after five resumes:\n{output}")
 
     def faults(self) -> list[str]:
-        """What is wrong with the study as it ended."""
+        """What is wrong with the ended study."""
         record, wrong = self.read(), []
         if [row.number for row in record.rows] != list(range(self.trials)):
             wrong.append(f"rows: {[row.number for row in record.rows]}")
@@ -317,7 +317,7 @@ class Lab:
 
 
 def at_point(point: str, call: int, **keys: Any) -> Callable[[Lab], None]:
-    """The driver dies at a point of its own code."""
+    """The driver dies at a point in its code."""
 
     def fault(lab: Lab) -> None:
         lab.write(**keys)
@@ -344,7 +344,7 @@ def driver_at_random(earliest: float, latest: float) -> Callable[[Lab], None]:
 
 
 def driver_amid_an_epoch(lab: Lab) -> None:
-    """SIGKILL while epochs of a second are under way, after a first one is durable."""
+    """SIGKILL during epochs of a second, after the first one is durable."""
     lab.write(epoch_seconds=0.7)
     driver = lab.start()
     lab.wait_for(lambda record: any(row.checkpoints for row in record.rows), driver)
@@ -355,7 +355,7 @@ def driver_amid_an_epoch(lab: Lab) -> None:
 
 
 def told_to_stop(number: int) -> Callable[[Lab], None]:
-    """SIGTERM or SIGUSR1: the epochs under way are kept."""
+    """SIGTERM or SIGUSR1: running epochs are finished and kept."""
 
     def fault(lab: Lab) -> None:
         lab.write(epoch_seconds=0.5)
@@ -379,12 +379,12 @@ def worker_killed(lab: Lab) -> None:
 
 
 def _often(lab: Lab) -> None:
-    """Epochs of seconds, with a training state amid each."""
+    """Epochs of seconds, with a training state within each."""
     lab.write(epoch_seconds=2.0, run={"checkpoint_seconds": 0.05})
 
 
 def worker_killed_after_a_state(lab: Lab) -> None:
-    """SIGKILL of a worker amid its first epoch, with a training state there."""
+    """SIGKILL of a worker within its first epoch, after a training state in it."""
     _often(lab)
     (lab.folder / "kill").write_text(f"0 1 1 {fault_trial.STEPS - 1}")
     driver = lab.start()
@@ -398,7 +398,7 @@ def worker_killed_after_a_state(lab: Lab) -> None:
 
 
 def driver_killed_after_a_state(lab: Lab) -> None:
-    """SIGKILL of a driver amid the first epochs, with a training state there."""
+    """SIGKILL of a driver during the first epochs, after a training state within them."""
     _often(lab)
     driver = lab.start()
     lab.wait_for(
@@ -412,7 +412,7 @@ def driver_killed_after_a_state(lab: Lab) -> None:
 
 
 def trial_that_sleeps(lab: Lab) -> None:
-    """A trial that sleeps for ever is ended by run.epoch_timeout_seconds, and tried again."""
+    """A trial that hangs is ended by run.epoch_timeout_seconds, and retried."""
     lab.write(run={"epoch_timeout_seconds": 5.0, "max_failures": 2})
     (lab.folder / "hang").write_text("2 1 2 5")
     lab.resume()
@@ -422,7 +422,7 @@ def trial_that_sleeps(lab: Lab) -> None:
 
 
 def trial_leaves(lab: Lab) -> None:
-    """`os._exit(0)` of a trial in the driver's own process: a failure, which is tried again."""
+    """`os._exit(0)` of a trial in the driver's process: a failure, which is retried."""
     lab.leave_the_cluster("inline")
     lab.write(run={"max_failures": 1})
     (lab.folder / "leave").write_text("2 1 2 1")
@@ -432,7 +432,7 @@ def trial_leaves(lab: Lab) -> None:
 
 
 def unprintable(lab: Lab) -> None:
-    """An exception of a character that no encoding has, and an output that has few."""
+    """An exception with unencodable characters, and an output with a limited encoding."""
     lab.leave_the_cluster("inline", PYTHONIOENCODING="latin-1")
     lab.write(run={"max_failures": 0})
     (lab.folder / "raise").write_text("2 1 2 1")
@@ -446,7 +446,7 @@ def unprintable(lab: Lab) -> None:
 
 
 def ctrl_c_amid_rays_start(lab: Lab) -> None:
-    """Ctrl-C at any moment in which the driver's own Ray comes up: one line, and 130."""
+    """Ctrl-C at any time while the driver starts Ray: one line, exit code 130."""
     lab.leave_the_cluster("ray")
     lab.write(epoch_seconds=0.5)
     driver = lab.start()
@@ -463,7 +463,7 @@ def ctrl_c_amid_rays_start(lab: Lab) -> None:
 
 
 def torn_checkpoint(lab: Lab) -> None:
-    """The newest state of every running row is cut in half: the one before it is used."""
+    """The newest state of every running row is truncated: the previous one is used."""
     lab.write(epoch_seconds=0.7)
     driver = lab.start()
     lab.wait_for(lambda record: any(len(row.checkpoints) > 1 for row in record.rows), driver)
@@ -480,7 +480,7 @@ def torn_checkpoint(lab: Lab) -> None:
 
 
 def damaged(pattern: str) -> Callable[[Lab], None]:
-    """Files of the cache get other bytes amid a study: they are made again, and no score changes.
+    """Cache files are damaged during a study: they are regenerated, and no score changes.
 
     Args:
         pattern: of the files, below the cache.
@@ -510,7 +510,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
 
 
 def two_drivers(lab: Lab) -> None:
-    """A second driver is refused, with who holds the study, and changes nothing."""
+    """A second driver is refused, with the holder's name, and changes nothing."""
     lab.write(epoch_seconds=0.5)
     first = lab.start()
     lab.wait_for(lambda record: bool(record.rows), first)
@@ -539,7 +539,7 @@ def full_disk(lab: Lab) -> None:
 
 
 def deleted(*, folder: bool) -> Callable[[Lab], None]:
-    """The database is removed amid a run, or all of the run's folder: its rows are copied out."""
+    """The database, or the run's folder, is deleted during a run: its rows are copied."""
 
     def fault(lab: Lab) -> None:
         lab.write(epoch_seconds=0.7)
@@ -565,7 +565,7 @@ def deleted(*, folder: bool) -> Callable[[Lab], None]:
 
 
 def host_booted_since(lab: Lab) -> None:
-    """A driver is killed and its lease is of another boot: only the term ends it."""
+    """A driver is killed and its lease is from another boot: it ends only with its term."""
     lab.write(epoch_seconds=0.5)
     driver = lab.start()
     lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
@@ -600,7 +600,7 @@ def pruned_by_a_dying_driver(lab: Lab) -> None:
 
 
 def node_cut_off(lab: Lab) -> None:
-    """A node's network is away until its trials go on elsewhere, and then back: Ray is quiet."""
+    """A node loses its network until its trials continue elsewhere, and then gets it back."""
     with two_machines(lab.folder) as machines:
         lab.move(machines)
         lab.write(epoch_seconds=2.0, run={"parallel": 3})
@@ -664,7 +664,7 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
 
 @dataclass
 class Bench:
-    """A Ray cluster and a PostgreSQL server that stay from fault to fault."""
+    """A Ray cluster and a PostgreSQL server, shared by all faults."""
 
     cluster: Cluster
     server: PostgresServer | None
@@ -680,7 +680,7 @@ class Bench:
         inline: bool = False,
         resumed_on: str | None = None,
     ) -> list[str]:
-        """One fault; what is wrong afterwards.
+        """Run one fault; returns what is wrong afterwards.
 
         Raises:
             NotAllowedError: if this machine does not allow the fault.
@@ -702,7 +702,7 @@ class Bench:
         return wrong
 
     def node_lost(self, lab: Lab) -> None:
-        """A Ray node with a running trial dies: its row goes on elsewhere."""
+        """A Ray node with a running trial dies: its row continues elsewhere."""
         node = self.cluster.add_node(num_cpus=1)
         self.cluster.wait_for_nodes()
         lab.write(epoch_seconds=4.0, run={"parallel": 3})
@@ -717,7 +717,7 @@ class Bench:
         assert "lost" in ends, ends
 
     def server_away(self, seconds: float) -> Callable[[Lab], None]:
-        """PostgreSQL stops amid a study and comes back."""
+        """PostgreSQL stops during a study and starts again."""
 
         def fault(lab: Lab) -> None:
             assert self.server is not None
@@ -737,7 +737,7 @@ class Bench:
         return fault
 
     def driver_behind(self, lab: Lab) -> None:
-        """SIGKILL of a driver that PostgreSQL keeps from writing, with workers epochs ahead."""
+        """SIGKILL of a driver that cannot write to PostgreSQL, with workers epochs ahead."""
         assert self.server is not None
         lab.write(epoch_seconds=0.5, finetune={"budget": {"epochs": 12}})
         lab.epochs = 12
@@ -753,7 +753,7 @@ class Bench:
 
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
-    """The cluster and the server, ended in the end."""
+    """Start the cluster and the server, and stop them in the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     programs = postgres_programs()
     server = PostgresServer(programs) if programs else None

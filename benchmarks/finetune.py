@@ -1,17 +1,17 @@
-"""Images per second of the FMA+CA training step, against the loop of today and against the least.
+"""Images per second of the FMA+CA training step, compared with a usual loop and with the minimum.
 
     python benchmarks/finetune.py                   # random images of CIFAR's shape
     python benchmarks/finetune.py --data FOLDER     # a folder with train/CLASS/* and test/CLASS/*
 
 Counted are clean images: a step of N sends N clean images and their N augmented copies through
-the network. Compared, in turn within each round, each in a process of its own, are
+the network. Compared, in turn within each round, each in a separate process, are
 
     ablate   the loop of this package: one concatenated forward, distortions in batch
-    usual    the way a person writes it today: DataLoader with workers that read each image (from
-             its file, with --data), torchvision v2 transforms image by image, two forwards, fp32;
-             the same network and objective
-    bare     2N resident images, forward and backward, cross-entropy alone, no augmentation, in
-             the precision of `ablate`: what any loop with two copies has to pay
+    usual    a typical loop: DataLoader with workers that read each image (from its file, with
+             --data), torchvision v2 transforms image by image, two forwards, fp32; the same network
+             and objective
+    bare     2N resident images, forward and backward, only cross-entropy, no augmentation, in the
+             precision of `ablate`: the minimum for any loop with two copies
 
 A ratio is taken within a round, so that what else the machine does hits both sides; given are the
 median over the rounds, the smallest and the largest.
@@ -100,7 +100,7 @@ def parse_options() -> argparse.Namespace:
 def serve(
     name: str, environment: Environment, options: argparse.Namespace, orders: Connection
 ) -> None:
-    """Run one loop, a round at each order, and answer with its seconds."""
+    """Run one loop, one round per request, and return its seconds."""
     torch.set_num_threads(options.threads)
     split = load_images(options.data, options.batch_size * options.steps)
     classes = int(split.labels.max()) + 1

@@ -1,4 +1,4 @@
-"""Images for the benchmarks: of a folder, or digits where none is named."""
+"""Images for the benchmarks: of a folder, or digits by default."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""What each variant of FMA and ST, and each batch-norm mode, adds to a training step.
+"""Cost of each variant of FMA and ST, and of each batch-norm mode, in a training step.
 
     python benchmarks/losses.py
     python benchmarks/losses.py --only distance --rounds 21
 
-The step that is added to is two-copy cross-entropy, `clean+da`: N images and N copies in one batch
-through ResNet-20, forward, backward, SGD. FMA reads all four taps, ST the logits. The copies are
-mirrored images, which cost next to nothing, and training images are not moved, so that a share
-here is one of the network's own work; with real distortions all shares are smaller.
+The base step is two-copy cross-entropy, `clean+da`: N images and N copies in one batch through
+ResNet-20, forward, backward, SGD. FMA reads all four taps, ST the logits. The copies are mirrored
+images, which cost almost nothing, and training images are not shifted, so that fractions are
+relative to the network's work; with real distortions all fractions are smaller.
 
-Seconds: all variants live in one process and take turns in every round; a share is taken within a
-round, so that what else the machine does hits both sides. Given are the median over the rounds,
-the smallest and the largest. Memory: the peak of what a process holds (VmHWM of Linux, or what
-torch allocated on a GPU), each variant in a process of its own that does nothing else, less the
-same of `clean+da`; the median over the runs.
+Seconds: all variants run in one process and alternate in every round; fractions are computed within
+a round, so that other load of the machine affects both sides. Printed are the median over the
+rounds, the smallest and the largest. Memory: peak of a process (VmHWM of Linux, or torch's
+allocation on a GPU), each variant in a separate process, minus that of `clean+da`; the median over
+the runs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 class Mirrored:
-    """An augmentation that costs next to nothing: one mirrored copy."""
+    """An augmentation that costs almost nothing: one mirrored copy."""
 
     types: tuple[str, ...] = ()
     copy_weights: tuple[float, ...] = (1.0,)

@@ -1,16 +1,16 @@
-"""Does the fast suite notice a mistake?  200 small mistakes, each beside the tests that cover it.
+"""Mutation test of the fast suite: 200 small mistakes, each run against the tests that cover it.
 
     pip install pytest-cov
     python benchmarks/mutants.py
 
 Lines of the packages below that fast tests execute (`-m "not slow"`) get one small mutation each: a
-comparison is turned or loosened, a sum becomes a difference, `and` becomes `or`, a condition is
-negated, a number is off by one.  Strings, annotations and messages stay.  The tests that cover the
-line run with `-x`; a mutation is caught where one fails, or where they take longer than the limit.
-Prints the share that is caught, and each mutation that is not.
+comparison is reversed or relaxed, a sum becomes a difference, `and` becomes `or`, a condition is
+negated, a number is off by one.  Strings, annotations and messages are not changed. The tests that
+cover the line run with `-x`; a mutation is caught if one fails, or if they exceed the time limit.
+Prints the fraction of caught mutations, and each one that is not caught.
 
 Every mutation runs in a child that is forked after torch, Ray and Optuna are imported, on a copy of
-the package, so that a mutation costs its tests alone.
+the package, so that a mutation costs only its tests.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Mutation:
 
 
 def mutated(node: ast.expr) -> ast.expr | None:  # noqa: PLR0911 (a table, as code)
-    """The same expression with a mistake in it; none where there is nothing to mistake."""
+    """The expression with a mistake; None if there is no possible one."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARED:
         ops = [_COMPARED[type(node.ops[0])](), *node.ops[1:]]
         return ast.Compare(node.left, ops, node.comparators)

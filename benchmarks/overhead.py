@@ -1,10 +1,10 @@
-"""What a trial costs beside its training: rows that cost nothing, against bare Ray Tune.
+"""Overhead of a trial: rows without work, compared with plain Ray Tune.
 
     python benchmarks/overhead.py --rows 10000
 
-The peers are Ray Tune with its OptunaSearch, as its documentation shows it, with and without kept
-workers; ours is `ablate launch` on a trainable that does nothing.  Both: 4 parameters, 2
-objectives, the random sampler, SQLite, 2 CPUs, one run after the other in processes of their own.
+The peers are Ray Tune with OptunaSearch, as in its documentation, with and without reused workers;
+ours is `ablate launch` with a trainable that does nothing.  Both: 4 parameters, 2 objectives, the
+random sampler, SQLite, 2 CPUs, one run after the other in separate processes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def write_study(folder: Path, *, seconds: float = 0.0, epochs: int = 1, **keys: 
 
 
 def ours(folder: Path, rows: int) -> dict[str, Any]:
-    """Rows a second of `ablate launch`: of all, and of parts of a long run."""
+    """Rows per second of `ablate launch`: overall, and for parts of a long run."""
     import ablate
 
     file = write_study(folder, search={"trials": rows, "sampler": "random"}, run={"parallel": 2})
@@ -80,7 +80,7 @@ def ours(folder: Path, rows: int) -> dict[str, Any]:
 
 
 def bare(folder: Path, rows: int, *, reuse_actors: bool) -> dict[str, Any]:
-    """Rows a second of Ray Tune with OptunaSearch."""
+    """Rows per second of Ray Tune with OptunaSearch."""
     import logging
 
     import optuna
@@ -122,7 +122,7 @@ def bare(folder: Path, rows: int, *, reuse_actors: bool) -> dict[str, Any]:
 
 
 def asks(folder: Path, sampler: str) -> dict[str, Any]:
-    """Seconds to load the study for driving, and seconds an ask takes after that."""
+    """Seconds to load the study for driving, and seconds per ask after that."""
     from ablate.ledger.driving import Driving
     from ablate.ledger.ledger import Ledger
 
@@ -143,7 +143,7 @@ def asks(folder: Path, sampler: str) -> dict[str, Any]:
 
 
 def busy(folder: Path) -> dict[str, Any]:
-    """Share of the time that 8 workers train, of trials of 5 epochs of a second."""
+    """Fraction of the time that 8 workers train, with trials of 5 epochs of a second."""
     import ablate
 
     file = write_study(
@@ -168,7 +168,7 @@ def _peak_gb() -> float:
 
 
 def apart(what: str, *arguments: Any) -> dict[str, Any]:
-    """Run a part in a process of its own, on files only."""
+    """Run a part in a separate process, on files only."""
     done = subprocess.run(
         [sys.executable, __file__, "--part", what, *map(str, arguments)],
         capture_output=True,
@@ -192,7 +192,7 @@ def seconds_of(*command: str, folder: Path) -> float:
 
 
 def seconds_until_a_row(folder: Path) -> float:
-    """From the start of `ablate resume --add 1` to the beginning of its first row."""
+    """Seconds from the start of `ablate resume --add 1` to the start of its first row."""
     began = time.time()
     seconds_of("resume", "runs/idle", "--add", "1", folder=folder)
     lines = (folder / "runs/idle/log.jsonl").read_text().splitlines()

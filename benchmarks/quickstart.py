@@ -1,10 +1,10 @@
-"""The quickstart from nothing: wall time, peak memory, and what its best trials gain.
+"""The quickstart with an empty cache: wall time, peak memory, and gains of its best trials.
 
     python benchmarks/quickstart.py --runs 3
 
-Each run has an empty folder and an empty cache, and is the command of the README. Memory is the
+Each run has an empty folder and an empty cache, and runs the command of the README. Memory is the
 proportional set size (Linux's Pss: shared pages counted once) summed over the command's processes
-and Ray's, looked at every half second.
+and Ray's, sampled every half second.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def run_once(folder: Path) -> tuple[float, int, StudyRecord]:
-    """Launch in an empty folder; gives seconds, peak bytes, and the finished study."""
+    """Launch in an empty folder; returns seconds, peak bytes, and the finished study."""
     began, peak = time.perf_counter(), 0
     process = subprocess.Popen(
         [sys.executable, "-m", "ablate", "launch", str(STUDY)],
@@ -87,7 +87,7 @@ def set_size(pid: int) -> int:
 
 
 def best_line(record: StudyRecord) -> str:
-    """The FMA or ST trial that gains most where clean accuracy falls by at most two points."""
+    """The FMA or ST trial with the largest gain that loses at most two points of clean accuracy."""
     baseline = record.references["baseline"]
     gains = []
     for row in record.complete:

@@ -1,9 +1,9 @@
-"""How long figures and the report of a large study take, beside optuna's own front.
+"""Time of figures and the report of a large study, compared with optuna's own front.
 
     python benchmarks/report.py [--rounds 3] [--trials 10000]
 
-Every ratio is of one process and round: optuna's `plot_pareto_front` on the same trials, then ours.
-The rows are made up (a joint space, two objectives); what they cost to read is not measured here.
+Every ratio is within one process and round: optuna's `plot_pareto_front` on the same trials, then
+ours. The rows are random (a joint space, two objectives); reading them is not measured here.
 """
 
 from __future__ import annotations

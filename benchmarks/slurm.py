@@ -1,12 +1,12 @@
-"""The Slurm recipe that ships, `examples/slurm.sh`, under a real Slurm on this machine.
+"""The Slurm script `examples/slurm.sh`, under a real Slurm on this machine.
 
     apt-get install slurm-wlm
     python benchmarks/slurm.py
 
-One study through what happens to a job: USR1 ahead of the limit and a requeue, a second job of the
-same study, a node that is lost.  Both jobs have to end with 0, and every value has to be that of a
-study that nothing stopped.  Two to five minutes, most of them waited: for Ray's start, four times,
-and for Slurm to begin what was requeued.
+One study with the events of a job: USR1 before the limit and a requeue, a second job of the same
+study, a lost node. Both jobs must end with 0, and every value must equal that of an uninterrupted
+study. Takes two to five minutes, mostly waiting for Ray, which starts four times, and for Slurm to
+start requeued jobs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECONDS = 180
 
 
 def write_study(folder: Path) -> None:
-    """Trials of 40 s, until the file `hurry` is there."""
+    """Write a study with trials of 40 s, until the file `hurry` exists."""
     trial = Path(fault_trial.__file__).read_text()
     slow = trial.replace("EPOCH_SECONDS = 0.02", "EPOCH_SECONDS = 1.0")
     (folder / "fault_trial.py").write_text(slow)
@@ -48,7 +48,7 @@ def write_study(folder: Path) -> None:
 
 
 class Story:
-    """What happens to two jobs of one study in a folder."""
+    """The events of two jobs of one study in a folder."""
 
     def __init__(self, slurm: SlurmCluster, folder: Path) -> None:
         self._slurm = slurm
@@ -56,7 +56,7 @@ class Story:
         self._began = time.monotonic()
 
     def tell(self) -> None:
-        """All of it; AssertionError where something is wrong."""
+        """Run all events; AssertionError if something is wrong."""
         slurm, folder = self._slurm, self._folder
         size = ("--gpus-per-node=0", "--cpus-per-task=1", str(RECIPE), "study.yaml")
         first = slurm.submit(folder, "--nodes=2", *size)

@@ -1,4 +1,4 @@
-"""A Slurm of its own: slurmctld, two slurmd on this machine, and munged between them."""
+"""A private Slurm: slurmctld, two slurmd on this machine, and munged."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ PartitionName=all Nodes={nodes[0]},{nodes[1]} Default=YES MaxTime=INFINITE State
 
 
 def missing_programs() -> list[str]:
-    """Of Slurm and munge, which are not installed."""
+    """Programs of Slurm and munge that are not installed."""
     return [name for name in PROGRAMS if _program(name) is None]
 
 
 class SlurmCluster:
-    """Two nodes of as many CPUs as there are; what is requeued begins again after some 5 s.
+    """Two nodes with all CPUs of the machine; requeued jobs start again after about 5 s.
 
     Attributes:
         nodes: their names; jobs begin on the first, which is this machine's name.
@@ -108,16 +108,16 @@ class SlurmCluster:
         return int(self._run("sbatch", "--parsable", *arguments, cwd=folder))
 
     def job(self, number: int) -> dict[str, str]:
-        """What `scontrol show job` says of a job: JobState, Restarts, ExitCode, ..."""
+        """Fields of `scontrol show job` for a job: JobState, Restarts, ExitCode, ..."""
         words = self._run("scontrol", "show", "job", str(number)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def signal(self, number: int, name: str) -> None:
-        """Send a signal to the shell of a job, as `--signal=B:NAME` does ahead of the limit."""
+        """Send a signal to the shell of a job, as `--signal=B:NAME` does before the limit."""
         self._run("scancel", f"--signal={name}", "--batch", str(number))
 
     def lose_second_node(self) -> None:
-        """Kill all that runs there, at once."""
+        """Kill all its processes at once."""
         daemon = self._daemons.pop(f"slurmd {self.nodes[1]}")
         daemon.kill()
         daemon.wait()

@@ -1,4 +1,4 @@
-"""Two machines with a network between them, in two network namespaces of this one.
+"""Two virtual machines with a network between them, as two network namespaces.
 
 Needs root and Linux: `ip netns`.
 """
@@ -22,12 +22,12 @@ _SECONDS = 60
 
 
 class NotAllowedError(Exception):
-    """This machine makes no network namespaces for this user."""
+    """This user cannot create network namespaces on this machine."""
 
 
 @dataclass(frozen=True)
 class TwoMachines:
-    """A Ray head of one CPU, and a node of two behind a cable.
+    """A Ray head with one CPU, and a node with two, connected by a network link.
 
     Attributes:
         address: of the cluster, as seen from the head's machine.
@@ -42,11 +42,11 @@ class TwoMachines:
     node: subprocess.Popen[bytes]
 
     def cut(self) -> None:
-        """Take the cable out."""
+        """Disconnect the network link."""
         _run(*self.on_head, "ip", "link", "set", "cable", "down")
 
     def mend(self) -> None:
-        """Put the cable in again."""
+        """Connect the network link again."""
         _run(*self.on_head, "ip", "link", "set", "cable", "up")
 
 

@@ -1,4 +1,4 @@
-"""What an ablation runs and compares, as frozen plain data: the ledger keeps it as JSON."""
+"""What an ablation runs and compares, as frozen plain data, stored as JSON in the ledger."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FACTOR_EFFECTS: tuple[ContrastKind, ...] = ("main effect", "Shapley value", "int
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration, run once a seed.
+    """One configuration, run once per seed.
 
     Attributes:
-        values: by dotted key of the study, on top of its own.
+        values: by dotted key of the study; they override its values.
     """
 
     name: str
@@ -67,11 +67,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The search that a cell was tuned by.
+    """The search that tuned a cell.
 
     Attributes:
-        study: its name; trial: that was picked.
-        metric: that the scores are of; scores: of each trial in order, None where it failed.
+        study: its name; trial: the selected one.
+        metric: metric of the scores; scores: of each trial in order, None if it failed.
     """
 
     study: str
@@ -82,11 +82,11 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Design(JsonData):
-    """Cells, and what is compared.
+    """Cells, and the contrasts between them.
 
     Attributes:
         kind: name of the design.
-        cells: in the order in which they are run, each seed anew.
+        cells: in the order of their runs, within each seed.
         arms: lines of the table, in order.
         contrasts: by name, each once.
         reference: name of the arm that others are compared with; empty in designs of effects.

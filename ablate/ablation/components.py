@@ -35,10 +35,10 @@ class LeftOutError(Exception):
 
 @dataclass(frozen=True)
 class Component:
-    """A part.
+    """A component.
 
     Attributes:
-        leave_out: the values of a configuration -> those that are to hold without the part.
+        leave_out: the values of a configuration -> the values without the component.
         path: in the file, below `ablation`.
     """
 
@@ -47,19 +47,19 @@ class Component:
     path: Path
 
     def without(self, ground: Ground, values: Values) -> dict[str, Any]:
-        """A configuration without the part.
+        """A configuration without the component.
 
         Raises:
-            LeftOutError: if nothing would be left of what it is a part of.
+            LeftOutError: if nothing would remain, for example no loss term.
         """
         try:
             return {**values, **self.leave_out(ground, values)}
-        except ParameterError as error:  # of a mix that does not fit what is drawn from
+        except ParameterError as error:  # of a mix that does not match the families or types
             raise LeftOutError(str(error)) from error
 
 
 def read_components(ground: Ground, refuse: Refuse) -> list[Component]:
-    """The components of a file, in its order; what is wrong with one is noted."""
+    """Read the components of a file, in its order; problems are reported."""
     settings = ground.study.ablation_section
     written = settings.components or ()
     found: list[Component] = []
@@ -76,7 +76,7 @@ def read_components(ground: Ground, refuse: Refuse) -> list[Component]:
 
 
 def named_component(ground: Ground, name: str, path: Path, refuse: Refuse) -> list[Component]:
-    """The component that everyone knows by this name; of none, what is wrong is noted."""
+    """The built-in component of this name; an unknown name is reported."""
     known = None if ground.study.trainable is not None else _known(ground, name)
     if known is None:
         refuse(path, _unknown(ground, name))
@@ -144,10 +144,10 @@ def _without_layer(ground: Ground, values: Values, layer: str) -> dict[str, Any]
 
 
 def drawn_types(ground: Ground, values: Values) -> dict[str, float]:
-    """Distortion type -> how often it is drawn in a configuration; none by `augmix`.
+    """Distortion type -> its probability in a configuration; none for `augmix`.
 
     Raises:
-        ParameterError: if the mix does not fit what is drawn from.
+        ParameterError: if the mix does not match the families or types.
     """
     if ground.get(values, "augment.method") == "augmix":
         return {}
@@ -164,13 +164,13 @@ def single_type(kind: str) -> dict[str, Any]:
 
 
 def _single(ground: Ground, values: Values) -> dict[str, Any]:
-    """One type in place of several: the first that the configuration draws."""
+    """One type instead of several: the first type of the configuration."""
     drawn = drawn_types(ground, values)
     return single_type(next(iter(drawn))) if len(drawn) > 1 else {}
 
 
 def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, Any]:
-    """Without a family, or a type; what is left keeps its shares among itself."""
+    """Without a family, or a type; the ratios of the others are kept."""
     gone = FAMILIES.get(name, (name,))
     ratios = drawn_types(ground, values)
     left = {kind: ratio for kind, ratio in ratios.items() if kind not in gone}
@@ -195,7 +195,7 @@ def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, 
     return changed
 
 
-# -- Factors and their levels: what is varied, and how a level is named --------------------
+# -- Factors and their levels --------------------
 
 
 WITH, WITHOUT = "with", "without"
@@ -227,10 +227,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Factor:
-    """What is varied.
+    """A factor of a design.
 
     Attributes:
-        name: a dotted key, a name of the user's own, or a component's.
+        name: a dotted key, a name chosen by the user, or a component.
         levels: the lowest first; of a component: without it, with it.
         path: in the file, below `ablation`.
     """
@@ -241,9 +241,9 @@ class Factor:
 
 
 def read_factors(ground: Ground, refuse: Refuse) -> list[Factor]:
-    """The factors of a file, and its components as factors of two levels.
+    """Read the factors of a file, and its components as factors with two levels.
 
-    One with something wrong is left out, and what it is is noted.
+    Invalid ones are reported and left out.
     """
     settings = ground.study.ablation_section
     found = []
@@ -295,7 +295,7 @@ def _levels(
 
 
 def level_name(value: Any) -> str:
-    """A value as the name of a level: text as it is, a list joined by +."""
+    """The name of a level for a value: text unchanged, a list joined by +."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Configurations on top of a study: what holds in one, and whether it can be run."""
+"""Configurations based on a study: their values, and whether they can be run."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _LAYERS = ("loss.fma.layers", "loss.fma.layer_weights")
 
 @dataclass(frozen=True)
 class Ground:
-    """What configurations stand on.
+    """The basis of configurations.
 
     Attributes:
-        study: whose values hold where a configuration says nothing; the reference's are in them.
-        names: that exist, by dotted key; model: the network whose layers they have.
+        study: values of keys that a configuration does not set, including those of the reference.
+        names: known names by dotted key; model: the network of the layer names.
     """
 
     study: Study
@@ -73,12 +73,12 @@ class Ground:
         if self.study.trainable is not None:
             return self
         study = Study.model_validate(self.filled(reference))
-        # As it was read: what is wrong in it, a NaN say, does not survive being written out.
+        # As read, because invalid values, such as NaN, would be lost when serialised.
         study = study.model_copy(update={"ablation": self.study.ablation})
         return Ground(study, self.names, self.model)
 
     def get(self, values: Values, key: str) -> Any:
-        """What holds for a key in a configuration; a list of all taps is written out."""
+        """The value of a key in a configuration, with all taps listed."""
         found = values.get(key, self.own.get(key))
         if key == "loss.fma.layers" and found == "taps" and self.is_named(values):
             return list(self.taps)
@@ -99,28 +99,29 @@ class Ground:
         return data
 
     def identity(self, values: Values) -> str:
-        """What a configuration comes down to, as text: of two that are one, the same."""
+        """The effective settings of a configuration, as text; equal for equivalent
+        configurations."""
         if self.study.trainable is not None:
             return as_text(dict(values))
         try:
             study = Study.model_validate(self.filled(values))
-        except ValidationError:  # which is said of it elsewhere
+        except ValidationError:  # reported elsewhere
             return as_text({**self.own, **values})
         return trained_identity(plain_values(study), self.taps if self.is_named(values) else ())
 
     def same(self, one: Values, other: Values) -> bool:
-        """Whether two configurations are one: nothing that is trained tells them apart."""
+        """Whether two configurations are equivalent: they give the same training."""
         return self.identity(one) == self.identity(other)
 
 
 class Cells:
-    """The cells of a design while it is made; what is wrong with one is noted.
+    """The cells of a design while it is made; problems are reported.
 
     Args:
-        may_repeat: whether two of them may be one configuration, as arms that are tuned apart.
+        may_repeat: whether two cells may be equivalent, such as arms that are tuned separately.
 
     Attributes:
-        made: those that can be run, in order.
+        made: cells that can be run, in order.
     """
 
     def __init__(self, ground: Ground, refuse: Refuse, *, may_repeat: bool = False) -> None:
@@ -132,10 +133,10 @@ class Cells:
         self._said: set[str] = set()
 
     def add(self, name: str, values: Values, path: Path, fix: str = "Remove one.") -> bool:
-        """Add a cell; whether it was.
+        """Add a cell; returns whether it was added.
 
         Args:
-            path: where it comes from; fix: of one that is there already.
+            path: position in the file; fix: suggested for an equivalent cell.
         """
         identity = name if self._may_repeat else self._ground.identity(values)
         twin = self._names.get(identity)
@@ -160,10 +161,10 @@ class Cells:
 def check_values(
     ground: Ground, values: Values, path: Path, refuse: Refuse, *, at: Path | None = None
 ) -> dict[str, Any] | None:
-    """The values, if all of them may be set in a cell; else what is wrong is noted.
+    """The values, if all of them may be set in a cell; otherwise problems are reported.
 
     Args:
-        path: of the mapping; at: of the one value, where it stands under another name.
+        path: of the mapping; at: of the value, if it has another name there.
     """
     good = {}
     for key, value in values.items():
@@ -190,7 +191,7 @@ def _starts(path: Path, key: str) -> bool:
 
 
 def key_rule(ground: Ground, key: str, value: Any) -> str | None:
-    """Why a cell may not set a key, as `rule, got X. Fix.`; none where it may."""
+    """Why a cell may not set a key, as `rule, got X. Fix.`, or None."""
     if key in PAIRED:
         rule = f"seeds are paired over all cells, got {show(value)}"
         return f"{rule}. Remove it; ablation.seeds sets the seeds."
@@ -221,7 +222,7 @@ def _not_settable(key: str, value: Any) -> str:
 
 
 def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, str]]:
-    """What is wrong with a configuration: the path in the study, and `rule, got X. Fix.`"""
+    """Problems of a configuration: the path in the study, and `rule, got X. Fix.`"""
     if ground.study.trainable is not None:
         return
     data = ground.filled(values)

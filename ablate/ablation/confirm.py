@@ -31,7 +31,7 @@ TRAINED_ON = "trained on the training images only; the validation images are hel
 
 @dataclass(frozen=True)
 class ConfirmedPoint:
-    """A trial of the front, run again.
+    """A confirmed trial of the front.
 
     Attributes:
         name: of its arm; metrics: that are compared, by their names on validation.
@@ -61,9 +61,9 @@ class ConfirmInfo:
     """A confirmation.
 
     Attributes:
-        test: every arm on the test images; validation: on the validation images.
-        points: of the front, in its order.
-        objectives: metrics on the test images that the probability of the front is about.
+        test: all arms on the test images; validation: on the validation images.
+        points: of the front, in order.
+        objectives: test metrics for the front probability.
     """
 
     test: AblationInfo
@@ -104,7 +104,7 @@ def is_confirmation(record: StudyRecord) -> bool:
 def study_ablation(
     record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
 ) -> AblationInfo:
-    """What an ablation says on the validation images, or a confirmation on the test images.
+    """Results of an ablation on the validation images, or of a confirmation on the test images.
 
     Args and raises: as `ablation_info`.
     """
@@ -115,13 +115,13 @@ def study_ablation(
 def confirm_info(
     record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
 ) -> ConfirmInfo:
-    """What a confirmation says, of the runs that have ended so far.
+    """Results of a confirmation, from the runs that have ended so far.
 
     Args:
-        record: of the confirmation; outcomes, baseline: as those of `ablation_info`.
+        record: of the confirmation; outcomes, baseline: as for `ablation_info`.
 
     Raises:
-        ParameterError: if the study is no confirmation.
+        ParameterError: if the study is not a confirmation.
     """
     if not is_confirmation(record) or record.design is None:
         raise ParameterError(
@@ -180,7 +180,7 @@ def confirm_info(
 def _probabilities(
     record: StudyRecord, results: Results, names: Sequence[str], objectives: Sequence[str]
 ) -> list[float]:
-    """Of each point; NaN where there are fewer than two seeds or objectives."""
+    """Front probability of each point; NaN for fewer than two seeds or objectives."""
     directions = {
         _on_test(objective.metric): objective.direction for objective in record.study.objectives
     }

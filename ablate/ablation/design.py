@@ -37,15 +37,15 @@ def is_from_study(settings: AblationSettings) -> bool:
 
 
 def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Design, Problems]:
-    """The design of a study's ablation.
+    """Make the design of a study's ablation.
 
     Args:
         study: with an ablation.
-        names: that exist, by dotted key.
-        reference: values by dotted key: those of the file, or of the trial that it picks.
+        names: known names by dotted key.
+        reference: values by dotted key: of the file, or of the selected trial.
 
     Returns:
-        The design, and what is wrong: where in the study, and `rule, got X. Fix.`
+        The design, and problems: path in the study, and `rule, got X. Fix.`
     """
     settings = study.ablation_section
     problems: Problems = []
@@ -78,8 +78,8 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
 
 
 def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
-    """Note what is wrong with the ablation of a study; a reference from another study is looked
-    at when the study is begun."""
+    """Report problems of a study's ablation; a reference from another study is checked when the
+    study is started."""
     settings = study.ablation
     if settings is None:
         if ("ablation",) in document.keys and document.get(("search",)) is None:
@@ -108,7 +108,7 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
 
 
 def planned_rows(study: Study, design: Design) -> list[Planned]:
-    """The rows of a design, seed by seed, so that what is there is always paired."""
+    """The rows of a design, seed by seed, so that finished rows are paired."""
     settings = study.ablation_section
     rows = []
     for place, seed in enumerate(train_seeds(study)):
@@ -164,7 +164,7 @@ def _each_rule(study: Study) -> str | None:
 
 
 def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
-    """What is wrong with the tuning: key, and `rule, got X. Fix.`"""
+    """Problems of the tuning: key, and `rule, got X. Fix.`"""
     tune = study.tune_section
     samplers = names.get("search.sampler", ())
     if samplers and tune.sampler not in samplers:
@@ -183,7 +183,7 @@ def _with_baseline(design: Design, *, has_runs: bool) -> Design:
     """With the baseline as the first arm.
 
     Args:
-        has_runs: whether each seed has one of its own, which is then a cell that is not trained.
+        has_runs: whether each seed has its own baseline, which is then a cell without training.
     """
     if not design.cells:
         return design  # it could not be made

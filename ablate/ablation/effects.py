@@ -97,18 +97,18 @@ def all_effects(
     margin: Margin | None = None,
     minimized: Sequence[str] = (),
 ) -> tuple[Effect, ...]:
-    """Every contrast on every metric that it is about; the primary ones adjusted by Holm.
+    """Compute every contrast on its metrics; primary ones are adjusted by Holm.
 
     Args:
-        claims: those that are primary.
+        claims: the primary ones.
         margin: of non-inferiority.
-        minimized: metrics of which less is better.
+        minimized: metrics for which less is better.
     """
     primary = {(claim.contrast, claim.metric) for claim in claims}
     by_name = {contrast.name: contrast for contrast in contrasts}
     order = {name: place for place, name in enumerate(by_name)}
     shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
-    # A claim may be about a metric that is in no table, of one severity, say.
+    # A claim may use a metric that is in no table, such as that of one severity.
     asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
     found: list[_Tested] = []
     for metric in asked:
@@ -326,12 +326,12 @@ def _by_image(
 
 @dataclass(frozen=True)
 class Column:
-    """Of one cell.
+    """Values of one cell.
 
     Attributes:
-        values: `[K]`, NaN where a run has not ended well, or has no such metric.
-        places: of the pairs that have it, ascending.
-        shares: `[places, n]`; None where a run has kept no bits, or it is no mean over images.
+        values: `[K]`, NaN if a run was not successful, or lacks the metric.
+        places: indices of the pairs that have it, ascending.
+        shares: `[places, n]`; None if a run has no bits, or the metric is not a mean over images.
     """
 
     values: NDArray[np.float64]
@@ -379,10 +379,10 @@ class Table:
 
 
 class MetricTables:
-    """Where contrasts on one metric are formed.
+    """The values for contrasts on one metric.
 
-    What was seen of a type differs from cell to cell, so the difference of two means by exposure
-    would be one of other types, too.  So both are taken over the types of the cell in question.
+    The exposure of a type differs between cells, so two means by exposure would be over different
+    types.  Therefore both are computed over the types of the cell in question.
     """
 
     def __init__(self, results: Results, metric: str) -> None:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArmsInfo:
-    """Arms and what they scored.
+    """Arms and their scores.
 
     Attributes:
-        ablation: what they are of, with all that has to be said beside them.
-        metrics: that arms are compared in; families: accuracies that robust accuracy is made of.
-        loss_terms: of each of the ablation's arms, as "clean+fma"; empty where its models differ in
-            them, of the baseline, and of a training loop of the user's own.
+        ablation: the ablation, with its caveats.
+        metrics: compared metrics; families: the accuracies that robust accuracy is the mean of.
+        loss_terms: of each arm, such as "clean+fma"; empty if its models differ in them, for the
+            baseline, and for a custom training loop.
     """
 
     ablation: AblationInfo
@@ -41,15 +41,15 @@ class ArmsInfo:
         return tuple((arm, terms) for arm, terms in both if not arm.is_one_network)
 
     def baseline(self, metric: str) -> float:
-        """Of the one network that all runs start from; NaN where there is none."""
+        """Value of the common baseline; NaN if there is none."""
         return baseline_of(self.ablation, metric)
 
     def frame(self) -> pd.DataFrame:
-        """One row an arm and metric.
+        """One row per arm and metric.
 
         Columns: arm, loss_terms, metric, method: string; is_baseline: boolean, whether it is the
-        one network that all runs start from; mean, sd, low, high: float64, over seeds, in the
-        metric's own unit (accuracies: fractions), NaN where there is none; n: int64, seeds.
+        common baseline; mean, sd, low, high: float64, over seeds, in the metric's unit (accuracies:
+        fractions), NaN if missing; n: int64, seeds.
         """
         import pandas as pd
 
@@ -85,7 +85,7 @@ def arms_info(
 
 
 def arm_terms(record: StudyRecord, ablation: AblationInfo) -> tuple[str, ...]:
-    """The loss terms of each arm, as `ArmsInfo` says."""
+    """The loss terms of each arm, as in `ArmsInfo`."""
     if record.design is None or record.study.trainable is not None:
         return ("",) * len(ablation.arms)
     design = Design.from_json(record.design)
@@ -103,7 +103,7 @@ def arm_terms(record: StudyRecord, ablation: AblationInfo) -> tuple[str, ...]:
 
 
 def baseline_of(ablation: AblationInfo, metric: str) -> float:
-    """A metric of the one network that all runs start from; NaN where there is none."""
+    """A metric of the common baseline; NaN if there is none."""
     found = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
     return next((one.mean for one in found if one is not None), math.nan)
 
@@ -113,12 +113,12 @@ def baseline_of(ablation: AblationInfo, metric: str) -> float:
 
 @dataclass(frozen=True)
 class BudgetInfo:
-    """Arms that were tuned.
+    """Tuned arms.
 
     Attributes:
-        metric: that they were tuned on.
-        curves: one an arm; loss_terms: of each, as in `ArmsInfo`.
-        baseline: of the one network that all runs start from; NaN where there is none.
+        metric: of the tuning.
+        curves: one per arm; loss_terms: of each, as in `ArmsInfo`.
+        baseline: value of the common baseline; NaN if there is none.
     """
 
     ablation: AblationInfo
@@ -128,12 +128,12 @@ class BudgetInfo:
     baseline: float
 
     def frame(self) -> pd.DataFrame:
-        """One row an arm and number of trials.
+        """One row per arm and number of trials.
 
         Columns: arm, loss_terms, metric: string; trials: int64, from 1; expected_best: float64, in
-        the metric's own unit (accuracies: fractions), NaN where all trials failed; gain: float64,
-        that less the baseline; is_random: boolean, whether the trials were independent draws, of
-        which alone the expectation is exact.
+        the metric's unit (accuracies: fractions), NaN if all trials failed; gain: float64, minus
+        the baseline; is_random: boolean, whether the trials were independent samples, for which the
+        expectation is exact.
         """
         import pandas as pd
 
@@ -158,7 +158,7 @@ def budget_info(record: StudyRecord, ablation: AblationInfo) -> BudgetInfo | Non
         record: of the ablation.
 
     Returns:
-        None of arms that were not tuned.
+        None if the arms were not tuned.
     """
     if not ablation.tuning:
         return None
@@ -180,26 +180,26 @@ def budget_info(record: StudyRecord, ablation: AblationInfo) -> BudgetInfo | Non
 
 @dataclass(frozen=True)
 class TransferInfo:
-    """Arms with a model for each type.
+    """Arms with one model per type.
 
     Attributes:
-        ablation: what they are of, with all that has to be said beside them.
+        ablation: the ablation, with its caveats.
     """
 
     ablation: AblationInfo
 
     @property
     def transfers(self) -> tuple[Transfer, ...]:
-        """An arm each; empty before a run has ended well."""
+        """One per arm; empty before the first successful run."""
         return self.ablation.transfers
 
     def frame(self) -> pd.DataFrame:
-        """One row an arm, a type that a model was trained on, and a type that it was tested on.
+        """One row per arm, training type and test type.
 
         Columns:
             arm, trained_on, tested_on: string.
-            mean, gain: float64, as fractions: accuracy over the seeds, and what it is more than
-                the reference arm's at the same seeds; NaN where no run has it.
+            mean, gain: float64, as fractions: accuracy over the seeds, and its difference to the
+            reference arm at the same seeds; NaN if missing.
         """
         import pandas as pd
 
@@ -228,11 +228,11 @@ def can_transfer(ablation: AblationInfo) -> bool:
 
 @dataclass(frozen=True)
 class EffectsInfo:
-    """Effects in the order in which they are read.
+    """Effects in display order.
 
     Attributes:
-        ablation: what they are of, with all that has to be said beside them.
-        effects: metric by metric; in each, contrasts of which something is claimed come first.
+        ablation: the ablation, with its caveats.
+        effects: metric by metric; in each, primary contrasts first.
     """
 
     ablation: AblationInfo
@@ -240,7 +240,7 @@ class EffectsInfo:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those that there is an effect on, in order."""
+        """The metrics with effects, in order."""
         return tuple(dict.fromkeys(effect.metric for effect in self.effects))
 
     def on(self, metric: str) -> tuple[Effect, ...]:
@@ -276,9 +276,9 @@ def effect_rows(effects: Sequence[Effect]) -> list[dict[str, Any]]:
     """Effects as flat records.
 
     Keys: contrast, kind, metric: text; primary: bool; mean, sd, low, high: float, in the metric's
-    own unit (accuracies: fractions), NaN where there is none; n: seeds; method: of the interval;
-    p, p_adjusted: float, NaN where not tested or exploratory; verdict: text; margin: float and
-    kept: bool or None, where a margin is declared for the metric.
+    unit (accuracies: fractions), NaN if missing; n: seeds; method: of the interval; p, p_adjusted:
+    float, NaN if not tested or exploratory; verdict: text; margin: float and kept: bool or None, if
+    a margin is declared for the metric.
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""An ablation ready to be printed: arms, effects, ranks, transfer, and what has to be said."""
+"""The results of an ablation for display: arms, effects, ranks, transfer, caveats."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ArmInfo:
     """A line of the table.
 
     Attributes:
-        cells: names of its configurations; several where it is the mean over single models.
-        estimates: by metric, over seeds on these images; of the one baseline a number without sd.
-        costs: mean of a run, by name (`ablate.study.scores.COSTS`), NaN where not known.
-        failed: runs that did not end well, as "seed 3 (not_finite: ...)".
-        is_one_network: whether it is the baseline that all runs start from.
+        cells: names of its configurations; several if it is the mean over single models.
+        estimates: by metric, over seeds on these images; for a common baseline a number without sd.
+        costs: mean per run, by name (`ablate.study.scores.COSTS`), NaN if unknown.
+        failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
+        is_one_network: whether it is the common baseline.
     """
 
     name: str
@@ -65,8 +65,8 @@ class TuningCurve:
     """Expected best score of an arm, against the trials of its search.
 
     Attributes:
-        scores: `[T]`, of n = 1..T trials; the mean over its models where an arm has several.
-        is_random: whether the trials were independent draws, of which alone it is exact.
+        scores: `[T]`, of n = 1..T trials; the mean over its models if an arm has several.
+        is_random: whether the trials were independent samples, for which it is exact.
     """
 
     arm: str
@@ -77,7 +77,7 @@ class TuningCurve:
 
 @dataclass(frozen=True)
 class AblationInfo(StudyFacts):
-    """What an ablation says.
+    """The results of an ablation.
 
     Attributes:
         design: its kind; reference: name of the arm that others are compared with, or empty.
@@ -88,7 +88,7 @@ class AblationInfo(StudyFacts):
         ranks: of the arms by `rank_metric`; None of fewer than two.
         seeds: K; runs: planned; ended: of them.
         aliases: of a fraction.
-        failures: runs that did not end well, with their reason.
+        failures: unsuccessful runs, with reasons.
     """
 
     design: str
@@ -138,12 +138,12 @@ def ablation_info(
     *,
     split: SplitName = "val",
 ) -> AblationInfo:
-    """What a study's ablation says, of the runs that have ended so far.
+    """Results of a study's ablation, from the runs that have ended so far.
 
     Args:
-        outcomes: which images each run was right on, by row; baseline: the same of the baseline,
-            by split.
-        split: "test" only of a confirmation.
+        outcomes: which images each run classified correctly, by row; baseline: the same for the
+            baseline, by split.
+        split: "test" only for a confirmation.
 
     Raises:
         ParameterError: if the study is a search.
@@ -211,7 +211,7 @@ def _shown_metrics(found: Sequence[str], first: object, split: SplitName) -> lis
 
 
 def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:
-    """The metrics of which less is better: as the objectives say, and the costs of a finetuning."""
+    """Metrics for which less is better: by the objectives, and the costs of a finetuning."""
     asked = [one.metric for one in record.study.objectives if one.direction == "minimize"]
     costs = COSTS if record.study.trainable is None else ()
     return tuple(dict.fromkeys([*(_of_split(metric, split) for metric in asked), *costs]))

@@ -33,7 +33,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference and where it lies.
+    """A mean difference and its interval.
 
     Attributes:
         mean: in the metric's own unit; NaN of no seed.
@@ -41,7 +41,7 @@ class Estimate:
             fewer than two seeds.
         low, high: bounds of the interval; NaN where there is none.
         n: seeds.
-        method: "t over seeds", "t over seeds and images", or "none" where there is no interval.
+        method: "t over seeds", "t over seeds and images", or "none" without an interval.
     """
 
     mean: float
@@ -154,8 +154,8 @@ def over_seeds(differences: np.ndarray) -> MeanModel:
     Raises:
         ParameterError: if the shape is another, or a difference is not finite.
 
-    Source: Student 1908. Exact where differences are normal; too narrow where they are skewed and
-    seeds are few (benchmarks/coverage.py).
+    Source: Student 1908. Exact for normal differences; too narrow for skewed ones and few seeds
+    (benchmarks/coverage.py).
     """
     seeds = as_differences(differences, "K")
     n = len(seeds)
@@ -171,7 +171,7 @@ def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
     D_ki = mu + S_k + I_i + E_ki, and the variance of the mean is s_S^2 / K + s_I^2 / n + s_E^2 /
     (K n). With the mean squares of a two-way analysis of variance without replication, MS_K of
     seeds, MS_I of images and MS_E of the residual, (MS_K + MS_I - MS_E) / (K n) estimates it
-    without bias, also of bits: what matters is that seeds, and images, can be exchanged.
+    without bias, also for bits, because only exchangeability of seeds and of images is required.
 
     Few images are right for one network only where both are nearly always right, and then MS_I may
     be small or 0 by luck.  So 2.5 images are added to it: what n images cannot exclude stays in.
@@ -363,13 +363,13 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
-    """Floats of the shape that is asked for.
+    """Convert to floats and check the shape.
 
     Args:
-        axes: their names, as a message writes them.
+        axes: their names, for messages.
 
     Raises:
-        ParameterError: if the shape is another, or a difference is not finite.
+        ParameterError: if the shape is wrong, or a difference is not finite.
     """
     table = np.asarray(differences, dtype=np.float64)
     if table.ndim != len(axes):

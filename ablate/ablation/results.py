@@ -21,15 +21,15 @@ Outcomes = Mapping[int, Mapping[str, str]]
 BASELINE = "baseline"
 
 _KEPT_BITS = 400_000_000
-"""Unpacked bits that are kept; of more, each is unpacked when it is asked for."""
+"""Number of unpacked bits kept in memory; beyond it, bits are unpacked on request."""
 
 
 @dataclass(frozen=True)
 class _CellBits:
-    """Of the runs of a cell that have kept them.
+    """Bits of the runs of a cell that have them.
 
     Attributes:
-        bits: of each run; scores: of one of them; lines: place of a pair -> its line in the bits.
+        bits: of each run; scores: of one of them; lines: index of a pair -> its line in the bits.
     """
 
     bits: ImageBits
@@ -38,18 +38,18 @@ class _CellBits:
 
 
 class Results:
-    """The runs of an ablation, so many pairs of every cell.
+    """The runs of an ablation by pair and cell.
 
-    The one baseline that all runs start from counts as a cell too: the same at every seed.
+    A common baseline counts as a cell that is the same at every seed.
 
     Args:
         record: with the rows of a design.
-        outcomes: of its rows; those without are compared over seeds alone.
-        baseline: which images the baseline was right on, by split.
-        split: whose scores.
+        outcomes: of its rows; rows without them are compared over seeds only.
+        baseline: which images the baseline classified correctly, by split.
+        split: of the scores.
 
     Attributes:
-        pairs: places of the seeds, ascending.
+        pairs: indices of the seeds, ascending.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class Results:
         return list(names)
 
     def is_fixed(self, cell: str) -> bool:
-        """Whether a cell is the one baseline, and no runs of its own."""
+        """Whether a cell is the common baseline, without runs."""
         return cell == BASELINE and self._baseline is not None and cell not in self._cells
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
-        """A metric of every pair, `[K]`: NaN where a run has not ended well, or has no such one."""
+        """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
         if (cell, metric) not in self._values:
             found = np.full(len(self.pairs), math.nan)
             if self._baseline is not None and self.is_fixed(cell):
@@ -126,14 +126,13 @@ class Results:
         return self._values[cell, metric]
 
     def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
-        """Each image's share in a metric of a cell: `[places, n]`.
+        """Contribution of each image to a metric of a cell: `[places, n]`.
 
         Args:
-            places: of pairs, at which the cell has the metric.
+            places: indices of pairs with the metric.
 
         Returns:
-            None of no places, where a run has kept no bits, and where the metric is no mean over
-            images.
+            None without pairs, if a run has no bits, or if the metric is not a mean over images.
         """
         kept = self._bits_of(cell)
         if kept is None or not places or any(place not in kept.lines for place in places):
@@ -143,7 +142,7 @@ class Results:
         return found if found is None or lines == list(range(len(found))) else found[lines]
 
     def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
-        """The scored types of which a cell's networks have seen this; the baseline nothing."""
+        """The scored types with this exposure for a cell's networks; the baseline has seen none."""
         scored = [self.scores_of(row) for row in self.rows(cell)]
         first = next((one for one in scored if isinstance(one, Scores)), None)
         if self.is_fixed(cell):

@@ -35,7 +35,7 @@ def arm_study(study: Study, cell: Cell, name: str) -> Study:
     """The search of a cell.
 
     Args:
-        study: the ablation, whose space and tuning say what is searched.
+        study: the ablation; its space and tuning define the search.
     """
     tune = study.tune_section
     assert isinstance(study.space, dict)
@@ -50,7 +50,7 @@ def arm_study(study: Study, cell: Cell, name: str) -> Study:
 
 
 def without_keys(space: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    """A space as it is written, without the parameters of these keys, in its blocks too."""
+    """A space as written, without the parameters of these keys, also in blocks."""
     left: dict[str, Any] = {}
     for name, entry in space.items():
         if "parameters" in entry:
@@ -63,7 +63,7 @@ def without_keys(space: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str,
 
 
 def check_searches(ground: Ground, design: Design, refuse: Refuse) -> None:
-    """Note arms whose search could not be begun, or would try one point again and again."""
+    """Report arms whose search cannot start, or has only one point."""
     arms = {cell: arm.name for arm in design.arms for cell in arm.cells}
     said: set[tuple[str, str]] = set()
     for cell in tuned_cells(ground.study, design.cells):
@@ -97,7 +97,7 @@ def _may_be_active(parameter: Parameter, space: Space) -> bool:
 
 
 def _values(domain: Domain) -> Sequence[Any]:
-    """Some values of a domain, two at least where it has two."""
+    """Some values of a domain, at least two if it has two."""
     if isinstance(domain, SubsetDomain):
         return [[name] for name in domain.names]
     if isinstance(domain, SimplexDomain):
@@ -112,22 +112,23 @@ def _values(domain: Domain) -> Sequence[Any]:
 
 
 def expected_best(values: np.ndarray) -> NDArray[np.float64]:
-    """Expected maximum of n of the scores, drawn with replacement, for n from 1 to T.
+    """Expected maximum of n scores drawn with replacement, for n from 1 to T.
 
-    Right for random search, whose trials are independent draws; of an adaptive sampler's trials an
-    approximation, as later ones are better for the earlier ones. Biased low for n near T: none of
-    the scores that were not seen is above the best one (Tang et al. 2020, arXiv:2004.13705).
+    Exact for random search, whose trials are independent samples; an approximation for adaptive
+    samplers, whose later trials are better because of earlier ones.  Biased low for n near T,
+    because unseen scores above the best one are not considered (Tang et al. 2020,
+    arXiv:2004.13705).
 
     Args:
-        values: `[T]`, higher is better; NaN or an infinity where a trial failed, which counts as
-            the worst score of those that did not.
+        values: `[T]`, higher is better; NaN or infinity for a failed trial, which counts as the
+            worst score of the others.
 
     Returns:
-        `[T]`, never falling: at n = 1 the mean, at n = T below the maximum unless that is tied
-        throughout. NaN where all failed; empty of no trial.
+        `[T]`, not decreasing: at n = 1 the mean, at n = T below the maximum unless all are tied.
+        NaN if all failed; empty without trials.
 
     Raises:
-        ParameterError: if the shape is another.
+        ParameterError: if the shape is wrong.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
@@ -171,7 +172,7 @@ _PICK = "knee, best METRIC or trial N"
 
 
 def pick_rule(pick: Any) -> str | None:
-    """What is wrong with a pick as it is written, as `rule, got X. Fix.`; none if it is right."""
+    """Why a pick is invalid, as `rule, got X. Fix.`, or None."""
     words = pick.split() if isinstance(pick, str) else []
     if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
         return None
@@ -181,12 +182,12 @@ def pick_rule(pick: Any) -> str | None:
 
 
 def best_of(metric: str, metrics: Sequence[str]) -> str | None:
-    """The objective that `best METRIC` means: `val_` may be left out; none if there is no such."""
+    """The objective of `best METRIC`, where `val_` may be left out; None if there is none."""
     return next((one for one in (metric, f"val_{metric}") if one in metrics), None)
 
 
 def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference") -> ParetoPoint:
-    """The trial of a search that is meant.
+    """Select a trial of a search.
 
     Args:
         record: of the search.
@@ -256,14 +257,14 @@ def check_same_sections(study: Study, record: StudyRecord) -> None:
 def check_reference(
     study: Study, fingerprint: Mapping[str, str], search: str, other: Mapping[str, str]
 ) -> None:
-    """Refuse a search whose trials are of other data, network or training.
+    """Refuse a search with other data, network or training.
 
     Args:
         fingerprint: of the ablation, by section.
         search: name of the search; other: its fingerprint.
 
     Raises:
-        FingerprintError: naming the sections that differ.
+        FingerprintError: the message names the sections that differ.
     """
     differ = [name for name in COMPARED if fingerprint.get(name) != other.get(name)]
     if differ:

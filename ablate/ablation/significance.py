@@ -45,7 +45,8 @@ class PermutationTest:
 def sign_flip_test(
     differences: np.ndarray, *, alternative: Alternative = "two-sided", seed: int = 0
 ) -> PermutationTest:
-    """The share of sign vectors with which the mean is at least as far out as it is.
+    """Sign-flip test: the fraction of sign vectors with a mean at least as extreme as the observed
+    one.
 
     Exact up to 16 seeds; above, of 100,000 vectors drawn at random, the observed one counted with
     them (`scipy.stats.permutation_test`). The smallest p that K seeds allow is 2 / 2^K two-sided.
@@ -59,7 +60,7 @@ def sign_flip_test(
         K = 0: NaN. All differences zero, and two-sided K = 1: 1.
 
     Raises:
-        ParameterError: if the shape is another, a difference is not finite, or the alternative is
+        ParameterError: if the shape is wrong, a difference is not finite, or the alternative is
             unknown.
     """
     from scipy.stats import permutation_test
@@ -123,7 +124,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 # -- Non-inferiority: is what must not be lost kept, up to a margin that was declared before?
 #
 # Source: Piaggio et al. 2012, JAMA 308, 2594 (CONSORT for non-inferiority).
-# Not to be confused with a difference that is not significant, which few seeds give for nothing.
+# Not to be confused with a difference that is not significant, which few seeds always give.
 
 
 @dataclass(frozen=True)
@@ -187,19 +188,19 @@ _AT_ONCE = 250
 
 @dataclass(frozen=True)
 class RankStability:
-    """Ranks of cells, 1 the best; cells that tie share the mean of their ranks.
+    """Ranks of cells, 1 is the best; tied cells get the mean of their ranks.
 
     Attributes:
-        names: of the cells; what follows has one value a cell.
-        mean_rank: mean over the seeds of a cell's rank at each; NaN of no seed.
-        rank_low, rank_high: where the rank of its mean lies, in 95 % of the resamples.
-        first_probability: the share of resamples in which its mean is the highest; cells that tie
-            share it, so that all add up to 1.
-        kendall_w: agreement of the seeds' orders, 0 (none) to 1 (one order); NaN of fewer than two
-            cells or seeds, and where all cells tie at all seeds.
-        n: seeds that all cells have.
+        names: of the cells; the other fields have one value per cell.
+        mean_rank: mean over the seeds of a cell's rank; NaN without seeds.
+        rank_low, rank_high: range of the rank of its mean, in 95 % of the resamples.
+        first_probability: fraction of resamples in which its mean is the highest; tied cells share
+            it, so that the sum is 1.
+        kendall_w: agreement of the seeds' orders, 0 (none) to 1 (identical); NaN for fewer than two
+            cells or seeds, and if all cells tie at all seeds.
+        n: number of seeds that all cells have.
 
-    Ranges and probabilities are NaN of fewer than two seeds.
+    Ranges and probabilities are NaN for fewer than two seeds.
     """
 
     names: tuple[str, ...]
@@ -214,17 +215,15 @@ class RankStability:
 def rank_stability(
     values: np.ndarray, *, names: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> RankStability:
-    """Rank cells at every seed, and by their means over seeds drawn with replacement.
+    """Rank cells at every seed, and by their means over resampled seeds.
 
     Args:
-        values: `[cells, K]`, higher is better: signs of metrics that are minimised are turned
-            before. NaN where a seed failed: such a seed is left out for all cells.
-        names: one a cell.
-        resamples: of the seeds, the same draw for all cells.
-        seed: of the draws.
+        values: `[cells, K]`, higher is better; the caller negates minimised metrics. NaN for a
+            failed seed, which is left out for all cells. names: one per cell. resamples: number of
+            resamples, the same for all cells. seed: of the resamples.
 
     Raises:
-        ParameterError: if the shape is another, or names are not one a cell.
+        ParameterError: if the shape is wrong, or there is not one name per cell.
     """
     from scipy.stats import rankdata
 
@@ -292,7 +291,7 @@ def _drawn(generator: np.random.Generator, resamples: int, n: int) -> NDArray[np
 
 
 def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each to so many digits of its own."""
+    """Round each value to this number of significant digits."""
     mantissa, exponent = np.frexp(values)
     settled: NDArray[np.float64] = np.ldexp(np.round(mantissa, _DIGITS), exponent)
     return settled

@@ -1,4 +1,4 @@
-"""A study as figures and the report read it: its rows, and what ablation and confirmation say."""
+"""A study as input of figures and the report: its rows, ablation and confirmation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front doe
 
 @dataclass(frozen=True)
 class StudySource:
-    """A study, read at one moment.
+    """A study in one snapshot.
 
     Attributes:
-        ablation: where it is an ablation (`record.design`); None of a search.
-        confirmation: where it is a search whose front was confirmed; confirming: the study that
-            did so.
+        ablation: for an ablation (`record.design`); None for a search.
+        confirmation: of a search whose front was confirmed; confirming: its study.
     """
 
     record: StudyRecord
@@ -30,13 +29,13 @@ class StudySource:
 
     @property
     def confirmed(self) -> StudySource | None:
-        """The confirmation as a study of its own, on the test images."""
+        """The confirmation as a separate study, on the test images."""
         if self.confirmation is None or self.confirming is None:
             return None
         return StudySource(self.confirming, self.confirmation.test)
 
     def as_drawn(self) -> StudySource:
-        """The source as figures read it: without values that none can hold."""
+        """The source for figures: without values that cannot be plotted."""
         record = drawn_record(self.record)
         return self if record is self.record else replace(self, record=record)
 

@@ -150,7 +150,7 @@ def obtain_baseline(
                 states=TrainingStates(state_file(entry), checkpoint_seconds),
             )
         else:
-            model = _build(dataset, model_settings, seed=0, base=base)
+            model = new_network(dataset, model_settings, seed=0, base=base)
             load_external(model, model_settings, checkpoint, base)
         with publish_folder(entry) as temporary:
             export_weights(model, temporary / WEIGHTS)
@@ -256,7 +256,7 @@ def train_baseline(
     """
     environment.apply()
     training = Finetuning(
-        _build(
+        new_network(
             dataset, model_settings, seed=derive_seed(baseline_settings.seed, "weights"), base=base
         ),
         dataset.train,
@@ -304,7 +304,7 @@ def load_baseline(
     return model
 
 
-def _build(
+def new_network(
     dataset: Dataset, model_settings: ModelSettings, *, seed: int, base: Path | None
 ) -> nn.Module:
     """A new network for these images, found to take their size."""

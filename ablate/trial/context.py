@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ablate.errors import NotFiniteError, ParameterError
+from ablate.ledger.record import Row
 from ablate.study.document import show
-from ablate.study.seeds import Seeds
 
 
 class TrialStopped(BaseException):
@@ -107,21 +107,17 @@ class TrialContext:
     def __init__(
         self,
         where: str,
-        params: Mapping[str, Any],
-        seeds: Seeds,
-        *,
+        row: Row,
         epochs: int,
-        number: int,
-        attempt: int,
         objectives: Sequence[str],
+        *,
         turns: Turns,
         workspace: Workspace,
     ) -> None:
-        self.params = dict(params)
-        self.seeds = seeds
+        assert row.number is not None
+        self.params = dict(row.params)
+        self.seeds, self.number, self.attempt = row.seeds, row.number, row.attempt
         self.epochs = epochs
-        self.number = number
-        self.attempt = attempt
         self.start_epoch = 0
         self.start_step = 0
         self.checkpoint: Path | None = None

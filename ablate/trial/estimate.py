@@ -7,14 +7,12 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from ablate.data.dataset import TrainingImages
 from ablate.finetune.augment.augmentation import build_augmentation
+from ablate.finetune.baseline import new_network
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.model import is_external
-from ablate.model.build import build_model, check_image_size
 from ablate.model.taps import layer_names
 from ablate.robustness.score import score_images
 from ablate.study.settings import BudgetSettings, Study
@@ -72,7 +70,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     """
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
-    model = _new_network(bench)
+    model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
     loss = build_loss(study.loss, layer_names(model))
     trained = estimate_training(bench, study)
     score_images(model, dataset.validation, environment)
@@ -105,7 +103,7 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
     """
     environment = bench.environment
     environment.apply()
-    model = _new_network(bench)
+    model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
     loss = build_loss(study.loss, layer_names(model))
     train = bench.finetuning_images(study, loss)
     batch = min(study.finetune.batch_size, len(train))
@@ -134,15 +132,3 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
     in_budget = whole.steps if whole.steps is not None else int(seconds / step_seconds)
     seen = min(in_budget * batch, len(train))
     return TrainingEstimate(step_seconds, seconds, seen, state.getbuffer().nbytes)
-
-
-def _new_network(bench: Workbench) -> nn.Module:
-    """A network with random weights, not stored."""
-    study, dataset = bench.study, bench.dataset
-    model = build_model(
-        study.model, len(dataset.classes), dataset.mean, dataset.std, seed=0, base=bench.base
-    )
-    if is_external(study.model.name):
-        _, channels, _, side = dataset.validation.images.shape
-        check_image_size(model, study.model.name, side, channels)
-    return model

@@ -20,9 +20,9 @@ from typing import Any
 
 from ablate.errors import InfrastructureError, ParameterError
 from ablate.files.durable import Checkpoint, load_blob, save_blob
+from ablate.ledger.record import Row
 from ablate.study.callables import import_callable
 from ablate.study.scores import ReportedScores
-from ablate.study.seeds import Seeds
 from ablate.trial.context import Ended, Said, Saved, TrialContext, Turns, Workspace
 
 Trainable = Callable[[TrialContext], object]
@@ -111,7 +111,7 @@ class FunctionTrial:
         name: of the function, for messages.
         function: takes a `TrialContext`.
         thread: thread to run in, idle.
-        params, seeds, number, attempt: of the row.
+        row: what is run.
         epochs: the budget.
         objectives: metrics that the last report must have.
     """
@@ -121,11 +121,8 @@ class FunctionTrial:
         name: str,
         function: Trainable,
         thread: LoopThread,
+        row: Row,
         *,
-        params: Mapping[str, Any],
-        seeds: Seeds,
-        number: int,
-        attempt: int,
         epochs: int,
         objectives: Sequence[str],
     ) -> None:
@@ -136,15 +133,7 @@ class FunctionTrial:
         self._turns = Turns()
         self._workspace = Workspace()
         self._context = TrialContext(
-            name,
-            params,
-            seeds,
-            epochs=epochs,
-            number=number,
-            attempt=attempt,
-            objectives=objectives,
-            turns=self._turns,
-            workspace=self._workspace,
+            name, row, epochs, objectives, turns=self._turns, workspace=self._workspace
         )
         self._scores: Mapping[str, float] | None = None
         self._started = False

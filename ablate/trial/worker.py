@@ -230,17 +230,13 @@ class Worker:
                 self._limit_gpu_memory()
         if self._thread is None:
             self._thread = LoopThread()
-        assert row.number is not None
         epochs = study.finetune.budget.in_epochs
         assert epochs is not None
         return FunctionTrial(
             study.trainable,
             self._function,
             self._thread,
-            params=row.params,
-            seeds=row.seeds,
-            number=row.number,
-            attempt=row.attempt,
+            row,
             epochs=epochs,
             objectives=[objective.metric for objective in study.objectives],
         )

@@ -1,1 +1,1 @@
-"""Designs, one a file: `plan(ground, reference, refuse)` gives what the design of a file runs."""
+"""Designs, one per file: `plan(ground, reference, refuse)` returns the cells and contrasts."""

@@ -33,7 +33,7 @@ _NESTED = "Remove a factor that has no effect without another."
 
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
-    """A cell a combination; contrasts are main effects and two-way interactions."""
+    """One cell per combination; contrasts are main effects and two-way interactions."""
     settings = ground.study.ablation_section
     empty = Design("factorial", (), (), ())
     factors = check_factors(ground, reference, refuse)
@@ -53,7 +53,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
 
 def check_factors(ground: Ground, reference: Values, refuse: Refuse) -> list[Factor] | None:
-    """The factors, if each has two levels at least that differ; else what is wrong is noted."""
+    """The factors, if each has at least two different levels; otherwise problems are reported."""
     settings = ground.study.ablation_section
     factors = read_factors(ground, refuse)
     is_right = len(factors) == len(settings.factors or ()) + len(settings.components or ())
@@ -135,7 +135,7 @@ def effect(name: str, kind: str, signs: Sequence[int], names: Sequence[str]) -> 
 
 
 def factors_of(text: str) -> tuple[str, ...]:
-    """The factors of an effect as it is written: `fma * st`, `st*fma`, `fma`."""
+    """The factors of a written effect: `fma * st`, `st*fma`, `fma`."""
     return tuple(part.strip() for part in text.split(TIMES.strip()))
 
 
@@ -144,7 +144,7 @@ def _sign(at: int, high: int) -> int:
 
 
 def effect_name(factor: Factor, high: int) -> str:
-    """Of a level above the lowest; of two levels the factor alone says it."""
+    """Name of the effect of a level above the lowest; with two levels, only the factor."""
     if len(factor.levels) == 2:
         return factor.name
     return f"{factor.name} {factor.levels[high].name}"

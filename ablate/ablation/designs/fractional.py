@@ -1,9 +1,9 @@
-"""Fractional: a regular two-level fraction of the factorial, and what it cannot tell apart.
+"""Fractional: a regular two-level fraction of the factorial, and its aliases.
 
 In a fraction, 2^(k-p), some factors, the basic ones, run through every combination; each of the
 others follows a product of basic ones, its generator.  The words of the defining relation are the
-products that are high in every run: two effects are aliased if their product is a word, and then
-only their sum is seen.
+products that are high in every run: two effects are aliased if their product is a word; then only
+their sum can be estimated.
 
 Source: Box and Hunter 1961, Technometrics 3, 311 (resolution, generators); Fries and Hunter 1980,
 Technometrics 22, 601 (aberration).  Differs: designs are searched for, not read from a table.
@@ -31,10 +31,10 @@ from ablate.study.settings import AblationSettings
 
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
-    """A cell a run of the smallest fraction of the stated resolution.
+    """One cell per run of the smallest fraction of the given resolution.
 
-    Contrasts are all main effects, and the interactions that are asked for, by name or as a
-    primary contrast; one that is aliased with another effect up to order two cannot be asked for.
+    Contrasts are all main effects, and the requested interactions, by name or as a primary
+    contrast; an interaction that is aliased with another effect up to order two is refused.
     """
     settings = ground.study.ablation_section
     empty = Design("fractional", (), (), ())
@@ -98,7 +98,7 @@ def _asked(fraction: Fraction, settings: AblationSettings, refuse: Refuse) -> li
 
 
 def _interaction_rule(fraction: Fraction, text: str) -> str | None:
-    """Why an interaction cannot be asked for, as `rule, got X. Fix.`; none where it can."""
+    """Why an interaction is refused, as `rule, got X. Fix.`, or None."""
     names = factors_of(text)
     unknown = next((name for name in names if name not in fraction.factors), None)
     if unknown is not None:
@@ -151,13 +151,13 @@ class Fraction:
     """A two-level design in which every factor is high in half of the runs.
 
     Attributes:
-        factors: their names, as given; the basic ones come first.
-        generators: how each other factor is set, as `D = A B C`; none in a full factorial.
+        factors: their names, the basic ones first.
+        generators: definitions of the other factors, such as `D = A B C`; none in a full factorial.
         words: the defining relation, all 2^p - 1 of them, the shortest first, in the order of the
             factors.  All are positive, so that the last run has every factor high.
         resolution: the length of the shortest word; None in a full factorial.
-        runs: one bool a factor, True for high (present), in standard order: the first basic factor
-            alternates from run to run, the next from pair to pair, and so on.
+        runs: one bool per factor, True for high (present), in standard order: the first basic
+            factor alternates from run to run, the next from pair to pair, and so on.
     """
 
     factors: tuple[str, ...]
@@ -175,21 +175,21 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
     """The smallest regular fraction of at least this resolution, of least aberration in its size.
 
     Least aberration is fewest words of the shortest length, then of the next, and so on.  The
-    search is exhaustive but for exchanges of basic factors, so both are exact for every number of
-    factors taken here.  Among equals the first is taken by its generators' lengths and letters, so
-    that the design depends on nothing but the arguments.
+    search is exhaustive up to exchanges of basic factors, so both are exact for all supported
+    numbers of factors.  Ties are broken by the lengths and letters of the generators, so that the
+    design depends only on the arguments.
 
     Args:
-        factors: 3 to 11 names, all different.  Their order decides who is basic.
+        factors: 3 to 11 different names.  Their order determines the basic ones.
         resolution: 3 (main effects are clear of each other), 4 (of two-factor interactions too)
             or 5 (these are clear of each other too).  The design may have a higher one.
 
     Returns:
-        The design; the full factorial, without words, where no smaller one will do.
+        The design; the full factorial, without words, if no smaller one is possible.
 
     Raises:
-        ParameterError: if there are too few or too many factors, a name comes twice, or the
-            resolution is another.
+        ParameterError: if there are too few or too many factors, a name is repeated, or the
+            resolution is invalid.
     """
     names = tuple(factors)
     _check(names, resolution)
@@ -201,18 +201,18 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
 
 
 def aliases_of(fraction: Fraction, effect: Effect, *, highest_order: int = 2) -> tuple[Effect, ...]:
-    """The other effects that cannot be told apart from this one.
+    """The other effects that are aliased with this one.
 
     Args:
         effect: one or more factors of the design, each once, in any order.
-        highest_order: how many factors an alias may have, at least 1.
+        highest_order: largest number of factors of an alias, at least 1.
 
     Returns:
         Main effects first, then two-factor interactions, and so on; each in the order of the
-        factors, with a positive sign.  The mean, with which a word is aliased, is not among them.
+        factors, with a positive sign.  The mean, which is aliased with words, is not included.
 
     Raises:
-        ParameterError: if the effect has no factor, one twice, or one that is not of the design.
+        ParameterError: if the effect has no factor, a repeated one, or an unknown one.
     """
     _check_effect(fraction, effect)
     products = (set(effect).symmetric_difference(word) for word in fraction.words)
@@ -222,15 +222,15 @@ def aliases_of(fraction: Fraction, effect: Effect, *, highest_order: int = 2) ->
 def alias_structure(
     fraction: Fraction, effects: Sequence[Effect] | None = None, *, highest_order: int = 2
 ) -> dict[Effect, tuple[Effect, ...]]:
-    """What each effect is aliased with.
+    """The aliases of each effect.
 
     Args:
-        effects: those asked about; None for every main effect and two-factor interaction.
+        effects: None: all main effects and two-factor interactions.
         highest_order: how many factors an alias may have, at least 1.
 
     Returns:
-        `aliases_of` each effect, empty where it is clear, by the effect in the order of the
-        design's factors.
+        `aliases_of` each effect, empty if it has none, by the effect in the order of the design's
+        factors.
 
     Raises:
         ParameterError: as in `aliases_of`.
@@ -245,11 +245,11 @@ def alias_structure(
 
 
 def alias_lines(fraction: Fraction) -> list[str]:
-    """The main effects and two-factor interactions that are aliased, for a person to read.
+    """Aliased main effects and two-factor interactions, as text.
 
     Returns:
-        One line a class, as `fma = st * layers`; clear effects have none.  One line that says so
-        where all are clear.
+        One line per class, such as `fma = st * layers`; effects without aliases have none.  A
+        single line says so if there are no aliases.
     """
     lines, said = list[str](), set[Effect]()
     for first, aliases in alias_structure(fraction).items():
@@ -262,7 +262,8 @@ def alias_lines(fraction: Fraction) -> list[str]:
 def _least_aberration(n_basic: int, n_factors: int, resolution: int) -> tuple[int, ...] | None:
     """The basic factors in each generator, as bits; None if no design has the resolution.
 
-    Designs grow by a generator at a time, and are dropped with the first word that is too short.
+    Designs are extended by one generator at a time, and dropped at the first word that is too
+    short.
     """
     candidates = [
         sum(1 << factor for factor in chosen)

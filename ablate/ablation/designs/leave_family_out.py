@@ -18,8 +18,8 @@ ALL = "all families"
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
     """The plain finetune, the reference with all families, and without each in turn.
 
-    On the family that was left out, both gains over the plain finetune are compared: what the
-    method does for distortions that it has never seen, and what it does where it has.
+    On the family that was left out, both gains over the plain finetune are compared: for unseen and
+    for seen distortions.
     """
     empty = Design("leave_family_out", (), (), ())
     if ground.study.trainable is not None:
@@ -50,7 +50,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
 
 def _families(ground: Ground, reference: Values, refuse: Refuse) -> Iterator[tuple[str, Path]]:
-    """The families that are left out in turn, and where they are written."""
+    """The families to leave out in turn, and their paths in the file."""
     settings = ground.study.ablation_section
     drawn = drawn_types(ground, reference)
     used = [family for family, kinds in FAMILIES.items() if any(kind in drawn for kind in kinds)]

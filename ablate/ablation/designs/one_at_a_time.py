@@ -30,7 +30,7 @@ def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
 
 
 def _same_rule(ground: Ground, level: Level, values: Values, reference: Values) -> str:
-    """The rule for a level that is the reference, or that nothing in the reference reads."""
+    """The rule for a level that equals the reference, or has no effect in it."""
     terms = ground.get(reference, "loss.terms")
     if terms is None or all(
         ground.get(values, key) == ground.get(reference, key) for key in values
