@@ -395,7 +395,8 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
         "loss.fma.weight": {"float": [0.1, 10], "when": {"loss.terms": {"contains": "fma"}}},
     }
     arms = {"plain": ARMS["plain"], "FMA": ARMS["FMA"]}
-    file = write_ablation(arms=arms, tune={"trials": 2}, of_file={"space": space})
+    primary = [{"compare": "FMA", "to": "plain"}]
+    file = write_ablation(arms=arms, primary=primary, tune={"trials": 2}, of_file={"space": space})
     record = ablate.launch(file, executor="inline")
     tuned = {row.cell: row.params for row in record.rows}
     assert set(tuned["plain"]) == {"loss.terms", "finetune.learning_rate"}
