@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,12 @@ def test_heavy_packages_stay_where_they_belong() -> None:
             if allowed is not None and not name.startswith(allowed):
                 wrong.append(f"{name} imports {module}")
     assert wrong == []
+
+
+def test_private_names_of_optuna_stand_in_one_file() -> None:
+    private = re.compile(r"optuna[\w.]*\._|\b_SYSTEM_ATTR|\._set_trial\b|\._thread_local\b")
+    found = [str(file.relative_to(ROOT)) for file in FILES if private.search(file.read_text())]
+    assert found == ["ledger/tables.py"]
 
 
 def test_at_the_top_stand_packages() -> None:

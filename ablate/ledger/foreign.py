@@ -18,11 +18,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages._rdb import models
 from optuna.study import StudyDirection
-from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna.trial import TrialState
-from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from ablate.errors import StorageError, UsageError
@@ -59,7 +56,7 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
         if connection is None or not sqlalchemy.inspect(connection).has_table("studies"):
             return None
         study_id = tables.find_study(connection, name)
-        if study_id is None or _is_ours(connection, study_id):
+        if study_id is None or tables.has_attribute(connection, study_id, HEAD):
             return None
         _check_schema(connection, url)
         objectives = _objectives(connection, study_id)
@@ -121,12 +118,6 @@ def _reading(url: str) -> Iterator[Connection | None]:
         engine.dispose()
 
 
-def _is_ours(connection: Connection, study_id: int) -> bool:
-    table = models.StudyUserAttributeModel.__table__
-    query = select(table.c.key).where(table.c.study_id == study_id, table.c.key == HEAD)
-    return connection.execute(query).first() is not None
-
-
 def _check_schema(connection: Connection, url: str) -> None:
     """Optuna 3 stores infinite values in a separate column."""
     columns = sqlalchemy.inspect(connection).get_columns("trial_values")
@@ -140,12 +131,7 @@ def _check_schema(connection: Connection, url: str) -> None:
 def _objectives(connection: Connection, study_id: int) -> tuple[ObjectiveSettings, ...]:
     """Objectives by the names of the study's values, if they are given and unique; else by
     index."""
-    table = models.StudyDirectionModel.__table__
-    query = select(table.c.direction).where(table.c.study_id == study_id)
-    directions = list(connection.execute(query.order_by(table.c.objective)).scalars())
-    names = tables.study_attributes(connection, study_id, system=True).get(
-        _SYSTEM_ATTR_METRIC_NAMES
-    )
+    directions, names = tables.find_objectives(connection, study_id)
     if not names or len(set(names)) != len(directions):
         alone = len(directions) == 1
         names = ["value"] if alone else [f"value_{place}" for place in range(len(directions))]
@@ -191,8 +177,7 @@ def _domain(distribution: BaseDistribution) -> dict[str, Any]:
 def _is_local(connection: Connection) -> bool:
     """Whether times are local times of the machine that wrote them, as before Optuna 5, and not
     UTC; only the version that created the tables tells."""
-    made_by = select(models.VersionInfoModel.__table__.c.library_version)
-    version = str(connection.execute(made_by).scalar() or "")
+    version = tables.optuna_version(connection)
     return version.partition(".")[0] in ("2", "3", "4")
 
 

@@ -74,9 +74,10 @@ class Mirror:
                 storage=self._storage,
                 directions=[objective.direction for objective in study.objectives],
             )
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._kept = dict(attributes)
         for key, value in attributes.items():
-            self._storage.set_study_system_attr(self._study._study_id, key, value)
+            self._storage.set_study_system_attr(self._study_id, key, value)
         self._ids: list[int] = []
         self._beyond: dict[int, list[float]] = {}
         self._undrawn: FrozenTrial
@@ -103,14 +104,14 @@ class Mirror:
         """
         search = self._search
         self._study.sampler = make_sampler(search.sampler, search.seed, number, redraw)
-        self._study._thread_local.cached_all_trials = None  # as Optuna's own ask forgets them
+        tables.forget_trials(self._study)
         if number == len(self._ids):
             self._append(TrialState.RUNNING, Draws())
         self.start(number)
         trial_id = self._ids[number]
         if not redraw:  # Optuna's trial writes into the one that it was given
             self._undrawn = copy.deepcopy(self._storage.get_trial(trial_id))
-        self._storage._set_trial(trial_id, copy.deepcopy(self._undrawn))
+        tables.overwrite_trial(self._storage, trial_id, copy.deepcopy(self._undrawn))
         try:
             params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
         except Exception as error:
@@ -149,7 +150,7 @@ class Mirror:
         trial = copy.deepcopy(self._undrawn)
         trial.params, trial.distributions = dict(draws.params), dict(draws.distributions)
         trial.system_attrs = {**trial.system_attrs, **draws.system}
-        self._storage._set_trial(self._ids[number], trial)
+        tables.overwrite_trial(self._storage, self._ids[number], trial)
 
     def values(self, number: int) -> list[float]:
         """Values of a complete row, one per objective."""
@@ -167,7 +168,7 @@ class Mirror:
 
     def changed_attributes(self) -> dict[str, Any]:
         """Attributes that the sampler has changed since the last call."""
-        now = self._storage.get_study_system_attrs(self._study._study_id)
+        now = self._storage.get_study_system_attrs(self._study_id)
         changed = {key: value for key, value in now.items() if self._kept.get(key) != value}
         self._kept.update(changed)
         return changed
@@ -194,7 +195,7 @@ class Mirror:
             system_attrs=dict(draws.system),
             intermediate_values={},
         )
-        self._ids.append(self._storage.create_new_trial(self._study._study_id, template))
+        self._ids.append(self._storage.create_new_trial(self._study_id, template))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages import InMemoryStorage
 from optuna.storages._rdb import models
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
@@ -109,6 +110,27 @@ def find_study(connection: Connection, name: str) -> int | None:
     found = connection.execute(select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == name))
     study_id: int | None = found.scalar_one_or_none()
     return study_id
+
+
+def find_objectives(connection: Connection, study_id: int) -> tuple[list[StudyDirection], Any]:
+    """The direction of each objective, and the names that the study gives them, if any."""
+    column = _DIRECTIONS.c
+    query = select(column.direction).where(column.study_id == study_id).order_by(column.objective)
+    names = study_attributes(connection, study_id, system=True).get(_SYSTEM_ATTR_METRIC_NAMES)
+    return list(connection.execute(query).scalars()), names
+
+
+def has_attribute(connection: Connection, study_id: int, key: str) -> bool:
+    """Whether a study has an attribute of this name."""
+    column = _STUDY_USER.c
+    query = select(column.key).where(column.study_id == study_id, column.key == key)
+    return connection.execute(query).first() is not None
+
+
+def optuna_version(connection: Connection) -> str:
+    """Of the Optuna that made the tables."""
+    made_by = select(models.VersionInfoModel.__table__.c.library_version)
+    return str(connection.execute(made_by).scalar() or "")
 
 
 def study_names(connection: Connection) -> list[str]:
@@ -305,6 +327,19 @@ def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
     for trial_id, key, text in connection.execute(_of_study(query, _TRIAL_SYSTEM, study_id)):
         found.setdefault(trial_id, ({}, {}, {}))[2][key] = json.loads(text)
     return {trial_id: Draws(*parts) for trial_id, parts in found.items()}
+
+
+# -- private names of Optuna beside its tables: this file alone has any -----
+
+
+def forget_trials(study: Study) -> None:
+    """As Optuna's own ask does: a sampler reads the trials anew."""
+    study._thread_local.cached_all_trials = None
+
+
+def overwrite_trial(storage: InMemoryStorage, trial_id: int, trial: FrozenTrial) -> None:
+    """Put another trial in the place of one."""
+    storage._set_trial(trial_id, trial)
 
 
 # -- within --------------------------------------------------------------------------------
