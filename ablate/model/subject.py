@@ -373,8 +373,9 @@ def load_program(path: Path, device: str = "cpu") -> Program:
     try:
         if kind == "TorchScript":
             with warnings.catch_warnings():
-                # torch 2.13 advises writers of such files; a reader cannot follow it.
+                # torch (2.13, 2.15) advises writers of such files; a reader cannot follow it.
                 warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.simplefilter("ignore", FutureWarning)
                 module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
         else:
             exported = torch.export.load(path)

@@ -274,7 +274,7 @@ def test_a_checkpoint_is_known_by_its_content(cache: Path, tmp_path: Path) -> No
 def test_a_checkpoint_of_another_network_leaves_no_entry(cache: Path, tmp_path: Path) -> None:
     trained = obtain(cache)
     deeper = ModelSettings(name="resnet20")
-    with pytest.raises(DataError, match=r"must hold the weights of resnet20, got .* missing \("):
+    with pytest.raises(DataError, match=r"must contain the weights of resnet20, got .* missing \("):
         obtain(tmp_path / "other", settings=checkpoint(trained.path), model=deeper)
     assert not list((tmp_path / "other").glob("baselines/*/*"))
 

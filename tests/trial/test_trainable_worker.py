@@ -215,10 +215,10 @@ def test_a_loop_saves_amid_an_epoch_and_goes_on_there(start: Start) -> None:
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        ("save(0)", "steps must be saved in order, got 0 where 0 were done. Call save(step) with "),
-        ("save('a')", "got 'a' where 0 were done"),
-        ("save(2); t.save(2)", "got 2 where 2 were done"),
-        ("save(3); t.report(1, {'a': 1}); t.save(1); t.save(1)", "got 1 where 1 were done"),
+        ("save(0)", "steps must be saved in order, got 0 after step 0. Call save(step) with "),
+        ("save('a')", "got 'a' after step 0"),
+        ("save(2); t.save(2)", "got 2 after step 2"),
+        ("save(3); t.report(1, {'a': 1}); t.save(1); t.save(1)", "got 1 after step 1"),
         (
             "report(1, {'a': 1, 'b': 1}); t.save(1)",
             "save must be called before the last epoch ends, got 1 of 1 epochs done. Return after "
@@ -288,13 +288,13 @@ def test_links_within_the_folder_are_kept(start: Start) -> None:
 
 BAD = {
     "report(1, {'a': 1}); t.report(3, {'a': 1, 'b': 1})": (
-        "epochs must be reported in order, got 3 where 2 follows. Call report(epoch, scores) once "
+        "epochs must be reported in order, got 3 instead of 2. Call report(epoch, scores) once "
         "per epoch."
     ),
-    "report(1, {'a': 1}); t.report(1, {'a': 1})": "got 1 where 2 follows",
-    "report(0, {'a': 1})": "got 0 where 1 follows",
-    "report('one', {'a': 1})": "got 'one' where 1 follows",
-    "report(1.0, {'a': 1})": "got 1 where 1 follows",
+    "report(1, {'a': 1}); t.report(1, {'a': 1})": "got 1 instead of 2",
+    "report(0, {'a': 1})": "got 0 instead of 1",
+    "report('one', {'a': 1})": "got 'one' instead of 1",
+    "report(1.0, {'a': 1})": "got 1 instead of 1",
     "params": "must report at least one epoch, got a function that returned without a report. Call "
     "context.report(epoch, scores).",
     "report(1, {'a': 1})": "the last report must have every objective, got a without b. Report b "
@@ -334,7 +334,7 @@ def test_a_loop_that_swallows_the_error_fails_all_the_same(run: Run) -> None:
     )
     last = run(code)[-1]
     assert last.failure is not None
-    assert "got 3 where 2 follows" in last.failure["reason"]
+    assert "got 3 instead of 2" in last.failure["reason"]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
