@@ -280,7 +280,8 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert read.labels.tolist() == made.labels.tolist()
     for key, scores in made.cells.items():
         assert read.cells[key].correct.tolist() == scores.correct.tolist()
-    assert summarise(replace(read, clean=made.clean)) == summarise(made)
+    # as text: NaN is no number that equals itself, which dataclasses of Python 3.13 see
+    assert repr(summarise(replace(read, clean=made.clean))) == repr(summarise(made))
     assert list(file.parent.iterdir()) == [file]
 
 
