@@ -259,7 +259,8 @@ def front_probability(
 ) -> NDArray[np.float64]:
     """The share of resamples of seeds and images in which a point's means are on the front.
 
-    Both are drawn with replacement, the same draw for all points and objectives (Owen 2007,
+    Both are drawn with replacement, the same draw for all points, and for all objectives of as
+    many images (Owen 2007,
     arXiv:0712.1111, the pigeonhole bootstrap).
 
     Args:

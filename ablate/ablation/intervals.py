@@ -279,8 +279,8 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
         As `over_seeds_and_images`; no interval where a set has one image.
 
     Raises:
-        ParameterError: if a shape is another, the numbers of seeds differ, there is no image, or a
-            value is not finite.
+        ParameterError: if a shape is another, the numbers of seeds differ, there is no seed or no
+            image, or a value is not finite.
     """
     tables = [as_differences(one, "K", "n_images") for one in (first, second)]
     if len(tables[0]) != len(tables[1]) or not all(table.size for table in tables):

@@ -212,7 +212,9 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
         return []
     notes = [f"brackets: 95 % interval, {' or '.join(said)}"]
     if len(info.primary) > 1 and any(effect.primary for effect in effects):
-        notes[0] += f"; those of the {len(info.primary)} primary contrasts are simultaneous"
+        notes[0] += (
+            f"; those of the {len(info.primary)} primary contrasts are simultaneous (Bonferroni)"
+        )
     return notes
 
 

@@ -141,7 +141,7 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
     if kept is None:
         return ""
     if kept.kept is None:
-        return "too few seeds"
+        return "too few seeds" if effect.estimate.n < LEAST_SEEDS else "no interval"
     if kept.kept:
         return f"yes (p {p_text(kept.p)})"
     metric = next(one.metric for one in info.effects if one.kept is not None)

@@ -79,8 +79,9 @@ def test_the_front_is_run_again_and_scored_on_the_test_images(
 
 
 def check_luck(info: ConfirmInfo, searched: Path) -> None:
-    """Luck and gaps against the rows themselves."""
-    rows = ablate.read("runs/searched/confirm").rows
+    """Luck, gaps and gains against the rows themselves."""
+    record = ablate.read("runs/searched/confirm")
+    rows, baseline = record.rows, record.test_references["baseline"].robust_accuracy
     for point in info.points:
         number = int(point.name.split()[1])
         selected = ablate.read(searched).rows[number].scores
@@ -97,6 +98,12 @@ def check_luck(info: ConfirmInfo, searched: Path) -> None:
         assert point.luck["val_robust_accuracy"].mean == pytest.approx(chosen - mean)
         gap = point.gaps["val_robust_accuracy"].mean
         assert gap == pytest.approx(mean - sum(tested) / len(tested))
+        gain = point.gains["test_robust_accuracy"]
+        assert gain.mean == pytest.approx(sum(tested) / len(tested) - baseline)
+        over_both = "t over seeds and images"
+        assert (gain.n, gain.method) == (2, over_both)
+        assert point.gaps["val_robust_accuracy"].method == over_both
+        assert point.luck["val_robust_accuracy"].method != over_both  # of these images alone
 
 
 def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path) -> None:
@@ -136,6 +143,7 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     again = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--json")
     (found,) = json.loads(again.stdout)
     assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2
+    assert found["points"][0]["gains"]["test_robust_accuracy"]["n"] == 2
     assert "test images used" in ablate("status", searched).stdout
     refused = ablate("table", searched, "--effects")
     assert (refused.returncode, "--effects are of an ablation" in refused.stderr) == (2, True)
