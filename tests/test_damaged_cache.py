@@ -42,7 +42,7 @@ def test_a_damaged_cache_changes_no_score_and_is_said(
         write_study(name, search=search, baseline={"epochs": 1, "batch_size": 24})
     done = ablate("launch", "before.yaml", "--executor", "inline")
     assert done.returncode == 0, done.stderr
-    assert "made again" not in done.stdout + done.stderr
+    assert "regenerated" not in done.stdout + done.stderr
     for pattern in ("evaluation/*/images.npy", "data/*/images.npy", "baselines/*/weights.*"):
         files = list(cache.glob(pattern))
         assert files, pattern

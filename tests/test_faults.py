@@ -65,10 +65,6 @@ def test_what_breaks_a_study(bench: faults.Bench, name: str) -> None:
     assert wrong == []
 
 
-def test_a_node_that_dies(bench: faults.Bench) -> None:
-    assert bench.run("node", bench.node_lost, storage="postgresql") == []
-
-
 def test_a_server_that_is_away(bench: faults.Bench) -> None:
     assert bench.run("server", bench.server_away(4.0), storage="postgresql") == []
 

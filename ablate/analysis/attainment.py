@@ -135,7 +135,7 @@ def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
             raise NothingToDrawError(
                 record.name,
                 "attainment",
-                "of several studies is of searches, got an ablation",
+                "of several studies needs searches, got an ablation",
                 "Draw it alone, over its seeds.",
             )
     sets = tuple(_set(info.study, info) for info in studies)

@@ -103,7 +103,7 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
         raise NothingToDrawError(
             record.name,
             "curves",
-            "needs what ablate notes epoch by epoch, got another tool's study",
+            "needs values by epoch, got a study of another tool",
             "Draw timeline, or pareto.",
         )
     there = {row.number for row in record.rows}
@@ -148,7 +148,7 @@ def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
         raise NothingToDrawError(
             record.name,
             "curves",
-            "needs trials of two epochs or more, got one epoch a trial",
+            "needs trials with at least two epochs, got one epoch per trial",
             "Draw pareto, or timeline.",
         )
 

@@ -99,7 +99,7 @@ def hypervolume_info(
         raise NothingToDrawError(
             name,
             "hypervolume",
-            f"is of at most {MOST_OBJECTIVES} objectives, got {len(objectives)}",
+            f"supports at most {MOST_OBJECTIVES} objectives, got {len(objectives)}",
             "Draw pareto.",
         )
     points = (record.reference_point for record in records)
@@ -132,7 +132,7 @@ def hypervolume_info(
         raise NothingToDrawError(
             name,
             "hypervolume",
-            f"is of volumes up to {LARGEST:g}, got a larger one",
+            f"supports volumes up to {LARGEST:g}, got a larger one",
             "Draw pareto.",
         )
     return HypervolumeInfo(tuple(curves), reference_point)
@@ -142,10 +142,10 @@ def _without_reference(record: StudyRecord) -> tuple[str, str]:
     """Reason and fix."""
     reason = "needs a reference point, got none"
     if record.foreign:
-        return f"{reason}: another tool's study has none", "Draw pareto."
+        return f"{reason}: a study of another tool has none", "Draw pareto."
     if record.study.trainable is None:
         return f"{reason}: its baseline is not scored yet", "Launch it."
-    return reason, "Write search.reference_point into the study file before it is launched."
+    return reason, "Set search.reference_point in the study file before launching."
 
 
 # -- The hypervolume after each of a sequence of points ------------------------------------

@@ -174,7 +174,7 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
     value = found["value"].strip()
     if found["sign"] in _ORDERS and _number(value) is None and _moment(value) is None:
         raise ParameterError(
-            f"where: {found['sign']} needs a number or a moment as 2026-03-01T12:00, got "
+            f"where: {found['sign']} needs a number or a time such as 2026-03-01T12:00, got "
             f"{value or 'nothing'}. Text can be compared with = and !=."
         )
     _check_fraction(column, value)
@@ -188,10 +188,10 @@ def _check_fraction(column: str, text: str) -> None:
         return
     if text.endswith("%") and column in (*LEADING, *CELL, *TRAILING):
         raise ParameterError(
-            f"where: {column} is no fraction, got {text}. Compare it with a number without %."
+            f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )
     if is_accuracy(column) and not 0 <= number <= 1:
-        fix = "Write one, as 90% or 0.9."
+        fix = "Write one, such as 90% or 0.9."
         if not text.endswith("%") and 1 < number <= 100:
             fix = f"Did you mean {number:g}% or {number / 100:g}?"
         raise ParameterError(f"where: {column} is a fraction from 0 to 1, got {text}. {fix}")

@@ -181,9 +181,9 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
     bold = "bold: the best"
     if info.seeds > 1:
-        bold += ", and all whose paired difference to it has a 95 % interval that holds 0"
+        bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
     if 1 < info.seeds < _SEEDS_FOR_BOLD:
-        bold += f" (of {info.seeds} seeds it is wide, so much is bold)"
+        bold += f" (of {info.seeds} seeds the interval is wide, so many are bold)"
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 

@@ -112,7 +112,8 @@ def draw_to_files(
     into_folder = len(kinds) > 1
     if output is not None and not into_folder and ending is not None:
         raise UsageError(
-            f"--format {ending}: is of several figures, got the file {output}. Its ending says it."
+            f"--format {ending}: applies only to several figures, got the file {output}. The file "
+            "name sets the format."
         )
     sources = [study.source for study in studies]
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
@@ -162,8 +163,8 @@ def _files(
         folder.mkdir(parents=True, exist_ok=True)
     elif folder.suffix.lower() in ENDINGS:
         raise UsageError(
-            f"{folder}: must be a folder, where several figures are drawn, got the name of a file. "
-            "Name a folder; --format says what the files are."
+            f"{folder}: must be a folder for several figures, got a file name. Give a folder; "
+            "--format sets the format."
         )
     else:
         make_folder(folder)

@@ -168,7 +168,7 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
         notes += _margin_notes(info)
         notes += _power_notes(info)
     else:
-        notes.append("no contrast was declared primary: all is exploratory, and claims nothing")
+        notes.append("no contrast was declared primary: all are exploratory and support no claim")
     notes += minimized_notes(info)
     if info.aliases:
         notes.append(f"aliases: {'; '.join(info.aliases)}")

@@ -65,7 +65,7 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
         if path.suffix.lower() not in ENDINGS:
             raise ParameterError(
                 f"{path}: a figure's file must end with {', '.join(ENDINGS)}, got "
-                f"{path.suffix or 'no ending'}. Name it {path.with_suffix(PAGE).name}."
+                f"{path.suffix or 'no ending'}. Write {path.with_suffix(PAGE).name}."
             )
     with ExitStack() as stack:
         write = [stack.enter_context(whole_file(path)) for _, path in drawn]
@@ -115,7 +115,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{path}: must be a folder that can be made, got {error.strerror}. Name another."
+            f"{path}: must be a folder that can be created, got {error.strerror}. Choose another."
         ) from error
 
 
@@ -134,7 +134,7 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
         raise UsageError(f"{path}: must be a file, got a folder. Name a file in it.")
     if not folder.is_dir():
         raise UsageError(
-            f"{path}: the folder must exist, got {folder}. Make it with: mkdir -p '{folder}'"
+            f"{path}: the folder must exist, got {folder}. Create it with: mkdir -p '{folder}'"
         )
     try:
         descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
@@ -202,7 +202,7 @@ def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
         ) from error
     except BrowserFailedError as error:
         raise MissingDependencyError(
-            f"a .{ending} needs a Chromium that starts, got one that ended at once. Try it with: "
+            f"a .{ending} needs a working Chromium, got one that ended at once. Test it with: "
             "chromium --headless --version, or write a .html."
         ) from error
 
@@ -238,5 +238,5 @@ def _as_a_new_file(name: str) -> None:
 
 def _not_writable(path: Path, error: OSError) -> UsageError:
     return UsageError(
-        f"{path}: the folder must be writable, got {error.strerror}. Write elsewhere."
+        f"{path}: the folder must be writable, got {error.strerror}. Choose another folder."
     )

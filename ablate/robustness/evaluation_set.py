@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +85,10 @@ class EvaluationSet:
     def byte_count(self) -> int:
         """Of all copies."""
         return len(self.suite.types) * len(self.severities) * self.split.images.numel()
+
+    def stored_up_to(self, gigabytes: float) -> EvaluationSet:
+        """This set, without the cache if its copies would take more."""
+        return replace(self, cache=None) if self.byte_count > gigabytes * 1e9 else self
 
     @cached_property
     def identity(self) -> str:

@@ -201,8 +201,7 @@ class Workbench:
             split = split.take(draw_stratified(split.labels, robustness.images, robustness.seed))
         frost = self.frost_for(suite)
         made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, frost)
-        too_large = made.byte_count > robustness.stored_gb * 1e9
-        return replace(made, cache=None) if too_large else made
+        return made.stored_up_to(robustness.stored_gb)
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU.

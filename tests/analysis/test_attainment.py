@@ -143,7 +143,7 @@ THREE = [*((metric, "maximize") for metric in ("a", "b")), ("c", "minimize")]
         ),
         (
             [example_record(), ablation((0, (0.9, 0.7)))],
-            "of several studies is of searches, got an ablation. Draw it alone, over its seeds.",
+            "of several studies needs searches, got an ablation. Draw it alone, over its seeds.",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def test_of_many_trials_the_front_and_others_evenly() -> None:
 
 def test_trials_of_one_epoch_are_points_and_no_curves() -> None:
     rows = [example_row(at, (0.1, 0.1), curve=epochs(1.0)) for at in range(3)]
-    with pytest.raises(NothingToDrawError, match=r"needs trials of two epochs or more, got one"):
+    with pytest.raises(NothingToDrawError, match=r"needs trials with at least two epochs, got one"):
         curves_info(example_record(rows, trials=3))
     assert len(curves_info(example_record(rows, trials=4)).curves) == 3, "a study that goes on"
 

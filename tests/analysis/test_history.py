@@ -81,10 +81,12 @@ def test_without_a_reference_point() -> None:
     with pytest.raises(NothingToDrawError) as caught:
         hypervolume_info([own], [()])
     assert str(caught.value) == (
-        "study example: figure hypervolume needs a reference point, got none. Write "
-        "search.reference_point into the study file before it is launched."
+        "study example: figure hypervolume needs a reference point, got none. Set "
+        "search.reference_point in the study file before launching."
     )
-    with pytest.raises(NothingToDrawError, match=r"got none: another tool's study has none\. Draw"):
+    with pytest.raises(
+        NothingToDrawError, match=r"got none: a study of another tool has none\. Draw"
+    ):
         hypervolume_info([replace(own, foreign=True)], [()])
 
 

@@ -152,22 +152,22 @@ def test_an_empty_study_can_be_sorted() -> None:
         ),
         (
             {"where": ["clean!=-3"]},
-            "where: val_clean_accuracy is a fraction from 0 to 1, got -3. Write one, as 90% or "
-            "0.9.",
+            "where: val_clean_accuracy is a fraction from 0 to 1, got -3. Write one, such as 90% "
+            "or 0.9.",
         ),
         (
             {"where": ["clean<=120%"]},
-            "where: val_clean_accuracy is a fraction from 0 to 1, got 120%. Write one, as 90% or "
-            "0.9.",
+            "where: val_clean_accuracy is a fraction from 0 to 1, got 120%. Write one, such as 90% "
+            "or 0.9.",
         ),
         (
             {"where": ["worked>90%"]},
-            "where: worked_seconds is no fraction, got 90%. Compare it with a number without %.",
+            "where: worked_seconds is not a fraction, got 90%. Compare it with a number without %.",
         ),
         (
             {"where": ["loss.terms>clean"]},
-            "where: > needs a number or a moment as 2026-03-01T12:00, got clean. "
-            "Text can be compared with = and !=.",
+            "where: > needs a number or a time such as 2026-03-01T12:00, got clean. Text can be "
+            "compared with = and !=.",
         ),
     ],
 )

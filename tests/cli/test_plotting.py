@@ -140,10 +140,10 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert "figure effects needs an ablation, got a search" in line
     line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "drawn.yaml"))
     assert line == (
-        "ablate: drawn.yaml: must be a folder that can be made, got File exists. Name another."
+        "ablate: drawn.yaml: must be a folder that can be created, got File exists. Choose another."
     )
     line = said(run("plot", "runs/drawn", "-o", "front.html", "--format", "png"))
-    assert "Its ending says it." in line
+    assert "The file name sets the format." in line
     line = said(run("plot", "runs/drawn", "-o", "front.jpg"))
     assert "must end with .html, .png, .svg, .pdf, got .jpg" in line
     line = said(run("plot", "runs/drawn", "--trials", "1"))
@@ -154,9 +154,9 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     line = said(run("report", "runs/drawn", "-o", "nowhere/report.html"))
     assert "the folder must exist, got nowhere" in line
     line = said(run("report", "runs/drawn", "-o", "report.pdf"))
-    assert "a report's file must end with .html, got .pdf. Name it report.html." in line
+    assert "a report's file must end with .html, got .pdf. Write report.html." in line
     line = said(run("plot", "runs/drawn", "--figure", "pareto,slice", "-o", "both.png"))
-    assert "must be a folder, where several figures are drawn" in line
+    assert "must be a folder for several figures" in line
     assert said(run("report", "runs/none")).startswith("ablate: runs/none: must be a study file")
     assert lasting(folder) == before
 

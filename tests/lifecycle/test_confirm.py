@@ -146,6 +146,6 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     assert found["points"][0]["gains"]["test_robust_accuracy"]["n"] == 2
     assert "test images used" in ablate("status", searched).stdout
     refused = ablate("table", searched, "--effects")
-    assert (refused.returncode, "--effects are of an ablation" in refused.stderr) == (2, True)
+    assert (refused.returncode, "--effects needs an ablation" in refused.stderr) == (2, True)
     table = ablate("table", "runs/searched/confirm", "--format", "csv")
     assert "test_robust_accuracy" in table.stdout

@@ -128,11 +128,11 @@ def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
         return bench.baseline.key
 
     try:
-        keys = {prepare(threads) for threads in (None, 2, 3, 2)}
+        keys = {prepare(threads) for threads in (None, 2, 2)}
     finally:
         torch.set_num_threads(there)
-    assert trained_on == [1, 2, 3]  # other threads give other bits, so each has its own
-    assert len(keys) == 3
+    assert trained_on == [1, 2]  # other threads give other bits, so each has its own
+    assert len(keys) == 2
 
 
 @pytest.mark.slow

@@ -245,7 +245,7 @@ def test_a_line_an_arm_and_the_baseline() -> None:
 
 def test_arms_that_were_not_tuned() -> None:
     rule = (
-        r"^study example: figure budget needs arms that were tuned, got none\. "
+        r"^study example: figure budget needs tuned arms, got none\. "
         r"Write tune: \{trials: T\} below ablation: in the study file\.$"
     )
     with pytest.raises(NothingToDrawError, match=rule):

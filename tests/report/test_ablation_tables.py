@@ -77,7 +77,7 @@ def test_what_stands_under_the_arms() -> None:
         "mean ± standard deviation over 8 seeds",
         "difference to plain: robust accuracy, in points",
         "brackets: 95 % interval, t over seeds and images (of new seeds on new images)",
-        "bold: the best, and all whose paired difference to it has a 95 % interval that holds 0",
+        "bold: the best, and all whose paired difference to it has a 95 % interval that contains 0",
         "conditional on the one baseline that all runs start from",
         "study example, fingerprint abc123def456",
     ):
@@ -113,7 +113,7 @@ def test_the_best_are_bold() -> None:
 )
 def test_of_few_seeds_it_is_said_that_much_is_bold(seeds: int, said_of_few: bool) -> None:
     text = said(arms_table(example_ablation(seeds=seeds)))
-    few = f"holds 0 (of {seeds} seeds it is wide, so much is bold)"
+    few = f"contains 0 (of {seeds} seeds the interval is wide, so many are bold)"
     assert (few in text) == said_of_few
 
 

@@ -87,7 +87,7 @@ def test_seeds_of_an_ablation() -> None:
         "Runs", "Best (1 of 2)", "Worst (2 of 2)", "Baseline", "Plain finetune",
     ]  # fmt: skip
     assert "2 seeds; one front per seed, of all its runs" in facts(figure)
-    assert "1 seed has runs that have not ended: left out" in facts(figure)
+    assert "1 seed has runs that have not ended and are left out" in facts(figure)
 
 
 def test_nothing_yet() -> None:

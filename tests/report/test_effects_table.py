@@ -72,7 +72,7 @@ def test_exploratory_only() -> None:
     assert "contrast on difference p verdict" in lines(table)
     assert "DA - plain robust +10.0 [+8.0, +12.0] .0078 exploratory" in lines(table)
     text = said(table)
-    assert "no contrast was declared primary: all is exploratory, and claims nothing" in text
+    assert "no contrast was declared primary: all are exploratory and support no claim" in text
     assert "Holm" not in text
     assert "kept" not in text
 

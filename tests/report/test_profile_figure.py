@@ -161,6 +161,6 @@ def test_a_loop_of_the_users_own_has_no_types(name: str) -> None:
     with pytest.raises(NothingToDrawError) as error:
         find_figure(name).info([searches()["own loop"]])
     assert str(error.value) == (
-        f"study example: figure {name} needs accuracies by type of corruption, got a training "
-        "loop of the user's own. Draw pareto."
+        f"study example: figure {name} needs accuracies by type of corruption, got a custom "
+        "training loop. Draw pareto."
     )

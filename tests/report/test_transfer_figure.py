@@ -94,7 +94,7 @@ def test_before_a_run_has_ended() -> None:
     arm = replace(example_arm("DA", {}), cells=("DA: blur", "DA: contrast"))
     info, figure = draw(arms=(arm,), metrics=(), ended=0)
     assert len(info.frame()) == 0
-    assert [note.text for note in figure.layout.annotations] == ["no run has ended well yet"]
+    assert [note.text for note in figure.layout.annotations] == ["no successful run yet"]
 
 
 @pytest.mark.parametrize("info", [example_ablation(), example_ablation(arms=(), metrics=())])
@@ -102,6 +102,6 @@ def test_an_ablation_without_single_models(info: AblationInfo) -> None:
     with pytest.raises(NothingToDrawError) as error:
         FIGURE.info([ablation_source(info)])
     assert str(error.value) == (
-        "study example: figure transfer needs an arm of models of one type each, got none. Write "
-        "augment.types: each into an arm."
+        "study example: figure transfer needs an arm with one model per type, got none. Set "
+        "augment.types: each in an arm."
     )

@@ -143,7 +143,7 @@ def test_unknown_ending(tmp_path: Path, name: str, got: str, fix: str) -> None:
         write_figure(figure(), tmp_path / name)
     assert str(caught.value) == (
         f"{tmp_path / name}: a figure's file must end with .html, .png, .svg, .pdf, got {got}. "
-        f"Name it {fix}."
+        f"Write {fix}."
     )
 
 
@@ -152,7 +152,8 @@ def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         write_figure(figure(), path)
     assert str(caught.value) == (
-        f"{path}: the folder must exist, got {path.parent}. Make it with: mkdir -p '{path.parent}'"
+        f"{path}: the folder must exist, got {path.parent}. Create it with: mkdir -p "
+        f"'{path.parent}'"
     )
 
 
@@ -161,7 +162,7 @@ def test_folder_that_cannot_be_written() -> None:
     with pytest.raises(UsageError) as caught:
         write_figure(figure(), Path("/proc/front.html"))
     assert str(caught.value).startswith("/proc/front.html: the folder must be writable, got ")
-    assert str(caught.value).endswith(". Write elsewhere.")
+    assert str(caught.value).endswith(". Choose another folder.")
 
 
 def test_a_folder_in_the_files_place_is_left_alone(tmp_path: Path) -> None:
@@ -207,6 +208,6 @@ def test_a_browser_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(MissingDependencyError) as caught:
         write_figure(figure(), tmp_path / "front.pdf")
     assert str(caught.value) == (
-        "a .pdf needs a Chromium that starts, got one that ended at once. Try it with: "
-        "chromium --headless --version, or write a .html."
+        "a .pdf needs a working Chromium, got one that ended at once. Test it with: chromium "
+        "--headless --version, or write a .html."
     )

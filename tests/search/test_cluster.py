@@ -36,9 +36,9 @@ def cluster(ray_head: Cluster) -> Iterator[Cluster]:
 
 
 def test_a_study_runs_on_a_cluster_and_leaves_it_there(
-    write_study: Callable[..., Path], cluster: Cluster
+    write_own: Callable[..., Path], cluster: Cluster
 ) -> None:
-    file = write_study("clustered", search={"trials": 2, "sampler": "random"})
+    file = write_own("clustered", search={"trials": 2, "sampler": "random"})
     record = ablate.launch(file, ray_address=cluster.address)
     assert [row.state for row in record.rows] == ["COMPLETE"] * 2
     assert {row.attempts[-1].host for row in record.rows} == {socket.gethostname()}
@@ -218,25 +218,3 @@ def test_a_token_that_is_right_wrong_or_missing(guarded_head: str, tmp_path: Pat
         assert "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in line
         assert line.count("\n") == 1
     assert answer(RAY_AUTH_TOKEN=TOKEN) == ""
-
-
-def test_workers_do_not_inherit_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    from ablate.search.ray_tune import RayExecutor
-    from ablate.study.settings import RunSettings
-
-    ray.shutdown()
-    monkeypatch.setenv("ABLATE_STORAGE", "postgresql://u:s3cret@h/d")
-    executor = RayExecutor(RunSettings())
-    try:
-
-        @ray.remote
-        def look() -> str:
-            import os
-
-            return str(dict(os.environ))
-
-        assert "s3cret" not in ray.get(look.remote())
-    finally:
-        executor.close()

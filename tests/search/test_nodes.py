@@ -44,7 +44,7 @@ import os
 import numpy as np
 
 def of_this_node(image_size, path):
-    if "NO_DATA" in os.environ:
+    if "OTHER_DATA" in os.environ and path.name == "missing":
         raise FileNotFoundError("/data/digits is not there")
     random = np.random.default_rng(int(os.environ.get("OTHER_DATA", 0)))
     images = random.integers(0, 255, (60, 3, 16, 16), dtype=np.uint8)
@@ -228,34 +228,36 @@ def test_a_node_without_ablate_is_named(
 @pytest.fixture
 def own_data(places: dict[str, Path]) -> dict[str, Any]:
     (places["base"] / "node_data.py").write_text(DATA_MODULE)
-    return {"name": "node_data:of_this_node", "image_size": 16}
+    return {"name": "node_data:of_this_node", "image_size": 16, "path": str(places["base"])}
+
+
+@pytest.fixture(scope="module")
+def data_node(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node whose data are others, and under a path with `missing` in it none."""
+    cache = tmp_path_factory.mktemp("other")
+    with other_node(cluster, OTHER_DATA="1", ABLATE_CACHE=str(cache)) as other:
+        yield other
 
 
 def test_other_data_are_refused_at_launch_and_later(
-    cluster: Cluster,
-    make_job: Callable[..., Job],
-    own_data: dict[str, Any],
-    tmp_path: Path,
+    data_node: Node, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
 ) -> None:
     job = make_job(own_data, cache=tmp_path / "cache")
     said = "the data must match the other nodes, got different data"
-    with other_node(cluster, OTHER_DATA="1", ABLATE_CACHE=str(tmp_path / "other")) as other:
-        with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
-            agree(job, [own(), other], 1, 0)
-        agreed = agree(job, [own()], 1, 0)
-        with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
-            on(other, join, job, agreed)
+    with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
+        agree(job, [own(), data_node], 1, 0)
+    agreed = agree(job, [own()], 1, 0)
+    with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
+        on(data_node, join, job, agreed)
 
 
 def test_missing_data_are_said_with_their_node(
-    cluster: Cluster, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
+    data_node: Node, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
 ) -> None:
+    own_data["path"] = str(tmp_path / "missing")
     job = make_job(own_data, cache=tmp_path / "cache")
-    with (
-        other_node(cluster, NO_DATA="1") as other,
-        pytest.raises(UsageError, match=r"node \S+ \(\S+\): .*/data/digits is not there"),
-    ):
-        agree(job, [own(), other], 1, 0)
+    with pytest.raises(UsageError, match=r"node \S+ \(\S+\): .*/data/digits is not there"):
+        agree(job, [own(), data_node], 1, 0)
 
 
 def test_a_node_that_comes_later_is_handed_the_baseline(

@@ -99,6 +99,7 @@ def test_a_password_is_nowhere_but_in_the_driver(
     write_study(work, f'storage: "{escaped}" # {nasty_url}\n# also kept\n')
     with tempfile.TemporaryDirectory(prefix="ab") as ray_folder:
         for name, value in {
+            "ABLATE_STORAGE": nasty_url,
             "PGPASSWORD": SECRET,
             "PGPASSFILE": f"/no/such/{SECRET}",
             "PGSERVICEFILE": f"/no/such/{SECRET}",

@@ -129,7 +129,7 @@ def test_damage_between_two_trials_of_a_worker_changes_no_score(tmp_path: Path) 
     after = to_end(worker, ROW)[-1]
     assert untimed(after.scores) == untimed(before.scores)
     assert after.place is not None
-    notes = after.place["note"].split("; made again")
+    notes = after.place["note"].split("; regenerated")
     assert notes[0] == "cache: the baseline was damaged"
     assert [note[:18] for note in notes[1:]] == ["; cache: images of"] * 2 + [""]
     weights.unlink()

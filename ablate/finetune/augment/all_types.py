@@ -18,7 +18,6 @@ from ablate.finetune.augment.mixture import (
     draw_strengths,
     mixture_of,
     names_of,
-    rows_where,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -42,10 +41,8 @@ def distort_by_all(
     copies = []
     for kind in mixture:
         clean = draw_clean(len(images), clean_fraction, seed, kind.name)
-        rows, copy = rows_where(~clean, images.device), images.clone()
-        if len(rows):
-            draws = kind.draw(images, seed)
-            copy[rows] = kind.distort(images[rows], uniform[rows], draws[rows])
+        copy = images.clone()
+        kind.distort_where(~clean, copy, uniform, seed)
         copies.append(copy)
     return tuple(copies)
 

@@ -6,21 +6,18 @@ chains are mixed and whose operators are others.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from ablate.distortion.shapes import Images
-from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
+from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.augment.mixture import (
     Mixture,
     draw_clean,
     draw_on_cpu,
     draw_strengths,
-    mixture_of,
-    names_of,
+    drawn_copies,
     rows_where,
 )
 from ablate.study.settings import AugmentSettings
@@ -82,11 +79,4 @@ def draw_sequences(
 
 def build_method(settings: AugmentSettings) -> Augmentation:
     """`settings.copies` copies, each by `distort_in_sequence`."""
-    mixture = mixture_of(settings)
-    make = partial(
-        distort_in_sequence,
-        mixture=mixture,
-        depth=settings.depth,
-        clean_fraction=settings.clean_fraction,
-    )
-    return IndependentCopies(names_of(mixture), settings.copies, make)
+    return drawn_copies(settings, distort_in_sequence, depth=settings.depth)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -15,6 +17,7 @@ from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images, PerImage
 from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.augment.augmentation import IndependentCopies
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import AugmentSettings
@@ -57,6 +60,14 @@ class MixedType:
         """
         strength = uniform * (self.high - self.low) + self.low
         return self.distortion.apply(images, strength, draws)
+
+    def distort_where(
+        self, chosen: Bool[Tensor, " batch"], copy: Images, uniform: PerImage, seed: int
+    ) -> None:
+        """Distort these images of a batch in place."""
+        rows = rows_where(chosen, copy.device)
+        if len(rows):
+            copy[rows] = self.distort(copy[rows], uniform[rows], self.draw(copy, seed)[rows])
 
 
 Mixture = tuple[MixedType, ...]
@@ -112,6 +123,19 @@ def mixture_of(settings: AugmentSettings) -> Mixture:
 def names_of(mixture: Mixture) -> tuple[str, ...]:
     """The types of a mixture, in its order."""
     return tuple(kind.name for kind in mixture)
+
+
+def drawn_copies(
+    settings: AugmentSettings, distort: Callable[..., Images], **given: Any
+) -> IndependentCopies:
+    """`settings.copies` copies of the mixture that a study's settings describe.
+
+    Args:
+        distort: makes one, from images, seed, mixture, clean fraction and `given`.
+    """
+    mixture = mixture_of(settings)
+    make = partial(distort, mixture=mixture, clean_fraction=settings.clean_fraction, **given)
+    return IndependentCopies(names_of(mixture), settings.copies, make)
 
 
 def _read_limits(name: str, given: Limits) -> tuple[float, float]:

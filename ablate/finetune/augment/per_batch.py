@@ -6,18 +6,14 @@ each image of a batch has its own type.
 
 from __future__ import annotations
 
-from functools import partial
-
 from ablate.distortion.shapes import Images
-from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
+from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.augment.mixture import (
     Mixture,
     draw_clean,
     draw_strengths,
     draw_types,
-    mixture_of,
-    names_of,
-    rows_where,
+    drawn_copies,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -36,15 +32,11 @@ def distort_per_batch(
     """
     kind = mixture[int(draw_types(1, mixture, seed))]
     copy = images.clone()
-    rows = rows_where(~draw_clean(len(images), clean_fraction, seed), images.device)
-    if len(rows):
-        uniform, draws = draw_strengths(images, seed), kind.draw(images, seed)
-        copy[rows] = kind.distort(images[rows], uniform[rows], draws[rows])
+    clean = draw_clean(len(images), clean_fraction, seed)
+    kind.distort_where(~clean, copy, draw_strengths(images, seed), seed)
     return copy
 
 
 def build_method(settings: AugmentSettings) -> Augmentation:
     """`settings.copies` copies, each by `distort_per_batch` with its own type."""
-    mixture = mixture_of(settings)
-    make = partial(distort_per_batch, mixture=mixture, clean_fraction=settings.clean_fraction)
-    return IndependentCopies(names_of(mixture), settings.copies, make)
+    return drawn_copies(settings, distort_per_batch)

@@ -7,14 +7,13 @@ arXiv:2012.01386 [P].  One type is single augmentation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from torch import Tensor
 
 from ablate.distortion.kind import check_images
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
-from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
+from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.augment.mixture import (
     Limits,
     Mixture,
@@ -22,9 +21,8 @@ from ablate.finetune.augment.mixture import (
     draw_clean,
     draw_strengths,
     draw_types,
-    mixture_of,
+    drawn_copies,
     names_of,
-    rows_where,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -49,18 +47,13 @@ def distort_per_sample(
     uniform = draw_strengths(images, seed)
     copy = images.clone()
     for number, kind in enumerate(mixture):
-        rows = rows_where(drawn == number, images.device)
-        if len(rows):
-            draws = kind.draw(images, seed)
-            copy[rows] = kind.distort(images[rows], uniform[rows], draws[rows])
+        kind.distort_where(drawn == number, copy, uniform, seed)
     return copy
 
 
 def build_method(settings: AugmentSettings) -> Augmentation:
     """`settings.copies` copies, each by `distort_per_sample`."""
-    mixture = mixture_of(settings)
-    make = partial(distort_per_sample, mixture=mixture, clean_fraction=settings.clean_fraction)
-    return IndependentCopies(names_of(mixture), settings.copies, make)
+    return drawn_copies(settings, distort_per_sample)
 
 
 _DEFAULT_FAMILIES = AugmentSettings().families

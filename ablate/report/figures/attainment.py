@@ -188,7 +188,7 @@ def _facts(info: AttainmentInfo) -> list[str]:
         said.append(f"{count} searches")
     if info.left_out:
         seeds = "seed has" if info.left_out == 1 else "seeds have"
-        said.append(f"{info.left_out} {seeds} runs that have not ended: left out")
+        said.append(f"{info.left_out} {seeds} runs that have not ended and are left out")
     if info.surfaces and not len(info.surfaces[-1].corners):
         said.append("no region is attained by all")
     return said + reference_facts(studies) + marks

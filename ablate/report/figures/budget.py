@@ -79,7 +79,7 @@ def plot_budget(info: BudgetInfo) -> Figure:
         meta=ablation_meta(info.ablation, "Tuning budget"),
         pixels=COLUMN_PIXELS,
         inside=_PLOT,
-        nothing="" if ends else "no trial of a search has ended well",
+        nothing="" if ends else "no search has a complete trial",
     )
 
 
@@ -186,7 +186,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
         raise NothingToDrawError(
             record.name,
             "budget",
-            "needs arms that were tuned, got none",
+            "needs tuned arms, got none",
             "Write tune: {trials: T} below ablation: in the study file.",
         )
     return info

@@ -126,15 +126,15 @@ def _epoch_axis(curves: Sequence[Curve]) -> dict[str, Any]:
 def _facts(info: CurvesInfo) -> list[str]:
     said = basis_facts(info)
     if info.seeds is not None:
-        said.append(f"a line is a run, {info.seeds} seeds")
+        said.append(f"each line is a run, {info.seeds} seeds")
     elif any(curve.on_front for curve in info.curves):
         said.append("full colour: on the front")
     if info.own_losses:
-        said.append("losses have different terms and weights: their levels are not comparable")
+        said.append("losses have different terms and weights, so their levels are not comparable")
     if len(info.curves) < info.found:
         said.append(f"{len(info.curves)} of {info.found} trials drawn: the front, others evenly")
     if is_thinned(info):
-        said.append("long lines through evenly chosen epochs")
+        said.append("long lines are drawn at evenly spaced epochs")
     return said
 
 

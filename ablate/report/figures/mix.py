@@ -90,7 +90,11 @@ def _facts(info: MixInfo) -> list[str]:
         said.append(f"colour: {metric_words(info.metric)}")
         scores = np.array([point.score for point in info.points])
         beyond = int((scores != fenced(scores, maximize=info.direction == "maximize")).sum())
-        said += [f"{beyond} beyond the colours, in that of their worse end"] if beyond else []
+        said += (
+            [f"{beyond} outside the colour scale, drawn in the colour of its worse end"]
+            if beyond
+            else []
+        )
     if len(info.points) > _MOST_POINTS:
         said.append(f"{_MOST_POINTS:,} trials drawn: those on the front, others at random")
     if info.not_finite:

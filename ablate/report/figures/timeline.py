@@ -254,7 +254,7 @@ def pause_key(info: TimelineInfo) -> list[Any]:
         return []
     marker = {"symbol": "square", "size": 13, "color": GRID}
     return [
-        Scatter(x=[None], y=[None], mode="markers", name="Nobody drove", marker=marker).update(
+        Scatter(x=[None], y=[None], mode="markers", name="Not running", marker=marker).update(
             showlegend=True
         )
     ]

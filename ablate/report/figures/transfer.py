@@ -150,8 +150,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> TransferInfo:
         raise NothingToDrawError(
             ablation.study,
             "transfer",
-            "needs an arm of models of one type each, got none",
-            "Write augment.types: each into an arm.",
+            "needs an arm with one model per type, got none",
+            "Set augment.types: each in an arm.",
         )
     return TransferInfo(ablation)
 

@@ -79,7 +79,7 @@ def example_images(
         return None, f"weights {who} are missing in {origin.folder / 'weights'}"
     study = record.study.with_values(dict(row.params))
     if not _has_the_baseline(study, record.study):
-        return None, f"trial {row.number} has a baseline of its own"
+        return None, f"trial {row.number} has its own baseline"
     try:
         return _examples(origin, row, study, count)
     except (AblateError, OSError) as error:

@@ -105,8 +105,8 @@ def check_page_file(path: Path) -> None:
     """
     if path.suffix.lower() != PAGE:
         raise ParameterError(
-            f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. Name "
-            f"it {path.with_suffix(PAGE).name}."
+            f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. "
+            f"Write {path.with_suffix(PAGE).name}."
         )
     with whole_file(path):
         pass

@@ -26,7 +26,7 @@ def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
     if effects:
         if record.design is None:
             raise UsageError(
-                f"study {record.name}: --effects are of an ablation, got a search. Leave it out."
+                f"study {record.name}: --effects needs an ablation, got a search. Leave it out."
             )
         return effects_paper_table(study.ablation)
     if record.design is None:

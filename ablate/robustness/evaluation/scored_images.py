@@ -148,8 +148,7 @@ def _generated_copies(split: Split, suite: Suite, asked: Asked) -> EvaluationSet
     folder = asked.frost_images if "frost" in suite.types else None
     frost = None if folder is None else load_frost(folder)
     made = EvaluationSet(split, suite, asked.severities, asked.seed, cache_folder(), frost)
-    too_large = made.byte_count > RobustnessSettings().stored_gb * 1e9
-    return replace(made, cache=None) if too_large else made
+    return made.stored_up_to(RobustnessSettings().stored_gb)
 
 
 def _official_copies(

@@ -13,7 +13,7 @@ from ablate.errors import ParameterError, did_you_mean
 from ablate.report.arms import fingerprint_text, shown_name
 from ablate.report.numbers import plain_text
 
-NOT_YET = "no run has ended well yet"
+NOT_YET = "no successful run yet"
 EMPTY_PIXELS = 200
 """Height of the axes of a figure that says so."""
 

@@ -27,7 +27,7 @@ def the_scored_search(sources: Sequence[StudySource], figure: str) -> StudyRecor
         raise NothingToDrawError(
             record.name,
             figure,
-            "needs accuracies by type of corruption, got a training loop of the user's own",
+            "needs accuracies by type of corruption, got a custom training loop",
             "Draw pareto.",
         )
     return record
