@@ -119,11 +119,14 @@ def test_kept_without_an_interval_or_of_another_unit() -> None:
         example_effect("b - a", 0.1, metric="loss", p_adjusted=0.0078125, verdict="worse"),
         example_effect("b - a", 2.0, metric="images/s", kept=replace(kept(), kept=None, p=1.0)),
         example_effect("d - a", 0.1, metric="loss", p_adjusted=0.0078125, verdict="worse"),
+        example_effect("e - a", 0.1, metric="loss", p_adjusted=1.0, verdict="too few seeds", n=2),
+        example_effect("e - a", 2.0, metric="images/s", kept=replace(kept(), kept=None), n=2),
         example_effect("d - a", -2.0, metric="images/s", kept=kept(-2.5, margin=0.5)),
     )
     table = effects_table(own_loop_ablation(effects=effects))
     assert row(table, "c - a").endswith("worse yes (p .0039)")
-    assert row(table, "b - a").endswith("worse too few seeds")
+    assert row(table, "b - a").endswith("worse no interval")
+    assert row(table, "e - a").endswith("too few seeds")
     assert row(table, "d - a").endswith("worse not shown (bound -2.5)")
     assert "kept: images/s is worse by less than 0.5, at" in said(table)
     assert "less is better: loss" in said(table)
