@@ -153,20 +153,24 @@ def _title(info: AblationInfo, primary: int, others: int) -> str:
     return f"{info.study}: {declared}{count_text(others, 'exploratory effect')}"
 
 
-def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
-    """What has to be said under a table of effects."""
+def effects_notes(
+    info: AblationInfo, shown: Sequence[Effect], *, of_figure: bool = False
+) -> list[str]:
+    """What has to be said under a table of effects; of a figure without what the table beside it
+    says: sign flips and planned power."""
     notes = basis_notes(info, [effect.metric for effect in shown])
     if notes:
         notes.append("differences of accuracies in points")
     notes += interval_notes(info, shown)
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
-        notes += _test_notes(info, tested)
+        notes.append("p: two-sided, from the model of the interval")
+        notes += [] if of_figure else _sign_flip_notes(info, tested)
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
-        notes += _power_notes(info)
+        notes += [] if of_figure else _power_notes(info)
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     notes += minimized_notes(info)
@@ -175,8 +179,8 @@ def effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     return [*notes, *info.marks, fingerprint_text(info)]
 
 
-def _test_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
-    notes = ["p: two-sided, from the model of the interval"]
+def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
+    notes = []
     flipped = [effect for effect in tested if effect.primary and math.isfinite(effect.p_seeds)]
     if flipped:
         exact = all(effect.is_exact for effect in flipped)

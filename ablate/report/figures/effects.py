@@ -72,7 +72,9 @@ def plot_effects(info: EffectsInfo) -> Figure:
     if not panels:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
-    facts = ablation_facts(info.ablation, effects_notes(info.ablation, info.effects))
+    facts = ablation_facts(
+        info.ablation, effects_notes(info.ablation, info.effects, of_figure=True)
+    )
     if any(info.margin_on(metric) for metric in panels):
         facts.append("shaded: a loss within the margin")
     if left_out:

@@ -110,7 +110,9 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
 
 
 def _facts(info: InteractionsInfo, shown: int, left_out: int) -> list[str]:
-    facts = ablation_facts(info.ablation, effects_notes(info.ablation, info.effects.effects))
+    facts = ablation_facts(
+        info.ablation, effects_notes(info.ablation, info.effects.effects, of_figure=True)
+    )
     if shown:
         facts.append(
             "panels: means over seeds and all other factors; bars: 95 % interval over seeds"
