@@ -264,8 +264,7 @@ def tied_with_best(
     tables = MetricTables(results, metric)
     means: dict[str, float] = {}
     for arm in arms:
-        values = [results.values(cell, metric) for cell in arm.cells]
-        mean = np.mean(values, axis=0)
+        mean = results.mean_values(arm.cells, metric)
         mean = mean[np.isfinite(mean)]
         if len(mean):
             means[arm.name] = -float(mean.mean()) if is_minimized else float(mean.mean())

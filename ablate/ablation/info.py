@@ -222,19 +222,12 @@ def _of_split(metric: str, split: SplitName) -> str:
     return f"{split}_{rest}" if head in SPLITS else metric
 
 
-def _arm_values(results: Results, arm: Arm, metric: str) -> NDArray[np.float64]:
-    """A metric of an arm, `[K]`: at each seed the mean over its models, NaN if one is missing."""
-    found = [results.values(cell, metric) for cell in arm.cells]
-    mean: NDArray[np.float64] = sum(found[1:], start=found[0]) / len(found)
-    return mean
-
-
 def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     cells = arm.cells
     is_fixed = results.is_fixed(cells[0])
     estimates = {}
     for metric in metrics:
-        values = _arm_values(results, arm, metric)
+        values = results.mean_values(arm.cells, metric)
         values = values[np.isfinite(values)]
         estimates[metric] = t_interval(values[:1] if is_fixed else values)
     failed = [
@@ -252,7 +245,7 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
 def _ranks(
     design: Design, results: Results, metric: str, is_minimized: bool
 ) -> RankStability | None:
-    rows = {arm.name: _arm_values(results, arm, metric) for arm in design.arms}
+    rows = {arm.name: results.mean_values(arm.cells, metric) for arm in design.arms}
     rows = {name: values for name, values in rows.items() if np.isfinite(values).any()}
     if len(rows) < 2:
         return None
@@ -278,7 +271,7 @@ def _transfers(
         means, gains = [], []
         for cell in arm.cells:
             pairs = [
-                (results.values(cell, metric), _arm_values(results, reference, metric))
+                (results.values(cell, metric), results.mean_values(reference.cells, metric))
                 for metric in metrics
             ]
             means.append(tuple(_mean(values) for values, _ in pairs))

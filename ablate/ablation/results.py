@@ -125,6 +125,12 @@ class Results:
             self._values[cell, metric] = found
         return self._values[cell, metric]
 
+    def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
+        """The mean over cells at each pair, `[K]`; NaN if one is missing."""
+        found = [self.values(cell, metric) for cell in cells]
+        mean: NDArray[np.float64] = sum(found[1:], start=found[0]) / len(found)
+        return mean
+
     def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
         """Contribution of each image to a metric of a cell: `[places, n]`.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ablate.cli.options import json_option, listed, run_options, study_argument
+from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
 
 
 @click.command()
@@ -23,13 +23,7 @@ from ablate.cli.options import json_option, listed, run_options, study_argument
 @click.option(
     "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Output file.  Default: standard output.",
-)
+@output_option("FILE", "Output file.  Default: standard output.")
 def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
     """Print a table for a paper.
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ablate.cli.options import json_option, listed, progress_bar
+from ablate.cli.options import json_option, listed, output_option, progress_bar
 
 # -- What both commands take ----------------------------------------------------------------
 
@@ -145,12 +145,10 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 @click.option(
     "--batch-size", type=int, metavar="N", help="Default: chosen for device and image size."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.json",
-    help="Write all scores, and whether each image was classified correctly.",
+@output_option(
+    "FILE.json",
+    "Write all scores, and whether each image was classified correctly.",
+    dir_okay=False,
 )
 @click.option(
     "--csv",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ablate.cli.options import listed, said_when_slow, study_argument
+from ablate.cli.options import listed, output_option, said_when_slow, study_argument
 
 
 @click.command()
@@ -19,12 +19,9 @@ from ablate.cli.options import listed, said_when_slow, study_argument
     help="Figures to draw, separated by commas; all: every figure that applies.  "
     "Default: pareto; for an ablation, effects.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Output file: .html, or .png, .svg, .pdf (needs `ablate[images]`); for several figures "
+@output_option(
+    "FILE",
+    "Output file: .html, or .png, .svg, .pdf (needs `ablate[images]`); for several figures "
     "a folder, which is created.  Default: runs/NAME/FIGURE.html.",
 )
 @click.option(
@@ -83,13 +80,7 @@ def plot(
 
 @click.command()
 @study_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.html",
-    help="Output file.  Default: runs/NAME/report.html.",
-)
+@output_option("FILE.html", "Output file.  Default: runs/NAME/report.html.")
 @click.option("--watch", is_flag=True, help="Update it while the study runs; an open page reloads.")
 @click.option(
     "--every",

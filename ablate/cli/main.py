@@ -16,7 +16,13 @@ from ablate.cli import cache as cli_cache
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
 from ablate.cli import study as cli_study
-from ablate.cli.options import json_option, run_options, said_when_slow, study_argument
+from ablate.cli.options import (
+    json_option,
+    run_options,
+    said_when_slow,
+    set_option,
+    study_argument,
+)
 from ablate.cli.show import print_result, run_and_show
 from ablate.errors import AblateError, UsageError, unencodable
 from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
@@ -128,13 +134,7 @@ def main(debug: bool) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key.  May be repeated.",
-)
+@set_option()
 def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Check a study file and print all errors.  Each has its file:line:column."""
     from ablate.lifecycle.known_names import names_for
@@ -171,13 +171,7 @@ def schema() -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the file, e.g. finetune.budget.epochs=8.  May be repeated.",
-)
+@set_option(" of the file, e.g. finetune.budget.epochs=8")
 @click.option("--resume", "go_on", is_flag=True, help="Resume if the study already exists.")
 @click.option(
     "--dry-run",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,24 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
         function
     )
+
+
+def set_option(example: str = "") -> Callable[..., Any]:
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Override a key{example}.  May be repeated.",
+    )
+
+
+def output_option(
+    metavar: str, text: str, *, required: bool = False, dir_okay: bool = True
+) -> Callable[..., Any]:
+    """`-o`, `--output`; `text` is its help."""
+    kind = click.Path(path_type=Path, dir_okay=dir_okay)
+    return click.option("-o", "--output", type=kind, metavar=metavar, required=required, help=text)
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

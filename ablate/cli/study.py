@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablate.cli.options import json_option, study_argument
+from ablate.cli.options import json_option, output_option, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
 from ablate.errors import ParameterError, Problem, StudyFileError
 
@@ -118,14 +118,7 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--trial", required=True, metavar="N|plain", help="Trial number; plain: the plain finetune."
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.safetensors",
-    help="Output file.",
-)
+@output_option("FILE.safetensors", "Output file.", required=True)
 @json_option
 def export(study: str, trial: str, output: Path, as_json: bool) -> None:
     """Export the finetuned weights of a complete trial."""

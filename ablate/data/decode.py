@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.distortion.shapes import ByteImages
+from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
 from ablate.files.shown import show_name
 
@@ -29,6 +29,11 @@ UNLABELED = -1
 """The label of an image that has none."""
 
 FileEntry = tuple[str, int, int, int]
+
+
+def stem(name: str) -> str:
+    """A path without its extension."""
+    return os.path.splitext(name)[0]  # noqa: PTH122
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,21 @@ class Listing:
     root: Path
     classes: tuple[str, ...]
     files: tuple[FileEntry, ...]
+
+    @property
+    def labels(self) -> Labels:
+        """int64 `[n]`; -1 if there is none."""
+        return torch.tensor([label for _, label, _, _ in self.files], dtype=torch.int64)
+
+    @property
+    def names(self) -> np.ndarray:
+        """Paths below the root, as bytes: an array is smaller than that many strings."""
+        return np.array([os.fsencode(name) for name, *_ in self.files])
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Paths below the root without extension."""
+        return tuple(stem(name) for name, *_ in self.files)
 
 
 def list_classes(root: Path) -> Listing:
@@ -160,12 +180,11 @@ class Decoder:
         Raises:
             DataError: if the first cannot be read.
         """
-        names = np.array([os.fsencode(name) for name, *_ in listing.files])
         first = None
         if resize is None:
             name = listing.files[0][0]
             first = (name, _read_size(listing.root / name))
-        return cls(str(listing.root), names, image_size, resize, crop_scale, first)
+        return cls(str(listing.root), listing.names, image_size, resize, crop_scale, first)
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
         """Decode the image of a row.

@@ -201,9 +201,8 @@ def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedI
     notes.append(f"files: shorter side {resize} pixels{cut}")
     if request.channels == 3:
         notes += _note_grey(split)
-    names = tuple(os.path.splitext(name)[0] for name, *_ in listing.files)  # noqa: PTH122
     name = folder.name or str(folder)
-    return EvaluatedImages(split, listing.classes, name, part, tuple(notes), names=names)
+    return EvaluatedImages(split, listing.classes, name, part, tuple(notes), names=listing.stems)
 
 
 def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple[int, int]:
@@ -252,8 +251,7 @@ def _find_part(folder: Path, part: Part | None) -> tuple[Path, str]:
 
 
 def _sample(listing: Listing, count: int) -> Listing:
-    labels = torch.tensor([label for _, label, _, _ in listing.files])
-    rows = draw_stratified(labels, count, _SAMPLE_SEED).tolist()
+    rows = draw_stratified(listing.labels, count, _SAMPLE_SEED).tolist()
     return replace(listing, files=tuple(listing.files[row] for row in rows))
 
 

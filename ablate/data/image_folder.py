@@ -165,8 +165,7 @@ class StreamedSplit:
 
     @cached_property
     def labels(self) -> Labels:
-        """int64 `[n]`; -1 where there is none."""
-        return torch.tensor([label for _, label, _, _ in self.listing.files], dtype=torch.int64)
+        return self.listing.labels
 
     @cached_property
     def digest(self) -> str:

@@ -84,8 +84,7 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
     """
 
     def read() -> Pixels:
-        labels = np.array([label for _, label, _, _ in listing.files], dtype=np.int64)
-        return Pixels(labels, _decode(Decoder.of(listing, image_size, resize)))
+        return Pixels(listing.labels.numpy(), _decode(Decoder.of(listing, image_size, resize)))
 
     made_from = (image_size, resize, listing.classes, listing.files)
     return stored_split(cache, made_from, read, what=show_name(listing.root))

@@ -84,7 +84,8 @@ class Ledger(StudyAttributes):
             for number, (values, raw) in enumerate(waiting[:trials]):
                 _insert_waiting(connection, study_id, number, values, raw)
             for number, row in enumerate(planned):
-                _insert_planned(connection, study_id, number, row)
+                attributes = {CELL: row.to_json()}
+                tables.insert_row(connection, study_id, number, attributes=attributes)
             return study_id
 
         with storage_errors(url):
@@ -136,12 +137,8 @@ class Ledger(StudyAttributes):
         file = sqlite_file(url)
         if file is not None and not file.exists():
             return False
-        storage = open_storage(url, create=False)
-        try:
-            with storage_errors(url), storage.engine.begin() as connection:
-                return tables.find_study(connection, name) is not None
-        finally:
-            storage.engine.dispose()
+        with _opened(url) as connection:
+            return tables.find_study(connection, name) is not None
 
     @staticmethod
     def remove(url: str, name: str) -> None:
@@ -154,15 +151,11 @@ class Ledger(StudyAttributes):
         """
         if not Ledger.exists(url, name):
             return
-        storage = open_storage(url, create=False)
-        try:
-            with storage_errors(url), storage.engine.begin() as connection:
-                study_id = tables.find_study(connection, name)
-                if study_id is not None:
-                    remove_lease(connection, url, study_id)
-                    tables.delete_study(connection, study_id)
-        finally:
-            storage.engine.dispose()
+        with _opened(url) as connection:
+            study_id = tables.find_study(connection, name)
+            if study_id is not None:
+                remove_lease(connection, url, study_id)
+                tables.delete_study(connection, study_id)
 
     def close(self) -> None:
         """Close the connections now, not when Python collects them: a server has few."""
@@ -226,7 +219,8 @@ class Ledger(StudyAttributes):
         def append(connection: Connection) -> None:
             there = tables.lock_rows(connection, self.study_id)
             for number, row in list(enumerate(planned))[there:]:
-                _insert_planned(connection, self.study_id, number, row)
+                attributes = {CELL: row.to_json()}
+                tables.insert_row(connection, self.study_id, number, attributes=attributes)
             values = {HEAD: head.to_json(), TRIALS: max(there, len(planned))}
             tables.set_study_attributes(connection, self.study_id, values)
 
@@ -339,6 +333,17 @@ class Ledger(StudyAttributes):
 
 
 @contextmanager
+def _opened(url: str) -> Iterator[Connection]:
+    """One transaction of an existing storage."""
+    storage = open_storage(url, create=False)
+    try:
+        with storage_errors(url), storage.engine.begin() as connection:
+            yield connection
+    finally:
+        storage.engine.dispose()
+
+
+@contextmanager
 def _no_collection() -> Iterator[None]:
     """Turn off Python's garbage collector: it would walk all rows repeatedly while they are
     created, which takes half of the time for 10,000 rows."""
@@ -362,7 +367,6 @@ def _insert_waiting(
         connection,
         study_id,
         number,
-        state=TrialState.WAITING,
         draws=tables.Draws(system={tables.FIXED: dict(raw)}),
         attributes={tables.ENQUEUED: dict(values)},
     )
@@ -377,17 +381,6 @@ def _whole_keys(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any
             raise ParameterError(f"enqueue: {key} must be given once, got it twice. Keep one.")
         found[key] = value
     return found
-
-
-def _insert_planned(connection: Connection, study_id: int, number: int, row: Planned) -> None:
-    tables.insert_row(
-        connection,
-        study_id,
-        number,
-        state=TrialState.WAITING,
-        draws=tables.Draws(),
-        attributes={CELL: row.to_json()},
-    )
 
 
 def _exists(name: str, url: str) -> StudyExistsError:

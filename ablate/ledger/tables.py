@@ -178,8 +178,8 @@ def insert_row(
     study_id: int,
     number: int,
     *,
-    state: TrialState,
-    draws: Draws,
+    state: TrialState = TrialState.WAITING,
+    draws: Draws | None = None,
     attributes: Mapping[str, Any],
 ) -> int:
     """Insert a row with everything that belongs to it; returns its id."""
@@ -190,7 +190,8 @@ def insert_row(
         )
     )
     trial_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
-    set_draws(connection, trial_id, draws)
+    if draws is not None:
+        set_draws(connection, trial_id, draws)
     set_attributes(connection, trial_id, attributes)
     return trial_id
 

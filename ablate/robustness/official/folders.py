@@ -25,6 +25,7 @@ from ablate.data.decode import (
     fit_image,
     list_classes,
     open_rgb,
+    stem,
     unreadable_rows,
 )
 from ablate.distortion.shapes import ByteImages, Labels
@@ -62,7 +63,7 @@ def read_copy(listing: Listing) -> CopyFiles:
     Raises:
         DataError: if one of those cannot be opened.
     """
-    names = np.array([os.fsencode(name) for name, *_ in listing.files])
+    names = listing.names
     digest = hashlib.sha256(names.tobytes())
     digest.update(np.array([size for _, _, size, _ in listing.files]).tobytes())
     sampled = np.linspace(0, len(names) - 1, min(len(names), _SAMPLED)).round().astype(int)
@@ -103,11 +104,6 @@ def unreadable_files(
         f"{show_name(folder)}: must contain readable images, got {len(bad)} of {len(files)} "
         f"checked files unreadable ({few(bad, 5)}). Unpack or write them again."
     )
-
-
-def stem(name: str) -> str:
-    """A path below a copy, without its extension."""
-    return os.path.splitext(name)[0]  # noqa: PTH122
 
 
 def _read_bytes(file: Path) -> bytes:
@@ -286,7 +282,7 @@ def open_folders(
 
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         copies = dict(zip(cells, pool.map(list_copy, cells.values()), strict=True))
-    labels = torch.tensor([label for _, label, _, _ in first.files])
+    labels = first.labels
     rows = torch.arange(len(labels)) if n is None else draw_stratified(labels, n, seed=0)
     size = None
     if image_size is None or resize is None:
@@ -362,7 +358,7 @@ def _check_alike(first: Listing, other: Listing) -> None:
             f"{show_name(other.root)}: must have the classes of {show_name(first.root)}, got "
             f"{few(odd)} in only one of them. Unpack both again."
         )
-    ours, theirs = ([stem(name) for name, *_ in listing.files] for listing in (first, other))
+    ours, theirs = first.stems, other.stems
     if ours != theirs:
         odd = sorted(set(ours) ^ set(theirs))
         got = (
