@@ -1,8 +1,8 @@
-"""What a study has cost: time at work, time lost, GPU hours, memory; per trial and in all.
+"""The cost of a study: work time, lost time, GPU hours, memory; per trial and in total.
 
-An attempt's time runs from its start to its end, waiting for data and scoring included.  Lost is
-what went into no result: in a trial that failed everything; in any other, of each attempt that was
-broken off, its time less that of the epochs that the trial went on from.
+An attempt's time runs from its start to its end, waiting for data and scoring included.  Lost time
+gave no result: all time of a failed trial; in other trials, for each interrupted attempt, its time
+minus that of the epochs from which the trial continued.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ BROKEN_OFF = ("raised", "lost", "left")
 
 @dataclass(frozen=True)
 class TrialAccount:
-    """What one trial has cost, over all its attempts.
+    """The cost of one trial, over all its attempts.
 
     Attributes:
-        worked_seconds: of every attempt; one without an end counts to its last epoch.
-        lost_seconds: of them, what went into no result.
-        gpu_hours: worked time by the GPUs that a trial had in the drive it ran in.
-        peak_memory_bytes, peak_gpu_bytes: the most of any attempt; 0: not known, or no GPU.
+        worked_seconds: of all attempts; one without an end counts until its last epoch.
+        lost_seconds: the part without a result.
+        gpu_hours: work time times the GPUs per trial of its drive.
+        peak_memory_bytes, peak_gpu_bytes: the maximum over attempts; 0: unknown, or no GPU.
         hosts: where it ran, in the order of the attempts, each once.
     """
 
@@ -71,7 +71,7 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
     """The account of a study and of each of its rows, in the record's order.
 
     Args:
-        now: seconds since 1970, the end of a drive that is under way.
+        now: seconds since 1970, the end of a running drive.
     """
     spans = [_spans(row) for row in record.rows]
     trials = _trial_accounts(record, spans)
@@ -106,7 +106,7 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     lost = 0.0
     went_on_from = _durable_seconds(row)
     for attempt, (start, end) in zip(reversed(row.attempts), reversed(spans), strict=True):
-        if not attempt.has_reported:  # where it went on from is not known; it has made nothing
+        if not attempt.has_reported:  # its start is unknown; it has produced nothing
             lost += end - start if attempt.end in BROKEN_OFF else 0.0
             continue
         began_at = _trained_seconds(row, attempt.first_epoch, attempt.first_seconds)
@@ -129,10 +129,10 @@ def _union(spans: _Spans) -> float:
 
 
 def _drive_seconds(record: StudyRecord, spans: Sequence[_Spans], now: float) -> Iterator[float]:
-    """How long each drive took.
+    """Duration of each drive.
 
-    A drive without an end runs until `now` if it is the last and somebody drives the study; else
-    it was killed, and ended with the last sign of an attempt before the next drive.
+    A drive without an end runs until `now` if it is the last and the study is running; else it was
+    killed, and ended with the last report of an attempt before the next drive.
     """
     for index, drive in enumerate(record.drives):
         is_last = index + 1 == len(record.drives)
@@ -167,7 +167,7 @@ def _trial_account(row: RowRecord, spans: _Spans, gpus_at: _GpusAt) -> TrialAcco
 
 
 class _GpusAt:
-    """GPUs that a trial had at a moment: those of the last drive begun until then."""
+    """GPUs per trial at a time: those of the last drive started until then."""
 
     def __init__(self, drives: Sequence[Drive]) -> None:
         self._drives = sorted(drives, key=lambda drive: drive.started)

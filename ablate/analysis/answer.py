@@ -13,17 +13,17 @@ from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 
 LEAST_GAP = 0.01
-"""Of accuracies: of a smaller gap no share is formed."""
+"""Smallest gap of accuracies for which a fraction is computed."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One trial beside the baseline, in fractions.
+    """One trial compared with the baseline, in fractions.
 
     Attributes:
-        clean, robust: what it gains; below 0 it loses.
-        robust_over_plain: over the plain finetune; NaN where that is not scored.
-        closed_fraction: `robust` as a share of the gap; NaN where there is (nearly) none.
+        clean, robust: gains; negative for losses.
+        robust_over_plain: over the plain finetune; NaN if that is not scored.
+        closed_fraction: `robust` as a fraction of the gap; NaN if there is (almost) no gap.
     """
 
     point: ParetoPoint
@@ -35,12 +35,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """What a search has found.
+    """The result of a search.
 
     Attributes:
-        kept: the most robust of the trials that lose no clean accuracy; None where none gains so.
+        kept: the most robust of the trials that lose no clean accuracy; None if none of them gains.
         most_robust: of all trials.
-        chosen_from: finite complete trials, among which both were chosen.
+        chosen_from: number of finite complete trials from which both were selected.
     """
 
     kept: Gain | None
@@ -83,17 +83,17 @@ def search_answer(info: ParetoInfo) -> SearchAnswer | None:
 
 
 def closed_fraction(gain: float, gap: float) -> float:
-    """The share of a gap that a gain closes; NaN of a gap below a point, which says nothing."""
+    """The fraction of a gap that a gain closes; NaN for a gap below one point."""
     return gain / gap if gap >= LEAST_GAP else math.nan
 
 
 def _rank(gain: Gain) -> tuple[float, float, int]:
-    """Of equally robust trials the one that is better on clean images, then the first."""
+    """Rank by robust accuracy, then by clean accuracy, then by number."""
     return gain.robust, gain.clean, -gain.point.number
 
 
 def _place(info: ParetoInfo, ending: str) -> int | None:
-    """Where the objective is that is this accuracy, on whichever split."""
+    """Index of the objective with this accuracy, on any split."""
     return next(
         (
             place

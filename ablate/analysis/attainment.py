@@ -29,9 +29,9 @@ class AttainedSet:
     """The finite values of one run of an experiment: of a study, or of all arms at one seed.
 
     Attributes:
-        name: of the study, or the place of the seed, from 0.
-        numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without a point it
-            attains nothing, and still counts.
+        name: of the study, or the index of the seed, from 0.
+        numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without points it attains
+            nothing, but still counts.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Surface:
 
 @dataclass(frozen=True)
 class AttainmentInfo:
-    """What is attained over several searches, or over the seeds of one ablation.
+    """The attainment over several searches, or over the seeds of one ablation.
 
     Attributes:
         studies: at least one.
         over: what a set is of.
-        sets: in order; left_out: seeds at which some run has not ended.
-        surfaces: the best first; no median of two sets, of which it is the best; empty where there
-            are fewer than two sets or none has a value.
+        sets: in order; left_out: seeds with unfinished runs.
+        surfaces: the best first; no median for two sets, because it would be the best; empty for
+            fewer than two sets or without values.
     """
 
     studies: tuple[ParetoInfo, ...]
@@ -99,18 +99,18 @@ class AttainmentInfo:
 
 
 def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
-    """What is attained over these studies, or over the seeds of one ablation.
+    """Compute the attainment over these studies, or over the seeds of one ablation.
 
-    Each search is a set: all its complete trials. Of an ablation or a confirmation each seed is
-    one: the complete runs of all its cells; seeds at which a run has not ended are left out, and a
-    run that failed attains nothing.
+    Each search is a set: all its complete trials.  For an ablation or a confirmation each seed is a
+    set: the complete runs of all its cells; seeds with unfinished runs are left out, and a failed
+    run attains nothing.
 
     Args:
         records: several searches, or one ablation.
 
     Raises:
-        NothingToDrawError: if it is one search or one seed, or there are not two objectives, or an
-            ablation stands among several studies.
+        NothingToDrawError: for one search or one seed, other than two objectives, or an ablation
+            among several studies.
         ParameterError: if the objectives differ.
     """
     objectives = shared_objectives(records)

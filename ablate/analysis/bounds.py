@@ -1,6 +1,6 @@
-"""What a figure can hold: numbers whose squares and spans are numbers, panels that can be seen.
+"""Limits of figures: numbers whose squares and ranges are finite, and visible panels.
 
-A value beyond `LARGEST` is not drawn, as if it were infinite; the caveats of the study say so.
+A value beyond `LARGEST` is not drawn, like infinity; the caveats of the study state this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ exponentially with them."""
 
 
 def is_beyond(value: Any) -> bool:
-    """Whether a value is a number that no figure can hold."""
+    """Whether a value is beyond the limits of figures."""
     return isinstance(value, (int, float)) and abs(value) > LARGEST
 
 
@@ -52,7 +52,7 @@ def _drawn(value: Any) -> Any:
 
 
 def beyond_marks(rows: Sequence[RowRecord]) -> list[str]:
-    """How many complete trials have a number that no figure can hold; nothing where none has."""
+    """A note on the number of complete trials with a value beyond the limits, if any."""
     count = sum(
         row.state == "COMPLETE" and any(map(is_beyond, (*(row.values or ()), *row.params.values())))
         for row in rows
@@ -69,18 +69,18 @@ FAR_SPREADS = 3.0
 
 
 def fenced(values: ArrayLike, *, maximize: bool) -> NDArray[np.float64]:
-    """Scores of trials that collapsed set to the outer fence, all others as they are.
+    """Clip scores of collapsed trials to the outer fence.
 
-    One collapsed training would press all others into one end of an axis, or into one colour.
-    Only the worse side has a fence: a trial that stands out as the best is what is looked for.
+    One collapsed training would compress all others into one end of an axis, or into one colour.
+    Only the worse side has a fence, because outstanding good trials are of interest.
 
     Args:
-        values: what is no number stays, and counts for nothing.
+        values: NaN is kept and ignored.
         maximize: whether more is better.
 
     Returns:
-        As many values. Where at least half of them are equal there is no spread to tell by, and
-        nothing is set.
+        The same number of values. If at least half of them are equal, there is no measure of
+        spread, and nothing is clipped.
     """
     table = np.asarray(values, dtype=float)
     finite = table[np.isfinite(table)]

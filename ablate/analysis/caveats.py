@@ -16,17 +16,17 @@ from ablate.study.settings import ObjectiveSettings
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """Which study, and on what data: of a search and of an ablation.
+    """Facts about a study and its data, for searches and ablations.
 
     Attributes:
         study, question, fingerprint: of the study.
-        subject: what is trained: data set and model, or the function that trains.
-        split: "validation" or "test"; None where a training loop of the user's own names its
-            metrics freely.
+        subject: data set and model, or the training function.
+        split: "validation" or "test"; None for a custom training loop, whose metrics have any
+            names.
         n_images: images in that split; None before anything is scored, and for such a loop.
         n_corrupted: images in each corrupted copy of it; None as above.
         mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
-        marks: what has to be said beside the numbers.
+        marks: caveats to be shown with the numbers.
     """
 
     study: str
@@ -46,7 +46,7 @@ def study_facts(
     """The facts of a study.
 
     Args:
-        scores: any of its own in that split; of no `Scores` nothing is known of the images.
+        scores: any of its scores in that split; the images are known only from `Scores`.
     """
     study = record.study
     first = scores if isinstance(scores, Scores) else None
@@ -65,13 +65,13 @@ def study_facts(
 
 @dataclass(frozen=True)
 class Basis(StudyFacts):
-    """What the numbers of a study's trials stand on.
+    """The basis of the numbers of a study's trials.
 
     Attributes:
         split: of the first objective that has one.
-        trials: N, the rows that the finished study has; complete: of them.
-        seed: of the finetuning, one for all trials of a search; None of an ablation, whose runs
-            have seeds of their own, and of another tool's study, which does not say.
+        trials: N, the number of rows of the finished study; complete: of them.
+        seed: of the finetuning, one for all trials of a search; None for an ablation, whose runs
+            have different seeds, and for a study of another tool.
     """
 
     objectives: tuple[ObjectiveSettings, ...]
@@ -97,14 +97,15 @@ def study_basis(record: StudyRecord) -> Basis:
     )
 
 
-# -- Notes that the numbers of a study need, so that they are not misread
+# -- Caveats of a study's numbers
 
 
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
 
 
 def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
-    """Trials that took another's scores count as complete, and stand beside it on the front."""
+    """A note on copies: trials with copied scores count as complete, and are on the front if the
+    original is."""
     copies = sum(row.copy_of is not None for row in record.rows)
     if not copies:
         return ()
@@ -114,7 +115,7 @@ def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
 
 
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
-    """The marks of a study's results: of its baseline, its suite, and what was trained on."""
+    """The caveats of a study's results: baseline, suite, and training types."""
     study = record.study
     beyond = (*_copy_marks(record), *beyond_marks(record.rows))
     if study.trainable is not None:

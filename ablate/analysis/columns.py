@@ -27,16 +27,16 @@ _HEADINGS = {"number": "trial", "attempt": "attempts"}
 
 
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """The rows, flat and in the record's order: what a frame, a sort and `--json` name parts by.
+    """The rows as flat mappings in the record's order, with the names used by frames, sorting and
+    `--json`.
 
-    Columns, in this order: number, state, attempt (how often it was begun); of an ablation cell,
-    pair (place of its seed, from 0) and train_seed (the seed, once begun); every metric (an
+    Columns, in this order: number, state, attempt (number of attempts); of an ablation cell, pair
+    (index of its seed, from 0) and train_seed (the seed, once started); every metric (an
     objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
-    failure_reason; enqueued; copy_of (number of the row whose scores it has taken);
-    worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
-    peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
-    UTC), duration_seconds.  What a row does not have is left out, apart from number, state,
-    attempt and enqueued; so is a peak that is not known.
+    failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
+    lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
+    hosts, joined by +; started, finished (aware, UTC), duration_seconds.  Missing values are left
+    out, except number, state, attempt and enqueued; so are unknown peaks.
     """
     objectives = record.study.objectives
     return [
@@ -127,16 +127,16 @@ def column_heading(column: str) -> str:
 
 
 def find_column(name: str, columns: Sequence[str], option: str) -> str:
-    """The column that a person means.
+    """Find the column that a user means.
 
     Args:
-        name: of a column; or of a parameter without `param.`, whole or as its last parts, if no
-            other ends so; or a heading of the table of trials: trial, attempts, clean, worked.
-        columns: there are.
+        name: of a column; or of a parameter without `param.`, complete or by its last parts, if
+            unique; or a heading of the table of trials: trial, attempts, clean, worked.
+        columns: existing columns.
         option: for the message.
 
     Raises:
-        ParameterError: if there is none, or several parameters end so.
+        ParameterError: if there is none, or several parameters match.
     """
     if name in columns:
         return name

@@ -1,4 +1,4 @@
-"""What each trial said epoch by epoch, and where a pruner compared it with the others."""
+"""Values of each trial by epoch, and the comparisons by a pruner."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Curve:
     """One trial, epoch by epoch.
 
     Attributes:
-        group: its loss terms; of an ablation its cell; empty where a training loop of the user's
-            own has neither.
-        loss_terms: as written; empty in a training loop of the user's own.
+        group: its loss terms; of an ablation its cell; empty for a custom training loop without
+            cells.
+        loss_terms: as written; empty for a custom training loop.
         on_front: of the complete trials of a search.
-        epochs: from 1, rising; values: one an epoch, NaN where it was no finite number.
-        rungs: where a pruner compared it, by epoch.
+        epochs: from 1, increasing; values: one per epoch, NaN if not finite.
+        rungs: comparisons by a pruner, by epoch.
     """
 
     number: int
@@ -51,14 +51,14 @@ class CurvesInfo(Basis):
     """The curves of a study.
 
     Attributes:
-        metric: of the curves: "train_loss", or one that a training loop of the user's own reports.
-        rung_metric: of the rungs; None where no trial was compared.
+        metric: of the curves: "train_loss", or one that a custom training loop reports.
+        rung_metric: of the rungs; None if no trial was compared.
         curves: by number; of trials with an epoch or a rung at most `MOST_DRAWN`: the front, then
-            the others evenly chosen.
-        found: how many such trials there are.
-        seeds: of an ablation, how many runs a cell has at the most; None: a search.
-        own_losses: whether each trial has a loss of its own making, since terms or weights are
-            searched: then the levels of two curves say nothing.
+            an even selection of the others.
+        found: number of such trials.
+        seeds: of an ablation, largest number of runs per cell; None: a search.
+        own_losses: whether losses differ between trials, because terms or weights are searched;
+            then the levels of two curves are not comparable.
     """
 
     metric: str
@@ -69,11 +69,11 @@ class CurvesInfo(Basis):
     own_losses: bool
 
     def frame(self) -> pd.DataFrame:
-        """One row an epoch and one a rung.
+        """One row per epoch and per rung.
 
         Columns: number (int64); state, group (text, as in `Curve`); on_front (bool); what, "curve"
-        or "rung"; metric (text); epoch (int64); value (float64, NaN where it is no finite number);
-        stop (boolean, missing but at a rung).
+        or "rung"; metric (text); epoch (int64); value (float64, NaN if not finite); stop (boolean,
+        only at a rung).
         """
         rows: list[tuple[Any, ...]] = []
         for curve in self.curves:
@@ -88,16 +88,16 @@ class CurvesInfo(Basis):
 
 
 def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str = "") -> CurvesInfo:
-    """The curves of a study's trials, whatever became of them.
+    """The curves of a study's trials, in any state.
 
     Args:
-        trials: numbers of those to show; empty: all.
-        objective: the metric to show; empty: the training loss of the finetuning that ships, and
-            of a training loop of the user's own its first objective, or else whatever it reports.
+        trials: numbers to show; empty: all.
+        objective: the metric to show; empty: the training loss of a finetuning; for a custom
+            training loop its first objective, or else any reported metric.
 
     Raises:
-        NothingToDrawError: if another tool wrote the study: its trials have no epochs here.
-        ParameterError: if a trial is not there, or no trial has reported the metric.
+        NothingToDrawError: for a study of another tool, whose trials have no epochs.
+        ParameterError: if a trial does not exist, or no trial has reported the metric.
     """
     if record.foreign:
         raise NothingToDrawError(
@@ -139,7 +139,7 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
 
 
 def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
-    """Refuse a study that is over and whose trials had an epoch each: points are no curve."""
+    """Refuse a finished study whose trials had one epoch each."""
     is_over = len(record.rows) >= record.trials and all(
         row.state in TERMINAL for row in record.rows
     )
@@ -154,7 +154,7 @@ def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
 
 
 def _metric(record: StudyRecord, rows: Sequence[RowRecord], asked: str) -> str:
-    """The metric of the curves: what is asked for, or suits the study."""
+    """The metric of the curves: the requested one, or the default of the study."""
     if record.study.trainable is None and asked in ("", TRAIN_LOSS):
         return TRAIN_LOSS
     entries = [entry for row in rows for entry in row.curve]
@@ -201,7 +201,7 @@ def _curve(record: StudyRecord, row: RowRecord, metric: str, on_front: bool) -> 
 
 
 def _value(entry: Mapping[str, Any], metric: str) -> float | None:
-    """None where the epoch says nothing of the metric."""
+    """None if the epoch lacks the metric."""
     value = (entry.get("scores") or {}).get(metric)
     if value is None and metric == TRAIN_LOSS:
         value = entry.get(TRAIN_LOSS)

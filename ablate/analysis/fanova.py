@@ -1,4 +1,4 @@
-"""fANOVA: how much of a score's variance over the whole space one parameter alone explains.
+"""fANOVA: the fraction of a score's variance over the space that a single parameter explains.
 
 Source: Hutter et al. 2014, by Optuna's evaluator over a random forest of scikit-learn.
 """
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 TREES = 12
 DEPTH = 5
-"""Optuna's 64 trees of any depth take 8 s for 500 trials; these take 0.1 s and rank alike."""
+"""Optuna's 64 trees of unlimited depth take 8 s for 500 trials; these take 0.1 s and give the same
+ranking."""
 
 
 def fanova(
@@ -25,8 +26,8 @@ def fanova(
 ) -> NDArray[np.float64]:
     """The importance of each column.
 
-    A choice of more than two is a column of places in a fixed order: one column a choice, as
-    Optuna makes it, costs 2 ** choices steps.
+    A choice of more than two values is a column of indices in a fixed order: one column per value,
+    as in Optuna, costs 2 ** choices steps.
 
     Args:
         points: `[trials, columns]`, without NaN.
@@ -35,8 +36,8 @@ def fanova(
         seed: of the forest.
 
     Returns:
-        `[columns]`, 0 to 1, of sum at most 1: the rest is interactions. 0 throughout where the
-        scores are all the same.
+        `[columns]`, 0 to 1, with sum at most 1: the rest is interactions. All 0 if all scores are
+        equal.
     """
     from optuna import create_study
     from optuna.distributions import BaseDistribution, FloatDistribution
@@ -69,7 +70,7 @@ def fanova(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's word that a study was made; whoever uses Optuna finds its log as it was."""
+    """Suppress Optuna's message about a new study; its log level is restored."""
     from optuna import logging
 
     before = logging.get_verbosity()

@@ -21,17 +21,17 @@ Params = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """One number that a trial's resolved parameters say.
+    """One number derived from a trial's resolved parameters.
 
     Attributes:
         key: dotted, of the parameter.
-        part: of a subset or a mix; empty for a parameter that is one value.
-        kind: "number" as it is, "log" of base 10, "flag" 0 or 1, "choice" the place in `choices`.
-        values: `[trials]`; NaN where a condition left the parameter out.
+        part: of a subset or a mix; empty for a single value.
+        kind: "number" unchanged, "log" of base 10, "flag" 0 or 1, "choice" the index in `choices`.
+        values: `[trials]`; NaN if a condition left the parameter out.
         choices: of a choice, as text: the space's, else those that occur, sorted.
-        ends: of a "number" or "log": lowest and highest value that its space draws, in the units
-            of `values`; None where nothing says them.
-        places: of them: values between the ends that are told apart, where it is drawn in steps.
+        ends: of a "number" or "log": lowest and highest value of its space, in the units of
+            `values`; None if unknown.
+        places: of them: number of distinct values between the ends, if it has steps.
     """
 
     key: str
@@ -54,16 +54,16 @@ class Feature:
 
 
 def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
-    """What differs between trials.
+    """The features that differ between trials.
 
     Args:
-        params: resolved, one mapping a trial.
-        space: as the study file writes it; what it says of a scale or a choice is used, and a
-            parameter that it does not have is read by its values.
+        params: resolved, one mapping per trial.
+        space: as in the study file; defines scales and choices; parameters that it lacks are
+            interpreted by their values.
 
     Returns:
-        By key, then in the order in which the parts are met. Of ratios all are there, though each
-        follows from the others: which one to leave out would be arbitrary.
+        By key, then in order of appearance. All ratios are included although they are dependent,
+        because the choice of one to leave out would be arbitrary.
     """
     written = dict(written_domains(space))
     keys = sorted({key for of_trial in params for key in of_trial})
@@ -78,7 +78,7 @@ def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
 
 
 def written_domains(space: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The domains of a space as it is written, blocks opened."""
+    """The domains of a written space, including those in blocks."""
     if not isinstance(space, Mapping):
         return
     for key, entry in space.items():
@@ -122,7 +122,7 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
 def _range(
     domain: Mapping[str, Any], *, is_log: bool
 ) -> tuple[tuple[float, float] | None, int | None]:
-    """Ends of a domain and values that are told apart, as Optuna's PED-ANOVA tells them."""
+    """Ends of a domain and its number of distinct values, as in Optuna's PED-ANOVA."""
     word = next((word for word in ("float", "int") if word in domain), None)
     if word is None:
         return None, None

@@ -30,7 +30,7 @@ _MOMENTS = ("started", "finished")
 
 
 def typed_frame(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
-    """Rows under columns of these types, which hold also where there is no row.
+    """A frame with columns of these types, also without rows.
 
     Args:
         types: a column's name -> its dtype, in the order of a row's values.
@@ -41,30 +41,29 @@ def typed_frame(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.D
 
 
 def trials_frame(record: StudyRecord) -> pd.DataFrame:
-    """One row a trial, in the record's order.
+    """One row per trial, in the record's order.
 
     Columns:
         number, attempt: int64.
         state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
-        cell, pair, train_seed: of an ablation alone: text; the place of the seed, from 0, and the
+        cell, pair, train_seed: only for an ablation: text; the index of the seed, from 0, and the
             seed itself (Int64).
-        one a metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN where
+        one per metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN if
             the trial was not scored.
-        `param.<dotted key>`: resolved. Int64, boolean, float64 or text, whichever holds every
-            value; missing where a condition left the parameter out. A subset is its parts joined
-            by +; a mix has one float64 column a part, as `param.augment.mix.noise`.
+        `param.<dotted key>`: resolved. Int64, boolean, float64 or text, depending on the values;
+            missing if a condition left the parameter out. A subset is its parts joined by +; a mix
+            has one float64 column per part, such as `param.augment.mix.noise`.
         failure_kind, failure_reason: text, missing unless the state is FAIL.
-        enqueued: boolean, whether (some of) its parameters were given, not drawn.
-        copy_of: Int64, number of the row whose scores it has taken; missing where it was run.
+        enqueued: boolean, whether (some of) its parameters were given, not sampled.
+        copy_of: Int64, number of the row whose scores it copies; missing if it was run.
         worked_seconds, lost_seconds, gpu_hours: float64 (`ablate.analysis.accounting`), NaN
             before the first attempt.
-        peak_memory_bytes, peak_gpu_bytes: Int64, missing where not known.
+        peak_memory_bytes, peak_gpu_bytes: Int64, missing if unknown.
         hosts: text, joined by +.
-        started, finished: UTC, missing before the moment.
-        duration_seconds: float64, NaN before the end; pauses included.
+        started, finished: UTC, missing before that time.
+        duration_seconds: float64, NaN before the end; includes pauses.
 
-    A study without rows gives a frame without rows, with every column but the scores' and the
-    parameters'.
+    A study without rows gives a frame without rows, and without columns of scores and parameters.
     """
     import pandas as pd
 

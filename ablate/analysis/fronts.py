@@ -1,4 +1,4 @@
-"""Fronts in one plane: of one study or several, with what a confirmation says of their trials."""
+"""Fronts of one study or several in one plane, with confirmed values of their trials."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConfirmedMean:
-    """A trial of a front, run again over fresh seeds and scored on the same split.
+    """A trial of a front, retrained with new seeds and scored on the same split.
 
     Attributes:
         number: of the trial.
-        values: means, one an objective, all finite.
-        low, high: bounds of the interval over seeds; NaN where there is none.
-        seeds: the least that any of the means is over.
+        values: means, one per objective, all finite.
+        low, high: bounds of the interval over seeds; NaN without an interval.
+        seeds: smallest number of seeds of these means.
     """
 
     number: int

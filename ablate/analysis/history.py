@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HypervolumeCurve(Basis):
-    """The hypervolume of one study, after each complete trial in the order in which they ended.
+    """The hypervolume of one study after each complete trial, in order of completion.
 
     Attributes:
-        numbers: of the complete trials, in that order; equal moments by number.
-        ended: trials that had ended when each of them had, complete or not.
+        numbers: of the complete trials, in that order; equal times by number.
+        ended: number of trials that had ended by then, in any state.
         hypervolume: after each of them.
-        ended_in_all: trials that have ended.
-        own_reference_point: that its ledger holds, which may be another than the figure's.
-        confirmed: hypervolume of the confirmed means; None where nothing was confirmed.
-        confirmed_trials: how many means that are.
+        ended_in_all: total number of ended trials.
+        own_reference_point: of its ledger, which may differ from the figure's.
+        confirmed: hypervolume of the confirmed means; None without a confirmation.
+        confirmed_trials: number of these means.
     """
 
     numbers: NDArray[np.int64]
@@ -52,7 +52,7 @@ class HypervolumeInfo:
     """Hypervolumes of studies with the same objectives, against one reference point.
 
     Attributes:
-        studies: at least one; without an entry before the first trial is complete.
+        studies: at least one; without entries before the first complete trial.
         reference_point: of the first study that has one.
     """
 
@@ -61,7 +61,7 @@ class HypervolumeInfo:
 
     @property
     def has_own_reference_points(self) -> bool:
-        """Whether any study has a reference point of its own that is not the figure's."""
+        """Whether a study's reference point differs from the figure's."""
         own = {study.own_reference_point for study in self.studies}
         return bool(own - {None, self.reference_point})
 

@@ -24,18 +24,18 @@ def hypervolume(
     """The volume between the points and the reference point.
 
     Args:
-        values: one row a point, one column an objective; may have no row. Points with a NaN or an
-            infinity, dominated points and points no better than the reference add nothing.
+        values: one row per point, one column per objective; may be empty. Points with NaN or
+            infinity, dominated points and points not better than the reference add nothing.
         objectives: their directions.
-        reference_point: one value an objective, in its own unit and direction.
+        reference_point: one value per objective, in its unit and direction.
 
     Returns:
-        >= 0, in the product of the objectives' units (accuracies as fractions); 0 where no point
-        is better than the reference; None where there is no reference point, and of more than
-        `MOST_OBJECTIVES` objectives or where it is too large for a number.
+        >= 0, in the product of the objectives' units (accuracies as fractions); 0 if no point is
+        better than the reference; None without a reference point, for more than `MOST_OBJECTIVES`
+        objectives, or if it is too large for a float.
 
     Raises:
-        ParameterError: if the reference point has another number of values.
+        ParameterError: if the reference point has a wrong number of values.
     """
     if reference_point is None:
         return None
@@ -102,16 +102,17 @@ def staircase(
     objectives: Sequence[ObjectiveSettings],
     corner: tuple[float, float],
 ) -> tuple[list[float], list[float]]:
-    """The border of what is attained: every place that some point equals or dominates.
+    """The boundary of the attained region, in which every place is equal to or dominated by some
+    point.
 
     Args:
         x, y: the points, `[n]` each; those not on the front of this plane are left out.
         objectives: of x and of y.
-        corner: where the two ends of the line run to, on the worse side of every point.
+        corner: where the ends of the line extend to, on the worse side of every point.
 
     Returns:
-        Corners of the line, from the point best in y to the point best in x, each end drawn out
-        to `corner`; empty lists where there is no point.
+        Corners of the line, from the point best in y to the point best in x, with both ends
+        extended to `corner`; empty lists without points.
     """
     points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
     front = np.unique(points[nondominated(points, objectives)], axis=0)
@@ -135,25 +136,25 @@ def maximised(objectives: Sequence[ObjectiveSettings]) -> list[bool]:
     return [objective.direction == "maximize" for objective in objectives]
 
 
-# -- The knee of a front: where a little more of one objective begins to cost much of another
+# -- The knee of a front
 #
 # Source: Das 1999 (farthest from the line through the ends). Differs: objectives are scaled to the
 # front's own range first.
 
 
 def knee_place(values: ArrayLike, objectives: Sequence[ObjectiveSettings]) -> int:
-    """Which point of a front is farthest above the line through its ends.
+    """The point of a front that is farthest above the line through its ends.
 
-    Objectives are scaled to the front's own range, so that none decides by its unit; of more than
-    two, the point whose scaled values have the largest sum is taken, which is the same for two.
-    A front of one or two points has no knee: the one with the largest sum, then the first.
+    Objectives are scaled to the front's range, so that units do not matter; for more than two, the
+    point with the largest sum of scaled values is used, which is the same for two.  A front of one
+    or two points has no knee: the one with the largest sum, then the first.
 
     Args:
         values: of the front, at least one finite point; one row a point, one column an objective.
         objectives: their directions.
 
     Returns:
-        The place of its row; of equal ones the first.
+        The index of its row; the first of equal ones.
     """
     signs = np.where(maximised(objectives), 1.0, -1.0)
     signed = as_table(values, len(objectives)) * signs

@@ -1,8 +1,8 @@
-"""Which parameters matter for which objective, within each set of loss terms, by two methods.
+"""Importance of parameters for each objective, within each set of loss terms, by two methods.
 
-Optuna's own figure looks at the parameters that all trials have: under a space with conditions,
-the weights and layers that the question is about vanish from it.  Here each set of loss terms is a
-study of its own, and a subset of layers or a mix counts part by part.
+Optuna's own figure uses only parameters that all trials have: in a space with conditions, the
+weights and layers of interest are missing.  Here each set of loss terms is analysed separately, and
+a subset of layers or a mix is split into parts.
 
 Sources: PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255 (which parameter parts the best trials
 from all); fANOVA, Hutter et al. 2014 (which moves the score anywhere in the space).
@@ -48,9 +48,9 @@ class ParameterImportance:
     """One parameter, or one part of a subset or a mix.
 
     Attributes:
-        key: dotted; part: empty for a parameter that is one value.
-        shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 where no score differs.
-            NaN for fANOVA of a parameter that some trials of the set do not have.
+        key: dotted; part: empty for a single value.
+        shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 if all scores are equal.
+            NaN for fANOVA of a parameter that some trials of the set lack.
         sds: by method, standard deviation of the share over bootstrap resamples of the trials.
     """
 
@@ -65,10 +65,10 @@ class ImportancePanel:
     """One objective within one set of loss terms.
 
     Attributes:
-        loss_terms: empty in a study with a training loop of the user's own.
-        trials: complete, with numbers in all objectives; fanova_trials: that fANOVA has seen.
-        best_share: of the trials that PED-ANOVA calls the best.
-        parameters: that differ between these trials, by name; the same in all objectives.
+        loss_terms: empty for a custom training loop.
+        trials: complete, with finite objectives; fanova_trials: used by fANOVA.
+        best_share: fraction of trials that PED-ANOVA treats as the best.
+        parameters: that differ between these trials, by name; the same for all objectives.
     """
 
     loss_terms: str
@@ -84,10 +84,9 @@ class ImportanceInfo(Basis):
     """Importances within the largest sets of loss terms.
 
     Attributes:
-        panels: by set, the largest first, and in it by objective, of which at most the first
-            `MOST_OBJECTIVES` have one.
-        left_out: set -> its complete trials, of sets that have too few of them or are beyond the
-            largest `MOST_SETS`.
+        panels: by set, the largest first, then by objective (at most the first `MOST_OBJECTIVES`).
+        left_out: set -> its complete trials, for sets with too few trials or beyond the largest
+            `MOST_SETS`.
     """
 
     panels: tuple[ImportancePanel, ...]
@@ -133,14 +132,14 @@ def importance_info(record: StudyRecord) -> ImportanceInfo:
 
 
 def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
-    """Set of terms, as it is first written -> its rows; the largest set first."""
+    """Set of terms, as first written -> its rows; the largest set first."""
     own_loop = record.study.trainable is not None
     written: dict[frozenset[str], str] = {}
     sets: dict[str, list[RowRecord]] = {}
     for row in record.complete:
         if row.values is None or not all(map(math.isfinite, row.values)):
             continue
-        if row.copy_of is not None:  # no trial of its own: it would count one twice
+        if row.copy_of is not None:  # a copy, which would count a trial twice
             continue
         terms = "" if own_loop else str(row.params.get(_TERMS, record.study.loss.terms))
         name = written.setdefault(frozenset(terms.split("+")), terms)
@@ -183,7 +182,7 @@ def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[
 
 
 def _ped_anova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
-    """`[1 + resamples, features]`: of the trials as they are, then of each resample."""
+    """`[1 + resamples, features]`: of the trials, then of each resample."""
     n = len(losses)
     random = np.random.default_rng(_SEED)
     drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES["ped_anova"])

@@ -28,21 +28,20 @@ if TYPE_CHECKING:
 
 LAYERS = "loss.fma.layers"
 ADJUSTED = ("loss.terms", "loss.fma.weight", "augment.strength")
-"""What moves a score most beside the taps, where a search varies it."""
+"""The largest influence on a score besides the taps, if it is searched."""
 _LEAST_FREEDOM = 4
-"""Degrees of freedom that an adjustment has to leave: with fewer, intervals say nothing."""
+"""Degrees of freedom that an adjustment must leave for meaningful intervals."""
 
 Table = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TapEffect:
-    """Trials with a tap against those without it, the other taps held.
+    """Trials with a tap compared with those without it, adjusted for the other taps.
 
     Attributes:
-        difference: of the objective, in minus out; low, high: its interval. NaN where the tap is
-            in or out throughout, or always together with others, and without an interval where
-            the trials are too few.
+        difference: of the objective, with minus without; low, high: its interval. NaN if the tap is
+            in all or no trials, or always together with others; no interval for too few trials.
         trials_in: with the tap; trials_out: without it.
     """
 
@@ -59,9 +58,9 @@ class SubsetScore:
     """The trials with one subset of taps.
 
     Attributes:
-        taps: in it, in the network's order as far as the trials tell it.
+        taps: in it, in the network's order as far as known.
         numbers, scores, loss_terms: of its trials, in their order.
-        mean, low, high: over them; the interval is NaN of fewer than two.
+        mean, low, high: over them; the interval is NaN for fewer than two.
     """
 
     taps: tuple[str, ...]
@@ -75,16 +74,16 @@ class SubsetScore:
 
 @dataclass(frozen=True)
 class LayersInfo(Basis):
-    """Taps and their subsets in the trials whose terms hold fma.
+    """Taps and their subsets in the trials with fma.
 
     Attributes:
         metric: the objective; direction: "maximize" or "minimize".
-        taps: every one that a trial has, in the network's order as far as the trials tell it.
-        effects: one a tap, in that order; empty before the first trial is complete.
+        taps: all taps of the trials, in the network's order as far as known.
+        effects: one per tap, in that order; empty before the first complete trial.
         subsets: the best mean first.
-        adjusted: keys that the effects are adjusted for; empty where nothing else varies, or the
-            trials are too few to do so.
-        unadjusted: keys that vary and were left out since the trials are too few.
+        adjusted: keys that the effects are adjusted for; empty if nothing else varies, or there are
+            too few trials.
+        unadjusted: varying keys that were left out because of too few trials.
         level: of all intervals.
     """
 
@@ -127,10 +126,10 @@ class LayersInfo(Basis):
 
 
 def layers_info(record: StudyRecord, place: int) -> LayersInfo:
-    """What taps and subsets go along with.
+    """Associations of taps and subsets with an objective.
 
     Args:
-        place: of the objective among the study's.
+        place: index of the objective.
 
     Raises:
         NothingToDrawError: if the layers are not searched.
@@ -170,7 +169,7 @@ def layers_info(record: StudyRecord, place: int) -> LayersInfo:
 
 
 def _in_order(subsets: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Every tap, beside its neighbours in a subset; the last where it has none yet."""
+    """All taps, next to their neighbours in subsets."""
     order: list[str] = []
     for subset in sorted(subsets, key=len, reverse=True):
         for at, tap in enumerate(subset):
@@ -185,7 +184,8 @@ def _in_order(subsets: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _effects(
     rows: Sequence[RowRecord], space: object, taps: tuple[str, ...], scores: Table
 ) -> tuple[tuple[TapEffect, ...], tuple[str, ...], tuple[str, ...]]:
-    """Of each tap; then what they are adjusted for, and what they are not for want of trials."""
+    """The effect of each tap, the adjusted keys, and the keys left out because of too few
+    trials."""
     if not rows:
         return (), (), ()
     is_in = np.array([[tap in _taps_of(row) for tap in taps] for row in rows], dtype=float)
@@ -204,7 +204,7 @@ def _effects(
 
 
 def _others(rows: Sequence[RowRecord], space: object) -> dict[str, list[Table]]:
-    """Columns by key of what all these trials have and differ in, beside their taps."""
+    """Columns by key of other parameters that all these trials have and that differ."""
     features = varying_features(
         [{key: row.params[key] for key in ADJUSTED if key in row.params} for row in rows], space
     )
@@ -214,7 +214,8 @@ def _others(rows: Sequence[RowRecord], space: object) -> dict[str, list[Table]]:
 
 
 def _columns(feature: Feature) -> list[Table]:
-    """A number as it is; of a choice whether it is the second, the third, ..."""
+    """Columns of a parameter: a number unchanged; a choice as indicators of the second, the third,
+    ... value."""
     if feature.kind != "choice":
         return [feature.values]
     return [(feature.values == at).astype(float) for at in range(1, len(feature.choices))]
@@ -246,7 +247,7 @@ def _taps_of(row: RowRecord) -> list[str]:
 
 
 def least_squares(columns: Table, scores: Table, level: float) -> list[tuple[float, float, float]]:
-    """The slope of each column beside all others, with its t interval.
+    """The slope of each column in a regression on all columns, with its t interval.
 
     Args:
         columns: `[trials, columns]`; a constant is added.
@@ -254,15 +255,15 @@ def least_squares(columns: Table, scores: Table, level: float) -> list[tuple[flo
         level: of the interval, between 0 and 1.
 
     Returns:
-        Slope, low, high, one a column. The slope is NaN of a column that is constant, or a sum of
-        others; the interval also where no trial is left to tell it.
+        Slope, low, high, one per column. The slope is NaN for a constant column, or a linear
+        combination of others; the interval also without remaining degrees of freedom.
     """
     from scipy.special import stdtrit
 
     design = np.column_stack([columns, np.ones(len(scores))])
     inverse = np.linalg.pinv(design)
     slopes = inverse @ scores
-    # Where columns say the same, the least of all solutions parts a slope between them.
+    # For collinear columns, the minimum-norm solution splits the slope between them.
     is_told = np.isclose(inverse @ design, np.eye(design.shape[1]), atol=1e-8).all(axis=1)
     freedom = len(scores) - np.linalg.matrix_rank(design)
     half = np.full(len(slopes), math.nan)

@@ -27,9 +27,9 @@ class MixPoint:
     """A complete trial.
 
     Attributes:
-        ratios: one a part, >= 0, of sum 1; a part that the trial does not name has 0.
+        ratios: one per part, >= 0, with sum 1; 0 for parts that the trial does not name.
         score: of the objective, finite.
-        loss_terms: empty in a study with a training loop of the user's own.
+        loss_terms: empty for a custom training loop.
         on_front: of all objectives.
     """
 
@@ -42,15 +42,15 @@ class MixPoint:
 
 @dataclass(frozen=True)
 class MixInfo(Basis):
-    """Where on the simplex the trials are, and what they score there.
+    """Positions of the trials on the simplex, and their scores.
 
     Attributes:
         key: of the parameter; others: keys of other mixes that the study searches.
-        parts: three; in the space's order where it lists them, else as trials name them; empty
-            where no trial has told them yet.
+        parts: three; in the space's order if it lists them, else in order of appearance; empty if
+            unknown.
         metric: the objective; direction: "maximize" or "minimize".
         points: by number.
-        not_finite: complete trials left out, since their score is no number.
+        not_finite: number of complete trials left out, because their score is not finite.
     """
 
     key: str
@@ -84,9 +84,9 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
     """The mixes of a study's complete trials.
 
     Args:
-        place: of the objective among the study's.
-        params: the one mix to show, by its key or the end of it; empty: `augment.mix`, or the
-            first by name in a study that has others.
+        place: index of the objective.
+        params: the mix to show, by its key or the end of it; empty: `augment.mix`, or the first by
+            name.
 
     Raises:
         NothingToDrawError: if no parameter is a mix of three parts.

@@ -31,10 +31,10 @@ def _listed(record: StudyRecord) -> str:
     return f"{', '.join(objectives)} (study {record.name})"
 
 
-# -- What a metric's name says: its split, and whether it is an accuracy of a scored network
+# -- The meaning of metric names: split, and whether it is an accuracy
 #
-# The names are those of `ablate.study.scores.Scores`; a training loop of the user's own may give
-# its numbers any other, and then nothing is read into them.
+# The names are those of `ablate.study.scores.Scores`; a custom training loop may give its numbers
+# any other, and then nothing is read into them.
 
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -55,22 +55,23 @@ def metric_split(metric: str) -> str | None:
 
 
 def short_metric(metric: str) -> str:
-    """ "robust" for `val_robust_accuracy`, "noise.3" for `val_accuracy.noise.3`; others whole."""
+    """ "robust" for `val_robust_accuracy`, "noise.3" for `val_accuracy.noise.3`; others
+    unchanged."""
     found = _ACCURACY.fullmatch(metric)
     if found is None:
         return metric
     return found["kind"] or f"{found['total']}{found['types'] or ''}"
 
 
-# -- The objective that a person asks for, among those of a study --------------------------
+# -- The requested objective of a study --------------------------
 
 
 def objective_place(name: str, objectives: Sequence[ObjectiveSettings]) -> int:
-    """The place of an objective.
+    """The index of an objective.
 
     Args:
-        name: a metric, whole or short ("robust"); empty: the second objective, which is the robust
-            one as studies are usually written, or the only one.
+        name: a metric, complete or short ("robust"); empty: the second objective, which is usually
+            robust accuracy, or the only one.
 
     Raises:
         ParameterError: if no objective has that name.

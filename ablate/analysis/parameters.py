@@ -36,16 +36,16 @@ _SET = "subset"
 
 @dataclass(frozen=True)
 class ParameterColumn:
-    """The values of one parameter, one a trial.
+    """The values of one parameter, one per trial.
 
     Attributes:
         key: dotted, flat.
         base: key of the space: of a part of a mix, the mix's; else the key.
-        kind: "numeric"; "log", where the space says `log: true`; else "categorical".
-        values: floats, or names where it is categorical; None where a condition left it out.
+        kind: "numeric"; "log", if the space has `log: true`; else "categorical".
+        values: floats, or names if categorical; None if a condition left it out.
         levels: of a categorical one: the names that occur, in the space's order.
         parts: of a subset: the items that occur, in the space's order; else empty.
-        bounds: of an interval of the space, and of a ratio; None where nothing says them.
+        bounds: of an interval of the space, and of a ratio; None if unknown.
     """
 
     key: str
@@ -58,8 +58,8 @@ class ParameterColumn:
 
     @cached_property
     def coordinates(self) -> NDArray[np.float64]:
-        """Where each trial stands: the value, its log10 where the kind is "log", or the place of
-        its level, from 0; NaN where it is left out.  Not to be written to."""
+        """Coordinates of the trials: the value, its log10 for kind "log", or the index of its
+        level, from 0; NaN if it is left out. Read-only."""
         values = self.values
         if self.kind == "categorical":
             place = {level: float(at) for at, level in enumerate(self.levels)}
@@ -72,15 +72,15 @@ class ParameterColumn:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all values are whole numbers; True of none."""
+        """Whether all values are whole numbers; True without values."""
         found = self.coordinates[np.isfinite(self.coordinates)]
         return self.kind == "numeric" and bool((found == np.round(found)).all())
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Lowest and highest coordinate: those of the space and of the trials; (0, 1) of nothing.
+        """Lowest and highest coordinate: of the space and of the trials; (0, 1) if unknown.
 
-        Of a categorical one half a place beside the first and the last level.
+        For a categorical parameter half a step beyond the first and the last level.
         """
         if self.kind == "categorical":
             return -0.5, max(len(self.levels), 1) - 0.5
@@ -161,7 +161,7 @@ def _parts(names: Sequence[str | None], domain: Mapping[str, Any]) -> tuple[str,
 
 
 def _merged(subsets: Sequence[Sequence[str]], found: Sequence[str]) -> Sequence[str]:
-    """One order that every subset keeps; that of their first sight where there is none."""
+    """A common order of all subsets; order of appearance if there is none."""
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
     for subset in subsets:
         for before, after in pairwise(subset):
@@ -175,7 +175,7 @@ def _merged(subsets: Sequence[Sequence[str]], found: Sequence[str]) -> Sequence[
 def _levels(
     names: Sequence[str | None], domain: Mapping[str, Any], parts: Sequence[str]
 ) -> list[str]:
-    """Names that occur: a choice's as they are written, subsets from the smallest."""
+    """Names that occur: choices as written, subsets from the smallest."""
     found = {name for name in names if name is not None}
     if parts:
         place = {part: at for at, part in enumerate(parts)}
@@ -189,7 +189,7 @@ def _levels(
 
 
 Domains = Mapping[str, Mapping[str, Any]]
-"""Key -> its domain, as it is written in a space."""
+"""Key -> its domain, as written in a space."""
 SHOWN = 8
 """Parameters that are shown where none is named."""
 MOST_NAMED = 16
@@ -212,13 +212,13 @@ class ParametersInfo(ParetoInfo):
     shown: tuple[int, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row a complete trial.
+        """One row per complete trial.
 
         Columns:
             number: int64; loss_terms: text; on_front: bool.
-            one an objective, float64.
-            `param.<key>`, one a parameter shown: float64 where it is numeric, else text; missing
-                where a condition left it out.
+            one per objective, float64.
+            `param.<key>`, one per shown parameter: float64 if numeric, else text; missing if a
+                condition left it out.
         """
         import pandas as pd
 
@@ -238,11 +238,11 @@ def parameters_info(
     """The parameters that the slice figure shows.
 
     Args:
-        params: keys, or their last parts, in the order in which they are shown (`find_params`), at
-            most `MOST_NAMED`; empty: of those that differ between trials the `SHOWN` that sort the
-            trials best, equally good ones in the order of the space.
-        objective: a metric, whole or short; empty: the second objective, and all are shown
-            (of many the first).
+        params: keys, or their last parts, in display order (`find_params`), at most `MOST_NAMED`;
+            empty: of those that differ between trials the `SHOWN` that order the trials best, ties
+            in the order of the space.
+        objective: a metric, complete or short; empty: the second objective, and all are shown (the
+            first ones if there are many).
 
     Raises:
         NothingToDrawError: if the study has no parameter.
@@ -280,15 +280,15 @@ def parameters_info(
 
 
 def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """The parameters that a person means, each once.
+    """Find the parameters that a user means, each once.
 
     Args:
-        names: each a key, or its last parts where no other ends so; or what several keys have
-            before their last dot, for all of them: `augment.mix`, `fma`.
-        keys: there are.
+        names: each a key, or its last parts if unique; or a common prefix of several keys, for all
+            of them: `augment.mix`, `fma`.
+        keys: existing keys.
 
     Raises:
-        ParameterError: if a name is none of them, or the end of several.
+        ParameterError: if a name is unknown, or matches several.
     """
     found: dict[str, None] = {}
     for name in names:
@@ -306,7 +306,7 @@ def _meant(name: str, keys: Sequence[str]) -> list[str]:
 def _columns(
     record: StudyRecord, pareto: ParetoInfo, domains: Domains
 ) -> dict[str, ParameterColumn]:
-    """Every parameter by its flat key: of the space in its order, then what else rows have."""
+    """Every parameter by its flat key: those of the space in its order, then others of the rows."""
     base_of: dict[str, str] = {}
     flat: dict[int, dict[str, Any]] = {}
     for row in record.rows:
@@ -327,7 +327,7 @@ def _columns(
     return {key: parameter_column(key, base, rows, domains.get(base, {})) for key, base in bases}
 
 
-# -- How well a parameter sorts the trials: what is shown first where nobody says what to show
+# -- How well a parameter orders the trials: the default order of display
 #
 # A screening, and no importance: it looks at one parameter at a time and has no uncertainty.
 # The figure `importance` is what a claim is made from.
@@ -341,7 +341,7 @@ _BIN_TRIALS = 6
 
 
 def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Ranks from 1, smallest first; equal values share their mean, what is no number has NaN."""
+    """Ranks from 1, smallest first; equal values share their mean, NaN for NaN."""
     table = np.asarray(values, dtype=float)
     ranks = np.full(len(table), np.nan)
     finite = np.isfinite(table)
@@ -351,16 +351,16 @@ def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def association(column: ParameterColumn, ranks: NDArray[np.float64]) -> float:
-    """The share of the ranks' variance that lies between groups of the parameter's values.
+    """The fraction of the ranks' variance between groups of the parameter's values.
 
     Args:
-        column: its levels are the groups; a numeric one is cut into 2 to 6 of equal size.
-        ranks: one a trial; NaN where there is none.
+        column: its levels are the groups; a numeric one is split into 2 to 6 of equal size.
+        ranks: one per trial; NaN if missing.
 
     Returns:
-        0 to 1, after the adjustment; times the share of trials that have the parameter, so that
-        one that few trials have does not come first by chance. 0 of fewer than four trials, and
-        where parameter or rank is the same in all.
+        0 to 1, after the adjustment; times the fraction of trials that have the parameter, so that
+        a rare one does not come first by chance. 0 for fewer than four trials, and if parameter or
+        rank is constant.
     """
     at = column.coordinates
     used = np.isfinite(at) & np.isfinite(ranks)
@@ -370,7 +370,7 @@ def association(column: ParameterColumn, ranks: NDArray[np.float64]) -> float:
     groups, of_trials = at[used], ranks[used]
     if column.kind != "categorical":
         bins = min(max(n // _BIN_TRIALS, 2), _MOST_BINS)
-        # By rank, so that equal values stay together.
+        # By rank, so that equal values are in one group.
         shares = (mean_ranks(groups) - 0.5) / n
         groups = np.floor(shares * bins)
     _, place = np.unique(groups, return_inverse=True)

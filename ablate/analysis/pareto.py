@@ -45,13 +45,12 @@ class ParetoPoint(NamedTuple):
 
     Attributes:
         point: which network it is.
-        values: one an objective; NaN where it is not a number, and then never on the front.
+        values: one per objective; with NaN it is never on the front.
         params: resolved, by dotted key.
-        scores: of the finetuned network, or whatever a training loop of the user's own reported.
-        loss_terms: as written, such as "clean+fma"; the study's where it is not searched; empty
-            in a study with a training loop of the user's own.
-        copy_of: number of the trial whose scores it has taken, being the same point; None where
-            it was run.
+        scores: of the finetuned network, or the report of a custom training loop.
+        loss_terms: as written, such as "clean+fma"; the study's if not searched; empty for a custom
+            training loop.
+        copy_of: number of the trial with the same point whose scores it copies; None if it was run.
     """
 
     point: Point
@@ -75,16 +74,16 @@ class ParetoPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class ParetoInfo(Basis):
-    """What a search has found: complete trials only, all at the full budget.
+    """The result of a search: only complete trials, at the full budget.
 
     Attributes:
-        points: by number; empty before the first trial is complete. Equal points are all on the
-            front or all off it.
-        references: "baseline" and "plain", as far as they are scored, one value an objective. The
-            baseline has NaN for whatever is no accuracy: it was not finetuned.
-        reference_point: of the hypervolume; None before the baseline is scored, and where a study
-            without a baseline gives none.
-        hypervolume: of the points; None without a reference point, 0 without a point.
+        points: by number; empty before the first complete trial. Equal points are all on the front
+            or all off it.
+        references: "baseline" and "plain", if they are scored, one value per objective. The
+            baseline has NaN for metrics that are not accuracies, because it was not finetuned.
+        reference_point: of the hypervolume; None before the baseline is scored, and if a study
+            without a baseline defines none.
+        hypervolume: of the points; None without a reference point, 0 without points.
     """
 
     points: tuple[ParetoPoint, ...]
@@ -115,7 +114,7 @@ class ParetoInfo(Basis):
 
     @property
     def picked(self) -> ParetoPoint | None:
-        """What `pick: knee` takes: of a front of one or two points one of these (`knee_place`);
+        """The point of `pick: knee`: for a front of one or two points one of these (`knee_place`);
         None without a front."""
         front = self.front
         if not front:

@@ -17,7 +17,7 @@ from ablate.analysis.features import Feature
 
 Table = NDArray[np.float64]
 _STEPS = 50
-"""Places at which a number is looked at."""
+"""Number of grid points for a number."""
 _FEW_VALUES = 5
 _LEAST_SIGMA = 0.5 / 1.64
 _LEAST_TRIALS = 2
@@ -29,14 +29,15 @@ def ped_anova(
     """The importance of each feature for being among the best trials.
 
     Args:
-        features: each with one value a trial.
+        features: each with one value per trial.
         losses: `[trials]`, less is better, finite.
-        weights: `[resamples, trials]`, how often each trial is in a resample: whole numbers >= 0,
-            whose sum is at least 1.
-        quantile: the share that is "the best", in (0, 1]; equal losses are all in or all out.
+        weights: `[resamples, trials]`, multiplicity of each trial in a resample: whole numbers >=
+            0, with sum at least 1.
+        quantile: the fraction treated as "the best", in (0, 1]; equal losses are all in or all out.
 
     Returns:
-        `[resamples, features]`, >= 0; 0 of what is spread alike, as where all are the best.
+        `[resamples, features]`, >= 0; 0 for equal distributions, for example if all trials are the
+        best.
     """
     best = weights * _are_best(losses, weights, quantile)
     share = best.sum(axis=1) / weights.sum(axis=1)
@@ -71,11 +72,11 @@ def _importance(feature: Feature, best: Table, weights: Table) -> Table:
 
 
 def _grid(feature: Feature, values: Table) -> tuple[NDArray[np.int64], int, bool]:
-    """The place of each value, how many places there are, and whether they lie on a scale.
+    """The index of each value, the number of grid points, and whether they are ordered.
 
-    The scale is the space's.  Where nothing says it, a number of few values (a batch size) is taken
-    as a choice of these: a kernel between them would be as narrow as may be, and importance would
-    be an accident of a resample.
+    The scale is the space's.  If it is unknown, a number with few values (a batch size) is treated
+    as a choice: a kernel between them would be arbitrarily narrow, and importance would depend on
+    the resample.
     """
     if feature.kind in ("flag", "choice"):
         return values.astype(np.int64), max(len(feature.choices), 2), False
@@ -93,7 +94,7 @@ def _grid(feature: Feature, values: Table) -> tuple[NDArray[np.int64], int, bool
 
 
 def _counts(place: NDArray[np.int64], weights: Table, size: int) -> Table:
-    """`[resamples, places]`: how many trials stand at each place."""
+    """`[resamples, places]`: number of trials at each grid point."""
     rows = len(weights)
     flat = (np.arange(rows)[:, None] * size + place).ravel()
     counts = np.bincount(flat, weights.ravel(), rows * size).reshape(rows, size)
@@ -127,7 +128,7 @@ def _scott_sigma(counts: Table, places: Table, n: Table) -> Table:
     squared = (counts * (places[None, :] - mean[:, None]) ** 2).sum(axis=1)
     spread = np.sqrt(squared / np.maximum(1, n - 1))
     counted = np.cumsum(counts, axis=1)
-    # Half a count, so that places before the first trial are none of its quarters.
+    # Half a count, so that grid points before the first trial belong to no quartile.
     first = np.maximum(n // 4, 0.5)[:, None]
     lower = np.argmax(counted >= first, axis=1)
     upper = np.argmax(counted > (n * 3 // 4)[:, None], axis=1)
@@ -136,7 +137,7 @@ def _scott_sigma(counts: Table, places: Table, n: Table) -> Table:
 
 
 def _kernels(places: Table, middles: Table, sigma: Table, size: int) -> Table:
-    """`[resamples, middles, places]`: a normal distribution cut into whole places."""
+    """`[resamples, middles, places]`: a normal distribution discretised to grid points."""
     from scipy.special import ndtr
 
     def below(edge: Any) -> Any:
@@ -147,15 +148,15 @@ def _kernels(places: Table, middles: Table, sigma: Table, size: int) -> Table:
 
 
 def best_share(trials: int) -> float:
-    """The share of trials that counts as the best: a tenth, or as many as make five, at most half.
+    """The fraction of trials treated as the best: a tenth, or enough for five, at most half.
 
-    Five are what Optuna recommends at least.
+    Five is the minimum that Optuna recommends.
     """
     return min(0.5, max(0.1, 5 / trials)) if trials else 0.5
 
 
 def normalised(importances: Table) -> Table:
-    """Shares of sum 1 along the last axis; 0 throughout where nothing has any importance."""
+    """Scale to sum 1 along the last axis; all 0 if nothing has any importance."""
     total = importances.sum(axis=-1, keepdims=True)
     shares = np.zeros_like(importances)
     np.divide(importances, total, out=shares, where=total > 0)

@@ -1,4 +1,4 @@
-"""How the best trials do on every type of corruption at every severity, beside the baseline."""
+"""Accuracy of the best trials by type and severity of corruption, compared with the baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_TRIALS = 6
-"""Shown where nobody asks for others."""
+"""Number of trials shown by default."""
 _LISTED = 12
 
 
@@ -29,10 +29,10 @@ class Profile:
 
     Attributes:
         name: "baseline", "plain", or "trial 17".
-        number: of the trial; None of a reference.
-        loss_terms: as written, such as "clean+fma"; empty of the baseline, which has none.
-        clean_accuracy: on the images as they are.
-        accuracies: `[type][severity]`, in the order of the Info; NaN where not scored.
+        number: of the trial; None for a reference.
+        loss_terms: as written, such as "clean+fma"; empty for the baseline.
+        clean_accuracy: on clean images.
+        accuracies: `[type][severity]`, in the order of the Info; NaN if not scored.
         exposure: of each type, what was seen of it in the finetuning.
     """
 
@@ -51,10 +51,10 @@ class ProfileInfo(Basis):
     Attributes:
         families: family -> its scored types, in the order of the suite.
         severities: scored, ascending.
-        profiles: the baseline and the plain finetune as far as they are scored, then the trials in
-            the order in which they were chosen; empty before anything is scored.
-        on_front: scored trials on the front, of which these are a choice; 0 where trials were
-            asked for by number.
+        profiles: the baseline and the plain finetune, if they are scored, then the trials in the
+            order of selection; empty before anything is scored.
+        on_front: number of scored trials on the front, of which these are a selection; 0 if trials
+            were requested by number.
     """
 
     families: Mapping[str, tuple[str, ...]]
@@ -93,11 +93,11 @@ class ProfileInfo(Basis):
         return tuple(fmean(column) for column in zip(*rows, strict=True))
 
     def frame(self) -> pd.DataFrame:
-        """One row a network, type and severity.
+        """One row per network, type and severity.
 
         Columns:
-            profile, loss_terms, family, type: text; loss_terms is missing of the baseline.
-            trial: Int64, missing of a reference.
+            profile, loss_terms, family, type: text; loss_terms is missing for the baseline.
+            trial: Int64, missing for a reference.
             severity: int64.
             accuracy, difference: float64, as fractions; the difference is to the baseline.
             exposure: text: "seen_type", "seen_family" or "unseen".
@@ -123,16 +123,16 @@ class ProfileInfo(Basis):
 
 
 def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo:
-    """The profiles of chosen trials.
+    """The profiles of selected trials.
 
     Args:
-        record: of a study whose trials have `Scores`; those of a training loop of the user's own
-            have no types, and none of them is ever chosen.
-        trials: numbers, shown in this order, each once; empty: up to six of the front, from the
-            best in the first objective to the best in the others, evenly spread over it.
+        record: of a study whose trials have `Scores`; trials of a custom training loop have no
+            types and are never selected.
+        trials: numbers, in display order, each once; empty: up to six of the front, evenly spread
+            from the best in the first objective to the best in the others.
 
     Raises:
-        ParameterError: if a number is of no complete trial.
+        ParameterError: if a number is not that of a complete trial.
     """
     front, on_front = _front(record)
     chosen = _asked(record, trials) if trials else front
@@ -204,7 +204,7 @@ def _asked(record: StudyRecord, trials: Sequence[int]) -> list[int]:
 
 
 def _families(scores: Sequence[Scores]) -> dict[str, tuple[str, ...]]:
-    """Families and types of all these networks, in the order of the first that has them."""
+    """Families and types of all these networks, in order of appearance."""
     found: dict[str, dict[str, None]] = {}
     for one in scores:
         for family, kinds in one.families.items():

@@ -1,4 +1,4 @@
-"""Which rows of a study to look at, and in which order."""
+"""Filtering and sorting the rows of a study."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def select_trials(
     where: Sequence[str] = (),
     sort: str | None = None,
 ) -> StudyRecord:
-    """The record with only the rows asked for.
+    """The record with only the selected rows.
 
     A column is one of `trials_frame`'s; a parameter's may be named without `param.`, or as the
     table of trials shows it (`ablate.analysis.columns.find_column`).
@@ -43,9 +43,8 @@ def select_trials(
     Args:
         state: keep rows in this state, in any case; `done` and `failed` are COMPLETE and FAIL.
         where: keep rows for which each of these conditions holds (`ablate.analysis.select`).
-        sort: a column, smallest first, or `-COLUMN`, largest first; none: by number. Rows
-            without a value there, or with NaN, come last in either order; equal ones stay in
-            order of number.
+        sort: a column, smallest first, or `-COLUMN`, largest first; none: by number. Rows without a
+            value, or with NaN, come last in both orders; ties are in order of number.
 
     Raises:
         ParameterError: if a state or column is unknown or a condition cannot be read.
@@ -94,7 +93,7 @@ def _has_value(value: Any) -> bool:
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:
-    """A choice may hold numbers and words side by side: numbers come first."""
+    """A choice may have both numbers and words; numbers come first."""
     return isinstance(value, str), value
 
 
@@ -116,7 +115,7 @@ class ColumnCondition:
 
     Attributes:
         sign: =, !=, <, <=, > or >=.
-        text: what it is compared with, as written.
+        text: the value to compare with, as written.
     """
 
     column: str
@@ -124,8 +123,8 @@ class ColumnCondition:
     text: str
 
     def holds(self, flat: Mapping[str, Any]) -> bool:
-        """Numbers are compared as numbers, moments as moments, true and false, states and all
-        other values as text.  A row without a value there, or with NaN, only fulfils `!=`."""
+        """Numbers are compared as numbers, times as times, and all other values as text.  A row
+        without a value, or with NaN, only satisfies `!=`."""
         value = flat.get(self.column)
         if self.sign in _ORDERS:
             return self._in_order(value)
@@ -158,11 +157,11 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
     """Read `COLUMN=VALUE`, or with !=, <, <=, >, >=.
 
     Args:
-        columns: that there are; see `find_column` for how one may be named.
+        columns: existing columns; see `find_column` for their names.
 
     Raises:
-        ParameterError: if it has no sign, the column is unknown, or an order is asked of a value
-            that is neither a number nor a moment, or a fraction is compared with what is none.
+        ParameterError: if it has no sign, the column is unknown, an order is requested for a value
+            that is neither a number nor a time, or a fraction is compared with something else.
     """
     found = _WRITTEN.fullmatch(text)
     if found is None or found["sign"] == "==":

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeverityLine:
-    """A network on a family.
+    """The line of a network and a family.
 
     Attributes:
         name: "baseline", "plain", or "trial 17".
-        number: of the trial; None of a reference.
-        loss_terms: as written; empty of the baseline.
+        number: of the trial; None for a reference.
+        loss_terms: as written; empty for the baseline.
         family: of the suite.
-        accuracies: `[1 + severities]`, as fractions: on the images as they are, then at each
-            severity the mean over the family's types; NaN where one was not scored.
+        accuracies: `[1 + severities]`, as fractions: on clean images, then at each severity the
+            mean over the family's types; NaN if one was not scored.
     """
 
     name: str
@@ -41,10 +41,10 @@ class SeverityInfo(Basis):
 
     Attributes:
         families: of the suite, in its order.
-        severities: 0, which is clean, then those that were scored, ascending.
-        lines: family by family; within one the baseline, the plain finetune, then the trials;
+        severities: 0 (clean), then the scored ones, ascending.
+        lines: family by family; within each the baseline, the plain finetune, then the trials;
             empty before anything is scored.
-        on_front: as `ProfileInfo` has it.
+        on_front: as in `ProfileInfo`.
     """
 
     families: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Where a study stands: counts, best values, pace and cost."""
+"""The state of a study: counts, best values, rate and cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a study has spent, and what `search.budget` allows; a limit of None: it says none."""
+    """The amounts spent by a study, and the limits of `search.budget`; None: no limit."""
 
     gpu_hours: float
     gpu_hours_limit: float | None
@@ -49,28 +49,28 @@ class Spending:
 
 @dataclass(frozen=True)
 class StatusInfo:
-    """Where a study stands.
+    """The state of a study.
 
     Attributes:
-        trials: N, the rows that the finished study has.
-        counts: by state, every state; rows that are not made yet are in none.
-        best: one an objective, in their order; fewer before the first complete trial.
-        hypervolume: None before the baseline is scored, and where no reference point is given.
-        rows_per_minute: ended trials over the time in which at least one attempt was at work, so
-            that a pause between two drives does not count. None before the first end.
-        seconds_left: of what is not terminal, at that pace; None before the first end, 0 at the
-            end.
-        account: what it has cost; spending: the same beside its budget.
-        checkpoint_bytes, weight_bytes: on disk; None where the run folder is elsewhere.
+        trials: N, the number of rows of the finished study.
+        counts: by state, all states; rows that do not exist yet are not counted.
+        best: one per objective, in order; fewer before the first complete trial.
+        hypervolume: None before the baseline is scored, and without a reference point.
+        rows_per_minute: ended trials over the time in which at least one attempt was running,
+            without pauses. None before the first end.
+        seconds_left: for the remaining rows, at that rate; None before the first end, 0 at the end.
+        account: its cost; spending: compared with its budget.
+        checkpoint_bytes, weight_bytes: on disk; None if the run folder is on another host.
         failures: most frequent first.
-        driver: which process drives it; none where nobody does.
-        commit: of the code that last drove it, None where that was in no repository; dirty:
-            whether files were changed since.
-        marks: what has to be said beside the numbers.
-        cells: of an ablation; None of a search; pairs: of seeds at which all cells have ended, and
-            of all.
-        test_opened: every time that the test images were opened for it, and for what.
-        preparing: what is being made before the first trial; None once all of it is there.
+        driver: its running driver, or None.
+        commit: of the code of the last drive, None if it was not in a repository; dirty: whether
+            files had uncommitted changes.
+        marks: caveats of the numbers.
+        cells: of an ablation; None for a search; pairs: number of seeds finished in all cells, and
+            of all seeds.
+        test_opened: all uses of the test images.
+        preparing: the current preparation step before the first trial; None when the preparation is
+            complete.
     """
 
     study: str

@@ -27,9 +27,9 @@ class Span:
     """One attempt.
 
     Attributes:
-        worker: its row, a place in `TimelineInfo.workers`.
-        started_hours, ended_hours: since the study's first sign.
-        end: one of `ENDS`; reason: why, where it failed, raised or was lost.
+        worker: its row, an index in `TimelineInfo.workers`.
+        started_hours, ended_hours: since the study's first event.
+        end: one of `ENDS`; reason: if it failed, raised or was lost.
         first_epoch, epochs: done before it, and at its end.
     """
 
@@ -48,7 +48,7 @@ class Span:
 
 @dataclass(frozen=True)
 class DriveSpan:
-    """One time that the study was driven; `ended_hours` None: it still is, or nobody knows."""
+    """One run of the driver; `ended_hours` None: still running, or unknown."""
 
     drive: int
     host: str
@@ -62,13 +62,13 @@ class TimelineInfo(Basis):
     """The timeline of a study.
 
     Attributes:
-        began: seconds since 1970 of its first sign; None before one.
-        workers: what a row is, host by host in the order in which they began: host and process
-            id; or, of many processes, a host and a place there; where trials say no host, a place.
-        spans: by their beginning.
-        drives: in order; pauses: from and to, in hours, where nobody drove.
-        busy_fraction: of the time that the drives gave to all trials that may run at once, what
-            attempts had; None where there is no drive.
+        began: seconds since 1970 of its first event; None before it.
+        workers: names of the rows, host by host in order of their start: host and process id; for
+            many processes, a host and a slot; without hosts, a slot.
+        spans: by their start.
+        drives: in order; pauses: start and end, in hours, of times without a driver.
+        busy_fraction: attempt time as a fraction of the available time of all parallel trials; None
+            without a drive.
     """
 
     began: float | None
@@ -112,10 +112,11 @@ class TimelineInfo(Basis):
 
 
 def timeline_info(record: StudyRecord) -> TimelineInfo:
-    """The timeline of a study, as far as it was known when the record was read.
+    """The timeline of a study when the record was read.
 
-    An attempt without an end is drawn to the last sign of the study where somebody drives it, or
-    may (another tool's study does not say), as "running"; else to its last epoch, as "left".
+    An attempt without an end extends to the last event of the study and is "running" if the study
+    has a driver, or may have one (a study of another tool); else it extends to its last epoch and
+    is "left".
     """
     attempts = [(row, attempt) for row in record.rows for attempt in row.attempts]
     attempts.sort(key=lambda pair: (pair[1].started, pair[0].number))
