@@ -68,7 +68,14 @@ def _guarded(otherwise: Any = None) -> Callable[[Callable[..., Any]], Callable[.
     return wrap
 
 
-class LedgerSearcher(Searcher):  # type: ignore[misc]
+class _Stateless:
+    """Pickled by Tune without anything of the ledger."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
     """Passes the dispatcher's rows to Tune and Tune's results to the dispatcher.
 
     A Tune trial gets its row when its worker is ready, not when it is created: Tune gives a reused
@@ -176,9 +183,6 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if error or not result or "report" not in result:
             self.dispatcher.lose(row, reason)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # a pickled searcher contains nothing of the ledger
-
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Saves nothing: all state is in the ledger."""
 
@@ -189,7 +193,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("the ledger is the only truth about a study")
 
 
-class ReportStopper(Stopper):  # type: ignore[misc]
+class ReportStopper(_Stateless, Stopper):  # type: ignore[misc]
     """Receives every result, and stops trials for the dispatcher.
 
     Tune calls its stopper first, and skips the searcher's `on_trial_result` if the stopper stops
@@ -206,11 +210,8 @@ class ReportStopper(Stopper):  # type: ignore[misc]
     def stop_all(self) -> bool:
         return self._searcher.dispatcher.stopping
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
 
-
-class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
+class FirstComeScheduler(_Stateless, FIFOScheduler):  # type: ignore[misc]
     """Keeps the order of Tune's queue, and notes why a trial was lost."""
 
     def __init__(self, searcher: LedgerSearcher) -> None:
@@ -225,11 +226,8 @@ class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, _controller: Any, trial: Any) -> None:
         self._searcher.note_loss(trial.trial_id, Path(trial.error_file).read_text())
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
 
-
-class Watch(Callback):  # type: ignore[misc]
+class Watch(_Stateless, Callback):  # type: ignore[misc]
     """Limits Tune's memory and ends it.
 
     Create it while the process's signal handlers are the ones to keep.
@@ -272,13 +270,7 @@ class Watch(Callback):  # type: ignore[misc]
         self._trials.pop(trial.trial_id, None)
         _shrink(trial)
 
-    @_guarded()
-    def on_trial_error(self, trial: Any, **_info: Any) -> None:
-        self._trials.pop(trial.trial_id, None)
-        _shrink(trial)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    on_trial_error = on_trial_complete
 
 
 def _shrink(trial: Any) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -201,7 +201,16 @@ def _start(settings: RunSettings) -> None:
 
 
 @contextmanager
-def _apart_from_the_driver() -> Iterator[None]:
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _apart_from_the_driver() -> AbstractContextManager[None]:
     """Protect Ray's processes from signals that a terminal or batch system sends to a process
     group, and keep the storage's secrets from them.
 
@@ -213,33 +222,18 @@ def _apart_from_the_driver() -> Iterator[None]:
     def start(*given: Any, env: Mapping[str, str], **named: Any) -> Any:
         return popen(*given, env=environment_without_secrets(env), process_group=0, **named)
 
-    services.ConsolePopen = start
-    try:
-        yield
-    finally:
-        services.ConsolePopen = popen
+    return _replaced(services, "ConsolePopen", start)
 
 
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
+def _handlers_kept() -> AbstractContextManager[None]:
     """Prevent Ray from replacing the driver's signal handlers."""
-    set_handler = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda _handler: None
-    try:
-        yield
-    finally:
-        utils.set_sigterm_handler = set_handler
+    return _replaced(utils, "set_sigterm_handler", lambda _handler: None)
 
 
-@contextmanager
-def _masked_command() -> Iterator[None]:
+def _masked_command() -> AbstractContextManager[None]:
     """Mask passwords in the driver's command line, which Ray stores and logs."""
     get_name = utils.get_entrypoint_name
-    utils.get_entrypoint_name = lambda: masked(get_name())
-    try:
-        yield
-    finally:
-        utils.get_entrypoint_name = get_name
+    return _replaced(utils, "get_entrypoint_name", lambda: masked(get_name()))
 
 
 def resolve_gpus(settings: RunSettings) -> float:
