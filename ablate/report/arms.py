@@ -26,7 +26,7 @@ _DIGITS = 4
 
 
 class Parts(NamedTuple):
-    """A number as it is printed; empty where there is none, or where the cell does not show it."""
+    """A number as printed; empty if there is none, or if the cell does not show it."""
 
     mean: str
     sd: str
@@ -41,7 +41,7 @@ class Cell:
     Attributes:
         text: of a cell without a number.
         estimate: in the metric's own unit; None of a text.
-        scale: what it is multiplied by where a person reads it: 100 for percent and points.
+        scale: the factor for display: 100 for percent and points.
         decimals: of what is read.
         is_difference: shown with its sign and its interval; else with its standard deviation.
         is_bold: whether it is among the best.
@@ -81,7 +81,7 @@ class Cell:
 
 
 def leading_metrics(info: AblationInfo) -> list[str]:
-    """Clean and robust accuracy, as far as they are scored; of a loop of the user's own all."""
+    """Clean and robust accuracy, if they are scored; for a custom training loop all metrics."""
     if not info.families:
         return list(info.metrics)
     split = _prefix(info)
@@ -97,8 +97,8 @@ def family_metrics(info: AblationInfo) -> list[str]:
 
 
 def shown_name(info: AblationInfo, metric: str) -> str:
-    """ "robust" for `val_robust_accuracy`, as the split stands in the notes; a metric of a loop of
-    the user's own by its whole name."""
+    """ "robust" for `val_robust_accuracy`, as the split is in the notes; a metric of a custom
+    training loop by its full name."""
     return short_metric(metric) if info.families else metric
 
 
@@ -188,9 +188,9 @@ def arms_notes(info: AblationInfo) -> list[str]:
 
 
 def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
-    """The split, its images and what robust accuracy is; no line where no metric is an accuracy.
+    """The split, its images and the meaning of robust accuracy; no line without accuracies.
 
-    A training loop of the user's own names split and images itself, if at all.
+    For a custom training loop, split and images are unknown.
     """
     if not any(map(is_accuracy, metrics)):
         return []
@@ -203,7 +203,7 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
 
 
 def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
-    """Which intervals the brackets are; no line where there is none."""
+    """A note on the kind of interval in brackets; no line without intervals."""
     methods = {effect.estimate.method for effect in effects}
     said = [text for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:

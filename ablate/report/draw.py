@@ -87,18 +87,18 @@ def draw_to_files(
     with_data: bool,
     options: FigureOptions,
 ) -> tuple[list[Path], list[str], list[str]]:
-    """Draw, and write what is drawn; of several figures, one that cannot be drawn stops no other.
+    """Draw figures and write them; a figure that cannot be drawn does not stop the others.
 
     Args:
-        names: of figures, or `all`; None: what a study is asked for first.
-        output: a file of one figure, a folder of several, which is made; None: the run folder of
-            the first study.
+        names: of figures, or `all`; None: the default figure of the study.
+        output: a file for one figure; for several a folder, which is created; None: the run folder
+            of the first study.
         ending: of files in a folder.
-        with_data: whether each figure's data stand beside it.
+        with_data: whether each figure's data is written too.
 
     Returns:
-        Every file, in the order of the figures; of `all`, those that the study has nothing for,
-        and why, a line each; why others that were asked for are not drawn, a line each.
+        The files, in the order of the figures; for `all`, the figures without data and the reason,
+        one line each; why other requested figures are not drawn, one line each.
 
     Raises:
         ParameterError: if a name or an option is unknown, or none of the figures can be drawn;

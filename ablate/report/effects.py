@@ -33,8 +33,8 @@ _LEAST_WIDTHS = {"contrast": 20, "on": 8, "verdict": 20}
 
 
 def effects_table(info: AblationInfo) -> FittedTable:
-    """The primary contrasts with what they allow to be claimed; below them the others on clean and
-    robust accuracy, of a training loop of the user's own on all its metrics.
+    """The primary contrasts with their verdicts; below them the others on clean and robust
+    accuracy, or on all metrics of a custom training loop.
 
     In a narrow terminal a cell with two numbers has two lines.
     """
@@ -71,8 +71,8 @@ def _effects_table(info: AblationInfo, gap: str) -> Table:
 
 
 def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
-    """The primary effects, and those of the others that a table has room for: on clean and robust
-    accuracy, and of a contrast that is about one metric alone on that one."""
+    """The primary effects, and a selection of the others: on clean and robust accuracy, and for a
+    contrast on a single metric that one."""
     leading = leading_metrics(info)
     about = {one.contrast for one in info.effects if one.metric in leading}
     others = [
@@ -84,7 +84,7 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
 
 
 def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
-    """One a column; empty where there is nothing to say."""
+    """One per column; empty without a value."""
     n, p, kept = effect.estimate.n, p_text(effect.p), kept_text(info, effect)
     if effect.primary:
         p += f" ({p_text(effect.p_adjusted)})"
@@ -121,7 +121,7 @@ def _ordered(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def verdict_text(effect: Effect) -> str:
-    """What may be claimed, and what keeps it from being more."""
+    """The verdict, and what limits it."""
     if effect.verdict == "too few seeds":
         return f"{effect.verdict}: a claim needs {LEAST_SEEDS}"
     if effect.verdict == "at most one image":
@@ -156,8 +156,8 @@ def _title(info: AblationInfo, primary: int, others: int) -> str:
 def effects_notes(
     info: AblationInfo, shown: Sequence[Effect], *, of_figure: bool = False
 ) -> list[str]:
-    """What has to be said under a table of effects; of a figure without what the table beside it
-    says: sign flips and planned power."""
+    """The notes under a table of effects; for a figure, without those of the table next to it: sign
+    flips and planned power."""
     notes = basis_notes(info, [effect.metric for effect in shown])
     if notes:
         notes.append("differences of accuracies in points")

@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def metric_label(metric: str) -> str:
-    """ "Robust accuracy" for `val_robust_accuracy`; a metric nobody knows keeps its name."""
+    """ "Robust accuracy" for `val_robust_accuracy`; an unknown metric keeps its name."""
     if not is_accuracy(metric):
         return _COSTS.get(metric, metric)
     rest = metric.partition("_")[2]
@@ -39,13 +39,13 @@ def metric_label(metric: str) -> str:
 
 
 def metric_words(metric: str) -> str:
-    """ "robust accuracy" for `val_robust_accuracy`; a metric nobody knows as it is."""
+    """ "robust accuracy" for `val_robust_accuracy`; an unknown metric keeps its name."""
     label = metric_label(metric)
     return label if label == metric else label.lower()
 
 
 def metric_unit(metric: str) -> str:
-    """What stands behind a number, or a heading, of this metric."""
+    """The unit after a number, or a heading, of this metric."""
     return " %" if is_accuracy(metric) else ""
 
 
@@ -64,8 +64,7 @@ def gain_text(metric: str, gain: float) -> str:
 
 
 def signed_text(value: float, decimals: int) -> str:
-    """ "+12.3"; "-0.0" for a small loss, because "+0.0" would say that there is none; "0.0" for
-    exactly 0."""
+    """ "+12.3"; "-0.0" for a small loss, because "+0.0" would hide it; "0.0" for exactly 0."""
     return f"{value + 0.0:{'+' if value else ''}.{decimals}f}"
 
 
@@ -88,7 +87,7 @@ def hypervolume_text(
 
 
 def count_text(count: int, one: str, several: str = "") -> str:
-    """ "1 trial", "2 trials"; `several` where it is not `one` and an s."""
+    """ "1 trial", "2 trials"; `several` if the plural is not `one` and an s."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
@@ -98,7 +97,7 @@ def share_text(share: float) -> str:
 
 
 def shortened(text: str, characters: int) -> str:
-    """Text with its middle left out where it is too long; both ends tell names apart."""
+    """Text with its middle left out if it is too long; both ends distinguish names."""
     if len(text) <= characters:
         return text
     head = (characters - 1) // 2
@@ -136,7 +135,7 @@ def step_text(step: PreparationStep) -> str:
 
 
 def step_progress_text(step: PreparationStep) -> str:
-    """How far a step is, without what it is; empty where nobody knows."""
+    """The progress of a step, without its name; empty if unknown."""
     parts = []
     if step.done is not None and step.total is not None:
         parts.append(f"{step.done} of {step.total} {step.unit}".rstrip())
@@ -170,7 +169,7 @@ def param_text(value: Any) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Text that a figure shows as it is written: plotly reads tags and entities as markup."""
+    """Text escaped for a figure: plotly interprets tags and entities as markup."""
     return escape(text, quote=False)
 
 

@@ -1,7 +1,7 @@
-"""How every figure looks: the colour and mark of each set of loss terms, fonts, axes.
+"""The style of all figures: colour and mark of each set of loss terms, fonts, axes.
 
-Colours: Okabe and Ito 2008, which readers with any common colour vision tell apart; each set has
-its own mark too, so that a figure printed in grey still can be read.
+Colours: Okabe and Ito 2008, distinguishable with any common colour vision; each set also has a
+different mark, so that a figure printed in grey is readable.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DOMINATED_OPACITY = 0.35
 
 @dataclass(frozen=True)
 class TermsStyle:
-    """How a set of loss terms is drawn, in every figure alike; `symbol` is plotly's."""
+    """The style of a set of loss terms, the same in all figures; `symbol` is plotly's."""
 
     label: str
     color: str
@@ -65,8 +65,8 @@ def terms_style(loss_terms: str) -> TermsStyle:
     """The style of a set of loss terms.
 
     Args:
-        loss_terms: joined by +, in any order; a set that holds a term unknown here is grey; empty
-            where a training loop of the user's own knows none, and then all trials look alike.
+        loss_terms: joined by +, in any order; a set with an unknown term is grey; empty for a
+            custom training loop, whose trials all look the same.
     """
     if not loss_terms:
         return TermsStyle("Trials", *_OWN_LOOP)

@@ -43,23 +43,23 @@ _PAGE_TEXT = """<!doctype html>
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all: see `write_figures`."""
+    """Write a figure atomically: see `write_figures`."""
     write_figures([(figure, path)])
 
 
 def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
-    """Write figures, each whole or not at all; one browser draws all images.
+    """Write figures, each atomically; one browser draws all images.
 
     Args:
-        drawn: a figure takes its page's title from `layout.meta["title"]` where it has one. The
-            ending of its path says what: .html holds plotly.js and needs no network; .png, .svg
-            and .pdf are drawn by Chromium, at `layout.meta["image_pixels"]` or 560 x 500 pixels
-            (.png: threefold).
+        drawn: figures and paths; the page title is `layout.meta["title"]`, if set. The ending
+            selects the format: .html includes plotly.js and needs no network; .png, .svg and .pdf
+            are drawn by Chromium, at `layout.meta["image_pixels"]` or 560 x 500 pixels (.png:
+            threefold).
 
     Raises:
         ParameterError: if an ending is none of these.
         UsageError: if a folder is missing or cannot be written.
-        MissingDependencyError: if an image is asked for without kaleido or without a browser.
+        MissingDependencyError: if an image is requested without kaleido or without a browser.
     """
     for _, path in drawn:
         if path.suffix.lower() not in ENDINGS:
@@ -74,7 +74,7 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
 
 
 def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
-    """What each file holds, in order; images are all drawn before the first is given."""
+    """The content of each file, in order; all images are drawn before the first is yielded."""
     asked = [
         (figure, ending.removeprefix("."))
         for figure, path in drawn
@@ -87,7 +87,7 @@ def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, whole or not at all; numbers with all their digits.
+    """Write a table as CSV atomically; numbers with all digits.
 
     Raises:
         UsageError: if the folder is missing or cannot be written.
@@ -96,7 +96,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text as UTF-8, whole or not at all.
+    """Write a text as UTF-8 atomically.
 
     Raises:
         UsageError: if the folder is missing or cannot be written.
@@ -121,10 +121,9 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """A file that is there whole, or is as it was: written beside its place, then renamed.
+    """Write a file atomically: under a temporary name in the same folder, then renamed.
 
-    Yields:
-        To be called with the content, once; not called, nothing is written.
+    Yields: A function to call once with the content; if not called, nothing is written.
 
     Raises:
         UsageError: if the folder is missing or cannot be written.
@@ -158,9 +157,9 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 
 def figure_page(figure: Figure) -> str:
-    """The figure as a whole HTML page with plotly.js in it, 5 MB.
+    """The figure as a complete HTML page with plotly.js, 5 MB.
 
-    It fills the window; one that is higher as an image has that height here too.
+    It fills the window; a figure that is higher as an image has that height here too.
     """
     meta = figure.layout.meta or {}
     _, height = meta.get("image_pixels", IMAGE_PIXELS)

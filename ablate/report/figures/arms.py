@@ -1,7 +1,7 @@
 """The arms of an ablation as bars: clean and robust accuracy, with intervals over seeds.
 
-An arm is a group of bars in the colour of its loss terms, clean paler than robust; below them the
-families that robust accuracy is made of.  The baseline, from which all runs start, is a dotted
+An arm is a group of bars in the colour of its loss terms, clean paler than robust; below them are
+the families that robust accuracy averages.  The baseline, from which all runs start, is a dotted
 line through the bars of its metric.
 """
 
@@ -58,11 +58,11 @@ def plot_arms(info: ArmsInfo) -> Figure:
     """Draw every arm as a group of bars.
 
     Args:
-        info: may be without a run that has ended: a line says so.
+        info: without finished runs the figure says so.
 
     Returns:
-        A figure for one column of print, as high as its arms need, two columns wide of very many:
-        accuracies in one panel, any other metric in one of its own.
+        A figure for one column of print, as high as its arms need, two columns wide for very many:
+        accuracies in one panel, each other metric in a separate one.
     """
     from plotly.graph_objects import Figure
 
@@ -150,7 +150,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ArmsInfo:
 
 
 def _usual_metrics(ablation: AblationInfo) -> list[str]:
-    """Clean and robust; of a loop of the user's own the first, and the one arms are ranked by."""
+    """Clean and robust; for a custom training loop the first, and the one by which arms are
+    ranked."""
     leading = leading_metrics(ablation)
     first = [metric for metric in leading if metric != ablation.rank_metric][: _MOST_METRICS - 1]
     return [metric for metric in leading if metric in {*first, ablation.rank_metric}]

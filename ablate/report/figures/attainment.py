@@ -1,7 +1,7 @@
-"""The attainment figure: which trade-offs the best run, half of the runs and all runs reach.
+"""The attainment figure: trade-offs reached by the best run, half of the runs and all runs.
 
-A run is a search, or all arms of an ablation at one seed. The band lies between what some run
-attains and what all attain: where it is narrow, another run would have found the same front.
+A run is a search, or all arms of an ablation at one seed. The band lies between the regions
+attained by some run and by all runs: if it is narrow, another run would find a similar front.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
     """Draw the attainment surfaces of several searches, or of one ablation's seeds.
 
     Args:
-        info: of two objectives. Without a surface a line says that there is none yet.
+        info: of two objectives; without surfaces the figure says so.
 
     Returns:
-        Step lines to the edges of the axes, a band between best and worst, and faintly every trial
-        that counts; the customdata of those are their numbers.
+        Step lines to the edges of the axes, a band between best and worst, and all trials included,
+        in pale colour, with their numbers as customdata.
     """
     from plotly.graph_objects import Figure
 

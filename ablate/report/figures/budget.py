@@ -1,6 +1,6 @@
-"""What tuning has bought each arm: the expected best score of a search of so many trials.
+"""The effect of tuning: the expected best score of each arm by number of trials.
 
-A line is an arm; where it still improves, the arm was not tuned to its end, and a comparison at
+A line is an arm; if it still improves at the end, the arm needs more tuning, and a comparison at
 this budget is unfair to it.
 """
 
@@ -43,7 +43,7 @@ def plot_budget(info: BudgetInfo) -> Figure:
     """Draw the expected best score of every arm against the trials of its search.
 
     Args:
-        info: of one arm or more; an arm all of whose trials failed has no line.
+        info: of one or more arms; an arm whose trials all failed has no line.
 
     Returns:
         A figure for one column of print; trials are on a logarithmic axis.
@@ -124,7 +124,7 @@ def _shown(curve: TuningCurve) -> list[int]:
 
 
 def _counts(longest: int) -> list[int]:
-    """Ticks: powers of two, and the whole budget where it is not too near to the last."""
+    """Ticks: powers of two, and the budget unless it is too near to the last."""
     counts = [2**power for power in range(longest.bit_length())]
     if longest >= 1.2 * counts[-1]:
         counts.append(longest)

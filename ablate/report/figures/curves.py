@@ -1,8 +1,8 @@
-"""The curves: what each trial said epoch by epoch, and where a pruner compared it with the others.
+"""The curves: values of each trial by epoch, and the comparisons by a pruner.
 
-A line is a trial, its colour its loss terms (of an ablation its cell). Full colour is the front's;
-a trial that was stopped or failed ends with a mark. Below, in a panel of their own, stand the
-values that the pruner looked at, each over its rung.
+A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
+full colour; a trial that was stopped or failed ends with a mark.  A separate panel below shows the
+values that the pruner compared, each at its rung.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def plot_curves(info: CurvesInfo) -> Figure:
     """Draw the curves of a study.
 
     Args:
-        info: may be without a curve; where it has not all of them, the facts say so.
+        info: may have no curve; if curves are left out, the facts say so.
 
     Returns:
-        A figure for one column of print, of two panels where trials were compared at rungs.
+        A figure for one column of print, with two panels if trials were compared at rungs.
     """
     from plotly.subplots import make_subplots
 
@@ -208,7 +208,7 @@ _Part = tuple[Sequence[int], Sequence[float], int]
 
 @dataclass(frozen=True)
 class _Look:
-    """Of the trials that ended alike; a later look is drawn over an earlier one."""
+    """Style of trials with the same end; later styles are drawn over earlier ones."""
 
     says: str
     holds: Callable[[Curve], bool]
@@ -231,7 +231,7 @@ _ENDS = {"PRUNED": ("Pruned", "circle-open", 1.5), "FAIL": ("Failed", "x-thin", 
 
 
 def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
-    """A trace for each colour and look; the clearest look of a colour stands in the legend."""
+    """A trace for each colour and style; the legend has the clearest style of a colour."""
     drawn = [curve for curve in info.curves if curve.epochs]
     most = _most_points(info)
     points = sum(min(most, len(curve.epochs)) for curve in drawn)
@@ -269,7 +269,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
 
 
 def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
-    """Each trial's values from rung to rung, and a mark where it was stopped."""
+    """Each trial's values by rung, with a mark where it was stopped."""
     compared = [curve for curve in info.curves if curve.rungs]
     points = sum(len(curve.rungs) for curve in compared)
     value = "%{y:.2%}" if is_accuracy(info.rung_metric or "") else "%{y:.4g}"

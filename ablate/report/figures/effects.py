@@ -1,7 +1,7 @@
-"""The effects of an ablation: every contrast with its interval, and what may be claimed.
+"""The effects of an ablation: every contrast with its interval and verdict.
 
-A row is a contrast, a panel a metric.  What was declared before is filled and bold, with its
-verdict at the edge; what is exploratory is hollow and claims nothing.
+A row is a contrast, a panel a metric.  Primary contrasts are filled and bold, with the verdict at
+the edge; exploratory ones are hollow and have no verdict.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def plot_effects(info: EffectsInfo) -> Figure:
     """Draw contrasts as rows of intervals.
 
     Args:
-        info: may be without an effect: a line says that no run has ended.
+        info: without effects the figure says that no run has ended.
 
     Returns:
-        A figure for one column of print, as high as its rows are. Of very many it is two columns
-        wide, so that names take one line; exploratory ones that still find no room are left out,
-        the last first, and counted in the facts.
+        A figure for one column of print, as high as its rows need.  For very many rows it is two
+        columns wide, so that names take one line; if there is still too little room, exploratory
+        rows are left out, the last first, and counted in the facts.
     """
     from plotly.graph_objects import Figure
 

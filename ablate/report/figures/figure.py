@@ -50,12 +50,12 @@ class FigureKind:
     Attributes:
         name: for `--figure`, and of its module.
         title: heads its section in the report.
-        says: in one sentence, what it shows and how to read it.
-        read: studies -> Info; raises NothingToDrawError where they have nothing for it. A study
-            that only has nothing yet gives an empty Info.
+        says: a sentence on its content and how to read it.
+        read: studies -> Info; raises NothingToDrawError if it does not apply to them. A study
+            without data so far gives an empty Info.
         draw: Info -> plotly Figure, in the light theme.
         several: whether it takes more than one study.
-        takes: names of the `FigureOptions` that it looks at.
+        takes: names of the `FigureOptions` that it uses.
     """
 
     name: str
@@ -69,7 +69,7 @@ class FigureKind:
     def misfit(
         self, sources: Sequence[StudySource], options: FigureOptions
     ) -> tuple[str, str] | None:
-        """Reason and fix where it takes fewer studies, or not an option that is given."""
+        """Reason and fix if it takes fewer studies, or does not use a given option."""
         if len(sources) > 1 and not self.several:
             return f"takes one study, got {len(sources)}", "Draw one at a time."
         given = (field.name for field in fields(options) if getattr(options, field.name))
@@ -82,9 +82,9 @@ class FigureKind:
         """The Info of these studies.
 
         Raises:
-            NothingToDrawError: if they have nothing for this figure.
-            ParameterError: if the figure takes one study and got several, or an option that it
-                does not look at, or one that names nothing.
+            NothingToDrawError: if the figure does not apply to them.
+            ParameterError: if the figure takes one study and got several, or got an option that it
+                does not use, or that matches nothing.
         """
         if not sources:
             raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
@@ -120,7 +120,7 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
 
 
 def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
-    """What the one study says, which must be an ablation or a confirmation.
+    """The Info of the only study, which must be an ablation or a confirmation.
 
     Raises:
         NothingToDrawError: if it is a search.

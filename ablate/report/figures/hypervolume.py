@@ -37,10 +37,10 @@ _INSIDE_PIXELS = 290
 
 
 def plot_hypervolume(info: HypervolumeInfo) -> Figure:
-    """Draw how the hypervolume of studies grew.
+    """Draw the hypervolume of studies over trials.
 
     Args:
-        info: studies may be without a complete trial: their line lies at 0.
+        info: a study without complete trials has its line at 0.
 
     Returns:
         A figure for one column of print. The customdata of the marks are numbers of trials.

@@ -60,10 +60,10 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     """Draw importances side by side.
 
     Args:
-        info: without a panel where no set of terms has enough complete trials: that is said.
+        info: without panels if no set of terms has enough complete trials; the figure says so.
 
     Returns:
-        A figure of one column of print for two objectives, as high as its parameters are many.
+        A figure for one column of print for two objectives, as high as its parameters need.
     """
     from plotly.subplots import make_subplots
 
@@ -192,7 +192,7 @@ def _hover(one: ParameterImportance, method: str) -> str:
 
 
 def _over(axis: int, text: str, *, shift: float | None = None) -> dict[str, Any]:
-    """A text over a panel: at its right end, or in bold from `shift` pixels beside its left."""
+    """A text over a panel: at its right end, or in bold, `shift` pixels from its left end."""
     number = "" if axis == 1 else axis
     short = plain_text(shortened(text, _MOST_CHARACTERS))
     return {
@@ -268,7 +268,7 @@ _NAMED_SETS = 3
 
 
 def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
-    """What the shares stand on.
+    """The basis of the shares.
 
     Args:
         others: parameters that are not drawn.

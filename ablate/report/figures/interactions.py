@@ -64,11 +64,11 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
     """Draw the effects of factors, and a panel for each pair of them.
 
     Args:
-        info: on one metric; may be without a run that has ended: a line says so.
+        info: on one metric; without finished runs the figure says so.
 
     Returns:
-        A figure for one column of print, or two where there are several pairs; the twelve with the
-        largest interactions are drawn.
+        A figure for one column of print, or two for several pairs; the twelve with the largest
+        interactions are drawn.
     """
     from plotly.graph_objects import Figure
 
@@ -168,7 +168,7 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
     domain: Span,
     number: int,
 ) -> None:
-    """Draw one crossing into axes of its own; the factor with more levels is along x.
+    """Draw one crossing into new axes; the factor with more levels is along x.
 
     Args:
         window: of the metric; across, domain: of the axes on the paper; number: of both axes.

@@ -43,10 +43,10 @@ def plot_layers(info: LayersInfo) -> Figure:
     """Draw taps and their subsets.
 
     Args:
-        info: without a trial it is said that there is none.
+        info: without trials the figure says so.
 
     Returns:
-        A figure of one column of print, as high as taps and subsets are many.
+        A figure for one column of print, as high as taps and subsets need.
     """
     from plotly.subplots import make_subplots
 
@@ -217,7 +217,7 @@ def effect_traces(info: LayersInfo) -> list[Scatter]:
 
 
 def tap_labels(taps: Sequence[str]) -> list[str]:
-    """Names that fit: of long ones what all paths begin with is left out first."""
+    """Names that fit: for long ones, the common prefix of all paths is left out first."""
     paths = [tap.split(".") for tap in taps]
     if max(map(len, taps), default=0) > _MOST_CHARACTERS:
         while min(map(len, paths)) > 1 and len({path[0] for path in paths}) == 1:
@@ -226,7 +226,7 @@ def tap_labels(taps: Sequence[str]) -> list[str]:
 
 
 def untold_note(one: TapEffect, row: int) -> dict[str, Any]:
-    """Why a tap has no interval, in place of its mark."""
+    """Why a tap has no interval, shown instead of its mark."""
     if not one.trials_out:
         text = "in every trial"
     elif math.isnan(one.difference):

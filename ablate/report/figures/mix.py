@@ -52,10 +52,10 @@ def plot_mix(info: MixInfo) -> Figure:
     """Draw a mix of three parts.
 
     Args:
-        info: without a trial it is said that there is none.
+        info: without trials the figure says so.
 
     Returns:
-        A figure of one column of print: the triangle, its colour bar, and in the legend the mark
+        A figure for one column of print: the triangle, its colour bar, and in the legend the mark
         of each set of terms.
     """
     from plotly.graph_objects import Figure

@@ -1,13 +1,12 @@
-"""The Pareto figure: robust against clean accuracy, and what the search attained.
+"""The Pareto figure: robust against clean accuracy, and the region that the search attained.
 
-A point is a complete trial, its colour and mark are its loss terms (`report.style`), faint where
-another trial dominates it. The step line is the border of what is attained, the ring its knee; the
-baseline and the plain finetune stand in black. Where the front was confirmed, a cross is the mean
-of a trial's fresh seeds with its interval, joined to the value that the search chose it by.
-Several studies stand in one plane, and then colour, mark and dash are the study's. With more than
-two objectives each pair has a panel, axes linked, and each panel's step line is the front of its
-own plane; full colour stays with the trials on the front of all objectives. Of more than
-`MOST_OBJECTIVES` objectives the first have panels.
+A point is a complete trial, its colour and mark are its loss terms (`report.style`), pale if
+another trial dominates it.  The step line is the boundary of the attained region, the ring its
+knee; the baseline and the plain finetune are black. If the front was confirmed, a cross is the mean
+over a trial's new seeds with its interval, joined to the value in the search. Several studies share
+one plane; then colour, mark and dash show the study. With more than two objectives each pair has a
+panel, axes linked, and each panel's step line is the front in its plane; trials on the front of all
+objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have panels.
 """
 
 from __future__ import annotations
@@ -57,13 +56,13 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     """Draw the fronts of studies.
 
     Args:
-        info: of two objectives or more; the first is the x axis. Studies may be without a point:
-            the references are drawn, and a line says that no trial is complete.
+        info: of two or more objectives; the first is the x axis. Studies may have no points: the
+            references are drawn, and the figure says that no trial is complete.
 
     Returns:
-        A figure that fills its page; as an image it is made for one column of print, or two
-        where there are several panels. `layout.meta` holds the study's name, fingerprint, split,
-        images, seed and N; of several studies lists of them.
+        A figure that fills its page; as an image it fits one column of print, or two with several
+        panels. `layout.meta` holds the study's name, fingerprint, split, images, seed and N; for
+        several studies, lists of them.
     """
     from plotly.subplots import make_subplots
 
@@ -151,7 +150,7 @@ def _over(
     *,
     in_legend: bool,
 ) -> list[Scatter]:
-    """What lies over the trials: rings at the knees, confirmed means, references."""
+    """Traces over the trials: rings at the knees, confirmed means, references."""
     knees: list[Scatter] = []
     crosses: list[Scatter] = []
     for place, (study, means) in enumerate(zip(info.studies, info.confirmed, strict=True)):

@@ -1,9 +1,8 @@
-"""The profile: every type at every severity, a panel a network, in points over the baseline.
+"""The profile: every type at every severity, one panel per network, in points over the baseline.
 
-A column of a panel is a severity, a row a type, below the name of its family.  The baseline's
-panel holds its accuracy, every other one the difference to it, as a colour and as a number.  Types
-that a network was finetuned on have a frame: what it gains there says nothing of types that it
-has not seen.
+A column of a panel is a severity, a row a type, below the name of its family.  The baseline's panel
+shows its accuracy, every other one the difference to it, as a colour and as a number.  Types that a
+network was finetuned on have a frame: gains there do not show generalisation to other types.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ _SEEN = {"seen_type": "trained on", "seen_family": "its family trained on", "uns
 
 
 def plot_profile(info: ProfileInfo) -> Figure:
-    """Draw the profiles of a study's chosen trials.
+    """Draw the profiles of a study's selected trials.
 
     Args:
-        info: may be without a trial or a baseline; without any network a line says so.
+        info: may have no trial or no baseline; without any network the figure says so.
 
     Returns:
-        A figure up to two columns of print wide, its panels in as many lines as that takes.
+        A figure up to two columns of print wide, its panels in as many lines as needed.
     """
     from plotly.graph_objects import Figure
 
@@ -103,7 +102,7 @@ def plot_profile(info: ProfileInfo) -> Figure:
 
 
 def _shows_accuracy(info: ProfileInfo, profile: Profile) -> bool:
-    """Of the baseline itself, and of all where there is none."""
+    """True for the baseline, and for all panels without a baseline."""
     return info.baseline is None or profile is info.baseline
 
 
@@ -127,7 +126,7 @@ def _cells(info: ProfileInfo, profile: Profile, grid: ProfileGrid) -> Heatmap:
 
 
 def _number(value: float, is_accuracy: bool, cell: float) -> str:
-    """Points in a cell, whole where a decimal has no room; empty for NaN."""
+    """Points in a cell, rounded if a decimal has no room; empty for NaN."""
     if math.isnan(value):
         return ""
     if cell >= _DECIMAL_FROM:
@@ -259,7 +258,7 @@ _UNDER, _GAP = 48, 16
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a panel: of a type, or, without one, with the name of its family.
+    """A line of a panel: a type or, without one, the name of a family.
 
     Attributes:
         head, foot: in pixels from the panel's upper edge.
@@ -273,7 +272,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ProfileGrid:
-    """Panels side by side, in as many lines as two columns of print need.
+    """Panels side by side, in as many lines as needed within two columns of print.
 
     Attributes:
         columns, lines: of panels.

@@ -44,14 +44,14 @@ _MOST_ACROSS = 3
 
 
 def plot_severity(info: SeverityInfo) -> Figure:
-    """Draw how chosen trials and the references bear each family.
+    """Draw the accuracy of selected trials and the references by severity, for each family.
 
     Args:
-        info: may be without a trial, and without any line: a word says so.
+        info: may have no trial or no line; the figure says so.
 
     Returns:
-        A figure of one panel a family, all with the same axes.  Lines have the colours of their
-        loss terms, and those of the same terms differ in their dashes.
+        A figure with one panel per family, all with the same axes.  Lines have the colours of their
+        loss terms, and those with the same terms have different dashes.
     """
     from plotly.graph_objects import Figure
 
@@ -155,7 +155,7 @@ def _name(family: str, number: str) -> dict[str, Any]:
 
 
 def _dashes(lines: Sequence[SeverityLine]) -> Mapping[str, str]:
-    """The first line of its terms is solid; the plain finetune is dotted, beside the baseline."""
+    """The first line of its terms is solid; the plain finetune is dotted, unlike the baseline."""
     found: dict[str, str] = {"plain": "dot"}
     used: dict[str, int] = {}
     for line in lines:

@@ -1,7 +1,7 @@
-"""The slice figure: each objective against each parameter alone, one panel each.
+"""The slice figure: each objective against each single parameter, one panel each.
 
-A point is a complete trial, coloured by its loss terms as in the Pareto figure, in full colour
-where it is on the front. A trial without the parameter is not in that parameter's panel.
+A point is a complete trial, coloured by its loss terms as in the Pareto figure, in full colour if
+it is on the front.  A trial without the parameter is not in that parameter's panel.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def plot_slice(info: ParametersInfo) -> Figure:
     """Draw the objectives against each parameter.
 
     Args:
-        info: may be without a point: the axes are drawn, and a line says so.
+        info: without points the axes are drawn, and the figure says so.
 
     Returns:
-        A figure of one row of panels an objective, four parameters side by side; the next four
-        stand below. Made for two columns of print, and for one where there are one or two.
+        A figure with one row of panels per objective, four parameters side by side, the next four
+        below.  It fits two columns of print, or one for one or two parameters.
     """
     from plotly.graph_objects import Figure, Scatter, Scattergl
 
@@ -184,7 +184,8 @@ def _look(group: _Group, said: str) -> dict[str, Any]:
 def _layout(
     info: ParametersInfo, names: list[str], windows: dict[int, Window]
 ) -> tuple[dict[str, Any], float, float]:
-    """All axes in their places, and in pixels the height of the panels, and of what is under."""
+    """All axes with their positions, and in pixels the height of the panels, and of the area
+    below."""
     rows = len(info.shown)
     across = min(_ACROSS, len(info.columns))
     panels = rows * _PANEL_HEIGHT + (rows - 1) * _GAP_DOWN
@@ -278,7 +279,7 @@ def _facts(
     left_out: list[str],
     windows: dict[int, Window],
 ) -> list[str]:
-    """What the numbers stand on, what is not shown of it, and how to read it."""
+    """The basis of the numbers, what is not shown, and how to read the figure."""
     points = [info.points[place] for place in places]
     said = basis_facts(info)
     if len(info.columns) < len(info.keys):

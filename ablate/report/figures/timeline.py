@@ -1,7 +1,7 @@
-"""The timeline: which worker ran what, and when; how each attempt ended, and when nobody drove.
+"""The timeline: the attempts of each worker, how they ended, and times without a driver.
 
-A bar is an attempt, on the row of its worker, coloured by how it ended. A triangle stands where a
-trial was begun again, a dotted line where a driver began; in grey time nobody drove the study.
+A bar is an attempt, on the row of its worker, coloured by how it ended.  A triangle marks the
+restart of a trial, a dotted line the start of a driver; grey marks times without a driver.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ _PIXELS = 900
 
 
 def bars(info: TimelineInfo, unit: float, row_pixels: float) -> list[Any]:
-    """A trace an end, in the order of `ENDS`; failures have a cross beside.
+    """A trace per kind of end, in the order of `ENDS`; failures have a cross.
 
     Args:
         unit: of the axis, how many in an hour: 1, 60 or 3600.
@@ -209,7 +209,7 @@ def bars(info: TimelineInfo, unit: float, row_pixels: float) -> list[Any]:
 
 
 def again_marks(info: TimelineInfo, unit: float) -> list[Any]:
-    """A triangle where a trial was begun again."""
+    """A triangle at each restart of a trial."""
     again = [span for span in info.spans if span.attempt > 1]
     if not again:
         return []
@@ -247,7 +247,7 @@ def drive_lines(info: TimelineInfo, unit: float) -> list[Any]:
 
 
 def pause_key(info: TimelineInfo) -> list[Any]:
-    """What stands in the legend for the grey."""
+    """The legend entry for the grey areas."""
     from plotly.graph_objects import Scatter
 
     if not info.pauses:

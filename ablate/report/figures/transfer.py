@@ -1,7 +1,7 @@
-"""Transfer: models of one type each, trained on x tested on, a panel an arm.
+"""Transfer: models trained on one type each, tested on all types, one panel per arm.
 
-A column is a model, a row a type that it is tested on.  The number is the accuracy, the colour
-what it is more than the reference arm's; each model's own type has a frame.
+A column is a model, a row a type that it is tested on.  The number is the accuracy, the colour the
+difference to the reference arm; each model's training type has a frame.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _ACCURACY = "val_clean_accuracy"
 
 
 def plot_transfer(info: TransferInfo) -> Figure:
-    """Draw what models of one type each do on all types.
+    """Draw the accuracy of models trained on one type each, on all types.
 
     Args:
-        info: may be without a transfer: a line says that no run has ended.
+        info: without transfers the figure says that no run has ended.
 
     Returns:
-        A figure up to two columns of print wide, its panels in as many lines as that takes.  A
-        cell whose gain is not known has the colour of no gain.
+        A figure up to two columns of print wide, its panels in as many lines as needed.  A cell
+        whose gain is unknown has the colour of zero gain.
     """
     from plotly.graph_objects import Figure
 
@@ -126,7 +126,7 @@ def _hover(reference: str, tested_on: str, trained: str, mean: float, gain: floa
 
 
 def _frames(transfer: Transfer, number: str) -> list[dict[str, Any]]:
-    """Around each model's own type, where it is tested."""
+    """Frames around each model's training type, if it is tested."""
     return [
         {
             "type": "rect",
@@ -182,7 +182,7 @@ _SLANT = 40
 
 @dataclass(frozen=True)
 class TransferGrid:
-    """Panels side by side, in as many lines as two columns of print need.
+    """Panels side by side, in as many lines as needed within two columns of print.
 
     Attributes:
         corners: left and upper edge of each panel's cells, in the plotting area.
@@ -277,6 +277,6 @@ def _panel_width(transfer: Transfer) -> float:
 
 
 def name_lines(transfer: Transfer) -> list[str]:
-    """The arm's name in lines that its panel holds, as plotly may print them."""
+    """The arm's name, wrapped to its panel and escaped for plotly."""
     characters = int(_panel_width(transfer) / (0.56 * FONT_SIZE))
     return wrapped(transfer.arm, characters, lines=2)

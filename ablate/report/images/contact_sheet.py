@@ -1,4 +1,4 @@
-"""A contact sheet: one image under every corruption at every severity, to be looked at first."""
+"""A contact sheet: one image under every corruption at every severity, for visual inspection."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class SheetRow:
     """A corruption on a sheet.
 
     Attributes:
-        family: of it; rows of one family stand together.
+        family: of it; rows of one family are adjacent.
         name: of it.
-        parameters: at each severity, as a person reads them.
+        parameters: at each severity, as text.
         tiles: uint8 `[height, width, 3]`, one for each severity.
-        mark: what has to be said of it, or nothing.
+        mark: a caveat, or empty.
     """
 
     family: str
@@ -58,7 +58,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class SheetInfo:
-    """What a sheet shows.
+    """The content of a sheet.
 
     Attributes:
         title: what the image is.
@@ -66,7 +66,7 @@ class SheetInfo:
         severities: of the columns.
         rows: in the order of every table.
         notes: lines below it all.
-        columns: what stands over them; empty: the severities.
+        columns: their headings; empty: the severities.
     """
 
     title: str
@@ -90,14 +90,14 @@ def write_contact_sheet(
     Args:
         image: a file.
         file: .png or .html.
-        recipe: what is done to it.
-        image_size: side that its middle is cut to; None: as it is, but for images with a side of
-            more than 256 pixels, which are cut to 224 as the benchmark's.
+        recipe: the distortions.
+        image_size: side of the centre crop; None: no crop, except for images with a side over 256
+            pixels, which are cropped to 224 as in the benchmark.
         resize: shorter side in pixels before that.
 
     Raises:
         DataError: if the image cannot be read.
-        ParameterError: if `file` has another ending.
+        ParameterError: if `file` has a different ending.
         UsageError: if it cannot be written.
     """
     from ablate.data.decode import fit_image, open_rgb
@@ -115,7 +115,7 @@ def write_contact_sheet(
 
 
 def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
-    """What a contact sheet of an image shows.
+    """The contact sheet of an image.
 
     Args:
         title: what the image is.
@@ -161,10 +161,10 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
 
 
 def write_sheet(info: SheetInfo, file: Path) -> None:
-    """Write a sheet, whole or not at all.
+    """Write a sheet atomically.
 
     Args:
-        file: .png, or .html: a page that asks no network for anything.
+        file: .png, or .html: a page without network requests.
 
     Raises:
         ParameterError: if the ending is another one.
@@ -245,7 +245,7 @@ def draw_sheet(info: SheetInfo) -> Image.Image:
 
 
 def sheet_page(info: SheetInfo) -> str:
-    """The sheet as a whole HTML page, light or dark as the reader's system is."""
+    """The sheet as a complete HTML page, light or dark by the reader's system setting."""
     width, _ = shown_size(info.original)
     # Of one family together, each with the addresses of its tiles.
     families: dict[str, list[tuple[SheetRow, list[tuple[str, str]]]]] = {}
@@ -311,7 +311,7 @@ def sheet_font(size: int) -> Font:
 
 
 def wrapped(said: str, font: Font, width: int) -> list[str]:
-    """Lines of no more than so many pixels; a word that is longer is cut."""
+    """Lines of at most this number of pixels; longer words are cut."""
     lines: list[str] = []
     for word in said.split():
         longer = f"{lines[-1]} {word}" if lines else word

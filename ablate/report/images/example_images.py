@@ -1,8 +1,8 @@
-"""Images for a study's report: its distortions, and what a trial gets right that the baseline does
-not.
+"""Images for a study's report: its distortions, and images that a trial classifies correctly and
+the baseline does not.
 
-It needs data, weights and networks; importing it loads no torch.  Where data or weights are
-missing, there is a reason in place of images.
+Data and weights are needed; importing this module does not load torch.  If data or weights are
+missing, a reason is returned instead of images.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class ExampleImages:
 
     Attributes:
         number: of the trial; loss_terms: as written.
-        images: that were looked at, under each distortion.
-        gained: the trial is right on them, and the baseline is not; lost: the other way round.
+        images: number evaluated, under each distortion.
+        gained: classified correctly by the trial, not by the baseline; lost: the reverse.
     """
 
     number: int
@@ -60,15 +60,15 @@ class ExampleImages:
 def example_images(
     origin: Origin, count: int = 6, trial: int | None = None
 ) -> tuple[ExampleImages | None, str]:
-    """Images that the baseline gets wrong and a trial right, and the other way round.
+    """Images that a trial classifies correctly and the baseline does not, and the reverse.
 
     Args:
-        count: of each kind at most.
-        trial: number; None: the knee of the front, or the best of an ablation in robust accuracy,
-            of the trials whose weights are there.
+        count: maximum of each kind.
+        trial: number; None: the knee of the front, or the trial of an ablation with the best robust
+            accuracy, among trials with weights.
 
     Returns:
-        The examples, and nothing said; or None, and in one line why there are none.
+        The examples and an empty text; or None and a one-line reason.
     """
     record = origin.record
     if record.study.trainable is not None:
@@ -106,13 +106,13 @@ def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
 
 
 def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo | None, str]:
-    """A validation image under the types that a trial trained on, from weak to strong.
+    """A validation image under the types that a trial was trained on, from weak to strong.
 
     Args:
         trial: as in `example_images`; its weights are not needed.
 
     Returns:
-        The sheet, and nothing said; or None, and why.
+        The sheet and an empty text; or None and the reason.
     """
     from ablate.trial.examples import load_sample
     from ablate.trial.robustness import trained_types
@@ -153,7 +153,7 @@ def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo 
 
 
 def _has_the_baseline(trial: Study, study: Study) -> bool:
-    """Whether a trial's values leave alone what the baseline and its scores stand on."""
+    """Whether a trial's values leave the settings of the baseline and its scores unchanged."""
     fraction = {"train_fraction": study.dataset.train_fraction}
     same = trial.dataset.model_copy(update=fraction) == study.dataset
     sections = ("model", "baseline", "robustness")
@@ -204,7 +204,7 @@ def _cells(record: StudyRecord, row: RowRecord, *, gained: bool) -> list[Cell]:
 
 
 def _chosen(origin: Origin, trial: int | None) -> RowRecord | None:
-    """The trial that is asked for, or the best of those whose weights are there."""
+    """The requested trial, or the best of those with weights."""
     there = [
         row
         for row in origin.record.complete
@@ -220,11 +220,11 @@ def _chosen(origin: Origin, trial: int | None) -> RowRecord | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a study's images and weights are.
+    """The location of a study's images and weights.
 
     Attributes:
-        folder: of the run; base: that the study's relative paths start from.
-        baseline_sha256: of the baseline's weights; empty where it has none.
+        folder: of the run; base: of the study's relative paths.
+        baseline_sha256: of the baseline's weights; empty without weights.
         cache: folder of data and baselines.
     """
 
@@ -236,7 +236,7 @@ class Origin:
 
 
 def find_origin(place: Place, record: StudyRecord) -> Origin:
-    """Where the images of a study are.
+    """Find the images of a study.
 
     Args:
         place: of the study; record: of the same.
@@ -269,7 +269,7 @@ def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | No
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, on one line."""
+    """The message of an error, on one line."""
     return " ".join(str(error).split())
 
 
@@ -287,12 +287,12 @@ _LARGEST = 160
 
 @dataclass(frozen=True)
 class Card:
-    """What a card shows.
+    """The content of a card.
 
     Attributes:
         clean, distorted: uint8 `[height, width, 3]`.
-        distortion: what was done.
-        lines: what is said below.
+        distortion: description of it.
+        lines: text below.
     """
 
     clean: np.ndarray
@@ -302,7 +302,7 @@ class Card:
 
     @property
     def text(self) -> str:
-        """For whoever does not see it."""
+        """Alternative text for screen readers."""
         return "; ".join((self.distortion, *self.lines))
 
 

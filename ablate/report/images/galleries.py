@@ -1,4 +1,4 @@
-"""The images of a study's report: what is scored, what a trial was trained on, and examples."""
+"""The images of a study's report: the scored suite, the training types of a trial, and examples."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def study_galleries(
 ) -> tuple[Gallery, ...]:
     """The images of a study.
 
-    Takes seconds on a CPU: some of the validation images go through two networks.
+    Takes seconds on a CPU: two networks are run on some of the validation images.
 
     Args:
         place: of the study; record: of the same.
-        count: examples of each kind at most.
-        trial: number; None: as `ablate.report.images.example_images.example_images` chooses.
+        count: maximum of each kind.
+        trial: number; None: as in `ablate.report.images.example_images.example_images`.
 
     Returns:
-        A gallery each; one that cannot be made has its reason as a note.  None of a study that
-        trains with a loop of the user's own.
+        One gallery for each; one that cannot be made has its reason as a note. No gallery for a
+        custom training loop.
 
     Raises:
         StudyNotFoundError: if there is no such study.

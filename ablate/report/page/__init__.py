@@ -1,1 +1,1 @@
-"""The report: one HTML page that asks no network for anything."""
+"""The report: one HTML page without network requests."""

@@ -1,4 +1,4 @@
-"""The answer in words, each computed from the data: of a search, its confirmation, an ablation."""
+"""The answer in words, computed from the data, for a search, its confirmation or an ablation."""
 
 from __future__ import annotations
 

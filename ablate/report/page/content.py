@@ -56,8 +56,8 @@ class TrialsTable:
 
     Attributes:
         columns: `{key, heading, percent}`, in order.
-        values: one list a column, as many values as rows; None where a row has none.
-        front: numbers of the trials on the front; exportable: of those with weights to take out.
+        values: one list per column, one value per row; None if a row has no value.
+        front: numbers of the trials on the front; exportable: of those with weights.
     """
 
     columns: tuple[Mapping[str, Any], ...]
@@ -107,7 +107,7 @@ def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_coarse(name: str) -> bool:
-    """Whether a metric is of the whole, of a family or of a type: not of one severity."""
+    """Whether a metric is a total, or of a family or a type: not of one severity."""
     return is_accuracy(name) and name.count(".") < 2
 
 
@@ -121,7 +121,7 @@ def _heading(name: str, short: Mapping[str, str]) -> str:
 
 
 def _cell(name: str, value: Any) -> Any:
-    """A number, text or truth that JSON has; None of what is no number."""
+    """A number, text or boolean for JSON; None for NaN."""
     if isinstance(value, float):
         if value - value != 0:
             return None
@@ -140,13 +140,13 @@ _INSIDE_PIXELS = 230
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page holds it.
+    """A figure on the page.
 
     Attributes:
         anchor: unique on the page; title, says, caption: plain text.
         json: plotly's `data` and `layout`.
-        width, height: pixels that it was made for; is_wide: whether it takes two columns.
-        least_width: pixels below which it is moved sideways in place of being pressed together.
+        width, height: its pixels; is_wide: whether it takes two columns.
+        least_width: pixels below which it scrolls sideways instead of shrinking.
     """
 
     anchor: str
@@ -166,14 +166,14 @@ class DrawnFigure:
 def drawn_figures(
     source: StudySource, names: Sequence[str], said: Sequence[str], prefix: str = ""
 ) -> tuple[tuple[DrawnFigure, ...], str]:
-    """Those of the figures that the study has something for, in this order.
+    """The figures that apply to the study, in this order.
 
     Args:
-        said: facts that the page says once, for all figures.
-        prefix: of the anchors, where a page has a figure twice.
+        said: facts that the page states once, for all figures.
+        prefix: of the anchors, if a page has a figure twice.
 
     Returns:
-        The figures; and of those that could not be drawn, a sentence each.
+        The figures; and a sentence for each that could not be drawn.
     """
     found, missing = [], []
     for name in names:
@@ -211,7 +211,7 @@ def _drawn(kind: FigureKind, figure: Figure, anchor: str, said: Sequence[str]) -
 
 
 def _least_width(figure: Figure, width: float) -> int:
-    """Names and numbers beside a plot do not shrink with it."""
+    """Minimum width: names and numbers next to a plot do not shrink."""
     if width > _WIDE_PIXELS:
         return round(_WIDE_SHARE * width)
     beside = float(figure.layout.margin.l) + float(figure.layout.margin.r)
@@ -235,7 +235,7 @@ class Picture:
 
     Attributes:
         uri: `data:image/png;base64,...`.
-        alt: what is seen, for whoever does not see it.
+        alt: alternative text for screen readers.
     """
 
     uri: str
@@ -246,7 +246,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images under one heading, each with what is said of it; `note` where there is none."""
+    """Images under one heading, with captions; `note` if there are none."""
 
     anchor: str
     title: str
@@ -270,14 +270,14 @@ class ReportContent:
     """A report.
 
     Attributes:
-        study, question, subject: of the study; state: "finished", or how far it is.
+        study, question, subject: of the study; state: "finished", or its progress.
         answers: in words, most important first.
         sections: figures and tables.
-        trials: every row, for the table that sorts and filters, and for what a click shows.
-        origin: where the numbers come from; settings: the study, as YAML.
+        trials: all rows, for the table with sorting and filters, and for details on click.
+        origin: provenance of the numbers; settings: the study, as YAML.
         methods: for the paper.
-        export: the command that takes a trial's weights out; `{trial}` stands for its number.
-        made: when, in seconds since 1970; reload_seconds: 0 of a page that is final.
+        export: the command that exports a trial's weights; `{trial}` is replaced by its number.
+        made: time in seconds since 1970; reload_seconds: 0 for a final page.
     """
 
     study: str
@@ -308,13 +308,13 @@ def report_content(
     galleries: Sequence[Gallery] = (),
     reload_seconds: float = 0.0,
 ) -> ReportContent:
-    """Everything that the page of a study shows.
+    """The content of a study's page.
 
     Args:
-        reference: how a person names the study in a command.
-        now: seconds since 1970, of the end of a drive that is under way.
-        galleries: images, which only whoever has data and weights can make.
-        reload_seconds: after which the page is to load itself again; 0: never.
+        reference: the name of the study in commands.
+        now: seconds since 1970, the end of a running drive.
+        galleries: images, which need data and weights.
+        reload_seconds: after which the page reloads; 0: never.
     """
     record = source.record
     info: ParetoInfo | AblationInfo = source.ablation or pareto_info(record)

@@ -1,4 +1,4 @@
-"""A methods paragraph for the paper, written from the study's settings, and what it cites."""
+"""A methods paragraph for a paper, generated from the study's settings, with its references."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Methods:
-    """What was done, as a paper says it.
+    """The methods, in the style of a paper.
 
     Attributes:
         paragraphs: with citations as [1], in the order of `references`.
-        references: a line each.
+        references: one line each.
     """
 
     paragraphs: tuple[str, ...]
@@ -86,7 +86,7 @@ class _Citations:
 
 
 def methods(source: StudySource, info: StudyFacts) -> Methods:
-    """The paragraphs of a study, from its settings alone: nothing is said that was not done."""
+    """The paragraphs of a study, from its settings only."""
     record, cite = source.record, _Citations()
     study = record.study
     if record.foreign:
@@ -254,14 +254,14 @@ def _varied(study: Study, section: str) -> str:
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the provenance: what, and what is known of it."""
+    """One line of the provenance: name and value."""
 
     name: str
     text: str
 
 
 def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]:
-    """Everything that a reader needs to judge or repeat the study; no password is in it.
+    """The information needed to judge or repeat the study, without passwords.
 
     Args:
         account: of the study (`ablate.analysis.accounting`).

@@ -54,7 +54,7 @@ def publish(
     with_images: bool = True,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """As `write_report`, of a study that is open, into a file that was checked."""
+    """Like `write_report`, for an open study and a checked file."""
     _check_begun(study.record, study.reference)
     content = _content(study, with_images, 0.0, begin)
     begin(f"writing {file}")
@@ -64,13 +64,13 @@ def publish(
 def watch_report(
     place: Place, output: Path, *, every_seconds: float, written: Callable[[str], None]
 ) -> None:
-    """Rewrite the report as the study runs, until all its rows have ended.
+    """Rewrite the report while the study runs, until all its rows have ended.
 
-    A page that is open loads itself again; the last one, which has the images, does not. A study
-    file that is not launched yet is waited for.
+    An open page reloads itself; the last one, which has the images, does not.  For a study file
+    that is not launched yet, wait until it is.
 
     Args:
-        written: called after each time, with how far the study is.
+        written: called after each write, with the progress of the study.
 
     Raises: as `publish`.
     """
@@ -86,7 +86,7 @@ def watch_report(
 
 
 def _check_begun(record: StudyRecord, named: str) -> None:
-    """Refuse a study of which nothing is there yet, neither a baseline nor a trial."""
+    """Refuse a study that has neither a baseline nor a trial yet."""
     if record.foreign or record.fingerprint or any(row.attempts for row in record.rows):
         return
     fix = f"Run it: ablate resume {named}"
@@ -115,7 +115,7 @@ def check_page_file(path: Path) -> None:
 def _open_once_there(
     place: Place, every_seconds: float, written: Callable[[str], None]
 ) -> OpenStudy:
-    """The study; of a study file that nobody has launched yet, once somebody has."""
+    """Open the study; for a study file that is not launched yet, wait until it is."""
     is_told = False
     while True:
         try:
@@ -203,7 +203,7 @@ def _page_settings(content: ReportContent) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end its script element."""
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

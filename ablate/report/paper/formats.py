@@ -1,4 +1,4 @@
-"""A table as a page of its own, in the light or dark of whoever reads it."""
+"""A table as a separate page, light or dark by the reader's system setting."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ul {{ padding-left: 1.2rem; font-size: 13px; max-width: 50rem; }}
 
 
 def html_text(table: PaperTable) -> str:
-    """A page without a script that asks no network for anything; ends with a newline."""
+    """A page without scripts and network requests; ends with a newline."""
     headings = "".join(
         f'<th scope="col"{_class(heading.is_text)}>{escape(heading.text)}</th>'
         for heading in table.headings
@@ -96,10 +96,11 @@ _FIELDS = ("mean", "sd", "low", "high", "n")
 
 
 def csv_text(table: PaperTable) -> str:
-    """A row an arm, five columns a metric: METRIC.mean, .sd, .low, .high (95 % interval) and .n.
+    """One row per arm, five columns per metric: METRIC.mean, .sd, .low, .high (95 % interval) and
+    .n.
 
-    Numbers are Python's shortest that read back the same; empty where there is none.  Title and
-    notes are left out.
+    Numbers are the shortest text that gives the same float; empty if missing.  Title and notes are
+    left out.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -145,7 +146,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    """On one line, and nothing in it is markup: a `|` would end a cell, a `$` begin a formula."""
+    """Escape markup, on one line: a `|` would end a cell, a `$` start a formula."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -179,8 +180,8 @@ _NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_.:-]+")
 def latex_text(table: PaperTable) -> str:
     r"""A `table` with caption, label and notes; ends with a newline.
 
-    One that is too wide for the page is drawn smaller, as kableExtra's `scale_down` does it.
-    Names in other scripts than Latin are left as they are, which XeLaTeX and LuaLaTeX can draw.
+    A table that is too wide for the page is scaled down, as with kableExtra's `scale_down`.  Names
+    in non-Latin scripts are unchanged; XeLaTeX and LuaLaTeX can typeset them.
     """
     columns = "".join("l" if heading.is_text else "r" for heading in table.headings)
     headings = " & ".join(_latex_escaped(heading.text) for heading in table.headings)

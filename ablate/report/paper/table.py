@@ -1,4 +1,4 @@
-"""The table of a paper: of an ablation its arms, of a search its front."""
+"""The table for a paper: the arms of an ablation, or the front of a search."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ablate.report.terminal.tables import REFERENCE_LABELS
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a column.
+    """The heading of a column.
 
     Attributes:
-        text: as a person reads it.
-        key: as a program does: the metric's name.
+        text: for people.
+        key: for programs: the metric's name.
         is_text: whether the column's cells have no numbers.
     """
 
@@ -43,14 +43,14 @@ class Heading:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table that every format writes.
+    """A table, independent of its format.
 
     Attributes:
         name: of the study.
-        title: what it asks, and of what.
-        headings: the first is of the names of the rows.
-        rows: as many cells each as there are headings.
-        notes: what a reader has to know, a sentence each.
+        title: its question and subject.
+        headings: the first is that of the row names.
+        rows: one cell per heading.
+        notes: for the reader, one sentence each.
     """
 
     name: str
@@ -61,9 +61,8 @@ class PaperTable:
 
 
 def arms_paper_table(info: AblationInfo) -> PaperTable:
-    """A row an arm: clean accuracy, each family, their mean, and the difference to the reference.
-
-    Of a training loop of the user's own all its metrics.
+    """One row per arm: clean accuracy, each family, their mean, and the difference to the
+    reference; for a custom training loop all its metrics.
     """
     leading, families = leading_metrics(info), family_metrics(info)
     metrics = [*leading[:1], *families, *leading[1:]] if families else leading
@@ -136,12 +135,12 @@ def _front_notes(info: ParetoInfo) -> list[str]:
 
 
 def _heading(metric: str, name: str) -> str:
-    """ "Robust (%)" of an accuracy named "robust"; a name of the user's own as it is."""
+    """ "Robust (%)" for an accuracy named "robust"; custom names unchanged."""
     if not is_accuracy(metric):
         return metric_label(metric)
     return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
 
 
 def paper_title(question: str, subject: str) -> str:
-    """What a study asks, and of what."""
+    """The question and subject of a study."""
     return f"{question} ({subject})" if question else subject

@@ -41,7 +41,7 @@ def table_text(table: PaperTable, style: str) -> str:
 
 
 def write_table(text: str, path: Path) -> Path:
-    """Write it, whole or not at all.
+    """Write the table atomically.
 
     Raises:
         UsageError: if the folder cannot be written.

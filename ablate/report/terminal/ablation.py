@@ -1,6 +1,6 @@
-"""An ablation for a terminal: arms, ranks, transfer and tuning; and all of it as plain data.
+"""An ablation for a terminal: arms, ranks, transfer and tuning; also as plain data.
 
-What is text here is plain: print it without markup.
+Texts are plain: print them without markup.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _FEW_SEEDS = 5
 
 
 def arms_table(info: AblationInfo) -> FittedTable:
-    """A row an arm: its metrics, and its difference to the reference.
+    """One row per arm: its metrics, and its difference to the reference.
 
-    A narrow terminal loses the families first; of a training loop of the user's own the last of
-    its metrics, until the one that arms are compared in is left. The caption names what is lost.
+    In a narrow terminal the families are left out first; for a custom training loop the last
+    metrics, until only the compared one is left.  The caption names what is left out.
     """
     leading, families = leading_metrics(info), family_metrics(info)
     if info.families:
@@ -84,8 +84,7 @@ def _arms_table(info: AblationInfo, shown: Sequence[str], every: Sequence[str]) 
 
 
 def ablation_rows(info: AblationInfo) -> list[dict[str, Any]]:
-    """One dict, for JSON: every field of the info by its name; an effect says whether it is
-    primary."""
+    """One dict for JSON: all fields of the info by name; each effect has whether it is primary."""
     whole = json_value(asdict(info))
     for row, effect in zip(whole["effects"], info.effects, strict=True):
         row["primary"] = effect.primary

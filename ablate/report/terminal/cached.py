@@ -1,4 +1,4 @@
-"""What the cache holds: for a terminal, and as plain data for `--json`."""
+"""The content of the cache, for a terminal and as plain data for `--json`."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def cache_rows(info: CacheInfo) -> list[dict[str, Any]]:
 
 
 def clearing_lines(plan: Clearing, *, done: bool) -> list[str]:
-    """What is let go, kind by kind, and what stays.
+    """The removed files by kind, and the kept ones.
 
     Args:
-        done: it is gone; otherwise it would go.
+        done: whether they are removed; else they would be.
     """
     found = []
     for kind in KINDS:

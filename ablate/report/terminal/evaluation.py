@@ -32,7 +32,7 @@ _HEADLINE = (
 
 
 def evaluation_report(evaluation: Evaluation) -> Group:
-    """What is printed: the numbers to compare with their marks, then what they stand on."""
+    """The printed report: the numbers to compare with their caveats, then their basis."""
     lines = summarise(evaluation)
     return Group(
         Text(evaluation.model.name, style="bold"),
@@ -113,7 +113,7 @@ def accuracy_table(evaluation: Evaluation) -> Table:
 
 
 def summary_table(lines: Sequence[SummaryLine]) -> Table:
-    """A line a number, and under its name what it is a mean of."""
+    """One line per number, and under its name what it is a mean of."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)

@@ -19,8 +19,8 @@ def event_text(event: Mapping[str, Any]) -> str:
     """ "2026-03-01 13:00:05  trial 17, attempt 2  epoch: epoch 3, train_loss 0.41  (node7)".
 
     Args:
-        event: `time` (seconds since 1970) and `event`; `trial`, `plain`, `attempt` and `host` as
-            far as it has them; whatever else it has follows in its order.
+        event: `time` (seconds since 1970) and `event`; `trial`, `plain`, `attempt` and `host` if
+            present; other fields follow in order.
     """
     moment = datetime.fromtimestamp(float(event["time"])).strftime("%Y-%m-%d %H:%M:%S")
     parts = [moment, _subject(event), _what(event)]
@@ -82,7 +82,7 @@ def estimate_text(info: DryRun) -> str:
 
 
 def _design_lines(plan: PlannedAblation) -> list[str]:
-    """A line a cell, then what is compared."""
+    """One line per cell, then the comparisons."""
     keys = sorted({key for cell in plan.cells for key in cell.differs})
     short = short_names(keys)
     width = max((len(cell.name) for cell in plan.cells), default=0)

@@ -42,7 +42,7 @@ _STEP_SECONDS = 10.0
 
 
 class Display(Progress, Protocol):
-    """A progress that holds the terminal until it is closed."""
+    """A progress display that occupies the terminal until it is closed."""
 
     def close(self) -> None:
         """The run is over: nothing comes after.  Safe to call twice."""
@@ -52,11 +52,11 @@ def make_display(console: Console, study: str) -> Display:
     """The display that fits the console.
 
     Args:
-        console: where it goes; the live panel only where this is a terminal that can redraw.
-        study: what is run, as its head line names it.
+        console: the output; a live panel only for a terminal that can redraw.
+        study: the study's name for the head line.
 
     Returns:
-        A live panel holds the terminal from here on: close it whatever happens.
+        The display. A live panel occupies the terminal: always close it.
     """
     take_every_text(console.file)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -66,12 +66,12 @@ def make_display(console: Console, study: str) -> Display:
 
 @contextmanager
 def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]:
-    """Who is told of a run that was begun from Python.
+    """The progress of a run that was started from Python.
 
     Args:
-        progress: who is; False: nobody; True: a display on standard error; None: that where it is
-            a terminal or a notebook, else nobody.
-        study: what is run, as the display names it.
+        progress: the display; False: none; True: a display on standard error; None: the same if it
+            is a terminal or a notebook, else none.
+        study: the study's name for the display.
     """
     if not (progress is None or isinstance(progress, bool)):
         yield progress
@@ -89,9 +89,9 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
 
 
 class PlainDisplay:
-    """One line a phase and a finished trial, for a log file or a pipe.
+    """One line per phase and finished trial, for a log file or a pipe.
 
-    Where nobody reads any more (a closed pipe) it falls silent: the study goes on.
+    After a closed pipe it prints nothing more, and the study continues.
     """
 
     def __init__(self, console: Console, study: str) -> None:
@@ -203,7 +203,7 @@ class LiveDisplay:
             self._live.stop()
 
     def render(self) -> RenderableType:
-        """The panel as it stands now."""
+        """The current panel."""
         with self._lock:
             return Group(self._head(), *self._preparing(), *self._running(), *self._best())
 

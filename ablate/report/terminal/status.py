@@ -1,4 +1,4 @@
-"""Where a study stands: a table for a terminal, and the same as plain data for `--json`."""
+"""The state of a study: a table for a terminal, and the same as plain data for `--json`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN_FAILURES = 4
 
 
 def status_table(info: StatusInfo) -> Table:
-    """Where the study stands, a line a fact."""
+    """The state of the study, one line per fact."""
     table = Table(title=escape(f"{info.study}: {info.terminal} of {info.trials} trials ended"))
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -235,7 +235,8 @@ class Standing:
         return len(self._states)
 
     def reset(self, record: StudyRecord) -> None:
-        """Take up what the ledger holds; what is running stays, the plain finetune if unscored."""
+        """Read the state from the ledger; running trials are kept, and the plain finetune if
+        unscored."""
         self.trials = record.trials
         self.objectives = record.study.objectives
         self._reference_point = record.reference_point
@@ -252,7 +253,7 @@ class Standing:
             self._stop(None)
 
     def start(self, number: int | None, moment: float) -> None:
-        """A trial began; `moment` in seconds, of any clock that only goes on."""
+        """Record the start of a trial; `moment` in seconds of a monotonic clock."""
         self.running[number] = None
         self._started[number] = moment
         self._widest = max(self._widest, len(self.running))
@@ -284,10 +285,10 @@ class Standing:
         return {state: count for state, count in counts.items() if count}
 
     def seconds_left(self, moment: float) -> float | None:
-        """Until every row has ended, or None where no ended row says how long one takes.
+        """Seconds until all rows have ended, or None before the first end.
 
         Args:
-            moment: now, by the clock that `start` was told.
+            moment: now, by the clock of `start`.
         """
         if not self.ended:
             return None
@@ -306,7 +307,7 @@ class Standing:
         self._started.pop(number, None)
 
     def _better(self, row: RowRecord) -> tuple[Best, ...]:
-        """The best values, with this row beside them; of equal ones that of the least number."""
+        """The best values, including this row; for ties the smallest number."""
         directions = {objective.metric: objective.direction for objective in self.objectives}
         found: dict[str, Best] = {best.metric: best for best in self.best}
         for new in best_values([row], self.objectives):
@@ -326,12 +327,12 @@ class Standing:
 
 
 def time_left(mean_seconds: float, rows: int, elapsed_seconds: list[float], parallel: int) -> float:
-    """How long `rows` rows take, `parallel` at once, of which some have run for a while.
+    """Time for `rows` rows, `parallel` at once, some of which are already running.
 
     Args:
         mean_seconds: of one row.
         rows: not ended, the running ones among them.
-        elapsed_seconds: of each running row; what runs over the mean counts as about to end.
+        elapsed_seconds: of each running row; beyond the mean it is treated as about to end.
         parallel: rows at once, at least 1.
     """
     done = sum(min(elapsed, mean_seconds) for elapsed in elapsed_seconds)

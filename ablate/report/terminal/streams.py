@@ -10,11 +10,10 @@ from typing import Any
 
 
 def take_every_text(*streams: Any) -> None:
-    """Let these write what their encoding lacks as an escape (`\\ud800`, `\\u2713`), from now on.
+    """Make these streams escape characters that their encoding lacks (`\ud800`, `\u2713`).
 
     Args:
-        streams: text streams; one that is no file of Python's own is left as it is, and so is one
-            that its owner has given another way than raising.
+        streams: text streams; unchanged if not a Python file, or if another error handler is set.
     """
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper) and stream.errors in _RAISING:
@@ -37,12 +36,12 @@ class Written:
 
 @contextmanager
 def written_or_dropped() -> Iterator[Written]:
-    """Meanwhile, what standard output and error cannot take (the disk is full) is dropped.
+    """Drop output that standard output and error cannot write (disk full).
 
-    A pipe that nobody reads any more still raises, as it ends a command.
+    A closed pipe still raises, because it ends a command.
 
     Yields:
-        What became of standard output.
+        The state of standard output.
     """
     before = sys.stdout, sys.stderr
     output = Written()
@@ -59,7 +58,7 @@ def written_or_dropped() -> Iterator[Written]:
 
 
 def _dropping(stream: Any, written: Written) -> Any:
-    """The same stream over a file that drops; one that is no file of Python's own as it is."""
+    """The same stream over a dropping file; unchanged if not a Python file."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     file = getattr(stream.buffer, "raw", stream.buffer)  # Python may be told to buffer nothing

@@ -1,7 +1,7 @@
 """The front, a model's layers and an estimate: for a terminal, and as plain data for `--json`.
 
-Rows hold fractions and seconds as they are, and None where there is no number; a table shows
-percent, and beside it the gain over the baseline in points.
+Rows have fractions and seconds, and None if missing; a table shows percent, and the gain over the
+baseline in points.
 """
 
 from __future__ import annotations
@@ -188,10 +188,10 @@ class FittedTable:
 
 
 def add_whole_column(table: Table, heading: str, printed: Sequence[str]) -> None:
-    """Add a column of numbers, which are never folded.
+    """Add a column of numbers, which are never wrapped.
 
     Args:
-        printed: what its cells will be: rich takes no notice of `no_wrap` where it measures.
+        printed: its cells, since rich ignores `no_wrap` when it measures.
     """
     lines = [line for text in (heading, *printed) for line in text.split("\n")]
     width = max(map(cell_len, lines))
@@ -202,7 +202,7 @@ def add_whole_column(table: Table, heading: str, printed: Sequence[str]) -> None
 
 
 def metric_heading(metric: str) -> str:
-    """ "robust %" for `val_robust_accuracy`; a metric nobody knows as it is."""
+    """ "robust %" for `val_robust_accuracy`; an unknown metric keeps its name."""
     words = metric_words(metric)
     words = words if words == metric else words.replace(" accuracy", "")
     return escape(words) + metric_unit(metric)
@@ -215,7 +215,7 @@ def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:
 
 
 def copy_cell(copy_of: int | None, params: Text) -> Text:
-    """Parameters under the trial that was this point before; as they are where it was run."""
+    """Parameters of a copy, with the number of the original; unchanged if it was run."""
     if copy_of is None:
         return params
     said = Text(f"copy of trial {copy_of}", style="yellow")

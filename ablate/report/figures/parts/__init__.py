@@ -1,1 +1,1 @@
-"""What figures are made of: the sheet, axes, marks, facts, what stands at a point."""
+"""Parts of figures: sheet, axes, marks, facts, hover texts."""

@@ -62,12 +62,12 @@ def asked_metric(info: AblationInfo, objective: str) -> str:
 
 
 def left_out_text(count: int) -> str:
-    """What the facts say of rows that found no room."""
+    """The fact on rows left out for lack of room."""
     return f"{count} exploratory effect{'s' * (count != 1)} not shown, for want of room"
 
 
 def wrapped(text: str, characters: int, lines: int = 3) -> list[str]:
-    """What an author wrote in lines that a margin holds, as plotly may print them."""
+    """A user's text, wrapped to the margin and escaped for plotly."""
     found = textwrap.wrap(
         text, characters, max_lines=lines, placeholder=" …", break_on_hyphens=False
     )
@@ -91,12 +91,12 @@ def interval_bars(
 
 
 def finite_or_none(value: float) -> float | None:
-    """A number as JSON may hold it."""
+    """The number, or None if it is not finite, as JSON requires."""
     return value if math.isfinite(value) else None
 
 
 def stacked(heights: Sequence[float], gap: float) -> tuple[list[tuple[float, float]], float]:
-    """Panels below one another.
+    """Stack panels vertically.
 
     Args:
         heights: of each, in pixels; gap: between two, for ticks and a title.

@@ -44,10 +44,10 @@ def add_arms(  # noqa: PLR0917 (what is drawn, and where)
     domain: tuple[float, float],
     number: int,
 ) -> None:
-    """Draw arms into axes of their own.
+    """Draw arms into new axes.
 
     Args:
-        metrics: of one unit; each arm has a bar for each.
+        metrics: of one unit; each arm has a bar per metric.
         domain: of the y axis; number: of both axes, from 1.
     """
     axis = str(number) if number > 1 else ""
@@ -198,7 +198,7 @@ class Group:
 
     Attributes:
         label: lines of plotly's markup: its name, its loss terms, runs that are missing.
-        top, height: in pixels from the top of the panel; bar: height of one bar, 0 of none.
+        top, height: in pixels from the top of the panel; bar: height of one bar, 0 without bars.
         bars: middle of each; lane: middle of the families' marks.
     """
 
@@ -218,8 +218,8 @@ def arm_groups(
     """The arms of a panel, in the order of the design.
 
     Args:
-        bars: of each arm; is_wide: whether names have one line; room: pixels that all may take:
-            where they would take more, each gets less.
+        bars: of each arm; is_wide: whether names have one line; room: pixels for all; if they need
+            more, each gets less.
     """
     wanted = bars * _BAR + _LANE * has_families + _BETWEEN
     labels = [_label(info, arm, terms, is_wide=is_wide) for arm, terms in info.arms]
@@ -327,7 +327,7 @@ def family_marks(info: ArmsInfo, groups: Sequence[Group]) -> list[Scatter]:
 
 
 def arm_hover(info: ArmsInfo, group: Group, metric: str, one: Estimate) -> str:
-    """The arm, its value with the interval, and what it is more than the reference."""
+    """The arm, its value with the interval, and its difference to the reference."""
     factor, digits = scale(metric), decimals(metric, [one.mean])
     value = f"{factor * one.mean:.{digits}f}{metric_unit(metric)}"
     if math.isfinite(one.low):

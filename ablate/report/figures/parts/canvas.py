@@ -48,18 +48,18 @@ def finish(
     bottom: float = BOTTOM,
     nothing: str = "",
 ) -> Figure:
-    """Put title, facts, margins and legend to a figure whose traces and axes are drawn.
+    """Add title, facts, margins and legend to a figure whose traces and axes are drawn.
 
     Args:
-        figure: its legend has the traces whose `showlegend` is true.
+        figure: the legend has the traces with a true `showlegend`.
         title: plain text, as is every fact: both are escaped here.
-        facts: what the numbers stand on, at least one.
+        facts: the basis of the numbers, at least one.
         meta: for `layout.meta`, which gets the facts too; "title" becomes that of the page.
         pixels: width and height of the image; a page stretches it.
-        inside: height of the plot in pixels; given, the image is as high as it and what stands
-            around it take.
-        left, right, bottom: margins in pixels, the legend's room left out.
-        nothing: said in the middle, where there is nothing to show yet.
+        inside: height of the plot in pixels; if given, the image height is this and what surrounds
+            it.
+        left, right, bottom: margins in pixels, without the legend.
+        nothing: text in the middle, if there is nothing to show yet.
 
     Returns:
         The same figure.

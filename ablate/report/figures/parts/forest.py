@@ -40,7 +40,7 @@ def add_forest(  # noqa: PLR0917 (where it stands, and what it is of)
     number: int = 1,
     across: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Draw rows into axes of their own.
+    """Draw rows into new axes.
 
     Args:
         domain: of the y axis; number: of both axes, from 1; across: domain of the x axis.
@@ -263,7 +263,7 @@ def cut_rows(panels: Mapping[str, list[Row]], room: float) -> int:
 
 
 def _said(info: EffectsInfo, effect: Effect) -> list[str]:
-    """What stands to the right: the estimate, what it allows to be claimed, what is kept."""
+    """The text at the right: the estimate, its verdict, the fraction kept."""
     estimate, ablation = effect.estimate, info.ablation
     printed = difference_cell(ablation, effect.metric, estimate).printed
     said = printed.replace(" [", "\n[" if len(printed) > _TEXT_CHARACTERS else " [").split("\n")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MANY = 2000
 """More trials than this are drawn by the graphics card, with a short word at each."""
 _NUMBERED = 12
-"""Of at most so many on a front, the numbers stand beside the marks: print has no hover."""
+"""Up to this number on a front, trial numbers are printed next to the marks: print has no hover."""
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
@@ -37,15 +37,15 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Marks:
-    """Trials that look alike: of one set of loss terms, or of one study.
+    """Trials with the same style: of one set of loss terms, or of one study.
 
     Attributes:
         info: their study's.
         points: on the front, or not on it; all finite.
         values: theirs, `[points, objectives]`.
-        count: complete trials that look so, on the front or not.
+        count: complete trials with this style, on the front or not.
         many: whether there are more than `MANY` trials in the figure.
-        of_several: whether other marks are another study's, so that a point has to say whose it is.
+        of_several: whether there are marks of other studies, so that a point must name its study.
     """
 
     info: ParetoInfo
@@ -160,7 +160,7 @@ def front_line(info: ParetoInfo, x: int, y: int, windows: Sequence[Window], **lo
 
 
 def knee_trace(info: ParetoInfo, x: int, y: int, color: str, *, is_one: bool) -> Scatter | None:
-    """A ring around the knee; None of a front that has none.
+    """A ring around the knee; None for a front without one.
 
     Args:
         is_one: whether it is the figure's only study, and the legend names the trial.
@@ -223,7 +223,8 @@ def reference_traces(
 
 
 def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
-    """Counts, data and seeds; hypervolume with its reference; what is faint, outside, confirmed."""
+    """Counts, data and seeds; hypervolume with its reference; meaning of pale marks; trials
+    outside; confirmed means."""
     studies = info.studies
     marks = several_marks(studies)
     said = several_facts(studies)
@@ -261,8 +262,8 @@ def confirmed_facts(means: Sequence[ConfirmedMean]) -> list[str]:
 
 
 def shared_references(studies: Sequence[ParetoInfo]) -> Mapping[str, tuple[float, ...]]:
-    """Baseline and plain finetune, as far as all studies that have scored them agree: of these one
-    mark holds for all."""
+    """Baseline and plain finetune, if all studies that have scored them agree: then one mark is
+    used for all."""
     shared = {}
     for name in dict.fromkeys(name for study in studies for name in study.references):
         values = [study.references[name] for study in studies if name in study.references]

@@ -24,8 +24,8 @@ def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
     """`layout.coloraxis` of gains.
 
     Args:
-        gains: all that are drawn, as fractions; NaN counts for nothing.
-        pixels: height that the bar may have; none is drawn where no gain is known, or all are zero.
+        gains: all that are drawn, as fractions; NaN is ignored.
+        pixels: maximum height of the bar; no bar if no gain is known, or all are zero.
 
     Returns:
         A scale that is symmetric around zero and reaches the largest of them.
@@ -58,7 +58,7 @@ def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
 
 
 def whole_points(gain: float) -> str:
-    """ "+12" for 0.123; a gain that rounds to nothing has no sign to speak of."""
+    """ "+12" for 0.123; a gain that rounds to 0 has no sign."""
     points = round(100 * gain)
     return f"{points:+d}" if points else "0"
 
@@ -66,10 +66,10 @@ def whole_points(gain: float) -> str:
 def gain_cells(
     gains: list[list[float | None]], texts: list[list[str]], hover: list[list[str]], **places: Any
 ) -> Heatmap:
-    """The cells of a heat map, row by row; None: nothing is there.
+    """The cells of a heat map, row by row; None: an empty cell.
 
     Args:
-        places: x and y of the cells, where they are not counted from 0.
+        places: x and y of the cells; default: counted from 0.
     """
     from plotly.graph_objects import Heatmap
 

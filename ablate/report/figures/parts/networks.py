@@ -17,10 +17,10 @@ from ablate.report.style import INK, terms_style
 
 
 def the_scored_search(sources: Sequence[StudySource], figure: str) -> StudyRecord:
-    """The rows of the one study, which must be a search whose trials are scored type by type.
+    """The rows of the only study, which must be a search whose trials are scored by type.
 
     Raises:
-        NothingToDrawError: if it is an ablation, or trains with a loop of the user's own.
+        NothingToDrawError: if it is an ablation, or has a custom training loop.
     """
     record = the_search(sources, figure).record
     if record.study.trainable is not None:

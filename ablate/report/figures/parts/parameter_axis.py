@@ -1,4 +1,4 @@
-"""A parameter as an axis: its name, its ticks, where a trial stands, and what stands beside it."""
+"""A parameter as an axis: name, ticks, positions of trials, and hover texts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def has_dots(column: ParameterColumn) -> bool:
 
 
 def dots_facts(columns: Sequence[ParameterColumn], keys: Sequence[str]) -> list[str]:
-    """What the dots of subsets stand for, as plain text.
+    """The meaning of the dots of subsets, as plain text.
 
     Args:
         keys: of all parameters of the study.
@@ -100,13 +100,13 @@ def broken(text: str, characters: int, most: int = 3) -> str:
 
 
 def placed(column: ParameterColumn, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Where trials stand on the axis, in its own units; NaN beyond `LARGEST`, and where the
-    parameter is left out.
+    """Positions of trials on the axis, in its units; NaN beyond `LARGEST`, and if the parameter is
+    left out.
 
-    Trials of one level are spread beside it, each always in the same place: by its number.
+    Trials of one level are spread around it; the position depends only on the number.
 
     Args:
-        numbers: of the trials, one a value of the column.
+        numbers: of the trials, one per value of the column.
     """
     at = column.coordinates
     if column.kind == "categorical":
@@ -143,15 +143,14 @@ def param_axis(column: ParameterColumn) -> dict[str, Any]:
 def param_hover(
     column: ParameterColumn, name: str, places: Sequence[int]
 ) -> tuple[str, list[str] | None]:
-    """What a point says of the parameter: a part of the hover template, and each point's text.
+    """The hover text for the parameter: a part of the template, and each point's text.
 
     Args:
-        name: as `param_names` gives it.
+        name: from `param_names`.
         places: of the points, which have the parameter.
 
     Returns:
-        A number is read off the axis; names of levels, escaped, stand in the text (None: there is
-        none).
+        A number is read from the axis; names of levels, escaped, are in the text (None: no text).
     """
     if column.kind != "categorical":
         return f"{plain_text(name)}: %{{x:.3g}}", None
@@ -160,7 +159,7 @@ def param_hover(
 
 
 def lines_under(column: ParameterColumn) -> int:
-    """Lines of tick labels that stand under the axis, to keep room for them."""
+    """Number of lines of tick labels under the axis, to reserve room for them."""
     if column.kind != "categorical" or not column.levels:
         return 1
     if _is_turned(column):

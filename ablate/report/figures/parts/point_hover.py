@@ -1,4 +1,4 @@
-"""What stands beside a point when a person points at it: every parameter and every score."""
+"""The hover text of a point: every parameter and every score."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:
 
 
 def _score_lines(info: ParetoInfo, scores: AnyScores) -> list[str]:
-    """Every score that is no objective: totals, then a line a type, severity by severity."""
+    """Every score that is not an objective: totals, then a line per type with all severities."""
     metrics = scores.metrics()
     if not isinstance(scores, Scores):
         objectives = {objective.metric for objective in info.objectives}

@@ -35,11 +35,11 @@ class Window:
 
 
 def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = ()) -> Window:
-    """The range of an axis that several studies share: every front and reference is inside.
+    """The range of an axis shared by several studies, with every front and reference inside.
 
     Args:
-        objective: its place in the objectives, which all studies have alike.
-        kept: further values that have to be inside.
+        objective: its index in the objectives, which are the same for all studies.
+        kept: other values that must be inside.
     """
     columns = [info.values[:, objective] for info in infos]
     shown = [
@@ -62,12 +62,13 @@ class Scored(Protocol):
 
 
 def scores_window(objective: Scored, scores: ArrayLike, kept: ArrayLike = ()) -> Window:
-    """The range of an axis on which every trial counts that did not collapse.
+    """The range of an axis with all trials except collapsed ones.
 
-    Wider than that of the Pareto figure, since a bad trial says as much about its parameters.
+    It is wider than that of the Pareto figure, because a bad trial is as informative about its
+    parameters.
 
     Args:
-        scores: of the trials; kept: further values that have to be inside.
+        scores: of the trials; kept: other values that must be inside.
     """
     values = np.asarray(scores, dtype=float)
     inside = values[values == fenced(values, maximize=objective.direction == "maximize")]
@@ -78,14 +79,14 @@ def scores_window(objective: Scored, scores: ArrayLike, kept: ArrayLike = ()) ->
 def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Window:
     """The range of an axis.
 
-    What is kept is always inside. A value that is worse than all of it by more than its own
-    spread is left outside: one collapsed training would press everything else into a corner.
+    The kept values are always inside.  A value worse than all of them by more than their spread is
+    left outside: one collapsed training would compress everything else into a corner.
 
     Args:
-        kept, values: what is no number is left out.
+        kept, values: NaN is ignored.
 
     Returns:
-        The whole unit range where there is nothing to show.
+        The range from 0 to 1 if there is nothing to show.
     """
     kept, values = _finite(kept), _finite(values)
     direction = objective.direction
@@ -116,10 +117,10 @@ def _padded(low: float, high: float, least: float) -> tuple[float, float]:
 
 
 def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Window]) -> list[str]:
-    """How many dominated trials an axis does not reach; nothing where it is none.
+    """A fact on the number of dominated trials outside the axes, if any.
 
     Args:
-        points: their values, one an objective; windows: by the place of the objective.
+        points: their values, one per objective; windows: by the index of the objective.
     """
     outside = sum(
         not all(window.contains(point[place]) for place, window in windows.items())
