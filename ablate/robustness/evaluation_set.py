@@ -45,6 +45,45 @@ _MOST_READINGS = 4
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How copies are generated.
+
+    Attributes:
+        suite: the types and their tables of parameters.
+        severities: each from 1 to 5.
+        seed: seed of the random draws.
+        frost: photographs; None: a generated texture is used.
+    """
+
+    suite: Suite
+    severities: tuple[int, ...]
+    seed: int
+    frost: FrostPhotographs | None = None
+
+    def corrupt(self, images: ByteImages, kind: str, severity: int, *, start: int) -> ByteImages:
+        """Corrupt a block of a split by one type at one severity, as bytes.
+
+        Args:
+            images: uint8, on the CPU; `block_size` of them, the last block's the rest.
+            severity: from 1 to 5.
+            start: index of the block's first image in the split.
+
+        Raises:
+            ParameterError: if the type is unknown.
+        """
+        if self.suite.made_by == "corruption":
+            place = derive_seed(self.seed, "evaluation", "corruption", kind, severity, start)
+            corrupt = load_corruption(kind)
+            generator = make_generator(place, "cpu")
+            return corrupt(images, severity, generator, scale=self.suite.scale, frost=self.frost)
+        place = derive_seed(self.seed, "evaluation", kind, severity, start)
+        strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
+        distort = distortion.load(kind)
+        distorted = distort(images.float() / 255, strength, make_generator(place, "cpu"))
+        return (distorted * 255).round().to(torch.uint8)
+
+
+@dataclass(frozen=True)
 class EvaluationSet:
     """A split corrupted by every type of a suite at every severity.
 
@@ -172,18 +211,11 @@ class EvaluationSet:
     ) -> Iterator[ByteImages]:
         images = self.split.images
         size = block_size(*images.shape[2:])
+        recipe = Recipe(self.suite, self.severities, self.seed, self.frost)
         for start in range(0, len(images), size):
             if stop is not None and stop.is_set():
                 raise GivenUpError
-            yield corrupt_block(
-                images[start : start + size],
-                self.suite,
-                kind,
-                severity,
-                seed=self.seed,
-                start=start,
-                frost=self.frost,
-            )
+            yield recipe.corrupt(images[start : start + size], kind, severity, start=start)
 
     def _copy(self, cache: Path, kind: str, severity: int) -> KeptCopy:
         made_from = self._made_from(kind, severity)
@@ -238,41 +270,6 @@ def block_size(height: int, width: int) -> int:
     """Number of images that share a generator, by their size in pixels; part of the set's
     definition."""
     return max(1, min(_LARGEST_BLOCK, _BLOCK_PIXELS // (height * width)))
-
-
-def corrupt_block(
-    images: ByteImages,
-    suite: Suite,
-    kind: str,
-    severity: int,
-    *,
-    seed: int,
-    start: int,
-    frost: FrostPhotographs | None = None,
-) -> ByteImages:
-    """Corrupt a block of a split by one type at one severity, as bytes.
-
-    Args:
-        images: uint8, on the CPU; `block_size` of them, the last block's the rest.
-        suite: defines the types and their tables.
-        severity: from 1 to 5.
-        seed: of the set.
-        start: index of the block's first image in the split.
-        frost: photographs for `frost`.
-
-    Raises:
-        ParameterError: if the type is unknown.
-    """
-    if suite.made_by == "corruption":
-        place = derive_seed(seed, "evaluation", "corruption", kind, severity, start)
-        corrupt = load_corruption(kind)
-        generator = make_generator(place, "cpu")
-        return corrupt(images, severity, generator, scale=suite.scale, frost=frost)
-    place = derive_seed(seed, "evaluation", kind, severity, start)
-    strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
-    distort = distortion.load(kind)
-    distorted = distort(images.float() / 255, strength, make_generator(place, "cpu"))
-    return (distorted * 255).round().to(torch.uint8)
 
 
 def _digest(made_from: object) -> str:

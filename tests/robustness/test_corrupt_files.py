@@ -14,9 +14,8 @@ from PIL import Image
 from ablate.data.evaluated import ImageRequest, load_evaluated
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.robustness.corrupt.command import corrupt_files, make_recipe
-from ablate.robustness.corrupt.files import Recipe
 from ablate.robustness.corrupt.source import class_folders, corrupt
-from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.evaluation_set import EvaluationSet, Recipe
 from ablate.robustness.official.open import open_official
 
 Write = Callable[..., dict[str, object]]

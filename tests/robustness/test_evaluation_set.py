@@ -20,7 +20,7 @@ from ablate.errors import ParameterError
 from ablate.robustness import evaluation_set
 from ablate.robustness.corruption import kind as code_version_module
 from ablate.robustness.corruption.kind import load as load_corruption
-from ablate.robustness.evaluation_set import EvaluationSet, block_size, corrupt_block
+from ablate.robustness.evaluation_set import EvaluationSet, Recipe, block_size
 from ablate.robustness.suites import Suite, find_suite
 from ablate.study.seeds import derive_seed
 
@@ -212,7 +212,7 @@ def test_a_distortions_bytes_are_rounded_and_a_corruptions_cut() -> None:
     images = torch.full((1, 1, 8, 8), 100, dtype=torch.uint8)
     images[..., :4] = 101
     distorted, corrupted = (
-        corrupt_block(images, suite, "contrast", 1, seed=0, start=0)
+        Recipe(suite, (1,), 0).corrupt(images, "contrast", 1, start=0)
         for suite in (SUITE, find_suite(["contrast"]))
     )
     # About the mean of 100.5: 0.82 and 0.75 of half a level away.

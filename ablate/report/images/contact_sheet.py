@@ -19,7 +19,7 @@ from ablate.files.shown import show_name
 from ablate.report.style import FAINT_INK, FONT, INK
 
 if TYPE_CHECKING:
-    from ablate.robustness.corrupt.files import Recipe
+    from ablate.robustness.evaluation_set import Recipe
 
 _SMALL = 48  # pixels: up to it a tile is shown threefold
 _MEDIUM = 112
@@ -128,7 +128,7 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
     from ablate.study.provenance import versions
 
     suite = recipe.suite
-    tiles = corrupt_tiles(pixels, suite, recipe.severities, recipe.seed, recipe.frost)
+    tiles = corrupt_tiles(pixels, recipe)
     scale = suite.scale or scale_for(min(pixels.shape[:2]))
 
     def said(kind: str, severity: int) -> str:

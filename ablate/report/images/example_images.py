@@ -88,7 +88,7 @@ def example_images(
 
 def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
     """A validation image under the suite that the study scores; or None, and why."""
-    from ablate.robustness.corrupt.files import Recipe
+    from ablate.robustness.evaluation_set import Recipe
     from ablate.trial.examples import load_sample
 
     study = origin.record.study

@@ -19,13 +19,13 @@ from ablate.robustness.corrupt.files import (
     MANIFEST,
     ImageFormat,
     Layout,
-    Recipe,
     is_unfinished,
     write_corrupted,
 )
 from ablate.robustness.corrupt.source import SourceImages, read_folder, read_named
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import named_by_options, read_severities
+from ablate.robustness.evaluation_set import Recipe
 from ablate.robustness.suites import find_suite, restrict
 from ablate.study.callables import is_callable_name
 from ablate.study.provenance import usable_cores, versions

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
@@ -27,11 +26,9 @@ from ablate.files.shown import show_name
 from ablate.robustness import corruption
 from ablate.robustness.corrupt.source import Size, SourceImages
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.corruption.kind import load as load_corruption
-from ablate.robustness.evaluation_set import block_size, corrupt_block
-from ablate.robustness.suites import Suite
+from ablate.robustness.evaluation_set import Recipe, block_size
 
 Layout = Literal["npy", "images"]
 ImageFormat = Literal["png", "jpeg"]
@@ -43,23 +40,6 @@ _LICENCES = (
     "The images keep the licence of their source, and the frost photographs keep theirs. Both "
     "apply if you share these copies."
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How copies are generated.
-
-    Attributes:
-        suite: the types and their tables of parameters.
-        severities: each from 1 to 5.
-        seed: seed of the random draws.
-        frost: photographs; None: a generated texture is used.
-    """
-
-    suite: Suite
-    severities: tuple[int, ...]
-    seed: int
-    frost: FrostPhotographs | None = None
 
 
 def write_corrupted(
@@ -113,15 +93,7 @@ def write_corrupted(
                 cell: tuple[str, int], images: ByteImages = images, start: int = start
             ) -> _Copy:
                 kind, severity = cell
-                corrupted = corrupt_block(
-                    images,
-                    recipe.suite,
-                    kind,
-                    severity,
-                    seed=recipe.seed,
-                    start=start,
-                    frost=recipe.frost,
-                )
+                corrupted = recipe.corrupt(images, kind, severity, start=start)
                 return _Copy(kind, severity, corrupted.permute(0, 2, 3, 1).contiguous().numpy())
 
             def put(cell: tuple[str, int], rows: Sequence[int] = rows) -> int:

@@ -25,8 +25,7 @@ from ablate.files.shown import few, show_name
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch
 from ablate.robustness.corruption.kind import load as load_corruption
-from ablate.robustness.evaluation_set import block_size, corrupt_block
-from ablate.robustness.suites import Suite
+from ablate.robustness.evaluation_set import Recipe, block_size
 from ablate.study.seeds import derive_seed
 
 _NOT_IN_FOLDERS = re.compile(r"[^\w .-]")
@@ -376,23 +375,15 @@ def corrupt(
     return np.ascontiguousarray(corrupted.numpy().transpose(0, 2, 3, 1))
 
 
-def corrupt_tiles(
-    image: np.ndarray,
-    suite: Suite,
-    severities: Sequence[int],
-    seed: int,
-    frost: FrostPhotographs | None,
-) -> dict[str, list[np.ndarray]]:
+def corrupt_tiles(image: np.ndarray, recipe: Recipe) -> dict[str, list[np.ndarray]]:
     """Type -> the image at each severity; images are uint8 `[height, width, 3]`."""
     planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)).copy())[None]
     return {
         kind: [
-            corrupt_block(planes, suite, kind, severity, seed=seed, start=0, frost=frost)[0]
-            .permute(1, 2, 0)
-            .numpy()
-            for severity in severities
+            recipe.corrupt(planes, kind, severity, start=0)[0].permute(1, 2, 0).numpy()
+            for severity in recipe.severities
         ]
-        for kind in suite.types
+        for kind in recipe.suite.types
     }
 
 
