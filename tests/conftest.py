@@ -64,8 +64,8 @@ CHECKED = (
 install_import_hook([f"ablate.{name}" for name in CHECKED], "beartype.beartype")
 
 LONGEST = (
-    *("test_faults.py", "test_selftest.py", "test_cluster.py", "test_nodes.py", "test_gpus.py"),
-    *("test_interrupt.py", "test_executors.py", "test_cli.py"),
+    *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
+    *("test_executors.py", "test_interrupt.py", "test_gpus.py", "test_training_options.py"),
 )
 """Files of half a minute and more: begun last, one would be waited for by an idle process."""
 

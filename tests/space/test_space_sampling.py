@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 
 from ablate.errors import ParameterError
 from ablate.space import SAMPLERS
@@ -21,21 +21,15 @@ from ablate.study.seeds import Params
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-IN_MEMORY = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS
-]
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
 """Without the one that fits a model for each draw, where slow tests are left out."""
 
 AT_RANDOM = 10  # after as many draws those that model begin to
 
 
-def storage_url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'study.db'}"
-
-
-def new_study(url: str | None = None) -> optuna.Study:
+def new_study(storage: InMemoryStorage | None = None) -> optuna.Study:
     return optuna.create_study(
-        storage=url, study_name="s", directions=["maximize", "minimize"], load_if_exists=True
+        storage=storage, study_name="s", directions=["maximize", "minimize"], load_if_exists=True
     )
 
 
@@ -59,7 +53,7 @@ def run(study: optuna.Study, space: Space, name: str, trials: int, seed: int = 0
     return drawn
 
 
-@pytest.mark.parametrize("name", IN_MEMORY)
+@pytest.mark.parametrize("name", EACH)
 def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     study = new_study()
     with warnings.catch_warnings():
@@ -72,16 +66,14 @@ def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     assert len({params.values["loss.terms"] for params in drawn}) > 1
 
 
-@pytest.mark.slow  # each draw is written to a file
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_stopped_search_goes_on_as_one_that_was_not(
-    whole: Space, tmp_path: Path, name: str
-) -> None:
-    url = storage_url(tmp_path)
-    begun = run(new_study(url), whole, name, AT_RANDOM)
-    kept = new_study(url).get_trials(deepcopy=False)
+@pytest.mark.parametrize("name", EACH)
+def test_a_stopped_search_goes_on_as_one_that_was_not(whole: Space, name: str) -> None:
+    """In memory; tests/ledger has a search that is stopped with its storage in a file."""
+    storage = InMemoryStorage()
+    begun = run(new_study(storage), whole, name, AT_RANDOM)
+    kept = new_study(storage).get_trials(deepcopy=False)
     assert [trial.params for trial in kept] == [params.raw for params in begun]
-    resumed = run(new_study(url), whole, name, 2)
+    resumed = run(new_study(storage), whole, name, 2)
     assert resumed == run(new_study(), whole, name, AT_RANDOM + 2)[AT_RANDOM:]
 
 
@@ -90,7 +82,7 @@ def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
     assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
 
 
-@pytest.mark.parametrize("name", IN_MEMORY)
+@pytest.mark.parametrize("name", EACH)
 def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     study = new_study()
     run(study, whole, name, AT_RANDOM)
@@ -98,18 +90,15 @@ def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     assert len({json.dumps(params.values) for params in running}) == 3
 
 
-@pytest.mark.slow  # each draw is written to a file
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(
-    whole: Space, tmp_path: Path, name: str
-) -> None:
-    url = storage_url(tmp_path)
-    study = new_study(url)
+@pytest.mark.parametrize("name", EACH)
+def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(whole: Space, name: str) -> None:
+    storage = InMemoryStorage()
+    study = new_study(storage)
     run(study, whole, name, AT_RANDOM)
     study.sampler = make_sampler(name, 0, AT_RANDOM)
     begun: dict[str, Any] = sample(Space(whole.parameters[:2]), study.ask()).raw
 
-    again = new_study(url)
+    again = new_study(storage)
     again.sampler = make_sampler(name, 0, AT_RANDOM)
     frozen = again.get_trials(deepcopy=False)[AT_RANDOM]
     params = sample(whole, optuna.trial.Trial(again, frozen._trial_id))
