@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ CHECKED = (
 )
 """What has tensors in its signatures; functions that check what users pass are left out."""
 
-install_import_hook([f"ablate.{name}" for name in CHECKED], "beartype.beartype")
+install_import_hook([f"ablate.{name}" for name in CHECKED], "shape_checker.check_shapes")
 
 LONGEST = (
     *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
@@ -95,6 +96,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
+    # Of a module that a test edits within a second, Python would take the old bytecode.
+    sys.dont_write_bytecode = True
     gc.freeze()
     gc.enable()
 
@@ -125,9 +128,11 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _migrations_are_read_once() -> Iterator[None]:
+def _databases_are_made_fast() -> Iterator[None]:
     """Optuna reads its files of migrations once or three times for each database that is opened:
-    most of the time of a test that makes one."""
+    most of the time of a test that makes one.  And no test cuts the power: SQLite need not wait
+    for the disk in this process."""
+    import sqlalchemy
     from alembic.script import ScriptDirectory
 
     read, kept = ScriptDirectory.from_config, {}
@@ -138,6 +143,11 @@ def _migrations_are_read_once() -> Iterator[None]:
             kept[place] = read(config)
         return kept[place]
 
+    def wait_for_no_disk(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", wait_for_no_disk)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", read_once)
         yield
