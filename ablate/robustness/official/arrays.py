@@ -26,8 +26,30 @@ _BLOCK = 2048
 _SAMPLED = 64
 
 
-@dataclass(frozen=True, eq=False)
-class OfficialArrays:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Opening:
+    """How official files are read, of either layout; see `open_official`.
+
+    Attributes:
+        image_size, resize: as `resize_images` has them; no `image_size`: as they are stored.
+    """
+
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    image_size: int | None
+    resize: int | None
+    n: int | None
+    marks: tuple[str, ...]
+
+    def draw_rows(self, labels: Labels) -> torch.Tensor:
+        """The rows of the images used, ascending."""
+        if self.n is None:
+            return torch.arange(len(labels))
+        return draw_stratified(labels, self.n, seed=0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OfficialArrays(Opening):
     """Arrays `[severities * stored, height, width, 3]`, uint8; see `CorruptedImages`.
 
     Attributes:
@@ -36,19 +58,13 @@ class OfficialArrays:
         labels: labels of the images used, int64 `[n]`.
         rows: indices of those in a block of `stored` images, ascending.
         stored: images of a block.
-        image_size, resize: as `resize_images` has them; None: as they are stored.
     """
 
     files: Mapping[str, Path]
-    families: Mapping[str, tuple[str, ...]]
     written: tuple[int, ...]
-    severities: tuple[int, ...]
     labels: Labels = field(repr=False)
     rows: torch.Tensor = field(repr=False)
     stored: int
-    image_size: int | None
-    resize: int | None
-    marks: tuple[str, ...]
 
     @cached_property
     def identity(self) -> str:
@@ -60,7 +76,7 @@ class OfficialArrays:
         """
         digest = hashlib.sha256(self.labels.numpy().tobytes())
         digest.update(self.rows.numpy().tobytes())
-        sample = _spread(len(self.rows), _SAMPLED)
+        sample = spread(len(self.rows))
         for kind, file in self.files.items():
             array = map_array(file)
             for severity in self.severities:
@@ -100,18 +116,12 @@ def list_arrays(folder: Path) -> dict[str, Path]:
 def open_arrays(
     folder: Path,
     files: Mapping[str, Path],
-    families: Mapping[str, tuple[str, ...]],
+    opening: Opening,
     *,
     written: tuple[int, ...],
-    severities: tuple[int, ...],
-    image_size: int | None,
-    resize: int | None,
     n_classes: int | None,
-    n: int | None,
-    marks: tuple[str, ...],
 ) -> OfficialArrays:
-    """Open arrays and check that they fit each other and their labels; arguments as for
-    `open_official`.
+    """Open arrays and check that they fit each other and their labels.
 
     Args:
         files: type -> its array, in the order of the families.
@@ -133,18 +143,14 @@ def open_arrays(
             )
     stored = usual[0] // len(written)
     labels = _read_labels(folder, stored, written, n_classes)
-    rows = torch.arange(stored) if n is None else draw_stratified(labels, n, seed=0)
+    rows = opening.draw_rows(labels)
     return OfficialArrays(
+        **vars(opening),
         files=files,
-        families=families,
         written=written,
-        severities=severities,
         labels=labels[rows],
         rows=rows,
         stored=stored,
-        image_size=image_size,
-        resize=resize,
-        marks=marks,
     )
 
 
@@ -220,6 +226,6 @@ def _read_labels(
     return torch.from_numpy(labels)
 
 
-def _spread(count: int, sampled: int) -> np.ndarray:
-    """Indices of at most `sampled` of `count`, including the first and the last."""
-    return np.unique(np.linspace(0, count - 1, min(count, sampled)).round().astype(np.int64))
+def spread(count: int) -> np.ndarray:
+    """Indices of at most 64 of `count`, including the first and the last."""
+    return np.linspace(0, count - 1, min(count, _SAMPLED)).round().astype(np.int64)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ablate.data.dataset import draw_stratified
 from ablate.data.decode import (
     GREY_MODES,
     THREADS,
@@ -33,11 +32,9 @@ from ablate.errors import DataError
 from ablate.files.shown import few, show_name
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption import SEVERITIES
+from ablate.robustness.official.arrays import Opening, spread
 
 # -- The files of one copy in the layout of ImageNet-C: listed, hashed and checked -
-
-
-_SAMPLED = 64
 
 
 class CopyFiles(NamedTuple):
@@ -66,7 +63,7 @@ def read_copy(listing: Listing) -> CopyFiles:
     names = listing.names
     digest = hashlib.sha256(names.tobytes())
     digest.update(np.array([size for _, _, size, _ in listing.files]).tobytes())
-    sampled = np.linspace(0, len(names) - 1, min(len(names), _SAMPLED)).round().astype(int)
+    sampled = spread(len(names))
     grey = 0
     for row in sampled:
         content = _read_bytes(listing.root / file_name(names[row]))
@@ -129,8 +126,8 @@ _AHEAD = 6
 """Largest number of blocks that are decoded ahead, because a network may be slower."""
 
 
-@dataclass(frozen=True, eq=False)
-class OfficialFolders:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OfficialFolders(Opening):
     """Image files; every copy has the same classes and names.  See `CorruptedImages`.
 
     Attributes:
@@ -140,20 +137,14 @@ class OfficialFolders:
         labels: labels of the images used, int64 `[n]`.
         rows: indices of those in a copy, ascending.
         size: width and height in pixels of all images; None: any, because `resize` is given.
-        image_size, resize: as `fit_image` has them; no `image_size`: as they are stored.
     """
 
     folder: Path
     copies: Mapping[Cell, CopyFiles] = field(repr=False)
-    families: Mapping[str, tuple[str, ...]]
-    severities: tuple[int, ...]
     classes: tuple[str, ...] = field(repr=False)
     labels: Labels = field(repr=False)
     rows: torch.Tensor = field(repr=False)
     size: tuple[int, int] | None
-    image_size: int | None
-    resize: int | None
-    marks: tuple[str, ...]
 
     @property
     def identity(self) -> str:
@@ -254,16 +245,11 @@ def list_folders(folder: Path) -> dict[str, dict[int, Path]]:
 def open_folders(
     folder: Path,
     cells: Mapping[Cell, Path],
-    families: Mapping[str, tuple[str, ...]],
+    opening: Opening,
     *,
-    severities: tuple[int, ...],
-    image_size: int | None,
-    resize: int | None,
     classes: Sequence[str] | None,
-    n: int | None,
-    marks: tuple[str, ...],
 ) -> OfficialFolders:
-    """Open folders whose copies have the same images; arguments as for `open_official`.
+    """Open folders whose copies have the same images.
 
     Args:
         cells: folder of each type at each severity.
@@ -283,25 +269,21 @@ def open_folders(
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         copies = dict(zip(cells, pool.map(list_copy, cells.values()), strict=True))
     labels = first.labels
-    rows = torch.arange(len(labels)) if n is None else draw_stratified(labels, n, seed=0)
+    rows = opening.draw_rows(labels)
     size = None
-    if image_size is None or resize is None:
+    if opening.image_size is None or opening.resize is None:
         try:
             size = open_rgb(first.root / first.files[int(rows[0])][0]).size
         except DataError as error:
             raise unreadable_files(folder, list(copies.values()), rows) or error from error
     return OfficialFolders(
+        **vars(opening),
         folder=folder,
         copies=copies,
-        families=families,
-        severities=severities,
         classes=first.classes,
         labels=labels[rows],
         rows=rows,
         size=size,
-        image_size=image_size,
-        resize=resize,
-        marks=marks,
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.files.shown import few, show_name
 from ablate.robustness import corruption
-from ablate.robustness.official.arrays import list_arrays, open_arrays
+from ablate.robustness.official.arrays import Opening, list_arrays, open_arrays
 from ablate.robustness.official.folders import list_folders, open_folders
 from ablate.robustness.score import CorruptedImages
 from ablate.robustness.suites import find_suite
@@ -93,6 +93,17 @@ def open_official(
     arrays = list_arrays(folder)
     if types is None and manifest is None:
         _check_whole(folder, arrays or list_folders(folder))
+
+    def opening(families: Mapping[str, tuple[str, ...]]) -> Opening:
+        return Opening(
+            families=families,
+            severities=tuple(severities),
+            image_size=image_size,
+            resize=resize,
+            n=n,
+            marks=_marks(manifest, families),
+        )
+
     if arrays:
         families = _choose(folder, arrays, types)
         written = corruption.SEVERITIES if manifest is None else _severities(folder, manifest)
@@ -100,14 +111,9 @@ def open_official(
         return open_arrays(
             folder,
             {kind: arrays[kind] for kinds in families.values() for kind in kinds},
-            families,
+            opening(families),
             written=written,
-            severities=tuple(severities),
-            image_size=image_size,
-            resize=resize,
             n_classes=None if classes is None else len(classes),
-            n=n,
-            marks=_marks(manifest, families),
         )
     trees = list_folders(folder)
     if not trees:
@@ -124,13 +130,8 @@ def open_official(
     return open_folders(
         folder,
         {(kind, severity): trees[kind][severity] for kind in chosen for severity in severities},
-        families,
-        severities=tuple(severities),
-        image_size=image_size,
-        resize=resize,
+        opening(families),
         classes=_class_folders(manifest, classes),
-        n=n,
-        marks=_marks(manifest, families),
     )
 
 
