@@ -123,7 +123,8 @@ def make_folder(path: Path) -> None:
 def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     """Write a file atomically: under a temporary name in the same folder, then renamed.
 
-    Yields: A function to call once with the content; if not called, nothing is written.
+    Yields:
+        A function that takes the content, to be called once; if not called, nothing is written.
 
     Raises:
         UsageError: if the folder is missing or cannot be written.
