@@ -193,7 +193,9 @@ def models(seed: int, n_seeds: int) -> Iterator[MeanModel]:
     yield over_seeds_and_two_sets(*accuracies)
 
 
-@pytest.mark.parametrize("n_seeds", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    "n_seeds", [2, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5))]
+)
 def test_p_is_below_alpha_exactly_where_the_interval_excludes_the_null(n_seeds: int) -> None:
     sides = set()
     for seed in range(20):
@@ -273,6 +275,7 @@ def test_it_is_never_narrower_than_the_images_alone_allow(n_seeds: int) -> None:
         assert (found.high - found.low) / 2 >= stats.t.ppf(0.975, 29) * error * (1 - 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])
 def test_few_seeds_cover_what_they_say(n_seeds: int) -> None:
     # Images weigh a quarter of what seeds do: there Satterthwaite alone covers 88 % with two seeds.
@@ -364,6 +367,7 @@ def test_the_variance_of_two_sets_is_explicit_sums(n_seeds: int) -> None:
     assert (found.n, found.method) == (n_seeds, "t over seeds and images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_seeds", "seed_sd"), [(3, 0.0), (3, 0.5), (5, 0.3)])
 def test_two_sets_cover_what_they_say(n_seeds: int, seed_sd: float) -> None:
     # Both sets are drawn from one source, so validation less test is 0 in truth.

@@ -104,6 +104,7 @@ def test_drawn_signs_never_give_zero() -> None:
     assert sign_flip_test(np.ones(40)).p == pytest.approx(2 / (FLIPS + 1))
 
 
+@pytest.mark.slow
 def test_the_error_of_the_first_kind_is_kept() -> None:
     random = np.random.default_rng(3)
     values = [sign_flip_test(random.normal(size=8)).p for _ in range(1000)]

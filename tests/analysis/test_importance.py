@@ -167,6 +167,7 @@ def test_each_set_of_terms_is_a_study_of_its_own() -> None:
     assert (frame.sd >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_minimised_objective_is_best_where_it_is_small() -> None:
     rows = [
         replace(row, values=(0.9, 10 * row.params["augment.strength"] ** 8))

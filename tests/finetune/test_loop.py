@@ -207,6 +207,7 @@ def test_the_clock_counts_what_was_trained_before_a_pause() -> None:
     assert later.done
 
 
+@pytest.mark.slow
 def test_other_runs_beside_it_change_nothing(plain_bits: list[torch.Tensor]) -> None:
     run = make_run()
     run.run_epoch()

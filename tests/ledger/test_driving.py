@@ -138,7 +138,7 @@ def test_optuna_reads_what_is_written(driving: Driving, storage_url: str) -> Non
 @pytest.mark.parametrize(
     ("sampler", "trials", "stops_at"),
     [
-        ("tpe", 20, (1, 9, 16)),
+        pytest.param("tpe", 20, (1, 9, 16), marks=pytest.mark.slow),
         ("random", 5, (1, 3)),
         pytest.param("nsga2", 55, (1, 25, 52), marks=pytest.mark.slow),
         pytest.param("qmc", 20, (1, 9, 16), marks=pytest.mark.postgres),

@@ -112,6 +112,7 @@ def test_a_study_that_is_begun_must_not_change(done: Path) -> None:
             go_on(done, executor="inline")
 
 
+@pytest.mark.slow
 def test_what_changes_no_score_may_change(done: Path) -> None:
     edit(done, search={"trials": 2, "sampler": "tpe"}, question="Other words?")
     record = ablate.resume(done, add=1, executor="inline")

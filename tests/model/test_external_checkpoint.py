@@ -80,6 +80,7 @@ def test_a_normalisation_in_the_file_goes_before_the_settings(tmp_path: Path) ->
         assert torch.equal(model.state_dict()["normalize.mean"].flatten(), torch.tensor(mean))
 
 
+@pytest.mark.slow
 def test_a_file_of_torchvisions_own_network(tmp_path: Path) -> None:
     original = resnet18(weights=None, num_classes=5)
     torch.save(original.state_dict(), tmp_path / "weights.pth")

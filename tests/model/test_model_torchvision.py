@@ -165,6 +165,7 @@ def test_a_network_that_cannot_be_built_without_memory_is_described_all_the_same
     )
 
 
+@pytest.mark.slow
 def test_a_size_that_the_network_does_not_take() -> None:
     for call in (
         lambda: describe_layers(settings("vit_b_16"), 32),

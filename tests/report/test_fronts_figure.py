@@ -125,6 +125,7 @@ def test_labels_fit_and_differ() -> None:
     assert several_title("Fronts", ["a"] * 4) == "Fronts of 4 studies"
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_are_light() -> None:
     few = [(row, *row.values) for row in usual_rows(250) if row.values]
     rows = [

@@ -99,6 +99,7 @@ def test_names_are_shown_as_they_are_written() -> None:
     assert figure.layout.xaxis.ticktext == ("&lt;i&gt;0", "&lt;i&gt;1")
 
 
+@pytest.mark.slow
 def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
     record = usual_record(2600)
     info = parameters_info(record)

@@ -32,6 +32,7 @@ STUDY = Study.model_validate(
 TYPES = ("brightness", "contrast")
 
 
+@pytest.mark.slow
 def test_an_export_is_scored_as_its_trial(tmp_path: Path, session_cache: Path) -> None:
     bench = Workbench.get(STUDY, Path(), session_cache)
     values = {"loss.terms": "clean+da", "augment.families": ["photometric"]}

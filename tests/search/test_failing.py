@@ -113,6 +113,7 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     assert len(states(file)) == 10
 
 
+@pytest.mark.slow
 def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
     class Notes(Silent):
         def __init__(self) -> None:
