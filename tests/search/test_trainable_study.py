@@ -92,7 +92,7 @@ def test_a_loop_that_is_not_there_is_refused_by_line(write_own: WriteOwn) -> Non
 def test_changed_code_is_said_on_resume(write_own: WriteOwn) -> None:
     file = write_own("edited")
     ablate.launch(file, executor="inline")
-    (file.parent / "loop_edited.py").write_text(LOOP.replace("3.0", "4.0"))
+    (file.parent / "loop_edited.py").write_text(LOOP.replace("3.0", "4.00"))
     with pytest.raises(FingerprintError, match=r"got the code of .* has changed"):
         ablate.resume(file, executor="inline", add=1)
     record = ablate.resume(file, executor="inline", add=1, accept_environment=True)
