@@ -8,7 +8,7 @@ Every repetition draws paired differences `[K, n_images]` of a known mean, for K
 Cases: normal differences D_ki = S_k + I_i + E_ki with the components of the shipped digits ablation
 (n = 359 images) and of the CIFAR-10 arms (n = 5,000, JPEG copies); with seeds that vary much; bits
 near the ceiling, where one network loses a few images (at all seeds, at some seeds, or with noise
-of both networks on top); bits of a probit model.  Seeds alone (a training loop of one's own): t
+of both networks on top); bits of a probit model.  Seeds alone (a custom training loop): t
 over seeds, normal and exponential less their mean.
 
 Peers of the interval, on the same draws: the rule of ablate 0.1 (Satterthwaite, never narrower than

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ablate.data.dataset import Split
     from ablate.model.environment import Environment
 
-# Without files of bytecode each run compiles all tests anew, and each Python that it starts all of
+# Without files of bytecode each run compiles all tests again, and each Python that it starts all of
 # ablate: half the time of collecting, and a second for every command in a process of its own.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -68,7 +68,7 @@ LONGEST = (
     *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
     *("test_executors.py", "test_interrupt.py", "test_gpus.py", "test_training_options.py"),
 )
-"""Files of half a minute and more: begun last, one would be waited for by an idle process."""
+"""Files of half a minute and more: if one is started last, idle processes wait for it."""
 
 # What collecting makes stays: the collector of garbage need not look at it time and again.
 gc.disable()
@@ -267,7 +267,7 @@ def done(launched: Path, work: Path) -> Path:
 
 @pytest.fixture
 def write_own(work: Path) -> Callable[..., Path]:
-    """Writes a study of a loop of one's own into `work`: name, loop, top-level keys."""
+    """Writes a study with a custom training loop into `work`: name, loop, top-level keys."""
     return functools.partial(write_own_study, work)
 
 

@@ -156,7 +156,7 @@ def single_models_ablation(**changes: Any) -> AblationInfo:
 
 
 def own_loop_ablation(**changes: Any) -> AblationInfo:
-    """A training loop of the user's own: a loss, of which less is better, and a speed."""
+    """A custom training loop: a loss, to be minimised, and a speed."""
     arms = (
         example_arm("a", {"loss": estimate(0.4312, 0.002), "images/s": estimate(1250.0, 30.0)}),
         example_arm("b", {"loss": estimate(0.4325, 0.002), "images/s": estimate(1300.0, 10.0)}),

@@ -1,4 +1,4 @@
-"""A study of a training loop of one's own: it needs no torch, and takes no time."""
+"""A study with a custom training loop: it needs no torch, and takes no time."""
 
 from __future__ import annotations
 

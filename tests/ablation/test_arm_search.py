@@ -1,4 +1,4 @@
-"""The search of an arm: what is fixed in it, what is searched, and what cannot be begun."""
+"""The search of an arm: fixed and searched settings, and arms that cannot be started."""
 
 from __future__ import annotations
 

@@ -385,7 +385,7 @@ def test_a_search_is_refused() -> None:
     )
 
 
-# -- a loop of one's own, and the test images -----------------------------------------------
+# -- a custom loop, and the test images ----------------------------------------------------
 
 
 def test_a_loop_of_one_s_own() -> None:

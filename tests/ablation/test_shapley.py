@@ -261,7 +261,7 @@ def test_interactions_are_no_panels_of_a_shapley_design() -> None:
 
 
 def coverage(names: list[str], repetitions: int) -> float:
-    """How often the interval of an effect holds it, over seeds and images that are drawn anew."""
+    """How often the interval of an effect holds it, over resampled seeds and images."""
     design = design_of("shapley", ABLATION)
     random = np.random.default_rng(11)
     cells = [cell.name for cell in design.cells]

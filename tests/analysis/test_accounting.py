@@ -131,7 +131,7 @@ def test_an_attempt_without_a_report_takes_nothing_from_the_one_before() -> None
             checkpoints=kept,
         )
         assert lost_seconds(row) == 15 - 2 * 4 + own
-    # Once it says that it began anew, all of the first is lost.
+    # Once it reports a new start, all of the first is lost.
     anew = replace(attempt(2, 50, None, None), host="a")
     row = example_row(0, None, state="RUNNING", attempts=[first, anew], curve=curve(3))
     assert lost_seconds(row) == 15

@@ -264,7 +264,7 @@ def test_an_option_that_is_a_key_is_set() -> None:
 def test_ctrl_c_while_the_file_is_read_is_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training loop of the user's own is imported then, which may take long."""
+    """A custom training loop is imported then, which may take long."""
     from click.testing import CliRunner
 
     from ablate.cli.main import main

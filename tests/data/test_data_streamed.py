@@ -1,4 +1,4 @@
-"""Training images that are decoded anew: the same bytes whoever decodes them."""
+"""Training images that are decoded again: the same bytes in every process."""
 
 from __future__ import annotations
 

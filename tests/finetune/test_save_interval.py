@@ -1,4 +1,4 @@
-"""When a training state is due amid an epoch."""
+"""When a training state is due during an epoch."""
 
 from __future__ import annotations
 

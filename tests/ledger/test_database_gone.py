@@ -121,7 +121,7 @@ def test_it_is_noticed_at_the_next_commit(driver: Driver, change: Callable[[Driv
 def test_a_lease_that_is_renewed_notices_it(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As amid an epoch of an hour."""
+    """As during an epoch of an hour."""
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.6)
     told: list[Exception] = []
     lost = threading.Event()

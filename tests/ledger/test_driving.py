@@ -95,7 +95,7 @@ def test_a_pruned_row_has_its_decision_and_no_values(driving: Driving, storage_u
 def test_a_step_that_is_written_twice_counts_once(
     driving: Driving, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The storage went away amid a commit that was made: the same work is run again."""
+    """The storage was lost during a successful commit: the same work is run again."""
     store = driving.ledger.store
     write = store.write
 

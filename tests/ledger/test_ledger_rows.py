@@ -1,4 +1,4 @@
-"""Rows of a study: asked, begun, adopted, ended; in every storage."""
+"""Rows of a study: asked, started, adopted, ended; in every storage."""
 
 from __future__ import annotations
 

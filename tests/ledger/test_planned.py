@@ -183,7 +183,7 @@ def test_planning_twice_appends_nothing_twice(storage_url: str) -> None:
 def test_a_plan_that_is_written_twice_counts_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The storage went away amid a commit that was made: the same work is run again."""
+    """The storage was lost during a successful commit: the same work is run again."""
     write = ledger.store.write
 
     def twice(work: Any) -> Any:

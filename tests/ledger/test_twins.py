@@ -52,7 +52,7 @@ def drive(ledger: Ledger, *, stop_after: int | None = None) -> list[Row]:
             continue
         run.append(row)
         if stop_after is not None and len(run) > stop_after:
-            break  # killed amid it
+            break  # killed during it
         driving.complete(row.number, scores(0.5 + row.number / 100))
     return run
 
@@ -151,7 +151,7 @@ def test_only_scores_are_taken(make_ledger: Make) -> None:
     assert one.params != other.params  # the one runs
     driving.fail(one.number, Failure("raised", "no"))
     third = driving.ask()
-    assert isinstance(third, Row)  # both are begun, and neither has scores
+    assert isinstance(third, Row)  # both are started, and neither has scores
     driving.complete(other.number, scores())
     fourth = driving.ask()
     assert isinstance(fourth, RowRecord)
@@ -167,7 +167,7 @@ def test_a_half_drawn_row_is_completed_in_place(make_ledger: Make) -> None:
     taken = ledger.read().rows[0].params["augment.copies"]
     half = make_ledger(TWO, trials=2, name="half")
     study = optuna.load_study(study_name="half", storage=half._url)
-    for _ in range(2):  # as another tool leaves them: drawn, and not begun
+    for _ in range(2):  # as another tool leaves them: sampled, and not started
         study.ask().suggest_categorical("augment.copies", (1, 2))
     rows = half.read().rows
     driving = Driving(half)

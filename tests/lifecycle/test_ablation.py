@@ -137,7 +137,7 @@ def test_the_same_digits_on_ray(done: StudyRecord, write_ablation: Write, ray_he
 
 
 def kill_amid(file: Path, rows: int) -> None:
-    """Launch in another process, and kill it amid a row, once so many are complete.
+    """Launch in another process, and kill it during a row, once so many are complete.
 
     It is stopped before the log is looked at, so that the row cannot end in between.
     """

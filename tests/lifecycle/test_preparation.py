@@ -1,4 +1,4 @@
-"""A study exists from its first second, says what is being prepared, and can be begun anew."""
+"""A study exists from its first second, reports what is being prepared, and can be restarted."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> N
 def test_a_cache_that_is_gone_is_a_reason(origin: Origin, tmp_path: Path) -> None:
     found, reason = example_images(replace(origin, cache=tmp_path))
     assert (found, reason) == (None, f"the baseline's weights are not in {tmp_path}")
-    assert list(tmp_path.iterdir()) == [], "nothing is made anew"
+    assert list(tmp_path.iterdir()) == [], "nothing is made again"
 
 
 def test_data_that_are_gone_are_a_reason(origin: Origin) -> None:

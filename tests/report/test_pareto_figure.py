@@ -240,7 +240,7 @@ def test_three_objectives_have_a_panel_a_pair() -> None:
 
 
 def own_loop(metrics: dict[str, str], values: list[tuple[float, ...]]) -> StudyRecord:
-    """A study with a training loop of the user's own, which reports one number more."""
+    """A study with a custom training loop, which reports an additional number."""
     rows = [
         example_row(
             number,

@@ -253,7 +253,7 @@ def test_a_plain_finetune_that_fails_stops_the_study(make_ledger: Make, dispatch
 
 def test_a_sampler_that_raises_is_wrong_use(make_ledger: Make, dispatch: Start) -> None:
     ledger = make_ledger()
-    (parameter,) = ledger.space.parameters  # as a study begun before there was a check
+    (parameter,) = ledger.space.parameters  # as a study started before this check existed
     ledger.space = Space((replace(parameter, domain=FloatDomain(-1e308, 1e308)),))
     dispatcher = dispatch(ledger)
     dispatcher.report(take(dispatcher), DONE)

@@ -107,5 +107,5 @@ def test_a_finetuning_goes_on_from_its_checkpoint_with_the_same_scores(
     for row in running:
         ended = record.rows[row.number]
         assert ended.attempt == 2
-        # What was trained before keeps its wall time; a row begun anew would have other ones.
+        # What was trained before keeps its wall time; a restarted row would have other ones.
         assert ended.curve[: len(row.curve)] == row.curve

@@ -1,4 +1,4 @@
-"""A study of a training loop of the user's own, from its file to its ledger."""
+"""A study with a custom training loop, from its file to its ledger."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> Non
 
 
 def test_orders_are_in_it_only_where_they_are_asked_for(head: str, names: Names) -> None:
-    """Ablations that were begun before there was this key have the same fingerprint still."""
+    """Ablations that were started before this key existed keep their fingerprint."""
     terms = "loss: {terms: clean+st+fma}\n"
     text = f"{head}{terms}ablation: {{design: shapley, components: [fma, st]}}\n"
     whole = sections_of(text, names)

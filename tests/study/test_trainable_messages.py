@@ -1,4 +1,4 @@
-"""A study of a training loop of the user's own: what it may say, and what it may not."""
+"""A study with a custom training loop: valid and invalid settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training loop of the user's own in a worker: turns, ends, checkpoints, and every bad loop."""
+"""A custom training loop in a worker: turns, ends, checkpoints, and every bad loop."""
 
 from __future__ import annotations
 
