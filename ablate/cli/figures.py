@@ -1,4 +1,4 @@
-"""Commands that draw: one figure or many, each alone in a file."""
+"""Commands that make files for a paper or a browser: figures, the report, a table."""
 
 from __future__ import annotations
 
@@ -120,4 +120,33 @@ def report(study: str, output: Path | None, *, watch: bool, every: float, no_ima
     click.echo(output)
 
 
-COMMANDS = (plot, report)
+@click.command()
+@study_argument
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["md", "latex", "csv", "html"]),
+    default="md",
+    show_default=True,
+    help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.",
+)
+@click.option(
+    "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
+)
+@output_option("FILE", "Output file.  Default: standard output.")
+def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
+    """Print a table for a paper.
+
+    Of an ablation: its arms or its effects; of a search: its front.
+    """
+    from ablate.lifecycle.open_study import open_study
+    from ablate.report.paper.write import paper_table, table_text, write_table
+
+    text = table_text(paper_table(open_study(study), effects=effects), style)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        click.echo(write_table(text, output))
+
+
+COMMANDS = (plot, report, table)

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from ablate.cli import ablation as cli_ablation
 from ablate.cli import cache as cli_cache
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
@@ -322,6 +321,6 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
         raise click.exceptions.Exit(code)
 
 
-for _module in (cli_study, cli_figures, cli_ablation, cli_evaluate, cli_cache):
+for _module in (cli_study, cli_figures, cli_evaluate, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Commands on a study that was begun: status, trials, enqueue, export, logs, dashboard."""
+"""Commands on a study that was begun: confirm, status, trials, enqueue, export, logs, dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablate.cli.options import json_option, output_option, study_argument
+from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
 from ablate.errors import ParameterError, Problem, StudyFileError
 
@@ -171,7 +171,71 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
         server.serve()
 
 
-COMMANDS = (status, trials, enqueue, export, logs, dashboard)
+@click.command()
+@study_argument
+@click.option(
+    "--seeds",
+    type=int,
+    default=8,
+    show_default=True,
+    metavar="K",
+    help="Number of new seeds, the same for every arm.  More than before adds runs.",
+)
+@click.option(
+    "--trials", callback=listed(int), metavar="N,...", help="Only these trials of the front."
+)
+@click.option(
+    "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the search's."
+)
+@click.option(
+    "--severities",
+    callback=listed(int),
+    metavar="N,...",
+    help="Severities to score.  Default: the search's.",
+)
+@run_options
+@json_option
+def confirm(
+    study: str,
+    *,
+    seeds: int,
+    trials: tuple[int, ...] | None,
+    suite: str | None,
+    severities: tuple[int, ...] | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Retrain the front of a search and score it on the test images.
+
+    Uses new seeds.  Compares the front with the baseline, a plain finetune and combined data
+    augmentation.  Prints how much of each point's score was selection luck, and which points are
+    still on the front.  The study's database records when and why the test images were used.
+    """
+    from ablate import api
+    from ablate.cli.show import run_with_display, show_confirmation
+    from ablate.lifecycle.open_study import open_place
+    from ablate.lifecycle.place import locate
+
+    confirmation = locate(study).confirmation
+    info = run_with_display(
+        lambda display: api.confirm(
+            study,
+            seeds=seeds,
+            trials=trials,
+            suite=suite,
+            severities=severities,
+            progress=display,
+            **options,
+        ),
+        study,
+        confirmation.folder,
+        as_json=as_json,
+        options=options,
+    )
+    show_confirmation(info, open_place(confirmation), as_json=as_json)
+
+
+COMMANDS = (confirm, status, trials, enqueue, export, logs, dashboard)
 
 
 # -- What the commands that add to a study, or look into it, do with words from the command line

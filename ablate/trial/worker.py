@@ -9,11 +9,11 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Failure, Row
 from ablate.study.preparation import OnStep, ignore_step
+from ablate.study.scores import AnyScores
 from ablate.trial.function import (
     FunctionRaised,
     FunctionTrial,
@@ -39,10 +40,71 @@ from ablate.trial.function import (
 )
 from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
-from ablate.trial.trial import Trial
 
 if TYPE_CHECKING:
     from ablate.trial.workbench import Workbench
+
+
+class Trial(Protocol):
+    """One attempt of a row, epoch by epoch: a robustness finetuning or a custom training loop."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the training has ended."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way; 0 between two epochs."""
+
+    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        """Train for an epoch.
+
+        Args:
+            pause: called as often as possible within the epoch; returns whether to stop for a
+                `save`.
+
+        Returns:
+            Its entry of the curve; None if it was paused, or if the training had already ended.
+        """
+
+    def interim(self) -> Mapping[str, float]:
+        """Current metrics by name."""
+
+    def save(self, folder: str) -> Checkpoint | None:
+        """Store the training state durably; None if the trial has none.
+
+        Args:
+            folder: path or fsspec URI, only for this row and attempt.
+
+        Raises:
+            UsageError: if the folder cannot be written.
+            InfrastructureError: if the disk is full or broken.
+        """
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue from a training state; call it before the first epoch.
+
+        Raises:
+            CheckpointError: if the state is missing or damaged; nothing has changed then.
+        """
+
+    def finish(self) -> AnyScores:
+        """The final scores; files of the trial are written."""
+
+    def kept(self) -> Mapping[str, Any] | None:
+        """What an ablation stores in addition to the scores (`Report.kept`); call it after
+        `finish`."""
+
+    def close(self) -> str:
+        """Abandon it in any state.
+
+        Returns:
+            Why it did not end; empty if it did.
+        """
 
 
 class Worker:
