@@ -202,7 +202,7 @@ def ablation_info(
 
 
 def _shown_metrics(found: Sequence[str], first: object, split: SplitName) -> list[str]:
-    """Clean and robust accuracy and the families; of a loop of the user's own all."""
+    """Clean and robust accuracy and the families; for a custom training loop all metrics."""
     if not isinstance(first, Scores):
         return list(found)
     leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]

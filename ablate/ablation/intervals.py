@@ -36,7 +36,7 @@ class Estimate:
     """A mean difference and its interval.
 
     Attributes:
-        mean: in the metric's own unit; NaN of no seed.
+        mean: in the metric's unit; NaN without seeds.
         sd: standard deviation over the seeds, of each seed's mean where there are images; NaN of
             fewer than two seeds.
         low, high: bounds of the interval; NaN where there is none.

@@ -78,7 +78,7 @@ class AttainmentInfo:
         return self.studies[0].objectives
 
     def frame(self) -> pd.DataFrame:
-        """One row a corner of a surface, then one a trial.
+        """One row per corner of a surface, then one per trial.
 
         Columns: mark ("best", "median", "worst" or "trial"), attained_by (Int64; of surfaces), set
         (text) and number (Int64; of trials), and a float64 column an objective.

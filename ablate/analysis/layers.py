@@ -97,7 +97,7 @@ class LayersInfo(Basis):
     level: float
 
     def frame(self) -> pd.DataFrame:
-        """One row a tap, then one a subset.
+        """One row per tap, then one per subset.
 
         Columns:
             kind: "tap" or "subset"; taps: joined by +: text.

@@ -62,7 +62,7 @@ class MixInfo(Basis):
     not_finite: int
 
     def frame(self) -> pd.DataFrame:
-        """One row a complete trial.
+        """One row per complete trial.
 
         Columns:
             number: int64; loss_terms: string; on_front: bool.

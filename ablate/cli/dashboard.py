@@ -1,7 +1,7 @@
 """optuna-dashboard on the storage of a study.
 
-It runs in this process, so that a password in the storage's URL stands on no command line.  It
-is read-only: deleting a study, ending a trial and renaming are refused, since the driver would not
+It runs in this process, so that a password in the storage's URL is on no command line.  It is
+read-only: deleting a study, ending a trial and renaming are refused, since the driver would not
 know that its rows have changed.
 """
 
@@ -28,7 +28,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """A line a request is of no use to whoever looks at the page."""
+        """Suppress the log line per request."""
 
 
 class Dashboard:

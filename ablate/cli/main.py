@@ -72,7 +72,7 @@ class _Commands(click.Group):
                 raise
             click.echo(f"ablate: {unencodable(error)}", err=True)
             context.exit(UsageError.exit_code)
-        except KeyboardInterrupt:  # a run that was begun says how to go on instead
+        except KeyboardInterrupt:  # a started run prints how to resume instead
             click.echo("ablate: stopped", err=True)
             context.exit(130)
         except AblateError as error:

@@ -1,4 +1,4 @@
-"""Commands on a study that was begun: confirm, status, trials, enqueue, export, logs, dashboard."""
+"""Commands on a started study: confirm, status, trials, enqueue, export, logs, dashboard."""
 
 from __future__ import annotations
 

@@ -314,7 +314,7 @@ class Driving:
             else:
                 found = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
                 if found is None:
-                    return None  # somebody has enqueued a row with this number
+                    return None  # another process has enqueued a row with this number
             if twin is not None and found is not None:
                 tables.end_row(connection, found, TrialState.COMPLETE, values)
             tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)

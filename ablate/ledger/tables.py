@@ -334,7 +334,7 @@ def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
 
 
 def forget_trials(study: Study) -> None:
-    """As Optuna's own ask does: a sampler reads the trials anew."""
+    """Clear the cached trials, as Optuna's `ask` does, so that a sampler reads them again."""
     study._thread_local.cached_all_trials = None
 
 

@@ -207,7 +207,7 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
     methods = {effect.estimate.method for effect in effects}
     said = [text for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:
-        said = [OVER_SEEDS]  # a loop of the user's own has no images that are known here
+        said = [OVER_SEEDS]  # the images of a custom training loop are unknown
     if not said:
         return []
     notes = [f"brackets: 95 % interval, {' or '.join(said)}"]

@@ -58,7 +58,7 @@ class Dispatcher:
     """Drives one study to its N rows.
 
     Args:
-        driving: the study's rows; nobody else may write to them.
+        driving: the study's rows; nothing else may write to them.
     """
 
     def __init__(self, driving: Driving, around: RunContext) -> None:

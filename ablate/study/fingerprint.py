@@ -74,7 +74,7 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         data["ablation"] = {
             key.partition(".")[2]: None for key in _NOT_IN_SECTIONS if key.startswith("ablation.")
         }
-    elif study.ablation.permutations is None:  # as in studies that were begun before this key
+    elif study.ablation.permutations is None:  # as in studies started before this key existed
         del data["ablation"]["permutations"]
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")

@@ -1,1 +1,1 @@
-"""One attempt of a row in a worker: a finetuning, or a training loop of the user."""
+"""One attempt of a row in a worker: a finetuning, or a custom training loop."""

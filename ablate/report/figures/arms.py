@@ -51,7 +51,7 @@ _GAP = 64
 _MOST = 2300
 """Pixels of all bars: the image stays below 3000."""
 _MOST_METRICS = 3
-"""Of a training loop of the user's own, whose metrics have a panel each."""
+"""For a custom training loop, whose metrics have one panel each."""
 
 
 def plot_arms(info: ArmsInfo) -> Figure:

@@ -188,7 +188,7 @@ def groups(info: CurvesInfo) -> dict[str, Group]:
         alike = sum(terms[other] == terms[name] for other in found)
         style = terms_style(terms[name])
         color, symbol = style.color, style.symbol
-        if not terms[name]:  # a loop of the user's own: its cells have no colour of their own
+        if not terms[name]:  # a custom training loop: its cells have no colours of terms
             color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
             alike = place // len(SERIES)
         found[name] = Group(name, color, symbol, DASHES[alike % len(DASHES)])

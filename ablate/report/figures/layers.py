@@ -1,4 +1,4 @@
-"""The layers figure: what each tap brings, and how each subset of taps scores.
+"""The layers figure: the difference with each tap, and the scores of each subset of taps.
 
 Above a tap's difference with its interval; below a row a subset, its taps as filled dots (as in
 UpSet plots, Lex et al. 2014), its trials in the colours of their terms, mean and interval in black.
@@ -262,7 +262,7 @@ def _change(info: LayersInfo, difference: float) -> str:
 
 
 def matrix_traces(info: LayersInfo, subsets: Sequence[SubsetScore]) -> list[Scatter]:
-    """Dots: a row a subset, a column a tap, filled where the tap is in."""
+    """Dots: one row per subset, one column per tap, filled if the subset has the tap."""
     from plotly.graph_objects import Scatter
 
     traces = []

@@ -121,7 +121,8 @@ def ranks_text(info: AblationInfo) -> list[str]:
 
 
 def transfer_table(transfer: Transfer) -> Table:
-    """Accuracy of models of one type each: a column a model, a row a type that it is tested on."""
+    """Accuracy of models trained on one type each: one column per model, one row per tested
+    type."""
     notes = [
         "column: type that the model was trained on; row: type it is tested on (• the same); "
         "accuracy in %",

@@ -78,7 +78,8 @@ def heading(evaluation: Evaluation) -> Text:
 
 
 def accuracy_table(evaluation: Evaluation) -> Table:
-    """A row a corruption, by family; then a row a family; then the benchmark's, and all of them."""
+    """One row per corruption, by family; then one per family; then the benchmark, and all of
+    them."""
     suite = evaluation.suite
     table = Table()
     table.add_column("accuracy, %", no_wrap=True)

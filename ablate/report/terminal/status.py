@@ -196,7 +196,7 @@ def _hypervolume_text(info: StatusInfo) -> str:
     return text or f"{MISSING} ({why})"
 
 
-# -- Where a running study stands, kept up event by event; the displays show it ------------
+# -- The state of a running study, updated by events, for the displays ------------
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _gaussian(side: int, sigma: float) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _chamfer_lengths(device: torch.device) -> Float[Tensor, " squared"]:
-    """How long OpenCV's 5 x 5 chamfer has a distance, by its square in whole pixels.
+    """Lengths of OpenCV's 5 x 5 chamfer distance, by the squared distance in pixels.
 
     Its path is one of steps to the side, to a corner and of a knight.  Where two distances share
     a square, such as 5 and 5 or 1 and 7 pixels, the shorter path stands for both.

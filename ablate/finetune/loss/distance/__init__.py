@@ -1,4 +1,4 @@
-"""Distances of two feature maps, one a file; importing this loads no torch."""
+"""Distances of two feature maps, one per file; importing this loads no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances of predictions, one a file; importing this loads no torch."""
+"""Distances of predictions, one per file; importing this loads no torch."""
 
 from __future__ import annotations
 

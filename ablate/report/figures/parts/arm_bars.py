@@ -182,7 +182,7 @@ def _x_axis(info: ArmsInfo, metrics: Sequence[str], groups: Sequence[Group]) -> 
     return axis
 
 
-# -- Groups of bars, one an arm below the other: where each stands, and what its label says
+# -- Groups of bars, one per arm: position and label
 
 
 LEFT, WIDE_LEFT = 164, 400
@@ -262,7 +262,7 @@ def _label(info: ArmsInfo, arm: ArmInfo, terms: str, *, is_wide: bool) -> list[s
     ]
 
 
-# -- What stands at the bars of arms: the baseline's line, the families' marks, the hover text
+# -- Marks at the bars of arms: the baseline's line, the families' marks, the hover text
 
 
 def baseline_lines(

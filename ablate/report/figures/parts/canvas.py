@@ -245,7 +245,7 @@ def several_title(what: str, labels: Sequence[str]) -> str:
 
 
 def several_facts(infos: Sequence[Basis]) -> list[str]:
-    """What the numbers of searches stand on, without marks: what they agree in is said once."""
+    """The basis of the numbers of several searches, without marks; shared facts are stated once."""
     basis = (
         (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed))
         for one in infos

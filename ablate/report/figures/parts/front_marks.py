@@ -66,7 +66,7 @@ def marks_of(
     """All trials of a figure, the dominated ones first.
 
     Args:
-        styles: one a study; None: by loss terms.
+        styles: one per study; None: by loss terms.
     """
     many = sum(len(info.points) for info in infos) > MANY
     found = []
