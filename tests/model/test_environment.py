@@ -60,7 +60,8 @@ def test_apply_keeps_freed_memory() -> None:
     for _ in range(10):
         torch.zeros(size)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    assert faults < 4 * size / resource.getpagesize()
+    # Returned to the system each time, it would be ten times its pages; others here fault too.
+    assert faults < 5 * 4 * size / resource.getpagesize()
 
 
 @pytest.mark.parametrize(

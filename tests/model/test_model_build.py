@@ -29,11 +29,13 @@ def build_model(
     return build.build_model(model, classes, mean, std, seed)
 
 
+LARGE = ("resnet56", "wrn-28-10")
+
+
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=pytest.mark.slow) if name == "wrn-28-10" else name
-        for name in MODELS
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in MODELS
     ],
 )
 def name(request: pytest.FixtureRequest) -> str:

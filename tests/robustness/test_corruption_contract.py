@@ -35,10 +35,10 @@ NOT_IN_ORDER = {
 SCALES = ("cifar", "imagenet")
 SHAPES = [
     ((2, 3, 32, 32), "cifar", (1, 5)),
-    ((2, 3, 32, 32), "imagenet", (2, 4)),
     ((2, 3, 8, 8), "imagenet", (1, 5)),
     ((2, 1, 17, 23), "cifar", (2, 4)),
-    ((2, 3, 40, 24), "cifar", (3,)),
+    pytest.param((2, 3, 32, 32), "imagenet", (2, 4), marks=pytest.mark.slow),
+    pytest.param((2, 3, 40, 24), "cifar", (3,), marks=pytest.mark.slow),
 ]
 """And the table and the severities that they are corrupted by: not all crossed."""
 
