@@ -401,6 +401,7 @@ def random_study(random: np.random.Generator, is_bits: bool) -> tuple[Example, l
     return of_gains(**gains), [minus(name) for name in names]
 
 
+@pytest.mark.slow
 def test_no_interval_of_a_claim_contradicts_its_verdict() -> None:
     random = np.random.default_rng(0)
     seen = set()

@@ -194,7 +194,7 @@ def models(seed: int, n_seeds: int) -> Iterator[MeanModel]:
 
 
 @pytest.mark.parametrize(
-    "n_seeds", [2, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5))]
+    "n_seeds", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5, 8))]
 )
 def test_p_is_below_alpha_exactly_where_the_interval_excludes_the_null(n_seeds: int) -> None:
     sides = set()

@@ -45,6 +45,7 @@ def test_it_is_the_share_of_all_resamples() -> None:
     assert ((found > 0) & (found < 1)).any()
 
 
+@pytest.mark.slow
 def test_it_is_the_share_of_all_resamples_of_seeds_and_images() -> None:
     tables = np.random.default_rng(1).normal(size=(3, 2, 2, 3))  # points, objectives, K, images
     on_front = []
@@ -60,6 +61,7 @@ def test_it_is_the_share_of_all_resamples_of_seeds_and_images() -> None:
     assert np.abs(of_seeds - found).max() > 0.05
 
 
+@pytest.mark.slow
 def test_objectives_may_have_other_images_and_none() -> None:
     random = np.random.default_rng(9)
     tables = [[random.normal(size=(4, n)) for n in (6, 3, 1)] for _ in range(3)]

@@ -77,6 +77,7 @@ def test_no_seed_one_seed_and_no_difference() -> None:
         assert sign_flip_test(np.zeros(n), alternative="greater").p == 1.0
 
 
+@pytest.mark.slow
 def test_above_sixteen_seeds_signs_are_drawn() -> None:
     differences = np.random.default_rng(1).normal(0.4, 1.0, 20)
     found = sign_flip_test(differences)
@@ -98,6 +99,7 @@ def test_drawn_and_exact_agree_at_the_border() -> None:
     assert drawn.p == pytest.approx(exact.p, abs=0.006)
 
 
+@pytest.mark.slow
 def test_drawn_signs_never_give_zero() -> None:
     found = sign_flip_test(np.ones(40), alternative="greater")
     assert found == PermutationTest(1 / (FLIPS + 1), False)

@@ -280,10 +280,12 @@ def coverage(names: list[str], repetitions: int) -> float:
     return held / (len(names) * repetitions)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_values() -> None:
     assert 0.93 < coverage(PARTS, 400) < 0.97
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_interactions() -> None:
     pairs = ["fma * st", "fma * combined_augmentations", "st * combined_augmentations"]
     assert 0.93 < coverage(pairs, 400) < 0.97

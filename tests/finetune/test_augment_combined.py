@@ -44,6 +44,7 @@ def test_each_image_is_distorted_by_one_type_at_its_own_strength() -> None:
     assert set(recognise(images, copies, 3, strength=0.7)) == set(TYPES)
 
 
+@pytest.mark.slow
 def test_types_come_in_their_ratios() -> None:
     images = make_images(256)
     mix = {"gaussian_noise": 2.0, "gaussian_blur": 1.0, "contrast": 0.5, "saturation": 0.5}

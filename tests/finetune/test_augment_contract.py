@@ -53,7 +53,11 @@ def settings_of(values: dict[str, Any]) -> AugmentSettings:
     return AugmentSettings.model_validate(values)
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(
+    params=[
+        case if case in METHODS else pytest.param(case, marks=pytest.mark.slow) for case in CASES
+    ]
+)
 def settings(request: pytest.FixtureRequest) -> AugmentSettings:
     return settings_of(CASES[request.param])
 

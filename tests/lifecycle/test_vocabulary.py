@@ -31,7 +31,7 @@ def refusal(file: Path) -> str:
     [
         ("resnet8", ["stem", "stage2.0.conv1"]),
         (RESNET, ["stage4", "layer2.1.bn1"]),
-        ("timm:resnet18", ["stage4", "layer2.1.bn1"]),
+        pytest.param("timm:resnet18", ["stage4", "layer2.1.bn1"], marks=pytest.mark.slow),
     ],
 )
 def test_taps_and_module_paths_are_layers(

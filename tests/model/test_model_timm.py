@@ -54,6 +54,7 @@ def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
     assert [layer.name for layer in describe_layers(settings(name), 64)] == taps
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_timm")
 def test_it_is_built_by_seed_and_tapped() -> None:
     one, same, other = (

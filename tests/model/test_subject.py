@@ -221,6 +221,7 @@ def test_a_program_gives_the_logits_of_its_network(
         assert torch.allclose(found, tiny(normalized(images)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_program_of_one_batch_size_is_refused_before_the_work(
     program: Callable[[str], Path],
 ) -> None:

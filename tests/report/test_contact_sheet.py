@@ -36,6 +36,7 @@ def info() -> SheetInfo:
     return SheetInfo("horse & <co>.png", plain(200), (1, 5), rows, ("seed 0",))
 
 
+@pytest.mark.slow
 def test_the_info_of_an_image() -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)

@@ -26,6 +26,7 @@ def bars(figure: Any) -> list[Any]:
     return [trace for trace in figure.data if not trace.showlegend]
 
 
+@pytest.mark.slow
 def test_a_bar_is_a_parameter_by_a_method_in_the_colour_of_its_terms(info: ImportanceInfo) -> None:
     figure = plot_importance(info)
     assert [trace.name for trace in bars(figure)] == ["PED-ANOVA", "fANOVA"] * 2

@@ -116,6 +116,7 @@ def test_a_confirmation_stands_after_the_trade_off() -> None:
     assert len(anchors) == len(set(anchors))
 
 
+@pytest.mark.slow
 def test_a_study_that_nobody_drives_says_so() -> None:
     begun = example_record([example_row(0, (0.9, 0.7))])
     said = content_of(StudySource(begun)).state

@@ -184,6 +184,7 @@ def test_without_kaleido(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER_PATH", os.fspath(tmp_path / "chromium"))
     monkeypatch.setenv("XDG_DATA_HOME", os.fspath(tmp_path))

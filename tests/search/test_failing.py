@@ -94,6 +94,7 @@ def test_what_is_no_broken_loop_goes_on(write: Write, code: str) -> None:
     assert (len(record.rows), record.count("FAIL")) == (12, 4)
 
 
+@pytest.mark.slow
 def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     code = "if number % 2 or number > 4: raise KeyError(number)"
     file = write(code, 10, run={"max_failed_fraction": 0.3, "max_failures": 1})

@@ -52,6 +52,7 @@ def assert_close(a: Any, b: Any) -> None:
         assert a == b
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_draws_and_values_give_back_each_other(whole: Space, data: st.DataObject) -> None:
