@@ -74,8 +74,8 @@ def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:
     n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
     severities = [len(by_severity) for by_severity in scores.accuracies.values()]
     count = n + corrupted * sum(severities)
-    packed = np.frombuffer(b"".join(map(base64.b64decode, texts)), dtype=np.uint8)
-    packed = packed.reshape(len(texts), (count + 7) // 8)
+    whole = np.frombuffer(b"".join(map(base64.b64decode, texts)), dtype=np.uint8)
+    packed = whole.reshape(len(texts), (count + 7) // 8)
     flat = np.unpackbits(packed, axis=1, count=count).view(np.bool_)
     types, start = {}, n
     for kind, many in zip(scores.accuracies, severities, strict=True):
