@@ -43,8 +43,8 @@ class Prepared:
     """The results of the preparation.
 
     Attributes:
-        data_digest: of the training images before the split; empty for a trainable, as is
-        baseline_sha256: of the baseline's weights.
+        data_digest: of the training images before the split; empty for a trainable.
+        baseline_sha256: of the baseline's weights; empty for a trainable.
         baseline_scores: on the validation split; None for a trainable.
         environment: what affects the bits of a score: `Environment.to_json()`; for a trainable
             `python` (version) and `code` (sha256 of its source).

@@ -97,5 +97,5 @@ def test_a_study_is_broken_resumed_and_compared(
 @pytest.mark.slow
 def test_what_differs_is_seen(finished: str) -> None:
     record = ablate.read(f"{finished}#tried")
-    assert whole(record, 3) == "rows [0, 1] in place of 3"
+    assert whole(record, 3) == "rows [0, 1] instead of 3"
     assert "with epochs [1]" in whole(record, 2)
