@@ -1,6 +1,6 @@
 """Study files and `--set` that nobody would write: each is a study or a few lines of refusal.
 
-    ABLATE_MUTATIONS=2000 python -m pytest tests/study/test_fuzz.py
+    ABLATE_MUTATIONS=20000 python -m pytest tests/study/test_fuzz.py
 
 tries more of them; the first ones are always the same.
 """
@@ -21,7 +21,7 @@ from ablate.lifecycle.place import locate, place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 
-MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "120"))
+MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "2000"))
 LONGEST_LINE = 500
 ROOT = Path(__file__).parents[2]
 
