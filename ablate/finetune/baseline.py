@@ -199,13 +199,13 @@ class TrainingStates:
             UsageError: if the cache cannot be written.
             InfrastructureError: if the disk is full or broken.
         """
-        buffer = io.BytesIO()
-        torch.save(
-            {"training": training.state(), "curve": [asdict(one) for one in reports]}, buffer
-        )
-        content = buffer.getvalue()
-        digest = hashlib.sha256(content).hexdigest().encode()
-        with self._interval.writing():
+        with self._interval.writing():  # making the state costs training time too
+            buffer = io.BytesIO()
+            torch.save(
+                {"training": training.state(), "curve": [asdict(one) for one in reports]}, buffer
+            )
+            content = buffer.getvalue()
+            digest = hashlib.sha256(content).hexdigest().encode()
             publish_file(self._path, lambda temporary: temporary.write_bytes(digest + content))
 
     def restore(self, training: Finetuning) -> list[EpochReport]:
