@@ -219,8 +219,10 @@ def rank_stability(
 
     Args:
         values: `[cells, K]`, higher is better; the caller negates minimised metrics. NaN for a
-            failed seed, which is left out for all cells. names: one per cell. resamples: number of
-            resamples, the same for all cells. seed: of the resamples.
+            failed seed, which is left out for all cells.
+        names: one per cell.
+        resamples: number of resamples, the same for all cells.
+        seed: of the resamples.
 
     Raises:
         ParameterError: if the shape is wrong, or there is not one name per cell.

@@ -2,17 +2,19 @@
 
     AblateError                     exit code
     ├── UsageError                  2   invalid arguments
-    │   ├── ParameterError          2   an invalid argument of a public function (also a ValueError)
-    │   │   └── NothingToDrawError  2   the study has no data for this figure │   ├── StudyFileError
-    2   an invalid study or space file: all problems at once │   ├── DataError               2   a
-    data set that is missing, empty or inconsistent │   ├── StudyNotFoundError      2   no such
-    study in the storage │   ├── StudyExistsError        2   `launch` on a study that started with
-    other contents │   ├── FingerprintError        2   a resumed study differs from the one that
-    started │   ├── ResourceError           2   more CPUs or GPUs requested than exist │   └──
-    MissingDependencyError  2   an optional package or program is not installed ├── NotFiniteError 1
-    a training has diverged ├── StoppedError                1   trials keep failing; running more
-    would not help ├── UnexpectedError             2   an unexpected fault that would occur again
-    └── InfrastructureError         3   storage, cluster or disk failure; the study can be resumed
+    │   ├── ParameterError          2   an invalid argument of a public function (a ValueError)
+    │   │   └── NothingToDrawError  2   the study has no data for this figure
+    │   ├── StudyFileError          2   an invalid study or space file: all problems at once
+    │   ├── DataError               2   a data set that is missing, empty or inconsistent
+    │   ├── StudyNotFoundError      2   no such study in the storage
+    │   ├── StudyExistsError        2   `launch` on a study that started with other contents
+    │   ├── FingerprintError        2   a resumed study differs from the one that started
+    │   ├── ResourceError           2   more CPUs or GPUs requested than exist
+    │   └── MissingDependencyError  2   an optional package or program is not installed
+    ├── NotFiniteError              1   a training has diverged
+    ├── StoppedError                1   trials keep failing; running more would not help
+    ├── UnexpectedError             2   an unexpected fault that would occur again
+    └── InfrastructureError         3   storage, cluster or disk failure; can be resumed
         ├── StorageError            3
         └── LeaseError              3   another driver holds the study
 
