@@ -278,8 +278,7 @@ def tied_with_best(
         table = tables.of(contrast) if name not in tied else None
         if table is None:
             continue
-        differences, by_image, _ = _differences(results, contrast, table)
-        estimate = _model(differences, by_image).estimate()
+        estimate = _estimate(results, contrast, table)
         if estimate.low <= 0 <= estimate.high:
             tied.add(name)
     return tuple(arm.name for arm in arms if arm.name in tied)
@@ -291,6 +290,10 @@ def arm_difference(results: Results, arm: Arm, other: Arm, metric: str) -> Estim
     table = MetricTables(results, metric).of(contrast)
     if table is None:
         return over_seeds(np.empty(0)).estimate()
+    return _estimate(results, contrast, table)
+
+
+def _estimate(results: Results, contrast: Contrast, table: Table) -> Estimate:
     differences, by_image, _ = _differences(results, contrast, table)
     return _model(differences, by_image).estimate()
 
@@ -300,8 +303,7 @@ def _model(differences: NDArray[np.float64], by_image: Shares | None) -> MeanMod
 
 
 def _weighted_sum(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[K]` of `[cells, K]`; what floating point has left of zero is zero, or a sign would be read
-    into it."""
+    """`[K]` of `[cells, K]`; rounding errors are set to zero, or they would have a sign."""
     total: NDArray[np.float64] = weights @ values
     total[np.abs(total) <= _ROUNDING * (np.abs(weights) @ np.abs(values))] = 0.0
     return total

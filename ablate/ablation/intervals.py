@@ -173,10 +173,10 @@ def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
     seeds, MS_I of images and MS_E of the residual, (MS_K + MS_I - MS_E) / (K n) estimates it
     without bias, also for bits, because only exchangeability of seeds and of images is required.
 
-    Few images are right for one network only where both are nearly always right, and then MS_I may
-    be small or 0 by luck.  So 2.5 images are added to it: what n images cannot exclude stays in.
-    They differ by sqrt(sum D^4 / sum D^2), which is 1 of bits and what the
-    larger differences are of a mean over copies; of none that differs, by 1.
+    Where both networks are nearly always right, they differ on few images, and MS_I may be small or
+    0 by chance.  So 2.5 images are added to it, because n images cannot exclude rare differences.
+    Each differs by sqrt(sum D^4 / sum D^2): 1 for bits, the size of the larger differences for a
+    mean over copies; 1 if no image differs.
 
     The interval is the wider of two. With Satterthwaite's degrees of freedom alone, few seeds that
     happen to agree make it too narrow; with each part of the variance at its own quantile (the
@@ -211,13 +211,10 @@ def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
         return over_seeds(table[:, 0])
     if n_seeds < 2:
         return _no_interval(table.mean(axis=1))
-    of_seeds = table.mean(axis=1)
-    mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
     squares = _MeanSquares.of(table)
     return replace(
         _crossed_model(squares, n_seeds, n_images),
-        mean=mean,
-        sd=sd,
+        mean=float(table.mean()),
         components=squares.components(n_seeds, n_images),
     )
 
@@ -297,11 +294,12 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
     images, noise, freedom = 0.0, 0.0, sd**4 / n_seeds**2 / (n_seeds - 1)
     for table in tables:
         # Of a set alone: its images' part, and the noise that is in the seeds' differences too.
-        part = _crossed_model(_MeanSquares.of(table), n_seeds, table.shape[1])
-        own_noise = _MeanSquares.of(table).rest / table.size
+        squares = _MeanSquares.of(table)
+        own_noise = squares.rest / table.size
+        own = _crossed_model(squares, n_seeds, table.shape[1]).of_images - own_noise
         noise += own_noise
-        images += part.of_images - own_noise
-        freedom += (part.of_images - own_noise) ** 2 / (table.shape[1] - 1)
+        images += own
+        freedom += own**2 / (table.shape[1] - 1)
     total = sd**2 / n_seeds + images
     return MeanModel(
         mean,

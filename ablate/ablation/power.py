@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ablate.ablation.cell import Claim
 from ablate.ablation.effects import ALPHA, Effect
-from ablate.ablation.intervals import OVER_SEEDS, Components, expected_model
+from ablate.ablation.intervals import Components, expected_model
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError
@@ -22,10 +22,10 @@ DIFFERENCES = (0.005, 0.01, 0.02)
 """In accuracy: half a point, one and two points."""
 
 MOST_SEEDS = 64
-"""Seeds beyond which more are said to be useless."""
+"""If so many seeds do not suffice, more are reported as useless."""
 
 LEAST_POWER = 0.2
-"""A primary contrast that is planned with less is warned of."""
+"""A primary contrast with a lower planned power gets a warning."""
 
 _MOST_IMAGES = 10_000_000
 _RANGE = (0.1, 0.9)
@@ -56,9 +56,8 @@ def planned_power(
     error = components.standard_error(seeds, images)
     if error == 0:
         return 1.0
-    estimate = replace(model, mean=0.0).estimate(1 - alpha)
-    freedom = seeds - 1 if model.method == OVER_SEEDS else model.freedom
-    return float(nct.sf(estimate.high / error, freedom, difference / error))
+    bound = model.estimate(1 - alpha).high  # of a mean of 0: half the width of the interval
+    return float(nct.sf(bound / error, model.freedom, difference / error))
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def planned_contrasts(
 ) -> tuple[PlannedContrast, ...]:
     """The power of primary contrasts, from a pilot's effects.
 
-    Of a contrast that the pilot has too, its own components are used; of another the largest of
-    the pilot's differences on that metric, which plans for the worst.
+    For a contrast that the pilot has too, its components are used; for another one those of the
+    pilot's contrast with the largest standard error on that metric, which plans for the worst.
 
     Args:
         claims: of the study; effects: of the pilot, on validation images.
@@ -152,11 +151,11 @@ class SeedPlan:
 
     Attributes:
         difference: in the metric's own unit.
-        seeds: fewest that have the power; None where no number has, because images dominate.
-        low, high: the same with the seeds' variance at the ends of its 80 % range, as it is an
-            estimate; high is None where no number has.
-        images: that have the power with `MOST_SEEDS` seeds, where seeds is None; None where that
-            is not known.
+        seeds: the fewest that give the power; None if `MOST_SEEDS` do not, because images dominate.
+        low, high: the same at the ends of the 80 % range of the seeds' variance, which is an
+            estimate; None as for seeds.
+        images: the number that gives the power with `MOST_SEEDS` seeds, if seeds is None; None if
+            images are not known.
     """
 
     difference: float

@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import COMMAND
+from commands import COMMAND, run_here
 from explicit_statistics import Explicit, holm, simultaneous
 from scipy import stats
 
 import ablate
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.power import planned_power
 from ablate.cli.show import show_effects
 from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -464,21 +465,54 @@ def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study
         ablate.launch(changes_nothing, executor="inline")
 
 
-def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
+def write_own(work: Path, name: str = "own", more: str = "") -> Path:
+    """A study file with a custom training loop; `more` ends its section `ablation`."""
     (work / "own_loop.py").write_text(
         "def train(trial):\n"
         "    seed, width = trial.seeds.train, trial.params['width']\n"
         "    error = 1.0 / width + 0.001 * (seed * width % 5)\n"
         "    trial.report(1, {'error': error, 'size': float(trial.params['width'])})\n"
     )
-    file = work / "own.yaml"
+    file = work / f"{name}.yaml"
     file.write_text(
-        "version: 1\nname: own\ntrainable: own_loop:train\nfinetune: {budget: {epochs: 1}}\n"
+        f"version: 1\nname: {name}\ntrainable: own_loop:train\n"
+        "finetune: {budget: {epochs: 1}}\n"
         "objectives: [{metric: error, direction: minimize}, {metric: size, direction: minimize}]\n"
         "ablation:\n  design: one_at_a_time\n  reference: {width: 2}\n"
         "  factors: {width: [4, 8]}\n  seeds: 8\n"
-        "  primary: [{compare: 'width: 8', to: reference, metric: error}]\n"
+        f"  primary: [{{compare: 'width: 8', to: reference, metric: error}}]\n{more}"
     )
+    return file
+
+
+def test_the_power_is_planned_from_a_pilot(work: Path) -> None:
+    pilot = write_own(work, "pilot")
+    ablate.launch(pilot, executor="inline")
+    done = ablate.read_ablation(pilot).effect("width: 8 - reference", "error")
+    assert done.components is not None
+    expected = planned_power(done.components, 8, None, 0.001)
+    plan = "  plan: {pilot: runs/pilot, difference: 0.001}\n"
+    planned = write_own(work, "planned", plan)
+    said = run_here("check", planned)
+    assert said.returncode == 0
+    assert (
+        f"power: width: 8 - reference on error: power {100 * expected:.0f} % at a true difference "
+        "of 0.001, with 8 seeds, from the pilot's width: 8 - reference"
+    ) in said.stdout
+    for name, rule in (
+        ("runs/nothing", "ablation.plan.pilot: runs/nothing: must be a study file"),
+        ("planned.yaml", "ablation.plan.pilot: study planned: must have been launched"),
+    ):
+        refused = run_here("check", planned, "--set", f"ablation.plan.pilot={name}")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert rule in refused.stderr
+    other = run_here("check", planned, "--set", "ablation.primary=[]")
+    assert other.returncode == 2
+    assert "ablation.plan.pilot: must have a contrast on the metric of a primary" in other.stderr
+
+
+def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
+    file = write_own(work)
     ablate.launch(file, executor="inline")
     info = ablate.read_ablation(file)
     effect = info.effect("width: 8 - reference", "error")
