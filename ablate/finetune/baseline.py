@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from ablate.data.dataset import Dataset
 from ablate.files.cache import locked, publish_file, publish_folder
 from ablate.files.damage import DamagedError, say_made_again
 from ablate.files.inventory import mark_used, state_file
-from ablate.finetune.baseline_record import RECORD, WEIGHTS, are_whole, read_record, sha256_of
+from ablate.finetune.baseline_record import RECORD, WEIGHTS, read_record, sha256_of
 from ablate.finetune.budget import SaveInterval
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
@@ -295,12 +295,10 @@ def load_baseline(
     Raises:
         DamagedError: if the weights are missing or damaged.
     """
-    _check_whole(baseline)
     statistics = dataset.mean, dataset.std
     model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
-    weights: dict[str, torch.Tensor] = load_file(baseline.path)
+    model.load_state_dict(load(_read_whole(baseline)))
     mark_used(baseline.path.parent)
-    model.load_state_dict(weights)
     return model
 
 
@@ -322,10 +320,12 @@ def _is_users(model_settings: ModelSettings) -> bool:
     return is_external(name) and name.partition(":")[0] not in SOURCES
 
 
-def _check_whole(baseline: Baseline) -> None:
+def _read_whole(baseline: Baseline) -> bytes:
+    """The file's content.  What is checked is what is loaded: it may change at any time."""
     try:
-        if are_whole(baseline.path, baseline.sha256):
-            return
+        content = baseline.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == baseline.sha256:
+            return content
         got = "other bytes"
     except OSError as error:
         got = error.strerror or str(error)

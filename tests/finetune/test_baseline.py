@@ -18,6 +18,7 @@ from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.damage import DamagedError, heard_damage
 from ablate.files.inventory import state_file
+from ablate.finetune import baseline as module
 from ablate.finetune.baseline import Baseline, kept_baseline, load_baseline, obtain_baseline
 from ablate.model.environment import resolve_environment
 from ablate.study.settings import (
@@ -204,6 +205,23 @@ def test_weights_that_change_after_they_were_found_are_not_loaded(cache: Path) -
     with pytest.raises(
         DamagedError, match=r"got No such file or directory\. Resume; it is then retrained"
     ):
+        load_baseline(baseline, data, MODEL)
+
+
+def test_weights_damaged_while_the_network_is_built_are_not_loaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline, data = obtain(cache), load()
+    build = module.build_model
+
+    def build_slowly(*arguments: Any, **options: Any) -> Any:
+        content = bytearray(baseline.path.read_bytes())
+        content[-1] ^= 1
+        baseline.path.write_bytes(content)
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(module, "build_model", build_slowly)
+    with pytest.raises(DamagedError, match="got other bytes"):
         load_baseline(baseline, data, MODEL)
 
 
