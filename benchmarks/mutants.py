@@ -147,7 +147,8 @@ def covered_lines() -> dict[str, dict[int, list[str]]]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "coverage"
         environment = {**os.environ, "COVERAGE_FILE": str(data)}
-        command = ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow"]
+        alone = ["-n", "0", "--dist", "no"]  # without the latter, no test's name is recorded
+        command = ["-m", "pytest", "-q", *alone, "-p", "no:cacheprovider", "-m", "not slow"]
         covered = [f"--cov=ablate/{room}" for room in ROOMS]
         options = [*covered, "--cov-context=test", "--cov-report="]
         subprocess.run([sys.executable, *command, *options], cwd=ROOT, env=environment, check=True)
