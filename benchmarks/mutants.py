@@ -218,17 +218,21 @@ def is_caught(mutation: Mutation, copy: Path) -> bool:
 
 
 def _run_tests(copy: Path, tests: list[str]) -> None:
-    """In the child: never returns."""
-    import pytest
+    """In the child: never returns, whatever a mistake raises or interrupts."""
+    status = 1
+    try:
+        import pytest
 
-    os.setsid()
-    os.chdir(copy)
-    sys.path[:0] = [str(copy)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers"]
-    os._exit(int(pytest.main([*options, *tests])))
+        os.setsid()
+        os.chdir(copy)
+        sys.path[:0] = [str(copy)]
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers"]
+        status = int(pytest.main([*options, *tests]))
+    finally:
+        os._exit(status)
 
 
 def main() -> None:
