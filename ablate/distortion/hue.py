@@ -8,6 +8,7 @@ with one channel are not changed.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -44,15 +45,22 @@ def hue(images: Images, strength: Strengths, sign: PerImage) -> Images:
 
 
 def _turns(angle: PerImage) -> Tensor:
-    to_yiq = torch.tensor(TO_YIQ, dtype=torch.float64)
-    # Chroma's two axes turned by a right angle; and what takes a colour to minus its chroma.
-    across, away = (
-        (to_yiq.inverse() @ torch.tensor(plane, dtype=torch.float64) @ to_yiq).to(angle)
-        for plane in ([[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, 0], [0, -1, 0], [0, 0, -1]])
-    )
+    across, away = _chroma_planes(angle.dtype, angle.device)
     sine, versine = angle.sin()[:, None, None], (1 - angle.cos())[:, None, None]
     # The identity plus the rotation part, so that angle 0 does not change any bit.
-    return torch.eye(3).to(angle) + sine * across + versine * away
+    unturned = torch.eye(3, dtype=angle.dtype, device=angle.device)
+    return unturned + sine * across + versine * away
+
+
+@cache
+def _chroma_planes(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Chroma's two axes turned by a right angle; and what takes a colour to minus its chroma."""
+    to_yiq = torch.tensor(TO_YIQ, dtype=torch.float64)
+    across, away = (
+        (to_yiq.inverse() @ torch.tensor(plane, dtype=torch.float64) @ to_yiq).to(device, dtype)
+        for plane in ([[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, 0], [0, -1, 0], [0, 0, -1]])
+    )
+    return across, away
 
 
 DISTORTION = Distortion("hue", draw_sign, hue)

@@ -7,7 +7,8 @@ for AdamW.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -112,7 +113,34 @@ def _cosine(start: float, end: float, share: float) -> float:
 # 2017, arXiv:1703.01780, whose mean teacher the anchor `ema` is.
 
 
-def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+class RunningAverage(AveragedModel):
+    """Torch's average of weights, with its bits and its stored state, without its waiting.
+
+    Torch's own update copies the number of updates to the device each time.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().__init__(model, multi_avg_fn=self._follow, use_buffers=True)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards the model's weights and statistics by one step."""
+        pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        for own, other in zip(_numbers(self.module), _numbers(model), strict=True):
+            averages, news = pairs.setdefault(own.dtype, ([], []))
+            averages.append(own)
+            news.append(other)
+        for averages, news in pairs.values():
+            self._follow(averages, news, self.n_averaged)
+        self.n_averaged += 1
+
+
+def _numbers(model: nn.Module) -> Iterator[Tensor]:
+    return (one.detach() for one in chain(model.parameters(), model.buffers()))
+
+
+def average_weights(model: nn.Module, decay: float) -> RunningAverage:
     """Make a running average of a network's weights; call `update_parameters(model)` after each
     step.
 
@@ -120,11 +148,8 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
         model: copied in its current state; the copy is in eval mode and has no gradient.
         decay: decay per step, in (0, 1).  Statistics of batch norm are averaged too.
     """
-    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
-    # Torch's first update copies the weights; it is done now, so that the average starts before the
-    # first step.
-    average.update_parameters(model)
+    average = RunningAverage(model, decay)
+    average.n_averaged += 1  # torch's first update copies the weights, which the copy has
     return average.eval().requires_grad_(False)
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate.data.dataset import Split
 from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning, OutOfMemoryError, explained_failures
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.optimizer import balance_gradients
+from ablate.finetune.optimizer import average_weights, balance_gradients
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.taps import layer_names
@@ -275,6 +276,20 @@ def test_the_average_of_the_weights_is_the_model() -> None:
     run = make_run(ema_decay=0.6, learning_rate=0.1)
     follow(run, lambda: run.model, 0.6)
     assert not same(bits(run.model), bits(run._student))
+
+
+def test_an_average_has_the_bits_of_torch_s() -> None:
+    model = make_run()._student
+    ours = average_weights(model, 0.9)
+    torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    torchs.update_parameters(model)
+    for step in range(3):
+        for value in model.state_dict().values():
+            value.add_(step)
+        ours.update_parameters(model)
+        torchs.update_parameters(model)
+    assert list(bits(ours)) == list(bits(torchs))
+    assert same(bits(ours), bits(torchs))
 
 
 # Optimisation

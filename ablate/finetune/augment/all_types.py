@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ablate.distortion.kind import check_images
@@ -18,6 +19,7 @@ from ablate.finetune.augment.mixture import (
     draw_strengths,
     mixture_of,
     names_of,
+    rows_where,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -38,11 +40,11 @@ def distort_by_all(
             each type, otherwise all copies of an image would be clean at once.
     """
     uniform = draw_strengths(images, seed)
+    clean = [draw_clean(len(images), clean_fraction, seed, kind.name) for kind in mixture]
     copies = []
-    for kind in mixture:
-        clean = draw_clean(len(images), clean_fraction, seed, kind.name)
+    for kind, rows in zip(mixture, rows_where(~torch.stack(clean), images.device), strict=True):
         copy = images.clone()
-        kind.distort_where(~clean, copy, uniform, seed)
+        kind.distort_rows(rows, copy, uniform, seed)
         copies.append(copy)
     return tuple(copies)
 

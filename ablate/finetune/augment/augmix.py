@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from ablate.data.dataset import send
 from ablate.distortion import FAMILIES
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images
@@ -60,8 +61,11 @@ def augmix(
     shares = draw_shares(batch, settings.chains, settings.dirichlet, derive_seed(seed, "chains"))
     mixed = draw_shares(batch, 2, settings.beta, derive_seed(seed, "mixed"))[:, 0]
     mixed = mixed.masked_fill(draw_clean(batch, clean_fraction, seed), 0)
-    shares, mixed = (part.to(device, wide.dtype) for part in (shares, mixed))
-    levels, signs = (part.to(device, wide.dtype) for part in chains[1:])
+    # All numbers of the copy in one transfer, a column for each chain of each image.
+    weights = torch.stack([shares.T.flatten(), mixed.repeat(settings.chains)])
+    numbers = send(torch.cat([weights, chains.levels, chains.signs]), device).to(wide.dtype)
+    weights, levels, signs = numbers.tensor_split([2, 2 + len(chains.levels)])
+    shares, mixed = weights.view(2, settings.chains, batch)[:, :, :, None, None, None]
     with torch.autocast(device.type, enabled=False):
         # All chains are one batch, chain by chain: fewer, larger passes.
         ends = wide.repeat(settings.chains, 1, 1, 1)
@@ -69,9 +73,9 @@ def augmix(
             ends = apply_operators(ends, operators, levels[step], signs[step])
         mixture = torch.zeros_like(wide)
         parts = ends.view(settings.chains, *wide.shape)
-        for end, share in zip(parts, shares.unbind(1), strict=True):
-            mixture.addcmul_(end, share[:, None, None, None])
-        result = torch.lerp(wide, mixture, mixed[:, None, None, None]).clamp_(0, 1)
+        for end, share in zip(parts, shares, strict=True):
+            mixture.addcmul_(end, share)
+        result = torch.lerp(wide, mixture, mixed[0]).clamp_(0, 1)
     return torch.empty_like(images).copy_(result)
 
 

@@ -18,7 +18,7 @@ from ablate.finetune.augment.mixture import (
     draw_on_cpu,
     draw_strengths,
     drawn_copies,
-    rows_where,
+    rows_by_number,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -44,8 +44,9 @@ def distort_in_sequence(
     }
     copy = images.clone()
     for step in sequences.unbind(1):
+        by_type = rows_by_number(step, len(mixture), images.device)
         for number, (uniform, draws) in drawn.items():
-            rows = rows_where(step == number, images.device)
+            rows = by_type[number]
             if len(rows):
                 copy[rows] = mixture[number].distort(copy[rows], uniform[rows], draws[rows])
     return copy

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from ablate.data.dataset import send
 from ablate.distortion import FAMILIES, load
 from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
@@ -61,11 +62,10 @@ class MixedType:
         strength = uniform * (self.high - self.low) + self.low
         return self.distortion.apply(images, strength, draws)
 
-    def distort_where(
-        self, chosen: Bool[Tensor, " batch"], copy: Images, uniform: PerImage, seed: int
+    def distort_rows(
+        self, rows: Int64[Tensor, " rows"], copy: Images, uniform: PerImage, seed: int
     ) -> None:
         """Distort these images of a batch in place."""
-        rows = rows_where(chosen, copy.device)
         if len(rows):
             copy[rows] = self.distort(copy[rows], uniform[rows], self.draw(copy, seed)[rows])
 
@@ -208,6 +208,20 @@ def draw_clean(
     return draw_on_cpu(batch, seed, "clean", *type_name) < clean_fraction
 
 
-def rows_where(chosen: Bool[Tensor, " batch"], device: torch.device) -> Int64[Tensor, " rows"]:
-    """The rows of a CPU mask, sent to the device without waiting."""
-    return chosen.nonzero().flatten().to(device, non_blocking=True)
+def rows_where(
+    chosen: Bool[Tensor, "kinds batch"], device: torch.device
+) -> tuple[Int64[Tensor, " rows"], ...]:
+    """The rows of each of several masks on the CPU, ascending.
+
+    They go to the device in one transfer, without waiting; how many there are is known here.
+    """
+    rows = send(chosen.nonzero()[:, 1], device)
+    counts: list[int] = chosen.sum(1).tolist()
+    return torch.split(rows, counts)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def rows_by_number(
+    numbers: Int64[Tensor, " batch"], count: int, device: torch.device
+) -> tuple[Int64[Tensor, " rows"], ...]:
+    """The rows that have each number from 0 to `count` - 1; see `rows_where`."""
+    return rows_where(numbers == torch.arange(count)[:, None], device)

@@ -14,6 +14,7 @@ from ablate.finetune.augment.mixture import (
     draw_strengths,
     draw_types,
     drawn_copies,
+    rows_where,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -33,7 +34,8 @@ def distort_per_batch(
     kind = mixture[int(draw_types(1, mixture, seed))]
     copy = images.clone()
     clean = draw_clean(len(images), clean_fraction, seed)
-    kind.distort_where(~clean, copy, draw_strengths(images, seed), seed)
+    (rows,) = rows_where(~clean[None], images.device)
+    kind.distort_rows(rows, copy, draw_strengths(images, seed), seed)
     return copy
 
 

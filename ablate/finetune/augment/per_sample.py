@@ -23,6 +23,7 @@ from ablate.finetune.augment.mixture import (
     draw_types,
     drawn_copies,
     names_of,
+    rows_by_number,
 )
 from ablate.study.settings import AugmentSettings
 
@@ -46,8 +47,8 @@ def distort_per_sample(
     drawn.masked_fill_(draw_clean(len(images), clean_fraction, seed), -1)
     uniform = draw_strengths(images, seed)
     copy = images.clone()
-    for number, kind in enumerate(mixture):
-        kind.distort_where(drawn == number, copy, uniform, seed)
+    for kind, rows in zip(mixture, rows_by_number(drawn, len(mixture), images.device), strict=True):
+        kind.distort_rows(rows, copy, uniform, seed)
     return copy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images, PerImage
+from ablate.finetune.augment.mixture import rows_by_number
 from ablate.finetune.augment.operators import GEOMETRY, OPERATORS
 
 # -- Operators on an image's histogram or its values: autocontrast, equalize, posterize, solarize
@@ -116,8 +118,12 @@ def _mix(plain: Tensor, images: Images, level: PerImage) -> Images:
 def _grey(images: Images) -> Float[Tensor, "batch 1 height width"]:
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
-    return (images * weights[:, None, None]).sum(1, keepdim=True)
+    return (images * _luma(images.dtype, images.device)).sum(1, keepdim=True)
+
+
+@cache
+def _luma(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 1 1"]:
+    return torch.tensor(LUMA, dtype=dtype, device=device)[:, None, None]
 
 
 _OF_VALUES: dict[str, Callable[[Images, PerImage], Images]] = {
@@ -130,7 +136,6 @@ _OF_VALUES: dict[str, Callable[[Images, PerImage], Images]] = {
     "brightness": brightness,
     "sharpness": sharpness,
 }
-_MOVES = torch.tensor([OPERATORS.index(name) for name in GEOMETRY])
 
 
 def apply_operators(
@@ -147,15 +152,17 @@ def apply_operators(
     Returns:
         New images in [0, 1], up to rounding.
     """
-    result, device = images.clone(), images.device
+    result = images.clone()
+    by_operator = rows_by_number(operators, len(OPERATORS), images.device)
     for name, operator in _OF_VALUES.items():
-        rows = (operators == OPERATORS.index(name)).nonzero().flatten().to(device)
+        rows = by_operator[OPERATORS.index(name)]
         if len(rows):
             result[rows] = operator(images[rows], level[rows])
-    rows = torch.isin(operators, _MOVES).nonzero().flatten()
+    moves = {OPERATORS.index(name): by_operator[OPERATORS.index(name)] for name in GEOMETRY}
+    rows = torch.cat(list(moves.values()))
     if len(rows):
-        moves, rows = operators[rows].to(device), rows.to(device)
-        result[rows] = move(images[rows], moves, level[rows], sign[rows])
+        moved = torch.cat([torch.full_like(some, number) for number, some in moves.items()])
+        result[rows] = move(images[rows], moved, level[rows], sign[rows])
     return result
 
 
