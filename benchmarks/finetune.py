@@ -12,6 +12,7 @@ the network. Compared, in turn within each round, each in a separate process, ar
              and objective
     bare     2N resident images, forward and backward, only cross-entropy, no augmentation, in the
              precision of `ablate`: the minimum for any loop with two copies
+    compiled with --compiled: `ablate` with the forward pass compiled (`run.compile: default`)
 
 A ratio is taken within a round, so that what else the machine does hits both sides; given are the
 median over the rounds, the smallest and the largest.
@@ -20,6 +21,7 @@ median over the rounds, the smallest and the largest.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import os
 import platform
@@ -69,7 +71,7 @@ def main() -> None:
     environment = resolve_environment(threads=options.threads)
     context = multiprocessing.get_context("spawn")
     loops: dict[str, Connection] = {}
-    for name in ("ablate", "usual", "bare"):
+    for name in ("ablate", "usual", "bare", "compiled")[: 3 + options.compiled]:
         loops[name], theirs = context.Pipe()
         context.Process(target=serve, args=(name, environment, options, theirs)).start()
     seconds: dict[str, list[float]] = {name: [] for name in loops}
@@ -94,6 +96,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=cores, help="of torch")
     parser.add_argument("--workers", type=int, default=cores, help="of the usual DataLoader")
+    parser.add_argument("--compiled", action="store_true", help="also with compiled steps")
     return parser.parse_args()
 
 
@@ -106,7 +109,9 @@ def serve(
     classes = int(split.labels.max()) + 1
     settings = ModelSettings(name=options.model)
     model = build_model(settings, classes, *channel_statistics(split.images), seed=0)
-    make = {"ablate": make_ablate, "usual": make_usual, "bare": make_bare}[name]
+    if name == "compiled":
+        environment = dataclasses.replace(environment, compile="default")
+    make = {"usual": make_usual, "bare": make_bare}.get(name, make_ablate)
     run = make(model, split, environment, options)
     while orders.recv():
         began = time.perf_counter()
@@ -285,11 +290,11 @@ def show(
         print(
             f"{name:14} {statistics.median(rates):8.0f} [{min(rates):.0f}, {max(rates):.0f}] img/s"
         )
-    for name in ("usual", "bare"):
+    for name in list(seconds)[1:]:
         pairs = zip(seconds[name], seconds["ablate"], strict=True)
         ratios = [other / own for other, own in pairs]
         print(
-            f"ablate / {name:5} {statistics.median(ratios):8.2f} "
+            f"ablate / {name:8} {statistics.median(ratios):8.2f} "
             f"[{min(ratios):.2f}, {max(ratios):.2f}]"
         )
 

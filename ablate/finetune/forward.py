@@ -13,7 +13,7 @@ from ablate.distortion.shapes import ByteImages, Images, Labels
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.environment import Environment
-from ablate.model.modes import freeze_batch_norm
+from ablate.model.modes import freeze_batch_norm, kept_mode
 from ablate.model.taps import FeatureTaps, split_copies
 
 BatchNormMode = Literal["joint", "separate", "frozen"]
@@ -50,6 +50,7 @@ class Forward:
         self._batch_norm = batch_norm
         self._teachers = teachers
         self._student = model
+        self._is_probed = not environment.compile
         if environment.compile:
             self._student = torch.compile(model, mode=environment.compile)  # type: ignore[assignment]
         self._taps(model)  # an unknown layer is reported now, not in the first step
@@ -96,11 +97,22 @@ class Forward:
         """What a network makes of some batches, sent through it as one."""
         images = torch.cat(list(batches)).contiguous(memory_format=torch.channels_last)
         read = self._model if model is self._student else model  # not what wraps it compiled
+        if model is self._student and not self._is_probed:
+            self._probe(images[:1])
+            self._is_probed = True
         with self._taps(read) as taps:
             with self._environment.autocast():
                 logits: torch.Tensor = model(images)
             parts = split_copies(logits, len(batches))
             return [View(*both) for both in zip(parts, taps.split(len(batches)), strict=True)]
+
+    def _probe(self, image: Images) -> None:
+        """One image through the network as it is written: a compiled one hides whether a feature
+        map is changed in place later."""
+        with kept_mode(self._model), torch.no_grad(), self._taps(self._model) as taps:
+            self._model.eval()
+            self._model(image)
+        taps.split(1)
 
     def _taps(self, model: nn.Module) -> FeatureTaps:
         return FeatureTaps(model, self._loss.layers, self._loss.activation)

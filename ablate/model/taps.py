@@ -91,7 +91,7 @@ class FeatureTaps:
             ParameterError: if the network has changed a map in place since.
         """
         for layer, (kept, version) in self._kept.items():
-            if version != _version(kept):
+            if version is not None and version != _version(kept):
                 parent = self._paths[layer].rpartition(".")[0]
                 fix = f"Tap {parent}, which contains it." if parent else "Tap a later layer."
                 raise ParameterError(
@@ -180,8 +180,10 @@ class FeatureTaps:
 
 
 def _version(tensor: Tensor) -> int | None:
-    # Tensors of inference mode have no version counter.
-    return None if tensor.is_inference() else tensor._version
+    # A compiled graph and tensors of inference mode have no version counter.
+    if torch.compiler.is_compiling() or tensor.is_inference():
+        return None
+    return tensor._version
 
 
 def _set_in_place(modules: Sequence[nn.Module], value: bool) -> None:

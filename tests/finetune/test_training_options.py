@@ -20,6 +20,7 @@ from ablate.data.dataset import Split
 from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning, OutOfMemoryError, explained_failures
+from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.optimizer import average_weights, balance_gradients
 from ablate.model.build import build_model
@@ -360,23 +361,70 @@ def make_small() -> nn.Module:
 
 COMPILED = """
 import sys
+from itertools import combinations
+import torch
 sys.path.insert(0, sys.argv[1])
+from ablate.errors import ParameterError
+from ablate.finetune.loss import TERMS
 from test_training_options import make_run, make_small
 
 loss = {"terms": "clean+st+fma", "fma": {"layers": ["block", "block.1"]}}
 for mode in (False, "default"):
     run = make_run(loss, model=make_small(), compile_mode=mode)
     print(run.run_epoch().train_loss, run.run_epoch().train_loss)
+
+graphs = []
+
+def count(graph, _inputs):
+    graphs.append(graph)
+    return graph.forward
+
+compiled = torch.compile
+torch.compile = lambda model, mode: compiled(model, backend=count)
+
+def show(loss, **settings):
+    loss = {"fma": {"layers": ["block", "block.1"]}, **loss}
+    losses = []
+    for mode in (False, "default"):
+        graphs.clear()
+        torch.compiler.reset()
+        run = make_run(loss, model=make_small(), compile_mode=mode, **settings)
+        losses.append([run.run_epoch().train_loss])
+        first = len(graphs)
+        losses[-1] += [run.run_epoch().train_loss, run.run_epoch().train_loss]
+    print(first, len(graphs) - first, losses[0] == losses[1])
+
+for size in range(len(TERMS)):
+    for terms in combinations(TERMS, size + 1):
+        show({"terms": "+".join(terms)})
+show({"fma": {"layers": ["block"], "activation": "before"}})
+show({"fma": {"layers": ["block"], "anchor": "ema"}})
+show({}, batch_norm="separate")
+show({}, batch_norm="frozen")
+show({}, accumulation_steps=3)
+
+model = make_small()
+model.flat.register_forward_pre_hook(lambda _module, given: given[0].mul_(2))
+try:
+    make_run({"fma": {"layers": ["pool"]}}, model=model, compile_mode="default").run_epoch()
+except ParameterError as error:
+    print(error)
 """
 
 
 @pytest.mark.slow
-def test_compiled_is_close_to_not_compiled() -> None:
+def test_a_compiled_step() -> None:
     """In a process of its own: what checks shapes here cannot be compiled."""
     command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    plain, compiled = ([float(loss) for loss in line.split()] for line in done.stdout.splitlines())
+    first, second, *counts, refused = done.stdout.splitlines()
+    plain, compiled = ([float(loss) for loss in line.split()] for line in (first, second))
     assert compiled == pytest.approx(plain, rel=1e-3)
+    # The forward pass of every set of terms is one graph, no epoch adds one, and the losses are
+    # those of one not compiled. Parts of a batch of two sizes have a graph for any size.
+    assert len(counts) == 2 ** len(TERMS) - 1 + 5
+    assert counts == ["1 0 True"] * (len(counts) - 1) + ["2 0 True"]
+    assert "layers: pool must keep its output to be tapped" in refused
 
 
 # Memory
