@@ -257,7 +257,8 @@ def resume(
 def layers(model: str, image_size: int | None, as_json: bool) -> None:
     """List the layers of a model by their names for loss.fma.layers.
 
-    Also prints the shape of each feature map.
+    Also prints the shape of each feature map, and which axis of a batch is the channel (axis 0 is
+    the image).
     MODEL is a value of `model.name`: resnet20, torchvision:resnet50, package.module:callable.
     loss.fma.layers also accepts any module path of the model.
     """

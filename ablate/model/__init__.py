@@ -27,6 +27,12 @@ _TORCHVISION_STAGES = {
     r"mobilenet_v2": 5,
     r"mobilenet_v3_large": 5,
     r"mobilenet_v3_small": 4,
+    r"densenet\d+": 4,
+    r"regnet_[xy]_.*": 4,
+    r"swin_.*": 4,
+    r"vit_b_\d+": 12,
+    r"vit_l_\d+": 24,
+    r"vit_h_\d+": 32,
 }
 
 

@@ -16,6 +16,7 @@ from ablate.data.dataset import Statistics
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.model import MODELS, SOURCES, callable, is_external
+from ablate.model.channels import channel_axis
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
@@ -40,12 +41,15 @@ class LayerInfo:
     Attributes:
         name: as in `loss.fma.layers`.
         module: path of the module in the network.
-        shape: of one image's feature map: (channel, height, width), or as the network has it.
+        shape: of one image's feature map, as the network has it: (channel, height, width),
+            (token, channel), ...
+        channel_axis: of the batch's map, where axis 0 is the image; None if it is not known.
     """
 
     name: str
     module: str
     shape: tuple[int, ...]
+    channel_axis: int | None
 
 
 def build_model(
@@ -228,19 +232,20 @@ def _text(error: BaseException) -> str:
 
 def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
     paths = layer_names(model).taps or {path: path for path, _ in model.named_children()}
-    shapes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, LayerInfo] = {}
 
-    def note(alias: str) -> Callable[[nn.Module, Any, Any], None]:
+    def note(alias: str, path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor):
-                shapes[alias] = tuple(output.shape[1:])
+                axis = channel_axis(model, alias, path, output.shape)
+                found[alias] = LayerInfo(alias, path, tuple(output.shape[1:]), axis)
 
         return hook
 
     for alias, path in paths.items():
-        model.get_submodule(path).register_forward_hook(note(alias))
+        model.get_submodule(path).register_forward_hook(note(alias, path))
     _show_image(model, name, side, 3)
-    return [LayerInfo(one, path, shapes[one]) for one, path in paths.items() if one in shapes]
+    return [found[alias] for alias in paths if alias in found]
 
 
 def _build_any(settings: ModelSettings, classes: int, base: Path | None) -> nn.Module:

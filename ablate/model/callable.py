@@ -20,7 +20,8 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
 
     It is called as `callable(classes=10)` and returns a `torch.nn.Module` that takes normalised
     images (batch, channel, height, width) and returns logits (batch, classes). A dict `taps` of the
-    network, name -> module path, first to last, names layers for `loss.fma.layers`.
+    network, name -> module path, first to last, names layers for `loss.fma.layers`; a dict
+    `channel_axes`, name or module path -> axis, says where the channels are (see `channel_axis`).
 
     Args:
         spec: `package.module:callable`.
@@ -81,4 +82,20 @@ def _check_taps(spec: str, model: nn.Module) -> None:
         raise ParameterError(
             f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
             f"network, got {wrong}. Use paths from named_modules()."
+        )
+    axes = getattr(model, "channel_axes", {})
+    if not isinstance(axes, dict):
+        wrong = type(axes).__name__
+    else:
+        known = {*taps, *modules}
+        bad = [
+            f"{name!r}: {axis!r}"
+            for name, axis in axes.items()
+            if name not in known or type(axis) is not int
+        ]
+        wrong = bad[0] if bad else ""
+    if wrong:
+        raise ParameterError(
+            f"{_WHERE}: the attribute channel_axes of {spec} must be a dict of tap or module path "
+            f"-> axis of the channels, a whole number, got {wrong}. Count the batch as axis 0."
         )

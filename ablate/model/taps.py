@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import TracebackType
@@ -15,8 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.hooks import RemovableHandle
 
 from ablate.errors import ParameterError, did_you_mean
+from ablate.model.channels import channel_axis, move_channels
 
-__all__ = ["FeatureTaps", "LayerNames", "layer_names", "split_copies"]
+__all__ = ["FeatureMaps", "FeatureTaps", "LayerNames", "layer_names", "split_copies"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,27 @@ def layer_names(model: nn.Module) -> LayerNames:
     return LayerNames(dict(getattr(inner, "taps", {})), paths)
 
 
+class FeatureMaps(dict[str, Tensor]):
+    """Layer -> its map (batch, channel, positions...).
+
+    Attributes:
+        unplaced: layers whose channel axis is not known; their maps are as the network has them.
+    """
+
+    def __init__(self, maps: Mapping[str, Tensor], unplaced: Iterable[str] = ()) -> None:
+        super().__init__(maps)
+        self.unplaced = frozenset(unplaced)
+
+
 class FeatureTaps:
     """Keeps the outputs of some layers, with their gradient, while the context is open.
 
     The last outputs remain available after the context closes.  While it is open, activations do
     not work in place (`ReLU(inplace=True)`), because they would overwrite the feature map.
+
+    Maps come as (batch, channel, positions...), also those of a transformer, which has its channels
+    last: `channel_axis` finds the axis.  Where it cannot, give the network a dict `channel_axes`,
+    layer -> axis.
 
     Example:
         >>> import torch
@@ -84,11 +101,12 @@ class FeatureTaps:
         self._in_place: list[nn.Module] = []
 
     @property
-    def features(self) -> dict[str, Tensor]:
+    def features(self) -> FeatureMaps:
         """Layer -> its map in the latest forward pass, under the name asked for; not a copy.
 
         Raises:
-            ParameterError: if the network has changed a map in place since.
+            ParameterError: if the network has changed a map in place since, or its `channel_axes`
+                name an axis that a map does not have.
         """
         for layer, (kept, version) in self._kept.items():
             if version is not None and version != _version(kept):
@@ -98,7 +116,13 @@ class FeatureTaps:
                     f"layers: {layer} must keep its output to be tapped, got one that is later "
                     f"changed in place. {fix}"
                 )
-        return {layer: self._kept[layer][0] for layer in self._paths if layer in self._kept}
+        raw = {layer: self._kept[layer][0] for layer in self._paths if layer in self._kept}
+        axes = {
+            layer: channel_axis(self._model, layer, self._paths[layer], features.shape)
+            for layer, features in raw.items()
+        }
+        maps = {layer: move_channels(features, axes[layer]) for layer, features in raw.items()}
+        return FeatureMaps(maps, [layer for layer, axis in axes.items() if axis is None])
 
     def __enter__(self) -> FeatureTaps:
         if not self._paths:
@@ -126,7 +150,7 @@ class FeatureTaps:
         _set_in_place(self._in_place, True)
         self._in_place = []
 
-    def split(self, n: int = 2) -> tuple[dict[str, Tensor], ...]:
+    def split(self, n: int = 2) -> tuple[FeatureMaps, ...]:
         """The equal parts of every map, for a forward pass of `torch.cat([clean, *copies])`.
 
         Args:
@@ -139,8 +163,8 @@ class FeatureTaps:
             ParameterError: if a batch has no `n` equal parts, a layer has not run, or the network
                 has changed a map.
         """
-        parts: tuple[dict[str, Tensor], ...] = tuple({} for _ in range(n))
         maps = self.features
+        parts = tuple(FeatureMaps({}, maps.unplaced) for _ in range(n))
         for layer in self._paths:
             if layer not in maps:
                 raise ParameterError(

@@ -2,8 +2,10 @@
 
 Aliases, from the structure of the network: ResNet, ResNeXt and Wide ResNet: the first ReLU and
 `layer1` to `layer4`; EfficientNet: each group of MBConv blocks; ConvNeXt: each group of blocks;
-MobileNet: the last block at each resolution.  The widening convolution before the classifier
-has no alias.
+MobileNet: the last block at each resolution; DenseNet: the first ReLU and each dense block;
+RegNet: its stem and each block of stages; Swin: the embedded patches and each group of blocks;
+ViT: the embedded patches and every block.  The widening convolution before the classifier has no
+alias.
 """
 
 from __future__ import annotations
@@ -78,11 +80,20 @@ def _check(name: str) -> None:
 def _find_taps(name: str, model: nn.Module) -> dict[str, str]:
     if name.startswith(("resnet", "resnext", "wide_resnet")):
         return {"stem": "relu", **{f"stage{i}": f"layer{i}" for i in range(1, 5)}}
-    if not name.startswith(("efficientnet_", "convnext_", "mobilenet_")):
+    if name.startswith("densenet"):
+        blocks = {f"stage{i}": f"features.denseblock{i}" for i in range(1, 5)}
+        return {"stem": "features.relu0", **blocks}
+    if name.startswith("regnet_"):
+        return {"stem": "stem", **{f"stage{i}": f"trunk_output.block{i}" for i in range(1, 5)}}
+    if name.startswith("vit_"):
+        prefix = "encoder.layers.encoder_layer_"
+        count = sum(path.removeprefix(prefix).isdigit() for path, _ in model.named_modules())
+        return {"stem": "conv_proj", **{f"stage{i + 1}": f"{prefix}{i}" for i in range(count)}}
+    if not name.startswith(("efficientnet_", "convnext_", "mobilenet_", "swin_")):
         return {}
     features = dict(model.named_children())["features"]
     last = len(list(features.children())) - 1
-    if name.startswith("convnext_"):
+    if name.startswith(("convnext_", "swin_")):
         # Downsampling layers stand between the stages.
         stages = list(range(1, last + 1, 2))
     elif name.startswith("efficientnet_"):

@@ -23,6 +23,7 @@ from ablate.errors import FingerprintError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.loop import EpochReport
+from ablate.finetune.loss.fma import check_channels
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
@@ -311,7 +312,7 @@ class Workbench:
         """Read every layer that a trial may use, so that an invalid one does not fail each trial.
 
         Raises:
-            ParameterError: naming the layer.
+            ParameterError: naming the layer, or the distance that cannot read it.
         """
         loss, space = self.study.loss, self.study.space
         if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
@@ -326,7 +327,9 @@ class Workbench:
         for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
             with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
                 model(images)
-                reading.split(1)
+                (maps,) = reading.split(1)
+            for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
+                check_channels(distance, maps, layers)
 
     def _check_batch(self, model: nn.Module) -> None:
         """Refuse an objective that does not work with the study's batches, if trials do not change

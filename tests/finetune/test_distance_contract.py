@@ -10,7 +10,7 @@ from torch import Tensor
 
 import ablate.finetune.loss.distance
 from ablate.errors import ParameterError
-from ablate.finetune.loss.distance import DISTANCES, load_distance, min_images
+from ablate.finetune.loss.distance import DISTANCES, load_distance, min_images, reads_channels
 from ablate.finetune.loss.distance.squared_error import squared_error
 
 SHARED = {"__init__", "blocks", "direction", "squared_error"}
@@ -191,9 +191,16 @@ def test_a_gpu_gives_the_value_and_gradient_of_a_cpu(name: str) -> None:
 
 
 def test_an_unknown_distance_suggests_the_nearest() -> None:
-    for look_up in (load_distance, min_images):
+    for look_up in (load_distance, min_images, reads_channels):
         with pytest.raises(ParameterError) as caught:
             look_up("cosin")
         assert str(caught.value) == (
             "loss.fma.distance: must be a registered distance, got 'cosin'. Did you mean cosine?"
         )
+
+
+def test_a_distance_that_reads_channels_says_so(name: str) -> None:
+    clean, distorted = make_maps(4, 3, 5, 7)
+    distance = load_distance(name)
+    moved = distance(clean.movedim(3, 1), distorted.movedim(3, 1))
+    assert reads_channels(name) != torch.isclose(moved, distance(clean, distorted), rtol=1e-4)

@@ -208,10 +208,10 @@ def test_layers_are_described_with_their_shapes() -> None:
         describe_layers(model)
         == describe_layers(model, 32)
         == [
-            LayerInfo("stem", "stem", (16, 32, 32)),
-            LayerInfo("stage1", "stage1", (16, 32, 32)),
-            LayerInfo("stage2", "stage2", (32, 16, 16)),
-            LayerInfo("stage3", "stage3", (64, 8, 8)),
+            LayerInfo("stem", "stem", (16, 32, 32), 1),
+            LayerInfo("stage1", "stage1", (16, 32, 32), 1),
+            LayerInfo("stage2", "stage2", (32, 16, 16), 1),
+            LayerInfo("stage3", "stage3", (64, 8, 8), 1),
         ]
     )
 

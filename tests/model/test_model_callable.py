@@ -114,6 +114,21 @@ class Counting(Net):
 def lazy(classes):
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(classes))
 
+def axis_of_none(classes):
+    net = Net(classes)
+    net.channel_axes = {"deep": 1, "deeper": 1}
+    return net
+
+def axis_in_words(classes):
+    net = Net(classes)
+    net.channel_axes = {"block": "last"}
+    return net
+
+def listed_axes(classes):
+    net = Net(classes)
+    net.channel_axes = [1]
+    return net
+
 def wrong_path(classes):
     net = Net(classes)
     net.taps = {"deep": "block", "deeper": "block.7"}
@@ -164,13 +179,13 @@ def test_its_taps_are_aliases(build: Build, base: Path) -> None:
         build("Net")
     settings = ModelSettings(name="own_nets:Net")
     assert taps.features == {}
-    assert describe_layers(settings, base=base) == [LayerInfo("deep", "block", (4, 32, 32))]
+    assert describe_layers(settings, base=base) == [LayerInfo("deep", "block", (4, 32, 32), 1)]
     assert own_image_size(settings) is None
 
 
 def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
     settings = ModelSettings(name="own_nets:OwnDevice")
-    assert describe_layers(settings, 8, base=base) == [LayerInfo("deep", "block", (4, 8, 8))]
+    assert describe_layers(settings, 8, base=base) == [LayerInfo("deep", "block", (4, 8, 8), 1)]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +225,19 @@ def test_a_network_that_needs_memory_to_run_is_described(base: Path) -> None:
             "wrong_path",
             "the attribute taps of own_nets:wrong_path must be a dict of name -> module path of "
             "the network, got 'deeper': 'block.7'. Use paths from named_modules().",
+        ),
+        *(
+            (
+                name,
+                f"the attribute channel_axes of own_nets:{name} must be a dict of tap or module "
+                f"path -> axis of the channels, a whole number, got {got}. Count the batch as axis "
+                "0.",
+            )
+            for name, got in [
+                ("axis_of_none", "'deeper': 1"),
+                ("axis_in_words", "'block': 'last'"),
+                ("listed_axes", "list"),
+            ]
         ),
     ],
 )

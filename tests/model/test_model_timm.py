@@ -45,13 +45,22 @@ def settings(name: str) -> ModelSettings:
         ("efficientnet_b0", ["stage1", "stage2", "stage3", "stage4", "stage5"]),
         ("mobilenetv3_small_050", ["stem", "stage1", "stage2", "stage3", "stage4"]),
         ("densenet121", ["stem", "stage1", "stage2", "stage3", "stage4"]),
+        ("regnetx_002", ["stem", "stage1", "stage2", "stage3", "stage4"]),
+        ("vit_tiny_patch16_224", [f"stage{i}" for i in range(1, 13)]),
+        ("swin_tiny_patch4_window7_224", ["stage1", "stage2", "stage3", "stage4"]),
     ],
 )
 def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
-    names = layer_names(build_skeleton(settings(name)))
+    model = build_skeleton(settings(name))
+    names = layer_names(model)
     assert list(names.taps) == taps
     assert set(names.taps.values()) <= set(names.modules)
-    assert [layer.name for layer in describe_layers(settings(name), 64)] == taps
+    layers = describe_layers(settings(name), 224 if "_224" in name else 64)
+    assert [layer.name for layer in layers] == taps
+    channels = {level["module"]: level["num_chs"] for level in model.feature_info}  # type: ignore[union-attr]
+    for layer in layers:
+        assert layer.channel_axis is not None
+        assert layer.shape[layer.channel_axis - 1] == channels[layer.module]
 
 
 @pytest.mark.slow

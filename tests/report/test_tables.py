@@ -67,11 +67,13 @@ def test_layers_of_a_real_model() -> None:
     assert printed[0] == f"resnet8: {len(layers)} layers for loss.fma.layers"
     first = layers[0]
     channels, height, width = first.shape
-    assert f"{first.name} {first.module} {channels} x {height} x {width}" in printed
+    shown = f"{first.name} {first.module} {channels} x {height} x {width} {channels} (axis 1)"
+    assert shown in printed
     assert strict(layers_rows(layers))[0] == {
         "name": first.name,
         "module": first.module,
         "shape": [channels, height, width],
+        "channel_axis": 1,
     }
 
 

@@ -402,6 +402,52 @@ def test_layers_that_are_searched_are_read_too(cache: Path) -> None:
             Workbench.get(study, Path(), cache).prepare()
 
 
+NETS = """
+import torch
+from torch import nn
+from torchvision.models import VisionTransformer
+
+
+def vit(classes):
+    return VisionTransformer(8, 2, 2, 2, 16, 32, num_classes=classes)
+
+
+class Rows(nn.Module):
+    def forward(self, images):
+        return images.flatten(2)
+
+
+def rows(classes):
+    return nn.Sequential(Rows(), nn.Flatten(), nn.Linear(192, classes))
+"""
+
+
+def test_a_transformer_is_finetuned_by_its_channels(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "trial_nets.py").write_text(NETS)
+    layers = ["conv_proj", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]
+    values = {**VALUES, "loss.fma.distance": "unit", "loss.fma.layers": layers}
+    given = {"model.name": "trial_nets:vit", "baseline.epochs": 1, "finetune.budget.epochs": 1}
+    bench = Workbench.get(STUDY.with_values({**given, **values}), tmp_path, cache)
+    bench.prepare()
+    run = TrialRun(bench, values, SEEDS)
+    assert run.run_epoch().train_loss > 0
+    assert run.finish().scores.epochs == 1
+
+
+def test_a_layer_whose_channels_are_not_known_is_said_before_the_first_trial(
+    tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "trial_nets.py").write_text(NETS)
+    study = STUDY.with_values(
+        {"model.name": "trial_nets:rows", "baseline.epochs": 1, "loss.fma.layers": ["0"]}
+    )
+    Workbench.get(study, tmp_path, cache).prepare()
+    distances = {"loss.fma.distance": {"choice": ["relative", "unit"]}}
+    searching = study.model_copy(update={"space": distances})
+    with pytest.raises(ParameterError, match="unit needs the channel axis of 0, which is not"):
+        Workbench.get(searching, tmp_path, cache).prepare()
+
+
 def test_a_batch_too_small_for_the_objective_is_said_at_once(cache: Path) -> None:
     values = {"loss.fma.distance": "cka", "finetune.batch_size": 2}
     with pytest.raises(ParameterError, match="needs 3 at once, got 2"):

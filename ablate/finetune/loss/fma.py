@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.loss.distance import load_distance, min_images
+from ablate.finetune.loss.distance import (
+    DISTANCES,
+    load_distance,
+    min_images,
+    reads_channels,
+)
 from ablate.finetune.loss.term import (
     ANCHORS,
     Term,
@@ -27,7 +32,7 @@ from ablate.finetune.loss.term import (
     teacher_of,
     weighted_sum,
 )
-from ablate.model.taps import LayerNames
+from ablate.model.taps import FeatureMaps, LayerNames
 from ablate.study.settings import LossSettings
 
 
@@ -100,17 +105,20 @@ class FMALoss(nn.Module):
         """The mean over the batch of the weighted sum over layers.
 
         Args:
-            clean: layer -> feature map of the clean images, first axis the image, as
+            clean: layer -> feature map of the clean images, (image, channel, positions...), as
                 `FeatureTaps.split` gives it.
             distorted: the same layers, of the same images distorted.
 
         Raises:
             ParameterError: if the layers or shapes of the two differ, there is no layer, a map has
-                only the image axis, the distance needs more images, or the layer weights are
-                invalid (see `scale_weights`).
+                only the image axis, the distance needs more images, the layer weights are invalid
+                (see `scale_weights`), or the distance reads channels and the channel axis of a map
+                is not known.
         """
         _check_pair(clean, distorted)
         weights = scale_weights(tuple(clean), self.layer_weights)
+        for maps in (clean, distorted):
+            check_channels(self.distance, maps, weights)
         _check_images(self.distance, len(next(iter(clean.values()))))
         anchored = {layer: hold_anchor(clean[layer], self.anchor) for layer in weights}
         return feature_map_loss(anchored, distorted, weights, distance=self.distance)
@@ -150,8 +158,32 @@ def build_term(settings: LossSettings, names: LayerNames) -> Term:
     )
 
 
-def _keep(view: View, layers: Iterable[str]) -> dict[str, Tensor]:
-    return {layer: view.features[layer] for layer in layers if layer in view.features}
+def _keep(view: View, layers: Iterable[str]) -> FeatureMaps:
+    maps = {layer: view.features[layer] for layer in layers if layer in view.features}
+    return FeatureMaps(maps, getattr(view.features, "unplaced", ()))
+
+
+def check_channels(distance: str, maps: Mapping[str, Tensor], layers: Iterable[str]) -> None:
+    """Refuse a distance that reads channels where it is not known which axis they are.
+
+    Args:
+        distance: one of `DISTANCES`.
+        maps: as `FeatureTaps` gives them; in any other mapping axis 1 is the channel.
+        layers: that the distance compares.
+
+    Raises:
+        ParameterError: naming the layer.
+    """
+    if not isinstance(maps, FeatureMaps) or not reads_channels(distance):
+        return
+    for layer in layers:
+        if layer in maps.unplaced:
+            others = ", ".join(name for name in DISTANCES if not reads_channels(name))
+            raise ParameterError(
+                f"loss.fma.distance: {distance} needs the channel axis of {layer}, which is not "
+                f"known, got a map {list(maps[layer].shape)}. Give the network a dict "
+                f"channel_axes, {{{layer!r}: axis}}, or choose one of {others}."
+            )
 
 
 def _check_images(distance: str, images: int) -> None:

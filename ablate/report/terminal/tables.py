@@ -118,17 +118,26 @@ def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
     table = Table(title=escape(f"{model}: {len(layers)} layers for loss.fma.layers"))
     table.add_column("layer", no_wrap=True)
     table.add_column("module", no_wrap=True)
-    table.add_column("feature map (channels x height x width)", justify="right")
+    table.add_column("feature map of an image", justify="right")
+    table.add_column("channels", justify="right")
     for layer in layers:
         shape = " x ".join(str(side) for side in layer.shape)
-        table.add_row(escape(layer.name), escape(layer.module), shape)
+        axis = layer.channel_axis
+        channels = "not known" if axis is None else f"{layer.shape[axis - 1]} (axis {axis})"
+        table.add_row(escape(layer.name), escape(layer.module), shape, channels)
     return table
 
 
 def layers_rows(layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
     """One dict a layer, for JSON."""
     return [
-        {"name": layer.name, "module": layer.module, "shape": list(layer.shape)} for layer in layers
+        {
+            "name": layer.name,
+            "module": layer.module,
+            "shape": list(layer.shape),
+            "channel_axis": layer.channel_axis,
+        }
+        for layer in layers
     ]
 
 

@@ -48,6 +48,17 @@ def min_images(name: str) -> int:
     return least
 
 
+def reads_channels(name: str) -> bool:
+    """Whether a distance tells the channel axis of a map from the others: its file's
+    `READS_CHANNELS`, False without one.
+
+    Raises:
+        ParameterError: if there is no distance of that name.
+    """
+    reads: bool = getattr(_module(name), "READS_CHANNELS", False)
+    return reads
+
+
 def _module(name: str) -> ModuleType:
     if name not in DISTANCES:
         raise ParameterError(

@@ -14,6 +14,8 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction
 
+READS_CHANNELS = True
+
 
 def attention_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean (A - A')^2 over positions, A = a / ||a|| and a = mean_c F^2, averaged.

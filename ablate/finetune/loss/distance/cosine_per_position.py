@@ -11,6 +11,8 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction_gap
 
+READS_CHANNELS = True
+
 
 def cosine_per_position_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over positions of 1 - <f, f'> / (||f|| ||f'||), f the channels at one, averaged.

@@ -10,6 +10,8 @@ from torch import Tensor
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 
+READS_CHANNELS = True
+
 
 def pooled_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over channels and images of (mean over positions of clean - distorted)^2.

@@ -13,6 +13,8 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction
 
+READS_CHANNELS = True
+
 
 def unit_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over positions of ||f / ||f|| - f' / ||f'|| ||^2, f the channels at one, averaged.
