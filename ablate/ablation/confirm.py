@@ -75,7 +75,7 @@ class ConfirmInfo:
 def front_design(points: Sequence[ParetoPoint]) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front."""
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
-    cells += [Cell(point.name, dict(point.params)) for point in points]
+    cells += [Cell(point.name, point.retrained) for point in points]
     arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
     plain = arms[1]
     return Design(

@@ -17,6 +17,8 @@ from ablate.study.settings import ObjectiveSettings
 LEADING = ("number", "state", "attempt")
 CELL = ("cell", "pair", "train_seed")
 """Of an ablation alone."""
+ON_CURVE = ("alpha", "barrier")
+"""Where networks between baseline and finetuned weights were scored."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
@@ -31,8 +33,9 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     `--json`.
 
     Columns, in this order: number, state, attempt (number of attempts); of an ablation cell, pair
-    (index of its seed, from 0) and train_seed (the seed, once started); every metric (an
-    objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
+    (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
+    network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); every metric
+    (an objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
     lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
     hosts, joined by +; started, finished (aware, UTC), duration_seconds.  Missing values are left
@@ -58,6 +61,8 @@ def _flat_row(
         flat |= {"cell": row.cell, "pair": row.pair}
         if row.seeds is not None:
             flat["train_seed"] = row.seeds.train
+    if row.path is not None:
+        flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
     for key, value in row.params.items():
         flat |= flat_param(PARAM + key, value)
     if row.failure is not None:
@@ -103,8 +108,8 @@ def column_order(
     """Every column of these flat rows, objectives first among the metrics, parameters by name."""
     found = dict.fromkeys(name for row in rows for name in row)
     metrics = [objective.metric for objective in objectives]
-    fixed = {*LEADING, *CELL, *TRAILING, *metrics}
-    cell = [name for name in CELL if name in found]
+    fixed = {*LEADING, *CELL, *ON_CURVE, *TRAILING, *metrics}
+    cell = [name for name in (*CELL, *ON_CURVE) if name in found]
     others = [name for name in found if name not in fixed and not name.startswith(PARAM)]
     params = sorted(name for name in found if name.startswith(PARAM))
     return [*LEADING, *cell, *dict.fromkeys(metrics), *others, *params, *TRAILING]

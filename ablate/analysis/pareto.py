@@ -15,7 +15,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -38,6 +38,17 @@ class Point(NamedTuple):
     def name(self) -> str:
         """ "trial 12", or "trial 12 at alpha 0.5"."""
         return f"trial {self.trial}" + f" at alpha {self.alpha:g}" * (self.alpha != 1)
+
+    @classmethod
+    def of_name(cls, name: str) -> Point:
+        """The point of this `name`."""
+        trial, _, alpha = name.removeprefix("trial ").partition(" at alpha ")
+        return cls(int(trial), float(alpha or 1))
+
+
+def point_of(row: RowRecord) -> Point:
+    """The network whose scores are the row's."""
+    return Point(row.number) if row.path is None else Point(row.number, row.path.alpha)
 
 
 class ParetoPoint(NamedTuple):
@@ -70,6 +81,13 @@ class ParetoPoint(NamedTuple):
     def name(self) -> str:
         """As `Point.name`."""
         return self.point.name
+
+    @property
+    def retrained(self) -> dict[str, Any]:
+        """The values with which this network is trained again: parameters, and alpha."""
+        if self.point.alpha == 1:
+            return dict(self.params)
+        return {**self.params, "finetune.interpolation": {"alpha": self.point.alpha}}
 
 
 @dataclass(frozen=True)
@@ -167,7 +185,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     # A tuple made by place: 10,000 of them are a good part of what a figure takes.
     points = tuple(
         ParetoPoint(
-            Point(row.number),
+            point_of(row),
             row.values,
             row.params,
             row.scores,

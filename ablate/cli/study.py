@@ -13,7 +13,7 @@ import click
 
 from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
-from ablate.errors import ParameterError, Problem, StudyFileError
+from ablate.errors import ParameterError, Problem, StudyFileError, UsageError
 
 if TYPE_CHECKING:
     from ablate.lifecycle.open_study import OpenStudy
@@ -118,18 +118,33 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--trial", required=True, metavar="N|plain", help="Trial number; plain: the plain finetune."
 )
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="A",
+    help="Weight of the finetuned network against the baseline.  "
+    "Default: the alpha of the trial's scores, which is 1 without finetune.interpolation.",
+)
 @output_option("FILE.safetensors", "Output file.", required=True)
 @json_option
-def export(study: str, trial: str, output: Path, as_json: bool) -> None:
-    """Export the finetuned weights of a complete trial."""
-    from ablate.analysis.pareto import Point
-    from ablate.lifecycle.export import export_weights_of
+def export(study: str, trial: str, *, alpha: float | None, output: Path, as_json: bool) -> None:
+    """Export the finetuned weights of a complete trial.
+
+    With --alpha, the network between the baseline and the finetuned one.
+    """
+    from ablate.lifecycle.export import export_weights_of, exported_point
     from ablate.lifecycle.open_study import open_study
 
     number, opened = parse_trial(trial), open_study(study)
-    point = None if number is None else Point(number)
+    if number is None and alpha not in (None, 1):
+        raise UsageError(
+            f"--alpha {alpha:g}: needs the number of a trial, got plain, which is a reference. "
+            "Leave it out."
+        )
+    point = None if number is None else exported_point(opened.record, number, alpha)
     written = export_weights_of(opened.record, opened.place.folder, point, output)
-    print_result([{"number": number, "file": str(written)}]) if as_json else click.echo(written)
+    told = {"number": number, "alpha": point.alpha if point else 1.0, "file": str(written)}
+    print_result([told]) if as_json else click.echo(written)
 
 
 @click.command()

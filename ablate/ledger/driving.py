@@ -24,10 +24,11 @@ from ablate.ledger.row import (
     CELL,
     CURVE,
     FAILURE,
+    PATH,
     ROW,
     SCORES,
-    TEST,
     OpenRow,
+    ended_as,
     row_record,
     with_checkpoint,
 )
@@ -205,8 +206,9 @@ class Driving:
         """End a row with its scores; a row whose objective is not finite fails instead.
 
         Args:
-            kept: for an ablation: `outcomes` by split, and `test`, the scores on the test images.
+            kept: of its last report (`ended_as`).
         """
+        scores, attributes = ended_as(self.ledger.head.study, scores, kept or {})
         metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
         values = [float(metrics[objective.metric]) for objective in objectives]
         if not all(map(math.isfinite, values)):
@@ -217,10 +219,6 @@ class Driving:
             failure = Failure("not_finite", f"an objective is not finite: {named}")
             return self.fail(number, failure, entry, place)
         self._last_word(number, entry, place)
-        attributes: dict[str, Any] = {SCORES: scores.to_json()}
-        for key, name in ((tables.OUTCOMES, "outcomes"), (TEST, "test")):
-            if kept and kept.get(name) is not None:
-                attributes[key] = kept[name]
         return self._end(number, TrialState.COMPLETE, values, attributes)
 
     def prune(
@@ -288,7 +286,7 @@ class Driving:
             origin = self._rows.trial_ids[twin]
             kept = ledger.store.read(lambda c: tables.row_attributes(c, origin))
             attributes = {
-                SCORES: kept[SCORES],
+                **{key: kept[key] for key in (SCORES, PATH) if key in kept},
                 ROW: begun.row_attribute() | {"copy_of": twin},
                 CURVE: begun.curve_attribute(),
             }

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
+from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores
@@ -172,6 +173,8 @@ class RowRecord:
         copy_of: number of the row whose scores it copies, because its trial would read the same
             values; it was not run.  None: it was or will be run.
         test_scores: on the test images, if `confirm` used them.
+        path: the networks between the baseline and the trial's, if they were scored; `scores` are
+            of the one that stands for the trial, of an ablation always of the finetuned network.
         started, finished: timezone-aware, in UTC.
     """
 
@@ -192,6 +195,7 @@ class RowRecord:
     pair: int | None = None
     copy_of: int | None = None
     test_scores: Scores | None = None
+    path: Curve | None = None
     started: datetime | None = None
     finished: datetime | None = None
 

@@ -12,10 +12,11 @@ from optuna.trial import TrialState
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
 from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, State
-from ablate.ledger.tables import ENQUEUED, Stored
+from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
+from ablate.study.interpolation import Curve
 from ablate.study.keys import plain_values
-from ablate.study.scores import Scores, scores_from_json
+from ablate.study.scores import AnyScores, Scores, scores_from_json
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -32,6 +33,9 @@ CELL = "ablate:cell"
 """For a row of an ablation: everything that it is run with."""
 TEST = "ablate:test"
 """Scores on the test images, for a confirmation."""
+
+PATH = "ablate:path"
+"""The networks between baseline and finetuned weights (`ablate.study.interpolation.Curve`)."""
 
 KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and one to fall back to."""
@@ -142,6 +146,7 @@ def row_record(stored: Stored) -> RowRecord:
     row, curve = stored.attributes.get(ROW, {}), stored.attributes.get(CURVE, {})
     scores, failure = stored.attributes.get(SCORES), stored.attributes.get(FAILURE)
     cell, test = stored.attributes.get(CELL, {}), stored.attributes.get(TEST)
+    path = stored.attributes.get(PATH)
     complete = stored.state == TrialState.COMPLETE
     return RowRecord(
         number=stored.number,
@@ -161,9 +166,34 @@ def row_record(stored: Stored) -> RowRecord:
         cell=cell.get("cell"),
         pair=cell.get("pair"),
         test_scores=Scores.from_json(test) if complete and test else None,
+        path=Curve.from_json(path) if complete and path else None,
         started=stored.started,
         finished=stored.finished,
     )
+
+
+def ended_as(
+    study: Study, scores: AnyScores, kept: Mapping[str, Any]
+) -> tuple[AnyScores, dict[str, Any]]:
+    """The scores of a row that has ended, and the attributes that it gets.
+
+    Args:
+        scores: of its finetuned network.
+        kept: for an ablation: `outcomes` by split, and `test`, the scores on the test images;
+            `curve`, from which a search takes the network that stands for the row.
+    """
+    attributes = {
+        key: kept[name]
+        for key, name in ((OUTCOMES, "outcomes"), (TEST, "test"))
+        if kept.get(name) is not None
+    }
+    if kept.get("curve") is not None and isinstance(scores, Scores):
+        path = Curve.from_json(kept["curve"])
+        if study.ablation is None:
+            path = path.chosen(scores, study.answer.clean_margin)
+            scores = path.scores(scores, path.alpha)
+        attributes[PATH] = path.to_json()
+    return scores, attributes | {SCORES: scores.to_json()}
 
 
 def _checkpoints(curve: Mapping[str, Any]) -> tuple[Checkpoint, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.ablation.confirm import front_design
-from ablate.analysis.pareto import ParetoPoint, pareto_info
+from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
@@ -17,7 +17,7 @@ from ablate.lifecycle.drive import RunOptions, leased
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
-from ablate.study.settings import AblationSettings, SearchSettings, Study
+from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
 
 def confirm_front(
@@ -103,9 +103,17 @@ def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoi
 
 
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:
-    arms: dict[str, dict[str, Any]] = {one.name: dict(one.params) for one in points}
+    arms: dict[str, dict[str, Any]] = {one.name: one.retrained for one in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
-    update = {"name": name, "ablation": ablation, "search": SearchSettings(), "space": {}}
+    # Each point has its alpha, so that nothing is chosen again.
+    update = {
+        "name": name,
+        "ablation": ablation,
+        "search": SearchSettings(),
+        "answer": AnswerSettings(),
+        "finetune": search.finetune.model_copy(update={"interpolation": None}),
+        "space": {},
+    }
     return search.model_copy(update=update)
 
 
@@ -116,7 +124,7 @@ def _check_same(
     before, now = list(settings.arms or {}), [one.name for one in points]
     folder = shown_folder(place.confirmation.folder)
     if before != now:
-        numbers = ",".join(one.partition(" ")[2] for one in before)
+        numbers = ",".join(str(Point.of_name(one).trial) for one in before)
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
             f"{', '.join(now)}. Add --trials {numbers}, or finish it: ablate resume {folder}"

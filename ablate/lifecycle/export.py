@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ablate.analysis.pareto import Point
+from ablate.analysis.pareto import Point, point_of
 from ablate.errors import DataError, InfrastructureError, UsageError
-from ablate.files.cache import publish_file
+from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.model.weights.export_metadata import read_metadata
@@ -17,14 +17,35 @@ from ablate.trial.task import weights_file
 _SUFFIX = ".safetensors"
 
 
-def export_weights_of(record: StudyRecord, folder: Path, point: Point | None, output: Path) -> Path:
-    """Copy the finetuned weights of a trial, completely or not at all.
+def exported_point(record: StudyRecord, number: int, alpha: float | None = None) -> Point:
+    """The network of a trial to export.
+
+    Args:
+        alpha: in (0, 1]; None: that of the network whose scores are the trial's.
+
+    Raises:
+        UsageError: if there is no such trial.
+    """
+    row = _row(record, number)
+    return point_of(row) if alpha is None else Point(number, alpha)
+
+
+def export_weights_of(
+    record: StudyRecord,
+    folder: Path,
+    point: Point | None,
+    output: Path,
+    *,
+    cache: Path | None = None,
+) -> Path:
+    """Write the weights of a trial, completely or not at all.
 
     Args:
         record: the study from its ledger.
         folder: of the run.
-        point: the trial's network, of alpha 1; None: the plain finetune.
+        point: the trial's network, at any alpha; None: the plain finetune.
         output: a .safetensors file; its folder is created, an existing file is replaced.
+        cache: holds the baseline, for an alpha below 1; None: the usual one.
 
     Returns:
         The file, absolute.
@@ -47,6 +68,9 @@ def export_weights_of(record: StudyRecord, folder: Path, point: Point | None, ou
         _check_complete(row)
         number = row.number if row.copy_of is None else row.copy_of
     source = _source(record, folder, number)
+    if point is not None and point.alpha != 1:
+        _export_between(source, point, output.absolute(), cache or cache_folder())
+        return output.absolute()
     publish_file(output.absolute(), lambda temporary: shutil.copyfile(source, temporary))
     return output.absolute()
 
@@ -69,6 +93,31 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
     except (UsageError, InfrastructureError):
         return None
     return states, folder_bytes(str(weights_file(folder.absolute(), None).parent))
+
+
+def _export_between(source: Path, point: Point, output: Path, cache: Path) -> None:
+    from ablate.finetune.baseline import kept_baseline
+    from ablate.finetune.interpolation import export_between
+
+    metadata = read_metadata(source)
+    if metadata is None or not metadata.baseline_sha256:
+        raise UsageError(
+            f"--alpha {point.alpha:g}: needs the baseline that the trial started from, got weights "
+            "of an earlier version, which does not name it. Export alpha 1, or run the trial again."
+        )
+    if metadata.alpha != 1:
+        raise UsageError(
+            f"--alpha {point.alpha:g}: needs the finetuned network, got weights that are at alpha "
+            f"{metadata.alpha:g} already. Leave --alpha out."
+        )
+    baseline = kept_baseline(cache, metadata.baseline_sha256)
+    if baseline is None:
+        raise UsageError(
+            f"{point.name}: needs the baseline's weights in {cache}, got none with their sha256. "
+            "Run the command on the host where the study was launched; `ablate launch` of the same "
+            "study under another name trains the baseline again."
+        )
+    export_between(baseline, source, point.alpha, output, metadata)
 
 
 def _row(record: StudyRecord, number: int) -> RowRecord:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.study.interpolation import alpha_text
 from ablate.study.scores import EXPOSURES, Scores
 
 Bits = NDArray[np.bool_]
@@ -29,16 +30,25 @@ class Scored:
     bits: str
 
 
-def kept_scores(scored: Scored, tested: Scored | None) -> dict[str, Any]:
+def kept_scores(
+    scored: Scored, tested: Scored | None, curve: Mapping[float, Scored] | None = None
+) -> dict[str, Any]:
     """What an ablation stores in addition to the scores of a network (`Report.kept`).
 
     Args:
         tested: on the test images, in a confirmation.
+        curve: the other networks between baseline and finetuned weights, by alpha.
     """
     bits = {"val": scored.bits}
+    bits |= {curve_split(alpha): one.bits for alpha, one in (curve or {}).items()}
     if tested is None:
         return {"outcomes": bits}
     return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
+
+
+def curve_split(alpha: float) -> str:
+    """Under which the bits of a network of a curve are stored, beside "val", which is alpha 1."""
+    return f"val@{alpha_text(alpha)}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,12 @@ def pack_bits(outcomes: SetOutcomes) -> str:
     """
     assert outcomes.clean is not None
     rows = [outcomes.clean.correct, *(cell.correct for cell in outcomes.cells.values())]
-    return base64.b64encode(np.packbits(np.concatenate(rows)).tobytes()).decode("ascii")
+    return pack_row(np.concatenate(rows))
+
+
+def pack_row(bits: Bits) -> str:
+    """One row of bits as text."""
+    return base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
 
 
 def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:

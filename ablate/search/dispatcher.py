@@ -339,6 +339,8 @@ class Dispatcher:
             self._release(None)
             return
         ended = self._driving.complete(row.number, scores, report.entry, report.place, report.kept)
+        if ended.path is not None and ended.path.note:
+            self._around.row_note(row, ended.path.note)
         self._end_row(ended)
 
     def _fail_attempt(self, row: Row, failure: Failure, report: Report) -> None:

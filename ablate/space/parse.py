@@ -16,6 +16,7 @@ from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
 from ablate.study.document import Document, Path, show
 from ablate.study.keys import (
+    FIXED_KEYS,
     LONGEST_OWN_KEY,
     OPEN,
     SEARCHABLE,
@@ -180,7 +181,7 @@ def _not_searchable(key: str) -> str:
         fix = did_you_mean(key, searchable())
         fix = fix if fix.startswith("Did you mean") else f"Search a key of {allowed}."
         return f"unknown key. {fix}"
-    if first in ("dataset", "objectives", "robustness"):
+    if first in ("dataset", "objectives", "robustness") or key in FIXED_KEYS:
         rule = "cannot be searched, because trials would be compared by different measures"
         return f"{rule}, got {key}. Create one study for each value."
     rule = "cannot be searched, because it is not part of a trial"

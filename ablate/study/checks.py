@@ -9,8 +9,9 @@ from typing import Any
 
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, show
+from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.sections.training import UNITS
-from ablate.study.settings import Study
+from ablate.study.settings import AnswerSettings, Study
 
 Rules = Iterator[tuple[Path, str]]
 
@@ -135,6 +136,22 @@ def _gradient_scale(study: Study) -> Rules:
         yield ("loss", "fma", "scale"), f"{rule}. Add a term, or write scale: value."
 
 
+def _interpolation(study: Study) -> Rules:
+    path = ("finetune", "interpolation")
+    metrics = [objective.metric for objective in study.objectives]
+    missing = [name for name in CURVE_METRICS if name not in metrics]
+    is_asked = study.finetune.interpolation is not None
+    if study.trainable is not None:
+        return
+    if is_asked and missing:
+        rule = "chooses by clean and robust accuracy, which must be objectives, got"
+        yield path, f"{rule} {show(metrics)} without {missing[0]}. Add it, or remove this."
+    if not is_asked and study.answer.clean_margin != AnswerSettings().clean_margin:
+        rule = "has no effect without finetune.interpolation, got"
+        fix = "Remove it, or write finetune.interpolation: {}."
+        yield ("answer", "clean_margin"), f"{rule} {study.answer.clean_margin:g}. {fix}"
+
+
 def _crops(study: Study) -> Rules:
     dataset = study.dataset
     if dataset.crop_scale is not None and dataset.loading != "streamed":
@@ -224,6 +241,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("run.gpus_per_trial", "trainable"), _gpus),
+    (("objectives", "finetune.interpolation", "answer"), _interpolation),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),
     (("loss.terms", "loss.fma.scale"), _gradient_scale),
@@ -235,7 +253,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
 # -- Rules of a study with a custom training loop -------------------
 
 
-_OTHERS = ("dataset", "model", "baseline", "loss", "augment", "robustness")
+_OTHERS = ("dataset", "model", "baseline", "loss", "augment", "robustness", "answer")
 _FINETUNE = ("budget", "seed")
 
 

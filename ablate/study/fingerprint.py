@@ -23,6 +23,7 @@ SECTIONS = (
     "augment",
     "objectives",
     "robustness",
+    "answer",
     "space",
     "ablation",
 )
@@ -69,6 +70,9 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         sections = set(_OF_A_TRAINABLE)
         finetune = study.finetune
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
+    if study.finetune.interpolation is None:  # as in studies started before these keys existed
+        sections -= {"answer"}
+        data["finetune"].pop("interpolation", None)
     if study.ablation is None:
         sections -= {"ablation"}
         data["ablation"] = {

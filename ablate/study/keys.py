@@ -21,6 +21,9 @@ SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
 SEARCHABLE_KEYS = ("dataset.train_fraction",)
 """Further keys that affect a trial, but not how trials are compared."""
 
+FIXED_KEYS = ("finetune.interpolation",)
+"""Keys of those sections that are the same for all trials, whose curves are compared."""
+
 BY_NAME = {
     "augment.mix": ("augment.families", "augment.types"),
     "augment.strengths": ("augment.types",),
@@ -55,7 +58,9 @@ def leaves() -> tuple[str, ...]:
 def searchable() -> tuple[str, ...]:
     """Keys that may be searched: those that affect a trial, but not how trials are compared."""
     return tuple(
-        key for key in leaves() if key.partition(".")[0] in SEARCHABLE or key in SEARCHABLE_KEYS
+        key
+        for key in leaves()
+        if (key.partition(".")[0] in SEARCHABLE and key not in FIXED_KEYS) or key in SEARCHABLE_KEYS
     )
 
 

@@ -31,6 +31,7 @@ from ablate.study.sections.method import (
     STSettings,
 )
 from ablate.study.sections.search import (
+    AnswerSettings,
     ObjectiveSettings,
     PrunerSettings,
     RunSettings,
@@ -41,11 +42,13 @@ from ablate.study.sections.training import (
     BaselineSettings,
     BudgetSettings,
     FinetuneSettings,
+    InterpolationSettings,
     TrainingSettings,
 )
 
 __all__ = [
     "AblationSettings",
+    "AnswerSettings",
     "AugMixSettings",
     "AugmentSettings",
     "BaselineSettings",
@@ -57,6 +60,7 @@ __all__ = [
     "DatasetSettings",
     "FMASettings",
     "FinetuneSettings",
+    "InterpolationSettings",
     "LossSettings",
     "ModelSettings",
     "NonInferiorSettings",
@@ -137,6 +141,7 @@ class Study(Settings):
     objectives: Annotated[tuple[ObjectiveSettings, ...], Field(min_length=2, strict=False)] = (
         DEFAULT_OBJECTIVES
     )
+    answer: AnswerSettings = AnswerSettings()
     search: SearchSettings = SearchSettings()
     ablation: AblationSettings | None = Field(
         None, description="Instead of `search`: cells that are run over paired seeds."

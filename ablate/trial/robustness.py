@@ -20,12 +20,14 @@ from ablate.distortion.shapes import ByteImages
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.augment.mixture import mixture_of
+from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores
+from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds, derive_seed
 from ablate.study.settings import AugmentSettings
@@ -88,6 +90,14 @@ class TrialRun:
         return self._finetuning.model
 
     @property
+    def result(self) -> nn.Module:
+        """The network that the trial is scored and exported as: the current one, or, where the
+        study fixes `finetune.interpolation.alpha`, the one between it and the baseline."""
+        settings = self._study.finetune.interpolation
+        alpha = None if settings is None else settings.alpha
+        return self.model if alpha is None else self._between(alpha)
+
+    @property
     def step(self) -> int:
         """Steps done in the current epoch; 0 between epochs."""
         return self._finetuning.step
@@ -140,7 +150,9 @@ class TrialRun:
         dataset, study = self._bench.dataset, self._study
         channels, _, side = dataset.validation.images.shape[1:]
         nothing = Statistics((0.0,) * channels, (1.0,) * channels)
-        mean, std = carried_statistics(self.model) or nothing
+        model = self.result
+        mean, std = carried_statistics(model) or nothing
+        settings = study.finetune.interpolation
         metadata = ExportMetadata(
             model=study.model.name,
             classes=dataset.classes,
@@ -153,8 +165,10 @@ class TrialRun:
             trial=number,
             loss_terms=study.loss.terms,
             seen_types=tuple(self._seen_types),
+            alpha=(settings.alpha if settings else None) or 1.0,
+            baseline_sha256=self._bench.baseline.sha256,
         )
-        export_weights(self.model, path, metadata)
+        export_weights(model, path, metadata)
 
     def finish(self) -> Scored:
         """Scores of the finetuned network on the validation split.
@@ -162,7 +176,38 @@ class TrialRun:
         Raises:
             NotFiniteError: if the network's output is NaN or infinite.
         """
-        return self._bench.score(self.model, seen_types=self._seen_types, **self._costs())
+        return self._score(self.result)
+
+    def finish_curve(self) -> dict[float, Scored] | None:
+        """Scores of the baseline and of the networks between it and the finetuned one.
+
+        Returns:
+            By alpha, from 0, the baseline; None where the study asks for no curve.
+
+        Raises:
+            NotFiniteError: if the output of one is NaN or infinite.
+        """
+        settings = self._study.finetune.interpolation
+        if settings is None or settings.alpha is not None:
+            return None
+        scored = {0.0: self._bench.baseline_scored}
+        scored |= {alpha: self._score(self._between(alpha)) for alpha in settings.alphas[:-1]}
+        return scored
+
+    @property
+    def odd_images(self) -> str:
+        """See `Curve.odd`."""
+        return self._bench.odd_images
+
+    def _between(self, alpha: float) -> nn.Module:
+        """A new network between the baseline and the current network."""
+        model = self._bench.build_baseline()
+        states = model.state_dict(), self.model.state_dict()
+        model.load_state_dict(interpolate_weights(*states, alpha))
+        return model
+
+    def _score(self, model: nn.Module) -> Scored:
+        return self._bench.score(model, seen_types=self._seen_types, **self._costs())
 
     def finish_test(self, suite: str | Sequence[str], severities: Sequence[int]) -> Scored:
         """Scores of the same network on the test images, under this suite.
@@ -171,7 +216,7 @@ class TrialRun:
             NotFiniteError: if the network's output is NaN or infinite.
         """
         seen, costs = self._seen_types, self._costs()
-        return self._bench.score_test(self.model, suite, severities, seen_types=seen, **costs)
+        return self._bench.score_test(self.result, suite, severities, seen_types=seen, **costs)
 
     def _costs(self) -> dict[str, Any]:
         run, flops = self._finetuning, self._bench.image_flops
@@ -241,10 +286,19 @@ class RobustnessTrial:
         self._run.restore(saved)
 
     def finish(self) -> Scores:
-        scored = self._run.finish()
+        scored, curve = self._run.finish(), None
+        if self._number is not None:  # the plain finetune is a reference, as it is
+            curve = self._run.finish_curve()
+        kept: dict[str, Any] = {}
         if self._keeps_bits:
             tested = None if self._test is None else self._run.finish_test(**self._test)
-            self._kept = kept_scores(scored, tested)
+            kept = kept_scores(scored, tested, curve)
+        if curve is not None:
+            points = {**curve, 1.0: scored}
+            said = {alpha_text(one): curve_point(points[one].scores) for one in points}
+            odd = self._run.odd_images if self._keeps_bits else ""
+            kept["curve"] = Curve(said, odd=odd).to_json()
+        self._kept = kept or None
         self._run.export(self._weights, self._number)
         return scored.scores
 

@@ -96,7 +96,7 @@ class Trial(Protocol):
         """The final scores; files of the trial are written."""
 
     def kept(self) -> Mapping[str, Any] | None:
-        """What an ablation stores in addition to the scores (`Report.kept`); call it after
+        """What is stored in addition to the scores (`Report.kept`); call it after
         `finish`."""
 
     def close(self) -> str:

@@ -55,7 +55,7 @@ def test_what_a_score_depends_on_changes_its_section_alone(
     before, after = sections_of(head + SPACE, names), sections_of(head + SPACE, names, override)
     assert {name for name in before if before[name] != after[name]} == {section}
     assert fingerprint(before) != fingerprint(after)
-    assert set(before) == {*SECTIONS, "data"} - {"trainable", "ablation"}
+    assert set(before) == {*SECTIONS, "data"} - {"trainable", "ablation", "answer"}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,27 @@ def test_how_it_is_run_changes_nothing(head: str, names: Names, override: str) -
     assert changed_keys(old, new) == []
     assert len(noted_keys(old, new)) == 1
     assert noted_keys(old, new)[0].startswith(f"{override.partition('=')[0]}: ")
+
+
+def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) -> None:
+    before = sections_of(head + SPACE, names)
+    assert "answer" not in before
+    data = study_of(head + SPACE, names).model_dump(mode="json")
+    del data["finetune"]["interpolation"]  # as a study of before this key
+    assert before["finetune"] == digest_of(data["finetune"])
+
+    curve = "finetune.interpolation={}"
+    asked = sections_of(head + SPACE, names, curve)
+    assert {name for name in asked if before.get(name) != asked[name]} == {"finetune", "answer"}
+    margin = sections_of(head + SPACE, names, curve, "answer.clean_margin=0.02")
+    assert {name for name in asked if margin[name] != asked[name]} == {"answer"}
+    alphas = sections_of(head + SPACE, names, "finetune.interpolation.alphas=[0.5, 1]")
+    assert {name for name in asked if alphas[name] != asked[name]} == {"finetune"}
+    old, new = (
+        study_of(head + SPACE, names, *overrides).model_dump(mode="json")
+        for overrides in ((curve,), (curve, "answer.clean_margin=0.02"))
+    )
+    assert changed_keys(old, new) == ["answer.clean_margin: 0.01 -> 0.02"]
 
 
 def test_other_images_change_it(head: str, names: Names) -> None:

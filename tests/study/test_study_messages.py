@@ -222,6 +222,39 @@ Problems = Callable[..., list[str]]
             "5:50: finetune.warmup_fraction: one_cycle has its own warm-up, got 0.1. Remove it.",
         ),
         (
+            "finetune: {interpolation: {alphas: [0.5, 0.75]}}",
+            "5:36: finetune.interpolation.alphas: must contain 1, the finetuned network, got "
+            "[0.5, 0.75]. Add 1.",
+        ),
+        (
+            "finetune: {interpolation: {alphas: [1, 0.5, 0.5]}}",
+            "5:36: finetune.interpolation.alphas: must differ from each other, got "
+            "[1.0, 0.5, 0.5]. Remove one.",
+        ),
+        (
+            "finetune: {interpolation: {alphas: [0, 1]}}",
+            "5:37: finetune.interpolation.alphas[0]: must be above 0, got 0. Raise it.",
+        ),
+        (
+            "finetune: {interpolation: {}}\n"
+            "objectives: [{metric: val_clean_accuracy}, "
+            "{metric: train_seconds, direction: minimize}]\n"
+            "search: {reference_point: [0.5, 100]}",
+            "5:27: finetune.interpolation: chooses by clean and robust accuracy, which must be "
+            "objectives, got ['val_clean_accuracy', 'train_seconds'] without "
+            "val_robust_accuracy. Add it, or remove this.",
+        ),
+        (
+            "answer: {clean_margin: 0.02}",
+            "5:24: answer.clean_margin: has no effect without finetune.interpolation, got 0.02. "
+            "Remove it, or write finetune.interpolation: {}.",
+        ),
+        (
+            "space: {finetune.interpolation: {choice: [null]}}",
+            "5:9: finetune.interpolation: cannot be searched, because trials would be compared by "
+            "different measures, got finetune.interpolation. Create one study for each value.",
+        ),
+        (
             "loss: {terms: fma, fma: {scale: gradient}}",
             "5:33: loss.fma.scale: gradient is a ratio to the other terms, got only fma. Add a "
             "term, or write scale: value.",

@@ -58,6 +58,11 @@ def refusal(text: str, names: NamesFor) -> str:
         ("loss: {terms: clean}\n", "5:1: loss: has no effect with trainable"),
         ("augment: {depth: 2}\n", "5:1: augment: has no effect with trainable"),
         ("robustness: {severities: [1]}\n", "5:1: robustness: has no effect with trainable"),
+        ("answer: {clean_margin: 0.02}\n", "5:1: answer: has no effect with trainable"),
+        (
+            "finetune: {interpolation: {}}\n",
+            "5:12: finetune.interpolation: has no effect with trainable, got {}. Remove it: a ",
+        ),
         (
             "finetune: {batch_size: 8}\n",
             "5:12: finetune.batch_size: has no effect with trainable, got 8. Remove it: a "

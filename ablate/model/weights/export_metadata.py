@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +22,7 @@ from ablate.files.shown import show_name
 from ablate.study.json_data import JsonData
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 KEY = "ablate"
 VERSION = 1
@@ -49,6 +50,9 @@ class ExportMetadata(JsonData):
         study: name of the study; trial: number in it, None for the plain finetune.
         loss_terms: of the finetuning, as `loss.terms` has them.
         seen_types: training distortions that it was finetuned on.
+        alpha: weight of the finetuned network between the baseline, 0, and itself, 1.
+        baseline_sha256: of the file with the weights that the finetuning started from; empty in
+            exports of earlier versions.
     """
 
     model: str
@@ -62,6 +66,8 @@ class ExportMetadata(JsonData):
     trial: int | None
     loss_terms: str
     seen_types: tuple[str, ...]
+    alpha: float = 1.0
+    baseline_sha256: str = ""
 
     def to_header(self) -> dict[str, str]:
         """The texts for the header; `seal_export` puts the digest in."""
@@ -72,7 +78,8 @@ class ExportMetadata(JsonData):
     def training(self) -> dict[str, Any]:
         """What was trained, without how it is used."""
         names = ("study", "trial", "dataset", "loss_terms", "seen_types")
-        return {name: getattr(self, name) for name in names}
+        between = {} if self.alpha == 1 else {"alpha": self.alpha}
+        return {name: getattr(self, name) for name in names} | between
 
 
 def seal_export(path: Path) -> None:
@@ -162,9 +169,16 @@ def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
+    export_tensors(model.state_dict(), path, metadata)
+
+
+def export_tensors(
+    state: Mapping[str, Tensor], path: Path, metadata: ExportMetadata | None = None
+) -> None:
+    """As `export_weights`, of a network's parameters and buffers by name."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
     def write(temporary: Path) -> None:
         header = None if metadata is None else metadata.to_header()

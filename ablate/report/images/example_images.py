@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ablate.analysis.pareto import pareto_info
+from ablate.analysis.pareto import pareto_info, point_of
 from ablate.errors import AblateError
 from ablate.files.cache import cache_folder
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -164,6 +164,7 @@ def _examples(
     origin: Origin, row: RowRecord, study: Study, count: int
 ) -> tuple[ExampleImages | None, str]:
     from ablate.finetune.baseline import kept_baseline
+    from ablate.finetune.interpolation import move_towards
     from ablate.trial.examples import find_examples, load_network, load_sample
 
     weights = kept_baseline(origin.cache, origin.baseline_sha256)
@@ -172,6 +173,9 @@ def _examples(
     sample = load_sample(origin.record.study, origin.base, origin.cache)
     baseline = load_network(sample, origin.record.study, weights)
     trial = load_network(sample, study, weights_file(origin.folder, row.number))
+    alpha = point_of(row).alpha
+    if alpha != 1:
+        move_towards(trial, baseline, alpha)
     gained, lost = (
         find_examples(
             sample,

@@ -202,7 +202,7 @@ def _configuration(point: ParetoPoint) -> str:
     """ "clean+fma on stage2+stage3 (trial 7)"."""
     layers = point.params.get("loss.fma.layers")
     on = f" on {param_text(layers)}" if layers and "fma" in point.loss_terms.split("+") else ""
-    return f"{point.loss_terms}{on} (trial {point.number})"
+    return f"{point.loss_terms}{on} ({point.name})"
 
 
 def _points(fraction: float) -> str:

@@ -94,7 +94,7 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
         for name, label in REFERENCE_LABELS.items()
         if name in info.references
     ]
-    rows += [(f"trial {point.number}", point.loss_terms, point.values) for point in info.front]
+    rows += [(point.name, point.loss_terms, point.values) for point in info.front]
     headings = [Heading("Trial", "trial", is_text=True)]
     columns = [[Cell(name) for name, _, _ in rows]]
     if any(terms for _, terms, _ in rows):

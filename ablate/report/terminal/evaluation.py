@@ -61,6 +61,7 @@ def heading(evaluation: Evaluation) -> Text:
     trained = model.training
     if trained:
         number = "plain finetune" if trained["trial"] is None else f"trial {trained['trial']}"
+        number += f" at alpha {trained['alpha']:g}" if "alpha" in trained else ""
         terms = f"loss {trained['loss_terms']}"
         lines.append(_line("finetuned", [f"study {trained['study']}", number, terms]))
     sides = " x ".join(map(str, data.image_shape[1:]))

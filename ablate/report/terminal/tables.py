@@ -52,6 +52,9 @@ def front_table(info: ParetoInfo) -> Table:
     table.add_column("trial", justify="right", no_wrap=True)
     for objective in info.objectives:
         table.add_column(metric_heading(objective.metric), justify="right", no_wrap=True)
+    has_alphas = any(point.point.alpha != 1 for point in info.points)
+    if has_alphas:
+        table.add_column("alpha", justify="right", no_wrap=True)
     has_terms = any(point.loss_terms for point in info.points)
     if has_terms:
         table.add_column("loss terms", no_wrap=True)
@@ -59,7 +62,7 @@ def front_table(info: ParetoInfo) -> Table:
     for name, label in REFERENCE_LABELS.items():
         if name in info.references:
             cells = _value_cells(info, info.references[name], gained=name != "baseline")
-            table.add_row(label, *cells, style="dim")
+            table.add_row(label, *cells, *[""] * has_alphas, style="dim")
     if info.references:
         table.add_section()
     keys = sorted({key for point in info.points for key in point.params} - {_TERMS})
@@ -67,6 +70,7 @@ def front_table(info: ParetoInfo) -> Table:
         table.add_row(
             str(point.number),
             *_value_cells(info, point.values, gained=True),
+            *([f"{point.point.alpha:g}"] if has_alphas else []),
             *([escape(point.loss_terms)] if has_terms else []),
             copy_cell(point.copy_of, params_cell(point.params, short_names(keys))),
         )

@@ -60,6 +60,7 @@ class EvaluatedModel(JsonData):
         if self.training:
             trial = self.training["trial"]
             told = "plain finetune" if trial is None else f"trial {trial}"
+            told += f" at alpha {self.training['alpha']:g}" if "alpha" in self.training else ""
             return f"{self.name} ({self.training['study']}, {told})"
         if self.checkpoint is None:
             return self.name

@@ -14,6 +14,16 @@ class ObjectiveSettings(Settings):
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
+class AnswerSettings(Settings):
+    """What counts as an answer to the study's question."""
+
+    clean_margin: Share = Field(
+        0.01,
+        description="Clean accuracy, as a fraction, that may be lost to the baseline without "
+        "being counted; used to choose a trial's network by `finetune.interpolation`.",
+    )
+
+
 class SearchBudgetSettings(Settings):
     """Limits of a search: when one is reached, no further trial starts."""
 

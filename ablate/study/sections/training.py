@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ablate.study.sections import Count, Positive, Seed, Settings, Weight
 
@@ -118,10 +118,45 @@ class BudgetSettings(Settings):
         return self
 
 
+class InterpolationSettings(Settings):
+    """Networks between the baseline and the finetuned one.
+
+    Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).  Differs: batch-norm statistics are
+    interpolated too.
+    """
+
+    alphas: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, strict=False)
+    ] = Field(
+        (0.25, 0.5, 0.75, 1.0),
+        description="Weights of the finetuned network that are scored after the last epoch: "
+        "between 0, the baseline, and 1, which must be among them.",
+    )
+    alpha: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Score each trial at this weight alone, as `ablate confirm` does with the "
+        "points of a front; none: the whole curve.",
+    )
+
+    @field_validator("alphas")
+    @classmethod
+    def _ascending(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if 1 not in alphas:
+            raise ValueError(f"must contain 1, the finetuned network, got {list(alphas)}. Add 1.")
+        if len(set(alphas)) < len(alphas):
+            raise ValueError(f"must differ from each other, got {list(alphas)}. Remove one.")
+        return tuple(sorted(alphas))
+
+
 class FinetuneSettings(TrainingSettings):
     budget: BudgetSettings = BudgetSettings()
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "joint",
         description="`joint`: clean images and copies in one batch; `separate`: one batch each; "
         "`frozen`: use the baseline's statistics.",
+    )
+    interpolation: InterpolationSettings | None = Field(
+        None,
+        description="Score networks between baseline and finetuned weights too, and let a trial "
+        "be the best of them (see `answer`); none: the finetuned network alone.",
     )

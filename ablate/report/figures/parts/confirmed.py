@@ -12,7 +12,7 @@ from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
-from ablate.analysis.pareto import ParetoInfo
+from ablate.analysis.pareto import ParetoInfo, Point
 from ablate.report.figures.parts.point_hover import mean_hover
 from ablate.report.style import FAINT_INK, terms_style
 
@@ -37,7 +37,7 @@ def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
         if all(math.isfinite(one.mean) for one in estimates):
             found.append(
                 ConfirmedMean(
-                    number=int(point.name.removeprefix("trial ")),
+                    number=Point.of_name(point.name).trial,
                     values=tuple(one.mean for one in estimates),
                     low=tuple(one.low for one in estimates),
                     high=tuple(one.high for one in estimates),

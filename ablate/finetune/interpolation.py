@@ -1,0 +1,74 @@
+"""Networks between two others, by their weights.
+
+Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT), sec. 3.  Differs: batch-norm statistics
+are interpolated too; their networks had none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
+
+State = Mapping[str, Tensor]
+"""A network's parameters and buffers, by name."""
+
+
+def interpolate_weights(baseline: State, finetuned: State, alpha: float) -> dict[str, Tensor]:
+    """`baseline + alpha * (finetuned - baseline)`, tensor by tensor, on the CPU and in fp32.
+
+    Args:
+        baseline, finetuned: of two networks of one shape; not changed.
+        alpha: from 0, the bits of the baseline, to 1, those of the finetuned network.
+
+    Returns:
+        New tensors of the same types.  Whole numbers, such as batch norm's count of batches, are
+        the finetuned network's at any alpha above 0.
+
+    Raises:
+        ValueError: if names or shapes differ, or alpha is outside [0, 1].
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
+    shapes = [{name: one.shape for name, one in state.items()} for state in (baseline, finetuned)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("both networks must have the same tensors, got other names or shapes")
+    return {name: _between(baseline[name], finetuned[name], alpha) for name in finetuned}
+
+
+def move_towards(finetuned: nn.Module, baseline: nn.Module, alpha: float) -> None:
+    """Put the network between two into the first, in place."""
+    states = baseline.state_dict(), finetuned.state_dict()
+    finetuned.load_state_dict(interpolate_weights(*states, alpha))
+
+
+def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
+    start, end = start.detach().cpu(), end.detach().cpu()
+    if alpha == 0:
+        return start.clone()
+    if alpha == 1 or not end.is_floating_point():
+        return end.clone()
+    first = start.float()
+    return (first + alpha * (end.float() - first)).to(end.dtype)
+
+
+def export_between(
+    baseline: Path, finetuned: Path, alpha: float, output: Path, metadata: ExportMetadata
+) -> None:
+    """Write the network between two files of weights, completely or not at all.
+
+    Args:
+        baseline, finetuned: .safetensors files of two networks of one shape.
+        metadata: of the finetuned one; it gets this alpha.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    state = interpolate_weights(load_file(baseline), load_file(finetuned), alpha)
+    export_tensors(state, output, replace(metadata, alpha=alpha))

@@ -1,0 +1,147 @@
+"""A trial as a curve: what the networks between baseline and finetuned weights scored, and the
+rule by which one of them stands for the trial.
+
+The driver applies the rule when a row ends, so it is here, where the ledger can read it.  Source of
+the curve: Wortsman et al. 2022, arXiv:2109.01903; the rule is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ablate.study.json_data import JsonData
+from ablate.study.scores import Scores
+
+CURVE_METRICS = ("val_clean_accuracy", "val_robust_accuracy")
+"""What the rule reads."""
+
+_DIGITS = 9
+_ROUNDING = 10.0**-_DIGITS
+"""Of differences of accuracies: less than one image of any data set."""
+
+
+class AlphaScore(NamedTuple):
+    """A network of a curve.
+
+    Attributes:
+        alpha: weight of the finetuned network: 0 is the baseline, 1 the finetuned network.
+        clean, robust: accuracies, as fractions.
+    """
+
+    alpha: float
+    clean: float
+    robust: float
+
+
+class Choice(NamedTuple):
+    """The network that stands for a trial.
+
+    Attributes:
+        alpha: its weight.
+        barrier: how far clean accuracy falls below both ends of the curve, as a fraction; 0 if it
+            does not.
+        note: why the curve was not chosen from; empty if it was.
+    """
+
+    alpha: float
+    barrier: float
+    note: str = ""
+
+
+def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
+    """The most robust network that loses at most `clean_margin` to the baseline in clean accuracy.
+
+    Of equal ones the one with the largest alpha.  If none keeps within the margin, it is the one
+    with the smallest loss.  Where the curve has a barrier larger than the margin, nothing on it is
+    chosen and alpha is 1: networks between two basins are worse than both ends.
+
+    Args:
+        curve: at alpha 0, the baseline, which is not chosen; at 1; and at any others.
+        clean_margin: as a fraction.
+
+    Source: own rule; barriers as in Frankle et al. 2020, arXiv:1912.05671, in accuracy, and with
+    a tolerance as there.
+    """
+    scores = {one.alpha: one for one in curve}
+    baseline, finetuned = scores[0.0], scores[1.0]
+    chosen_from = [one for one in curve if one.alpha > 0]
+    lowest = min(curve, key=lambda one: (one.clean, one.alpha))
+    barrier = max(0.0, min(baseline.clean, finetuned.clean) - lowest.clean)
+    if barrier > clean_margin + _ROUNDING:
+        note = (
+            f"alpha 1 is used: at alpha {lowest.alpha:g} clean accuracy is {100 * barrier:.1f} "
+            "points below both the baseline and the finetuned network"
+        )
+        return Choice(1.0, barrier, note)
+    keeping = [one for one in chosen_from if baseline.clean - one.clean <= clean_margin + _ROUNDING]
+    if keeping:
+        return Choice(max(keeping, key=lambda one: _rank(one.robust, one)).alpha, barrier)
+    return Choice(max(chosen_from, key=lambda one: _rank(one.clean, one)).alpha, barrier)
+
+
+def _rank(accuracy: float, of: AlphaScore) -> tuple[float, float]:
+    """By an accuracy, in which sums of equal counts are equal, then by alpha."""
+    return round(accuracy, _DIGITS), of.alpha
+
+
+@dataclass(frozen=True)
+class CurvePoint(JsonData):
+    """The accuracies of one network of a curve, as in `Scores`."""
+
+    clean_accuracy: float
+    accuracies: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Curve(JsonData):
+    """The curve of a trial.
+
+    Attributes:
+        points: by alpha as text, ascending: "0", the baseline that it started from, to "1".
+        alpha: of the network whose scores are the row's.
+        barrier, note: see `Choice`.
+        odd: of an ablation: for each image of a corrupted copy whether its index in the validation
+            split is odd, as bits in base64; empty if each copy has all images of the split.
+    """
+
+    points: Mapping[str, CurvePoint]
+    alpha: float = 1.0
+    barrier: float = 0.0
+    note: str = ""
+    odd: str = field(default="", repr=False)
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """Ascending, from 0 to 1."""
+        return tuple(map(float, self.points))
+
+    def scores(self, like: Scores, alpha: float) -> Scores:
+        """The scores at an alpha of the curve.
+
+        Args:
+            like: of another network of the curve.
+        """
+        point = self.points[alpha_text(alpha)]
+        return replace(like, clean_accuracy=point.clean_accuracy, accuracies=dict(point.accuracies))
+
+    def chosen(self, like: Scores, clean_margin: float) -> Curve:
+        """The curve with the network that the rule chooses (`choose_alpha`)."""
+        scored = [self.scores(like, alpha) for alpha in self.alphas]
+        curve = [
+            AlphaScore(alpha, one.clean_accuracy, one.robust_accuracy)
+            for alpha, one in zip(self.alphas, scored, strict=True)
+        ]
+        alpha, barrier, note = choose_alpha(curve, clean_margin)
+        return replace(self, alpha=alpha, barrier=barrier, note=note)
+
+
+def alpha_text(alpha: float) -> str:
+    """As in the keys of a curve: "0.25"."""
+    return f"{alpha:.12g}"
+
+
+def curve_point(scores: Scores) -> CurvePoint:
+    """What a curve keeps of the scores of one of its networks."""
+    return CurvePoint(scores.clean_accuracy, scores.accuracies)
