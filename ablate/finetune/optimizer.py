@@ -7,7 +7,9 @@ for AdamW.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
@@ -26,20 +28,18 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
     """The optimiser that the settings name; weight decay on matrices and filters alone.
 
     Norms and biases are left out of weight decay, since there it moves the network's scale and
-    does not regularise it.
+    does not regularise it; so are the other parameters of `undecayed`.
 
     Args:
         model: all of its parameters are optimised.
         settings: optimiser, learning rate (per step), weight decay and, for `sgd`, momentum; a
             momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.
     """
-    parameters = list(model.parameters())
+    left = undecayed(model)
+    named = list(model.named_parameters())
     groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-        {
-            "params": [parameter for parameter in parameters if parameter.ndim <= 1],
-            "weight_decay": 0,
-        },
+        {"params": [parameter for name, parameter in named if name not in left]},
+        {"params": [parameter for name, parameter in named if name in left], "weight_decay": 0},
     ]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
@@ -51,6 +51,37 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
         weight_decay=decay,
         nesterov=settings.momentum > 0,
         fused=True,
+    )
+
+
+_PLACE = r"(.*_)?pos(ition(al)?)?(_.*)?"
+_UNDECAYED = re.compile(rf"{_PLACE}|(.*_)?tokens?(_.*)?|(.*_)?bias(es)?|logit_scale")
+"""Last part of a parameter's name: `pos_embed`, `relative_position_bias_table`, `rel_pos_h`,
+`class_token`, `attention_biases`."""
+
+
+def undecayed(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters that weight decay leaves alone.
+
+    Vectors and scalars; what the network's own `no_weight_decay()` names, as networks of timm do;
+    and by their names position embeddings, learnt tokens, tables of relative positions with the
+    network that makes them in Swin V2 (`cpb_mlp`), and scales of attention logits.
+
+    Source: timm's rule; torchvision's references (`--transformer-embedding-decay 0`).
+    """
+    said: Iterable[str] = getattr(model, "no_weight_decay", tuple)()
+    embeddings = [name for name, one in model.named_modules() if isinstance(one, nn.Embedding)]
+    places = {
+        f"{name}.weight" for name in embeddings if re.fullmatch(_PLACE, name.rpartition(".")[2])
+    }
+    return frozenset(
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim <= 1
+        or name in places
+        or _UNDECAYED.fullmatch(name.rpartition(".")[2])
+        or "cpb_mlp" in name.split(".")
+        or any(fnmatchcase(name, pattern) for pattern in said)
     )
 
 
@@ -116,7 +147,9 @@ def _cosine(start: float, end: float, share: float) -> float:
 class RunningAverage(AveragedModel):
     """Torch's average of weights, with its bits and its stored state, without its waiting.
 
-    Torch's own update copies the number of updates to the device each time.
+    Torch's own update copies the number of updates to the device each time.  Differs: whole
+    numbers, such as batch norm's count of batches, are copied; torch averages them too, and rounds
+    down.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -125,14 +158,17 @@ class RunningAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Move towards the model's weights and statistics by one step."""
+        """Move towards the model's weights and statistics by one step; copy whole numbers."""
         pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
         for own, other in zip(_numbers(self.module), _numbers(model), strict=True):
             averages, news = pairs.setdefault(own.dtype, ([], []))
             averages.append(own)
             news.append(other)
-        for averages, news in pairs.values():
-            self._follow(averages, news, self.n_averaged)
+        for dtype, (averages, news) in pairs.items():
+            if dtype.is_floating_point or dtype.is_complex:
+                self._follow(averages, news, self.n_averaged)
+            else:
+                torch._foreach_copy_(averages, news)
         self.n_averaged += 1
 
 

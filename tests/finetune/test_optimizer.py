@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+
 import pytest
 import torch
 from torch import nn
+from torchvision.models import SwinTransformer, VisionTransformer
 
 from ablate.finetune.optimizer import build_optimizer
 from ablate.study.settings import TrainingSettings
@@ -46,6 +50,73 @@ def test_norms_and_biases_have_no_weight_decay(name: str) -> None:
     for parameter_name, parameter in model.named_parameters():
         filters = parameter_name in ("filters.weight", "head.weight")
         assert decay[id(parameter)] == (0.1 if filters else 0)
+
+
+class Attending(nn.Module):
+    """What transformers have besides matrices, by the names that they give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, 5, 4))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(9, 2))
+        self.attention_biases = nn.Parameter(torch.zeros(2, 9))
+        self.logit_scale = nn.Parameter(torch.zeros(2, 1, 1))
+        self.position_embeddings = nn.Embedding(5, 4)
+        self.cpb_mlp = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2, bias=False))
+        self.word_embeddings = nn.Embedding(5, 4)
+        self.mlp_tokens = nn.Linear(5, 5)
+        self.pos_proj = nn.Linear(4, 4)
+        self.in_proj_weight = nn.Parameter(torch.zeros(12, 4))
+        self.layer_scale = nn.Parameter(torch.ones(4, 1, 1))
+
+
+def decayed_matrices(model: nn.Module) -> list[str]:
+    groups = build_optimizer(model, TrainingSettings(weight_decay=0.1)).param_groups
+    decayed = {id(one) for group in groups if group["weight_decay"] for one in group["params"]}
+    return [name for name, one in model.named_parameters() if id(one) in decayed]
+
+
+def test_position_embeddings_and_tokens_have_no_weight_decay() -> None:
+    assert decayed_matrices(Attending()) == [
+        "in_proj_weight",
+        "layer_scale",
+        "word_embeddings.weight",
+        "mlp_tokens.weight",
+        "pos_proj.weight",
+    ]
+
+
+def test_a_network_says_what_has_no_weight_decay() -> None:
+    model = Attending()
+    model.no_weight_decay = lambda: {"in_proj_weight", "mlp_*"}  # type: ignore[assignment]
+    assert decayed_matrices(model) == ["layer_scale", "word_embeddings.weight", "pos_proj.weight"]
+
+
+def test_transformers_of_torchvision() -> None:
+    with torch.device("meta"):
+        vit = VisionTransformer(32, 8, 1, 2, 12, 24)
+        swin = SwinTransformer([2, 2], 8, [1, 1], [1, 2], [4, 4])
+    for model, left in (
+        (vit, ["class_token", "encoder.pos_embedding"]),
+        (swin, [f"features.{i}.0.attn.relative_position_bias_table" for i in (1, 3)]),
+    ):
+        matrices = [name for name, one in model.named_parameters() if one.ndim > 1]
+        assert sorted({*matrices} - {*decayed_matrices(model)}) == left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swinv2_tiny_window8_256", "levit_128s"])
+def test_transformers_of_timm_are_decayed_as_timm_does_it(name: str) -> None:
+    if os.environ.get("CI") != "true":  # CI must not skip what an extra is needed for
+        pytest.importorskip("timm")
+    with torch.device("meta"):
+        model = import_module("timm").create_model(name)
+    _, decayed = import_module("timm.optim").param_groups_weight_decay(
+        model, 0.1, no_weight_decay_list=model.no_weight_decay()
+    )
+    names = {id(one): name for name, one in model.named_parameters()}
+    assert decayed_matrices(model) == [names[id(one)] for one in decayed["params"]]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

@@ -24,7 +24,10 @@ class TrainingSettings(Settings):
     )
     learning_rate: Positive = Field(0.01, description="Highest learning rate of the schedule.")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of `sgd`.")
-    weight_decay: Weight = Field(5e-4, description="For matrices and filters, not norms or biases.")
+    weight_decay: Weight = Field(
+        5e-4,
+        description="For matrices and filters, not norms, biases, position embeddings and tokens.",
+    )
     schedule: Literal["cosine", "one_cycle", "constant"] = Field(
         "cosine",
         description="`cosine`: falls to 0; `one_cycle`: rises over 30 % of the budget from a 25th, "
