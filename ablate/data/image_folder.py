@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablate.data.dataset import Source, Split, TrainingImages
+from ablate.data.dataset import Source, Split, TrainingImages, send
 from ablate.data.decode import Decoder, Listing, list_classes
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
@@ -133,11 +137,14 @@ def _check_classes(rule: str, one: Listing, other: Listing) -> None:
 _VERSION = 1
 """Counts the ways in which streamed images were made; part of the digest."""
 
-Batch = tuple[list[int], int]
-"""Rows and the epoch's seed: what a worker is sent."""
+Batch = tuple[list[int], int, int]
+"""Rows, the epoch's seed, and the slot for the images: what a worker is sent."""
 
-Decoded = np.ndarray | str
-"""Its result: uint8 `[n, 3, image_size, image_size]`, or an error."""
+Decoded = int | np.ndarray | str
+"""Its result: the slot; or uint8 `[n, 3, image_size, image_size]` without slots; or an error."""
+
+_AHEAD = 2
+"""Batches that each worker has made or is making before they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +220,16 @@ class PlacedStream:
     def __init__(self, decoder: Decoder, labels: Labels, device: str, workers: int) -> None:
         self._device = device
         self._labels = labels
+        self._workers = workers
         self._plan = _Plan()
+        self._batches = _Batches(decoder)
         self._loader: DataLoader[Decoded] = DataLoader(
-            _Batches(decoder),
+            self._batches,
             batch_size=None,
             sampler=self._plan,
             collate_fn=_keep,
             num_workers=workers,
+            prefetch_factor=_AHEAD if workers else None,
             persistent_workers=workers > 0,
             # A fork would copy the locks of this process's threads in their current state.
             multiprocessing_context="spawn" if workers else None,
@@ -239,12 +249,27 @@ class PlacedStream:
         """
         starts = range(0, len(order) - batch_size + 1, batch_size)
         rows = order.tolist()
-        self._plan.batches = [(rows[start : start + batch_size], seed) for start in starts]
-        for start, images in zip(starts, self._decoded(), strict=True):
-            if isinstance(images, str):
-                raise DataError(images)
+        # Those made ahead, and the one that is read meanwhile.
+        count = _AHEAD * self._workers + 1
+        if self._workers and self._batches.slots is None:  # its workers start in this pass
+            self._batches.slots = _Slots.of(count, batch_size, self._batches.image_size)
+        self._plan.batches = [
+            (rows[start : start + batch_size], seed, number % count)
+            for number, start in enumerate(starts)
+        ]
+        for start, decoded in zip(starts, self._decoded(), strict=True):
             labels = self._labels[order[start : start + batch_size]]
-            yield torch.from_numpy(images).to(self._device), labels.to(self._device)
+            yield send(self._read(decoded, batch_size), self._device), send(labels, self._device)
+
+    def _read(self, decoded: Decoded, batch_size: int) -> ByteImages:
+        """A batch that no worker writes to."""
+        if isinstance(decoded, str):
+            raise DataError(decoded)
+        if isinstance(decoded, np.ndarray):
+            return torch.from_numpy(decoded)
+        assert self._batches.slots is not None
+        images = torch.from_numpy(self._batches.slots.images[decoded][:batch_size])
+        return images.clone() if self._device == "cpu" else images.pin_memory()
 
     def _decoded(self) -> Iterator[Decoded]:
         try:
@@ -278,18 +303,65 @@ class _Batches(Dataset[Decoded]):
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
+        self.slots: _Slots | None = None
+
+    @property
+    def image_size(self) -> int:
+        return self._decoder.image_size
 
     def __getitem__(self, batch: Batch) -> Decoded:
-        rows, seed = batch
+        rows, seed, slot = batch
+        images = None if self.slots is None else self.slots.images[slot]
+        if images is None or len(images) < len(rows):  # which are more than in the first pass
+            slot, images = -1, np.empty((len(rows), 3, *[self.image_size] * 2), dtype=np.uint8)
         try:
-            images = [self._decoder(row, derive_seed(seed, "crop", row)) for row in rows]
+            for place, row in enumerate(rows):
+                images[place] = self._decoder(row, derive_seed(seed, "crop", row))
         except DataError as error:
             # A raised error would come out as many lines, those of the worker's stack among them.
             return str(error)
-        return np.stack(images)
+        return images if slot < 0 else slot
 
 
-def _keep(images: Any) -> Any:
-    """An array stays one: a spawned process that has shared a tensor may abort as it ends (torch
-    2.13), and the copy through a pipe is small beside the decoding."""
-    return images
+def _keep(decoded: Any) -> Any:
+    """The loader would make a tensor of it."""
+    return decoded
+
+
+class _Slots:
+    """Memory in which the workers leave batches, so that no byte goes through a pipe.
+
+    Not torch's shared tensors: a spawned process that has shared one may abort as it ends (torch
+    2.13).  The memory is a file without a name, which is gone with the last process that has it,
+    however that ends; and it is taken at once, since none that is left later would be a bus error.
+
+    Attributes:
+        images: uint8 `[slot, batch, 3, image_size, image_size]`.
+    """
+
+    def __init__(self, file: int, shape: tuple[int, ...]) -> None:
+        self._file = os.fdopen(file, "r+b", buffering=0)
+        memory = mmap.mmap(file, math.prod(shape))
+        self.images = np.frombuffer(memory, np.uint8).reshape(shape)
+
+    @classmethod
+    def of(cls, count: int, batch_size: int, image_size: int) -> _Slots | None:
+        """So many slots; None where the system has no such memory, or not enough."""
+        if not hasattr(os, "memfd_create"):
+            return None
+        shape = (count, batch_size, 3, image_size, image_size)
+        file = os.memfd_create("ablate-batches")
+        try:
+            os.posix_fallocate(file, 0, math.prod(shape))
+        except OSError:
+            os.close(file)
+            return None
+        return cls(file, shape)
+
+    def __reduce__(self) -> Any:
+        """For a process that is spawned."""
+        return _open_slots, (reduction.DupFd(self._file.fileno()), self.images.shape)
+
+
+def _open_slots(file: Any, shape: tuple[int, ...]) -> _Slots:
+    return _Slots(file.detach(), shape)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from claimed_device import Claimed, Watch
 from PIL import Image
 
 from ablate.data.dataset import Dataset, PlacedImages
 from ablate.data.decode import draw_crop
+from ablate.data.image_folder import _Slots
 from ablate.data.load import load_dataset
 from ablate.errors import DataError, InfrastructureError
 from ablate.study.settings import DatasetSettings, ValidationSettings
@@ -65,6 +69,20 @@ def passes(placed: PlacedImages) -> Iterator[str]:
         yield digest.hexdigest()
 
 
+def record_ways(placed: Any) -> list[type]:
+    """Filled with the type of what the workers send for each batch."""
+    came: list[type] = []
+    read = placed._read
+
+    def record(decoded: object, batch_size: int) -> torch.Tensor:
+        came.append(type(decoded))
+        images: torch.Tensor = read(decoded, batch_size)
+        return images
+
+    placed._read = record
+    return came
+
+
 @pytest.mark.slow
 def test_workers_show_in_nothing_and_end_with_the_object(folder: Path, tmp_path: Path) -> None:
     state = torch.get_rng_state()
@@ -74,12 +92,47 @@ def test_workers_show_in_nothing_and_end_with_the_object(folder: Path, tmp_path:
     placed = data.train.place("cpu")
     assert not multiprocessing.active_children()
     # A pass that is left early, then whole ones.
-    next(placed.batches(ORDER, 2, seed=5))
+    next(placed.batches(ORDER, 4, seed=5))
     assert len(multiprocessing.active_children()) == 2
+    came = record_ways(placed)
     assert list(passes(placed)) == alone
+    assert came == [int] * 6  # the slots of shared memory
+    # What is held stays, and larger batches than the first ones come through the pipe.
+    held, larger = ([one for one, _ in placed.batches(ORDER, size, seed=0)] for size in (1, 5))
+    assert came[6:] == [int] * 11 + [np.ndarray] * 2
+    assert torch.equal(torch.cat(held)[:10], torch.cat(larger))
+    del placed._read
     del placed
     assert not multiprocessing.active_children()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("failing", ["memfd_create", "posix_fallocate"])
+def test_without_shared_memory_there_are_no_slots(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    assert _Slots.of(3, 2, 4).images.shape == (3, 2, 3, 4, 4)
+
+    def fail(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if failing == "memfd_create":
+        monkeypatch.delattr(os, failing)
+    else:
+        monkeypatch.setattr(os, failing, fail)
+    assert _Slots.of(3, 2, 4) is None
+
+
+def test_a_batch_is_sent_without_waiting(folder: Path, tmp_path: Path) -> None:
+    data = load(folder, tmp_path)
+    with Watch() as watch:
+        batches = list(data.train.place("cuda").batches(ORDER, 4, seed=0))
+        assert watch.log == ["sent"] * 4
+    assert all(isinstance(part, Claimed) for batch in batches for part in batch)
+    usual = list(data.train.place("cpu").batches(ORDER, 4, seed=0))
+    assert all(
+        torch.equal(one[0].held, other[0]) for one, other in zip(batches, usual, strict=True)
+    )
 
 
 def test_without_crops_they_are_what_a_resident_split_holds(folder: Path, tmp_path: Path) -> None:
