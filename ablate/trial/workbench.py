@@ -22,19 +22,19 @@ from ablate.data.load import load_dataset
 from ablate.errors import FingerprintError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
+from ablate.finetune.forward import check_layers
 from ablate.finetune.loop import EpochReport
-from ablate.finetune.loss.fma import check_channels
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
 from ablate.model.inspect import ImageFlops, count_flops
-from ablate.model.taps import FeatureTaps, layer_names
+from ablate.model.taps import layer_names
 from ablate.robustness.bits import Scored, kept_scores, pack_bits, pack_row
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
-from ablate.study.checks import candidates, searched
+from ablate.study.checks import searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
@@ -301,7 +301,7 @@ class Workbench:
         _ = self.dataset
         on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
-        self._check_layers(model)
+        check_layers(model, self.dataset.validation.images[:2].float() / 255, self.study)
         self._check_batch(model)
         if cores is not None:
             self.make_copies(cores)
@@ -326,29 +326,6 @@ class Workbench:
         if frost is None:
             return self.dataset.digest
         return hashlib.sha256(f"{self.dataset.digest} {frost.digest}".encode()).hexdigest()
-
-    def _check_layers(self, model: nn.Module) -> None:
-        """Read every layer that a trial may use, so that an invalid one does not fail each trial.
-
-        Raises:
-            ParameterError: naming the layer, or the distance that cannot read it.
-        """
-        loss, space = self.study.loss, self.study.space
-        if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
-            return
-        taps = tuple(layer_names(model).taps)
-        fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
-        found = candidates(space, "loss.fma.layers", fixed)
-        layers = dict.fromkeys(
-            one for name in found for one in (taps if name == "taps" else [name])
-        )
-        images = self.dataset.validation.images[:2].float() / 255
-        for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
-            with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
-                model(images)
-                (maps,) = reading.split(1)
-            for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
-                check_channels(distance, maps, layers)
 
     def _check_batch(self, model: nn.Module) -> None:
         """Refuse an objective that does not work with the study's batches, if trials do not change
