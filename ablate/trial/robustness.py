@@ -26,7 +26,7 @@ from ablate.finetune.loss.objective import build_loss
 from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
-from ablate.robustness.bits import Scored, kept_scores
+from ablate.robustness.bits import Scored, kept_scores, pack_row
 from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds, derive_seed
@@ -197,7 +197,8 @@ class TrialRun:
     @property
     def odd_images(self) -> str:
         """See `Curve.odd`."""
-        return self._bench.odd_images
+        places = self._bench.corrupted_places(self._bench.dataset.validation)
+        return "" if places is None else pack_row((places % 2 == 1).numpy())
 
     def _between(self, alpha: float) -> nn.Module:
         """A new network between the baseline and the current network."""

@@ -29,7 +29,7 @@ from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
 from ablate.model.inspect import ImageFlops, count_flops
 from ablate.model.taps import layer_names
-from ablate.robustness.bits import Scored, kept_scores, pack_bits, pack_row
+from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
@@ -170,8 +170,7 @@ class Workbench:
     @cached_property
     def baseline_scored(self) -> Scored:
         """Scores of the baseline on the validation split."""
-        seconds = self.baseline.train_seconds
-        return self.score(self.build_baseline(), train_seconds=seconds)
+        return self.score(self.build_baseline(), train_seconds=self.baseline.train_seconds)
 
     @cached_property
     def image_flops(self) -> ImageFlops:
@@ -193,8 +192,8 @@ class Workbench:
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
-        severities = self.study.robustness.severities
-        return self._make_set(self.dataset.validation, self.suite, severities)
+        validation, robustness = self.dataset.validation, self.study.robustness
+        return self._make_set(validation, self.suite, robustness.severities)
 
     @cached_property
     def test_split(self) -> Split:
@@ -203,25 +202,19 @@ class Workbench:
 
     def _make_set(self, split: Split, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
         """Corrupted copies of a split, or of a number of its images."""
-        robustness, places = self.study.robustness, self._corrupted_places(split)
+        robustness, places = self.study.robustness, self.corrupted_places(split)
         if places is not None:
             split = split.take(places)
         frost = self.frost_for(suite)
         made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, frost)
         return made.stored_up_to(robustness.stored_gb)
 
-    def _corrupted_places(self, split: Split) -> torch.Tensor | None:
+    def corrupted_places(self, split: Split) -> torch.Tensor | None:
         """Indices of the images in each corrupted copy; None: all of the split."""
         robustness = self.study.robustness
         if robustness.images is None or robustness.images >= len(split):
             return None
         return draw_stratified(split.labels, robustness.images, robustness.seed)
-
-    @property
-    def odd_images(self) -> str:
-        """See `ablate.study.interpolation.Curve`."""
-        places = self._corrupted_places(self.dataset.validation)
-        return "" if places is None else pack_row((places % 2 == 1).numpy())
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU.
