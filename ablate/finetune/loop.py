@@ -25,6 +25,7 @@ from ablate.errors import AblateError, NotFiniteError, ParameterError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.budget import Budget
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
+from ablate.finetune.loss.clean import label_factor
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.optimizer import (
     average_weights,
@@ -332,7 +333,9 @@ class Finetuning:
             views = self._forward(part, [one[rows] for one in copies], weights, labels[rows])
             if self._loss.gradient_scaled and not self._factors:
                 self._factors = balance_gradients(self._loss, views, self._student)
-            loss = self._loss(views, self._factors) * (len(part) / len(images))
+            factor = 1.0 if self._parts == 1 else label_factor(labels, rows)
+            loss = self._loss(views, self._factors, label_factor=factor)
+            loss = loss * (len(part) / len(images))
             _backward(self._scaler.scale(loss))
             total += loss.detach()
         return total

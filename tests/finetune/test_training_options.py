@@ -54,6 +54,7 @@ def make_run(
     model: nn.Module | None = None,
     compile_mode: Any = False,
     batch_norm: Any = "joint",
+    split: Split | None = None,
     **settings: Any,
 ) -> Finetuning:
     environment = resolve_environment("fp32", threads=1, device="cpu", compile_mode=compile_mode)
@@ -61,7 +62,7 @@ def make_run(
     model = model or build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0)
     return Finetuning(
         model,
-        make_split(),
+        split or make_split(),
         TrainingSettings.model_validate({"batch_size": BATCH, **settings}),
         budget=BudgetSettings.model_validate(budget or {"epochs": 3}),
         loss=build_loss(LossSettings.model_validate(loss or {}), layer_names(model)),
@@ -316,6 +317,26 @@ def test_accumulation_is_the_same_gradient_without_batch_norm() -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
         return finish(make_run({"terms": "clean+da"}, model=model, accumulation_steps=parts))
+
+    whole = train(1)
+    for parts in (2, 5, 99):
+        for name, tensor in train(parts).items():
+            torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_accumulation_averages_over_the_labelled_images_of_the_batch() -> None:
+    """A part with few labels counts less in `clean` and `da`, and as much in `st`."""
+    split = make_split()
+    labels = split.labels.where(torch.arange(SPLIT_SIZE) % 3 == 0, -1)
+    labels[:20] = -1
+    split = Split(split.images, labels, "made here")
+
+    def train(parts: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+        return finish(
+            make_run({"terms": "clean+da+st"}, model=model, split=split, accumulation_steps=parts)
+        )
 
     whole = train(1)
     for parts in (2, 5, 99):

@@ -29,6 +29,23 @@ def clean_loss(clean_logits: Logits, labels: Labels) -> Scalar:
     return total / (labels != NO_LABEL).sum().clamp_min(1)
 
 
+def label_factor(labels: Labels, rows: slice) -> Scalar:
+    """How many more images of a part of a batch have a label than of the whole, as a quotient of
+    shares: what a mean over the part's labelled images is multiplied by, besides the part's share
+    of the images.
+
+    Args:
+        labels: of the whole batch.
+        rows: of the part.
+
+    Returns:
+        Scalar, exactly 1 where all images have a label; a GPU is not waited for.
+    """
+    known = labels != NO_LABEL
+    part = known[rows]
+    return part.sum() * len(known) / (known.sum().clamp_min(1) * len(part))
+
+
 def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
     """The term `clean` of the objective."""
 

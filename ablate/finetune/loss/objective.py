@@ -74,15 +74,27 @@ class RobustLoss:
         """Name of each term -> its value over the batch, unweighted, in fp32, with its gradient."""
         return {term.name: term.value(views) for term in self.terms}
 
-    def __call__(self, views: Views, factors: Mapping[str, float] = NO_FACTORS) -> Scalar:
+    def __call__(
+        self,
+        views: Views,
+        factors: Mapping[str, float] = NO_FACTORS,
+        *,
+        label_factor: Scalar | float = 1.0,
+    ) -> Scalar:
         """The objective of a batch, in fp32, with its gradient.
 
         Args:
             views: outputs of the networks for the batch.
             factors: name of a term -> additional factor of its weight; default 1.
+            label_factor: additional factor of the terms that read labels: of a part of a batch,
+                how many more of its images have a label than of the whole.
         """
         first, *others = (
-            term.weight * factors.get(term.name, 1.0) * term.value(views) for term in self.terms
+            term.weight
+            * factors.get(term.name, 1.0)
+            * (label_factor if term.needs_labels else 1.0)
+            * term.value(views)
+            for term in self.terms
         )
         return sum(others, start=first)
 
