@@ -114,15 +114,25 @@ def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
     return (f"{said}: same parameters, not run again",)
 
 
+def _teacher_marks(record: StudyRecord) -> tuple[str, ...]:
+    """A note on runs that cost more than others of the same budget."""
+    costs = [row.scores for row in record.complete if isinstance(row.scores, Scores)]
+    taught = sum(scores.teacher_images > 0 for scores in costs)
+    if record.study.finetune.budget.images is None or not taught:
+        return ()
+    said = f"{taught} of {len(costs)} {'runs has' if taught == 1 else 'runs have'} a teacher"
+    return (f"{said}, whose forward passes budget.images does not count: budget.flops does",)
+
+
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
-    """The caveats of a study's results: baseline, suite, and training types."""
+    """The caveats of a study's results: baseline, suite, training types, and cost."""
     study = record.study
     beyond = (*_copy_marks(record), *beyond_marks(record.rows))
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
     marks = [*study.marks, *approximations(suite, study.robustness.frost_images)]
-    marks += beyond
+    marks += [*beyond, *_teacher_marks(record)]
     scored = (row.scores for row in record.rows)
     if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
         marks.append(OVERLAP)

@@ -65,6 +65,32 @@ def test_scores_over_types_that_were_trained_on_are_marked(
     assert (OVERLAPPING in text(front_table(info))) is marked
 
 
+@pytest.mark.parametrize(
+    ("budget", "taught", "mark"),
+    [
+        ({"images": 1000}, [0, 0], None),
+        ({"images": 1000}, [0, 500], "1 of 2 runs has a teacher"),
+        ({"images": 1000}, [500, 500], "2 of 2 runs have a teacher"),
+        ({"flops": 1e9}, [0, 500], None),
+        ({"epochs": 2}, [0, 500], None),
+    ],
+)
+def test_a_teacher_that_a_budget_does_not_count_is_marked(
+    budget: dict[str, float], taught: list[int], mark: str | None
+) -> None:
+    rows = [
+        example_row(
+            number,
+            (0.94, 0.7),
+            scores=replace(example_scores(0.94, 0.7), student_images=1000, teacher_images=images),
+        )
+        for number, images in enumerate(taught)
+    ]
+    marks = pareto_info(example_record(rows, finetune={"budget": budget})).marks
+    rest = ", whose forward passes budget.images does not count: budget.flops does"
+    assert [one for one in marks if "teacher" in one] == ([] if mark is None else [mark + rest])
+
+
 @pytest.mark.parametrize(("photographs", "marked"), [(None, True), ("photographs", False)])
 def test_frost_without_photographs_is_marked(photographs: str | None, marked: bool) -> None:
     robustness = {"suite": "cifar10c", "frost_images": photographs}

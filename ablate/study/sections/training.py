@@ -92,7 +92,9 @@ class BudgetSettings(Settings):
         "ablations only): the baseline, not finetuned.",
     )
     images: Count | None = Field(
-        None, description="Images through the student, copies included: equal for every loss."
+        None,
+        description="Images through the student, copies included: equal for every loss.  A "
+        "teacher's forward passes are not counted; `flops` counts them.",
     )
     flops: Positive | None = Field(
         None,
