@@ -254,7 +254,7 @@ def train_baseline(
         ParameterError: if the network cannot be built, or does not take images of this size.
         NotFiniteError: if the training diverges.
     """
-    environment.apply()
+    environment.apply(same_bits=True)  # other bits, made again, would end a running study
     training = Finetuning(
         new_network(
             dataset, model_settings, seed=derive_seed(baseline_settings.seed, "weights"), base=base

@@ -43,15 +43,20 @@ class Environment(JsonData):
     device_name: str
     compile: CompileMode = False
 
-    def apply(self) -> None:
-        """Set up torch in this process; call it before every trial, since it is global."""
+    def apply(self, *, same_bits: bool = False) -> None:
+        """Set up torch in this process; call it before every trial, since it is global.
+
+        Args:
+            same_bits: whether a GPU uses only those of cuDNN's kernels that give the same bits
+                each time; a CPU always gives the same.
+        """
         import torch
 
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             _keep_freed_memory()
         torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.deterministic = same_bits
         # fp32 by name is fp32 in convolutions too, which PyTorch rounds to TF32 otherwise.
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
 

@@ -51,6 +51,16 @@ def test_apply_sets_the_threads() -> None:
         torch.set_num_threads(before)
 
 
+def test_apply_asks_cudnn_for_the_same_bits_only_where_told() -> None:
+    environment = resolve_environment("fp32", threads=1, device="cpu")
+    for same_bits in (True, False):
+        environment.apply(same_bits=same_bits)
+        assert torch.backends.cudnn.deterministic is same_bits
+    environment.apply(same_bits=True)
+    environment.apply()
+    assert not torch.backends.cudnn.deterministic
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is tuned")
 def test_apply_keeps_freed_memory() -> None:
     resolve_environment("fp32", threads=1, device="cpu").apply()
