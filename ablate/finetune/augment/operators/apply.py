@@ -169,8 +169,9 @@ def apply_operators(
 # -- Operators that move an image: rotate, shear_x, shear_y, translate_x, translate_y ------
 #
 # All are one affine map per image, so that images with different operators need only one
-# resampling. Bilinear; what comes from outside is black. Source: AugMix's, by PIL's affine
-# transform.  Differs: angles are not rounded to whole degrees.
+# resampling. Bilinear; a pixel whose centre comes from outside is black, and one from the edge is
+# not mixed with black. Source: AugMix's, by PIL's affine transform.  Differs: angles are not
+# rounded to whole degrees, values not cut to bytes.
 
 
 ANGLE = math.radians(30)
@@ -206,7 +207,9 @@ def move(
     shift_y = amount("translate_y", SHIFT * height).trunc() / height
     maps = affine_maps(angle, shear_x, shear_y, shift_x, shift_y, aspect=width / height)
     grid = functional.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
+    sampled = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    inside = ((grid >= -1) & (grid < 1)).all(-1)
+    return sampled * inside[:, None]
 
 
 def affine_maps(
