@@ -185,14 +185,20 @@ class _Tested:
 
     def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
         """Args: level: of a primary contrast's interval; p_adjusted: None of another."""
+        estimate = self.model.estimate()
+        if p_adjusted is not None:
+            wider = self.model.estimate(level)
+            estimate = simultaneous(wider, is_rejected=p_adjusted < ALPHA)
         kept = None
         if margin is not None and margin.metric == self.metric:
-            kept = noninferiority(self.model, margin.margin, is_minimized=self.is_minimized)
+            kept = noninferiority(
+                self.model, margin.margin, is_minimized=self.is_minimized, estimate=estimate
+            )
         effect = Effect(
             contrast=self.contrast.name,
             kind=self.contrast.kind,
             metric=self.metric,
-            estimate=self.model.estimate(),
+            estimate=estimate,
             p=self.p,
             components=self.model.components,
             n_images=self.n_images,
@@ -204,7 +210,6 @@ class _Tested:
         flips = sign_flip_test(self.differences)
         return replace(
             effect,
-            estimate=simultaneous(self.model.estimate(level), is_rejected=p_adjusted < ALPHA),
             p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
             verdict=self._verdict(p_adjusted),
             p_seeds=flips.p,

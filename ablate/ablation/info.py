@@ -309,11 +309,14 @@ def _tuning(
 def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
     settings = record.study.ablation_section
     marks = [*design.notes]
-    if record.study.trainable is None and settings.baseline_seeds == "one":
-        marks.append(
-            "conditional on the one baseline that all runs start from, and on one split of the "
-            "images; baseline - ARM varies over the seeds of ARM alone"
-        )
+    if record.study.trainable is None:
+        split = "on one split of the images"
+        if settings.baseline_seeds == "one":
+            split = (
+                f"on the one baseline that all runs start from, and {split}; baseline - ARM varies "
+                "over the seeds of ARM alone"
+            )
+        marks.append(f"conditional {split}")
     if ended < record.trials:
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)

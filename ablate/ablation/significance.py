@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.intervals import MeanModel, as_differences
+from ablate.ablation.intervals import Estimate, MeanModel, as_differences
 from ablate.errors import ParameterError, did_you_mean
 
 Alternative = Literal["two-sided", "greater"]
@@ -137,7 +137,7 @@ class NonInferiority:
             "lost". None of fewer than three seeds.
         p: one-sided, of the hypothesis that the mean is -margin or less, from the interval's model;
             NaN where there is no interval.
-        low: the interval's lower bound, at 95 %.
+        low: the interval's lower bound.
     """
 
     margin: float
@@ -147,16 +147,22 @@ class NonInferiority:
 
 
 def noninferiority(
-    model: MeanModel, margin: float, *, is_minimized: bool = False
+    model: MeanModel,
+    margin: float,
+    *,
+    is_minimized: bool = False,
+    estimate: Estimate | None = None,
 ) -> NonInferiority:
     """Compare the lower bound of a mean difference with a margin.
 
-    Bound and p are of one model, so `kept` is true exactly where p is below .025.
+    Bound and p are of one model, so `kept` is true exactly where p is below .025; of a wider
+    interval, only there.
 
     Args:
         model: of the differences, positive where nothing is lost.
         margin: above 0, the most that may be lost.
         is_minimized: whether less is better, so that positive differences are losses.
+        estimate: with the interval that is shown; without one, the model's at 95 %.
 
     Raises:
         ParameterError: if the margin is not positive and finite.
@@ -165,7 +171,7 @@ def noninferiority(
         raise ParameterError(
             f"margin: must be above 0 and finite, got {margin}. Give the largest loss allowed."
         )
-    estimate, sign = model.estimate(), -1 if is_minimized else 1
+    estimate, sign = estimate or model.estimate(), -1 if is_minimized else 1
     low = -estimate.high if is_minimized else estimate.low
     half = model.p(-sign * margin) / 2
     p = half if sign * model.mean > -margin else 1 - half

@@ -173,7 +173,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
     if info.seeds > 1:
         notes.append(f"mean ± standard deviation over {info.seeds} seeds")
     else:
-        notes.append("one seed: no standard deviation, no interval")
+        notes.append("one seed: no standard deviation")
     if info.reference:
         unit = ", in points" if is_accuracy(info.rank_metric) else ""
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
@@ -203,19 +203,30 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
 
 
 def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
-    """A note on the kind of interval in brackets; no line without intervals."""
+    """Notes on the kind of interval in brackets, and why there is none; no line of no seed."""
     methods = {effect.estimate.method for effect in effects}
     said = [text for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:
         said = [OVER_SEEDS]  # the images of a custom training loop are unknown
-    if not said:
-        return []
-    notes = [f"brackets: 95 % interval, {' or '.join(said)}"]
-    if len(info.primary) > 1 and any(effect.primary for effect in effects):
+    notes = []
+    if said:
+        notes = [f"brackets: 95 % interval, {' or '.join(said)}"]
+    if said and len(info.primary) > 1 and any(effect.primary for effect in effects):
         notes[0] += (
             f"; those of the {len(info.primary)} primary contrasts are simultaneous (Bonferroni)"
         )
-    return notes
+    reasons = (no_interval_text(effect.estimate) for effect in effects)
+    unknown = " (how seeds vary is not known)"
+    return notes + [reason + unknown for reason in dict.fromkeys(reasons) if reason]
+
+
+def no_interval_text(estimate: Estimate) -> str:
+    """ "1 seed: no interval", or that all seeds are equal; empty where there is an interval, and of
+    no seed."""
+    if not estimate.n or not math.isnan(estimate.low):
+        return ""
+    seeds = "1 seed" if estimate.n == 1 else f"{estimate.n} equal seeds"
+    return f"{seeds}: no interval"
 
 
 def minimized_notes(info: AblationInfo) -> list[str]:

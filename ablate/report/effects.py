@@ -22,9 +22,10 @@ from ablate.report.arms import (
     interval_notes,
     leading_metrics,
     minimized_notes,
+    scale,
     shown_name,
 )
-from ablate.report.numbers import MISSING, count_text, gain_text
+from ablate.report.numbers import MISSING, count_text
 from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _LEAST_SHOWN = 0.0001
@@ -100,9 +101,9 @@ def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
     ]
 
 
-def p_text(p: float | None) -> str:
-    """ ".0078", ".125" and "1"; more digits where these would lie on the other side of .05; "-"
-    where there is no test."""
+def p_text(p: float | None, limit: float = ALPHA) -> str:
+    """ ".0078", ".125" and "1"; more digits where these would lie on the other side of the limit;
+    "-" where there is no test."""
     if p is None or math.isnan(p):
         return MISSING
     if p < _LEAST_SHOWN:
@@ -110,7 +111,7 @@ def p_text(p: float | None) -> str:
     text = ""
     for digits in (3, 4, 6) if p >= _TWO_DIGITS_BELOW else (2, 3, 4, 6):
         text = f"{p:.{digits}g}"
-        if (float(text) < ALPHA) == (p < ALPHA):
+        if (float(text) < limit) == (p < limit):
             break
     return text.removeprefix("0")
 
@@ -125,7 +126,7 @@ def verdict_text(effect: Effect) -> str:
     if effect.verdict == "too few seeds":
         return f"{effect.verdict}: a claim needs {LEAST_SEEDS}"
     if effect.verdict == "at most one image":
-        return f"not shown: {effect.verdict}"
+        return f"no claim: {effect.verdict}"
     return effect.verdict
 
 
@@ -143,9 +144,19 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
     if kept.kept is None:
         return "too few seeds" if effect.estimate.n < LEAST_SEEDS else "no interval"
     if kept.kept:
-        return f"yes (p {p_text(kept.p)})"
+        return f"yes (p {p_text(kept.p, ALPHA / 2)})"
     metric = next(one.metric for one in info.effects if one.kept is not None)
-    return f"not shown (bound {gain_text(metric, kept.low) or f'{kept.low:+.4g}'})"
+    return f"not shown (bound -{loss_text(metric, kept)})"
+
+
+def loss_text(metric: str, kept: NonInferiority) -> str:
+    """The loss at the bound of one that is not kept: "3.0" points, "2.5" of another metric; more
+    digits where these would lie within the margin."""
+    factor = scale(metric)
+    loss, margin = factor * -kept.low, factor * kept.margin
+    texts = [f"{loss:.{digits}f}" for digits in (1, 2, 3)] if is_accuracy(metric) else []
+    texts += [f"{loss:.{digits}g}" for digits in (4, 6, 17)]
+    return next((text for text in texts if float(text) > margin), texts[-1])
 
 
 def _title(info: AblationInfo, primary: int, others: int) -> str:
@@ -213,5 +224,5 @@ def _margin_notes(info: AblationInfo) -> list[str]:
         return []
     metric, margin = declared.metric, declared.kept.margin
     lost = f"{100 * margin:g} points" if is_accuracy(metric) else f"{margin:g}"
-    bound = f"{shown_name(info, metric)} is worse by less than {lost}, at the interval's bound"
+    bound = f"{shown_name(info, metric)} is worse by less than {lost}, at its interval's bound"
     return [f"kept: {bound}; p: one-sided, from the same model, not adjusted"]

@@ -593,13 +593,21 @@ def test_what_is_kept() -> None:
     assert (other.metric, other.kept) == (ROBUST, None)
 
 
-def test_the_bound_of_a_claim_that_is_kept_is_at_95_percent() -> None:
-    # Its own interval is wider: it is simultaneous with that of the other claim.
-    example = of_gains(FMA=MIXED, ST=MIXED)
-    found, _ = example.effects([FIRST, SECOND], claims=CLAIMS, margin=Margin(ROBUST, 0.01))
+def test_the_bound_of_a_claim_that_is_kept_is_that_of_its_interval() -> None:
+    # It is simultaneous with that of the other claim, so it is wider than at 95 %.
+    losses = [gain - 0.03 for gain in MIXED]
+    example = of_gains(FMA=losses, ST=losses)
+    at_95 = Explicit(np.array(losses)).bounds(0.95)[0]
+    low = Explicit(np.array(losses)).bounds(0.975)[0]
+    margin = -(at_95 + low) / 2
+    found, _ = example.effects([FIRST, SECOND], claims=CLAIMS, margin=Margin(ROBUST, margin))
     assert found.kept is not None
-    assert found.kept.low == pytest.approx(Explicit(np.array(MIXED)).bounds(0.95)[0])
-    assert found.estimate.low < found.kept.low
+    assert found.kept.low == found.estimate.low == pytest.approx(low)
+    assert found.kept.kept is False
+    alone, _ = example.effects([FIRST, SECOND], claims=CLAIMS[:1], margin=Margin(ROBUST, margin))
+    assert alone.kept is not None
+    assert alone.kept.low == alone.estimate.low == pytest.approx(at_95)
+    assert alone.kept.kept is True
 
 
 def test_what_is_kept_of_a_metric_that_is_minimised() -> None:

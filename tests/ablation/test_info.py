@@ -320,7 +320,10 @@ def test_marks() -> None:
     assert info_of(two_arms()).marks == (ONE_BASELINE,)
     design = make_design(["plain", "FMA"], notes=("equal compute: 1,000 images",))
     noted = info_of(two_arms(design=design, settings={"baseline_seeds": "each"}))
-    assert noted.marks == ("equal compute: 1,000 images",)
+    assert noted.marks == (
+        "equal compute: 1,000 images",
+        "conditional on one split of the images",
+    )
 
 
 def test_a_baseline_that_saw_the_validation_images_is_said() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from example_ablations import (
@@ -21,6 +21,7 @@ from example_ablations import (
 from example_sources import ablation_source
 
 from ablate.ablation.designs.factorial import Crossing
+from ablate.ablation.effects import Verdict
 from ablate.ablation.figure_infos import ArmsInfo, BudgetInfo, interactions_info
 from ablate.ablation.info import AblationInfo, TuningCurve
 from ablate.errors import NothingToDrawError, ParameterError
@@ -94,6 +95,25 @@ def test_of_one_seed_there_is_no_interval() -> None:
     assert list(drawn.error_x.array) == [None]
     assert said(figure)[0] == "+10.0<br>1 seed: no interval"
     assert said(figure)[1].startswith("-")
+
+
+def test_every_verdict_is_drawn_and_equal_seeds_are_told_from_one() -> None:
+    verdicts = get_args(Verdict)
+    effects = tuple(
+        example_effect(
+            f"{verdict} - plain",
+            0.1,
+            verdict=verdict,
+            **({} if verdict == "exploratory" else {"p_adjusted": 0.01}),
+        )
+        for verdict in verdicts
+    )
+    figure = draw("effects", example_ablation(effects=effects))
+    assert sum(len(trace.x) for trace in figure.data) == len(verdicts)
+    equal = replace(effects[0], estimate=replace(estimate(0.1, None), sd=0.0, n=8))
+    assert said(draw("effects", example_ablation(effects=(equal,))))[0] == (
+        "+10.0<br>8 equal seeds: no interval<br>better, adjusted p .01"
+    )
 
 
 def test_less_is_better_is_said_at_the_axis() -> None:

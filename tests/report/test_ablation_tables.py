@@ -177,7 +177,8 @@ def test_one_seed_has_no_spread() -> None:
     assert row(table, "DA") == "DA 70.0 +10.0"
     assert bold(table) == ["70.0"]
     text = said(table)
-    assert "one seed: no standard deviation, no interval" in text
+    assert "one seed: no standard deviation" in text
+    assert "1 seed: no interval (how seeds vary is not known)" in text
     assert "bold: the best conditional" in text
     assert "brackets" not in text
 

@@ -168,8 +168,8 @@ def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
 def test_an_ablation_in_words() -> None:
     assert answer_sentences(ablation_source(example_ablation())) == [
         "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8: not "
-        "shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to 3 points "
-        "may be lost.",
+        "shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to 3.0 "
+        "points may be lost.",
         "FMA - plain: +16.3 points of robust accuracy, 95 % interval +14.3 to +18.3, n = 8: better "
         "(adjusted p .016); clean accuracy kept within 2 points: yes.",
     ]
@@ -186,6 +186,6 @@ def test_an_ablation_without_a_claim_says_so() -> None:
     assert answer_sentences(ablation_source(info)) == [
         "20 of 24 runs have ended: the results below will change.",
         "No contrast was declared primary: the results below are exploratory and support no claim.",
-        "FMA - plain: +16.3 points of robust accuracy, n = 1.",
+        "FMA - plain: +16.3 points of robust accuracy, n = 1 (1 seed: no interval).",
         "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8.",
     ]

@@ -47,7 +47,7 @@ def test_what_stands_under_the_effects() -> None:
         "exact sign flips over seeds, under exchangeability within a seed, on these images: p "
         "DA - plain .0078; FMA - plain .0078",
         "adjusted: Holm over 2 primary contrasts; a claim needs less than .05",
-        "kept: clean is worse by less than 2 points, at the interval's bound; p: one-sided, from "
+        "kept: clean is worse by less than 2 points, at its interval's bound; p: one-sided, from "
         "the same model, not adjusted",
         "study example, fingerprint abc123def456",
     ):
@@ -106,10 +106,10 @@ def test_a_claim_of_fewer_seeds_than_another_has_its_n() -> None:
     assert "p DA - plain .0078; FMA - plain .062" in said(table)
 
 
-def test_at_most_one_image_is_not_shown() -> None:
+def test_at_most_one_image_is_no_claim() -> None:
     effect = example_effect("DA - plain", 0.001, p_adjusted=0.01, verdict="at most one image")
     table = effects_table(example_ablation(effects=(effect,)))
-    assert row(table, "DA - plain").endswith("(.01) not shown: at most one image")
+    assert row(table, "DA - plain").endswith("(.01) no claim: at most one image")
 
 
 def test_kept_without_an_interval_or_of_another_unit() -> None:
@@ -130,6 +130,41 @@ def test_kept_without_an_interval_or_of_another_unit() -> None:
     assert row(table, "d - a").endswith("worse not shown (bound -2.5)")
     assert "kept: images/s is worse by less than 0.5, at" in said(table)
     assert "less is better: loss" in said(table)
+
+
+@pytest.mark.parametrize(
+    ("low", "text"),
+    [(-0.02, "-2"), (-0.0204, "-2.04"), (-0.02004, "-2.004"), (-0.031, "-3.1"), (-0.12, "-12.0")],
+)
+def test_a_bound_that_fails_is_printed_beyond_the_margin(low: float, text: str) -> None:
+    effects = (
+        example_effect("DA - plain", 0.1, p_adjusted=0.01, verdict="better"),
+        example_effect("DA - plain", -0.01, metric=CLEAN, kept=kept(low)),
+    )
+    table = effects_table(example_ablation(effects=effects))
+    assert row(table, "DA - plain").endswith(f"better not shown (bound {text})")
+
+
+def test_the_p_of_what_is_kept_is_below_a_fortieth_as_printed() -> None:
+    effects = (
+        example_effect("DA - plain", 0.1, p_adjusted=0.01, verdict="better"),
+        example_effect("DA - plain", -0.01, metric=CLEAN, kept=kept(-0.01999, p=0.02497)),
+    )
+    table = effects_table(example_ablation(effects=effects))
+    assert row(table, "DA - plain").endswith("better yes (p .02497)")
+
+
+def test_where_there_is_no_interval_the_reason_is_said() -> None:
+    fields = {"metric": "loss", "method": OVER_SEEDS}
+    equal = replace(NOTHING, mean=-0.3, sd=0.0, n=8)
+    effects = (
+        replace(example_effect("b - a", 0.1, p=math.nan, **fields), estimate=equal),
+        example_effect("c - a", 0.1, None, n=1, p=math.nan, **fields),
+    )
+    text = said(effects_table(own_loop_ablation(effects=effects)))
+    assert "8 equal seeds: no interval (how seeds vary is not known)" in text
+    assert "1 seed: no interval (how seeds vary is not known)" in text
+    assert "brackets" not in text
 
 
 def test_effects_of_factors_come_first() -> None:

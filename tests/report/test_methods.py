@@ -120,7 +120,16 @@ def test_an_ablation_says_how_it_is_tested() -> None:
     found = methods(source, source.ablation)
     said = found.paragraphs[-1]
     assert "(design: arms) ran 3 configurations in 3 arms over 8 seeds. Runs" in said
-    assert "2 contrasts were declared before the runs and are adjusted by Holm" in said
+    assert "2 contrasts were declared before the runs; all others are exploratory." in said
+    assert "p values are adjusted by Holm [3], and their intervals are simultaneous" in said
+    assert "t intervals over seeds and images, fully crossed" in said
+    assert "p values are two-sided, from the same model." in said
+    assert "sign-flip" not in said
+    assert said.endswith(" All of it is conditional on the one baseline that all runs start from.")
+    one = example_ablation(effects=[one for one in source.ablation.effects if one.primary][:1])
+    said = methods(ablation_source(one), one).paragraphs[-1]
+    assert "1 contrast was declared before the runs; all others are exploratory." in said
+    assert "Holm" not in said
     assert "Optuna" not in " ".join(found.paragraphs)
 
 

@@ -12,9 +12,9 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import Gain, closed_fraction, search_answer
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
-from ablate.report.arms import NOTHING, scale
-from ablate.report.effects import p_text, verdict_text
-from ablate.report.numbers import metric_words, param_text
+from ablate.report.arms import NOTHING, difference_cell, no_interval_text, scale
+from ablate.report.effects import kept_text, loss_text, p_text, verdict_text
+from ablate.report.numbers import metric_words, param_text, signed_text
 
 _BASELINE = "baseline"
 
@@ -165,15 +165,12 @@ def _of_ablation(info: AblationInfo) -> list[str]:
 def _effect_sentence(info: AblationInfo, effect: Effect) -> str:
     metric = effect.metric
     unit = " points" if is_accuracy(metric) else ""
-    mean = effect.estimate.mean * scale(metric)
-    digits = ".1f" if unit else ".4g"
-    interval = ""
-    if math.isfinite(effect.estimate.low):
-        low, high = (end * scale(metric) for end in (effect.estimate.low, effect.estimate.high))
-        interval = f", 95 % interval {low:+{digits}} to {high:+{digits}}"
+    printed = difference_cell(info, metric, effect.estimate).parts
+    interval = f", 95 % interval {printed.low} to {printed.high}" if printed.low else ""
+    reason = no_interval_text(effect.estimate)
     text = (
-        f"{effect.contrast}: {mean:+{digits}}{unit} of {metric_words(metric)}{interval}, "
-        f"n = {effect.estimate.n}"
+        f"{effect.contrast}: {printed.mean}{unit} of {metric_words(metric)}{interval}, "
+        f"n = {effect.estimate.n}{f' ({reason})' if reason else ''}"
     )
     if effect.primary:
         text += f": {verdict_text(effect)} (adjusted p {p_text(effect.p_adjusted)})"
@@ -192,10 +189,10 @@ def _kept(info: AblationInfo, effect: Effect) -> str:
     by = scale(declared.metric)
     within = f"; {metric_words(declared.metric)} kept within {by * margin:g}{unit}: "
     if kept.kept is None:
-        return f"{within}too few seeds"
+        return f"{within}{kept_text(info, effect)}"
     if kept.kept:
         return f"{within}yes"
-    return f"{within}not shown, up to {by * max(-kept.low, 0):.3g}{unit} may be lost"
+    return f"{within}not shown, up to {loss_text(declared.metric, kept)}{unit} may be lost"
 
 
 def _configuration(point: ParetoPoint) -> str:
@@ -231,9 +228,9 @@ def _of(arm: ArmInfo, metric: str) -> Estimate:
 
 def _interval(estimate: Estimate) -> str:
     if math.isnan(estimate.low):
-        return f" (n = {estimate.n}: no interval)"
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f" (95 % interval {low:+.1f} to {high:+.1f}, {estimate.method}, n = {estimate.n})"
+        return f" ({no_interval_text(estimate) or 'n = 0: no interval'})"
+    low, high = (signed_text(100 * end, 1) for end in (estimate.low, estimate.high))
+    return f" (95 % interval {low} to {high}, {estimate.method}, n = {estimate.n})"
 
 
 def _and_over_plain(effect: Effect, reference: str) -> str:

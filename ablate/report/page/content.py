@@ -330,7 +330,7 @@ def report_content(
         subject=info.subject,
         state=state,
         answers=tuple(answer_sentences(source)),
-        marks=info.marks,
+        marks=_marks(source, info),
         sections=tuple(_sections(source, info, galleries)),
         trials=trials_of(record),
         origin=origin_facts(record, account),
@@ -347,16 +347,16 @@ def _sections(
     info: ParetoInfo | AblationInfo,
     galleries: Sequence[Gallery],
 ) -> list[Section]:
-    tables = _tables(info)
+    tables, marks = _tables(info), _marks(source, info)
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     found: list[Section] = []
     for anchor, title, names in sorted(SECTIONS, key=lambda section: section[0] != home):
-        figures, missing = drawn_figures(source, names, info.marks)
+        figures, missing = drawn_figures(source, names, marks)
         shown = tables if anchor == home else ()
         if figures or shown or missing:
             found.append(Section(anchor, title, figures, shown, says=missing))
     if source.confirmation is not None and source.confirmed is not None:
-        figures, missing = drawn_figures(source.confirmed, _CONFIRMED, info.marks, "confirmed-")
+        figures, missing = drawn_figures(source.confirmed, _CONFIRMED, marks, "confirmed-")
         what = "The front, retrained with new seeds and scored on images not used for selection."
         confirmed = Section(
             anchor="confirmed",
@@ -372,6 +372,12 @@ def _sections(
     if galleries:
         found.append(Section("images", "Example images", galleries=tuple(galleries)))
     return found
+
+
+def _marks(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[str, ...]:
+    """What the page says once: of the study, and of its confirmation."""
+    confirmed = () if source.confirmation is None else source.confirmation.test.marks
+    return tuple(dict.fromkeys([*info.marks, *confirmed]))
 
 
 def _tables(info: ParetoInfo | AblationInfo) -> tuple[PaperTable, ...]:

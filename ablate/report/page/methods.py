@@ -204,8 +204,9 @@ def _confirmation(info: ConfirmInfo) -> str:
     return (
         f"The trials of the front were retrained with {info.test.seeds} new seeds, paired with a "
         "plain finetune and combined data augmentation at the same budget, and scored on the "
-        "test images, which had not been used for any selection. Intervals are 95 % t intervals "
-        "over seeds; those of differences also account for images."
+        "test images, which had not been used for any selection. Intervals of differences between "
+        "networks, and between the splits, are 95 % t intervals over seeds and images, crossed; "
+        f"those of selection luck are over seeds, on these images.{_conditional(info.test)}"
     )
 
 
@@ -218,15 +219,37 @@ def _ablation(info: AblationInfo, cite: _Citations) -> str:
         f"configurations in {len(arms)} arms over {info.seeds} seeds"
         f"{'; an arm with several is their mean' if several else ''}. Runs with one seed are "
         "paired: they share data order, distortion draws and fresh parameters, and differences "
-        "are taken within pairs. Intervals are 95 % t intervals over seeds and, for accuracies, "
-        "images; tests are two-sided exact sign-flip tests over the paired seeds."
+        f"are taken within pairs. {_model(info)}"
     )
-    if info.primary:
+    count = len(info.primary)
+    if count:
+        declared = "1 contrast was" if count == 1 else f"{count} contrasts were"
+        text += f" {declared} declared before the runs; all others are exploratory."
+    if count > 1:
         text += (
-            f" {len(info.primary)} contrasts were declared before the runs and are adjusted by "
-            f"Holm{cite('holm')}; all others are exploratory."
+            f" Their p values are adjusted by Holm{cite('holm')}, and their intervals are "
+            "simultaneous (Bonferroni)."
         )
-    return text
+    return text + _conditional(info)
+
+
+def _model(info: AblationInfo) -> str:
+    """What intervals and p values come from."""
+    if info.n_images is None:
+        return (
+            "Intervals are 95 % t intervals over seeds; p values are two-sided, of the same test."
+        )
+    return (
+        "Intervals are 95 % t intervals over seeds and images, fully crossed (mean squares of a "
+        "two-way layout, Satterthwaite's degrees of freedom); p values are two-sided, from the "
+        "same model."
+    )
+
+
+def _conditional(info: AblationInfo) -> str:
+    """What all intervals take as given."""
+    given = next((mark for mark in info.marks if mark.startswith("conditional ")), "")
+    return f" All of it is {given.partition(';')[0]}." if given else ""
 
 
 def _budget(budget: BudgetSettings) -> str:

@@ -93,6 +93,7 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             "was not selected",
             f"on the front: share of resampled seeds and images in which the mean {objectives} on "
             "the test images is on the front of these points",
+            *info.test.marks,
             fingerprint_text(info.test),
         ),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.effects import Effect
 from ablate.ablation.figure_infos import EffectsInfo
 from ablate.analysis.objectives import is_accuracy
-from ablate.report.arms import difference_cell, scale
+from ablate.report.arms import difference_cell, no_interval_text, scale
 from ablate.report.effects import kept_text, p_text, verdict_text
 from ablate.report.figures.parts.ablations import interval_bars, wrapped
 from ablate.report.numbers import metric_words, plain_text
@@ -25,6 +25,7 @@ _LOOKS = {
     "better": ("Primary: better", DIVERGING[2][1], "circle"),
     "worse": ("Primary: worse", DIVERGING[0][1], "square"),
     "not shown": ("Primary: not shown", INK, "diamond"),
+    "at most one image": ("Primary: at most one image", INK, "diamond-open"),
     "too few seeds": ("Primary: too few seeds", FAINT_INK, "diamond"),
     _EXPLORATORY: ("Exploratory, no claim", FAINT_INK, "circle"),
 }
@@ -267,8 +268,8 @@ def _said(info: EffectsInfo, effect: Effect) -> list[str]:
     estimate, ablation = effect.estimate, info.ablation
     printed = difference_cell(ablation, effect.metric, estimate).printed
     said = printed.replace(" [", "\n[" if len(printed) > _TEXT_CHARACTERS else " [").split("\n")
-    if math.isnan(estimate.low) and estimate.n:
-        said.append("1 seed: no interval")
+    if reason := no_interval_text(estimate):
+        said.append(reason)
     elif estimate.n < ablation.seeds:
         said.append(f"{estimate.n} of {ablation.seeds} seeds")
     if effect.primary:
