@@ -10,6 +10,7 @@ from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Des
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
 from ablate.ablation.designs.arms import budget_rule
 from ablate.ablation.designs.factorial import factors_of
+from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
 from ablate.ablation.searches import best_of, check_searches, pick_rule
 from ablate.errors import did_you_mean
@@ -266,6 +267,7 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
         suite = find_suite(study.robustness.suite)
         known = metric_names(suite.families, study.robustness.severities)
         known += [f"val_robust_accuracy_{exposure}" for exposure in EXPOSURES]
+        known += ON_CURVE if study.finetune.interpolation is not None else ()
         what = f"scored by robustness.suite {suite.name}"
     if metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")

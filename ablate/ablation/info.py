@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
+from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
 from ablate.ablation.searches import expected_best
@@ -32,6 +33,7 @@ class ArmInfo:
         costs: mean per run, by name (`ablate.study.scores.COSTS`), NaN if unknown.
         failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
         is_one_network: whether it is the common baseline.
+        alphas: of its interpolated networks, each once, ascending; empty without curves.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ArmInfo:
     costs: Mapping[str, float]
     failed: tuple[str, ...] = ()
     is_one_network: bool = False
+    alphas: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def ablation_info(
     first = results.first
     found = results.metrics()
     if isinstance(first, Scores):
-        found = [name for name in compared_metrics(first) if name in found]
+        found = [name for name in (*compared_metrics(first), *ON_CURVE) if name in found]
     minimized = _minimized(record, split)
     margin = None
     if settings.noninferior is not None:
@@ -207,7 +210,7 @@ def _shown_metrics(found: Sequence[str], first: object, split: SplitName) -> lis
         return list(found)
     leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
     families = [f"{split}_accuracy.{family}" for family in first.families]
-    return [metric for metric in (*leading, *families) if metric in found]
+    return [metric for metric in (*leading, *families, *ON_CURVE) if metric in found]
 
 
 def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:
@@ -239,7 +242,12 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     costs = {cost: results.cost(cells, cost) for cost in COSTS}
     if is_fixed:
         costs |= {"student_images": 0.0, "teacher_images": 0.0, "train_flops": 0.0}
-    return ArmInfo(arm.name, cells, estimates, costs, tuple(failed), is_one_network=is_fixed)
+    picked = [networks for cell in cells if (networks := results.picked(cell)) is not None]
+    return ArmInfo(
+        *(arm.name, cells, estimates, costs, tuple(failed)),
+        is_one_network=is_fixed,
+        alphas=tuple(sorted({alpha for one in picked for alpha in one.alphas.flat})),
+    )
 
 
 def _ranks(

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
 from ablate.study.scores import COSTS, EXPOSURES, AnyScores, Exposure, Scores
@@ -74,6 +75,8 @@ class Results:
         self._metrics: dict[int, dict[str, float]] = {}
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._bits: dict[str, _CellBits | None] = {}
+        self._picked: dict[str, PickedNetworks | None] = {}
+        self._clean_margin = record.study.answer.clean_margin
         first = next((scores for _, scores in self._scored()), None)
         images = 0
         if isinstance(first, Scores):
@@ -105,7 +108,8 @@ class Results:
                     continue
                 if not isinstance(scores, Scores) or _is_compared(name):
                     names[name] = None
-        return list(names)
+        has_curve = any(self.picked(cell) is not None for cell in self._cells)
+        return [*names, *(ON_CURVE if has_curve else ())]
 
     def is_fixed(self, cell: str) -> bool:
         """Whether a cell is the common baseline, without runs."""
@@ -113,11 +117,16 @@ class Results:
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
+        if metric in ON_CURVE and self.is_fixed(cell):
+            metric = ON_CURVE[metric]
         if (cell, metric) not in self._values:
             found = np.full(len(self.pairs), math.nan)
+            picked = self.picked(cell) if metric in ON_CURVE else None
+            if picked is not None:
+                found[list(picked.places)] = picked.shares[metric].mean(axis=1)
             if self._baseline is not None and self.is_fixed(cell):
                 found[:] = self._baseline.metrics().get(metric, math.nan)
-            for place, pair in enumerate(self.pairs):
+            for place, pair in enumerate(self.pairs if metric not in ON_CURVE else ()):
                 row = self._rows.get((cell, pair))
                 scores = None if row is None else self.scores_of(row)
                 if row is not None and scores is not None:
@@ -140,12 +149,33 @@ class Results:
         Returns:
             None without pairs, if a run has no bits, or if the metric is not a mean over images.
         """
+        if metric in ON_CURVE and self.is_fixed(cell):
+            metric = ON_CURVE[metric]
+        if metric in ON_CURVE:
+            picked = self.picked(cell)
+            if picked is None or not set(places) <= set(picked.places) or not places:
+                return None
+            return picked.shares[metric][[picked.places.index(place) for place in places]]
         kept = self._bits_of(cell)
         if kept is None or not places or any(place not in kept.lines for place in places):
             return None
         found = image_shares(kept.bits, kept.scores, metric)
         lines = [kept.lines[place] for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
+
+    def picked(self, cell: str) -> PickedNetworks | None:
+        """The networks of a cell between baseline and finetuned weights; None without curves."""
+        if cell not in self._picked:
+            rows = {
+                place: row
+                for place, pair in enumerate(self.pairs)
+                if (row := self._rows.get((cell, pair))) is not None
+            }
+            is_scored = self._split == "val" and not self.is_fixed(cell)
+            self._picked[cell] = (
+                pick_networks(rows, self._outcomes, self._clean_margin) if is_scored else None
+            )
+        return self._picked[cell]
 
     def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
         """The scored types with this exposure for a cell's networks; the baseline has seen none."""

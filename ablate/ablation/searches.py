@@ -23,6 +23,7 @@ from ablate.space.simplex import SimplexDomain
 from ablate.space.space import Parameter, Space
 from ablate.study.document import Document, show
 from ablate.study.fingerprint import changed_keys
+from ablate.study.keys import FIXED_KEYS
 from ablate.study.settings import SearchSettings, Study
 
 
@@ -244,7 +245,10 @@ def check_same_sections(study: Study, record: StudyRecord) -> None:
     """
     plain = [one.model_dump(mode="json") for one in (record.study, study)]
     changed = [
-        line for line in changed_keys(*plain) if re.split(r"[.:]", line, maxsplit=1)[0] in COMPARED
+        line
+        for line in changed_keys(*plain)
+        if re.split(r"[.:]", line, maxsplit=1)[0] in COMPARED
+        and line.partition(":")[0] not in FIXED_KEYS
     ]
     if changed:
         raise FingerprintError(

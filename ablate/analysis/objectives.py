@@ -39,7 +39,7 @@ def _listed(record: StudyRecord) -> str:
 
 SPLITS = {"val": "validation", "test": "test"}
 _ACCURACY = re.compile(
-    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen)?"
+    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_interpolated)?"
     r"|accuracy\.(?P<kind>.+))"
 )
 
@@ -60,7 +60,8 @@ def short_metric(metric: str) -> str:
     found = _ACCURACY.fullmatch(metric)
     if found is None:
         return metric
-    return found["kind"] or f"{found['total']}{found['types'] or ''}"
+    ending = (found["types"] or "").replace("_interpolated", ", interpolated")
+    return found["kind"] or f"{found['total']}{ending}"
 
 
 # -- The requested objective of a study --------------------------

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
@@ -96,6 +97,11 @@ def family_metrics(info: AblationInfo) -> list[str]:
     return [metric for metric in named if metric in info.metrics]
 
 
+def curve_metrics(info: AblationInfo) -> list[str]:
+    """Clean and robust accuracy of the interpolated networks, if they are scored."""
+    return [metric for metric in info.metrics if metric in ON_CURVE]
+
+
 def shown_name(info: AblationInfo, metric: str) -> str:
     """ "robust" for `val_robust_accuracy`, as the split is in the notes; a metric of a custom
     training loop by its full name."""
@@ -179,12 +185,29 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
+    notes += curve_notes(info)
     bold = "bold: the best"
     if info.seeds > 1:
         bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
     if 1 < info.seeds < _SEEDS_FOR_BOLD:
         bold += f" (of {info.seeds} seeds the interval is wide, so many are bold)"
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
+
+
+def curve_notes(info: AblationInfo) -> list[str]:
+    """How the alphas of interpolated networks were picked, and which; no line without them."""
+    if not curve_metrics(info):
+        return []
+    arms = (
+        f"{arm.name} {' / '.join(f'{one:g}' for one in arm.alphas)}"
+        for arm in info.arms
+        if arm.alphas
+    )
+    return [
+        "interpolated: the network between baseline and finetuned weights, at an alpha picked on "
+        "the other seeds and the other half of the images: the most robust within "
+        f"answer.clean_margin; alphas: {', '.join(arms)}"
+    ]
 
 
 def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:

@@ -25,6 +25,8 @@ _KINDS = {
     "robust_accuracy_seen_type": "Robust accuracy, types trained on",
     "robust_accuracy_seen_family": "Robust accuracy, other types of families trained on",
     "robust_accuracy_unseen": "Robust accuracy, unseen families",
+    "clean_accuracy_interpolated": "Clean accuracy, interpolated",
+    "robust_accuracy_interpolated": "Robust accuracy, interpolated",
 }
 
 

@@ -70,9 +70,11 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         sections = set(_OF_A_TRAINABLE)
         finetune = study.finetune
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
-    if study.finetune.interpolation is None:  # as in studies started before these keys existed
+    # Which network of a trial is scored is no part of its training.
+    interpolation = data["finetune"].pop("interpolation", None)
+    data["answer"] |= {"interpolation": interpolation}
+    if interpolation is None:  # as in studies started before these keys existed
         sections -= {"answer"}
-        data["finetune"].pop("interpolation", None)
     if study.ablation is None:
         sections -= {"ablation"}
         data["ablation"] = {

@@ -210,12 +210,12 @@ def test_a_trial_of_an_ablation_is_no_reference() -> None:
 
 def test_a_search_on_the_same_ground() -> None:
     sections = dict.fromkeys(SECTIONS, "1")
-    others = sections | {"space": "2", "objectives": "2", "ablation": "2"}
+    others = sections | {"space": "2", "objectives": "2", "answer": "2", "ablation": "2"}
     check_reference(record().study, sections, "search", others)
 
 
 def test_what_is_compared_is_what_there_is() -> None:
-    assert set(SECTIONS) - set(COMPARED) == {"space", "objectives", "ablation"}
+    assert set(SECTIONS) - set(COMPARED) == {"space", "objectives", "answer", "ablation"}
     assert set(COMPARED) - set(SECTIONS) == {"data"}
 
 

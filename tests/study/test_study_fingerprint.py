@@ -94,11 +94,11 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
 
     curve = "finetune.interpolation={}"
     asked = sections_of(head + SPACE, names, curve)
-    assert {name for name in asked if before.get(name) != asked[name]} == {"finetune", "answer"}
+    assert {name for name in asked if before.get(name) != asked[name]} == {"answer"}
     margin = sections_of(head + SPACE, names, curve, "answer.clean_margin=0.02")
     assert {name for name in asked if margin[name] != asked[name]} == {"answer"}
     alphas = sections_of(head + SPACE, names, "finetune.interpolation.alphas=[0.5, 1]")
-    assert {name for name in asked if alphas[name] != asked[name]} == {"finetune"}
+    assert {name for name in asked if alphas[name] != asked[name]} == {"answer"}
     old, new = (
         study_of(head + SPACE, names, *overrides).model_dump(mode="json")
         for overrides in ((curve,), (curve, "answer.clean_margin=0.02"))

@@ -11,6 +11,7 @@ from ablate.report.arms import (
     Cell,
     arms_notes,
     basis_notes,
+    curve_metrics,
     decimals,
     difference_cells,
     family_metrics,
@@ -66,6 +67,7 @@ def arms_paper_table(info: AblationInfo) -> PaperTable:
     """
     leading, families = leading_metrics(info), family_metrics(info)
     metrics = [*leading[:1], *families, *leading[1:]] if families else leading
+    metrics = [*metrics, *curve_metrics(info)] if families else metrics
     headings = [Heading("Arm", "arm", is_text=True)]
     headings += [Heading(_heading(metric, shown_name(info, metric)), metric) for metric in metrics]
     columns = [[Cell(arm.name) for arm in info.arms]]

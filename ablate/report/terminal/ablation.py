@@ -17,6 +17,7 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
 from ablate.report.arms import (
     arms_notes,
+    curve_metrics,
     difference_cells,
     family_metrics,
     leading_metrics,
@@ -48,7 +49,8 @@ def arms_table(info: AblationInfo) -> FittedTable:
     """
     leading, families = leading_metrics(info), family_metrics(info)
     if info.families:
-        choices = [[*leading, *families], leading]
+        curve = curve_metrics(info)
+        choices = [[*leading, *families, *curve], [*leading, *curve], leading]
     else:
         others = [metric for metric in leading if metric != info.rank_metric]
         kept = [set(others[:count]) | {info.rank_metric} for count in range(len(others), -1, -1)]
