@@ -123,6 +123,10 @@ def test_two_claims_are_planned_at_half_the_level() -> None:
     assert [one.power for one in found] == [planned_power(DIGITS, 5, IMAGES, 0.01, 0.025)] * 2
 
 
+def test_two_seeds_and_two_images_can_be_planned() -> None:
+    assert 0 < planned_power(DIGITS, 2, 2, 0.01) < planned_power(DIGITS, 2, 2, 1.0) < 1
+
+
 @pytest.mark.parametrize(("seeds", "images", "difference"), [(1, 9, 0.1), (3, 1, 0.1), (3, 9, 0.0)])
 def test_what_is_refused(seeds: int, images: int, difference: float) -> None:
     with pytest.raises(ParameterError, match=r"needs two seeds or more, .* got .*\. Raise them\."):

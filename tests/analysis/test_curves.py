@@ -116,6 +116,12 @@ def test_a_finetuning_has_no_score_by_epoch() -> None:
         curves_info(example_record(ROWS), objective="val_robust_accuracy")
 
 
+def test_losses_differ_between_trials_where_their_terms_are_searched() -> None:
+    assert curves_info(example_record(ROWS)).own_losses
+    alike = [replace(row, params={"augment.strength": 0.5}) for row in ROWS]
+    assert not curves_info(example_record(alike)).own_losses
+
+
 def test_the_groups_of_an_ablation_are_its_cells() -> None:
     rows = [replace(row, cell="AB"[row.number % 2], pair=row.number // 2) for row in ROWS]
     info = curves_info(replace(example_record(rows), design={"cells": ["A", "B"]}))

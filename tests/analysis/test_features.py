@@ -54,11 +54,15 @@ def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
         "batch": {"int": [8, 500], "log": True},
         "depth": {"int": [1, 9], "step": 2},
         "drop": {"float": [0, 0.5], "step": 0.125},
+        "copies": {"int": [1, 8]},
+        "strength": {"float": [0, 1]},
         "kind": {"choice": ["b", None, "a"]},
     }
     params = [
-        {"lr": 0.01, "batch": 9, "depth": 3, "drop": 0.25, "kind": "a", "other": 1.0},
-        {"lr": 0.02, "batch": 99, "depth": 5, "drop": 0.5, "kind": "b", "other": 2.0},
+        {"lr": 0.01, "batch": 9, "depth": 3, "drop": 0.25, "kind": "a", "other": 1.0}
+        | {"copies": 1, "strength": 0.1},
+        {"lr": 0.02, "batch": 99, "depth": 5, "drop": 0.5, "kind": "b", "other": 2.0}
+        | {"copies": 8, "strength": 0.9},
     ]
     found = {one.name: one for one in varying_features(params, space)}
     ranges = {name: (one.ends, one.places) for name, one in found.items()}
@@ -67,6 +71,8 @@ def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
         "batch": ((math.log10(8), math.log10(500)), 10),
         "depth": ((1.0, 9.0), 5),
         "drop": ((0.0, 0.5), 5),
+        "copies": ((1.0, 8.0), 8),
+        "strength": ((0.0, 1.0), None),
         "kind": (None, None),
         "other": (None, None),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from example_records import BEGAN, example_record, example_row
@@ -42,6 +43,17 @@ def test_a_study_in_motion() -> None:
     assert info.seconds_left == pytest.approx(6 * 25 / 4)
     assert info.account.gpu_hours == 0
     assert info.failures == (FailureGroup("raised", "boom", (2,)),)
+
+
+def test_the_seeds_of_an_ablation_of_which_all_cells_have_ended() -> None:
+    rows = [
+        replace(example_row(number, None, state=state), pair=pair)
+        for number, (pair, state) in enumerate(
+            [(0, "COMPLETE"), (0, "FAIL"), (1, "COMPLETE"), (1, "RUNNING"), (2, "WAITING")]
+        )
+    ]
+    assert status_info(example_record(rows), NOW).pairs == (1, 3)
+    assert status_info(example_record([example_row(0, (0.9, 0.8))]), NOW).pairs == (0, 0)
 
 
 def test_an_empty_study() -> None:

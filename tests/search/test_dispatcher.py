@@ -185,11 +185,14 @@ def test_a_lost_worker_never_fails_its_row(make_ledger: Make, dispatch: Start) -
     dispatcher.lose(row, "killed")
     again = take(dispatcher)
     assert (again.number, again.attempt, again.lost) == (0, 2, 1)
-    dispatcher.report(row, DONE)  # a late word from the attempt that was given up
+    dispatcher.report(row, epoch(1))  # late reports of the attempt that was given up
+    dispatcher.report(row, RAISED)
+    dispatcher.report(replace(row, number=7), epoch(1))  # of a row that is not out
     dispatcher.report(again, DONE)
+    dispatcher.report(again, RAISED)
     assert dispatcher.take(10) == FINISHED
     (ended,) = ledger.read().rows
-    assert (ended.state, ended.attempt) == ("COMPLETE", 2)
+    assert (ended.state, ended.attempt, len(ended.curve)) == ("COMPLETE", 2, 0)
 
 
 def test_three_losses_in_a_row_stop_the_study(make_ledger: Make, dispatch: Start) -> None:
