@@ -332,7 +332,10 @@ class Finetuning:
             part = images[rows]
             views = self._forward(part, [one[rows] for one in copies], weights, labels[rows])
             if self._loss.gradient_scaled and not self._factors:
-                self._factors = balance_gradients(self._loss, views, self._student)
+                scale = self._scaler.get_scale()
+                self._factors = balance_gradients(
+                    self._loss, views, self._student, loss_scale=scale
+                )
             factor = 1.0 if self._parts == 1 else label_factor(labels, rows)
             loss = self._loss(views, self._factors, label_factor=factor)
             loss = loss * (len(part) / len(images))

@@ -19,8 +19,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError
+from ablate.finetune.loss.clean import NO_LABEL
+from ablate.finetune.loss.da import da_loss
 from ablate.finetune.loss.objective import RobustLoss
-from ablate.finetune.loss.term import Views
+from ablate.finetune.loss.term import Views, weighted_sum
 from ablate.study.settings import TrainingSettings
 
 
@@ -196,45 +198,70 @@ def average_weights(model: nn.Module, decay: float) -> RunningAverage:
 # once.
 
 
-def balance_gradients(loss: RobustLoss, views: Views, model: nn.Module) -> dict[str, float]:
-    """Factors that give each `scale: gradient` term the gradient norm of the other terms.
+def balance_gradients(
+    loss: RobustLoss, views: Views, model: nn.Module, *, loss_scale: float = 1.0
+) -> dict[str, float]:
+    """Factors that give each `scale: gradient` term the gradient norm of the cross-entropy on the
+    copies, whether or not `da` is a term.
 
-    With its weight, such a term then starts with `weight` times the others' gradient norm.
+    With its weight, such a term then starts with `weight` times that norm.  The other terms of the
+    objective are no reference: a trained network's cross-entropy on clean images has nearly no
+    gradient.
 
     Args:
         loss: with at least one such term.
-        views: of the first batch; their graph is kept.
+        views: of the first batch; their graph is kept.  An image without a label counts with the
+            class that is predicted for it when it is clean.
         model: whose gradient is measured.
+        loss_scale: see `gradient_norm`.
 
     Returns:
         Name of the term -> factor.
 
     Raises:
-        ParameterError: if the other terms, or the term itself, have no gradient.
+        ParameterError: if the cross-entropy on the copies, or the term itself, has no gradient.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     values = loss.values(views)
-    weights = {term.name: term.weight for term in loss.terms}
-    others = [
-        weights[name] * value for name, value in values.items() if name not in loss.gradient_scaled
-    ]
-    reference = _norm(sum(others, start=others[0] * 0), parameters) if others else 0.0
+    reference = gradient_norm(_copies_loss(views), parameters, loss_scale=loss_scale)
     factors = {}
     for name in loss.gradient_scaled:
-        own = _norm(values[name], parameters)
+        own = gradient_norm(values[name], parameters, loss_scale=loss_scale)
         if not (reference > 0 and own > 0 and math.isfinite(reference / own)):
             raise ParameterError(
-                f"loss.{name}.scale: gradient needs a gradient of this term and of the others, got "
-                f"norms {own:g} and {reference:g}. Add a term with a weight above 0, or write "
-                "scale: value."
+                f"loss.{name}.scale: gradient needs a gradient of this term and of the "
+                f"cross-entropy on the copies, got norms {own:g} and {reference:g}. Write scale: "
+                "value."
             )
         factors[name] = reference / own
     return factors
 
 
-def _norm(value: Scalar, parameters: Sequence[Tensor]) -> float:
+def _copies_loss(views: Views) -> Scalar:
+    """The term `da` with weight 1."""
+    clean = next(iter(views.teachers.values())) if views.clean is None else views.clean
+    labels = torch.where(views.labels == NO_LABEL, clean.logits.argmax(1), views.labels)
+    values = (da_loss(copy.logits, labels) for copy in views.require_copies())
+    return weighted_sum(views.copy_weights, values)
+
+
+def gradient_norm(value: Scalar, parameters: Sequence[Tensor], *, loss_scale: float = 1.0) -> float:
+    """Norm of a value's gradient over all parameters; the graph is kept.
+
+    Args:
+        value: 0 is returned if it has no gradient.
+        parameters: of the network.
+        loss_scale: factor during the backward pass, at least 1, that keeps small gradients of an
+            fp16 network from becoming 0.  If it makes some infinite, a smaller one is tried.
+    """
     if not value.requires_grad:
         return 0.0
-    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    norms = [torch.linalg.vector_norm(one.float()) for one in gradients if one is not None]
-    return float(torch.stack(norms).square().sum().sqrt())
+    while True:
+        scaled = torch.autograd.grad(
+            value * loss_scale, parameters, retain_graph=True, allow_unused=True
+        )
+        norms = [torch.linalg.vector_norm(one.float()) for one in scaled if one is not None]
+        norm = float(torch.stack(norms).norm())
+        if math.isfinite(norm) or loss_scale <= 1:
+            return norm / loss_scale
+        loss_scale = max(1.0, loss_scale / 16)

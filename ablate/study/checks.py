@@ -128,14 +128,6 @@ def _warmup(study: Study) -> Rules:
             yield (section, "warmup_fraction"), f"{rule}. Remove it."
 
 
-def _gradient_scale(study: Study) -> Rules:
-    loss = study.loss
-    keys = {"loss.terms", "loss.fma.scale"} & searched(study.space)
-    if loss.fma.scale == "gradient" and loss.term_names == ("fma",) and not keys:
-        rule = "gradient is a ratio to the other terms, got only fma"
-        yield ("loss", "fma", "scale"), f"{rule}. Add a term, or write scale: value."
-
-
 def _interpolation(study: Study) -> Rules:
     path = ("finetune", "interpolation")
     metrics = [objective.metric for objective in study.objectives]
@@ -244,7 +236,6 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("objectives", "finetune.interpolation", "answer"), _interpolation),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),
-    (("loss.terms", "loss.fma.scale"), _gradient_scale),
     (("dataset.unlabeled", "loss.terms"), _labels),
     (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
 )

@@ -13,7 +13,8 @@ from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.clean import clean_loss
 from ablate.finetune.loss.da import da_loss
-from ablate.finetune.loss.fma import FMALoss, order_by_depth, scale_weights
+from ablate.finetune.loss.distance import gradient_scale
+from ablate.finetune.loss.fma import FMALoss, feature_map_loss, order_by_depth, scale_weights
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.taps import LayerNames
@@ -105,9 +106,20 @@ def test_fma_by_hand() -> None:
     distorted = {"stem": torch.tensor([[3.0, 3.0]]), "stage1": torch.tensor([[0.0, 0.0]])}
     # relative: 1/25 and 4/4
     value = FMALoss(layer_weights={"stem": 3.0, "stage1": 1.0})(clean, distorted)
-    assert value.item() == pytest.approx(0.75 / 25 + 0.25)
+    assert value.item() == pytest.approx((0.75 / 25 + 0.25) * gradient_scale("relative"))
     value = FMALoss(layer_weights="linear")(clean, distorted)
-    assert value.item() == pytest.approx((1 / 25 + 2) / 3)
+    assert value.item() == pytest.approx((1 / 25 + 2) / 3 * gradient_scale("relative"))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_module_and_the_term_multiply_the_distance_by_its_constant(distance: str) -> None:
+    views = make_views((1.0,))
+    assert views.clean is not None
+    maps = views.clean.features, views.copies[0].features
+    plain = feature_map_loss(*maps, dict.fromkeys(LAYERS, 0.25), distance=distance)
+    scaled = gradient_scale(distance) * plain
+    torch.testing.assert_close(FMALoss(distance)(*maps), scaled)
+    torch.testing.assert_close(build("fma", fma={"distance": distance})(views), scaled)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

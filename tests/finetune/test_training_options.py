@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate.data.dataset import Split
@@ -22,7 +23,8 @@ from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning, OutOfMemoryError, explained_failures
 from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.objective import build_loss
-from ablate.finetune.optimizer import average_weights, balance_gradients
+from ablate.finetune.loss.term import View, Views
+from ablate.finetune.optimizer import average_weights, balance_gradients, gradient_norm
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.taps import layer_names
@@ -352,30 +354,63 @@ def test_clipping_bounds_the_step() -> None:
     assert 0 < torch.stack(moved).norm() <= 2e-3 * 1.001
 
 
-@pytest.mark.parametrize("terms", ["clean+fma", "clean+st+fma"])
-def test_a_weight_as_a_ratio_of_gradients(terms: str) -> None:
-    """The factor gives the term the gradient norm of the others together."""
-    run = make_run({"terms": terms, "st": {"weight": 3.0}, "fma": {"scale": "gradient"}})
+def gradient_views(loss: dict[str, Any], labels: torch.Tensor | None = None) -> tuple[Any, Views]:
+    """A run before its first step, and what its network makes of a batch and a copy of it."""
+    run = make_run(loss)
     split = make_split()
     images = split.images[:BATCH].float() / 255
     copies = build_augmentation(AugmentSettings()).copies(images, seed=1)
-    views = run._forward(images, copies, (1.0,), split.labels[:BATCH])
+    given = split.labels[:BATCH] if labels is None else labels
+    return run, run._forward(images, copies, (1.0,), given)
+
+
+def norm_of(value: torch.Tensor, model: nn.Module) -> float:
+    grads = torch.autograd.grad(
+        value, list(model.parameters()), retain_graph=True, allow_unused=True
+    )
+    return math.sqrt(sum(float(grad.square().sum()) for grad in grads if grad is not None))
+
+
+@pytest.mark.parametrize("terms", ["fma", "clean+fma", "clean+da+st+fma"])
+def test_a_weight_as_a_ratio_of_gradients(terms: str) -> None:
+    """The factor gives the term the gradient norm of the copies' cross-entropy, also without it."""
+    settings = {"terms": terms, "st": {"weight": 3.0}, "da": {"weight": 5.0}}
+    run, views = gradient_views({**settings, "fma": {"scale": "gradient", "weight": 9.0}})
     factors = balance_gradients(run._loss, views, run._student)
-    values = run._loss.values(views)
-    others = sum(values[name] * (3.0 if name == "st" else 1.0) for name in values if name != "fma")
-
-    def norm(value: torch.Tensor) -> float:
-        parameters = list(run._student.parameters())
-        grads = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        return math.sqrt(sum(float(grad.square().sum()) for grad in grads if grad is not None))
-
-    assert norm(factors["fma"] * values["fma"]) == pytest.approx(norm(others), rel=1e-4)
+    own = factors["fma"] * run._loss.values(views)["fma"]
+    on_copies = functional.cross_entropy(views.copies[0].logits, views.labels)
+    expected = norm_of(on_copies, run._student)
+    assert norm_of(own, run._student) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_ratio_needs_another_term() -> None:
+@pytest.mark.parametrize("anchor", ["clean", "pretrained"])
+def test_without_labels_the_ratio_is_to_the_predicted_classes(anchor: str) -> None:
+    loss = {"terms": "fma", "fma": {"scale": "gradient", "anchor": anchor}}
+    run, views = gradient_views(loss, torch.full((BATCH,), -1))
+    clean = views.teachers["pretrained"] if views.clean is None else views.clean
+    known = views._replace(labels=clean.logits.argmax(1))
+    found, expected = (balance_gradients(run._loss, one, run._student) for one in (views, known))
+    assert found == expected
+    assert math.isfinite(found["fma"])
+
+
+def test_a_gradient_that_is_too_small_or_too_large_for_fp16_is_measured() -> None:
+    """Halves below 6e-8 become 0, those above 65504 infinite."""
+    for size in (1e-9, 100.0):
+        weight = torch.ones(4, requires_grad=True)
+        value = (weight.half().float() * size).sum()
+        assert gradient_norm(value, [weight], loss_scale=2.0**16) == pytest.approx(2 * size, 1e-3)
+        plain = gradient_norm(value, [weight])
+        assert (plain == 0) == (size < 1)
+
+
+def test_a_ratio_needs_a_gradient() -> None:
+    run, views = gradient_views({"terms": "fma", "fma": {"scale": "gradient"}})
+    still = [View(one.logits.detach(), one.features) for one in views.copies]
     with pytest.raises(ParameterError) as error:
-        make_run({"terms": "fma", "fma": {"scale": "gradient"}}).run_epoch()
-    assert "Add a term with a weight above 0, or write scale: value." in str(error.value)
+        balance_gradients(run._loss, views._replace(copies=tuple(still)), run._student)
+    assert "of the cross-entropy on the copies, got norms" in str(error.value)
+    assert str(error.value).endswith(" and 0. Write scale: value.")
 
 
 def test_an_objective_that_compares_images_needs_two() -> None:

@@ -269,9 +269,10 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "another to the reference.",
         ),
         (
-            "{design: leave_one_out, components: [clean], reference: {loss.fma.scale: gradient}}",
-            "5:48: ablation.components[0]: cell without clean: loss.fma.scale: gradient is a ratio "
-            "to the other terms, got only fma. Add a term, or write scale: value.",
+            "{design: leave_one_out, components: {single: {augment.method: all}}, "
+            "reference: {augment.copies: 2}}",
+            "5:56: ablation.components.single: augment.copies: must be 1 with "
+            "method all, which makes a copy per type, got 2. Remove it.",
         ),
         (
             "{design: leave_one_out, components: [fmaa]}",

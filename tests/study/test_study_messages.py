@@ -255,11 +255,6 @@ Problems = Callable[..., list[str]]
             "different measures, got finetune.interpolation. Create one study for each value.",
         ),
         (
-            "loss: {terms: fma, fma: {scale: gradient}}",
-            "5:33: loss.fma.scale: gradient is a ratio to the other terms, got only fma. Add a "
-            "term, or write scale: value.",
-        ),
-        (
             "finetune: {budget: {epochs: 1, images: 5}}",
             "5:20: finetune.budget: takes one unit, got epochs and images. Keep one, such as "
             "budget: {images: 9000}.",

@@ -16,6 +16,7 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss.distance import (
     DISTANCES,
+    gradient_scale,
     load_distance,
     min_images,
     reads_channels,
@@ -43,7 +44,8 @@ def feature_map_loss(
     *,
     distance: str = "relative",
 ) -> Scalar:
-    """Weighted sum over layers of the mean distance between clean and distorted feature maps.
+    """Weighted sum over layers of the mean distance between clean and distorted feature maps,
+    without the distance's constant.
 
     Args:
         clean: layer -> feature map of the clean images.  A gradient flows into it unless the
@@ -62,6 +64,10 @@ def feature_map_loss(
 
 class FMALoss(nn.Module):
     """Feature-map augmentation (FMA) loss with a chosen distance, layer weights and anchor.
+
+    Its value is `feature_map_loss` times the distance's constant (`gradient_scale`), so that at
+    weight 1 its gradient is about as large as that of the cross-entropy on the copies, whatever
+    the distance.
 
     Example:
         >>> import torch
@@ -102,7 +108,7 @@ class FMALoss(nn.Module):
         self.anchor = anchor
 
     def forward(self, clean: Mapping[str, Tensor], distorted: Mapping[str, Tensor]) -> Scalar:
-        """The mean over the batch of the weighted sum over layers.
+        """The mean over the batch of the weighted sum over layers, times the distance's constant.
 
         Args:
             clean: layer -> feature map of the clean images, (image, channel, positions...), as
@@ -121,7 +127,8 @@ class FMALoss(nn.Module):
             check_channels(self.distance, maps, weights)
         _check_images(self.distance, len(next(iter(clean.values()))))
         anchored = {layer: hold_anchor(clean[layer], self.anchor) for layer in weights}
-        return feature_map_loss(anchored, distorted, weights, distance=self.distance)
+        value = feature_map_loss(anchored, distorted, weights, distance=self.distance)
+        return gradient_scale(self.distance) * value
 
 
 def build_term(settings: LossSettings, names: LayerNames) -> Term:

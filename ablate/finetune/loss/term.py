@@ -106,7 +106,7 @@ class Term:
         activation: whether those are read after or before a layer's last activation.
         teacher: the anchor whose view it reads: "pretrained" or "ema"; None: of none.
         scale: "value": the weight multiplies the value; "gradient": it is the ratio of this
-            term's gradient norm to that of the others at the start.
+            term's gradient norm to that of the cross-entropy on the copies at the start.
         min_images: the fewest images that it can compare.
     """
 

@@ -34,11 +34,16 @@ class STSettings(Settings):
 
 
 class FMASettings(Settings):
-    weight: Weight = Field(1.0, description="Weight of the feature-map term.")
+    weight: Weight = Field(
+        1.0,
+        description="Weight of the feature-map term.  At 1 its gradient is about as large as that "
+        "of the cross-entropy on the augmented images, for each distance.",
+    )
     scale: Literal["value", "gradient"] = Field(
         "value",
-        description="`value`: the weight multiplies the term; `gradient`: it is the ratio of the "
-        "term's gradient norm to that of the other terms in the first step.",
+        description="`value`: the weight multiplies the distance and its constant; `gradient`: it "
+        "is the ratio of the term's gradient norm to that of the cross-entropy on the augmented "
+        "images in the first step.",
     )
     layers: Names | Literal["taps"] = Field(
         "taps",
