@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from plotly.graph_objects import Figure
 
 from ablate.ablation.figure_infos import ArmsInfo, arms_info
 from ablate.ablation.info import AblationInfo
@@ -43,9 +44,6 @@ from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finis
 from ablate.report.numbers import metric_text
 from ablate.report.style import SYMBOLS
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 _GAP = 64
 """Between two panels, in pixels."""
 _MOST = 2300
@@ -64,8 +62,6 @@ def plot_arms(info: ArmsInfo) -> Figure:
         A figure for one column of print, as high as its arms need, two columns wide for very many:
         accuracies in one panel, each other metric in a separate one.
     """
-    from plotly.graph_objects import Figure
-
     panels = _panels(info)
     is_begun = any(
         math.isfinite(arm.estimates[metric].mean)

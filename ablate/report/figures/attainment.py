@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.attainment import AttainmentInfo, Surface, attainment_info
@@ -25,9 +25,9 @@ from ablate.report.figures.parts.canvas import (
     several_marks,
     several_title,
     study_labels,
+    trace_type,
 )
 from ablate.report.figures.parts.front_marks import (
-    MANY,
     reference_facts,
     reference_traces,
     shared_references,
@@ -36,9 +36,6 @@ from ablate.report.figures.parts.point_hover import plane_template
 from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter, Scattergl
 
 _DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
 _BAND_OPACITY = 0.15
@@ -55,8 +52,6 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
         Step lines to the edges of the axes, a band between best and worst, and all trials included,
         in pale colour, with their numbers as customdata.
     """
-    from plotly.graph_objects import Figure
-
     studies, objectives = info.studies, info.objectives
     shared = replace(studies[0], references=shared_references(studies))
     references = list(shared.references.values())
@@ -95,8 +90,6 @@ def _steps(
 
 def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
     """Between best and worst; where no region is attained by all, down to the edges."""
-    from plotly.graph_objects import Scatter
-
     if not info.surfaces:
         return []
     best_x, best_y = _steps(info, info.surfaces[0], windows)
@@ -119,8 +112,6 @@ def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
 
 
 def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
-    from plotly.graph_objects import Scatter
-
     traces = []
     for surface in info.surfaces:
         x, y = _steps(info, surface, windows)
@@ -146,10 +137,8 @@ def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
 
 def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scattergl]:
     """Every trial that counts, faintly: a mark a study, or one for all runs of an ablation."""
-    from plotly.graph_objects import Scatter, Scattergl
-
     template = plane_template(info.objectives, 0, 1, "Run" if info.over == "seeds" else "Trial")
-    trace = Scattergl if sum(len(one.numbers) for one in info.sets) > MANY else Scatter
+    trace = trace_type(sum(len(one.numbers) for one in info.sets))
     by_seed = info.over == "seeds"
     if by_seed:
         labels = [f"seed {int(one.name) + 1}" for one in info.sets]

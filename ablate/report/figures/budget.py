@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.figure_infos import BudgetInfo, budget_info
 from ablate.ablation.info import TuningCurve
@@ -19,7 +20,7 @@ from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, finish, metric_axis
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, axis_title, finish, metric_axis
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import (
     gain_text,
@@ -29,10 +30,7 @@ from ablate.report.numbers import (
     plain_text,
     shortened,
 )
-from ablate.report.style import DASHES, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis, terms_style
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
+from ablate.report.style import DASHES, INK, SERIES, SYMBOLS, base_axis, terms_style
 
 _NAME_CHARACTERS = 40
 _PLOT = 300
@@ -48,8 +46,6 @@ def plot_budget(info: BudgetInfo) -> Figure:
     Returns:
         A figure for one column of print; trials are on a logarithmic axis.
     """
-    from plotly.graph_objects import Figure
-
     figure = Figure([_line(info, place) for place in range(len(info.curves))])
     longest = max(len(curve.scores) for curve in info.curves)
     ends = [score for curve in info.curves for score in curve.scores if math.isfinite(score)]
@@ -64,11 +60,7 @@ def plot_budget(info: BudgetInfo) -> Figure:
             "range": [-0.05, math.log10(max(2, longest)) + 0.05],
             "tickvals": counts,
             "ticktext": [str(count) for count in counts],
-            "title": {
-                "text": "Trials of an arm's search",
-                "standoff": 8,
-                "font": {"size": FONT_SIZE},
-            },
+            "title": axis_title("Trials of an arm's search"),
         },
         yaxis=_y_axis(info, ends),
     )
@@ -84,8 +76,6 @@ def plot_budget(info: BudgetInfo) -> Figure:
 
 
 def _line(info: BudgetInfo, place: int) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     curve, terms = info.curves[place], info.loss_terms[place]
     color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
     alike = 0
@@ -132,8 +122,6 @@ def _counts(longest: int) -> list[int]:
 
 
 def _baseline_line(info: BudgetInfo, longest: int) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     return Scatter(
         x=[0.9, 1.12 * max(2, longest)],
         y=[info.baseline] * 2,

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
@@ -24,6 +26,7 @@ from ablate.report.figures.parts.canvas import (
     basis_facts,
     basis_meta,
     finish,
+    trace_type,
 )
 from ablate.report.numbers import metric_label, plain_text, shortened
 from ablate.report.style import (
@@ -36,10 +39,6 @@ from ablate.report.style import (
     base_axis,
     terms_style,
 )
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 
 _RUNGS_PIXELS = 210
 """Height that the panel of the rungs adds."""
@@ -58,8 +57,6 @@ def plot_curves(info: CurvesInfo) -> Figure:
     Returns:
         A figure for one column of print, with two panels if trials were compared at rungs.
     """
-    from plotly.subplots import make_subplots
-
     curves, has_rungs = info.curves, info.rung_metric is not None
     panels = {"row_heights": [0.62, 0.38], "shared_xaxes": True, "vertical_spacing": 0.05}
     figure = make_subplots(rows=1 + has_rungs, cols=1, **(panels if has_rungs else {}))
@@ -200,7 +197,7 @@ def groups(info: CurvesInfo) -> dict[str, Group]:
 
 _MOST_POINTS = 40_000
 """In all lines; beyond, each is drawn through fewer of its epochs."""
-_MOST_DOTTED, _MOST_SVG = 1000, 2000
+_MOST_DOTTED = 1000
 _LARGEST = float(np.finfo(np.float32).max)
 _Part = tuple[Sequence[int], Sequence[float], int]
 """Epochs and values of a line, and the trial's number."""
@@ -246,7 +243,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
         for place, of_look in kept:
             look = _LOOKS[place]
             traces[place].append(
-                _trace_type(points)(
+                trace_type(points)(
                     **_joined(_thinned(curve, most) for curve in of_look),
                     mode="lines+markers" if points <= _MOST_DOTTED else "lines",
                     name=f"{group.name} ({len(of_group)})",
@@ -274,7 +271,7 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     points = sum(len(curve.rungs) for curve in compared)
     value = "%{y:.2%}" if is_accuracy(info.rung_metric or "") else "%{y:.4g}"
     traces = [
-        _trace_type(points)(
+        trace_type(points)(
             **_joined(
                 (
                     [rung.epoch for rung in curve.rungs],
@@ -334,7 +331,7 @@ def _end_marks(curves: Sequence[Curve]) -> list[Any]:
 def _marks(points: Sequence[tuple[int, float, int]], state: str, *, in_legend: bool) -> Any:
     epochs, values, numbers = zip(*points, strict=True)
     label, symbol, width = _ENDS[state]
-    return _trace_type(len(points))(
+    return trace_type(len(points))(
         x=np.array(epochs, np.int32),
         y=_single(values),
         customdata=list(numbers),
@@ -386,9 +383,3 @@ def _single(values: Sequence[float]) -> Any:
     table = np.array(values, dtype=np.float64)
     table[np.abs(table) > _LARGEST] = np.nan
     return table.astype(np.float32)
-
-
-def _trace_type(points: int) -> Any:
-    from plotly.graph_objects import Scatter, Scattergl
-
-    return Scatter if points <= _MOST_SVG else Scattergl

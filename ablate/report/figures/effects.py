@@ -7,7 +7,8 @@ the edge; exploratory ones are hollow and have no verdict.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from plotly.graph_objects import Figure
 
 from ablate.ablation.figure_infos import EffectsInfo, effects_info
 from ablate.ablation.info import AblationInfo
@@ -35,9 +36,6 @@ from ablate.report.figures.parts.forest import (
     rows_height,
 )
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 _GAP = 64
 """Between two panels, in pixels."""
 _MOST = 2300
@@ -55,8 +53,6 @@ def plot_effects(info: EffectsInfo) -> Figure:
         columns wide, so that names take one line; if there is still too little room, exploratory
         rows are left out, the last first, and counted in the facts.
     """
-    from plotly.graph_objects import Figure
-
     width, left = COLUMN_PIXELS[0], LEFT
     panels = {metric: forest_rows(info, metric) for metric in info.metrics}
     if sum(map(rows_height, panels.values())) > _MOST:

@@ -8,9 +8,10 @@ diamond is the hypervolume of the means over fresh seeds, on the same images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolume_info
@@ -24,15 +25,12 @@ from ablate.report.figures.parts.canvas import (
     several_title,
     study_labels,
     study_styles,
+    trace_type,
 )
 from ablate.report.figures.parts.confirmed import confirmed_means
 from ablate.report.numbers import plain_text, reference_text
 from ablate.report.style import DASHES, INK, TermsStyle, base_axis
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter, Scattergl
-
-_MANY = 2000
 _INSIDE_PIXELS = 290
 
 
@@ -45,8 +43,6 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
     Returns:
         A figure for one column of print. The customdata of the marks are numbers of trials.
     """
-    from plotly.graph_objects import Figure
-
     studies = info.studies
     labels = study_labels([study.study for study in studies])
     styles = study_styles(labels)
@@ -82,13 +78,11 @@ def _curve(
     study: HypervolumeCurve, style: TermsStyle, dash: str
 ) -> tuple[Scatter | Scattergl, Scatter | Scattergl]:
     """The steps from 0 to the last trial that ended, and the trials that raised them."""
-    from plotly.graph_objects import Scatter, Scattergl
-
     raised = np.flatnonzero(np.diff(study.hypervolume, prepend=0.0) > 0)
     x = study.ended[raised].astype(np.float32)
     y = study.hypervolume[raised].astype(np.float32)
     last = y[-1] if len(y) else 0.0
-    trace = Scattergl if len(raised) > _MANY else Scatter
+    trace = trace_type(len(raised))
     line = trace(
         x=np.concatenate([[0], x, [study.ended_in_all]], dtype=np.float32),
         y=np.concatenate([[0], y, [last]], dtype=np.float32),
@@ -112,8 +106,6 @@ def _confirmed(
     studies: Sequence[HypervolumeCurve], styles: Sequence[TermsStyle], several: bool
 ) -> list[Scatter]:
     """A diamond at the end of the line of each study whose front was confirmed."""
-    from plotly.graph_objects import Scatter
-
     return [
         Scatter(
             x=[study.ended_in_all],

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Bar, Figure
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import MOST_OBJECTIVES
@@ -35,10 +37,6 @@ from ablate.report.figures.parts.canvas import (
 )
 from ablate.report.numbers import metric_label, plain_text, short_names, shortened
 from ablate.report.style import FONT_SIZE, INK, PAPER, base_axis, terms_style
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Bar, Figure
-
 
 MOST_PARAMETERS = 12
 """Of a panel; those of less importance are counted."""
@@ -65,8 +63,6 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     Returns:
         A figure for one column of print for two objectives, as high as its parameters need.
     """
-    from plotly.subplots import make_subplots
-
     columns = min(len(info.objectives), MOST_OBJECTIVES)
     rows = [info.panels[at : at + columns] for at in range(0, len(info.panels), columns)]
     shown = [_most_important(row) for row in rows]
@@ -135,8 +131,6 @@ def _label(one: ParameterImportance, short: dict[str, str]) -> str:
 
 
 def _bars(panel: ImportancePanel, chosen: Sequence[int]) -> list[Bar]:
-    from plotly.graph_objects import Bar
-
     style = terms_style(panel.loss_terms)
     traces = []
     for offset, method in zip((-_THICK, 0.0), METHODS, strict=True):
@@ -178,8 +172,6 @@ def _fill(color: str, method: str) -> dict[str, Any]:
 
 
 def _swatch(method: str) -> Bar:
-    from plotly.graph_objects import Bar
-
     return Bar(
         x=[None], y=[None], name=_METHOD_NAMES[method], marker=_fill(INK, method), showlegend=True
     )

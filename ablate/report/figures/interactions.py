@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.components import WITH, WITHOUT
 from ablate.ablation.designs.factorial import Crossing
@@ -46,10 +47,6 @@ from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import metric_text, plain_text, short_names
 from ablate.report.style import DASHES, FAINT_INK, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-
 _GAP = 78
 """Between two panels, in pixels: ticks of two lines and a title."""
 _PANEL, _LABELS, _TICKS = 190, 112, 58
@@ -70,8 +67,6 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
         A figure for one column of print, or two for several pairs; the twelve with the largest
         interactions are drawn.
     """
-    from plotly.graph_objects import Figure
-
     shown = info.strongest(_MOST_CROSSINGS)
     columns = max(1, min(len(_WIDTHS), len(shown)))
     width = _WIDTHS[columns - 1]
@@ -173,8 +168,6 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
     Args:
         window: of the metric; across, domain: of the axes on the paper; number: of both axes.
     """
-    from plotly.graph_objects import Scatter
-
     short = short_names([crossing.first, crossing.second])
     along, lines = (
         (crossing.first, crossing.first_levels),

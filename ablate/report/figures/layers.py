@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatter, Scattergl
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.layers import LayersInfo, SubsetScore, TapEffect, layers_info
@@ -23,15 +25,12 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
     metric_axis,
+    trace_type,
 )
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import scores_window
 from ablate.report.numbers import gain_text, metric_label, metric_text, plain_text, shortened
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, base_axis, terms_style
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter, Scattergl
-
 
 MOST_SUBSETS = 16
 """Drawn: those with the most trials."""
@@ -48,8 +47,6 @@ def plot_layers(info: LayersInfo) -> Figure:
     Returns:
         A figure for one column of print, as high as taps and subsets need.
     """
-    from plotly.subplots import make_subplots
-
     names = tap_labels(info.taps)
     subsets = _most_tried(info.subsets)
     heights = [_ROW_PIXELS * max(len(rows), 2) for rows in (info.taps, subsets)]
@@ -176,15 +173,12 @@ FIGURE = FigureKind(
 # -- The marks of the layers figure: taps' differences, the dots of subsets, trials and means
 
 
-MANY_POINTS = 2000
 _MOST_CHARACTERS = 18
 """Of a tap's name."""
 
 
 def effect_traces(info: LayersInfo) -> list[Scatter]:
     """Zero, and the difference of each tap that has an interval."""
-    from plotly.graph_objects import Scatter
-
     if not info.effects:
         return []
     told = [at for at, one in enumerate(info.effects) if not math.isnan(one.low)]
@@ -263,8 +257,6 @@ def _change(info: LayersInfo, difference: float) -> str:
 
 def matrix_traces(info: LayersInfo, subsets: Sequence[SubsetScore]) -> list[Scatter]:
     """Dots: one row per subset, one column per tap, filled if the subset has the tap."""
-    from plotly.graph_objects import Scatter
-
     traces = []
     for is_in, color in ((False, GRID), (True, INK)):
         dots = [
@@ -290,14 +282,12 @@ def trial_traces(
     info: LayersInfo, subsets: Sequence[SubsetScore]
 ) -> list[Scatter] | list[Scattergl]:
     """Every trial in the row of its subset, a trace a set of terms."""
-    from plotly.graph_objects import Scatter, Scattergl
-
     trials: dict[Any, list[tuple[float, int, int]]] = {}
     for row, subset in enumerate(subsets):
         of_subset = zip(subset.scores, subset.numbers, subset.loss_terms, strict=True)
         for score, number, terms in of_subset:
             trials.setdefault(terms_style(terms), []).append((score, row, number))
-    kind = Scattergl if sum(map(len, trials.values())) > MANY_POINTS else Scatter
+    kind = trace_type(sum(map(len, trials.values())))
     said = f"{score_template(info.metric, 'x')}<extra></extra>"
     traces = []
     for style in sorted(trials, key=lambda style: style.label):
@@ -319,8 +309,6 @@ def trial_traces(
 
 def mean_trace(info: LayersInfo, subsets: Sequence[SubsetScore]) -> Scatter:
     """Mean and interval of each subset of two trials or more: that of one is the trial itself."""
-    from plotly.graph_objects import Scatter
-
     rows = [row for row, subset in enumerate(subsets) if len(subset.scores) > 1]
     several = [subsets[row] for row in rows]
     return Scatter(

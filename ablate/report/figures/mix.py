@@ -10,9 +10,10 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatterternary
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import fenced
@@ -34,10 +35,6 @@ from ablate.report.style import (
     terms_style,
 )
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatterternary
-
-
 _RIGHT = 108
 """Margin for the colour bar."""
 _MOST_POINTS = 1000
@@ -58,8 +55,6 @@ def plot_mix(info: MixInfo) -> Figure:
         A figure for one column of print: the triangle, its colour bar, and in the legend the mark
         of each set of terms.
     """
-    from plotly.graph_objects import Figure
-
     by_style: dict[TermsStyle, list[MixPoint]] = {}
     for point in _drawn(info.points):
         by_style.setdefault(terms_style(point.loss_terms), []).append(point)
@@ -115,16 +110,12 @@ def _drawn(points: tuple[MixPoint, ...]) -> list[MixPoint]:
 
 def _nothing_there() -> Scatterternary:
     """Without a trace plotly draws no triangle."""
-    from plotly.graph_objects import Scatterternary
-
     return Scatterternary(a=[], b=[], c=[], showlegend=False)
 
 
 def _points(
     info: MixInfo, style: TermsStyle, points: list[MixPoint], on_front: bool
 ) -> Scatterternary:
-    from plotly.graph_objects import Scatterternary
-
     of_kind = [point for point in points if point.on_front is on_front]
     ratios = np.array([point.ratios for point in of_kind], dtype=np.float32).reshape(-1, 3)
     size = next((size for most, size in _MARK_PIXELS if len(info.points) <= most), 5)
@@ -152,8 +143,6 @@ def _points(
 
 
 def _swatch(style: TermsStyle, count: int) -> Scatterternary:
-    from plotly.graph_objects import Scatterternary
-
     return Scatterternary(
         a=[None],
         b=[None],

@@ -15,7 +15,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import MOST_OBJECTIVES
@@ -45,9 +48,6 @@ from ablate.report.figures.parts.window import Window, joint_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
-
 _GRID_PANEL_PIXELS = (380, 330)
 _INSIDE_PIXELS = 300
 
@@ -64,8 +64,6 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         panels. `layout.meta` holds the study's name, fingerprint, split, images, seed and N; for
         several studies, lists of them.
     """
-    from plotly.subplots import make_subplots
-
     studies, objectives = info.studies, info.objectives
     count = min(len(objectives), MOST_OBJECTIVES)
     side = count - 1

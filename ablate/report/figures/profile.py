@@ -11,7 +11,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Heatmap, Scatter
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.profile import Profile, ProfileInfo, profile_info
@@ -33,10 +35,6 @@ from ablate.report.figures.parts.networks import (
 )
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Heatmap, Scatter
-
 
 _TITLE = "Accuracy by type and severity: points over the baseline"
 _ACCURACY = "val_clean_accuracy"
@@ -60,8 +58,6 @@ def plot_profile(info: ProfileInfo) -> Figure:
     Returns:
         A figure up to two columns of print wide, its panels in as many lines as needed.
     """
-    from plotly.graph_objects import Figure
-
     figure = Figure()
     facts = network_facts(info, len(info.chosen), info.on_front)
     meta = basis_meta("Profile", info)
@@ -152,8 +148,6 @@ def _hover(info: ProfileInfo, profile: Profile, kind: str) -> list[str]:
 
 def _mark(profile: Profile, grid: ProfileGrid) -> Scatter:
     """The network's mark as in the front, over its panel."""
-    from plotly.graph_objects import Scatter
-
     return Scatter(
         x=[_LEFT + 0.5 * _MARK / grid.cell],
         y=[_LINES[0]],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
@@ -14,6 +16,7 @@ from ablate.report.figures.parts.canvas import (
     LEFT,
     RIGHT,
     axis_number,
+    axis_title,
     basis_meta,
     finish,
 )
@@ -26,9 +29,6 @@ from ablate.report.figures.parts.networks import (
 )
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
 
 _TITLE = "Accuracy against severity, by family"
 _ACCURACY = "val_clean_accuracy"
@@ -53,8 +53,6 @@ def plot_severity(info: SeverityInfo) -> Figure:
         A figure with one panel per family, all with the same axes.  Lines have the colours of their
         loss terms, and those with the same terms have different dashes.
     """
-    from plotly.graph_objects import Figure
-
     figure = Figure()
     numbers = {line.number for line in info.lines} - {None}
     facts = network_facts(info, len(numbers), info.on_front)
@@ -126,7 +124,7 @@ def _axes(info: SeverityInfo, number: str, *, first: bool, titled: bool) -> dict
     }
     if first:
         label = f"Accuracy ({info.split})" if info.split else "Accuracy"
-        y["title"] = {"text": label, "standoff": 8, "font": {"size": FONT_SIZE}}
+        y["title"] = axis_title(label)
     if number:
         x["matches"], y["matches"] = "x", "y"
     return {f"xaxis{number}": x, f"yaxis{number}": y}
@@ -174,8 +172,6 @@ def _line(
     *,
     in_legend: bool,
 ) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     marker = network_marker(line.name, line.loss_terms)
     name = network_name(line.name)
     # Of the plain finetune its name says it.

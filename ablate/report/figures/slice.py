@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.parameters import ParametersInfo, parameters_info
@@ -29,6 +30,7 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
     objectives_facts,
+    trace_type,
 )
 from ablate.report.figures.parts.parameter_axis import (
     broken,
@@ -44,9 +46,6 @@ from ablate.report.figures.parts.window import Window, outside_facts, scores_win
 from ablate.report.numbers import metric_label, plain_text
 from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
-
 _ACROSS = 4
 """Panels side by side."""
 _PANEL_HEIGHT = 175
@@ -54,8 +53,7 @@ _GAP_ACROSS, _GAP_DOWN = 26, 16
 _NAME_HEIGHT, _LINE_HEIGHT = 42, 14
 """Under each block of rows: the parameters' names, and each line of tick labels."""
 _BLOCK_GAP = 14
-_MANY = 2000
-"""More trials are drawn by the graphics card."""
+
 _MOST_MARKS = 24_000
 """Of a whole figure: what a page of about 1 MB holds, and a browser still turns over quickly."""
 _SEED = 0
@@ -71,8 +69,6 @@ def plot_slice(info: ParametersInfo) -> Figure:
         A figure with one row of panels per objective, four parameters side by side, the next four
         below.  It fits two columns of print, or one for one or two parameters.
     """
-    from plotly.graph_objects import Figure, Scatter, Scattergl
-
     columns, rows = info.columns, info.shown
     places, left_out = _drawn(info)
     windows = {place: _window(info, place) for place in rows}
@@ -81,7 +77,7 @@ def plot_slice(info: ParametersInfo) -> Figure:
     layout, height, under = _layout(info, names, windows)
     groups = list(_groups(info, places))
     values = info.values.astype(np.float32)
-    trace = Scattergl if len(info.points) > _MANY else Scatter
+    trace = trace_type(len(info.points))
     traces: list[Any] = []
     for at, column in enumerate(columns):
         x = placed(column, numbers)
@@ -249,8 +245,6 @@ def _window(info: ParametersInfo, place: int) -> Window:
 
 def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
     """One entry a set of terms with its number of complete trials: a trace without a point."""
-    from plotly.graph_objects import Scatter
-
     styles = {group.style.label: group.style for group in groups}
     count = Counter(terms_style(point.loss_terms).label for point in info.points)
     return [

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.timeline import ENDS, Span, TimelineInfo, timeline_info
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import BOTTOM, WIDE_PIXELS, basis_facts, basis_meta, finish
+from ablate.report.figures.parts.canvas import (
+    BOTTOM,
+    WIDE_PIXELS,
+    axis_title,
+    basis_facts,
+    basis_meta,
+    finish,
+    trace_type,
+)
 from ablate.report.numbers import (
     count_text,
     duration_text,
@@ -25,10 +34,6 @@ from ablate.report.numbers import (
     shortened,
 )
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SERIES, base_axis
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 
 _ROW_PIXELS, _LEAST_ROW_PIXELS, _ROWS_PIXELS = 26, 4, 700
 """Height of a row; where there are many, of one and of all."""
@@ -50,8 +55,6 @@ def plot_timeline(info: TimelineInfo) -> Figure:
     Returns:
         A figure for two columns of print, higher with more workers.
     """
-    from plotly.graph_objects import Figure
-
     rows = max(1, len(info.workers))
     row_pixels = max(_LEAST_ROW_PIXELS, min(_ROW_PIXELS, _ROWS_PIXELS / rows))
     unit, unit_name = next((one, name) for most, one, name in _UNITS if info.last_hours <= most)
@@ -66,11 +69,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
         base_axis()
         | {
             "range": [-room, info.last_hours * unit + room],
-            "title": {
-                "text": f"Time since the first start ({unit_name})",
-                "standoff": 8,
-                "font": {"size": FONT_SIZE},
-            },
+            "title": axis_title(f"Time since the first start ({unit_name})"),
         }
     )
     figure.update_yaxes(
@@ -156,7 +155,6 @@ _LABELS = {
 }
 _BAR_FRACTION = 0.62
 """Of a row's height."""
-_MOST_SVG = 2000
 _MOST_TEXTS, _TEXTS_OF_MANY = 2000, 200
 """Attempts that each say all of themselves; of more, those that ended in a way that few did, and
 crosses and triangles."""
@@ -185,7 +183,7 @@ def bars(info: TimelineInfo, unit: float, row_pixels: float) -> list[Any]:
         which, x = _grips(info, spans, 0 if many else _GRIPS)
         texts = None if many and len(spans) > _TEXTS_OF_MANY else _texts(info, spans)
         traces.append(
-            _trace_type(len(which))(
+            trace_type(len(which))(
                 x=(x * unit).astype(np.float32),
                 y=np.array([span.worker for span in spans], np.int16)[which],
                 customdata=[spans[place].number for place in which],
@@ -220,8 +218,6 @@ def again_marks(info: TimelineInfo, unit: float) -> list[Any]:
 
 def drive_lines(info: TimelineInfo, unit: float) -> list[Any]:
     """A dotted line over all rows where a driver began."""
-    from plotly.graph_objects import Scatter
-
     if not info.drives:
         return []
     foot = max(1, len(info.workers)) - 0.4
@@ -248,8 +244,6 @@ def drive_lines(info: TimelineInfo, unit: float) -> list[Any]:
 
 def pause_key(info: TimelineInfo) -> list[Any]:
     """The legend entry for the grey areas."""
-    from plotly.graph_objects import Scatter
-
     if not info.pauses:
         return []
     marker = {"symbol": "square", "size": 13, "color": GRID}
@@ -308,7 +302,7 @@ def _marks(
     group, symbol, name = look
     few = len(spans) <= _MOST_MARK_TEXTS
     thin = symbol.endswith("-thin")
-    return _trace_type(len(spans))(
+    return trace_type(len(spans))(
         x=(np.array(hours) * unit).astype(np.float32),
         y=np.array([span.worker for span in spans], np.int16),
         customdata=[span.number for span in spans],
@@ -328,9 +322,3 @@ def _marks(
             else {"hovertemplate": f"<b>Trial %{{customdata}}</b>, {name}<extra></extra>"}
         ),
     )
-
-
-def _trace_type(points: int) -> Any:
-    from plotly.graph_objects import Scatter, Scattergl
-
-    return Scatter if points <= _MOST_SVG else Scattergl

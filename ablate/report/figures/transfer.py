@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Heatmap
 
 from ablate.ablation.figure_infos import TransferInfo, can_transfer
 from ablate.ablation.info import AblationInfo, Transfer
@@ -22,10 +24,6 @@ from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_
 from ablate.report.figures.parts.gain_colours import gain_cells, gain_scale
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Heatmap
-
 
 _ACCURACY = "val_clean_accuracy"
 """Any will do: all are written alike."""
@@ -41,8 +39,6 @@ def plot_transfer(info: TransferInfo) -> Figure:
         A figure up to two columns of print wide, its panels in as many lines as needed.  A cell
         whose gain is unknown has the colour of zero gain.
     """
-    from plotly.graph_objects import Figure
-
     figure = Figure()
     ablation = info.ablation
     facts = ablation_facts(ablation, [*basis_notes(ablation, [_ACCURACY]), *ablation.marks])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Bar, Figure, Scatter
 
 from ablate.ablation.figure_infos import ArmsInfo
 from ablate.ablation.info import ArmInfo
@@ -25,10 +27,6 @@ from ablate.report.style import (
     base_axis,
     terms_style,
 )
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Bar, Figure, Scatter
-
 
 _PALE = 0.4
 """Opacity of all bars of an arm but the last."""
@@ -88,8 +86,6 @@ def _bars(
     info: ArmsInfo, metric: str, groups: Sequence[Group], place: int, *, is_pale: bool
 ) -> list[Bar]:
     """The bars of a metric; none where no arm has it."""
-    from plotly.graph_objects import Bar
-
     there = [
         (group, one)
         for group in groups
@@ -120,8 +116,6 @@ def _bars(
 
 def _numbers(metric: str, groups: Sequence[Group], place: int, edge: float) -> Scatter:
     """The value of each bar, in a column at the axis' end."""
-    from plotly.graph_objects import Scatter
-
     found = [group.arm.estimates.get(metric) for group in groups]
     means = [math.nan if one is None else one.mean for one in found]
     digits = decimals(metric, means)
@@ -141,8 +135,6 @@ def _numbers(metric: str, groups: Sequence[Group], place: int, edge: float) -> S
 
 def _legend_bar(info: ArmsInfo, metric: str, *, is_pale: bool) -> Bar:
     """A swatch in grey: bars have the colours of their arms."""
-    from plotly.graph_objects import Bar
-
     return Bar(
         x=[None],
         y=[None],
@@ -269,8 +261,6 @@ def baseline_lines(
     info: ArmsInfo, metrics: Sequence[str], groups: Sequence[Group]
 ) -> list[Scatter]:
     """A dotted line through every bar at what the baseline has of its metric."""
-    from plotly.graph_objects import Scatter
-
     x: list[float | None] = []
     y: list[float | None] = []
     for place, metric in enumerate(metrics):
@@ -295,8 +285,6 @@ def baseline_lines(
 
 def family_marks(info: ArmsInfo, groups: Sequence[Group]) -> list[Scatter]:
     """Below the bars of an arm, a mark a family."""
-    from plotly.graph_objects import Scatter
-
     traces = []
     for family, symbol in zip(info.families, SYMBOLS, strict=False):
         there = [group for group in groups if family in group.arm.estimates]

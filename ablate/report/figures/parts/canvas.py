@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
@@ -21,10 +23,6 @@ from ablate.report.style import (
     base_layout,
 )
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-
 COLUMN_PIXELS = (560, 500)
 """One column of print."""
 WIDE_PIXELS = (1160, 560)
@@ -33,6 +31,13 @@ LEFT, RIGHT, BOTTOM = 76, 16, 56
 """Margins in pixels; the left one holds numbers and a title."""
 _OVER_TITLE = 22
 """Pixels over the title."""
+MANY = 2000
+"""More points than this are drawn by the graphics card."""
+
+
+def trace_type(points: int) -> Any:
+    """plotly's kind of trace for so many points."""
+    return Scatter if points <= MANY else Scattergl
 
 
 def finish(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from plotly.graph_objects import Scatter
 
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import NONE, Estimate
@@ -15,9 +16,6 @@ from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.pareto import ParetoInfo, Point
 from ablate.report.figures.parts.point_hover import mean_hover
 from ablate.report.style import FAINT_INK, terms_style
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Scatter
 
 
 def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
@@ -61,8 +59,6 @@ def confirmed_traces(
     Args:
         color: of all; None: each in that of its trial's loss terms.
     """
-    from plotly.graph_objects import Scatter
-
     chosen = {point.number: point.values for point in info.front}
     means = [mean for mean in means if mean.number in chosen]
     if not means:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.figure_infos import EffectsInfo
@@ -15,10 +17,6 @@ from ablate.report.effects import kept_text, p_text, verdict_text
 from ablate.report.figures.parts.ablations import interval_bars, wrapped
 from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import DIVERGING, FAINT_INK, FONT_SIZE, GRID, INK, PAPER, base_axis
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
-
 
 _EXPLORATORY = "exploratory"
 _LOOKS = {
@@ -123,8 +121,6 @@ def _edge_text(row: Row, axis: str) -> dict[str, Any]:
 
 def _traces(metric: str, rows: Sequence[Row]) -> list[Scatter]:
     """One a verdict that there is; the legend names each."""
-    from plotly.graph_objects import Scatter
-
     factor = scale(metric)
     traces = []
     for rank, (verdict, (name, color, symbol)) in enumerate(_LOOKS.items()):

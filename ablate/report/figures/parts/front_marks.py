@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from plotly.graph_objects import Scatter, Scattergl
 
 from ablate.analysis.fronts import ConfirmedMean, FrontsInfo
 from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.report.figures.parts.canvas import objectives_facts, several_facts, several_marks
+from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, outside_facts
 from ablate.report.numbers import hypervolume_text, plain_text
 from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
 from ablate.robustness.measures import LEVEL
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Scatter, Scattergl
-
-
-MANY = 2000
-"""More trials than this are drawn by the graphics card, with a short word at each."""
 _NUMBERED = 12
 """Up to this number on a front, trial numbers are printed next to the marks: print has no hover."""
 _TOLD = 200
@@ -44,7 +39,7 @@ class Marks:
         points: on the front, or not on it; all finite.
         values: theirs, `[points, objectives]`.
         count: complete trials with this style, on the front or not.
-        many: whether there are more than `MANY` trials in the figure.
+        many: whether there are more than `MANY` trials in the figure, each with a short word.
         of_several: whether there are marks of other studies, so that a point must name its study.
     """
 
@@ -104,8 +99,6 @@ def marks_of(
 
 def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scattergl:
     """Trials in the plane of two objectives; each point's customdata is its trial's number."""
-    from plotly.graph_objects import Scatter, Scattergl
-
     style, on_front = marks.style, marks.on_front
     look: dict[str, Any] = {
         "mode": "markers",
@@ -144,8 +137,6 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
 
 def front_line(info: ParetoInfo, x: int, y: int, windows: Sequence[Window], **look: Any) -> Scatter:
     """The steps of a study's own front in this plane, to the edges of the axes."""
-    from plotly.graph_objects import Scatter
-
     line_x, line_y = staircase(
         info.values[:, x],
         info.values[:, y],
@@ -165,8 +156,6 @@ def knee_trace(info: ParetoInfo, x: int, y: int, color: str, *, is_one: bool) ->
     Args:
         is_one: whether it is the figure's only study, and the legend names the trial.
     """
-    from plotly.graph_objects import Scatter
-
     knee = info.knee
     if knee is None:
         return None
@@ -187,8 +176,6 @@ def reference_traces(
     info: ParetoInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
 ) -> list[Scatter]:
     """Baseline and plain finetune, where they have both values."""
-    from plotly.graph_objects import Scatter
-
     traces = []
     for name, (label, symbol) in REFERENCES.items():
         values = info.references.get(name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Heatmap
 
 from ablate.report.style import DIVERGING, FONT_SIZE
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Heatmap
 
 LEAST = 0.02
 """Of the scale: two points, or noise would look like a gain."""
@@ -71,8 +70,6 @@ def gain_cells(
     Args:
         places: x and y of the cells; default: counted from 0.
     """
-    from plotly.graph_objects import Heatmap
-
     return Heatmap(
         z=gains,
         text=texts,
