@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ablate.errors import ParameterError
 from ablate.finetune.loss import FORMS
@@ -39,6 +40,24 @@ def test_kl_by_hand() -> None:
     clean, distorted = logits_of((0.5, 0.25, 0.25)), logits_of((0.25, 0.5, 0.25))
     expected = 0.5 * math.log(2) + 0.25 * math.log(0.5)
     assert stability_loss(clean, distorted, form="kl").item() == pytest.approx(expected)
+
+
+def test_kl_with_both_branches_is_the_regulariser_of_trades() -> None:
+    """Its value and the gradient of either branch, by the formula in the authors' code."""
+    ours = [one.requires_grad_() for one in make_logits(2)]
+    theirs = [one.requires_grad_() for one in make_logits(2)]
+    clean, distorted = theirs
+    apart = functional.kl_div(
+        functional.log_softmax(distorted, dim=1), functional.softmax(clean, dim=1), reduction="sum"
+    )
+    expected, found = apart / len(clean), StabilityLoss("kl", anchor="both")(*ours)
+    torch.testing.assert_close(found, expected)
+    expected.backward()  # type: ignore[no-untyped-call]
+    found.backward()
+    for own, other in zip(ours, theirs, strict=True):
+        assert own.grad is not None
+        assert own.grad.abs().max() > 0.01
+        torch.testing.assert_close(own.grad, other.grad)
 
 
 def test_js_by_hand() -> None:

@@ -1,7 +1,8 @@
 """Kullback-Leibler divergence of the copies' predictions from the anchor's.
 
-Source: [S] the regulariser of TRADES, Zhang et al. 2019, arXiv:1901.08573.  Differs: the second
-image is an augmented copy and not an adversarial one.
+Source: [S] the regulariser of TRADES, Zhang et al. 2019, arXiv:1901.08573, with the order of the
+two predictions in the authors' code; with the anchor `both` the gradient flows through both, as
+there.  Differs: the second image is an augmented copy and not an adversarial one.
 """
 
 from __future__ import annotations
