@@ -23,6 +23,7 @@ from ablate.analysis.fronts import FrontsInfo
 from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung, StudyRecord
 from ablate.report.figures.pareto import plot_fronts
+from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import ReportedScores, Scores
 
 FAMILIES = {
@@ -130,6 +131,29 @@ def ablation_source(info: Any) -> StudySource:
     return StudySource(replace(example_record(), design=design, name=info.study), info)
 
 
+def curved_row(number: int, path: Mapping[float, tuple[float, float]], margin: float) -> RowRecord:
+    """A trial with these clean and robust accuracies by alpha, and the network that stands for
+    it."""
+    scored = {alpha: sloped_scores(*pair) for alpha, pair in path.items()}
+    points = {alpha_text(alpha): curve_point(one) for alpha, one in scored.items()}
+    found = Curve(points).chosen(scored[1.0], margin)
+    scores = found.scores(scored[1.0], found.alpha)
+    values = (scores.clean_accuracy, scores.robust_accuracy)
+    params = {"loss.terms": TERMS[number % len(TERMS)]}
+    return replace(example_row(number, values, params=params, scores=scores), path=found)
+
+
+def curved_record() -> StudyRecord:
+    """Three trials with curves: one stands in the middle, one at its end, one has a barrier."""
+    start = (0.95, 0.60)
+    rows = [
+        curved_row(0, {0.0: start, 0.5: (0.945, 0.70), 1.0: (0.90, 0.75)}, 0.01),
+        curved_row(1, {0.0: start, 0.5: (0.955, 0.63), 1.0: (0.96, 0.66)}, 0.01),
+        curved_row(2, {0.0: start, 0.5: (0.70, 0.40), 1.0: (0.93, 0.80)}, 0.01),
+    ]
+    return example_record(rows, finetune={"interpolation": {"alphas": [0.5, 1.0]}})
+
+
 def searches() -> Mapping[str, StudySource]:
     """Every search that a figure must bear, by what is odd about it."""
     terms = {"loss.terms": "clean+fma"}
@@ -157,6 +181,7 @@ def searches() -> Mapping[str, StudySource]:
             ]
         ),
         "ties": example_record(complete),
+        "curved": curved_record(),
         "not a number": example_record(
             [*complete, example_row(4, (math.nan, 0.7)), example_row(5, (math.inf, 0.7))]
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,6 +90,19 @@ class ParetoPoint(NamedTuple):
         return {**self.params, "finetune.interpolation": {"alpha": self.point.alpha}}
 
 
+class FrontCurve(NamedTuple):
+    """The networks between the baseline and a trial of the front.
+
+    Attributes:
+        number: of the trial; alphas: ascending.
+        values: one per objective, by alpha; at alpha 0 NaN of what is no accuracy.
+    """
+
+    number: int
+    alphas: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class ParetoInfo(Basis):
     """The result of a search: only complete trials, at the full budget.
@@ -102,12 +115,14 @@ class ParetoInfo(Basis):
         reference_point: of the hypervolume; None before the baseline is scored, and if a study
             without a baseline defines none.
         hypervolume: of the points; None without a reference point, 0 without points.
+        curves: of the trials on the front that have one.
     """
 
     points: tuple[ParetoPoint, ...]
     references: Mapping[str, tuple[float, ...]]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
+    curves: tuple[FrontCurve, ...]
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -205,7 +220,27 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         },
         reference_point=record.reference_point,
         hypervolume=hypervolume(values, objectives, record.reference_point),
+        curves=_curves(rows, points, objectives),
     )
+
+
+def _curves(
+    rows: Sequence[RowRecord],
+    points: Sequence[ParetoPoint],
+    objectives: tuple[ObjectiveSettings, ...],
+) -> tuple[FrontCurve, ...]:
+    found = []
+    for row, point in zip(rows, points, strict=True):
+        if not point.on_front or row.path is None or not isinstance(row.scores, Scores):
+            continue
+        alphas = row.path.alphas
+        scores = [row.path.scores(row.scores, alpha) for alpha in alphas]
+        values = [
+            _reference_values("trial" if alpha else "baseline", one, objectives)
+            for alpha, one in zip(alphas, scores, strict=True)
+        ]
+        found.append(FrontCurve(row.number, alphas, tuple(values)))
+    return tuple(found)
 
 
 def _reference_values(

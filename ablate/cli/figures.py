@@ -52,7 +52,7 @@ def plot(
     If one of several figures cannot be drawn, the others still are: one line says why, and the
     exit code is 2.  With `all`, figures that do not apply are listed, which is no error.
 
-    Figures: pareto, hypervolume, attainment; profile, severity, transfer; importance, slice,
+    Figures: pareto, hypervolume, attainment, curve; profile, severity, transfer; importance, slice,
     layers, mix; curves, timeline; of an ablation: effects, interactions, arms, budget.
     """
     from ablate.errors import ParameterError

@@ -188,10 +188,10 @@ def ended_as(
         if kept.get(name) is not None
     }
     if kept.get("curve") is not None and isinstance(scores, Scores):
-        path = Curve.from_json(kept["curve"])
-        if study.ablation is None:
-            path = path.chosen(scores, study.answer.clean_margin)
-            scores = path.scores(scores, path.alpha)
+        path = Curve.from_json(kept["curve"]).chosen(scores, study.answer.clean_margin)
+        if study.ablation is not None:
+            path = replace(path, alpha=1.0, note="")
+        scores = path.scores(scores, path.alpha)
         attributes[PATH] = path.to_json()
     return scores, attributes | {SCORES: scores.to_json()}
 

@@ -20,7 +20,9 @@ from ablate.report.style import DARK, INK, dark
 
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
 OF_SEVERAL = ("attainment",)
-"""Of several searches, or of an ablation's seeds. All other figures draw the usual search."""
+"""Of several searches, or of an ablation's seeds."""
+OF_CURVES = ("curve",)
+"""Of trials with `finetune.interpolation`. All other figures draw the usual search."""
 
 
 @cache
@@ -75,7 +77,7 @@ def bears(name: str, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL]
+    "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
 )
 def test_a_usual_search_is_drawn(name: str) -> None:
     info, figure = drawn(name, "usual")

@@ -14,6 +14,7 @@ FIGURES = (
     "pareto",
     "hypervolume",
     "attainment",
+    "curve",
     "profile",
     "severity",
     "importance",

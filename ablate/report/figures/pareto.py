@@ -6,7 +6,9 @@ knee; the baseline and the plain finetune are black. If the front was confirmed,
 over a trial's new seeds with its interval, joined to the value in the search. Several studies share
 one plane; then colour, mark and dash show the study. With more than two objectives each pair has a
 panel, axes linked, and each panel's step line is the front in its plane; trials on the front of all
-objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have panels.
+objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have panels. Thin lines
+go from the baseline to the trials of the front, through the networks between them, if these were
+scored (`finetune.interpolation`).
 """
 
 from __future__ import annotations
@@ -86,7 +88,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     marks = marks_of(studies, styles)
     for x, y in combinations(range(count), 2):
         first = (x, y) == (0, 1)
-        traces: list[Any] = _lines(studies, styles, x, y, windows, in_legend=first)
+        traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
+        traces += _lines(studies, styles, x, y, windows, in_legend=first)
         traces += [mark_trace(one, x, y, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)
@@ -113,6 +116,39 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         inside=inside,
         nothing="" if any(study.points for study in studies) else "no complete trial yet",
     )
+
+
+def _curves(
+    studies: Sequence[ParetoInfo],
+    styles: Sequence[TermsStyle] | None,
+    x: int,
+    y: int,
+    *,
+    in_legend: bool,
+) -> list[Scatter]:
+    """Thin lines through the networks between the baseline and each trial of a front, if any."""
+    from plotly.graph_objects import Scatter
+
+    found: list[Scatter] = []
+    for place, study in enumerate(studies):
+        if not study.curves:
+            continue
+        at = [one for curve in study.curves for one in (*curve.values, None)]
+        found.append(
+            Scatter(
+                x=[None if one is None or math.isnan(one[x]) else one[x] for one in at],
+                y=[None if one is None or math.isnan(one[y]) else one[y] for one in at],
+                mode="lines",
+                name="From baseline to finetuned",
+                legendgroup="curves",
+                legendrank=2,
+                showlegend=in_legend and not found,
+                line={"color": FAINT_INK if styles is None else styles[place].color, "width": 0.75},
+                opacity=0.6,
+                hoverinfo="skip",
+            )
+        )
+    return found
 
 
 def _lines(

@@ -219,7 +219,7 @@ def _least_width(figure: Figure, width: float) -> int:
 
 
 SECTIONS = (
-    ("trade-off", "The trade-off", ("pareto", "hypervolume", "attainment")),
+    ("trade-off", "The trade-off", ("pareto", "curve", "hypervolume", "attainment")),
     ("ablation", "Effects of the components", ("effects", "interactions", "arms", "budget")),
     ("where", "Accuracy by distortion", ("profile", "severity", "transfer")),
     ("why", "Effect of the parameters", ("importance", "layers", "mix", "slice")),

@@ -1,0 +1,226 @@
+"""Robust against clean accuracy on the way from the baseline to the finetuned network.
+
+A line is a trial's curve, or the mean curve of an arm: a mark an alpha, from the star of the
+baseline to the finetuned network.  A ring is round the network that stands for the trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ablate.ablation.alpha_curves import (
+    AlphaCurve,
+    AlphaCurvesInfo,
+    AlphaPoint,
+    alpha_curves,
+    has_interval,
+)
+from ablate.ablation.intervals import Estimate
+from ablate.ablation.study_source import StudySource
+from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    basis_facts,
+    basis_meta,
+    finish,
+    metric_axis,
+)
+from ablate.report.numbers import count_text, metric_text, plain_text
+from ablate.report.style import DASHES, INK, SERIES, SYMBOLS, terms_style
+from ablate.study.interpolation import CURVE_METRICS
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure, Scatter
+
+_TITLE = "From the baseline to the finetuned network"
+_CLEAN, _ROBUST = CURVE_METRICS
+_INSIDE_PIXELS = 320
+_LABELLED = 3
+"""Of so many curves the alphas are printed beside the marks: print has no hover."""
+
+
+def plot_curve(info: AlphaCurvesInfo) -> Figure:
+    """Draw the curves of trials, or of arms.
+
+    Args:
+        info: may have no curve; the figure says so.
+
+    Returns:
+        A figure for one column of print: a line a trial or arm, with an interval over seeds of an
+        arm's means; of a trial, customdata is its number.
+    """
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
+    for place, curve in enumerate(info.curves):
+        look = _look(info, place)
+        figure.add_trace(_line(info, curve, look))
+        if info.is_search:
+            figure.add_trace(_ring(curve, in_legend=place == 0))
+    baseline = info.curves[0].points[0] if info.curves else None
+    if baseline is not None:
+        figure.add_trace(_star(baseline))
+    figure.update_xaxes(metric_axis(_CLEAN))
+    figure.update_yaxes(metric_axis(_ROBUST))
+    return finish(
+        figure,
+        title=_TITLE,
+        facts=_facts(info),
+        meta=basis_meta("Curve", info),
+        pixels=COLUMN_PIXELS,
+        inside=_INSIDE_PIXELS,
+        nothing="" if info.curves else "no complete trial with a curve yet",
+    )
+
+
+def _look(info: AlphaCurvesInfo, place: int) -> dict[str, Any]:
+    """Colour, mark and dash: of a trial those of its loss terms, which share no dash."""
+    curve = info.curves[place]
+    if curve.number is None:
+        number = place
+        color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
+    else:
+        style = terms_style(curve.loss_terms)
+        color, symbol = style.color, style.symbol
+        number = sum(one.loss_terms == curve.loss_terms for one in info.curves[:place])
+    return {"color": color, "symbol": symbol, "dash": DASHES[number % len(DASHES)]}
+
+
+def _line(info: AlphaCurvesInfo, curve: AlphaCurve, look: dict[str, Any]) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    points = curve.points
+    terms = plain_text(terms_style(curve.loss_terms).label) if curve.loss_terms else ""
+    name = plain_text(curve.name if curve.number is None else curve.name.capitalize())
+    is_labelled = len(info.curves) <= _LABELLED
+    return Scatter(
+        x=[point.clean.mean for point in points],
+        y=[point.robust.mean for point in points],
+        error_x=_bars([point.clean for point in points], look["color"]),
+        error_y=_bars([point.robust for point in points], look["color"]),
+        mode="lines+markers+text" if is_labelled else "lines+markers",
+        text=["", *(f"{point.alpha:g}" for point in points[1:])] if is_labelled else None,
+        textposition="top right",
+        name=f"{name}, {terms}" if terms else name,
+        showlegend=True,
+        line={"color": look["color"], "width": 2, "dash": look["dash"]},
+        # The first mark is the baseline, which has its star.
+        marker={
+            "color": look["color"],
+            "symbol": look["symbol"],
+            "opacity": 1,
+            "size": [0, *[8] * (len(points) - 1)],
+            "line": {"color": INK, "width": 1},
+        },
+        customdata=None if curve.number is None else [curve.number] * len(points),
+        hovertext=[_hover(curve, point, name, terms) for point in points],
+        hoverinfo="text",
+        cliponaxis=False,
+    )
+
+
+def _bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
+    """The interval of each mean; of one without an interval no bar."""
+    widths = [
+        (one.high - one.mean, one.mean - one.low) if has_interval(one) else (0.0, 0.0)
+        for one in estimates
+    ]
+    return {
+        "type": "data",
+        "array": [above for above, _ in widths],
+        "arrayminus": [below for _, below in widths],
+        "color": color,
+        "thickness": 1,
+        "width": 0,
+        "visible": any(map(any, widths)),
+    }
+
+
+def _ring(curve: AlphaCurve, *, in_legend: bool) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    chosen = [point for point in curve.points if point.alpha in curve.chosen]
+    return Scatter(
+        x=[point.clean.mean for point in chosen],
+        y=[point.robust.mean for point in chosen],
+        mode="markers",
+        name="Stands for the trial",
+        legendgroup="chosen",
+        showlegend=in_legend,
+        marker={
+            "symbol": "circle-open",
+            "color": INK,
+            "size": 17,
+            "line": {"color": INK, "width": 1.5},
+        },
+        customdata=[curve.number] * len(chosen),
+        hoverinfo="skip",
+    )
+
+
+def _star(baseline: AlphaPoint) -> Scatter:
+    from plotly.graph_objects import Scatter
+
+    return Scatter(
+        x=[baseline.clean.mean],
+        y=[baseline.robust.mean],
+        mode="markers",
+        name="Baseline (alpha 0)",
+        showlegend=True,
+        marker={"symbol": "star", "color": INK, "size": 13},
+        hoverinfo="skip",
+    )
+
+
+def _hover(curve: AlphaCurve, point: AlphaPoint, name: str, terms: str) -> str:
+    head = f"<b>{name}</b>" + f", {terms}" * bool(terms)
+    lines = [f"{head}, alpha {point.alpha:g}"]
+    for metric, one in ((_CLEAN, point.clean), (_ROBUST, point.robust)):
+        text = f"{'Clean' if metric == _CLEAN else 'Robust'} accuracy: <b>"
+        text += f"{metric_text(metric, one.mean)}</b>"
+        if has_interval(one):
+            text += f", {metric_text(metric, one.low)} to {metric_text(metric, one.high)}"
+        lines.append(text)
+    if curve.number is not None and point.alpha in curve.chosen:
+        lines.append("stands for the trial")
+    return "<br>".join(lines)
+
+
+def _facts(info: AlphaCurvesInfo) -> list[str]:
+    facts = basis_facts(info)
+    facts.append("alpha from 0, the baseline, to 1, the finetuned network")
+    points = 100 * info.clean_margin
+    margin = f"{points:g} point{'s' * (points != 1)} of clean accuracy"
+    if info.is_search:
+        facts.append(f"ring: the most robust that loses at most {margin}")
+        if len(info.curves) < info.on_front:
+            facts.append(f"{len(info.curves)} of the {info.on_front} trials on the front")
+        facts += [f"{curve.name}: {curve.note}" for curve in info.curves if curve.note]
+    elif info.curves:
+        seeds = max(curve.seeds for curve in info.curves)
+        facts.append(
+            f"mean over {count_text(seeds, 'seed')}"
+            + ", bars: 95 % interval, t over seeds" * (seeds > 1)
+        )
+        facts += [
+            f"{curve.name}: barrier of up to {100 * curve.barrier:.1f} points"
+            for curve in info.curves
+            if curve.barrier > info.clean_margin
+        ]
+    return facts
+
+
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> AlphaCurvesInfo:
+    (source,) = sources
+    return alpha_curves(source.record, source.ablation, options.trials)
+
+
+FIGURE = FigureKind(
+    name="curve",
+    title="Curve from the baseline to the finetuned network",
+    says="Each line goes from the baseline to a finetuned network, a mark at each alpha.",
+    read=_read,
+    draw=plot_curve,
+    takes=("trials",),
+)
