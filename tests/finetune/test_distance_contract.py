@@ -138,6 +138,18 @@ def test_fp32_for_bf16_maps_and_under_autocast(name: str) -> None:
         assert error < 0.01
 
 
+def test_gradients_of_fp16_maps_that_are_scaled_up_are_not_lost(name: str) -> None:
+    """Unscaled, they are smaller than what fp16 can hold."""
+    maps = [one.half() for one in make_maps(4, 16, 16, 16)]
+    grads = []
+    for dtype in (torch.float32, torch.float16):
+        clean, distorted = (one.to(dtype).requires_grad_() for one in maps)
+        (1e-3 * load_distance(name)(clean, distorted) * 2**16).backward()
+        assert distorted.grad is not None
+        grads.append(distorted.grad.double())
+    assert (grads[1] - grads[0]).norm() < 0.01 * grads[0].norm()
+
+
 @pytest.mark.parametrize("scales", [(0, 0), (1, 0), (0, 1)], ids=str)
 def test_maps_of_zeros_have_a_value_and_a_gradient(name: str, scales: tuple[int, int]) -> None:
     maps = [scale * torch.ones(2, 3, 2, 2) for scale in scales]

@@ -2,8 +2,9 @@
 
 Feature maps are the largest tensors of a step.  Their fp32 copies, and those of every operation of
 a formula, would cost more in fresh memory than in arithmetic, so a CPU processes a few images (or a
-few columns of all images) at a time, and the backward pass recomputes values instead of storing
-them.  A GPU processes all at once.
+few columns of all images) at a time.  The backward pass stores no values in between: a formula's
+gradient is worked out with its value, while both are in the cache, and kept in the maps' dtype; a
+written-out derivative recomputes what it needs.  A GPU processes all at once.
 """
 
 from __future__ import annotations
@@ -36,43 +37,63 @@ def per_image(formula: Formula, clean: FeatureMap, distorted: FeatureMap) -> Per
     Returns:
         One number per image, in fp32 (in fp64 for fp64 maps), regardless of autocast.
     """
-    value: Tensor = _PerImage.apply(formula, clean, distorted)  # type: ignore[no-untyped-call]
+    # No gradient is worked out where none can be asked for.
+    inputs = formula, torch.is_grad_enabled(), clean, distorted
+    value: Tensor = _PerImage.apply(*inputs)  # type: ignore[no-untyped-call]
     return value
 
 
 class _PerImage(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, formula: Formula, clean: Tensor, distorted: Tensor) -> Tensor:
-        ctx.save_for_backward(clean, distorted)
-        ctx.formula = formula
-        with without_autocast(clean):
-            parts = [
-                formula(widen(clean[rows]), widen(distorted[rows])) for rows in image_blocks(clean)
+    def forward(
+        ctx: Any, formula: Formula, may_learn: bool, clean: Tensor, distorted: Tensor
+    ) -> Tensor:
+        wanted = [may_learn and want for want in ctx.needs_input_grad[2:]]
+        # fp16 would lose small gradients, which are not scaled up yet.
+        grads = [
+            torch.empty_like(maps, dtype=_kept_dtype(maps)) if want else None
+            for maps, want in zip((clean, distorted), wanted, strict=True)
+        ]
+        parts = []
+        for rows in image_blocks(clean):
+            leaves = [
+                widen(maps[rows].detach()).requires_grad_(want)
+                for maps, want in zip((clean, distorted), wanted, strict=True)
             ]
+            with torch.set_grad_enabled(any(wanted)), without_autocast(clean):
+                value = formula(*leaves)
+            parts.append(value.detach())
+            moving = [leaf for leaf in leaves if leaf.requires_grad]
+            ones = torch.ones_like(value)
+            found = iter(torch.autograd.grad(value, moving, ones) if moving else ())
+            for grad in grads:
+                if grad is not None:
+                    grad[rows] = next(found)
+        ctx.dtypes = clean.dtype, distorted.dtype
+        ctx.save_for_backward(*grads)
         return torch.cat(parts)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-        branches = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1:]
-        grads = [
-            torch.empty_like(maps) if want else None
-            for maps, want in zip(branches, wanted, strict=True)
-        ]
-        for rows in image_blocks(branches[0]):
-            leaves = [
-                widen(maps[rows].detach()).requires_grad_(want)
-                for maps, want in zip(branches, wanted, strict=True)
-            ]
-            with torch.enable_grad(), without_autocast(leaves[0]):
-                value = ctx.formula(*leaves)
-            moving = [leaf for leaf in leaves if leaf.requires_grad]
-            found = iter(torch.autograd.grad(value, moving, slope[rows]))
-            for grad in grads:
-                if grad is not None:
-                    grad[rows] = next(found)
-        return None, grads[0], grads[1]
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, None, Tensor | None, Tensor | None]:
+        first, second = (
+            None if grad is None else _scaled(grad, slope, dtype)
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return None, None, first, second
+
+
+def _kept_dtype(maps: Tensor) -> torch.dtype:
+    return torch.float32 if maps.dtype == torch.float16 else maps.dtype
+
+
+def _scaled(grad: Tensor, slope: Tensor, dtype: torch.dtype) -> Tensor:
+    """Each image's gradient times its slope, multiplied in fp32 (fp64 for fp64 maps)."""
+    scaled = torch.empty_like(grad, dtype=dtype)
+    slopes = slope.view(-1, *[1] * (grad.ndim - 1))
+    for rows in image_blocks(grad):
+        scaled[rows] = widen(grad[rows]) * slopes[rows]
+    return scaled
 
 
 def image_blocks(features: Tensor) -> Iterator[slice]:
