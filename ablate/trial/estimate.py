@@ -29,7 +29,8 @@ class TrialEstimate:
         train_images, validation_images: in the splits.
         seen_images: of the training images, those that the budget reaches.
         step_seconds: one training step, copies and loss included.
-        train_seconds: of the whole budget; score_seconds: of scoring after it.
+        train_seconds: of the whole budget; score_seconds: of scoring after it, at
+            each alpha of `finetune.interpolation`.
         state_bytes: of a training state on disk.
         evaluation_bytes: of the cached corrupted validation images.
     """
@@ -79,13 +80,15 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     pass_seconds = time.perf_counter() - began
     corrupted = bench.evaluation_set
     images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
+    curve = study.finetune.interpolation
+    networks = 1 if curve is None or curve.alpha is not None else len(curve.alphas)
     return TrialEstimate(
         train_images=len(bench.finetuning_images(study, loss)),
         seen_images=trained.seen_images,
         validation_images=len(dataset.validation),
         step_seconds=trained.step_seconds,
         train_seconds=trained.train_seconds,
-        score_seconds=pass_seconds * (1 + images_scored / len(dataset.validation)),
+        score_seconds=networks * pass_seconds * (1 + images_scored / len(dataset.validation)),
         state_bytes=trained.state_bytes,
         evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
     )

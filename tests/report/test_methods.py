@@ -49,6 +49,24 @@ def test_a_search_is_described_by_its_settings() -> None:
     assert "Hypervolumes [6] refer to the point (85.0, 60.0)." in said
 
 
+def test_curves_are_described_where_they_were_scored() -> None:
+    curve = {"finetune": {"interpolation": {"alphas": [0.5, 1]}}, "answer": {"clean_margin": 0.02}}
+    record = example_record([example_row(0, (0.9, 0.7))], **curve)
+    said = text(record)
+    assert (
+        " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
+        "were scored at the weights 0.5, 1 of the latter [3]. A trial stands at the most robust of "
+        "them that loses at most 2 points of clean accuracy to the baseline, chosen on the same "
+        "images that it is scored on." in said
+    )
+    found = methods(StudySource(record), pareto_info(record))
+    assert found.references[2].startswith("Wortsman et al. 2022.")
+    settings = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
+    said = text(example_record([example_row(0, (0.9, 0.7))], ablation=settings, **curve))
+    assert "Results are of weight 1; those called interpolated are at a weight chosen, by " in said
+    assert "Networks between" not in text(example_record([example_row(0, (0.9, 0.7))]))
+
+
 def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
     record = replace(example_record([example_row(0, (0.9, 0.7))]), foreign=True, trials=1)
     found = methods(StudySource(record), pareto_info(record))

@@ -7,7 +7,9 @@ baseline to the finetuned network.  A ring is round the network that stands for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.alpha_curves import (
     AlphaCurve,
@@ -30,9 +32,6 @@ from ablate.report.numbers import count_text, metric_text, plain_text
 from ablate.report.style import DASHES, INK, SERIES, SYMBOLS, terms_style
 from ablate.study.interpolation import CURVE_METRICS
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
-
 _TITLE = "From the baseline to the finetuned network"
 _CLEAN, _ROBUST = CURVE_METRICS
 _INSIDE_PIXELS = 320
@@ -50,8 +49,6 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         A figure for one column of print: a line a trial or arm, with an interval over seeds of an
         arm's means; of a trial, customdata is its number.
     """
-    from plotly.graph_objects import Figure
-
     figure = Figure()
     for place, curve in enumerate(info.curves):
         look = _look(info, place)
@@ -88,8 +85,6 @@ def _look(info: AlphaCurvesInfo, place: int) -> dict[str, Any]:
 
 
 def _line(info: AlphaCurvesInfo, curve: AlphaCurve, look: dict[str, Any]) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     points = curve.points
     terms = plain_text(terms_style(curve.loss_terms).label) if curve.loss_terms else ""
     name = plain_text(curve.name if curve.number is None else curve.name.capitalize())
@@ -138,8 +133,6 @@ def _bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
 
 
 def _ring(curve: AlphaCurve, *, in_legend: bool) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     chosen = [point for point in curve.points if point.alpha in curve.chosen]
     return Scatter(
         x=[point.clean.mean for point in chosen],
@@ -160,8 +153,6 @@ def _ring(curve: AlphaCurve, *, in_legend: bool) -> Scatter:
 
 
 def _star(baseline: AlphaPoint) -> Scatter:
-    from plotly.graph_objects import Scatter
-
     return Scatter(
         x=[baseline.clean.mean],
         y=[baseline.robust.mean],

@@ -127,8 +127,6 @@ def _curves(
     in_legend: bool,
 ) -> list[Scatter]:
     """Thin lines through the networks between the baseline and each trial of a front, if any."""
-    from plotly.graph_objects import Scatter
-
     found: list[Scatter] = []
     for place, study in enumerate(studies):
         if not study.curves:

@@ -16,8 +16,15 @@ from ablate.analysis.features import written_domains
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.report.numbers import duration_text, metric_words, param_text, reference_text
-from ablate.study.settings import BudgetSettings, Study
+from ablate.report.numbers import (
+    budget_text,
+    curve_text,
+    duration_text,
+    metric_words,
+    param_text,
+    reference_text,
+)
+from ablate.study.settings import Study
 
 _REFERENCES = {
     "kapoor": "Kapoor et al. 2020. arXiv:2012.01386. Feature-map augmentation loss and combined "
@@ -26,6 +33,7 @@ _REFERENCES = {
     "training. arXiv:1604.04326.",
     "hendrycks": "Hendrycks and Dietterich 2019. Benchmarking neural network robustness to common "
     "corruptions and perturbations. arXiv:1903.12261.",
+    "wortsman": "Wortsman et al. 2022. Robust fine-tuning of zero-shot models. arXiv:2109.01903.",
     "augmix": "Hendrycks et al. 2020. AugMix. arXiv:1912.02781.",
     "optuna": "Akiba et al. 2019. Optuna: a next-generation hyperparameter optimization framework. "
     "arXiv:1907.10902.",
@@ -126,8 +134,9 @@ def _finetuning(study: Study, cite: _Citations) -> str:
     made = _METHODS[study.augment.method]
     cited = cite("augmix") if study.augment.method == "augmix" else ""
     return (
-        f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). {loss} "
-        f"Augmented copies: {made}{cited}, from the families {param_text(study.augment.families)}"
+        f"{begun} for {budget_text(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
+        f"{loss} Augmented copies: {made}{cited}, from the families "
+        f"{param_text(study.augment.families)}"
         f"{_varied(study, 'augment')}."
     )
 
@@ -145,7 +154,7 @@ def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
     return (
         f"Robust accuracy is the mean over {over} of the accuracy under the distortions of the "
         f"suite {named}{benchmark} at severities {severities}, on a {info.split} split{images}"
-        f"{corrupted}."
+        f"{corrupted}.{curve_text(study, cite)}"
     )
 
 
@@ -250,16 +259,6 @@ def _conditional(info: AblationInfo) -> str:
     """What all intervals take as given."""
     given = next((mark for mark in info.marks if mark.startswith("conditional ")), "")
     return f" All of it is {given.partition(';')[0]}." if given else ""
-
-
-def _budget(budget: BudgetSettings) -> str:
-    if budget.images is not None:
-        return f"{budget.images:,} images through the network"
-    if budget.flops is not None:
-        return f"{budget.flops:.3g} floating point operations"
-    if budget.seconds is not None:
-        return f"{budget.seconds:g} seconds"
-    return f"{budget.in_epochs} epochs"
 
 
 def _searched(study: Study, key: str) -> bool:
