@@ -28,6 +28,8 @@ LEAST_POWER = 0.2
 """A primary contrast with a lower planned power gets a warning."""
 
 _MOST_IMAGES = 10_000_000
+_ALL_SEEDS = 1_000_000
+"""As good as any number: what is left of the variance is the images'."""
 _RANGE = (0.1, 0.9)
 
 
@@ -132,7 +134,8 @@ def planned_contrasts(
         plans: tuple[SeedPlan, ...] = ()
         if is_accuracy(claim.metric):
             plans = tuple(
-                seed_plan(worst.components, images, one, alpha=alpha) for one in DIFFERENCES
+                seed_plan(worst.components, images, one, alpha=alpha, seeds=seeds)
+                for one in DIFFERENCES
             )
         power = planned_power(worst.components, seeds, images, difference, alpha)
         found.append(
@@ -151,18 +154,37 @@ class SeedPlan:
 
     Attributes:
         difference: in the metric's own unit.
-        seeds: the fewest that give the power; None if `MOST_SEEDS` do not, because images dominate.
+        seeds: the fewest that give the power; None if `MOST_SEEDS` do not.
         low, high: the same at the ends of the 80 % range of the seeds' variance, which is an
             estimate; None as for seeds.
-        images: the number that gives the power with `MOST_SEEDS` seeds, if seeds is None; None if
-            images are not known.
+        images: what gives the power instead, if seeds is None; None where images are not known,
+            or no number of them is enough.
+        images_dominate: whether no number of seeds is enough.
     """
 
     difference: float
     seeds: int | None
     low: int | None
     high: int | None
-    images: int | None = None
+    images: ImagePlan | None = None
+    images_dominate: bool = False
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """The images that one difference needs.
+
+    Attributes:
+        seeds: K that are run, or `MOST_SEEDS` where no number of images suffices with those.
+        images: the fewest that give the power with so many seeds.
+        low, high: the same at the ends of the range of the seeds' variance; high is None where no
+            number of images is enough.
+    """
+
+    seeds: int
+    images: int
+    low: int
+    high: int | None
 
 
 def seed_plan(
@@ -172,21 +194,28 @@ def seed_plan(
     *,
     power: float = POWER,
     alpha: float = 0.05,
+    seeds: int | None = None,
 ) -> SeedPlan:
     """The fewest seeds with which a true difference is shown with this power.
 
-    Args and raises: as `planned_power`.
+    Args and raises: as `planned_power`; seeds: that are run, with which images are counted;
+    without them, those of the components.
     """
     from scipy.stats import chi2
 
+    def is_enough(of: Components, n_seeds: int, n_images: int | None) -> bool:
+        return planned_power(of, n_seeds, n_images, difference, alpha) >= power
+
     def fewest(of: Components) -> int | None:
-        if planned_power(of, MOST_SEEDS, images, difference, alpha) < power:
+        if not is_enough(of, MOST_SEEDS, images):
             return None
-        return _first(
-            lambda seeds: planned_power(of, seeds, images, difference, alpha) >= power,
-            LEAST_SEEDS,
-            MOST_SEEDS,
-        )
+        return _first(lambda n: is_enough(of, n, images), LEAST_SEEDS, MOST_SEEDS)
+
+    def fewest_images(of: Components, n_seeds: int) -> int | None:
+        assert images is not None
+        if not is_enough(of, n_seeds, _MOST_IMAGES):
+            return None
+        return _first(lambda n: is_enough(of, n_seeds, n), images, _MOST_IMAGES)
 
     freedom = components.n_seeds - 1
     quantiles = [float(chi2.ppf(end, freedom)) for end in _RANGE]
@@ -194,19 +223,20 @@ def seed_plan(
         replace(components, seeds=components.seeds * math.sqrt(freedom / quantile))
         for quantile in reversed(quantiles)
     )
-    seeds = fewest(components)
-    needed = None
-    if seeds is None and images is not None:
-        needed = _first(
-            lambda n: planned_power(components, MOST_SEEDS, n, difference, alpha) >= power,
-            images,
-            _MOST_IMAGES,
-        )
-    return SeedPlan(difference, seeds, fewest(low), fewest(high), needed)
+    found = fewest(components)
+    needed, images_dominate = None, not is_enough(components, _ALL_SEEDS, images)
+    if images is not None and found is None:
+        for n_seeds in (max(LEAST_SEEDS, seeds or components.n_seeds), MOST_SEEDS):
+            usual, least = fewest_images(components, n_seeds), fewest_images(low, n_seeds)
+            if usual is not None and least is not None:
+                needed = ImagePlan(n_seeds, usual, least, fewest_images(high, n_seeds))
+                break
+    return SeedPlan(difference, found, fewest(low), fewest(high), needed, images_dominate)
 
 
 def plan_text(plans: Sequence[SeedPlan]) -> str:
-    """ "0.5 points: 2,900 images; 1 point: 5 seeds (4 to 9); 2 points: 3 seeds"."""
+    """ "0.5 points: no number of seeds, but 2,900 images (2,500 to 3,800) with 8 seeds; 1 point:
+    5 seeds (4 to 9); 2 points: 3 seeds"."""
     return "; ".join(f"{_points(plan.difference)}: {_needed(plan)}" for plan in plans)
 
 
@@ -215,14 +245,22 @@ def _points(difference: float) -> str:
 
 
 def _needed(plan: SeedPlan) -> str:
+    more = f"more than {MOST_SEEDS}"
     if plan.seeds is None:
-        if plan.images is None or plan.images >= _MOST_IMAGES:
-            return f"more than {MOST_SEEDS} seeds"
-        return f"no number of seeds, but {_rounded(plan.images):,} images"
+        ends = "" if plan.low is None else f" ({plan.low} or more)"
+        seeds = "no number of seeds" if plan.images_dominate else f"{more} seeds{ends}"
+        if plan.images is None:
+            return seeds
+        return f"{seeds}, {'but' if plan.images_dominate else 'or'} {_images_needed(plan.images)}"
     if plan.low == plan.high == plan.seeds:
         return f"{plan.seeds} seeds"
-    most = f"more than {MOST_SEEDS}" if plan.high is None else str(plan.high)
-    return f"{plan.seeds} seeds ({plan.low} to {most})"
+    return f"{plan.seeds} seeds ({plan.low} to {more if plan.high is None else plan.high})"
+
+
+def _images_needed(plan: ImagePlan) -> str:
+    low, high = _rounded(plan.low), None if plan.high is None else _rounded(plan.high)
+    ends = f" ({low:,} or more)" if high is None else f" ({low:,} to {high:,})" * (low != high)
+    return f"{_rounded(plan.images):,} images{ends} with {plan.seeds} seeds"
 
 
 def _rounded(images: int) -> int:

@@ -238,9 +238,13 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
         notes[0] += (
             f"; those of the {len(info.primary)} primary contrasts are simultaneous (Bonferroni)"
         )
-    reasons = (no_interval_text(effect.estimate) for effect in effects)
-    unknown = " (how seeds vary is not known)"
-    return notes + [reason + unknown for reason in dict.fromkeys(reasons) if reason]
+    return notes + no_interval_notes(effect.estimate for effect in effects)
+
+
+def no_interval_notes(estimates: Iterable[Estimate]) -> list[str]:
+    """Why there are estimates without an interval, a line a reason."""
+    reasons = dict.fromkeys(no_interval_text(one) for one in estimates)
+    return [f"{reason} (how seeds vary is not known)" for reason in reasons if reason]
 
 
 def no_interval_text(estimate: Estimate) -> str:

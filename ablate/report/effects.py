@@ -212,7 +212,8 @@ def _power_notes(info: AblationInfo) -> list[str]:
         plans = [
             seed_plan(effect.components, effect.n_images, one, alpha=alpha) for one in DIFFERENCES
         ]
-        notes.append(f"seeds for 80 % power, {effect.contrast}: {plan_text(plans)}")
+        on = "" if effect.n_images is None else f" on {effect.n_images:,} images"
+        notes.append(f"seeds for 80 % power{on}, {effect.contrast}: {plan_text(plans)}")
     if notes:
         notes.append("in brackets: with the seeds' variance at the ends of its 80 % range")
     return notes

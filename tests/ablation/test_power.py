@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,17 +76,44 @@ def test_where_images_dominate_more_seeds_are_useless() -> None:
     found = seed_plan(DIGITS, IMAGES, 0.005)
     assert found.seeds is None
     assert planned_power(DIGITS, 10_000, IMAGES, 0.005) < 0.8
+    assert found.images_dominate
     assert found.images is not None
-    assert planned_power(DIGITS, MOST_SEEDS, found.images, 0.005) >= 0.8
-    assert planned_power(DIGITS, MOST_SEEDS, found.images - 1, 0.005) < 0.8
+    # with the seeds that were run, whose variance is an estimate
+    assert found.images.seeds == DIGITS.n_seeds
+    assert planned_power(DIGITS, 8, found.images.images, 0.005) >= 0.8
+    assert planned_power(DIGITS, 8, found.images.images - 1, 0.005) < 0.8
+    assert found.images.low < found.images.images
+    most = replace(DIGITS, seeds=DIGITS.seeds * math.sqrt(7 / stats.chi2.ppf(0.1, 7)))
+    assert planned_power(most, 8, 10_000_000, 0.005) < 0.8
+    assert found.images.high is None
+    wider = seed_plan(DIGITS, IMAGES, 0.01).images
+    assert wider is not None
+    assert wider.high is not None
+    assert planned_power(most, 8, wider.high, 0.01) >= 0.8 > planned_power(most, 8, 600, 0.01)
+    few = seed_plan(DIGITS, IMAGES, 0.005, seeds=3).images
+    assert few is not None
+    assert few.seeds == MOST_SEEDS, "three are not enough on any number of images"
+
+
+def test_where_seeds_dominate_as_many_images_as_there_are_help_little() -> None:
+    components = Components(0.0048, 0.0568, 0.0371, 8)
+    found = seed_plan(components, IMAGES, 0.01, alpha=0.05 / 3)
+    assert (found.seeds, found.images_dominate) == (None, False)
+    assert planned_power(components, 10_000, IMAGES, 0.01, 0.05 / 3) >= 0.8
+    images = found.images
+    assert images is not None
+    said = plan_text([found])
+    assert said.startswith(f"1 point: more than 64 seeds ({found.low} or more), or ")
+    assert said.endswith(" with 8 seeds")
 
 
 def test_the_text_of_a_plan() -> None:
     said = plan_text([seed_plan(DIGITS, IMAGES, one) for one in (0.005, 0.01, 0.02)])
     images, several, few = said.split("; ")
-    assert images.startswith("0.5 points: no number of seeds, but ")
-    assert images.endswith("00 images")
-    assert several.startswith("1 point: ")
+    assert images == (
+        "0.5 points: no number of seeds, but 6,200 images (3,000 or more) with 8 seeds"
+    )
+    assert several == "1 point: no number of seeds, but 530 images (480 to 770) with 8 seeds"
     assert few == "2 points: 3 seeds (3 to 4)"
     without = Components(0.05, 0.0, 0.0, 4)
     assert plan_text([seed_plan(without, None, 0.005)]) == "0.5 points: more than 64 seeds"

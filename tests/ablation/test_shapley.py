@@ -185,9 +185,9 @@ def test_values_and_interactions_of_two_components() -> None:
     }
     assert design.notes == (
         "a component's effect is its Shapley value: its gain averaged over all orders of adding "
-        "the components; the values sum to all - nothing; an interaction (Shapley interaction "
-        "index) is the gain from both less the gains from each alone, averaged over the subsets of "
-        "the others",
+        "the components; the values sum to all - nothing over the same seeds; an interaction "
+        "(Shapley interaction index) is the gain from both less the gains from each alone, "
+        "averaged over the subsets of the others",
     )
 
 
@@ -220,7 +220,8 @@ def test_orders_that_are_drawn_make_cells_of_the_subsets_that_they_visit() -> No
     assert note == (
         "a component's effect is its Shapley value, estimated: its gain averaged over 2 random "
         f"orders of adding the components, {len(design.cells)} of 16 subsets; the values sum to "
-        "all - nothing; their intervals do not cover other orders; interactions need all subsets"
+        "all - nothing over the same seeds; their intervals do not cover other orders; "
+        "interactions need all subsets"
     )
     assert Design.from_json(design.to_json()) == design
 

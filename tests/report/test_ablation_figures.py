@@ -116,6 +116,17 @@ def test_every_verdict_is_drawn_and_equal_seeds_are_told_from_one() -> None:
     )
 
 
+def test_long_names_are_broken_at_their_joints() -> None:
+    names = ("combined_augmentations", "fma * combined_augmentations", "a" * 25)
+    effects = tuple(example_effect(name, 0.1) for name in names)
+    figure = draw("effects", example_ablation(effects=effects))
+    assert list(figure.layout.yaxis.ticktext) == [
+        "combined_<br>augmentations",
+        "fma * combined_<br>augmentations",
+        f"{'a' * 19}<br>{'a' * 6}",
+    ]
+
+
 def test_less_is_better_is_said_at_the_axis() -> None:
     figure = draw("effects", own_loop_ablation())
     assert figure.layout.xaxis.title.text == "Difference in loss (← better)"

@@ -19,6 +19,7 @@ from example_records import example_record, example_row
 from example_sources import ablation_source
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.effects import Effect
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import search_answer
@@ -167,12 +168,32 @@ def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
 
 def test_an_ablation_in_words() -> None:
     assert answer_sentences(ablation_source(example_ablation())) == [
-        "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8: not "
-        "shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to 3.0 "
-        "points may be lost.",
-        "FMA - plain: +16.3 points of robust accuracy, 95 % interval +14.3 to +18.3, n = 8: better "
-        "(adjusted p .016); clean accuracy kept within 2 points: yes.",
+        "DA - plain: +14.5 points of robust accuracy, simultaneous 95 % interval +12.5 to +16.5, "
+        "n = 8: not shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to "
+        "3.0 points may be lost.",
+        "FMA - plain: +16.3 points of robust accuracy, simultaneous 95 % interval +14.3 to +18.3, "
+        "n = 8: better (adjusted p .016); clean accuracy kept within 2 points: yes.",
     ]
+
+
+def test_shapley_values_divide_the_gain_in_words() -> None:
+    def said(*values: Effect) -> str:
+        return answer_sentences(ablation_source(example_ablation(effects=values)))[0]
+
+    fma, st = (
+        example_effect(name, gain, kind="Shapley value", p_adjusted=0.01, verdict="better")
+        for name, gain in (("fma", 0.02), ("st", 0.06))
+    )
+    assert said(fma, st) == (
+        "From none to all of the components, robust accuracy changes by +8.0 points. Their Shapley "
+        "values divide it: st +6.0 (75 %), fma +2.0 (25 %)."
+    )
+    loss = example_effect("st", -0.06, kind="Shapley value")
+    assert said(fma, loss).endswith(
+        "changes by -4.0 points. Their Shapley values divide it: fma +2.0, st -6.0."
+    )
+    fewer = replace(st, estimate=replace(st.estimate, n=7))
+    assert said(fma, fewer).startswith("fma: +2.0 points"), "of other seeds they have no sum"
 
 
 def test_an_ablation_without_a_claim_says_so() -> None:

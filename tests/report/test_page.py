@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_ablations import example_ablation
+from example_ablations import ROBUST, example_ablation
 from example_records import BEGAN, example_record, example_row
 from example_sources import ablation_source, searches, usual_record
 
-from ablate.ablation.confirm import ConfirmInfo
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.report.figures import FIGURES
 from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
@@ -104,16 +106,23 @@ def test_an_ablation_has_runs_and_no_front() -> None:
 @pytest.mark.slow
 def test_a_confirmation_stands_after_the_trade_off() -> None:
     test = example_ablation(split="test")
+    equal = Estimate(0.01, 0.0, math.nan, math.nan, 8, NONE)
+    point = ConfirmedPoint("trial 1", (ROBUST,), {ROBUST: 0.8}, {ROBUST: equal}, {}, {}, {}, 1.0)
     content = content_of(
         StudySource(
             usual_record(12),
-            confirmation=ConfirmInfo(test, test, (), ()),
+            confirmation=ConfirmInfo(test, test, (point,), ()),
             confirming=ablation_source(test).record,
         )
     )
     assert [section.anchor for section in content.sections][:2] == ["trade-off", "confirmed"]
     anchors = [figure.anchor for figure in content.figures]
     assert len(anchors) == len(set(anchors))
+    # What all intervals rest on stands below the answer, and below each table.
+    assert "conditional on the one baseline that all runs start from" in content.marks
+    for table in content.sections[1].tables:
+        assert "conditional on the one baseline that all runs start from" in table.notes
+    assert "8 equal seeds: no interval (how seeds vary is not known)" in table.notes
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def _contrast(
 def _note(run: int, subsets: int, orders: int) -> str:
     """What a reader has to know of the effects."""
     value = "a component's effect is its Shapley value"
-    total = f"the values sum to {ALL} - {NOTHING}"
+    total = f"the values sum to {ALL} - {NOTHING} over the same seeds"
     if orders:
         drawn = "one random order" if orders == 1 else f"{orders} random orders"
         return (

@@ -116,7 +116,8 @@ def _facts(info: ArmsInfo) -> list[str]:
     ablation = info.ablation
     notes = basis_notes(ablation, info.metrics)
     if ablation.seeds > 1:
-        notes.append("bars: mean over seeds; lines: 95 % interval, t over seeds")
+        on = "" if ablation.n_images is None else ", on these images"
+        notes.append(f"bars: mean over seeds; lines: 95 % interval, t over seeds{on}")
     else:
         notes.append("one seed: no interval")
     baseline = {

@@ -12,9 +12,15 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.answer import Gain, closed_fraction, search_answer
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
-from ablate.report.arms import NOTHING, difference_cell, no_interval_text, scale
+from ablate.report.arms import (
+    NOTHING,
+    difference_cell,
+    no_interval_text,
+    scale,
+    single_value,
+)
 from ablate.report.effects import kept_text, loss_text, p_text, verdict_text
-from ablate.report.numbers import metric_words, param_text, signed_text
+from ablate.report.numbers import metric_words, param_text, share_text, signed_text
 
 _BASELINE = "baseline"
 
@@ -146,6 +152,7 @@ def _of_ablation(info: AblationInfo) -> list[str]:
     said = []
     if info.ended < info.runs:
         said.append(f"{info.ended} of {info.runs} runs have ended: the results below will change.")
+    said += _shares(info)
     said += [_effect_sentence(info, effect) for effect in info.primary if effect.estimate.n]
     if not info.primary:
         said.append(
@@ -162,11 +169,37 @@ def _of_ablation(info: AblationInfo) -> list[str]:
     return said or ["No run has ended yet."]
 
 
+def _shares(info: AblationInfo) -> list[str]:
+    """Of design shapley: how the whole gain is divided among the components, the largest first."""
+    found = [one for one in info.effects if one.metric == info.rank_metric and one.estimate.n]
+    values = [one for one in found if one.kind == "Shapley value"]
+    total = math.fsum(one.estimate.mean for one in values)
+    if not values or len({one.estimate.n for one in values}) > 1:
+        return []  # of different seeds they have no sum
+    values.sort(key=lambda one: -one.estimate.mean)
+    unit = " points" if is_accuracy(info.rank_metric) else ""
+    has_shares = total > 0 and values[-1].estimate.mean >= 0
+
+    def printed(mean: float) -> str:
+        return difference_cell(info, info.rank_metric, single_value(mean)).printed
+
+    parts = [
+        f"{one.contrast} {printed(one.estimate.mean)}"
+        + f" ({share_text(one.estimate.mean / total)})" * has_shares
+        for one in values
+    ]
+    return [
+        f"From none to all of the components, {metric_words(info.rank_metric)} changes by "
+        f"{printed(total)}{unit}. Their Shapley values divide it: {', '.join(parts)}."
+    ]
+
+
 def _effect_sentence(info: AblationInfo, effect: Effect) -> str:
     metric = effect.metric
     unit = " points" if is_accuracy(metric) else ""
     printed = difference_cell(info, metric, effect.estimate).parts
-    interval = f", 95 % interval {printed.low} to {printed.high}" if printed.low else ""
+    kind = "simultaneous 95 %" if effect.primary and len(info.primary) > 1 else "95 %"
+    interval = f", {kind} interval {printed.low} to {printed.high}" if printed.low else ""
     reason = no_interval_text(effect.estimate)
     text = (
         f"{effect.contrast}: {printed.mean}{unit} of {metric_words(metric)}{interval}, "

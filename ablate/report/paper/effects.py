@@ -13,6 +13,7 @@ from ablate.report.arms import (
     decimals,
     difference_cell,
     fingerprint_text,
+    no_interval_notes,
     scale,
     shown_name,
     single_value,
@@ -93,6 +94,9 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             "was not selected",
             f"on the front: share of resampled seeds and images in which the mean {objectives} on "
             "the test images is on the front of these points",
+            *no_interval_notes(
+                one for point in info.points for one in (*point.luck.values(), *point.gaps.values())
+            ),
             *info.test.marks,
             fingerprint_text(info.test),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -67,11 +68,27 @@ def left_out_text(count: int) -> str:
 
 
 def wrapped(text: str, characters: int, lines: int = 3) -> list[str]:
-    """A user's text, wrapped to the margin and escaped for plotly."""
+    """A user's text, wrapped to the margin and escaped for plotly.
+
+    A word that is longer than a line is broken after _ and +, if it has them.
+    """
+    words = " ".join(_broken(word, characters) for word in text.split())
     found = textwrap.wrap(
-        text, characters, max_lines=lines, placeholder=" …", break_on_hyphens=False
+        words, characters, max_lines=lines, placeholder=" …", break_on_hyphens=False
     )
     return [plain_text(line) for line in found] or [""]
+
+
+def _broken(word: str, characters: int) -> str:
+    """A long word with spaces, as few as it takes, after some of its _ and +."""
+    if len(word) <= characters:
+        return word
+    lines = [""]
+    for part in re.split(r"(?<=[_+])", word):
+        if lines[-1] and len(lines[-1] + part) > characters:
+            lines.append("")
+        lines[-1] += part
+    return " ".join(lines)
 
 
 def interval_bars(

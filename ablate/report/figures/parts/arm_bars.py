@@ -179,7 +179,7 @@ def _x_axis(info: ArmsInfo, metrics: Sequence[str], groups: Sequence[Group]) -> 
 
 LEFT, WIDE_LEFT = 164, 400
 """Margin in pixels, for names; of very many arms each name has one line."""
-_NAME_CHARACTERS, _WIDE_CHARACTERS = 24, 62
+_NAME_CHARACTERS, _WIDE_CHARACTERS = 22, 62
 _BAR, _LANE, _BETWEEN, _LINE = 17, 15, 13, 15
 """Pixels of a bar, of the families' marks, between two arms, of a line of text."""
 

@@ -192,7 +192,7 @@ def _title(info: EffectsInfo, metric: str) -> str:
 
 LEFT, RIGHT = 170, 186
 """Margins in pixels, for names and numbers."""
-NAME_CHARACTERS, WIDE_CHARACTERS = 22, 62
+NAME_CHARACTERS, WIDE_CHARACTERS = 19, 62
 WIDE_LEFT = LEFT + 7 * (WIDE_CHARACTERS - NAME_CHARACTERS)
 """Of many rows: names in one line, over two columns of print."""
 _TEXT_CHARACTERS = 28
