@@ -151,7 +151,7 @@ def test_weights_are_exported(done: Path, ablate: Run, work: Path) -> None:
         assert len(list(weights.keys())) > 10
     result = ablate("export", "runs/done", "--trial", "plain", "-o", "plain.safetensors", "--json")
     (said,) = json.loads(result.stdout)
-    assert said == {"number": None, "file": str(work / "plain.safetensors")}
+    assert said == {"number": None, "alpha": 1.0, "file": str(work / "plain.safetensors")}
     (status,) = json.loads(ablate("status", done, "--json").stdout)
     assert status["weight_bytes"] >= 2 * (work / "best.safetensors").stat().st_size
 
