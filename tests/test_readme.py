@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import ablate
 from ablate.cli.main import main
 from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
+from ablate.report.figures import FIGURES
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.study.settings import ModelSettings
 
@@ -147,6 +149,22 @@ def test_every_space_that_ships_is_right(file: Path, tmp_path: Path) -> None:
 def test_every_command_is_in_the_readme() -> None:
     for command in main.commands:
         assert f"`ablate {command}" in README, command
+
+
+def test_every_figure_is_in_the_readme_and_in_the_help() -> None:
+    _, _, table = README.partition("| figures | contents |\n")
+    named = re.findall(r"`(\w+)`", table.partition("\n\n")[0])
+    missing = sorted(set(FIGURES) - set(named))
+    assert not missing, f"README.md, table of figures: name {missing}"
+    help_text = " ".join(CliRunner().invoke(main, ["plot", "--help"]).output.split())
+    assert f"{', '.join(FIGURES)}; or all" in help_text
+
+
+def test_every_file_of_the_analysis_is_in_its_readme() -> None:
+    folder = ROOT / "ablate/analysis"
+    text = (folder / "README.md").read_text()
+    missing = [file.name for file in folder.glob("[!_]*.py") if f"`{file.name}`" not in text]
+    assert not missing, f"ablate/analysis/README.md, table of files: name {missing}"
 
 
 def test_everything_public_is_documented() -> None:

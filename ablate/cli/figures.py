@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ablate.cli.options import listed, output_option, said_when_slow, study_argument
+from ablate.report.figures import FIGURES
 
 
 @click.command()
@@ -16,8 +17,8 @@ from ablate.cli.options import listed, output_option, said_when_slow, study_argu
     "names",
     callback=listed(),
     metavar="NAME,...",
-    help="Figures to draw, separated by commas; all: every figure that applies.  "
-    "Default: pareto; for an ablation, effects.",
+    help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
+    "applies.  Default: pareto; for an ablation, effects.",
 )
 @output_option(
     "FILE",
@@ -51,9 +52,6 @@ def plot(
 
     If one of several figures cannot be drawn, the others still are: one line says why, and the
     exit code is 2.  With `all`, figures that do not apply are listed, which is no error.
-
-    Figures: pareto, hypervolume, attainment, curve; profile, severity, transfer; importance, slice,
-    layers, mix; curves, timeline; of an ablation: effects, interactions, arms, budget.
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study

@@ -30,6 +30,7 @@ from ablate.lifecycle.drive import (
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, check_something_searched, shown_folder
 from ablate.lifecycle.study_file import kept_text
+from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
@@ -113,7 +114,8 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
         running_on(place, study, base, head.identity, run, test=head.test) as running,
     ):
         prepared = prepare(ledger, running, run)
-        sections = study_fingerprint(study, ledger.space, prepared.data_digest)
+        added = added_types(find_suite(study.robustness.suite))
+        sections = study_fingerprint(study, ledger.space, prepared.data_digest, added)
         if head.design is not None:
             sections["design"] = digest_of(head.design)
         if study.ablation is not None:
@@ -303,8 +305,13 @@ def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, obj
 def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
     head = ledger.head
     space = ledger.space
-    sections = study_fingerprint(head.study, space, prepared.data_digest)
+    suite = find_suite(head.study.robustness.suite)
+    added = added_types(suite)
+    sections = study_fingerprint(head.study, space, prepared.data_digest, added)
     different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
+    if "robustness" in different and added:
+        gained = f"robustness (the suite {suite.name} has {', '.join(added)} now)"
+        different[different.index("robustness")] = gained
     other_weights = prepared.baseline_sha256 != head.baseline_sha256
     if other_weights and head.study.baseline.checkpoint is not None:
         different.append("weights in baseline.checkpoint")

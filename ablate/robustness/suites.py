@@ -67,6 +67,15 @@ _SUITES = {
 SUITES = tuple(_SUITES)
 """Values of `robustness.suite`, which may also be a list of corruptions."""
 
+_FIRST_DISTORTIONS = frozenset(
+    (
+        *("gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise", "salt_and_pepper"),
+        *("gaussian_blur", "defocus_blur", "motion_blur", "zoom_blur"),
+        *("brightness", "contrast", "saturation", "hue", "gamma", "jpeg", "pixelate"),
+    )
+)
+"""The training distortions whose names are in no fingerprint; this list does not grow."""
+
 # Corruption -> the equivalent training distortion; the others have the same name, or none.
 _NAMESAKES = {"saturate": "saturation", "jpeg_compression": "jpeg"}
 # Corruption -> the nearest family of training distortions; the others have none.
@@ -106,6 +115,16 @@ def find_suite(name: str | Sequence[str]) -> Suite:
             option_fix=f"Give --types {name}." if is_type else "",
         )
     return _SUITES[name]
+
+
+def added_types(suite: Suite) -> tuple[str, ...]:
+    """Training distortions of a suite that were added later, for the fingerprint of a study.
+
+    They change the suite's mean, so a study that began without them is not continued with them.
+    """
+    if suite.made_by != "distortion":
+        return ()  # no suite of corruptions gains a type, and a list names its own
+    return tuple(kind for kind in suite.types if kind not in _FIRST_DISTORTIONS)
 
 
 def restrict(suite: Suite, types: Sequence[str]) -> Suite:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ablate.study.document import show
@@ -51,7 +51,9 @@ class Resolved(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[str, str]:
+def study_fingerprint(
+    study: Study, space: Resolved, data_digest: str, added_types: Sequence[str] = ()
+) -> dict[str, str]:
     """A digest of each section of a study that affects scores.
 
     Args:
@@ -60,6 +62,8 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
         space: resolved.
         data_digest: of images and labels, so that their path does not matter; empty for a
             trainable, which loads its own data.
+        added_types: types that the suite of `robustness.suite` has gained since fingerprints
+            exist; they change its mean.
 
     Returns:
         Section -> sha256 in hex; the sections of `SECTIONS` that the study has, and `data`.
@@ -85,6 +89,8 @@ def study_fingerprint(study: Study, space: Resolved, data_digest: str) -> dict[s
     for key in _NOT_IN_SECTIONS:
         *above, name = key.split(".")
         del value_at(data, ".".join(above))[name]
+    if added_types:
+        data["robustness"]["added_types"] = sorted(added_types)
     resolved = space.to_json()
     resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
     parts = {section: data[section] for section in SECTIONS if section in sections} | {

@@ -44,7 +44,9 @@ def made(design: str, **ablation: Any) -> Design:
 def test_every_design_is_here() -> None:
     folder = Path(ablate.__file__).parent / "ablation" / "designs"
     names = {file.stem for file in folder.glob("*.py")} - {"__init__"}
-    assert names == set(EVERY)
+    assert names == set(EVERY), (
+        f"add a small example of each to EVERY: {sorted(names ^ set(EVERY))}"
+    )
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -107,7 +107,11 @@ def measure_distances(distortion: Distortion, images: Tensor) -> list[float]:
 def test_every_file_in_the_folder_is_registered_once() -> None:
     folder = Path(ablate.distortion.__file__).parent
     files = {file.stem for file in folder.glob("*.py")} - NOT_TYPES
-    assert sorted(TYPES) == sorted(files)
+    assert len(TYPES) == len(set(TYPES)), "a type is in two families of FAMILIES"
+    assert files == set(TYPES), (
+        "list each file in FAMILIES of ablate/distortion/__init__.py, or in NOT_TYPES of this test "
+        f"if it is no type: {sorted(files ^ set(TYPES))}"
+    )
     assert len(TYPES) >= 16
 
 
@@ -178,7 +182,9 @@ def test_stronger_is_no_nearer_at_other_sizes(
         # Cells of 1 to 2 pixels are as far off as they happen to lie to the pixels.
         assert distances == sorted(distances)
     assert distances[0] == 0
-    assert (distances[-1] > 0.01) == (channels == 3 or distortion.name not in OF_COLOURS)
+    assert (distances[-1] > 0.01) == (channels == 3 or distortion.name not in OF_COLOURS), (
+        f"{distortion.name}: is it in OF_COLOURS where, and only where, it leaves greys alone?"
+    )
 
 
 def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
@@ -207,7 +213,11 @@ def test_the_seed_decides(distortion: Distortion, device: str) -> None:
     again = distort(distortion, images, 0.5, seed=1)
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     same = torch.equal(first, distort(distortion, images, 0.5, seed=2))
-    assert same == (distortion.name in WITHOUT_RANDOMNESS)
+    if same:
+        rule = "draws nothing: add it to WITHOUT_RANDOMNESS"
+    else:
+        rule = "draws: take it from WITHOUT_RANDOMNESS"
+    assert same == (distortion.name in WITHOUT_RANDOMNESS), f"{distortion.name} {rule}"
 
 
 def test_leaves_its_input_alone(distortion: Distortion) -> None:

@@ -30,7 +30,14 @@ def make_maps(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_every_file_in_the_folder_is_registered() -> None:
     folder = Path(ablate.finetune.loss.distance.__file__).parent
-    assert {file.stem for file in folder.glob("*.py")} - SHARED == set(DISTANCES)
+    files = {file.stem for file in folder.glob("*.py")} - SHARED
+    assert files <= set(DISTANCES), (
+        f"add to DISTANCES in ablate/finetune/loss/distance/__init__.py: "
+        f"{sorted(files - set(DISTANCES))}"
+    )
+    assert files == set(DISTANCES), (
+        f"no file in ablate/finetune/loss/distance: {sorted(set(DISTANCES) - files)}"
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -104,9 +104,17 @@ def pick(views: Views, order: Tensor) -> Views:
 
 def test_every_file_in_the_folders_is_registered() -> None:
     folder = Path(ablate.finetune.loss.__file__).parent
-    assert {file.stem for file in folder.glob("*.py")} - SHARED == set(TERMS)
-    forms = Path(ablate.finetune.loss.form.__file__).parent
-    assert {file.stem for file in forms.glob("*.py")} - {"__init__"} == set(FORMS)
+    files = {file.stem for file in folder.glob("*.py")} - SHARED
+    assert files == set(TERMS), (
+        "list each file in TERMS of ablate/finetune/loss/__init__.py, or in SHARED of this test if "
+        f"it is no term: {sorted(files ^ set(TERMS))}"
+    )
+    folder = Path(ablate.finetune.loss.form.__file__).parent
+    forms = {file.stem for file in folder.glob("*.py")} - {"__init__"}
+    assert forms == set(FORMS), (
+        f"list each file in FORMS of ablate/finetune/loss/form/__init__.py: "
+        f"{sorted(forms ^ set(FORMS))}"
+    )
 
 
 def test_gradient_is_alive_where_it_should_flow_and_nowhere_else(variant: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ablate.errors import ParameterError
+from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.taps import LayerNames
@@ -194,8 +195,8 @@ BAD = [
     ),
     (
         {"terms": "fma", "fma": {"distance": "l2"}},
-        "loss.fma.distance: must be a registered distance, got 'l2'. Known: relative, mse, l1, "
-        "cosine, cosine_per_position, unit, attention, pooled, cka, invariance.",
+        "loss.fma.distance: must be a registered distance, got 'l2'. "
+        f"Known: {', '.join(DISTANCES)}.",
     ),
     (
         {"terms": "st", "st": {"form": "crossentropy"}},

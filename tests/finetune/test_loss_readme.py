@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import torch
+import yaml
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -14,6 +15,7 @@ from ablate import StabilityLoss
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.loss.term import ANCHORS
 
+ROOT = Path(__file__).parents[2]
 README = (Path(ablate.finetune.loss.__file__).parent / "README.md").read_text()
 
 
@@ -43,4 +45,21 @@ def test_its_loop_trains() -> None:
 
 def test_it_names_every_term_distance_form_and_anchor() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)
-    assert rows == [*TERMS, *DISTANCES, *FORMS, *ANCHORS]
+    assert rows == [*TERMS, *DISTANCES, *FORMS, *ANCHORS], (
+        "ablate/finetune/loss/README.md: one row for each name, in the order of the lists"
+    )
+
+
+def test_the_settings_of_finetuning_name_every_distance() -> None:
+    text = (Path(ablate.finetune.__file__).parent / "README.md").read_text()
+    (row,) = re.findall(r"^\| `loss\.fma\.distance` \| (.*?) \|", text, flags=re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == list(DISTANCES), (
+        "ablate/finetune/README.md, row loss.fma.distance: every name, in the order of DISTANCES"
+    )
+
+
+def test_the_search_of_fma_chooses_among_all_distances() -> None:
+    space = yaml.safe_load((ROOT / "search_spaces/fma.yaml").read_text())
+    assert space["loss.fma.distance"]["choice"] == list(DISTANCES), (
+        "search_spaces/fma.yaml, loss.fma.distance: every name, in the order of DISTANCES"
+    )

@@ -22,6 +22,7 @@ from ablate.errors import (
 )
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.place import locate
+from ablate.robustness import suites
 
 Write = Callable[..., Path]
 
@@ -127,6 +128,24 @@ def test_another_environment_must_be_accepted(done: Path) -> None:
         ablate.resume(done, add=1, executor="inline")
     record = ablate.resume(done, trials=3, accept_environment=True, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+
+
+@pytest.mark.slow
+def test_a_suite_that_has_gained_a_type_is_refused(
+    write_study: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = {"suite": "families_all", "severities": [5]}
+    file = write_study("grown", robustness=suite, search={"trials": 1})
+    ablate.launch(file, executor="inline")
+    ablate.resume(file, add=1, executor="inline")
+    first = suites._FIRST_DISTORTIONS - {"pixelate"}  # as if it had come after the launch
+    monkeypatch.setattr(suites, "_FIRST_DISTORTIONS", first)
+    with pytest.raises(FingerprintError) as caught:
+        ablate.resume(file, add=1, executor="inline")
+    assert str(caught.value) == (
+        "study grown: its inputs must be unchanged since it started, got other robustness (the "
+        "suite families_all has pixelate now). Restore them, or launch under another name."
+    )
 
 
 @pytest.mark.slow

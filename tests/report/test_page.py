@@ -52,6 +52,8 @@ def page_text(usual: ReportContent) -> str:
 
 def test_every_figure_has_its_section() -> None:
     named = [name for _, _, names in SECTIONS for name in names]
+    missing = sorted(set(FIGURES) - set(named))
+    assert not missing, f"add to a section of SECTIONS in ablate/report/page/content.py: {missing}"
     assert sorted(named) == sorted(FIGURES)
 
 
@@ -333,13 +335,13 @@ def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file:
 def test_a_page_that_is_watched_loads_itself_again(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     begun = StudySource(usual_record(2, question="first"))
-    write_text(report_page(content_of(begun, reload_seconds=0.3)), file)
+    write_text(report_page(content_of(begun, reload_seconds=2)), file)
     looked = Looked(browser, file)
     try:
         looked.page.locator("#rows tbody button").first.click()
         ended = StudySource(usual_record(4, question="second"))
         write_text(report_page(content_of(ended)), file)
-        looked.page.locator("h1", has_text="second").wait_for(timeout=10_000)
+        looked.page.locator("h1", has_text="second").wait_for(timeout=60_000)
         looked.page.wait_for_selector("#trial-title:has-text('Trial 0')")
         assert looked.said == []
     finally:

@@ -10,6 +10,7 @@ from ablate.robustness import corruption
 from ablate.robustness.suites import (
     SUITES,
     Suite,
+    added_types,
     approximations,
     exposures,
     find_suite,
@@ -40,7 +41,7 @@ def test_the_benchmarks_have_their_fifteen_and_four() -> None:
     counts = {name: len(find_suite(name).types) for name in SUITES}
     assert counts == {
         "families": 6,
-        "families_all": 16,
+        "families_all": sum(map(len, distortion.FAMILIES.values())),
         "cifar10c": 15,
         "cifar10c_extra": 4,
         "imagenetc": 15,
@@ -99,6 +100,14 @@ def test_an_unknown_suite_is_refused(name: str | list[str], message: str) -> Non
     with pytest.raises(ParameterError) as error:
         find_suite(name)
     assert str(error.value).startswith(message)
+
+
+def test_types_that_came_later_are_those_of_no_first_study() -> None:
+    families = {**distortion.FAMILIES, "digital": ("jpeg", "pixelate", "stripes")}
+    grown = Suite("families_all", families, "distortion", "families")
+    assert added_types(grown) == ("stripes",)
+    assert added_types(find_suite("families")) == ()
+    assert added_types(find_suite("all")) == ()
 
 
 def test_what_was_seen_of_the_benchmark() -> None:

@@ -58,6 +58,15 @@ def test_what_a_score_depends_on_changes_its_section_alone(
     assert set(before) == {*SECTIONS, "data"} - {"trainable", "ablation", "answer"}
 
 
+def test_a_type_that_the_suite_gains_changes_the_robustness_alone(head: str, names: Names) -> None:
+    study = study_of(head + SPACE, names)
+    space = parse_space(study, names)
+    before = study_fingerprint(study, space, "d")
+    after = study_fingerprint(study, space, "d", ["swirl", "stripes"])
+    assert {name for name in before if before[name] != after[name]} == {"robustness"}
+    assert after == study_fingerprint(study, space, "d", ["stripes", "swirl"])
+
+
 @pytest.mark.parametrize(
     "override",
     [
