@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from ablate.errors import FingerprintError
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.record import Drive, Head
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
+from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Scores, scores_from_json
 
@@ -36,6 +38,22 @@ class StudyAttributes:
         self.store = store
         self.study_id = study_id
         self.head = head
+
+    def check_method(self, purpose: str) -> None:
+        """Refuse a study whose settings mean something else today: it can only be read.
+
+        Args:
+            purpose: completes "must be of method 2 ...".
+
+        Raises:
+            FingerprintError: if it is of another method.
+        """
+        if self.head.method != METHOD:
+            raise FingerprintError(
+                f"study {self.head.study.name}: must be of method {METHOD} {purpose}, got method "
+                f"{self.head.method}, in which weights of FMA have another meaning. Launch it "
+                "again under another `name:`, or use ablate 0.1."
+            )
 
     def set_preparing(self, step: PreparationStep) -> None:
         """Store what is being prepared before the first row."""

@@ -252,7 +252,8 @@ class Ledger(StudyAttributes):
             values: by dotted key, or its last parts; parameters left out are sampled.
 
         Raises:
-            UsageError: if the study is an ablation, whose rows are those of its design.
+            UsageError: if the study is an ablation, whose rows are those of its design, or of
+                another method, so that it cannot be resumed.
             ParameterError: if a key is not searched, or a value is outside its range.
         """
         if self.head.design is not None:
@@ -260,6 +261,7 @@ class Ledger(StudyAttributes):
                 f"study {self.head.study.name}: an ablation's rows are those of its design, got "
                 "parameters for another row. Add an arm to a new study file."
             )
+        self.check_method("to get more trials")
         values = _whole_keys(values, self.space.keys)
         raw = self.space.encode_partial(values)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
+from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep
@@ -297,6 +298,7 @@ class Head(JsonData):
         test: what a confirmation scores on the test images (`Confirmation`); None: they are not
             used.
         parent: name of the study whose arm this one tunes, or whose front it confirms.
+        method: what its settings mean (`ablate.study.fingerprint.METHOD`); 1 where none is stored.
     """
 
     identity: str
@@ -311,6 +313,7 @@ class Head(JsonData):
     design: Mapping[str, Any] | None = None
     test: Mapping[str, Any] | None = None
     parent: str | None = None
+    method: int = METHOD
 
     @property
     def is_prepared(self) -> bool:
@@ -322,4 +325,5 @@ class Head(JsonData):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return super().from_json({key: value for key, value in data.items() if key != "format"})
+        kept = {key: value for key, value in data.items() if key != "format"}
+        return super().from_json({"method": 1, **kept})

@@ -53,7 +53,8 @@ def find_reference(study: Study, base: Path) -> FoundReference:
     Raises:
         StudyNotFoundError: if there is no such search.
         StudyFileError: if its study file is invalid.
-        FingerprintError: if sections of its study file differ from this study's.
+        FingerprintError: if sections of its study file differ from this study's, or it is of
+            another method.
         ParameterError: if it has no such trial.
     """
     settings = study.ablation_section
@@ -72,6 +73,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
             f"{place.shown}. Launch it first."
         )
     with closing(Ledger.open(place.url, place.name)) as ledger:
+        ledger.check_method("to be the reference of an ablation")
         record = ledger.read()
     check_same_sections(study, record)
     point = pick_trial(record, pick)

@@ -193,8 +193,9 @@ def go_on(
 
     Raises:
         LeaseError: if another driver holds it; then nothing is changed.
-        FingerprintError: if a change of data or environment would affect scores.
+        FingerprintError: if a change of data, environment or method would affect scores.
     """
+    ledger.check_method("to be resumed")
     if not ledger.head.is_prepared:
         record = _prepare_and_run(ledger, place, run)
         if total is None and seeds is None:

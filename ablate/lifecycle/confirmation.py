@@ -42,8 +42,10 @@ def confirm_front(
         UsageError: if the study is not a search with the robustness finetuning, or was confirmed
             with other trials or another suite before.
         ParameterError: if a trial is not on the front.
+        FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the search is running.
     """
+    ledger.check_method("to be confirmed")
     record = ledger.read()
     points = _points(record, trials)
     where = place.confirmation

@@ -11,6 +11,15 @@ from ablate.study.document import show
 from ablate.study.keys import leaves, value_at
 from ablate.study.settings import Study
 
+METHOD = 2
+"""Version of what the settings of a study mean, stored when it starts.
+
+1: `loss.fma.weight` multiplies the bare distance; with `scale: gradient` it is a ratio to the
+gradient of the other terms.  Studies without a version are of this one (ablate 0.1).
+2: it multiplies the distance and its constant (`ablate.finetune.loss.distance.gradient_scale`);
+with `scale: gradient` it is a ratio to the gradient of the cross-entropy on the copies.
+"""
+
 # A study has either `trainable`, or the sections of a robustness finetuning. A key in neither tuple
 # is noted when it changes, and nothing more.
 SECTIONS = (
@@ -66,7 +75,8 @@ def study_fingerprint(
             exist; they change its mean.
 
     Returns:
-        Section -> sha256 in hex; the sections of `SECTIONS` that the study has, and `data`.
+        Section -> sha256 in hex; the sections of `SECTIONS` that the study has, `data`, and
+        `method`, of `METHOD`.
     """
     data = study.model_dump(mode="json")
     sections = set(SECTIONS) - {"trainable"}
@@ -96,6 +106,7 @@ def study_fingerprint(
     parts = {section: data[section] for section in SECTIONS if section in sections} | {
         "space": resolved,
         "data": data_digest,
+        "method": METHOD,
     }
     return {section: digest_of(part) for section, part in parts.items()}
 

@@ -62,14 +62,14 @@ def reads_channels(name: str) -> bool:
 def gradient_scale(name: str) -> float:
     """The constant by which FMA multiplies a distance: its file's `GRADIENT_SCALE`, 1 without one.
 
-    With it, weight 1 gives a gradient as large as that of the cross-entropy on the augmented
-    copies, measured at three trained baselines by `benchmarks/calibration.py`.
+    With it, weight 1 gives a gradient (norm over all parameters) about as large as that of the
+    cross-entropy on the augmented copies, on the last tap.  It is the geometric mean over trained
+    baselines that `benchmarks/calibration.py` measures; README.md has the table.
 
     Raises:
         ParameterError: if there is no distance of that name.
     """
-    scale: float = getattr(_module(name), "GRADIENT_SCALE", 1.0)
-    return scale
+    return float(getattr(_module(name), "GRADIENT_SCALE", 1.0))
 
 
 def _module(name: str) -> ModuleType:

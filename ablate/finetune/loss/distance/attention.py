@@ -16,6 +16,9 @@ from ablate.finetune.loss.distance.direction import direction
 
 READS_CHANNELS = True
 
+GRADIENT_SCALE = 1400
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def attention_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean (A - A')^2 over positions, A = a / ||a|| and a = mean_c F^2, averaged.

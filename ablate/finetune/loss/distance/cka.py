@@ -22,6 +22,9 @@ from ablate.finetune.loss.term import wide_dtype, without_autocast
 MIN_IMAGES = 3
 """Two centred images are opposite to each other, so any two maps of them have distance 0."""
 
+GRADIENT_SCALE = 17.6
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def cka_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """1 - <K, K'> / (||K|| ||K'||), K the products of all pairs of images' centred features.

@@ -6,6 +6,9 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction_gap
 
+GRADIENT_SCALE = 33
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def cosine_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """1 - <F, F'> / (||F|| ||F'||), each image's map as one vector, averaged.

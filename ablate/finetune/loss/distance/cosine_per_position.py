@@ -13,6 +13,9 @@ from ablate.finetune.loss.distance.direction import direction_gap
 
 READS_CHANNELS = True
 
+GRADIENT_SCALE = 32
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def cosine_per_position_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over positions of 1 - <f, f'> / (||f|| ||f'||), f the channels at one, averaged.

@@ -23,6 +23,9 @@ from ablate.finetune.loss.term import wide_dtype
 MIN_IMAGES = 2
 """With one image the own pair is the only one, and the quotient is 1 whatever the maps are."""
 
+GRADIENT_SCALE = 20.6
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def invariance_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean ||F - F'||^2 of an image and its copy over that of all pairs in the batch.

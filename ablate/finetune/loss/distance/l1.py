@@ -8,6 +8,9 @@ from __future__ import annotations
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 
+GRADIENT_SCALE = 13.4
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def l1_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean of |clean - distorted| over all values and images.

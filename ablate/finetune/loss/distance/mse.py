@@ -7,6 +7,9 @@ import math
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.squared_error import squared_error
 
+GRADIENT_SCALE = 3.1
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def mse_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean of (clean - distorted)^2 over all values and images.

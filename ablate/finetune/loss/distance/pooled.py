@@ -12,6 +12,9 @@ from ablate.finetune.loss.distance.blocks import per_image
 
 READS_CHANNELS = True
 
+GRADIENT_SCALE = 5.9
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def pooled_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over channels and images of (mean over positions of clean - distorted)^2.

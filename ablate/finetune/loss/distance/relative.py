@@ -12,6 +12,9 @@ from ablate.finetune.loss.distance.squared_error import squared_error, squared_n
 EPSILON = 1e-6
 """Added to the squared norm, so that a clean map of zeros does not divide by zero."""
 
+GRADIENT_SCALE = 13.5
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def relative_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Squared error over the squared norm of the clean map, image by image, averaged.

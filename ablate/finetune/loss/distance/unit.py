@@ -15,6 +15,9 @@ from ablate.finetune.loss.distance.direction import direction
 
 READS_CHANNELS = True
 
+GRADIENT_SCALE = 16
+"""Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
+
 
 def unit_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """Mean over positions of ||f / ||f|| - f' / ||f'|| ||^2, f the channels at one, averaged.

@@ -1,0 +1,57 @@
+"""The constants of the distances are those of the README, and are as large as a baseline says."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+import ablate.finetune.loss
+from ablate.data.load import load_dataset
+from ablate.finetune.baseline import train_baseline
+from ablate.finetune.loss import DISTANCES
+from ablate.finetune.loss.distance import gradient_scale
+from ablate.lifecycle.place import place_of_file
+from ablate.model.environment import resolve_environment
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+
+from calibration import Setting, accuracy, measure  # noqa: E402
+
+README = (Path(ablate.finetune.loss.__file__).parent / "README.md").read_text()
+ROWS = {
+    name: (float(constant), float(digits))
+    for name, constant, digits in re.findall(
+        r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \[", README, flags=re.MULTILINE
+    )
+}
+"""Distance -> its constant, and the quotient of gradients that was measured on the digits."""
+
+
+def test_the_readme_has_the_constants() -> None:
+    assert {name: constant for name, (constant, _) in ROWS.items()} == {
+        name: gradient_scale(name) for name in DISTANCES
+    }
+
+
+@pytest.mark.slow
+def test_the_digits_confirm_them(tmp_path: Path) -> None:
+    """Within a factor of 2 of what was measured there: a shorter baseline, and other batches."""
+    study = place_of_file(ROOT / "studies" / "quickstart.yaml", ["baseline.epochs=8"]).study
+    assert study is not None
+    environment = resolve_environment(threads=1, device="cpu")
+    dataset = load_dataset(study.dataset, tmp_path, tmp_path)
+    train = dataset.train.resident()
+    model, _ = train_baseline(
+        dataset, study.dataset, study.model, study.baseline, environment=environment
+    )
+    assert accuracy(model, train.images[:300], train.labels[:300]) > 0.98
+    setting = Setting("digits", model, train.images, train.labels, (0, False), 64, "")
+    norms = [measure(setting, batch, environment) for batch in setting.batches(2, seed=5)]
+    for name, (constant, digits) in ROWS.items():
+        found = statistics.geometric_mean(constant * one["da"] / one[name] for one in norms)
+        assert digits / 2 < found < 2 * digits, name
