@@ -11,8 +11,8 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
 import torch
@@ -21,9 +21,11 @@ from torch import nn
 from ablate.data.dataset import TrainingImages
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import AblateError, NotFiniteError, ParameterError
+from ablate.errors import NotFiniteError, ParameterError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.budget import Budget
+from ablate.finetune.depth import LearningParts
+from ablate.finetune.failures import explained_failures
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
 from ablate.finetune.loss.clean import label_factor
 from ablate.finetune.loss.objective import RobustLoss
@@ -31,13 +33,18 @@ from ablate.finetune.optimizer import (
     average_weights,
     balance_gradients,
     build_optimizer,
-    learning_rate,
+    set_learning_rate,
 )
 from ablate.model.environment import Environment
-from ablate.model.inspect import count_flops
+from ablate.model.inspect import ImageFlops, count_flops
 from ablate.model.modes import own_generators, seed_generators
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import BudgetSettings, DatasetSettings, TrainingSettings
+from ablate.study.settings import (
+    BudgetSettings,
+    DatasetSettings,
+    FinetuneSettings,
+    TrainingSettings,
+)
 
 _CHECKED_STEPS = 50
 """Steps between two checks of the loss, because each check makes a GPU wait."""
@@ -69,7 +76,8 @@ class Finetuning:
         model: takes images in [0, 1]; moved to the device and changed in place.
         train: images to train on; what does not fill a batch is left out of an epoch, other
             images each time.
-        settings: batch size, optimiser, schedule and seed.
+        settings: batch size, optimiser, schedule and seed; those of a finetuning also say which
+            parts of the network learn, and how fast.
         budget: when it ends; the schedule spans it.
         loss: the objective.
         augment: makes the augmented copies; needed where the loss reads them.
@@ -111,7 +119,10 @@ class Finetuning:
         self._steps = 0
         self._losses: list[float] = []
         self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
+        tune = settings if isinstance(settings, FinetuneSettings) else FinetuneSettings()
         self._student = model.to(device)
+        self._frozen = tune.frozen
+        self._learning = LearningParts(self._student, tune.frozen)
         self._train = train
         self._placed = train.place(device)
         self._settings = settings
@@ -125,7 +136,7 @@ class Finetuning:
         self._teachers = self._make_teachers()
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
-        self._optimizer = build_optimizer(self._student, settings)
+        self._optimizer = build_optimizer(self._student, settings, tune.layer_decay)
         self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
         decay = settings.ema_decay
         self._average = None if decay is None else average_weights(self._student, decay)
@@ -150,12 +161,23 @@ class Finetuning:
         """Whether the budget is spent and its last epoch reported."""
         return not self.step and self.budget.is_spent(self._steps, self.train_seconds)
 
+    @property
+    def train_flops(self) -> int:
+        """Floating point operations of student and teachers in the epochs done, as torch counts
+        them."""
+        flops = self._image_flops
+        return flops.training * self.student_images + flops.forward * self.teacher_images
+
     def _count_step(self) -> int:
         """Floating point operations of a step, as torch counts them."""
-        shape = self._train.take(torch.arange(1)).resident().images.shape[1:]
-        flops = count_flops(self._student, (shape[0], shape[1], shape[2]))
+        flops = self._image_flops
         each = flops.training * self._views + flops.forward * len(self._teachers)
         return self._batch_size * each
+
+    @cached_property
+    def _image_flops(self) -> ImageFlops:
+        channels, *size = self._train.take(torch.arange(1)).resident().images.shape[1:]
+        return count_flops(self._student, (channels, size[0], size[1]))
 
     @property
     def _views(self) -> int:
@@ -185,6 +207,7 @@ class Finetuning:
         """
         began = time.perf_counter()
         self._forward.prepare()
+        self._learning.hold()
         unread: list[torch.Tensor] = []
         steps = self._epoch_steps
         device = self._environment.device
@@ -305,8 +328,7 @@ class Finetuning:
 
     def _step(self, step: int, batch: ByteImages, labels: Labels, elapsed: float) -> torch.Tensor:
         progress = self.budget.progress(self._steps + step, elapsed)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._settings, progress)
+        set_learning_rate(self._optimizer, self._settings, progress)
         images = batch.float() / 255
         copies: tuple[Images, ...] = ()
         if self._augment is not None:
@@ -338,6 +360,11 @@ class Finetuning:
                 )
             factor = 1.0 if self._parts == 1 else label_factor(labels, rows)
             loss = self._loss(views, self._factors, label_factor=factor)
+            if not loss.requires_grad:
+                raise ParameterError(
+                    f"finetune.frozen: a term must reach a layer that learns, got "
+                    f"{list(self._frozen)}. Remove one, or change loss.terms or loss.fma.layers."
+                )
             loss = loss * (len(part) / len(images))
             _backward(self._scaler.scale(loss))
             total += loss.detach()
@@ -365,49 +392,3 @@ class Finetuning:
 def _backward(loss: Scalar) -> None:
     # `Tensor.backward` has no types.
     torch.autograd.backward(loss)
-
-
-# -- Converting torch's errors in a step to messages about the study -----------------------------
-
-
-class OutOfMemoryError(AblateError):
-    """A training step needs more memory than there is."""
-
-
-@contextmanager
-def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
-    """Turn what torch raises for want of memory, or of values to normalise, into one line.
-
-    Args:
-        batch_size: clean images a step.
-        pass_images: images that go through the network at once, copies included.
-
-    Raises:
-        OutOfMemoryError: saying what to lower.
-        ParameterError: if batch norm has one value a channel.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise ParameterError(
-            "finetune.batch_size: batch norm needs more than one value per channel, got "
-            f"{batch_size} for images this small. Raise it, lower finetune.accumulation_steps, or "
-            "write finetune.batch_norm: frozen."
-        ) from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
-            raise
-        raise OutOfMemoryError(
-            "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
-            f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
-            "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
-        ) from error
-
-
-def _is_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # A CPU's allocator raises a plain RuntimeError.
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

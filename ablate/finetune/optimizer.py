@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError
+from ablate.finetune.depth import rate_factors
 from ablate.finetune.loss.clean import NO_LABEL
 from ablate.finetune.loss.da import da_loss
 from ablate.finetune.loss.objective import RobustLoss
@@ -26,7 +27,9 @@ from ablate.finetune.loss.term import Views, weighted_sum
 from ablate.study.settings import TrainingSettings
 
 
-def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, settings: TrainingSettings, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
     """The optimiser that the settings name; weight decay on matrices and filters alone.
 
     Norms and biases are left out of weight decay, since there it moves the network's scale and
@@ -36,13 +39,21 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
         model: all of its parameters are optimised.
         settings: optimiser, learning rate (per step), weight decay and, for `sgd`, momentum; a
             momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.
+        layer_decay: see `rate_factors`; kept as `rate_factor` of each group, for
+            `set_learning_rate`.
     """
     left = undecayed(model)
+    factors = rate_factors(model, layer_decay)
     named = list(model.named_parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for name, parameter in named if name not in left]},
-        {"params": [parameter for name, parameter in named if name in left], "weight_decay": 0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for factor in sorted({*factors.values()}, reverse=True):
+        ours = [(name, parameter) for name, parameter in named if factors[name] == factor]
+        decayed = [parameter for name, parameter in ours if name not in left]
+        others = [parameter for name, parameter in ours if name in left]
+        groups += [
+            {"params": decayed, "rate_factor": factor},
+            {"params": others, "rate_factor": factor, "weight_decay": 0},
+        ]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
@@ -103,6 +114,16 @@ of 0."""
 
 LAST_DIVISOR = 1e4
 """One cycle ends at its first rate over this."""
+
+
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, progress: float
+) -> None:
+    """Give each group of parameters its learning rate at a point of the budget."""
+    rate = learning_rate(settings, progress)
+    for group in optimizer.param_groups:
+        # States of earlier versions have no factors.
+        group["lr"] = rate * group.get("rate_factor", 1.0)
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:

@@ -227,6 +227,7 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
         if key.partition(".")[0] in SECTIONS and is_read(key, values)
     }
     read["loss.terms"] = terms_of(values)
+    read["finetune.frozen"] = sorted(values["finetune.frozen"])
     _write_budget(read)
     if "loss.fma.layers" in read:
         weights = read.pop("loss.fma.layer_weights", "uniform")

@@ -41,6 +41,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         for suite in SUITES
         for metric in metric_names(find_suite(suite).families, SEVERITIES)
     ]
+    layers = _layers(model, base)
     return {
         "dataset.name": OpenNames(
             lambda: DATASETS, is_callable_name, refusal=partial(_refusal, "dataset.name", base)
@@ -54,7 +55,8 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
         "loss.fma.distance": DISTANCES,
-        "loss.fma.layers": _layers(model, base),
+        "loss.fma.layers": layers,
+        "finetune.frozen": layers,
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         "objectives.metric": tuple(dict.fromkeys(metrics)),

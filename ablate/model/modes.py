@@ -23,6 +23,11 @@ def kept_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """All batch norms of a network, first to last."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
 def freeze_batch_norm(model: nn.Module) -> None:
     """Let every batch norm use its running statistics without updating them.
 
@@ -31,7 +36,7 @@ def freeze_batch_norm(model: nn.Module) -> None:
     Raises:
         ParameterError: if the network has none.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = batch_norms(model)
     if not norms:
         raise ParameterError(
             "finetune.batch_norm: frozen needs a network with batch norm, got "

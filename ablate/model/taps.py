@@ -32,6 +32,13 @@ class LayerNames:
     taps: Mapping[str, str] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 
+    def ready(self, layer: str) -> int:
+        """When the output of a tap or module is ready: the place in `modules` of the last module
+        inside it."""
+        path = self.taps.get(layer, layer)
+        inside = (place for place, one in enumerate(self.modules) if one.startswith(f"{path}."))
+        return max(inside, default=self.modules.index(path))
+
 
 def layer_names(model: nn.Module) -> LayerNames:
     """The aliases of a network (its dict `taps`, if any), and its module paths.

@@ -177,7 +177,7 @@ def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str,
 
 _DISTINCT = (
     *("robustness.severities", "robustness.suite", "augment.families", "loss.fma.layers"),
-    "augment.types",
+    *("augment.types", "finetune.frozen"),
 )
 """Lists that name each thing once; where there is one word or nothing in its place, none."""
 

@@ -60,6 +60,10 @@ class Resolved(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
+_LATER: Mapping[str, Any] = {"finetune.layer_decay": 1.0, "finetune.frozen": []}
+"""Keys that came later, with the value at which a study is what it was before them."""
+
+
 def study_fingerprint(
     study: Study, space: Resolved, data_digest: str, added_types: Sequence[str] = ()
 ) -> dict[str, str]:
@@ -89,6 +93,10 @@ def study_fingerprint(
     data["answer"] |= {"interpolation": interpolation}
     if interpolation is None:  # as in studies started before these keys existed
         sections -= {"answer"}
+    for later, off in _LATER.items() if study.trainable is None else ():
+        section, _, name = later.rpartition(".")
+        if value_at(data, later) == off:
+            del value_at(data, section)[name]
     if study.ablation is None:
         sections -= {"ablation"}
         data["ablation"] = {
@@ -138,7 +146,7 @@ def _matters(key: str) -> bool:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
-        was, now = before.get(key), after.get(key)
+        was, now = before.get(key, _LATER.get(key)), after.get(key, _LATER.get(key))
         if was != now:
             yield key, f"{key}: {show(was)} -> {show(now)}"
 

@@ -16,7 +16,12 @@ KnownNames = Mapping[str, Sequence[str]]
 # The names for a study of this model: its layers are its own.
 NamesFor = Callable[[str], KnownNames]
 
-_NOUNS = {"dataset.name": "data set", "model.name": "model", "augment.families": "family"}
+_NOUNS = {
+    "dataset.name": "data set",
+    "model.name": "model",
+    "augment.families": "family",
+    "finetune.frozen": "layer",
+}
 # A key whose list is of other names than its text is.
 LISTED = {"robustness.suite": "robustness.corruptions"}
 # Values of a key that are not names.
@@ -163,8 +168,10 @@ def check_names(document: Document, names: KnownNames, refused: set[Path]) -> se
 def refuse_failures(document: Document, names: KnownNames) -> None:
     """Report once why names could not be determined, for example because a network cannot be
     built."""
+    seen: set[str] = set()  # keys may share their names
     for key, known in names.items():
-        if isinstance(known, OpenNames) and known.failure:
+        if isinstance(known, OpenNames) and known.failure and known.failure not in seen:
+            seen.add(known.failure)
             where, _, rule = known.failure.partition(": ")
             at, rule = (where, rule) if where in all_keys() else (key, known.failure)
             document.refuse(tuple(at.split(".")), rule)

@@ -220,12 +220,12 @@ class TrialRun:
         return self._bench.score_test(self.result, suite, severities, seen_types=seen, **costs)
 
     def _costs(self) -> dict[str, Any]:
-        run, flops = self._finetuning, self._bench.image_flops
+        run = self._finetuning
         return {
             "epochs": self.epoch,
             "student_images": run.student_images,
             "teacher_images": run.teacher_images,
-            "train_flops": flops.training * run.student_images + flops.forward * run.teacher_images,
+            "train_flops": run.train_flops,
             "train_seconds": run.train_seconds,
         }
 

@@ -27,7 +27,6 @@ from ablate.finetune.loop import EpochReport
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
-from ablate.model.inspect import ImageFlops, count_flops
 from ablate.model.taps import layer_names
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
@@ -171,12 +170,6 @@ class Workbench:
     def baseline_scored(self) -> Scored:
         """Scores of the baseline on the validation split."""
         return self.score(self.build_baseline(), train_seconds=self.baseline.train_seconds)
-
-    @cached_property
-    def image_flops(self) -> ImageFlops:
-        """FLOPs of the network per image."""
-        _, channels, height, width = self.dataset.validation.images.shape
-        return count_flops(self.build_baseline(), (channels, height, width))
 
     @cached_property
     def frost(self) -> FrostPhotographs | None:

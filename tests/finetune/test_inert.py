@@ -214,6 +214,8 @@ VARIED = {
     "finetune.schedule": {"choice": ["cosine", "one_cycle"]},
     "finetune.warmup_fraction": {"choice": [0, 0.1]},
     "finetune.batch_norm": {"choice": ["joint", "separate"]},
+    "finetune.frozen": {"choice": [[], ["stem"], ["stage1", "stem"]]},
+    "finetune.layer_decay": {"float": [0.5, 1]},
 }
 
 
@@ -300,3 +302,12 @@ def test_every_reading_is_of_keys_that_exist() -> None:
 def test_shipped_studies_search_nothing_in_vain(file: Path) -> None:
     names: Callable[..., Any] = partial(names_for, base=file.parent)
     parse_study(file.read_text(), str(file), names=names, base=file.parent)
+
+
+def test_layers_of_frozen_are_those_of_the_network() -> None:
+    (wrong,) = said("finetune.layer_decay: {float: [0.5, 1]}", "finetune: {frozen: [stage9]}\n")
+    assert wrong == "finetune.frozen[0]: unknown layer, got 'stage9'. Did you mean stage3?"
+    (wrong,) = said("finetune.frozen: {choice: [[], [stem, stages]]}")
+    assert wrong == "finetune.frozen: unknown layer, got 'stages'. Did you mean stage3?"
+    space = read("finetune.frozen: {subset: taps}\nfinetune.layer_decay: {float: [0.5, 1]}").space
+    assert set(space) == {"finetune.frozen", "finetune.layer_decay"}

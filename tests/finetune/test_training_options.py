@@ -20,7 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ablate.data.dataset import Split
 from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.loop import Finetuning, OutOfMemoryError, explained_failures
+from ablate.finetune.failures import OutOfMemoryError, explained_failures
+from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
@@ -32,9 +33,9 @@ from ablate.study.settings import (
     AugmentSettings,
     BudgetSettings,
     DatasetSettings,
+    FinetuneSettings,
     LossSettings,
     ModelSettings,
-    TrainingSettings,
 )
 
 SPLIT_SIZE, BATCH = 40, 16
@@ -65,7 +66,7 @@ def make_run(
     return Finetuning(
         model,
         split or make_split(),
-        TrainingSettings.model_validate({"batch_size": BATCH, **settings}),
+        FinetuneSettings.model_validate({"batch_size": BATCH, **settings}),
         budget=BudgetSettings.model_validate(budget or {"epochs": 3}),
         loss=build_loss(LossSettings.model_validate(loss or {}), layer_names(model)),
         augment=build_augmentation(AugmentSettings.model_validate(augment or {})),
@@ -167,6 +168,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all": {"augment": {"method": "all"}},
     "augmix": {"augment": {"method": "augmix"}},
     "images": {"budget": {"images": 100}},
+    "layer decay": {"layer_decay": 0.5},
+    "frozen stages": {"frozen": ["stem", "stage1"]},
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
+from ablate.study.document import show
 from ablate.study.fingerprint import (
     SECTIONS,
     changed_keys,
@@ -17,10 +18,14 @@ from ablate.study.fingerprint import (
     noted_keys,
     study_fingerprint,
 )
-from ablate.study.settings import Study
+from ablate.study.settings import Study, TrainingSettings
 
 Names = Mapping[str, Sequence[str]]
 SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.clean.weight: {float: [0, 1]}}\n"
+
+
+EARLIER = {*TrainingSettings.model_fields, "budget", "batch_norm"}
+"""Keys of `finetune` that are in every fingerprint."""
 
 
 def study_of(text: str, names: Names, *overrides: str) -> Study:
@@ -98,8 +103,8 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
     before = sections_of(head + SPACE, names)
     assert "answer" not in before
     data = study_of(head + SPACE, names).model_dump(mode="json")
-    del data["finetune"]["interpolation"]  # as a study of before this key
-    assert before["finetune"] == digest_of(data["finetune"])
+    earlier = {key: value for key, value in data["finetune"].items() if key in EARLIER}
+    assert before["finetune"] == digest_of(earlier)  # as a study of before this key
 
     curve = "finetune.interpolation={}"
     asked = sections_of(head + SPACE, names, curve)
@@ -113,6 +118,28 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
         for overrides in ((curve,), (curve, "answer.clean_margin=0.02"))
     )
     assert changed_keys(old, new) == ["answer.clean_margin: 0.01 -> 0.02"]
+
+
+@pytest.mark.parametrize(
+    ("key", "other"), [("finetune.layer_decay", "0.5"), ("finetune.frozen", "['stem']")]
+)
+def test_a_later_key_is_in_it_only_where_it_is_used(
+    head: str, names: Names, key: str, other: str
+) -> None:
+    before = sections_of(head + SPACE, names)
+    old = study_of(head + SPACE, names).model_dump(mode="json")
+    section, _, name = key.partition(".")
+    at_default = old[section].pop(name)  # as a study of before this key
+    earlier = {name: value for name, value in old[section].items() if name in EARLIER}
+    assert before[section] == digest_of(earlier)
+    after = sections_of(head + SPACE, names, f"{key}={other}")
+    assert {name for name in before if before[name] != after[name]} == {section}
+    same, used = (
+        study_of(head + SPACE, names, *overrides).model_dump(mode="json")
+        for overrides in ((), (f"{key}={other}",))
+    )
+    assert changed_keys(old, same) == []
+    assert changed_keys(old, used) == [f"{key}: {show(at_default)} -> {other}"]
 
 
 def test_other_images_change_it(head: str, names: Names) -> None:

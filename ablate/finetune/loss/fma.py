@@ -255,16 +255,13 @@ def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, 
 def order_by_depth(layers: Sequence[str], names: LayerNames) -> tuple[str, ...]:
     """Sort layers by when their output is ready: inner modules before the modules that contain
     them."""
-    place = {path: number for number, path in enumerate(names.modules)}
     aliases = list(names.taps)
 
     def depth(layer: str) -> tuple[int, int]:
         path = names.taps.get(layer, layer)
-        if path not in place:
+        if path not in names.modules:
             return aliases.index(layer), 0
-        # A container is done when the last module inside it is.
-        inside = [number for other, number in place.items() if other.startswith(f"{path}.")]
-        return max([place[path], *inside]), -path.count(".")
+        return names.ready(layer), -path.count(".")
 
     return tuple(sorted(layers, key=depth))
 

@@ -160,6 +160,17 @@ class FinetuneSettings(TrainingSettings):
         description="`joint`: clean images and copies in one batch; `separate`: one batch each; "
         "`frozen`: use the baseline's statistics.",
     )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Factor of the learning rate for each tap below the head: the head has the "
+        "rate itself, the last tap `layer_decay` times it, the one before that its square; 1: one "
+        "rate for all.",
+    )
+    frozen: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (),
+        description="Taps (each with what lies between it and the tap before) or module paths "
+        "that do not learn; their batch norm keeps its statistics.",
+    )
     interpolation: InterpolationSettings | None = Field(
         None,
         description="Score networks between baseline and finetuned weights too, and let a trial "
