@@ -57,7 +57,7 @@ def example_effect(
     **fields: Any,
 ) -> Effect:
     """Over seeds and images; of a claim with the least p that sign flips over n seeds give."""
-    least = 2 / 2**n if "p_adjusted" in fields else math.nan
+    least = 2 / 2**n if "p_adjusted" in fields else None
     return Effect(
         contrast=contrast,
         kind=fields.pop("kind", "difference"),

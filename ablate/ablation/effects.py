@@ -52,7 +52,7 @@ class Effect:
         p: two-sided, from the model of the interval; NaN where there is no interval.
         p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
         verdict: what it allows to be claimed; of an exploratory one nothing.
-        p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else NaN;
+        p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else None;
             is_exact: whether all sign flips were evaluated.
         components: of the differences' variance; None where there is no interval; n_images: that
             they are about, None where not known.
@@ -68,7 +68,7 @@ class Effect:
     p: float
     p_adjusted: float | None = None
     verdict: Verdict = "exploratory"
-    p_seeds: float = math.nan
+    p_seeds: float | None = None
     is_exact: bool = True
     components: Components | None = None
     n_images: int | None = None
@@ -212,7 +212,7 @@ class _Tested:
             effect,
             p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
             verdict=self._verdict(p_adjusted),
-            p_seeds=flips.p,
+            p_seeds=flips.p if math.isfinite(flips.p) else None,
             is_exact=flips.exact,
         )
 

@@ -192,7 +192,7 @@ def effects_notes(
 
 def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
     notes = []
-    flipped = [effect for effect in tested if effect.primary and math.isfinite(effect.p_seeds)]
+    flipped = [effect for effect in tested if effect.p_seeds is not None]
     if flipped:
         exact = all(effect.is_exact for effect in flipped)
         how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"

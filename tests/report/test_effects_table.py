@@ -85,7 +85,7 @@ def test_too_few_seeds_say_how_many_a_claim_needs() -> None:
     )
     table = effects_table(example_ablation(effects=effects, seeds=2))
     assert row(table, "DA - plain").endswith(".125 (.25) too few seeds: a claim needs 3")
-    unknown = {"p": math.nan, "p_adjusted": math.nan, "p_seeds": math.nan}
+    unknown = {"p": math.nan, "p_adjusted": math.nan, "p_seeds": None}
     nothing = replace(effects[0], estimate=NOTHING, **unknown)
     table = effects_table(example_ablation(effects=(nothing,), seeds=2))
     assert row(table, "DA - plain") == (

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def take_every_text(*streams: Any) -> None:
-    """Make these streams escape characters that their encoding lacks (`\ud800`, `\u2713`).
+    r"""Make these streams escape characters that their encoding lacks (`\ud800`, `\u2713`).
 
     Args:
         streams: text streams; unchanged if not a Python file, or if another error handler is set.
