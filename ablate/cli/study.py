@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,8 +15,7 @@ from ablate.cli.options import json_option, listed, output_option, run_options, 
 from ablate.cli.show import bytes_on_disk, print_result
 from ablate.errors import ParameterError, Problem, StudyFileError, UsageError
 
-if TYPE_CHECKING:
-    from ablate.lifecycle.open_study import OpenStudy
+_FOLLOW_SECONDS = 1.0
 
 
 @click.command()
@@ -27,8 +26,6 @@ def status(study: str, as_json: bool) -> None:
 
     Prints trial counts, best values, hypervolume, rate, time left, cost, disk use and driver.
     """
-    import time
-
     from ablate.analysis.summary import status_info
     from ablate.lifecycle.open_study import open_study
     from ablate.report.terminal.status import status_rows, status_table
@@ -154,8 +151,38 @@ def export(study: str, trial: str, *, alpha: float | None, output: Path, as_json
 @json_option
 def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     """Print the event log of a study.  With --trial also its traceback and output."""
+    from ablate.lifecycle.open_study import open_study
+    from ablate.report.terminal.lines import event_text
 
-    show_logs(study, trial, follow=follow, as_json=as_json)
+    opened = open_study(study)
+    record = opened.record
+    row = next((row for row in record.rows if row.number == trial), None)
+    if trial is not None and row is None:
+        rows = f"{len(record.rows)} trials, from 0" if record.rows else "no trials yet"
+        raise ParameterError(
+            f"--trial: must be a trial of {record.name}, got {trial}. It has {rows}."
+        )
+    events = opened.events(trial)
+    if as_json and not follow:
+        click.echo(json.dumps(events, indent=2))
+        return
+    for event in events:
+        click.echo(json.dumps(event) if as_json else event_text(event))
+    if row is not None and not as_json:
+        if row.failure is not None and row.failure.traceback:
+            click.echo(f"\n{row.failure.traceback.rstrip()}")
+        for file, output in opened.output(row.number):
+            click.echo(f"\n{file}:\n{output.rstrip()}")
+    if not events and not follow and not as_json:
+        click.echo(f"{record.name}: its run folder on this machine has no event log", err=True)
+    seen = len(events)
+    with suppress(KeyboardInterrupt):
+        while follow:
+            time.sleep(_FOLLOW_SECONDS)
+            events = opened.events(trial)
+            for event in events[seen:]:
+                click.echo(json.dumps(event) if as_json else event_text(event))
+            seen = len(events)
 
 
 @click.command()
@@ -256,9 +283,6 @@ COMMANDS = (confirm, status, trials, enqueue, export, logs, dashboard)
 # -- What the commands that add to a study, or look into it, do with words from the command line
 
 
-_FOLLOW_SECONDS = 1.0
-
-
 def parse_values(written: Sequence[str]) -> dict[str, Any]:
     """Parameters from `key=value`, the value in YAML.
 
@@ -298,53 +322,3 @@ def parse_trial(text: str) -> int | None:
     if text.isdecimal():
         return int(text)
     raise ParameterError(f"--trial: must be a trial's number or plain, got {text}.")
-
-
-def show_logs(study: str, trial: int | None, *, follow: bool, as_json: bool) -> None:
-    """Print the events of a study; of one trial also its traceback and captured output.
-
-    Args:
-        follow: go on printing what comes, until Ctrl-C.
-        as_json: a JSON line an event with `follow`, else one list.
-
-    Raises:
-        ParameterError: if there is no such trial.
-    """
-    from ablate.lifecycle.open_study import open_study
-    from ablate.report.terminal.lines import event_text
-
-    opened = open_study(study)
-    record = opened.record
-    row = next((row for row in record.rows if row.number == trial), None)
-    if trial is not None and row is None:
-        rows = f"{len(record.rows)} trials, from 0" if record.rows else "no trials yet"
-        raise ParameterError(
-            f"--trial: must be a trial of {record.name}, got {trial}. It has {rows}."
-        )
-    events = opened.events(trial)
-    if as_json and not follow:
-        click.echo(json.dumps(events, indent=2))
-        return
-    for event in events:
-        click.echo(json.dumps(event) if as_json else event_text(event))
-    if row is not None and not as_json:
-        if row.failure is not None and row.failure.traceback:
-            click.echo(f"\n{row.failure.traceback.rstrip()}")
-        for file, output in opened.output(row.number):
-            click.echo(f"\n{file}:\n{output.rstrip()}")
-    if not events and not follow and not as_json:
-        click.echo(f"{record.name}: its run folder on this machine has no event log", err=True)
-    if follow:
-        with suppress(KeyboardInterrupt):
-            _follow(opened, trial, len(events), as_json=as_json)
-
-
-def _follow(study: OpenStudy, trial: int | None, seen: int, *, as_json: bool) -> None:
-    from ablate.report.terminal.lines import event_text
-
-    while True:
-        time.sleep(_FOLLOW_SECONDS)
-        events = study.events(trial)
-        for event in events[seen:]:
-            click.echo(json.dumps(event) if as_json else event_text(event))
-        seen = len(events)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.report.figures import FIGURES, find_figure
-from ablate.report.figures.figure import USUAL, FigureOptions, Info, why_not_drawn
+from ablate.report.figures.figure import FigureOptions, Info, why_not_drawn
 from ablate.report.style import dark
 from ablate.report.write import ENDINGS, make_folder, write_figures, write_frame
 
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 
 THEMES = ("light", "dark")
-
-
-def figure_info(name: str, studies: Sequence[str | Path], options: FigureOptions = USUAL) -> Info:
-    """What a figure shows of these studies: an Info, whose `frame()` is its data.
-
-    Args:
-        name: one of `ablate.report.figures.FIGURES`.
-
-    Raises:
-        ParameterError: if the figure or an option is unknown, or takes fewer studies.
-        NothingToDrawError: if the studies have nothing for it.
-        StudyNotFoundError: if one is not there.
-    """
-    kind = find_figure(name)
-    return kind.info([open_study(study).source for study in studies], options)
 
 
 def plot(
@@ -60,8 +45,9 @@ def plot(
         >>> figure = ablate.plot("slice", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("slice.html")
     """
-    options = FigureOptions(tuple(trials), tuple(params), objective)
-    return themed(find_figure(name).draw(figure_info(name, studies, options)), theme)
+    kind, options = find_figure(name), FigureOptions(tuple(trials), tuple(params), objective)
+    info = kind.info([open_study(study).source for study in studies], options)
+    return themed(kind.draw(info), theme)
 
 
 def themed(figure: Figure, theme: str) -> Figure:

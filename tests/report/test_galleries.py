@@ -63,12 +63,12 @@ def origin(made: tuple[Path, StudyRecord], monkeypatch: pytest.MonkeyPatch) -> O
 
 
 def test_examples_are_what_the_two_networks_say(origin: Origin) -> None:
-    found, reason = example_images(origin, count=3)
+    found, reason = example_images(origin)
     assert found is not None, reason
     assert reason == ""
     assert found.loss_terms == "clean+da"
-    assert len(found.gained) <= 3
-    assert len(found.lost) <= 3
+    assert len(found.gained) <= 6
+    assert len(found.lost) <= 6
     assert found.gained, "noise was trained on, and a baseline of two epochs has not seen it"
     for one in found.gained:
         assert one.by_trial == one.label != one.by_baseline
@@ -77,9 +77,10 @@ def test_examples_are_what_the_two_networks_say(origin: Origin) -> None:
     for one in (*found.gained, *found.lost):
         assert one.clean.shape == one.distorted.shape == (16, 16, 3)
         assert one.clean.dtype == np.uint8
-        assert (one.clean != one.distorted).any()
+        changed = bool((one.clean != one.distorted).any())
+        assert changed == (one.kind != "saturation"), "digits are grey"
         assert one.severity == 3
-    again, _ = example_images(origin, count=3)
+    again, _ = example_images(origin)
     assert again is not None
     assert [one.kind for one in again.gained] == [one.kind for one in found.gained]
 
@@ -92,8 +93,9 @@ def test_the_scored_suite_is_a_sheet(origin: Origin) -> None:
 
 
 def test_a_training_is_shown_at_its_own_strengths(origin: Origin) -> None:
-    info, reason = training_sheet(origin, 0)
+    info, reason = training_sheet(origin)
     assert info is not None, reason
+    assert info.title == "What trial 0 was trained on"
     assert [row.name for row in info.rows] == ["gaussian_noise", "impulse_noise"]
     strength = origin.record.rows[0].params["augment.strength"]
     assert info.rows[0].parameters[2] == f"strength {strength:.2g}"
@@ -102,7 +104,7 @@ def test_a_training_is_shown_at_its_own_strengths(origin: Origin) -> None:
 
 
 def test_galleries_are_pictures_with_words(origin: Origin) -> None:
-    galleries = study_galleries(locate("runs/looked"), origin.record, count=2)
+    galleries = study_galleries(locate("runs/looked"), origin.record)
     assert [gallery.anchor for gallery in galleries] == ["scored", "trained", "gained", "lost"]
     for gallery in galleries:
         assert gallery.pictures or gallery.note == "None found."
@@ -121,7 +123,7 @@ def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> N
     assert example_images(elsewhere) == (
         None, f"weights of all complete trials are missing in {tmp_path / 'weights'}",
     )  # fmt: skip
-    assert example_images(elsewhere, trial=1)[1].startswith("weights of trial 1 are missing in ")
+
     assert training_sheet(elsewhere)[0] is not None, "its parameters are enough"
 
 

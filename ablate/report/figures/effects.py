@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from plotly.graph_objects import Figure
 
 from ablate.ablation.figure_infos import EffectsInfo, effects_info
-from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.report.effects import effects_notes, shown_effects
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
@@ -89,16 +88,11 @@ def plot_effects(info: EffectsInfo) -> Figure:
     )
 
 
-def usual_effects(ablation: AblationInfo) -> EffectsInfo:
-    """What a table of effects shows too: the primary ones, the others on clean and robust."""
-    primary, others = shown_effects(ablation)
-    return effects_info(ablation, [*primary, *others])
-
-
 def _read(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo:
     ablation = the_ablation(sources, "effects")
-    if not options.objective:
-        return usual_effects(ablation)
+    if not options.objective:  # as a table of effects: the primary ones, others on clean and robust
+        primary, others = shown_effects(ablation)
+        return effects_info(ablation, [*primary, *others])
     metric = asked_metric(ablation, options.objective)
     return effects_info(ablation, [one for one in ablation.effects if one.metric == metric])
 

@@ -8,6 +8,7 @@ missing, a reason is returned instead of images.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from ablate.trial.examples import Example
 
 
+_MOST = 6
+"""Examples of each kind."""
+
+
 @dataclass(frozen=True)
 class ExampleImages:
     """Validation images on which the baseline and a trial disagree, under the study's distortions.
@@ -57,15 +62,10 @@ class ExampleImages:
     lost: tuple[Example, ...]
 
 
-def example_images(
-    origin: Origin, count: int = 6, trial: int | None = None
-) -> tuple[ExampleImages | None, str]:
+def example_images(origin: Origin) -> tuple[ExampleImages | None, str]:
     """Images that a trial classifies correctly and the baseline does not, and the reverse.
 
-    Args:
-        count: maximum of each kind.
-        trial: number; None: the knee of the front, or the trial of an ablation with the best robust
-            accuracy, among trials with weights.
+    The trial is the best of those with weights (`best_trial`).
 
     Returns:
         The examples and an empty text; or None and a one-line reason.
@@ -73,15 +73,15 @@ def example_images(
     record = origin.record
     if record.study.trainable is not None:
         return None, "the weights of a custom training loop are unknown to ablate"
-    row = _chosen(origin, trial)
+    there = [row for row in record.complete if weights_file(origin.folder, row.number).is_file()]
+    row = best_trial(record, there)
     if row is None:
-        who = "of all complete trials" if trial is None else f"of trial {trial}"
-        return None, f"weights {who} are missing in {origin.folder / 'weights'}"
+        return None, f"weights of all complete trials are missing in {origin.folder / 'weights'}"
     study = record.study.with_values(dict(row.params))
     if not _has_the_baseline(study, record.study):
         return None, f"trial {row.number} has its own baseline"
     try:
-        return _examples(origin, row, study, count)
+        return _examples(origin, row, study)
     except (AblateError, OSError) as error:
         return None, one_line(error)
 
@@ -105,11 +105,8 @@ def suite_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
         return None, one_line(error)
 
 
-def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo | None, str]:
-    """A validation image under the types that a trial was trained on, from weak to strong.
-
-    Args:
-        trial: as in `example_images`; its weights are not needed.
+def training_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
+    """A validation image under the types that the best trial was trained on, from weak to strong.
 
     Returns:
         The sheet and an empty text; or None and the reason.
@@ -118,10 +115,9 @@ def training_sheet(origin: Origin, trial: int | None = None) -> tuple[SheetInfo 
     from ablate.trial.robustness import trained_types
 
     record = origin.record
-    rows = [row for row in record.complete if trial in (None, row.number)]
-    row = best_trial(record, rows)
+    row = best_trial(record, record.complete)
     if row is None or not isinstance(row.scores, Scores):
-        return None, "no complete trial yet" if trial is None else f"trial {trial} is not complete"
+        return None, "no complete trial yet"
     study = record.study.with_values(dict(row.params))
     if not row.scores.seen_types:
         return None, f"trial {row.number} trained on no distortion"
@@ -160,9 +156,7 @@ def _has_the_baseline(trial: Study, study: Study) -> bool:
     return same and all(getattr(trial, one) == getattr(study, one) for one in sections)
 
 
-def _examples(
-    origin: Origin, row: RowRecord, study: Study, count: int
-) -> tuple[ExampleImages | None, str]:
+def _examples(origin: Origin, row: RowRecord, study: Study) -> tuple[ExampleImages | None, str]:
     from ablate.finetune.baseline import kept_baseline
     from ablate.finetune.interpolation import move_towards
     from ablate.trial.examples import find_examples, load_network, load_sample
@@ -181,13 +175,13 @@ def _examples(
             sample,
             baseline,
             trial,
-            _cells(origin.record, row, gained=way)[:count],
-            count,
+            _cells(origin.record, row, gained=way)[:_MOST],
+            _MOST,
             gained=way,
         )
         for way in (True, False)
     )
-    terms = str(row.params.get("loss.terms", origin.record.study.loss.terms))
+    terms = origin.record.loss_terms(row)
     return ExampleImages(row.number, terms, len(sample.split), gained, lost), ""
 
 
@@ -205,18 +199,6 @@ def _cells(record: StudyRecord, row: RowRecord, *, gained: bool) -> list[Cell]:
         )
     kinds = sorted(most, key=lambda kind: -most[kind][0])
     return [(kind, most[kind][1]) for kind in kinds]
-
-
-def _chosen(origin: Origin, trial: int | None) -> RowRecord | None:
-    """The requested trial, or the best of those with weights."""
-    there = [
-        row
-        for row in origin.record.complete
-        if isinstance(row.scores, Scores) and weights_file(origin.folder, row.number).is_file()
-    ]
-    if trial is None:
-        return best_trial(origin.record, there)
-    return next((row for row in there if row.number == trial), None)
 
 
 # -- Where the images of a study's report come from: its data, its weights, and the trial to show
@@ -250,11 +232,8 @@ def find_origin(place: Place, record: StudyRecord) -> Origin:
     """
     from ablate.ledger.ledger import Ledger
 
-    ledger = Ledger.open(place.url, place.name)
-    try:
+    with closing(Ledger.open(place.url, place.name)) as ledger:
         head = ledger.head
-    finally:
-        ledger.close()
     return Origin(record, place.folder, Path(head.base), head.baseline_sha256, cache_folder())
 
 

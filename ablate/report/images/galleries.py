@@ -32,17 +32,13 @@ _PHOTOGRAPH = 96
 """Pixels of a side above which a tile is a photograph."""
 
 
-def study_galleries(
-    place: Place, record: StudyRecord, *, count: int = 6, trial: int | None = None
-) -> tuple[Gallery, ...]:
+def study_galleries(place: Place, record: StudyRecord) -> tuple[Gallery, ...]:
     """The images of a study.
 
     Takes seconds on a CPU: two networks are run on some of the validation images.
 
     Args:
         place: of the study; record: of the same.
-        count: maximum of each kind.
-        trial: number; None: as in `ablate.report.images.example_images.example_images`.
 
     Returns:
         One gallery for each; one that cannot be made has its reason as a note. No gallery for a
@@ -64,9 +60,9 @@ def study_galleries(
         "trained",
         "Training distortions",
         "The same image under every type that the trial was trained on, from weak to strong.",
-        lambda: training_sheet(origin, trial),
+        lambda: training_sheet(origin),
     )
-    return (scored, trained, *_example_galleries(origin, count, trial))
+    return (scored, trained, *_example_galleries(origin))
 
 
 def _sheet_gallery(
@@ -84,8 +80,8 @@ def _sheet_gallery(
     return Gallery(anchor, title, says, (Picture(uri, alt, sheet.width, sheet.height),))
 
 
-def _example_galleries(origin: Origin, count: int, trial: int | None) -> tuple[Gallery, ...]:
-    found, reason = example_images(origin, count, trial)
+def _example_galleries(origin: Origin) -> tuple[Gallery, ...]:
+    found, reason = example_images(origin)
     if found is None:
         says = "Images that one of two networks classifies correctly."
         return (Gallery("examples", "Examples", says, note=f"Not shown: {reason}."),)

@@ -52,14 +52,14 @@ def _of_search(info: ParetoInfo) -> list[str]:
         said.append(
             f"Without losing clean accuracy, {_configuration(answer.kept.point)} gains "
             f"{_points(answer.kept.robust)} of robust accuracy over the baseline{split}"
-            f"{_over_plain(answer.kept)}{_closes(answer.kept)}."
+            f"{_over_plain(answer.kept)}{_closing(answer.kept.closed_fraction)}."
         )
     best = answer.most_robust
     if answer.kept is None or best.point != answer.kept.point:
         verb = "gains" if best.robust >= 0 else "loses"
         said.append(
             f"The most robust trial, {_configuration(best.point)}, {verb} "
-            f"{_points(abs(best.robust))}{_closes(best)}, and "
+            f"{_points(abs(best.robust))}{_closing(best.closed_fraction)}, and "
             f"{'gains' if best.clean >= 0 else 'loses'} {_points(abs(best.clean))} of clean "
             "accuracy."
         )
@@ -243,10 +243,6 @@ def _over_plain(gain: Gain) -> str:
     if math.isnan(gain.robust_over_plain):
         return ""
     return f", {100 * gain.robust_over_plain:+.1f} against the plain finetune,"
-
-
-def _closes(gain: Gain) -> str:
-    return _closing(gain.closed_fraction)
 
 
 def _closing(fraction: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
-from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
 from ablate.lifecycle.place import Place
 from ablate.report.page.content import Gallery, ReportContent, report_content
@@ -131,8 +131,7 @@ def _open_once_there(
 
 def is_ended(record: StudyRecord) -> bool:
     """Whether nothing of the study will change by itself."""
-    ended = sum(row.state in TERMINAL for row in record.rows)
-    return ended >= record.trials and record.driver is None
+    return record.is_over and record.driver is None
 
 
 def _content(
@@ -141,9 +140,12 @@ def _content(
     reload_seconds: float,
     begin: Callable[[str], None] = lambda _: None,
 ) -> ReportContent:
+    galleries: tuple[Gallery, ...] = ()
     if with_images:
+        from ablate.report.images.galleries import study_galleries
+
         begin("making the images: reading data and weights")
-    galleries = _galleries(study) if with_images else ()
+        galleries = study_galleries(study.place, study.record)
     begin("drawing the figures")
     return report_content(
         study.source,
@@ -152,12 +154,6 @@ def _content(
         now=time.time(),
         reload_seconds=reload_seconds,
     )
-
-
-def _galleries(study: OpenStudy) -> tuple[Gallery, ...]:
-    from ablate.report.images.galleries import study_galleries
-
-    return study_galleries(study.place, study.record)
 
 
 # -- The page of a report: content in, one HTML text out, plotly in it once, no network at all
