@@ -11,7 +11,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
-from ablate.ledger.record import TERMINAL, RowRecord, Rung, State, StudyRecord
+from ablate.ledger.record import RowRecord, Rung, State, StudyRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,11 +140,8 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
 
 def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
     """Refuse a finished study whose trials had one epoch each."""
-    is_over = len(record.rows) >= record.trials and all(
-        row.state in TERMINAL for row in record.rows
-    )
     longest = max((len(row.curve) for row in begun), default=0)
-    if is_over and longest == 1 and not any(row.rungs for row in begun):
+    if record.is_over and longest == 1 and not any(row.rungs for row in begun):
         raise NothingToDrawError(
             record.name,
             "curves",
@@ -191,8 +188,8 @@ def _curve(record: StudyRecord, row: RowRecord, metric: str, on_front: bool) -> 
     return Curve(
         number=row.number,
         state=row.state,
-        group=_group(record, row),
-        loss_terms=_loss_terms(record, row),
+        group=record.loss_terms(row) if record.design is None else row.cell or "",
+        loss_terms=record.loss_terms(row),
         on_front=on_front,
         epochs=tuple(epoch for epoch, _ in points),
         values=tuple(value for _, value in points),
@@ -208,18 +205,6 @@ def _value(entry: Mapping[str, Any], metric: str) -> float | None:
     if value is None:
         return None
     return float(value) if math.isfinite(value) else math.nan
-
-
-def _group(record: StudyRecord, row: RowRecord) -> str:
-    if record.design is not None:
-        return row.cell or ""
-    return _loss_terms(record, row)
-
-
-def _loss_terms(record: StudyRecord, row: RowRecord) -> str:
-    if record.study.trainable is not None:
-        return ""
-    return str(row.params.get("loss.terms", record.study.loss.terms))
 
 
 def _evenly(rows: Sequence[RowRecord], most: int) -> list[RowRecord]:

@@ -133,7 +133,6 @@ def importance_info(record: StudyRecord) -> ImportanceInfo:
 
 def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
     """Set of terms, as first written -> its rows; the largest set first."""
-    own_loop = record.study.trainable is not None
     written: dict[frozenset[str], str] = {}
     sets: dict[str, list[RowRecord]] = {}
     for row in record.complete:
@@ -141,7 +140,7 @@ def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
             continue
         if row.copy_of is not None:  # a copy, which would count a trial twice
             continue
-        terms = "" if own_loop else str(row.params.get(_TERMS, record.study.loss.terms))
+        terms = record.loss_terms(row)
         name = written.setdefault(frozenset(terms.split("+")), terms)
         sets.setdefault(name, []).append(row)
     return dict(sorted(sets.items(), key=lambda found: (-len(found[1]), found[0])))

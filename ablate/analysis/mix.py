@@ -174,11 +174,10 @@ def _point(  # noqa: PLR0917 (a row, and what is read of it)
 ) -> MixPoint:
     named = {str(part): float(ratio) for part, ratio in mix.items()}
     total = math.fsum(named.values())
-    own_loop = record.study.trainable is not None
     return MixPoint(
         number=row.number,
         ratios=tuple(named.get(part, 0.0) / total for part in parts),
         score=score,
-        loss_terms="" if own_loop else str(row.params.get("loss.terms", record.study.loss.terms)),
+        loss_terms=record.loss_terms(row),
         on_front=on_front,
     )

@@ -193,10 +193,8 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     """
     study = record.study
     objectives = study.objectives
-    own_loop = study.trainable is not None
     rows = [row for row in record.complete if row.values is not None]
     values = as_table([row.values for row in rows if row.values is not None], len(objectives))
-    usual = study.loss.terms
     # A tuple made by place: 10,000 of them are a good part of what a figure takes.
     points = tuple(
         ParetoPoint(
@@ -204,7 +202,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             row.values,
             row.params,
             row.scores,
-            "" if own_loop else str(row.params.get("loss.terms", usual)),
+            record.loss_terms(row),
             on_front,
             row.copy_of,
         )

@@ -12,6 +12,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
+from ablate.files.shown import few
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import Exposure, Scores
 
@@ -144,9 +145,8 @@ def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo
     ]
     for number in chosen:
         row = scored[number]
-        terms = str(row.params.get("loss.terms", record.study.loss.terms))
         assert isinstance(row.scores, Scores)
-        named.append((f"trial {number}", number, terms, row.scores))
+        named.append((f"trial {number}", number, record.loss_terms(row), row.scores))
     families = _families([scores for *_, scores in named])
     types = [kind for kinds in families.values() for kind in kinds]
     severities = sorted(
@@ -194,11 +194,9 @@ def _asked(record: StudyRecord, trials: Sequence[int]) -> list[int]:
     there = sorted(row.number for row in record.complete if isinstance(row.scores, Scores))
     for number in trials:
         if number not in there:
-            listed = ", ".join(map(str, there[:_LISTED])) or "none"
-            more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
             raise ParameterError(
                 f"--trials: must be complete trials of {record.name}, got {number}. "
-                f"They are: {listed}{more}."
+                f"They are: {few(there, _LISTED) or 'none'}."
             )
     return list(dict.fromkeys(trials))
 

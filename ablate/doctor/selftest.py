@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -187,11 +187,8 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 
 def _read(url: str, name: str) -> StudyRecord:
-    ledger = Ledger.open(url, name)
-    try:
+    with closing(Ledger.open(url, name)) as ledger:
         return ledger.read()
-    finally:
-        ledger.close()
 
 
 def _finding(what: str, wrong: str, good: str) -> Finding:
@@ -277,12 +274,8 @@ def try_storage(url: str, name: str) -> str:
     Raises:
         StorageError: if the storage fails.
     """
-    first, second = Ledger.open(url, name), Ledger.open(url, name)
-    try:
+    with closing(Ledger.open(url, name)) as first, closing(Ledger.open(url, name)) as second:
         return _lease(first, second) or _transaction(first, second)
-    finally:
-        first.close()
-        second.close()
 
 
 def _lease(first: Ledger, second: Ledger) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def show_name(name: str | Path) -> str:
+def show_name(name: str | int | Path) -> str:
     """A name, quoted and escaped if it has unprintable characters.
 
     A line break would split the message, and a name that is not UTF-8 cannot be written to a
@@ -16,8 +16,8 @@ def show_name(name: str | Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def few(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
+def few(names: Sequence[str | int], most: int = 3) -> str:
+    """The first names or numbers, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(show_name, names[:most])) + more
 

@@ -270,6 +270,22 @@ class StudyRecord:
     def complete(self) -> tuple[RowRecord, ...]:
         return tuple(row for row in self.rows if row.state == "COMPLETE")
 
+    @property
+    def ended(self) -> int:
+        """Number of rows in a terminal state."""
+        return sum(row.state in TERMINAL for row in self.rows)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all N rows have ended."""
+        return self.ended >= self.trials
+
+    def loss_terms(self, row: RowRecord) -> str:
+        """The loss terms of a row, as written; empty for a custom training loop."""
+        if self.study.trainable is not None:
+            return ""
+        return str(row.params.get("loss.terms", self.study.loss.terms))
+
 
 # -- The head of a study in the ledger: what it was started with -----------------------------
 

@@ -153,12 +153,6 @@ def moment_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def numbers_text(numbers: Sequence[int], shown: int = 12) -> str:
-    """ "3, 5, 8", of many the first and how many more."""
-    text = ", ".join(str(number) for number in numbers[:shown])
-    return text + (f" and {len(numbers) - shown} more" if len(numbers) > shown else "")
-
-
 def param_text(value: Any) -> str:
     """A resolved parameter: three digits, a subset joined by +, a mix as "noise 0.7, blur 0.3"."""
     if isinstance(value, Mapping):
@@ -186,17 +180,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
                 break
         short[key] = ".".join(ending)
     return short
-
-
-def json_value(value: Any) -> Any:
-    """The same in JSON's own types: None for NaN and infinity, ISO 8601 for a moment."""
-    if isinstance(value, Mapping):
-        return {str(key): json_value(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def budget_text(budget: BudgetSettings) -> str:

@@ -76,12 +76,10 @@ def score_images(
     split: Split,
     environment: Environment,
     *,
-    where: str = "score",
-    fix: str = DIVERGED,
     batch_size: int | None = None,
 ) -> Outcomes:
     """The answers of a network on a split; arguments and errors as for `score_set`."""
-    reader = _Reader(model, environment, where, fix, batch_size)
+    reader = _Reader(model, environment, "score", DIVERGED, batch_size)
     with kept_mode(model):
         model.to(environment.device).eval()
         return reader.read(iter([split.images]), split.labels, 1)[0]

@@ -43,12 +43,15 @@ class Suite:
 
 
 def _corruptions(name: str, chosen: Collection[str], scale: Scale | None = None) -> Suite:
-    families = {
-        family: tuple(kind for kind in kinds if kind in chosen)
-        for family, kinds in corruption.FAMILIES.items()
-    }
-    kept = {family: kinds for family, kinds in families.items() if kinds}
-    return Suite(name, kept, "corruption", "types", scale)
+    return Suite(name, only_types(corruption.FAMILIES, chosen), "corruption", "types", scale)
+
+
+def only_types(
+    families: Mapping[str, Sequence[str]], chosen: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The families with only these types; those without one are left out."""
+    kept = ((one, tuple(kind for kind in families[one] if kind in chosen)) for one in families)
+    return {family: kinds for family, kinds in kept if kinds}
 
 
 _CORE = {family: distortion.CORE[family] for family in ("noise", "blur", "photometric")}
@@ -143,11 +146,7 @@ def restrict(suite: Suite, types: Sequence[str]) -> Suite:
                 f"--types: must be of the suite {suite.name}, got {kind!r}. "
                 f"{did_you_mean(kind, suite.types)}"
             )
-    families = {
-        family: tuple(kind for kind in kinds if kind in types)
-        for family, kinds in suite.families.items()
-    }
-    return replace(suite, families={family: kinds for family, kinds in families.items() if kinds})
+    return replace(suite, families=only_types(suite.families, types))
 
 
 def approximations(suite: Suite, frost_images: object) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""Frozen dataclasses as JSON, and back from it, by the types of their fields."""
+"""Frozen dataclasses as JSON, and back from it, by the types of their fields; any data as JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -54,3 +56,14 @@ class JsonData:
     @cache
     def _adapter(cls) -> TypeAdapter[Any]:
         return TypeAdapter(cls)
+
+
+def json_value(value: Any) -> Any:
+    """The same in JSON's own types: None for NaN and infinity, ISO 8601 for a moment."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -10,13 +10,13 @@ import pytest
 from ablate.report.numbers import (
     duration_text,
     gain_text,
-    json_value,
     metric_label,
     metric_text,
     param_text,
     reference_text,
     short_names,
 )
+from ablate.study.json_data import json_value
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def _facts(info: CurvesInfo) -> list[str]:
         said.append("losses have different terms and weights, so their levels are not comparable")
     if len(info.curves) < info.found:
         said.append(f"{len(info.curves)} of {info.found} trials drawn: the front, others evenly")
-    if is_thinned(info):
+    if any(len(curve.epochs) > _most_points(info) for curve in info.curves):
         said.append("long lines are drawn at evenly spaced epochs")
     return said
 
@@ -303,11 +303,6 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
         in_legend = not any(curve.state == "PRUNED" and curve.epochs for curve in info.curves)
         traces.append(_marks(stops, "PRUNED", in_legend=in_legend))
     return traces
-
-
-def is_thinned(info: CurvesInfo) -> bool:
-    """Whether some lines are drawn through fewer points than they have."""
-    return any(len(curve.epochs) > _most_points(info) for curve in info.curves)
 
 
 def _most_points(info: CurvesInfo) -> int:

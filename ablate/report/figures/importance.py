@@ -26,7 +26,7 @@ from ablate.analysis.importance import (
     importance_info,
 )
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import TERMINAL
+from ablate.files.shown import few
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -228,10 +228,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
             "Search one in its space.",
         )
     info = importance_info(record)
-    is_over = len(record.rows) >= record.trials and all(
-        row.state in TERMINAL for row in record.rows
-    )
-    if is_over and not info.panels and info.complete:
+    if record.is_over and not info.panels and info.complete:
         most = max((trials for _, trials in info.left_out), default=0)
         raise NothingToDrawError(
             record.name,
@@ -256,9 +253,6 @@ FIGURE = FigureKind(
 # -- Heading of the importance figure ------------------------------------------------------
 
 
-_NAMED_SETS = 3
-
-
 def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     """The basis of the shares.
 
@@ -269,8 +263,7 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     said = [*basis_facts(info), *objectives_facts(min(count, MOST_OBJECTIVES), count)]
     if info.left_out:
         sets = [f"{terms_style(terms).label} ({trials})" for terms, trials in info.left_out]
-        more = f" and {len(sets) - _NAMED_SETS} more" if len(sets) > _NAMED_SETS else ""
-        said.append(f"sets of fewer trials not shown: {', '.join(sets[:_NAMED_SETS])}{more}")
+        said.append(f"sets of fewer trials not shown: {few(sets)}")
     if not info.panels:
         return said
     said.append("shares of a panel and method sum to 100%")

@@ -25,7 +25,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
-from ablate.report.figures.parts.gain_colours import gain_cells, gain_scale, whole_points
+from ablate.report.figures.parts.gain_colours import ACCURACY, gain_cells, gain_scale, whole_points
 from ablate.report.figures.parts.networks import (
     network_facts,
     network_marker,
@@ -33,12 +33,12 @@ from ablate.report.figures.parts.networks import (
     terms_label,
     the_scored_search,
 )
+from ablate.report.figures.parts.point_hover import against_baseline
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
 
 _TITLE = "Accuracy by type and severity: points over the baseline"
-_ACCURACY = "val_clean_accuracy"
-"""Any will do: all are written alike."""
+
 _DECIMAL_FROM = 42
 """Pixels across a cell from which on a number has a decimal."""
 _NOT_YET = "no complete trial yet"
@@ -126,7 +126,7 @@ def _number(value: float, is_accuracy: bool, cell: float) -> str:
     if math.isnan(value):
         return ""
     if cell >= _DECIMAL_FROM:
-        return metric_text(_ACCURACY, value) if is_accuracy else gain_text(_ACCURACY, value)
+        return metric_text(ACCURACY, value) if is_accuracy else gain_text(ACCURACY, value)
     return str(round(100 * value)) if is_accuracy else whole_points(value)
 
 
@@ -137,11 +137,10 @@ def _hover(info: ProfileInfo, profile: Profile, kind: str) -> list[str]:
     for severity, accuracy, gain in zip(
         info.severities, profile.accuracies[at], info.differences(profile)[at], strict=True
     ):
-        gained = gain_text(_ACCURACY, gain) if profile.name != "baseline" else ""
-        against = f" ({gained} against the baseline)" if gained else ""
+        against = "" if profile.name == "baseline" else against_baseline(ACCURACY, gain)
         texts.append(
             f"<b>{network_name(profile.name)}</b><br>{plain_text(kind)}, severity {severity}<br>"
-            f"accuracy: <b>{metric_text(_ACCURACY, accuracy)}</b>{against}{seen}"
+            f"accuracy: <b>{metric_text(ACCURACY, accuracy)}</b>{against}{seen}"
         )
     return texts
 
@@ -164,9 +163,9 @@ def _mark(profile: Profile, grid: ProfileGrid) -> Scatter:
 def _lines_over(info: ProfileInfo, profile: Profile, number: str) -> list[dict[str, Any]]:
     """Name, loss terms and clean accuracy, over a panel."""
     baseline = info.baseline
-    clean = metric_text(_ACCURACY, profile.clean_accuracy)
+    clean = metric_text(ACCURACY, profile.clean_accuracy)
     if baseline is not None and profile is not baseline:
-        clean += f" ({gain_text(_ACCURACY, profile.clean_accuracy - baseline.clean_accuracy)})"
+        clean += f" ({gain_text(ACCURACY, profile.clean_accuracy - baseline.clean_accuracy)})"
     what = terms_label(profile.loss_terms)
     if not what:
         what = "accuracy" if _shows_accuracy(info, profile) else ""

@@ -20,6 +20,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
+from ablate.report.figures.parts.gain_colours import ACCURACY
 from ablate.report.figures.parts.networks import (
     network_facts,
     network_marker,
@@ -27,12 +28,12 @@ from ablate.report.figures.parts.networks import (
     terms_label,
     the_scored_search,
 )
-from ablate.report.numbers import gain_text, metric_text, plain_text
+from ablate.report.figures.parts.point_hover import against_baseline
+from ablate.report.numbers import metric_text, plain_text
 from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
 
 _TITLE = "Accuracy against severity, by family"
-_ACCURACY = "val_clean_accuracy"
-"""Any will do: all are written alike."""
+
 _PANEL = (340, 270)
 """Width and height in pixels, of several; one alone fills a column of print."""
 _OVER, _GAP, _BETWEEN = 34, 24, 62
@@ -202,10 +203,9 @@ def _hover(
         gain = math.nan
         if baseline is not None and baseline is not line:
             gain = accuracy - baseline.accuracies[place]
-        gained = gain_text(_ACCURACY, gain)
+        against = against_baseline(ACCURACY, gain)
         where = f"{plain_text(line.family)}, severity {severity}" if severity else "clean"
-        against = f" ({gained} against the baseline)" if gained else ""
-        texts.append(f"{head}<br>{where}: <b>{metric_text(_ACCURACY, accuracy)}</b>{against}")
+        texts.append(f"{head}<br>{where}: <b>{metric_text(ACCURACY, accuracy)}</b>{against}")
     return texts
 
 

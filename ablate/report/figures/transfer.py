@@ -21,12 +21,9 @@ from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import NOT_YET, ablation_facts, ablation_meta, wrapped
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_number, finish
-from ablate.report.figures.parts.gain_colours import gain_cells, gain_scale
+from ablate.report.figures.parts.gain_colours import ACCURACY, gain_cells, gain_scale
 from ablate.report.numbers import gain_text, metric_text, plain_text
 from ablate.report.style import FONT_SIZE, INK
-
-_ACCURACY = "val_clean_accuracy"
-"""Any will do: all are written alike."""
 
 
 def plot_transfer(info: TransferInfo) -> Figure:
@@ -41,7 +38,7 @@ def plot_transfer(info: TransferInfo) -> Figure:
     """
     figure = Figure()
     ablation = info.ablation
-    facts = ablation_facts(ablation, [*basis_notes(ablation, [_ACCURACY]), *ablation.marks])
+    facts = ablation_facts(ablation, [*basis_notes(ablation, [ACCURACY]), *ablation.marks])
     title = f"{ablation.study}: trained on one type, tested on all"
     meta = ablation_meta(ablation, "Transfer")
     if not info.transfers:
@@ -107,7 +104,7 @@ def _cells(ablation: AblationInfo, transfer: Transfer) -> Heatmap:
             ]
         )
         texts.append(
-            ["" if math.isnan(mean) else metric_text(_ACCURACY, mean) for _, mean, _ in cells]
+            ["" if math.isnan(mean) else metric_text(ACCURACY, mean) for _, mean, _ in cells]
         )
         on = f"<br>tested on {plain_text(tested)}: "
         hover.append([_hover(ablation.reference, on, *cell) for cell in cells])
@@ -115,9 +112,9 @@ def _cells(ablation: AblationInfo, transfer: Transfer) -> Heatmap:
 
 
 def _hover(reference: str, tested_on: str, trained: str, mean: float, gain: float) -> str:
-    gained = gain_text(_ACCURACY, gain)
+    gained = gain_text(ACCURACY, gain)
     over = f" ({gained} over {plain_text(reference)})" if gained else ""
-    accuracy = f"<b>{metric_text(_ACCURACY, mean)}</b>"
+    accuracy = f"<b>{metric_text(ACCURACY, mean)}</b>"
     return f"trained on {plain_text(trained)}{tested_on}{accuracy}{over}"
 
 

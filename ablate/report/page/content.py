@@ -13,7 +13,7 @@ from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureKind, why_not_drawn
 from ablate.report.numbers import metric_label, short_names
@@ -319,11 +319,10 @@ def report_content(
     record = source.record
     info: ParetoInfo | AblationInfo = source.ablation or pareto_info(record)
     account: StudyAccount = study_account(record, now)
-    ended = sum(row.state in TERMINAL for row in record.rows)
     state = "finished"
-    if ended < record.trials:
+    if not record.is_over:
         alone = "" if record.driver else "; not running (continue with ablate resume)"
-        state = f"{ended} of {record.trials} rows have ended{alone}"
+        state = f"{record.ended} of {record.trials} rows have ended{alone}"
     return ReportContent(
         study=record.name,
         question=record.study.question,

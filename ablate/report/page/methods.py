@@ -15,7 +15,7 @@ from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.features import written_domains
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
-from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import (
     budget_text,
     curve_text,
@@ -195,8 +195,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
 
 
 def _so_far(record: StudyRecord) -> str:
-    ended = sum(row.state in TERMINAL for row in record.rows)
-    begun = "" if ended >= record.trials else f" ({ended} ended so far)"
+    begun = "" if record.is_over else f" ({record.ended} ended so far)"
     return f"{record.trials} trials{begun}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
 from ablate.report.arms import (
     arms_notes,
@@ -28,13 +28,13 @@ from ablate.report.arms import (
 from ablate.report.numbers import (
     MISSING,
     gain_text,
-    json_value,
     metric_text,
     metric_unit,
     metric_words,
 )
 from ablate.report.paper.effects import luck_paper_table
 from ablate.report.terminal.tables import FittedTable, add_whole_column
+from ablate.study.json_data import json_value
 
 _NAME_WIDTH = 14
 _FEW_SEEDS = 5
@@ -190,26 +190,14 @@ def points_table(info: ConfirmInfo) -> Table:
 
 def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
     """One dict for JSON: `test`, `validation` (as `ablation_rows`), and `points`."""
+    points = json_value([asdict(point) for point in info.points])
+    for point in points:
+        del point["metrics"]  # which are the keys of the rest
     return [
         {
             "test": ablation_rows(info.test),
             "validation": ablation_rows(info.validation),
-            "points": [_row(point) for point in info.points],
+            "points": points,
             "objectives": list(info.objectives),
         }
     ]
-
-
-def _row(point: ConfirmedPoint) -> dict[str, Any]:
-    named: dict[str, Any] = json_value(
-        {
-            "name": point.name,
-            "selected": dict(point.selected),
-            "luck": {name: vars(one) for name, one in point.luck.items()},
-            "gaps": {name: vars(one) for name, one in point.gaps.items()},
-            "baseline_gaps": dict(point.baseline_gaps),
-            "gains": {name: vars(one) for name, one in point.gains.items()},
-            "front_probability": point.front_probability,
-        }
-    )
-    return named

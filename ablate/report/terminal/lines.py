@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.numbers import duration_text, json_value, param_text, short_names
+from ablate.report.numbers import duration_text, param_text, short_names
+from ablate.study.json_data import json_value
 
 if TYPE_CHECKING:
     from ablate.lifecycle.dry_run import DryRun, PlannedAblation

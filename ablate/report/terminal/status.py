@@ -13,20 +13,19 @@ from ablate.analysis.accounting import worked_seconds
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.hypervolume import hypervolume, nondominated
 from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
-from ablate.files.shown import bytes_text
+from ablate.files.shown import bytes_text, few
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
     hypervolume_text,
-    json_value,
     metric_text,
     metric_unit,
     metric_words,
     moment_text,
-    numbers_text,
     step_text,
 )
+from ablate.study.json_data import json_value
 from ablate.study.settings import ObjectiveSettings
 
 _SHOWN_FAILURES = 4
@@ -67,7 +66,7 @@ def status_table(info: StatusInfo) -> Table:
     for group in info.failures[:_SHOWN_FAILURES]:
         table.add_row(
             f"failed: {len(group.numbers)}",
-            escape(f"{group.kind}: {group.reason} ({numbers_text(group.numbers)})"),
+            escape(f"{group.kind}: {group.reason} ({few(group.numbers, 12)})"),
         )
     rest = info.failures[_SHOWN_FAILURES:]
     if rest:
@@ -88,7 +87,7 @@ def status_table(info: StatusInfo) -> Table:
 
 def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     """One dict, for JSON."""
-    reference, account, spending = info.reference_point, info.account, info.spending
+    account, spending = info.account, info.spending
     status = {
         "study": info.study,
         "driver": info.driver,
@@ -97,12 +96,9 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "fingerprint": info.fingerprint,
         "trials": info.trials,
         "counts": dict(info.counts),
-        "best": [
-            {"metric": best.metric, "value": best.value, "number": best.number}
-            for best in info.best
-        ],
+        "best": [vars(best) for best in info.best],
         "hypervolume": info.hypervolume,
-        "reference_point": None if reference is None else list(reference),
+        "reference_point": info.reference_point,
         "cells": info.cells,
         "seeds_ended": info.pairs[0],
         "seeds": info.pairs[1],
@@ -114,19 +110,16 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "lost_seconds": account.lost_seconds,
         "driving_seconds": account.driving_seconds,
         "drives": account.drives,
-        "hosts": list(account.hosts),
+        "hosts": account.hosts,
         "peak_memory_bytes": account.peak_memory_bytes or None,
         "peak_gpu_bytes": account.peak_gpu_bytes or None,
         "checkpoint_bytes": info.checkpoint_bytes,
         "weight_bytes": info.weight_bytes,
         "budget": {"gpu_hours": spending.gpu_hours_limit, "seconds": spending.seconds_limit},
-        "failures": [
-            {"kind": group.kind, "reason": group.reason, "numbers": list(group.numbers)}
-            for group in info.failures
-        ],
+        "failures": [vars(group) for group in info.failures],
         "commit": info.commit,
         "dirty": info.dirty,
-        "marks": list(info.marks),
+        "marks": info.marks,
     }
     return [json_value(status)]
 

@@ -23,7 +23,6 @@ from ablate.report.numbers import (
     count_texts,
     gain_text,
     hypervolume_text,
-    json_value,
     metric_text,
     metric_unit,
     metric_words,
@@ -31,6 +30,7 @@ from ablate.report.numbers import (
     seed_texts,
     short_names,
 )
+from ablate.study.json_data import json_value
 
 if TYPE_CHECKING:
     from ablate.model.build import LayerInfo
@@ -134,15 +134,7 @@ def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
 
 def layers_rows(layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
     """One dict a layer, for JSON."""
-    return [
-        {
-            "name": layer.name,
-            "module": layer.module,
-            "shape": list(layer.shape),
-            "channel_axis": layer.channel_axis,
-        }
-        for layer in layers
-    ]
+    return [json_value(vars(layer)) for layer in layers]
 
 
 _MEANS = {"families": "mean over families of the mean over types", "types": "mean over types"}

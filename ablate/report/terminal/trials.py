@@ -17,13 +17,13 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
-    json_value,
     metric_text,
     metric_unit,
     param_text,
     short_names,
 )
 from ablate.report.terminal.tables import params_cell
+from ablate.study.json_data import json_value
 
 _COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
 

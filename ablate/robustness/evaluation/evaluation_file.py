@@ -28,6 +28,7 @@ from ablate.robustness.evaluation.evaluation import (
 )
 from ablate.robustness.evaluation.summary import summarise
 from ablate.robustness.measures import LEVEL
+from ablate.study.json_data import json_value
 
 FORMAT = "ablate evaluation"
 VERSION = 1
@@ -85,7 +86,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
     }
     if bits:
         found["labels"] = _encode(evaluation.labels.astype("<u4").tobytes())
-    return _strict(found)  # type: ignore[no-any-return]
+    return json_value(found)  # type: ignore[no-any-return]
 
 
 def from_json(found: Any, where: str = "evaluation") -> Evaluation:
@@ -320,11 +321,3 @@ def _row(kind: str, family: str, severity: int, exposure: str, scores: CellScore
 
 def _encode(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _strict(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

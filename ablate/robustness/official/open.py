@@ -27,7 +27,7 @@ from ablate.robustness import corruption
 from ablate.robustness.official.arrays import Opening, list_arrays, open_arrays
 from ablate.robustness.official.folders import list_folders, open_folders
 from ablate.robustness.score import CorruptedImages
-from ablate.robustness.suites import find_suite
+from ablate.robustness.suites import find_suite, only_types
 
 OFFICIAL = "official files"
 """The mark of scores on published files."""
@@ -171,12 +171,8 @@ def _choose(
             f"{show_name(folder)}: must have {', '.join(map(show_name, missing))}, got only "
             f"{', '.join(map(show_name, sorted(there)))}. {fix}"
         )
-    families = {
-        family: tuple(kind for kind in kinds if kind in wanted)
-        for family, kinds in corruption.FAMILIES.items()
-    }
-    families[OTHER] = tuple(sorted(set(wanted) - set(corruption.CORRUPTIONS)))
-    return {family: kinds for family, kinds in families.items() if kinds}
+    others = sorted(set(wanted) - set(corruption.CORRUPTIONS))
+    return only_types({**corruption.FAMILIES, OTHER: others}, wanted)
 
 
 def _check_severities(where: Path, wanted: Sequence[int], there: Sequence[int]) -> None:

@@ -10,6 +10,8 @@ from plotly.graph_objects import Heatmap
 
 from ablate.report.style import DIVERGING, FONT_SIZE
 
+ACCURACY = "val_clean_accuracy"
+"""The metric that numbers are written by; any will do: all accuracies are written alike."""
 LEAST = 0.02
 """Of the scale: two points, or noise would look like a gain."""
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)

@@ -52,6 +52,12 @@ def mean_hover(info: ParetoInfo, mean: ConfirmedMean) -> str:
     return "<br>".join(lines)
 
 
+def against_baseline(metric: str, gain: float) -> str:
+    """ " (+1.2 against the baseline)"; empty where there is no gain to tell."""
+    text = gain_text(metric, gain)
+    return f" ({text} against the baseline)" if text else ""
+
+
 def score_template(metric: str, axis: str) -> str:
     """A score in plotly's hovertemplate: its name, and the point's own value on this axis."""
     form = ".1%" if is_accuracy(metric) else ".4g"
@@ -70,8 +76,7 @@ def plane_template(
 def _objective_lines(info: ParetoInfo, values: tuple[float, ...]) -> list[str]:
     lines = []
     for objective, value, gain in zip(info.objectives, values, info.gains(values), strict=True):
-        text = gain_text(objective.metric, gain)
-        gained = f" ({text} against the baseline)" if text else ""
+        gained = against_baseline(objective.metric, gain)
         label = plain_text(metric_label(objective.metric))
         lines.append(f"{label}: <b>{metric_text(objective.metric, value)}</b>{gained}")
     return lines
