@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Failure, Head, Row, RowRecord
+from ablate.ledger.row import ended_as
 from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.space.sampling import make_sampler
 from ablate.study.fingerprint import study_fingerprint
+from ablate.study.interpolation import Curve, curve_point
 from ablate.study.scores import ReportedScores, Scores
 from ablate.study.settings import Study
 
@@ -202,3 +205,43 @@ def test_a_sampler_takes_the_largest_numbers(
     assert rows[1].values == rows[0].values == (1e308, -1e308)
     assert Driving(ledger)._mirror.values(0) == [1e308, -1e308]
     assert [str(one.message) for one in recwarn if one.category is RuntimeWarning] == []
+
+
+def test_a_row_stands_at_the_network_of_its_curve_and_so_does_its_copy(make_ledger: Make) -> None:
+    """The driver chooses, by the margin of the study; an ablation's rows stay at alpha 1."""
+    ends = scores(0.90), scores(0.80)
+    middle = replace(ends[1], clean_accuracy=0.885, accuracies={"gaussian_noise": {"3": 0.6}})
+    curve = Curve(
+        {"0": curve_point(ends[0]), "0.5": curve_point(middle), "1": curve_point(ends[1])}
+    )
+    ledger = make_ledger(
+        {"augment.copies": {"choice": [1]}},
+        trials=3,
+        finetune={"interpolation": {"alphas": [0.5, 1.0]}},
+        answer={"clean_margin": 0.02},
+    )
+    driving = Driving(ledger)
+    row = driving.ask()
+    assert isinstance(row, Row)
+    ended = driving.complete(row.number, ends[1], kept={"curve": curve.to_json()})
+    while driving.ask() is not None:
+        pass
+    rows = ledger.read().rows
+    assert [one.copy_of for one in rows] == [None, 0, 0]
+    for one in (ended, *rows):
+        assert isinstance(one.scores, Scores)
+        assert curve_point(one.scores) == curve_point(middle)
+        assert one.values == (0.885, 0.6)
+        assert one.path is not None
+        assert (one.path.alpha, one.path.note) == (0.5, "")
+    assert curve.chosen(ends[1], 0.01).alpha == 0.5  # none keeps one point: the smallest loss
+
+    kept = {"curve": curve.to_json(), "outcomes": {"val": "", "val@0.5": ""}}
+    ablation = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
+    of_arm = Study.model_validate(
+        ledger.head.study.model_dump(mode="json") | {"ablation": ablation}
+    )
+    found, attributes = ended_as(of_arm, ends[1], kept)
+    assert found == ends[1]
+    assert attributes["ablate:path"]["alpha"] == 1
+    assert attributes["ablate:outcomes"] == kept["outcomes"]
