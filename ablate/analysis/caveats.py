@@ -9,7 +9,7 @@ from itertools import chain
 from ablate.analysis.bounds import beyond_marks
 from ablate.analysis.objectives import metric_split
 from ablate.ledger.record import StudyRecord
-from ablate.robustness.suites import approximations, find_suite
+from ablate.robustness.suites import caveats, find_suite
 from ablate.study.scores import Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -131,7 +131,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
-    marks = [*study.marks, *approximations(suite, study.robustness.frost_images)]
+    marks = [*study.marks, *caveats(suite, study.robustness.frost_images)]
     marks += [*beyond, *_teacher_marks(record)]
     scored = (row.scores for row in record.rows)
     if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):

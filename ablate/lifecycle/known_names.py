@@ -17,8 +17,8 @@ from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.model import MODELS, SOURCES, taps_of
-from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
-from ablate.robustness.suites import SUITES, find_suite
+from ablate.robustness.corruption import SEVERITIES
+from ablate.robustness.suites import ANY, SUITES, find_suite
 from ablate.space import SAMPLERS
 from ablate.study.callables import import_callable, is_callable_name
 from ablate.study.names import ImportedNames, OpenNames
@@ -38,8 +38,8 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
     """
     metrics = [
         metric
-        for suite in SUITES
-        for metric in metric_names(find_suite(suite).families, SEVERITIES)
+        for suite in (*map(find_suite, SUITES), ANY)
+        for metric in metric_names(suite.families, SEVERITIES)
     ]
     layers = _layers(model, base)
     return {
@@ -63,7 +63,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "search.pruner.metric": tuple(dict.fromkeys(metrics)),
         "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),
         "robustness.suite": SUITES,
-        "robustness.corruptions": CORRUPTIONS,
+        "robustness.corruptions": ANY.types,
         "search.sampler": SAMPLERS,
     }
 

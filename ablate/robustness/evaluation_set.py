@@ -31,7 +31,7 @@ from ablate.robustness.bits import Cell
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version, scale_of
 from ablate.robustness.corruption.kind import load as load_corruption
-from ablate.robustness.suites import Suite, approximations
+from ablate.robustness.suites import Suite, caveats
 from ablate.study.seeds import derive_seed
 
 _VERSION = 3
@@ -118,7 +118,7 @@ class EvaluationSet:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        return approximations(self.suite, self.frost)
+        return caveats(self.suite, self.frost)
 
     @property
     def byte_count(self) -> int:
@@ -248,7 +248,7 @@ class EvaluationSet:
         images, suite = self.split.images, self.suite
         made_from: dict[str, Any] = {
             "version": _VERSION,
-            "code": code_version(),
+            "code": code_version((kind,)),
             "data": self.split.digest,
             "shape": list(images.shape),
             "block": block_size(*images.shape[2:]),

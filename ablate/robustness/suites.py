@@ -43,7 +43,7 @@ class Suite:
 
 
 def _corruptions(name: str, chosen: Collection[str], scale: Scale | None = None) -> Suite:
-    return Suite(name, only_types(corruption.FAMILIES, chosen), "corruption", "types", scale)
+    return Suite(name, only_types(corruption.SELECTABLE, chosen), "corruption", "types", scale)
 
 
 def only_types(
@@ -69,6 +69,9 @@ _SUITES = {
 
 SUITES = tuple(_SUITES)
 """Values of `robustness.suite`, which may also be a list of corruptions."""
+
+ANY = _corruptions("all", (*corruption.CORRUPTIONS, *corruption.ADDED))
+"""Every corruption that a list may name: those of the suite "all", and the added ones."""
 
 _FIRST_DISTORTIONS = frozenset(
     (
@@ -98,10 +101,10 @@ def find_suite(name: str | Sequence[str]) -> Suite:
     """
     if not isinstance(name, str):
         for kind in name:
-            if kind not in corruption.CORRUPTIONS:
+            if kind not in ANY.types:
                 raise ParameterError(
                     f"robustness.suite: a list must name corruptions, got {kind!r}. "
-                    f"{did_you_mean(kind, corruption.CORRUPTIONS)}"
+                    f"{did_you_mean(kind, ANY.types)}"
                 )
         if not name:
             raise ParameterError(
@@ -110,8 +113,8 @@ def find_suite(name: str | Sequence[str]) -> Suite:
             )
         return _corruptions("custom", name)
     if name not in SUITES:
-        known = (*SUITES, *corruption.CORRUPTIONS)
-        is_type = name in corruption.CORRUPTIONS
+        known = (*SUITES, *ANY.types)
+        is_type = name in ANY.types
         raise ParameterError(
             f"robustness.suite: must be a known suite, got {name!r}.",
             f"Write [{name}]." if is_type else did_you_mean(name, known),
@@ -149,14 +152,20 @@ def restrict(suite: Suite, types: Sequence[str]) -> Suite:
     return replace(suite, families=only_types(suite.families, types))
 
 
-def approximations(suite: Suite, frost_images: object) -> tuple[str, ...]:
-    """The corruptions that a suite only approximates, to be noted with every score.
+def caveats(suite: Suite, frost_images: object) -> tuple[str, ...]:
+    """What is noted with every score: a corruption that is only approximated, or is our own.
 
     Args:
         frost_images: photographs of frost, or their folder; None: none are given.
     """
-    frosted = suite.made_by == "corruption" and "frost" in suite.types
-    return (corruption.APPROXIMATE_FROST,) if frosted and frost_images is None else ()
+    if suite.made_by != "corruption":
+        return ()
+    frosted = "frost" in suite.types and frost_images is None
+    own = [kind for kind in corruption.ADDED if kind in suite.types]
+    return (
+        *((corruption.APPROXIMATE_FROST,) if frosted else ()),
+        *(f"{kind}: this project's own, in no published suite" for kind in own),
+    )
 
 
 def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposure]:

@@ -55,6 +55,19 @@ def test_a_data_set(work: Path) -> None:
     assert "digits is grey" in result.stderr
 
 
+def test_a_corruption_of_our_own_is_named_without_a_suite(folder: Path, work: Path) -> None:
+    result = run(folder, "out", "--types", "vignette", "--severities", "1")
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((work / "out" / "manifest.json").read_text())
+    assert (manifest["suite"], manifest["types"]) == ("custom", ["vignette"])
+    assert manifest["parameters"] == {"cifar": {"vignette": [[0.2]]}}
+    clean = np.asarray(Image.open(folder / "dog" / "a.png"))
+    made = np.asarray(Image.open(work / "out" / "vignette" / "1" / "dog" / "a.png"))
+    assert np.allclose(made[0, 0], clean[0, 0] * 0.8, atol=1)
+    text = raised(folder, "more", "--suite", "all", "--types", "vignette")
+    assert text.startswith("--types: must be of the suite all, got 'vignette'. ")
+
+
 @pytest.mark.slow
 def test_a_contact_sheet(folder: Path, work: Path) -> None:
     image = folder / "cat" / "a.png"

@@ -131,6 +131,24 @@ def test_another_environment_must_be_accepted(done: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_list_with_an_added_corruption_is_scored_and_searched(write_study: Write) -> None:
+    file = write_study(
+        "own",
+        robustness={"suite": ["vignette", "fog"], "severities": [3]},
+        objectives=[{"metric": "val_clean_accuracy"}, {"metric": "val_accuracy.vignette.3"}],
+        search={"trials": 1},
+    )
+    record = ablate.launch(file, executor="inline")
+    (row,) = record.rows
+    assert row.scores is not None
+    assert {**row.scores.families} == {"weather": ["fog"], "other": ["vignette"]}
+    metrics = row.scores.metrics()
+    assert row.values == (metrics["val_clean_accuracy"], metrics["val_accuracy.vignette.3"])
+    parts = [metrics["val_accuracy.fog"], metrics["val_accuracy.other"]]
+    assert metrics["val_robust_accuracy"] == pytest.approx(sum(parts) / 2)
+
+
+@pytest.mark.slow
 def test_a_suite_that_has_gained_a_type_is_refused(
     write_study: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

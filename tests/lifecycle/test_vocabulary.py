@@ -13,7 +13,7 @@ from ablate.errors import StudyFileError
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import place_of_file
 from ablate.lifecycle.study_file import json_schema
-from ablate.robustness.corruption import CORRUPTIONS
+from ablate.robustness.corruption import ADDED, CORRUPTIONS
 from ablate.robustness.suites import SUITES
 
 Write = Callable[..., Path]
@@ -177,7 +177,7 @@ def test_the_schema_knows_suites_and_corruptions() -> None:
     suite = json_schema(names_for(None))["$defs"]["RobustnessSettings"]["properties"]["suite"]
     text, listed = suite["anyOf"]
     assert text["enum"] == list(SUITES)
-    assert listed["items"]["enum"] == list(CORRUPTIONS)
+    assert listed["items"]["enum"] == [*CORRUPTIONS, *ADDED]
 
 
 def test_a_search_of_nothing_is_said_beside_other_mistakes(write_study: Write) -> None:

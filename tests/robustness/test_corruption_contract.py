@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+import ablate.robustness.corruption.added
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.robustness.corruption import BENCHMARK, CORRUPTIONS, EXTRA, FAMILIES
+from ablate.robustness.corruption import (
+    ADDED,
+    BENCHMARK,
+    CORRUPTIONS,
+    EXTRA,
+    FAMILIES,
+    SELECTABLE,
+)
 from ablate.robustness.corruption.kind import Corruption, load, scale_of
 
 WITHOUT_DRAWS = {
@@ -24,7 +33,9 @@ WITHOUT_DRAWS = {
     "pixelate",
     "jpeg_compression",
     "saturate",
+    "vignette",
 }
+WITHOUT_DRAWS_RULE = "WITHOUT_DRAWS must name the corruptions that draw nothing, and only those"
 OF_BYTES = ("motion_blur", "pixelate", "jpeg_compression")
 """Whose floats are multiples of 1 / 255 too."""
 
@@ -43,7 +54,7 @@ SHAPES = [
 """And the table and the severities that they are corrupted by: not all crossed."""
 
 
-@pytest.fixture(params=CORRUPTIONS)
+@pytest.fixture(params=(*CORRUPTIONS, *ADDED))
 def corruption(request: pytest.FixtureRequest) -> Corruption:
     return load(request.param)
 
@@ -80,6 +91,24 @@ def test_a_family_is_what_its_file_has(family: str) -> None:
     for name, corruption in module.CORRUPTIONS.items():
         assert corruption.name == name
         assert load(name) is corruption
+
+
+def test_every_file_of_added_is_listed_and_has_its_row() -> None:
+    folder = Path(ablate.robustness.corruption.added.__file__).parent
+    files = {file.stem for file in folder.glob("[!_]*.py")}
+    assert files == set(ADDED), (
+        "list each file in ADDED of ablate/robustness/corruption/added/__init__.py: "
+        f"{sorted(files ^ set(ADDED))}"
+    )
+    for name in ADDED:
+        assert load(name).name == name, f"{name}.py: its CORRUPTION must have the file's name"
+    taken = {*CORRUPTIONS, *SELECTABLE}
+    assert not taken & set(ADDED), f"choose another name, as a metric has it: {taken & set(ADDED)}"
+    _, _, section = (folder.parent / "README.md").read_text().partition("\n## Added\n")
+    rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], flags=re.MULTILINE)
+    assert rows == list(ADDED), (
+        "ablate/robustness/corruption/README.md, Added: one row for each, in the order of ADDED"
+    )
 
 
 def test_there_are_nineteen_and_fifteen_of_them_are_the_benchmark() -> None:
@@ -139,11 +168,11 @@ def test_the_generator_alone_decides(corruption: Corruption) -> None:
     images = make_bytes(4)
     first, again, other = (corrupt(corruption, images, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
-    assert torch.equal(first, other) == (corruption.name in WITHOUT_DRAWS)
+    assert torch.equal(first, other) == (corruption.name in WITHOUT_DRAWS), WITHOUT_DRAWS_RULE
     generator = make_generator(1, "cpu")
     corruption(images, 3, generator)
     drew = not torch.equal(generator.get_state(), make_generator(1, "cpu").get_state())
-    assert drew == (corruption.name not in WITHOUT_DRAWS)
+    assert drew == (corruption.name not in WITHOUT_DRAWS), WITHOUT_DRAWS_RULE
 
 
 def test_draws_nothing_elsewhere(corruption: Corruption) -> None:
@@ -172,10 +201,12 @@ def measure_changes(name: str, scale: str, severities: tuple[int, ...]) -> list[
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in NOT_IN_ORDER])
+@pytest.mark.parametrize(
+    "name", [name for name in (*CORRUPTIONS, *ADDED) if name not in NOT_IN_ORDER]
+)
 def test_the_strongest_is_further_than_the_weakest(name: str, scale: str) -> None:
     weakest, strongest = measure_changes(name, scale, (1, 5))
-    assert 0 < weakest < strongest
+    assert 0 < weakest < strongest, "its tables must grow, or NOT_IN_ORDER says why they do not"
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -27,6 +27,7 @@ from ablate.robustness.evaluation.summary import summarise
 from ablate.study.settings import ModelSettings
 
 QUICK: dict[str, Any] = {"types": ["brightness", "contrast"], "severities": (1, 5)}
+OWN = "vignette: this project's own, in no published suite"
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}
 
 
@@ -204,6 +205,18 @@ def test_classes_that_an_export_does_not_know(image_folder: Path, export: Path) 
         f"--dataset: {image_folder.name} must have the 10 classes that {export} was finetuned on, "
         "got 3: 0, 1, 2 and 10 more in only one of them. Name that data set."
     )
+
+
+def test_an_added_corruption_is_outside_the_benchmarks_mean(image_folder: Path) -> None:
+    found = of_images(Bright(), image_folder, types=["vignette", "brightness"])
+    assert found.suite.families == {"weather": ("brightness",), "other": ("vignette",)}
+    lines = {line.name: line for line in summarise(found)}
+    for name, kind in (("mean", "brightness"), ("mean_extra", "vignette")):
+        line = lines[f"{name}_corruption_accuracy_unnormalised"]
+        assert (line.value, line.over) == (found.accuracy([kind]), f"{kind} x 2 severities")
+    alone = of_images(Bright(), image_folder, types=["brightness"])
+    assert alone.versions["code"] != found.versions["code"]
+    assert set(found.marks) - set(alone.marks) == {OWN}
 
 
 def test_a_network_of_another_width(image_folder: Path) -> None:

@@ -15,11 +15,11 @@ from torch import nn
 
 from ablate.errors import AblateError, DataError, ParameterError
 from ablate.model.environment import Environment
-from ablate.robustness.corruption import BENCHMARK, EXTRA
+from ablate.robustness.corruption import BENCHMARK, EXTRA, OTHER
 from ablate.robustness.official import arrays as official_arrays
 from ablate.robustness.official.arrays import OfficialArrays
 from ablate.robustness.official.folders import OfficialFolders
-from ablate.robustness.official.open import DISTORTIONS, OFFICIAL, OTHER, WRITTEN, open_official
+from ablate.robustness.official.open import DISTORTIONS, OFFICIAL, WRITTEN, open_official
 from ablate.robustness.score import CorruptedImages, score_set
 
 N = 12

@@ -11,7 +11,7 @@ from ablate.robustness.suites import (
     SUITES,
     Suite,
     added_types,
-    approximations,
+    caveats,
     exposures,
     find_suite,
     restrict,
@@ -102,6 +102,19 @@ def test_an_unknown_suite_is_refused(name: str | list[str], message: str) -> Non
     assert str(error.value).startswith(message)
 
 
+def test_an_added_corruption_is_in_no_suite_and_in_any_list() -> None:
+    for name in SUITES:
+        suite = find_suite(name)
+        assert suite.made_by == "distortion" or not set(suite.types) & set(corruption.ADDED)
+    assert find_suite(["vignette", "fog"]).families == {"weather": ("fog",), "other": ("vignette",)}
+    with pytest.raises(ParameterError, match=r"got 'vignete'\. Did you mean vignette\?"):
+        find_suite(["vignete"])
+    with pytest.raises(ParameterError, match=r"got 'vignette'\. Write \[vignette\]\."):
+        find_suite("vignette")
+    with pytest.raises(ParameterError, match=r"must be of the suite all, got 'vignette'"):
+        restrict(find_suite("all"), ["vignette"])
+
+
 def test_types_that_came_later_are_those_of_no_first_study() -> None:
     families = {**distortion.FAMILIES, "digital": ("jpeg", "pixelate", "stripes")}
     grown = Suite("families_all", families, "distortion", "families")
@@ -153,10 +166,16 @@ def test_some_types_of_a_suite() -> None:
 
 
 def test_frost_without_photographs_is_said() -> None:
-    assert approximations(find_suite("cifar10c"), None) == (corruption.APPROXIMATE_FROST,)
-    assert approximations(find_suite("cifar10c"), "photographs") == ()
-    assert approximations(find_suite("cifar10c_extra"), None) == ()
-    assert approximations(find_suite("families"), None) == ()
+    assert caveats(find_suite("cifar10c"), None) == (corruption.APPROXIMATE_FROST,)
+    assert caveats(find_suite("cifar10c"), "photographs") == ()
+    assert caveats(find_suite("cifar10c_extra"), None) == ()
+    assert caveats(find_suite("families"), None) == ()
+
+
+def test_an_added_corruption_is_said() -> None:
+    own = "vignette: this project's own, in no published suite"
+    assert caveats(find_suite(["fog", "vignette"]), None) == (own,)
+    assert caveats(find_suite(["frost", "vignette"]), None) == (corruption.APPROXIMATE_FROST, own)
 
 
 def test_a_training_distortion_of_every_corruption_exists() -> None:

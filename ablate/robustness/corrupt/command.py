@@ -26,7 +26,7 @@ from ablate.robustness.corrupt.source import SourceImages, read_folder, read_nam
 from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import named_by_options, read_severities
 from ablate.robustness.evaluation_set import Recipe
-from ablate.robustness.suites import find_suite, restrict
+from ablate.robustness.suites import ANY, find_suite, restrict
 from ablate.study.callables import is_callable_name
 from ablate.study.provenance import usable_cores, versions
 
@@ -122,9 +122,11 @@ def make_recipe(
     """
     wanted = read_severities(severities)
     with named_by_options():
-        chosen = find_suite(suite or "all")
-        if types is not None:
-            chosen = restrict(chosen, types)
+        if suite is None and types is not None:
+            chosen = find_suite(restrict(ANY, types).types)
+        else:
+            chosen = find_suite(suite or "all")
+            chosen = chosen if types is None else restrict(chosen, types)
     frost = None
     if frost_images is not None and "frost" in chosen.types:
         frost = load_frost(frost_images)

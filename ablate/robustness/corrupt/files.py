@@ -259,7 +259,7 @@ def _manifest(
     scales = {suite.scale or scale_for(min(size)): None for size in source.by_size()}
     manifest: dict[str, Any] = {
         **made_with,
-        "code_version": code_version(),
+        "code_version": code_version(suite.types),
         "source": {
             "name": source.name,
             "images": len(source),

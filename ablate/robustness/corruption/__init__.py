@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ablate.robustness.corruption.added import ADDED as ADDED
+
 Scale = Literal["cifar", "imagenet"]
 """Table of parameters: of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
 
@@ -31,6 +33,12 @@ CORRUPTIONS = tuple(name for names in FAMILIES.values() for name in names)
 
 BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
 """The fifteen corruptions of the benchmark's mean."""
+
+OTHER = "other"
+"""Family of corruptions that are not among the nineteen, such as those of the -bar sets."""
+
+SELECTABLE: dict[str, tuple[str, ...]] = {**FAMILIES, OTHER: ADDED}
+"""Family -> what a list may name: the nineteen, and those of this project's own."""
 
 APPROXIMATE_FROST = "frost: procedural texture, approximate"
 """Noted with every score of `frost` without photographs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -16,7 +16,14 @@ from torch import Tensor
 from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean
-from ablate.robustness.corruption import CORRUPTIONS, FAMILIES, SEVERITIES, Scale, scale_for
+from ablate.robustness.corruption import (
+    ADDED,
+    CORRUPTIONS,
+    FAMILIES,
+    SEVERITIES,
+    Scale,
+    scale_for,
+)
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 Parameters = tuple[float, ...]
@@ -57,7 +64,7 @@ class Corruption:
     """One corruption.
 
     Attributes:
-        name: as in `FAMILIES`.
+        name: as in `FAMILIES` or `ADDED`.
         tables: parameters by severity, 1 first, for both scales.
         apply: (fp32 images in [0, 1], parameters, generator on their device, setting) -> the
             corrupted images, fp32 of the same shape, not rounded to bytes; the caller clamps values
@@ -181,8 +188,12 @@ def load(name: str) -> Corruption:
             module = import_module(f"ablate.robustness.corruption.{family}")
             found: Corruption = module.CORRUPTIONS[name]
             return found
+    if name in ADDED:
+        own: Corruption = import_module(f"ablate.robustness.corruption.added.{name}").CORRUPTION
+        return own
     raise ParameterError(
-        f"corruption: must be a known corruption, got {name!r}. {did_you_mean(name, CORRUPTIONS)}"
+        f"corruption: must be a known corruption, got {name!r}. "
+        f"{did_you_mean(name, (*CORRUPTIONS, *ADDED))}"
     )
 
 
@@ -198,15 +209,23 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow")
 """Their codecs, filters and random draws affect the pixels."""
 
 
-@cache
-def code_version() -> str:
+def code_version(types: Collection[str] = ()) -> str:
     """A digest of the source files that produce pixels, and of the versions of libraries.
 
     A changed comment changes it too: then sets are regenerated needlessly, but a set is never
     mistaken for another one.
+
+    Args:
+        types: the file of a corruption in `added/` counts only if it is among these, so that the
+            sets of other types stay when one is added.
     """
+    return _digest_code(tuple(name for name in ADDED if name in types))
+
+
+@cache
+def _digest_code(added: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for pattern in _SOURCES:
+    for pattern in (*_SOURCES, *(f"robustness/corruption/added/{name}.py" for name in added)):
         for file in sorted(_PACKAGE.glob(pattern)):
             digest.update(f"{file.relative_to(_PACKAGE)}\0".encode())
             digest.update(file.read_bytes())

@@ -272,7 +272,7 @@ def _describe(
         exposure=exposure,
         marks=tuple(marks),
         notes=tuple(notes),
-        versions={"code": code_version(), **versions(_PACKAGES)},
+        versions={"code": code_version(found.suite.types), **versions(_PACKAGES)},
     )
 
 

@@ -18,7 +18,7 @@ from ablate.robustness.corruption.frost_photographs import load_frost
 from ablate.robustness.evaluation.argument_checks import Asked
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.official.open import open_official
-from ablate.robustness.suites import Suite, find_suite, restrict
+from ablate.robustness.suites import ANY, Suite, find_suite, restrict
 from ablate.study.settings import RobustnessSettings
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _choose_suite(asked: Asked, side: int) -> Suite:
         side: shorter side of the images, in pixels.
     """
     if asked.suite is None and asked.types is not None:
-        return find_suite(restrict(find_suite("all"), asked.types).types)
+        return find_suite(restrict(ANY, asked.types).types)
     usual = "cifar10c" if scale_for(side) == "cifar" else "imagenetc"
     suite = find_suite(asked.suite or usual)
     return suite if asked.types is None else restrict(suite, asked.types)
