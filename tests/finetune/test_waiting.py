@@ -27,8 +27,8 @@ from ablate.study.settings import (
     AugmentSettings,
     BudgetSettings,
     DatasetSettings,
+    FinetuneSettings,
     LossSettings,
-    TrainingSettings,
 )
 
 BATCH = 6
@@ -53,7 +53,9 @@ def make_network() -> nn.Module:
     torch.manual_seed(0)
     first = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
     last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
-    return nn.Sequential(first, last)
+    network = nn.Sequential(first, last)
+    network.taps = {"early": "0"}  # type: ignore[assignment]
+    return network
 
 
 def make_run(
@@ -72,7 +74,7 @@ def make_run(
     return Finetuning(
         model,
         Split(images.byte(), torch.arange(len(images)) % 4, "made here"),
-        TrainingSettings.model_validate({"batch_size": BATCH, **settings}),
+        FinetuneSettings.model_validate({"batch_size": BATCH, **settings}),
         budget=BudgetSettings(epochs=2),
         loss=build_loss(
             LossSettings.model_validate({**(loss or {}), "fma": fma}), layer_names(model)
@@ -113,6 +115,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "clipping": ({}, {}, {"gradient_clipping": 1.0}),
     "accumulation": ({}, {}, {"accumulation_steps": 2}),
     "average": ({}, {}, {"ema_decay": 0.9}),
+    "frozen, layer decay": ({}, {}, {"frozen": ["early"], "layer_decay": 0.5}),
 }
 """Name -> sections `loss` and `augment`, and settings of the training."""
 
