@@ -103,6 +103,7 @@ def planned_contrasts(
     effects: Sequence[Effect],
     seeds: int,
     difference: float,
+    images_scored: Callable[[str], int | None] | None = None,
 ) -> tuple[PlannedContrast, ...]:
     """The power of primary contrasts, from a pilot's effects.
 
@@ -112,6 +113,7 @@ def planned_contrasts(
     Args:
         claims: of the study; effects: of the pilot, on validation images.
         seeds: K of the study.
+        images_scored: n of a metric in the study; None, or if it says None: as many as the pilot's.
 
     Returns:
         One a claim; those on a metric without components in the pilot are left out.
@@ -131,6 +133,8 @@ def planned_contrasts(
         worst = max(known, key=error)
         assert worst.components is not None
         images = worst.n_images
+        if images is not None and images_scored is not None:
+            images = images_scored(claim.metric) or images
         plans: tuple[SeedPlan, ...] = ()
         if is_accuracy(claim.metric):
             plans = tuple(

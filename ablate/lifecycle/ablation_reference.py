@@ -139,8 +139,18 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
             f"{where}: must be an ablation, got the search {pilot.record.name}. Name an ablation "
             "on the same data."
         )
+    if pilot.record.study.dataset.name != study.dataset.name:
+        raise UsageError(
+            f"{where}: must be of the data set of this study, {study.dataset.name}, got "
+            f"{pilot.record.study.dataset.name} in {pilot.record.name}. Name an ablation on the "
+            "same data."
+        )
     found = planned_contrasts(
-        design.claims, pilot.ablation.effects, settings.seed_count, settings.plan.difference
+        design.claims,
+        pilot.ablation.effects,
+        settings.seed_count,
+        settings.plan.difference,
+        lambda metric: _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric),
     )
     if not found:
         raise UsageError(
@@ -149,6 +159,20 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
             "pilot."
         )
     return tuple(f"power: {one.text}" for one in found)
+
+
+def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str) -> int | None:
+    """How many images a study is to be scored on, from those of a pilot on the same data; None
+    where they are not known."""
+    splits = study.dataset.validation, pilot.dataset.validation
+    if of_pilot is None or splits[0].path != splits[1].path:
+        return None
+    n = of_pilot
+    if splits[0].path is None:
+        n = max(2, round(n * splits[0].fraction / splits[1].fraction))
+    if metric == "val_clean_accuracy" or study.robustness.images is None:
+        return n
+    return min(n, study.robustness.images)
 
 
 # -- Every arm of an ablation tuned by a search of its own, before its seeds are run -------

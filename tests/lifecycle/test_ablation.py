@@ -511,6 +511,35 @@ def test_the_power_is_planned_from_a_pilot(work: Path) -> None:
     assert "ablation.plan.pilot: must have a contrast on the metric of a primary" in other.stderr
 
 
+@pytest.mark.slow
+def test_power_is_planned_with_the_images_of_the_study(
+    done: StudyRecord, write_ablation: Write
+) -> None:
+    info = ablate.read_ablation("runs/abl")
+    components = info.effect("FMA - plain", "val_robust_accuracy").components
+    assert components is not None
+    assert info.n_images is not None
+    fraction = done.study.dataset.validation.fraction
+    file = write_ablation("planned", plan={"pilot": "runs/abl", "difference": 0.3})
+    for given, n in (
+        (f"dataset.validation.fraction={fraction}", info.n_images),
+        (f"dataset.validation.fraction={fraction / 2}", round(info.n_images / 2)),
+        ("robustness.images=5", 5),
+    ):
+        power = planned_power(components, 2, n, 0.3, 0.025)
+        said = run_here("check", file, "--set", given).stdout
+        assert (
+            f"FMA - plain on val_robust_accuracy: power {100 * power:.0f} % at a true difference "
+            f"of 0.3, with 2 seeds and {n} images, from the pilot's FMA - plain"
+        ) in said
+    refused = run_here("check", file, "--set", "dataset.name=digits", "--set", "dataset.path=null")
+    assert refused.returncode == 2
+    assert (
+        "ablation.plan.pilot: must be of the data set of this study, digits, got image_folder in "
+        "abl. Name an ablation on the same data."
+    ) in refused.stderr
+
+
 def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
     file = write_own(work)
     ablate.launch(file, executor="inline")
