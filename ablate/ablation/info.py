@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Design
+from ablate.ablation.designs.shapley import sampling_notes
 from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
@@ -174,7 +175,14 @@ def ablation_info(
     rank_metric = study.objectives[0].metric if own_loop else main
     ended = sum(row.state in TERMINAL for row in record.rows)
     return AblationInfo(
-        **vars(study_facts(record, first, SPLITS[split], _marks(record, design, ended))),
+        **vars(
+            study_facts(
+                record,
+                first,
+                SPLITS[split],
+                (*sampling_notes(design, results, rank_metric), *_marks(record, design, ended)),
+            )
+        ),
         design=design.kind,
         reference=design.reference,
         metrics=tuple(found),

@@ -190,6 +190,14 @@ def effects_notes(
     return [*notes, *info.marks, fingerprint_text(info)]
 
 
+def _claim_name(info: AblationInfo, effect: Effect) -> str:
+    """ "FMA - plain"; with its metric where the claims are on several."""
+    is_alone = len({one.metric for one in info.primary}) == 1
+    return (
+        effect.contrast if is_alone else f"{effect.contrast} on {shown_name(info, effect.metric)}"
+    )
+
+
 def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
     notes = []
     flipped = [effect for effect in tested if effect.p_seeds is not None]
@@ -197,7 +205,7 @@ def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
         exact = all(effect.is_exact for effect in flipped)
         how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
         where = "" if info.n_images is None else ", on these images"
-        found = "; ".join(f"{one.contrast} {p_text(one.p_seeds)}" for one in flipped)
+        found = "; ".join(f"{_claim_name(info, one)} {p_text(one.p_seeds)}" for one in flipped)
         notes.append(f"{how} over seeds, under exchangeability within a seed{where}: p {found}")
     return notes
 
@@ -213,7 +221,8 @@ def _power_notes(info: AblationInfo) -> list[str]:
             seed_plan(effect.components, effect.n_images, one, alpha=alpha) for one in DIFFERENCES
         ]
         on = "" if effect.n_images is None else f" on {effect.n_images:,} images"
-        notes.append(f"seeds for 80 % power{on}, {effect.contrast}: {plan_text(plans)}")
+        name = _claim_name(info, effect)
+        notes.append(f"seeds for 80 % power{on}, {name}: {plan_text(plans)}")
     if notes:
         notes.append("in brackets: with the seeds' variance at the ends of its 80 % range")
     return notes

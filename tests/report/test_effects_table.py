@@ -19,7 +19,7 @@ from example_ablations import (
 from printed_ablations import row, said
 from printed_tables import lines
 
-from ablate.ablation.intervals import OVER_SEEDS
+from ablate.ablation.intervals import OVER_SEEDS, Components
 from ablate.report.effects import effects_table, p_text, shown_effects
 
 
@@ -52,6 +52,22 @@ def test_what_stands_under_the_effects() -> None:
         "study example, fingerprint abc123def456",
     ):
         assert note in text
+
+
+def test_claims_on_several_metrics_are_told_apart_in_the_notes() -> None:
+    claim = {
+        "p_adjusted": 0.01,
+        "verdict": "better",
+        "components": Components(0.004, 0.07, 0.04, 8),
+        "n_images": 359,
+    }
+    effects = (
+        example_effect("DA - plain", 0.1, **claim),
+        example_effect("DA - plain", 0.1, metric=CLEAN, p_seeds=0.125, **claim),
+    )
+    text = said(effects_table(example_ablation(effects=effects)))
+    assert "p DA - plain on robust .0078; DA - plain on clean .125" in text
+    assert "seeds for 80 % power on 359 images, DA - plain on clean: 0.5 points: no number" in text
 
 
 def test_intervals_of_both_kinds_are_told() -> None:

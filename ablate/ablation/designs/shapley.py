@@ -32,6 +32,8 @@ from ablate.study.seeds import derive_seed
 
 NOTHING, ALL = "nothing", "all"
 _VALUE: ContrastKind = "Shapley value"
+_ROUNDING = 1e-12
+"""Of the sizes that are compared."""
 
 Subset = frozenset[str]
 Order = tuple[str, ...]
@@ -281,7 +283,8 @@ def sampling_errors(design: Design, results: Results, metric: str) -> dict[str, 
         for order in design.orders:
             before = frozenset(order[: order.index(name)])
             gains.append(means[before | {name}] - means[before])
-        errors[name] = float(np.std(gains, ddof=1)) * math.sqrt(left / drawn)
+        spread = float(np.std(gains, ddof=1)) * (np.ptp(gains) > _ROUNDING * np.abs(gains).max())
+        errors[name] = spread * math.sqrt(left / drawn)
     return errors
 
 
