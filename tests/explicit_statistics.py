@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from ablate.ablation.intervals import PSEUDO_IMAGES as ADDED
+from ablate.study.scores import Scores
 
 
 def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
@@ -106,3 +108,26 @@ def simultaneous(model: Explicit, of_claims: int, p_adjusted: float) -> tuple[fl
     if p_adjusted < 0.05 and low <= 0 <= high:
         return (0.0, high) if model.mean > 0 else (low, 0.0)
     return low, high
+
+
+def images_right(text: str, scores: Scores, metric: str) -> np.ndarray:
+    """`[n]`, what a network got of each image, in a metric."""
+    flat = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)
+    n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
+    clean, rest = flat[:n], flat[n:]
+    severities, types = {}, {}
+    for kind, by_severity in scores.accuracies.items():
+        for severity in by_severity:
+            severities[f"{kind}.{severity}"], rest = rest[:corrupted], rest[corrupted:]
+        own = [severities[f"{kind}.{severity}"] for severity in by_severity]
+        types[kind] = np.mean(own, axis=0)
+    families = {
+        family: np.mean([types[kind] for kind in kinds], axis=0)
+        for family, kinds in scores.families.items()
+    }
+    robust = np.mean(list(families.values()), axis=0)
+    whole = {"val_clean_accuracy": clean, "val_robust_accuracy": robust}
+    named = {
+        f"val_accuracy.{name}": one for name, one in {**severities, **types, **families}.items()
+    }
+    return {**whole, **named}[metric]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_results import DIED, ROBUST, Example, make_example, make_scored, make_scores
+from explicit_statistics import Explicit, holm, images_right, simultaneous
 from plans import cells_of, design_of, weights_of
 
 from ablate.ablation.cell import Claim, Design
@@ -25,6 +26,7 @@ from ablate.ablation.designs.shapley import (
 from ablate.ablation.figure_infos import interactions_info
 from ablate.ablation.info import ablation_info
 from ablate.ablation.intervals import crossed_interval
+from ablate.ledger.record import RowRecord
 
 PARTS = ["fma", "st", "combined_augmentations"]
 ABLATION: dict[str, Any] = {"reference": {"loss.terms": "clean+da+st+fma"}, "components": PARTS}
@@ -254,6 +256,69 @@ def test_values_of_runs_sum_to_the_total_to_rounding() -> None:
         means = [one.estimate.mean for one in runs.effects(design.contrasts, [metric])]
         assert means[-1] != 0
         assert math.fsum(means[:3]) == pytest.approx(means[-1], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_every_number_follows_from_the_bits_and_the_orders() -> None:
+    claims = [{"compare": name} for name in (*PARTS, "st * fma")]
+    design = design_of("shapley", {**ABLATION, "primary": claims})
+    random = np.random.default_rng(5)
+    rates = {
+        cell.name: 0.9 if cell.name == "all" or PARTS[2] in cell.name else 0.3
+        for cell in design.cells
+    }
+    made = {name: [make_scored(random, rate) for _ in range(4)] for name, rate in rates.items()}
+    runs = make_example(made, design=design)
+    names = [one.contrast for one in design.claims]
+    assert names == [*PARTS, "fma * st"]
+
+    def table(subset: frozenset[str]) -> np.ndarray:
+        """`[seeds, n]`, what the network with these components got of each image."""
+        cell = subset_name(PARTS, subset)
+        rows = sorted((row for row in runs.record.rows if row.cell == cell), key=pair)
+        texts = [(runs.outcomes[row.number]["val"], row.scores) for row in rows]
+        return np.array([images_right(text, scores, ROBUST) for text, scores in texts])
+
+    def value(name: str) -> np.ndarray:
+        before = [frozenset(one[: one.index(name)]) for one in permutations(PARTS)]
+        return np.mean([table(some | {name}) - table(some) for some in before], axis=0)
+
+    def interaction(first: str, second: str) -> np.ndarray:
+        others = [some - {first, second} for some in map(frozenset, combinations(PARTS, 3))]
+        rests = [frozenset[str](), *others]
+        gains = [
+            table(rest | {first, second})
+            - table(rest | {first})
+            - table(rest | {second})
+            + table(rest)
+            for rest in rests
+        ]
+        return np.mean(gains, axis=0)
+
+    models = {name: Explicit(value(name)) for name in PARTS}
+    models |= {f"{a} * {b}": Explicit(interaction(a, b)) for a, b in combinations(PARTS, 2)}
+    models["all - nothing"] = Explicit(table(frozenset(PARTS)) - table(frozenset()))
+    adjusted = dict(zip(names, holm([models[name].p() for name in names]), strict=True))
+    effects = runs.effects(design.contrasts, claims=design.claims)
+    assert {one.contrast for one in effects} == set(models)
+    assert {one.verdict for one in effects} == {"better", "not shown", "exploratory"}
+    for one in effects:
+        model = models[one.contrast]
+        assert (one.estimate.mean, one.estimate.sd) == pytest.approx((model.mean, model.sd))
+        assert one.p == pytest.approx(model.p(), rel=1e-5)
+        low, high = model.bounds()
+        if one.primary:
+            p = adjusted[one.contrast]
+            assert one.p_adjusted == pytest.approx(p, rel=1e-5)
+            low, high = simultaneous(model, len(names), p)
+            is_better = "better" if model.mean > 0 else "worse"
+            assert one.verdict == (is_better if p < 0.05 else "not shown")
+        assert (one.estimate.low, one.estimate.high) == pytest.approx((low, high))
+
+
+def pair(row: RowRecord) -> int:
+    assert row.pair is not None
+    return row.pair
 
 
 def test_interactions_are_no_panels_of_a_shapley_design() -> None:

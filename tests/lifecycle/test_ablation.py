@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
 import json
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import COMMAND, run_here
-from explicit_statistics import Explicit, holm, simultaneous
+from explicit_statistics import Explicit, holm, images_right, simultaneous
 from scipy import stats
 
 import ablate
@@ -225,29 +224,6 @@ def test_more_seeds_are_added_to_those_that_are_there(
 
 
 # -- every number of it once more, from the rows and the bits that the ledger has -----------
-
-
-def images_right(text: str, scores: Scores, metric: str) -> np.ndarray:
-    """`[n]`, what a network got of each image, in a metric."""
-    flat = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)
-    n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
-    clean, rest = flat[:n], flat[n:]
-    severities, types = {}, {}
-    for kind, by_severity in scores.accuracies.items():
-        for severity in by_severity:
-            severities[f"{kind}.{severity}"], rest = rest[:corrupted], rest[corrupted:]
-        own = [severities[f"{kind}.{severity}"] for severity in by_severity]
-        types[kind] = np.mean(own, axis=0)
-    families = {
-        family: np.mean([types[kind] for kind in kinds], axis=0)
-        for family, kinds in scores.families.items()
-    }
-    robust = np.mean(list(families.values()), axis=0)
-    whole = {"val_clean_accuracy": clean, "val_robust_accuracy": robust}
-    named = {
-        f"val_accuracy.{name}": one for name, one in {**severities, **types, **families}.items()
-    }
-    return {**whole, **named}[metric]
 
 
 @pytest.mark.slow
