@@ -145,6 +145,13 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 @click.option(
     "--batch-size", type=int, metavar="N", help="Default: chosen for device and image size."
 )
+@click.option(
+    "--adapt-batch-norm",
+    type=int,
+    metavar="N",
+    help="Mix the batch-norm statistics, counted as N images, with those of each batch of a copy, "
+    "by default of 256 images.",
+)
 @output_option(
     "FILE.json",
     "Write all scores, and whether each image was classified correctly.",

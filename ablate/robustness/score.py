@@ -15,6 +15,7 @@ from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
+from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm, shuffled
 from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 
 
@@ -94,6 +95,7 @@ def score_set(
     where: str = "score",
     fix: str = DIVERGED,
     batch_size: int | None = None,
+    adapt_batch_norm: int | None = None,
     progress: Progress | None = None,
 ) -> SetOutcomes:
     """The answers of a network on a split and on its corrupted copies.
@@ -106,11 +108,14 @@ def score_set(
         environment: device and precision; the largest logit is determined in fp32.
         where, fix: for the message if a logit is not finite.
         batch_size: None: what suits the device and the images' size.
+        adapt_batch_norm: N of `adapted_batch_norm`: every batch, by default of 256 images, is of
+            one copy, which is held in memory; None: the network's own statistics.
         progress: is told of each copy.
 
     Raises:
         NotFiniteError: if a logit is NaN or infinite; the message names the copies.
         DataError: if an image cannot be read.
+        ParameterError: if batch norm cannot be adapted.
     """
     cells = [
         (kind, severity)
@@ -118,10 +123,25 @@ def score_set(
         for kind in kinds
         for severity in corrupted.severities
     ]
+    if adapt_batch_norm is not None:
+        batch_size = batch_size or BATCH_SIZE
     reader = _Reader(model, environment, where, fix, batch_size)
     with kept_mode(model):
         model.to(environment.device).eval()
         of_clean = None
+        if adapt_batch_norm is not None:
+            with adapted_batch_norm(model, adapt_batch_norm):
+                if clean is not None:
+                    of_clean = reader.read_shuffled(clean.images, clean.labels)
+                alone = {
+                    cell: reader.read_shuffled(
+                        torch.cat(list(_blocks(corrupted, cells, progress, cell))),
+                        corrupted.labels,
+                        cell,
+                    )
+                    for cell in cells
+                }
+            return SetOutcomes(of_clean, alone)
         if clean is not None:
             of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
         # One sequence of images: batches are full even if copies are small.
@@ -131,9 +151,14 @@ def score_set(
 
 
 def _blocks(
-    corrupted: CorruptedImages, cells: Sequence[Cell], progress: Progress | None
+    corrupted: CorruptedImages,
+    cells: Sequence[Cell],
+    progress: Progress | None,
+    only: Cell | None = None,
 ) -> Iterator[ByteImages]:
     for done, (kind, severity) in enumerate(cells):
+        if only not in (None, (kind, severity)):
+            continue
         if progress is not None:
             progress(f"{kind} {severity}", done, len(cells))
         yield from corrupted.blocks(kind, severity)
@@ -190,6 +215,16 @@ class _Reader:
             Outcomes(correct[row], top5[row] if among else None, confidence[row])
             for row in range(copies)
         ]
+
+    def read_shuffled(self, images: ByteImages, labels: Labels, *cell: Cell) -> Outcomes:
+        """Its answers for the images of one copy, in the copy's order."""
+        order = shuffled(len(labels))
+        (found,) = self.read(iter([images[order]]), labels[order], 1, cell)
+        back = order.argsort().numpy()
+        top5 = found.correct_top5
+        return Outcomes(
+            found.correct[back], None if top5 is None else top5[back], found.confidence[back]
+        )
 
     def _check(self, finite: np.ndarray, cells: Sequence[Cell]) -> None:
         if finite.all():

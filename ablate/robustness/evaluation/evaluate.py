@@ -21,6 +21,7 @@ from ablate.model.environment import (
 )
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, probe
+from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.evaluation.argument_checks import (
     Asked,
@@ -89,6 +90,7 @@ def evaluate(
     threads: int | None = None,
     device: DeviceKind | None = None,
     batch_size: int | None = None,
+    adapt_batch_norm: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a network on clean images and under every corruption at every severity.
@@ -122,6 +124,9 @@ def evaluate(
         threads: CPU threads of torch; None: one per core.
         device: None: the GPU if torch sees one, else the CPU.
         batch_size: None: chosen for device and image size.
+        adapt_batch_norm: mix the batch-norm statistics of the network, which count as this number
+            of images, with those of each batch of a copy (Schneider et al. 2020, arXiv:2006.16971);
+            clean images are a copy too.  Batches are then 256 by default.  None: as trained.
         progress: called before each copy.
 
     Raises:
@@ -139,7 +144,7 @@ def evaluate(
         >>> 0 <= found.accuracy(["fog"]) <= 1
         True
     """
-    check_whole({"--seed": seed}, 0)
+    check_whole({"--seed": seed, "--adapt-batch-norm": adapt_batch_norm}, 0)
     check_whole({"--images": images, "--batch-size": batch_size, "--threads": threads}, 1)
     check_whole({"--image-size": image_size, "--resize": resize}, 8)
     check_choice("--precision", precision, _PRECISIONS)
@@ -190,9 +195,17 @@ def evaluate(
         )
         environment.apply()
         probed = [probe(subject, shape) for shape in found.shapes]
-        marks = (_PROBABILITIES,) if any(one.gives_probabilities for one in probed) else ()
+        marks: tuple[str, ...] = (
+            (_PROBABILITIES,) if any(one.gives_probabilities for one in probed) else ()
+        )
+        if adapt_batch_norm is not None:
+            with adapted_batch_norm(subject.model, adapt_batch_norm):
+                pass  # refused before the copies are made
+            marks += (_adapted_mark(adapt_batch_norm, batch_size or BATCH_SIZE),)
         found = found.with_classes(probed[0].outputs)
         unscored = _describe(origin, subject, found, trained, marks)
+        model_told = replace(unscored.model, adapt_batch_norm=adapt_batch_norm)
+        unscored = replace(unscored, model=model_told)
         if reference is not None:
             unscored = relate(unscored, reference, "--relative-to")
     began = time.perf_counter()
@@ -204,6 +217,7 @@ def evaluate(
         where=f"MODEL: {origin.name}",
         fix=_NOT_FINITE,
         batch_size=batch_size,
+        adapt_batch_norm=adapt_batch_norm,
         progress=progress,
     )
     of_clean, cells = keep_scores(outcomes)
@@ -273,6 +287,13 @@ def _describe(
         marks=tuple(marks),
         notes=tuple(notes),
         versions={"code": code_version(found.suite.types), **versions(_PACKAGES)},
+    )
+
+
+def _adapted_mark(pseudo_images: int, batch_size: int) -> str:
+    return (
+        f"batch norm adapted at test time to batches of {batch_size} images of one copy; the "
+        f"network's own statistics count as {pseudo_images} images"
     )
 
 

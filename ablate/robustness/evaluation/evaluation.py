@@ -43,6 +43,8 @@ class EvaluatedModel(JsonData):
         image_size: input size in pixels; None: the size of the images.
         mean, std: for normalising images in [0, 1]; None: contained in the file itself.
         training: as recorded in an export of a trial: study, trial, loss terms, types seen.
+        adapt_batch_norm: images that its own batch-norm statistics counted as when they were mixed
+            with those of each batch of a copy; None: they were used as they are.
     """
 
     name: str
@@ -53,10 +55,16 @@ class EvaluatedModel(JsonData):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    adapt_batch_norm: int | None = None
 
     @property
     def label(self) -> str:
         """Its name, with what distinguishes it from others of that name."""
+        adapted = "" if self.adapt_batch_norm is None else ", batch norm adapted"
+        return self._name + adapted
+
+    @property
+    def _name(self) -> str:
         if self.training:
             trial = self.training["trial"]
             told = "plain finetune" if trial is None else f"trial {trial}"
