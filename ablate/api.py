@@ -8,6 +8,7 @@ README with its own training loop; tests/test_docstrings.py runs them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,11 +242,8 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
         >>> ablate.enqueue("runs/own", {"lr": 0.1})
         8
     """
-    ledger = open_ledger(locate(str(study)))
-    try:
+    with closing(open_ledger(locate(str(study)))) as ledger:
         return ledger.enqueue(values)
-    finally:
-        ledger.close()
 
 
 def load_trials(study: str | Path) -> pd.DataFrame:

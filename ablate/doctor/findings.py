@@ -96,13 +96,6 @@ def torch_finding() -> Finding:
     )
 
 
-def gpus_here() -> int:
-    """GPUs that torch sees on this machine."""
-    import torch
-
-    return torch.cuda.device_count()
-
-
 def _ray() -> Finding:
     import ray
 

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection
 from ablate.doctor.findings import (
     Finding,
     cluster_token,
-    gpus_here,
     torch_finding,
     versions_finding,
 )
@@ -110,8 +109,10 @@ class SelfTest:
     def _devices(self) -> Generator[Finding, None, list[Device]]:
         """Check the machines and return the kinds of device."""
         if self._address is None:
+            import torch
+
             yield cluster_token()
-            gpus = gpus_here()
+            gpus = torch.cuda.device_count()
             cpus = os.cpu_count() or 1
             kinds = [Device("CPU", 0, min(2, cpus))]
             return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds

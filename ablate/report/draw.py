@@ -11,7 +11,7 @@ from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions, Info, why_not_drawn
 from ablate.report.style import dark
-from ablate.report.write import ENDINGS, make_folder, write_figures, write_frame
+from ablate.report.write import ENDINGS, make_folder, write_figures, write_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -129,7 +129,7 @@ def draw_to_files(
     if with_data:
         for (_, info, _), file in zip(drawn, files, strict=True):
             beside = file.with_suffix(".csv")
-            write_frame(info.frame(), beside)
+            write_text(info.frame().to_csv(index=False), beside)  # numbers with all digits
             written.append(beside)
     return written, left_out, missing
 

@@ -17,7 +17,6 @@ from ablate.errors import MissingDependencyError, ParameterError, UsageError
 from ablate.errors.masking import without_secrets
 
 if TYPE_CHECKING:
-    import pandas as pd
     from plotly.graph_objects import Figure
 
 IMAGE_SCALE = 3
@@ -84,15 +83,6 @@ def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
     for figure, path in drawn:
         is_page = path.suffix.lower() == PAGE
         yield figure_page(figure).encode() if is_page else next(images)
-
-
-def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV atomically; numbers with all digits.
-
-    Raises:
-        UsageError: if the folder is missing or cannot be written.
-    """
-    write_text(frame.to_csv(index=False), path)
 
 
 def write_text(text: str, path: Path) -> None:

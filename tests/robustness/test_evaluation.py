@@ -165,7 +165,7 @@ def test_alexnet_is_for_imagenet_alone() -> None:
 def test_relative_to_another_network() -> None:
     other = evaluation({"fog": [6, 2], "shot_noise": [5, 5]}, clean=8)
     other = replace(other, model=replace(other.model, name="before"))
-    made = relate(evaluation(TWO), other, "--relative-to")
+    made = relate(evaluation(TWO), other)
     found = line(made, "mean_corruption_error_relative_to")
     # fog: (.2 + .6) / (.4 + .8), noise: (.4 + .8) / (.5 + .5)
     assert found.value == pytest.approx((0.8 / 1.2 + 1.2) / 2)
@@ -173,13 +173,13 @@ def test_relative_to_another_network() -> None:
     relative = line(made, "relative_mean_corruption_error_relative_to")
     # Clean errors .1 and .2: fog .6 / .8, noise 1 / .6
     assert relative.value == pytest.approx((0.6 / 0.8 + 1.0 / 0.6) / 2)
-    without = relate(evaluation(TWO, clean=None), other, "--relative-to")
+    without = relate(evaluation(TWO, clean=None), other)
     assert names(without)[-2] == "mean_corruption_error_relative_to"
 
 
 def test_ratios_that_are_not_defined_say_why() -> None:
     other = evaluation({"fog": [9, 9], "shot_noise": [10, 10]}, clean=9)
-    made = relate(evaluation(TWO), other, "--relative-to")
+    made = relate(evaluation(TWO), other)
     found = line(made, "mean_corruption_error_relative_to")
     assert math.isnan(found.value)
     assert found.over.endswith("; not defined, since that network makes no errors on shot_noise")
@@ -216,7 +216,7 @@ def test_other_copies_cannot_be_compared(changed: dict[str, Any], message: str) 
     else:
         other = replace(other, data=replace(other.data, **changed))
     with pytest.raises(DataError) as error:
-        relate(made, other, "--relative-to")
+        relate(made, other)
     assert str(error.value) == (
         f"--relative-to: must be scores on the same {message} Evaluate resnet8 "
         "(w.safetensors) with the same data, suite and seed."
@@ -270,7 +270,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
         marks=("approximate frost",),
         notes=("said",),
     )
-    made = relate(replace(made, clean=CellScores(np.arange(N) < 7, 9, math.nan)), other, "x")
+    made = relate(replace(made, clean=CellScores(np.arange(N) < 7, 9, math.nan)), other)
     file = tmp_path / "new" / "scores.json"
     write_evaluation(made, file)
     read = load_evaluation(file)

@@ -56,7 +56,7 @@ def cache_rows(info: CacheInfo) -> list[dict[str, Any]]:
             "what": line.what,
             "entries": len(line.paths),
             "bytes": line.size,
-            "last_used": _iso(line.used),
+            "last_used": datetime.fromtimestamp(line.used, UTC).isoformat(timespec="seconds"),
             "paths": [str(path) for path in line.paths],
         }
         for line in info.lines
@@ -145,7 +145,3 @@ def _ago(seconds: float) -> str:
     if seconds < 2 * _DAY_SECONDS:
         return f"{seconds / 3600:.0f} h ago"
     return f"{seconds / _DAY_SECONDS:.0f} days ago"
-
-
-def _iso(stamp: float) -> str:
-    return datetime.fromtimestamp(stamp, UTC).isoformat(timespec="seconds")

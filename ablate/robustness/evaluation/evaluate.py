@@ -207,7 +207,7 @@ def evaluate(
         model_told = replace(unscored.model, adapt_batch_norm=adapt_batch_norm)
         unscored = replace(unscored, model=model_told)
         if reference is not None:
-            unscored = relate(unscored, reference, "--relative-to")
+            unscored = relate(unscored, reference)
     began = time.perf_counter()
     outcomes = score_set(
         subject.model,

@@ -285,12 +285,11 @@ def keep_scores(outcomes: SetOutcomes) -> tuple[CellScores | None, dict[Cell, Ce
     return clean, {cell: CellScores.of(one) for cell, one in outcomes.cells.items()}
 
 
-def relate(evaluation: Evaluation, other: Evaluation, where: str) -> Evaluation:
+def relate(evaluation: Evaluation, other: Evaluation) -> Evaluation:
     """The evaluation with another network as the reference of its mCE.
 
     Args:
         other: evaluation of the same images under the same types and severities.
-        where: for the error message.
 
     Raises:
         DataError: if images, types or severities differ.
@@ -306,7 +305,7 @@ def relate(evaluation: Evaluation, other: Evaluation, where: str) -> Evaluation:
     for what, one, two in pairs:
         if one != two and not (what == "clean images" and None in (one, two)):
             raise DataError(
-                f"{where}: must be scores on the same {what}, got {_show(what, two)} for "
+                f"--relative-to: must be scores on the same {what}, got {_show(what, two)} for "
                 f"{_show(what, one)}. Evaluate {other.model.label} with the same data, suite and "
                 "seed."
             )
