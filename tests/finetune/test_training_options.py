@@ -444,7 +444,7 @@ from test_training_options import make_run, make_small
 
 loss = {"terms": "clean+st+fma", "fma": {"layers": ["block", "block.1"]}}
 for mode in (False, "default"):
-    run = make_run(loss, model=make_small(), compile_mode=mode)
+    run = make_run(loss, model=make_small(), compile_mode=mode, learning_rate=0.001)
     print(run.run_epoch().train_loss, run.run_epoch().train_loss)
 
 graphs = []
@@ -462,6 +462,7 @@ def show(loss, **settings):
     for mode in (False, "default"):
         graphs.clear()
         torch.compiler.reset()
+        settings = {"learning_rate": 0.001, **settings}
         run = make_run(loss, model=make_small(), compile_mode=mode, **settings)
         losses.append([run.run_epoch().train_loss])
         first = len(graphs)
