@@ -5,7 +5,8 @@ is ready after it, and what comes after the last tap is the head.  A network wit
 into the modules that it consists of.
 
 Source: Howard and Ruder 2018, arXiv:1801.06146, sec. 3.2, for learning rates that fall from the
-head down, here by one factor per group.
+head down, here by one factor per group; Kumar et al. 2022, arXiv:2202.10054, for training the last
+layer alone before the whole network.
 """
 
 from __future__ import annotations
@@ -42,29 +43,68 @@ class LearningParts:
     Args:
         model: parameters that already have no gradient keep it so.
         frozen: taps, each with its depth group, or module paths.
+        probes: whether the last layer is to learn alone at first.
 
     Raises:
-        ParameterError: if a layer does not exist, or nothing is left to learn.
+        ParameterError: if a layer does not exist, nothing is left to learn, or the network to
+            probe does not end in a linear layer that learns.
     """
 
-    def __init__(self, model: nn.Module, frozen: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, frozen: Sequence[str] = (), *, probes: bool = False
+    ) -> None:
         paths = frozenset(_frozen_paths(layer_names(model), frozen))
         modules = dict(model.named_modules())
         for path in paths:
             for parameter in modules[path].parameters(recurse=False):
                 parameter.requires_grad_(False)
         frozen_modules = {modules[path] for path in paths}
-        self._norms = [norm for norm in batch_norms(model) if norm in frozen_modules]
+        self._frozen = tuple(frozen)
+        self._every_norm = batch_norms(model)
+        self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
+        self._learning = [one for one in model.parameters() if one.requires_grad]
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ParameterError(
                 f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
             )
 
-    def hold(self) -> None:
-        """Let the batch norms of frozen parts keep their statistics; call it after
-        `model.train()`."""
-        for norm in self._norms:
+        self._last = _last_layer(model) if probes else set()
+
+    def hold(self, *, probing: bool = False) -> None:
+        """Let the batch norms of what does not learn keep their statistics; call it after
+        `model.train()`.
+
+        Args:
+            probing: whether the last layer alone learns.
+        """
+        for parameter in self._learning:
+            parameter.requires_grad_(not probing or parameter in self._last)
+        for norm in self._every_norm if probing else self._norms:
             norm.eval()
+
+    def unreached(self, *, probing: bool) -> ParameterError:
+        """The error of an objective that has no gradient in what learns."""
+        if probing:
+            return ParameterError(
+                "finetune.probe_fraction: a term must reach the last layer, got only fma. Leave it "
+                "out, or add a term to loss.terms."
+            )
+        return ParameterError(
+            f"finetune.frozen: a term must reach a layer that learns, got {list(self._frozen)}. "
+            "Remove one, or change loss.terms or loss.fma.layers."
+        )
+
+
+def _last_layer(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters of the linear layer that a network ends in."""
+    *_, last = (one for one in model.modules() if any(True for _ in one.parameters(recurse=False)))
+    found = {one for one in last.parameters() if one.requires_grad}
+    if not (isinstance(last, nn.Linear) and found):
+        raise ParameterError(
+            "finetune.probe_fraction: needs a network that ends in a linear layer that learns, got "
+            f"{type(last).__name__}. Leave it out, or change finetune.frozen."
+        )
+    return found
 
 
 class _Groups:

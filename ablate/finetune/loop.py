@@ -21,7 +21,7 @@ from torch import nn
 from ablate.data.dataset import TrainingImages
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import NotFiniteError, ParameterError
+from ablate.errors import NotFiniteError
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.budget import Budget
 from ablate.finetune.depth import LearningParts
@@ -37,7 +37,7 @@ from ablate.finetune.optimizer import (
 )
 from ablate.model.environment import Environment
 from ablate.model.inspect import ImageFlops, count_flops
-from ablate.model.modes import own_generators, seed_generators
+from ablate.model.modes import kept_mode, own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     BudgetSettings,
@@ -121,8 +121,11 @@ class Finetuning:
         self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
         tune = settings if isinstance(settings, FinetuneSettings) else FinetuneSettings()
         self._student = model.to(device)
-        self._frozen = tune.frozen
-        self._learning = LearningParts(self._student, tune.frozen)
+        self._probe_fraction = tune.probe_fraction
+        self._probe_steps = 0
+        self._probing: bool | None = None
+        probes = tune.probe_fraction > 0
+        self._learning = LearningParts(self._student, tune.frozen, probes=probes)
         self._train = train
         self._placed = train.place(device)
         self._settings = settings
@@ -165,19 +168,31 @@ class Finetuning:
     def train_flops(self) -> int:
         """Floating point operations of student and teachers in the epochs done, as torch counts
         them."""
-        flops = self._image_flops
-        return flops.training * self.student_images + flops.forward * self.teacher_images
+        flops, probing = self._image_flops
+        probed = self._probe_steps * self._batch_size * self._views
+        student = flops.training * (self.student_images - probed) + probing.training * probed
+        return student + flops.forward * self.teacher_images
 
     def _count_step(self) -> int:
         """Floating point operations of a step, as torch counts them."""
-        flops = self._image_flops
-        each = flops.training * self._views + flops.forward * len(self._teachers)
-        return self._batch_size * each
+        flops, probing = self._image_flops
+        share = self._probe_fraction
+        training = round(share * probing.training + (1 - share) * flops.training)
+        return self._batch_size * (training * self._views + flops.forward * len(self._teachers))
 
     @cached_property
-    def _image_flops(self) -> ImageFlops:
+    def _image_flops(self) -> tuple[ImageFlops, ImageFlops]:
+        """Of an image, where all parts learn, and where the last layer is probed."""
         channels, *size = self._train.take(torch.arange(1)).resident().images.shape[1:]
-        return count_flops(self._student, (channels, size[0], size[1]))
+        shape = (channels, size[0], size[1])
+        with kept_mode(self._student):
+            self._learning.hold()
+            every = probing = count_flops(self._student, shape)
+            if self._probe_fraction:
+                self._learning.hold(probing=True)
+                probing = count_flops(self._student, shape)
+        self._probing = None
+        return every, probing
 
     @property
     def _views(self) -> int:
@@ -206,8 +221,7 @@ class Finetuning:
             ParameterError: if batch norm gets a single value per channel.
         """
         began = time.perf_counter()
-        self._forward.prepare()
-        self._learning.hold()
+        self._probing = None
         unread: list[torch.Tensor] = []
         steps = self._epoch_steps
         device = self._environment.device
@@ -248,6 +262,7 @@ class Finetuning:
             "student_images": self.student_images,
             "teacher_images": self.teacher_images,
             "factors": self._factors,
+            "probe_steps": self._probe_steps,
             "model": self._student.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -272,6 +287,7 @@ class Finetuning:
         self.teacher_images = int(state["teacher_images"])
         self._steps = int(state["steps"])
         self._factors = dict(state["factors"])
+        self._probe_steps = int(state.get("probe_steps", 0))
 
     @property
     def _epoch_steps(self) -> int:
@@ -328,7 +344,18 @@ class Finetuning:
 
     def _step(self, step: int, batch: ByteImages, labels: Labels, elapsed: float) -> torch.Tensor:
         progress = self.budget.progress(self._steps + step, elapsed)
-        set_learning_rate(self._optimizer, self._settings, progress)
+        share = self._probe_fraction
+        probing = progress < share
+        if probing is not self._probing:
+            self._forward.prepare()
+            self._learning.hold(probing=probing)
+            self._probing = probing
+        if not probing and 0 < self._probe_steps == self._steps + step:
+            self._optimizer.state.clear()  # finetuning starts anew, with no momentum of one layer
+        self._probe_steps += probing
+        # Probing and finetuning have a whole schedule each.
+        part = progress / share if probing else (progress - share) / (1 - share)
+        set_learning_rate(self._optimizer, self._settings, part)
         images = batch.float() / 255
         copies: tuple[Images, ...] = ()
         if self._augment is not None:
@@ -353,7 +380,7 @@ class Finetuning:
         for rows in map(slice, ends, ends[1:]):
             part = images[rows]
             views = self._forward(part, [one[rows] for one in copies], weights, labels[rows])
-            if self._loss.gradient_scaled and not self._factors:
+            if self._loss.gradient_scaled and not self._factors and not self._probing:
                 scale = self._scaler.get_scale()
                 self._factors = balance_gradients(
                     self._loss, views, self._student, loss_scale=scale
@@ -361,10 +388,7 @@ class Finetuning:
             factor = 1.0 if self._parts == 1 else label_factor(labels, rows)
             loss = self._loss(views, self._factors, label_factor=factor)
             if not loss.requires_grad:
-                raise ParameterError(
-                    f"finetune.frozen: a term must reach a layer that learns, got "
-                    f"{list(self._frozen)}. Remove one, or change loss.terms or loss.fma.layers."
-                )
+                raise self._learning.unreached(probing=bool(self._probing))
             loss = loss * (len(part) / len(images))
             _backward(self._scaler.scale(loss))
             total += loss.detach()

@@ -60,7 +60,11 @@ class Resolved(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-_LATER: Mapping[str, Any] = {"finetune.layer_decay": 1.0, "finetune.frozen": []}
+_LATER: Mapping[str, Any] = {
+    "finetune.layer_decay": 1.0,
+    "finetune.frozen": [],
+    "finetune.probe_fraction": 0.0,
+}
 """Keys that came later, with the value at which a study is what it was before them."""
 
 

@@ -169,6 +169,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "augmix": {"augment": {"method": "augmix"}},
     "images": {"budget": {"images": 100}},
     "layer decay": {"layer_decay": 0.5},
+    "probing": {"probe_fraction": 0.5, "loss": {"fma": {"scale": "gradient"}}},
     "frozen stages": {"frozen": ["stem", "stage1"]},
 }
 

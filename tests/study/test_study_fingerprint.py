@@ -121,7 +121,12 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "other"), [("finetune.layer_decay", "0.5"), ("finetune.frozen", "['stem']")]
+    ("key", "other"),
+    [
+        ("finetune.layer_decay", "0.5"),
+        ("finetune.frozen", "['stem']"),
+        ("finetune.probe_fraction", "0.5"),
+    ],
 )
 def test_a_later_key_is_in_it_only_where_it_is_used(
     head: str, names: Names, key: str, other: str

@@ -171,6 +171,11 @@ class FinetuneSettings(TrainingSettings):
         description="Taps (each with what lies between it and the tap before) or module paths "
         "that do not learn; their batch norm keeps its statistics.",
     )
+    probe_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Share of the budget in which only the last, linear layer learns; then "
+        "everything does.  Each part has the whole schedule, and starts without momentum.",
+    )
     interpolation: InterpolationSettings | None = Field(
         None,
         description="Score networks between baseline and finetuned weights too, and let a trial "
