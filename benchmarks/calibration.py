@@ -111,7 +111,7 @@ def main() -> None:
     )
     constants: dict[str, dict[str, list[float]]] = {name: {} for name in DISTANCES}
     for name in ("digits", "cifar10", "imagenet"):
-        if name != "digits" and getattr(options, name) is None:
+        if options.only not in name or getattr(options, name, "digits") is None:
             continue
         began = time.perf_counter()
         norms: dict[str, list[float]] = {}
@@ -140,6 +140,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--imagenet", type=Path, help="folder with CLASS/*")
     parser.add_argument("--checkpoint", type=Path, help="weights of EfficientNet-Lite0")
     parser.add_argument("--seeds", type=int, default=3, help="baselines that are trained")
+    parser.add_argument("--epochs", type=int, default=12, help="of a baseline on CIFAR-10")
+    parser.add_argument("--precision", default="fp32", help="that baselines are trained in")
+    parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--batches", type=int, default=10, help="batches per baseline")
     parser.add_argument("--imagenet-batch", type=int, default=32, help="clean images in a batch")
     parser.add_argument("--threads", type=int, default=cores, help="of torch")
@@ -157,11 +160,14 @@ def make_setting(
     if name == "cifar10":
         overrides += ["dataset.name=image_folder", "dataset.download=false"]
         overrides += [f"dataset.path={options.cifar10.absolute()}"]
+        overrides += [f"baseline.epochs={options.epochs}"]
     study = place_of_file(file, overrides).study
     assert study is not None
-    bench = Workbench(study, file.parent, cache_folder(), environment)
+    trained_in = resolve_environment(options.precision, threads=options.threads, device="cpu")
+    bench = Workbench(study, file.parent, cache_folder(), trained_in)
     train, validation = bench.dataset.train.resident(), bench.dataset.validation
     model = bench.build_baseline()
+    environment.apply()
     fits = f"{accuracy(model, train.images[:2000], train.labels[:2000]):.1%} of training images"
     known = f"{accuracy(model, validation.images, validation.labels):.1%} of validation images"
     return Setting(
