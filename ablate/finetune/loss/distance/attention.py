@@ -16,7 +16,7 @@ from ablate.finetune.loss.distance.direction import direction
 
 READS_CHANNELS = True
 
-GRADIENT_SCALE = 1400
+GRADIENT_SCALE = 1300
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

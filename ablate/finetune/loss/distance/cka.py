@@ -22,7 +22,7 @@ from ablate.finetune.loss.term import wide_dtype, without_autocast
 MIN_IMAGES = 3
 """Two centred images are opposite to each other, so any two maps of them have distance 0."""
 
-GRADIENT_SCALE = 17.6
+GRADIENT_SCALE = 12
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

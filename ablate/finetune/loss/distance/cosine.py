@@ -6,7 +6,7 @@ from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 from ablate.finetune.loss.distance.direction import direction_gap
 
-GRADIENT_SCALE = 33
+GRADIENT_SCALE = 28
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

@@ -13,7 +13,7 @@ from ablate.finetune.loss.distance.direction import direction_gap
 
 READS_CHANNELS = True
 
-GRADIENT_SCALE = 32
+GRADIENT_SCALE = 28
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

@@ -23,7 +23,7 @@ from ablate.finetune.loss.term import wide_dtype
 MIN_IMAGES = 2
 """With one image the own pair is the only one, and the quotient is 1 whatever the maps are."""
 
-GRADIENT_SCALE = 20.6
+GRADIENT_SCALE = 18
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.finetune.loss.distance.blocks import per_image
 
-GRADIENT_SCALE = 13.4
+GRADIENT_SCALE = 15
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

@@ -12,7 +12,7 @@ from ablate.finetune.loss.distance.blocks import per_image
 
 READS_CHANNELS = True
 
-GRADIENT_SCALE = 5.9
+GRADIENT_SCALE = 7.3
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

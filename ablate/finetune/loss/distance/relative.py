@@ -12,7 +12,7 @@ from ablate.finetune.loss.distance.squared_error import squared_error, squared_n
 EPSILON = 1e-6
 """Added to the squared norm, so that a clean map of zeros does not divide by zero."""
 
-GRADIENT_SCALE = 13.5
+GRADIENT_SCALE = 12
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 

@@ -15,7 +15,7 @@ from ablate.finetune.loss.distance.direction import direction
 
 READS_CHANNELS = True
 
-GRADIENT_SCALE = 16
+GRADIENT_SCALE = 14
 """Measured by `benchmarks/calibration.py`: see `gradient_scale`."""
 
 
