@@ -66,7 +66,7 @@ def make_run(
     return Finetuning(
         model,
         split or make_split(),
-        FinetuneSettings.model_validate({"batch_size": BATCH, **settings}),
+        FinetuneSettings.model_validate({"batch_size": BATCH, "learning_rate": 0.005, **settings}),
         budget=BudgetSettings.model_validate(budget or {"epochs": 3}),
         loss=build_loss(LossSettings.model_validate(loss or {}), layer_names(model)),
         augment=build_augmentation(AugmentSettings.model_validate(augment or {})),

@@ -11,7 +11,12 @@ from torchvision.models.convnext import CNBlock
 
 from ablate import FeatureTaps, FMALoss
 from ablate.errors import ParameterError
-from ablate.finetune.loss.distance import DISTANCES, load_distance, reads_channels
+from ablate.finetune.loss.distance import (
+    DISTANCES,
+    gradient_scale,
+    load_distance,
+    reads_channels,
+)
 
 READING = [name for name in DISTANCES if reads_channels(name)]
 
@@ -196,7 +201,7 @@ def test_distances_read_the_channels_of_a_transformer(
 ) -> None:
     """By hand, from what the layer returns."""
     taps, returned = read(make(), layer)
-    value = FMALoss(distance)(*taps.split())
+    value = FMALoss(distance)(*taps.split()) / gradient_scale(distance)
     clean, distorted = returned.movedim(-1, 1).contiguous().chunk(2)
     measure = load_distance(distance)
     torch.testing.assert_close(value, measure(clean.detach(), distorted))

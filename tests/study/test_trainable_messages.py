@@ -136,7 +136,7 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
         return study_fingerprint(study, parse_space(study, {}), "")
 
     before = sections()
-    assert set(before) == {"trainable", "finetune", "objectives", "space", "data"}
+    assert set(before) == {"trainable", "finetune", "objectives", "space", "data", "method"}
     assert sections("finetune.budget.epochs=4") == before  # the default, written out
     for override, section in (
         ("trainable=my_loop:other", "trainable"),
