@@ -67,6 +67,7 @@ install_import_hook([f"ablate.{name}" for name in CHECKED], "shape_checker.check
 LONGEST = (
     *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
     *("test_executors.py", "test_interrupt.py", "test_gpus.py", "test_training_options.py"),
+    "test_fuzz.py",
 )
 """Files of half a minute and more: if one is started last, idle processes wait for it."""
 
