@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -492,7 +493,9 @@ except ParameterError as error:
 def test_a_compiled_step() -> None:
     """In a process of its own: what checks shapes here cannot be compiled."""
     command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Without vector instructions it compiles in two thirds of the time.
+    environment = {**os.environ, "TORCHINDUCTOR_VEC_ISA_OK": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     first, second, *counts, refused = done.stdout.splitlines()
     plain, compiled = ([float(loss) for loss in line.split()] for line in (first, second))
     assert compiled == pytest.approx(plain, rel=1e-3)
