@@ -119,8 +119,7 @@ def alpha_curves(
         NothingToDrawError: if the study scores no curve.
         ParameterError: if a number is not that of a complete trial.
     """
-    settings = record.study.finetune.interpolation
-    if settings is None or settings.alpha is not None:
+    if not record.study.finetune.curve_alphas:
         raise NothingToDrawError(
             record.name,
             "curve",
@@ -134,7 +133,7 @@ def alpha_curves(
         on_front = profiles.on_front
         rows = {row.number: row for row in record.complete}
         chosen = [rows[one.number] for one in profiles.profiles if one.number is not None]
-        curves = [_of_trial(record, row) for row in chosen if row.path is not None]
+        curves = [_of_trial(record, row) for row in chosen]
     else:
         assert record.design is not None
         design = Design.from_json(record.design)
@@ -154,7 +153,7 @@ def _of_trial(record: StudyRecord, row: RowRecord) -> AlphaCurve | None:
     return AlphaCurve(
         name=f"trial {row.number}",
         number=row.number,
-        loss_terms=str(row.params.get("loss.terms", record.study.loss.terms)),
+        loss_terms=record.loss_terms(row),
         points=_points([[row]]),
         chosen=(row.path.alpha,),
         barrier=row.path.barrier,
@@ -196,7 +195,7 @@ def _points(runs: Sequence[Sequence[RowRecord]]) -> tuple[AlphaPoint, ...]:
             assert row.path is not None
             assert isinstance(row.scores, Scores)
             alphas = row.path.alphas
-            scores = [row.path.scores(row.scores, alpha) for alpha in alphas]
+            scores = row.path.all_scores(row.scores)
             found.append([(one.clean_accuracy, one.robust_accuracy) for one in scores])
         tables.append(np.mean(found, axis=0))
     values = np.array(tables)  # [seed, alpha, 2]

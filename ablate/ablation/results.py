@@ -117,20 +117,20 @@ class Results:
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
-        if metric in ON_CURVE and self.is_fixed(cell):
-            metric = ON_CURVE[metric]
         if (cell, metric) not in self._values:
             found = np.full(len(self.pairs), math.nan)
-            picked = self.picked(cell) if metric in ON_CURVE else None
-            if picked is not None:
-                found[list(picked.places)] = picked.shares[metric].mean(axis=1)
             if self._baseline is not None and self.is_fixed(cell):
-                found[:] = self._baseline.metrics().get(metric, math.nan)
-            for place, pair in enumerate(self.pairs if metric not in ON_CURVE else ()):
-                row = self._rows.get((cell, pair))
-                scores = None if row is None else self.scores_of(row)
-                if row is not None and scores is not None:
-                    found[place] = self._of(row, scores).get(metric, math.nan)
+                found[:] = self._baseline.metrics().get(ON_CURVE.get(metric, metric), math.nan)
+            elif metric in ON_CURVE:
+                picked = self.picked(cell)
+                if picked is not None:
+                    found[list(picked.places)] = picked.shares[metric].mean(axis=1)
+            else:
+                for place, pair in enumerate(self.pairs):
+                    row = self._rows.get((cell, pair))
+                    scores = None if row is None else self.scores_of(row)
+                    if row is not None and scores is not None:
+                        found[place] = self._of(row, scores).get(metric, math.nan)
             self._values[cell, metric] = found
         return self._values[cell, metric]
 

@@ -224,11 +224,10 @@ def _columns(feature: Feature) -> list[Table]:
 def _subsets(
     record: StudyRecord, rows: Sequence[RowRecord], taps: tuple[str, ...], scores: Table
 ) -> list[SubsetScore]:
-    of_study = record.study.loss.terms
     by_taps: dict[tuple[str, ...], list[tuple[int, float, str]]] = {}
     for row, score in zip(rows, scores.tolist(), strict=True):
         chosen = set(_taps_of(row))
-        trial = (row.number, score, str(row.params.get("loss.terms", of_study)))
+        trial = (row.number, score, record.loss_terms(row))
         by_taps.setdefault(tuple(tap for tap in taps if tap in chosen), []).append(trial)
     found = []
     for subset, trials in by_taps.items():

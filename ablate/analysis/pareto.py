@@ -231,8 +231,7 @@ def _curves(
     for row, point in zip(rows, points, strict=True):
         if not point.on_front or row.path is None or not isinstance(row.scores, Scores):
             continue
-        alphas = row.path.alphas
-        scores = [row.path.scores(row.scores, alpha) for alpha in alphas]
+        alphas, scores = row.path.alphas, row.path.all_scores(row.scores)
         values = [
             _reference_values("trial" if alpha else "baseline", one, objectives)
             for alpha, one in zip(alphas, scores, strict=True)

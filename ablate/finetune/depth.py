@@ -63,11 +63,10 @@ class LearningParts:
         self._every_norm = batch_norms(model)
         self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
         self._learning = [one for one in model.parameters() if one.requires_grad]
-        if not any(parameter.requires_grad for parameter in model.parameters()):
+        if not self._learning:
             raise ParameterError(
                 f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
             )
-
         self._last = _last_layer(model) if probes else set()
 
     def hold(self, *, probing: bool = False) -> None:
@@ -123,9 +122,8 @@ class _Groups:
 
 def _frozen_paths(names: LayerNames, frozen: Sequence[str]) -> Iterator[str]:
     """Paths of all frozen modules, "" where the network's own parameters are frozen."""
-    groups = _Groups(names)
+    groups, known = _Groups(names), [*names.taps, *names.modules]
     for layer in frozen:
-        known = [*names.taps, *names.modules]
         if layer not in known:
             raise ParameterError(
                 f"finetune.frozen: must be taps or module paths of the model, got {layer!r}. "

@@ -21,9 +21,9 @@ from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError
 from ablate.finetune.depth import rate_factors
 from ablate.finetune.loss.clean import NO_LABEL
-from ablate.finetune.loss.da import da_loss
+from ablate.finetune.loss.da import copies_loss
 from ablate.finetune.loss.objective import RobustLoss
-from ablate.finetune.loss.term import Views, weighted_sum
+from ablate.finetune.loss.term import Views
 from ablate.study.settings import TrainingSettings
 
 
@@ -244,7 +244,8 @@ def balance_gradients(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     values = loss.values(views)
-    reference = gradient_norm(_copies_loss(views), parameters, loss_scale=loss_scale)
+    copies = copies_loss(views, _known_labels(views))
+    reference = gradient_norm(copies, parameters, loss_scale=loss_scale)
     factors = {}
     for name in loss.gradient_scaled:
         own = gradient_norm(values[name], parameters, loss_scale=loss_scale)
@@ -258,12 +259,10 @@ def balance_gradients(
     return factors
 
 
-def _copies_loss(views: Views) -> Scalar:
-    """The term `da` with weight 1."""
+def _known_labels(views: Views) -> Tensor:
+    """The labels of a batch; of an image without one, the class that is predicted for it."""
     clean = next(iter(views.teachers.values())) if views.clean is None else views.clean
-    labels = torch.where(views.labels == NO_LABEL, clean.logits.argmax(1), views.labels)
-    values = (da_loss(copy.logits, labels) for copy in views.require_copies())
-    return weighted_sum(views.copy_weights, values)
+    return torch.where(views.labels == NO_LABEL, clean.logits.argmax(1), views.labels)
 
 
 def gradient_norm(value: Scalar, parameters: Sequence[Tensor], *, loss_scale: float = 1.0) -> float:

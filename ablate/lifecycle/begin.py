@@ -244,7 +244,9 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Refuse a study file with changes that affect scores; report other changes."""
+    """Refuse a study of another method, and a study file with changes that affect scores; report
+    other changes."""
+    ledger.check_method("to be resumed")
     if place.study is None:
         return
     before, after = _dumps(ledger, place.study)

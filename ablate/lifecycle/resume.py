@@ -35,7 +35,6 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
     ledger = Ledger.open(place.url, place.name)
     if begin_again(ledger, place, run):
         return begin(place, run)
-    ledger.check_method("to be resumed")
     check_same_study(ledger, place, run)
     if _is_finished(ledger, place):
         return ledger.read()
@@ -59,7 +58,6 @@ def resume_study(
     Raises: as `ablate.resume`.
     """
     ledger = open_ledger(place)
-    ledger.check_method("to be resumed")
     check_same_study(ledger, place, run)
     if ledger.head.design is not None or seeds is not None:
         return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))

@@ -126,12 +126,15 @@ class Curve(JsonData):
         point = self.points[alpha_text(alpha)]
         return replace(like, clean_accuracy=point.clean_accuracy, accuracies=dict(point.accuracies))
 
+    def all_scores(self, like: Scores) -> list[Scores]:
+        """As `scores`, of each network by ascending alpha."""
+        return [self.scores(like, alpha) for alpha in self.alphas]
+
     def chosen(self, like: Scores, clean_margin: float) -> Curve:
         """The curve with the network that the rule chooses (`choose_alpha`)."""
-        scored = [self.scores(like, alpha) for alpha in self.alphas]
         curve = [
             AlphaScore(alpha, one.clean_accuracy, one.robust_accuracy)
-            for alpha, one in zip(self.alphas, scored, strict=True)
+            for alpha, one in zip(self.alphas, self.all_scores(like), strict=True)
         ]
         alpha, barrier, note = choose_alpha(curve, clean_margin)
         return replace(self, alpha=alpha, barrier=barrier, note=note)

@@ -80,8 +80,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     pass_seconds = time.perf_counter() - began
     corrupted = bench.evaluation_set
     images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
-    curve = study.finetune.interpolation
-    networks = 1 if curve is None or curve.alpha is not None else len(curve.alphas)
+    networks = max(1, len(study.finetune.curve_alphas))
     return TrialEstimate(
         train_images=len(bench.finetuning_images(study, loss)),
         seen_images=trained.seen_images,

@@ -93,9 +93,8 @@ class TrialRun:
     def result(self) -> nn.Module:
         """The network that the trial is scored and exported as: the current one, or, where the
         study fixes `finetune.interpolation.alpha`, the one between it and the baseline."""
-        settings = self._study.finetune.interpolation
-        alpha = None if settings is None else settings.alpha
-        return self.model if alpha is None else self._between(alpha)
+        alpha = self._study.finetune.result_alpha
+        return self.model if alpha == 1 else self._between(alpha)
 
     @property
     def step(self) -> int:
@@ -152,7 +151,6 @@ class TrialRun:
         nothing = Statistics((0.0,) * channels, (1.0,) * channels)
         model = self.result
         mean, std = carried_statistics(model) or nothing
-        settings = study.finetune.interpolation
         metadata = ExportMetadata(
             model=study.model.name,
             classes=dataset.classes,
@@ -165,7 +163,7 @@ class TrialRun:
             trial=number,
             loss_terms=study.loss.terms,
             seen_types=tuple(self._seen_types),
-            alpha=(settings.alpha if settings else None) or 1.0,
+            alpha=study.finetune.result_alpha,
             baseline_sha256=self._bench.baseline.sha256,
         )
         export_weights(model, path, metadata)
@@ -187,11 +185,11 @@ class TrialRun:
         Raises:
             NotFiniteError: if the output of one is NaN or infinite.
         """
-        settings = self._study.finetune.interpolation
-        if settings is None or settings.alpha is not None:
+        alphas = self._study.finetune.curve_alphas
+        if not alphas:
             return None
         scored = {0.0: self._bench.baseline_scored}
-        scored |= {alpha: self._score(self._between(alpha)) for alpha in settings.alphas[:-1]}
+        scored |= {alpha: self._score(self._between(alpha)) for alpha in alphas[:-1]}
         return scored
 
     @property

@@ -22,18 +22,19 @@ def da_loss(augmented_logits: Logits, labels: Labels) -> Scalar:
     return clean_loss(augmented_logits, labels)
 
 
+def copies_loss(views: Views, labels: Labels) -> Scalar:
+    """`da_loss` of a batch, the weighted mean over the copies."""
+    losses = (da_loss(copy.logits, labels) for copy in views.require_copies())
+    return weighted_sum(views.copy_weights, losses)
+
+
 def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
     """The term `da` of the objective: the weighted mean over the copies."""
-
-    def value(views: Views) -> Scalar:
-        copies = views.require_copies()
-        losses = (da_loss(copy.logits, views.labels) for copy in copies)
-        return weighted_sum(views.copy_weights, losses)
 
     return Term(
         "da",
         settings.da.weight,
-        value,
+        lambda views: copies_loss(views, views.labels),
         needs_clean=False,
         needs_augmented=True,
         needs_labels=True,

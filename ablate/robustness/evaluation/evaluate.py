@@ -204,8 +204,8 @@ def evaluate(
             marks += (_adapted_mark(adapt_batch_norm, batch_size or BATCH_SIZE),)
         found = found.with_classes(probed[0].outputs)
         unscored = _describe(origin, subject, found, trained, marks)
-        model_told = replace(unscored.model, adapt_batch_norm=adapt_batch_norm)
-        unscored = replace(unscored, model=model_told)
+        model_used = replace(unscored.model, adapt_batch_norm=adapt_batch_norm)
+        unscored = replace(unscored, model=model_used)
         if reference is not None:
             unscored = relate(unscored, reference)
     began = time.perf_counter()

@@ -181,3 +181,15 @@ class FinetuneSettings(TrainingSettings):
         description="Score networks between baseline and finetuned weights too, and let a trial "
         "be the best of them (see `answer`); none: the finetuned network alone.",
     )
+
+    @property
+    def curve_alphas(self) -> tuple[float, ...]:
+        """Ascending, to 1: of the networks that are scored; empty where only one is."""
+        settings = self.interpolation
+        return () if settings is None or settings.alpha is not None else settings.alphas
+
+    @property
+    def result_alpha(self) -> float:
+        """Of the network that the training ends with."""
+        settings = self.interpolation
+        return 1.0 if settings is None or settings.alpha is None else settings.alpha
