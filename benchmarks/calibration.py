@@ -154,7 +154,7 @@ def make_setting(
     name: str, seed: int, environment: Environment, options: argparse.Namespace
 ) -> Setting:
     if name == "imagenet":
-        return make_imagenet(environment, options)
+        return make_imagenet(options)
     file = ROOT / "studies" / ("quickstart.yaml" if name == "digits" else "cifar10_joint.yaml")
     overrides = [f"baseline.seed={seed}"]
     if name == "cifar10":
@@ -182,8 +182,7 @@ def make_setting(
     )
 
 
-def make_imagenet(environment: Environment, options: argparse.Namespace) -> Setting:
-    del environment
+def make_imagenet(options: argparse.Namespace) -> Setting:
     settings = ModelSettings(name="timm:tf_efficientnet_lite0")
     request = ImageRequest(image_size=224, resize=256, resize_is_asked=True)
     found = load_evaluated(str(options.imagenet), None, request, cache_folder()).split

@@ -23,13 +23,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ablate.distortion.shapes import Images, Labels
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
+from ablate.model.modes import batch_norms
 from ablate.model.taps import layer_names
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
@@ -92,10 +92,9 @@ def estimate_again(bench: Workbench, model: nn.Module, values: dict[str, Any], w
     study = bench.study.with_values({**values, **whole})
     loss = build_loss(study.loss, layer_names(model))
     before = {name: one.clone() for name, one in model.named_parameters()}
-    for norm in model.modules():
-        if isinstance(norm, _BatchNorm):
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean over all batches
+    for norm in batch_norms(model):
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
     Passes(
         model,
         bench.finetuning_images(study, loss),

@@ -17,7 +17,7 @@ from ablate.study.settings import ObjectiveSettings
 LEADING = ("number", "state", "attempt")
 CELL = ("cell", "pair", "train_seed")
 """Of an ablation alone."""
-ON_CURVE = ("alpha", "barrier")
+CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
@@ -108,8 +108,8 @@ def column_order(
     """Every column of these flat rows, objectives first among the metrics, parameters by name."""
     found = dict.fromkeys(name for row in rows for name in row)
     metrics = [objective.metric for objective in objectives]
-    fixed = {*LEADING, *CELL, *ON_CURVE, *TRAILING, *metrics}
-    cell = [name for name in (*CELL, *ON_CURVE) if name in found]
+    fixed = {*LEADING, *CELL, *CURVE, *TRAILING, *metrics}
+    cell = [name for name in (*CELL, *CURVE) if name in found]
     others = [name for name in found if name not in fixed and not name.startswith(PARAM)]
     params = sorted(name for name in found if name.startswith(PARAM))
     return [*LEADING, *cell, *dict.fromkeys(metrics), *others, *params, *TRAILING]

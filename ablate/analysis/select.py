@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from ablate.analysis.columns import (
     CELL,
+    CURVE,
     LEADING,
-    ON_CURVE,
     TRAILING,
     as_utc,
     find_column,
@@ -186,7 +186,7 @@ def _check_fraction(column: str, text: str) -> None:
     number = _number(text)
     if number is None:
         return
-    if text.endswith("%") and column in (*LEADING, *CELL, *ON_CURVE, *TRAILING):
+    if text.endswith("%") and column in (*LEADING, *CELL, *CURVE, *TRAILING):
         raise ParameterError(
             f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )
