@@ -200,10 +200,9 @@ def curve_text(study: Study, cite: Callable[[str], str]) -> str:
     Args:
         cite: gives the mark of a reference, as [1].
     """
-    settings = study.finetune.interpolation
-    if settings is None or settings.alpha is not None:
+    if not study.finetune.curve_alphas:
         return ""
-    alphas = ", ".join(f"{alpha:g}" for alpha in settings.alphas)
+    alphas = ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas)
     margin = f"{100 * study.answer.clean_margin:g} points of clean accuracy to the baseline"
     text = (
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
@@ -211,8 +210,8 @@ def curve_text(study: Study, cite: Callable[[str], str]) -> str:
     )
     if study.ablation is None:
         return text + (
-            f"A trial stands at the most robust of them that loses at most {margin}, chosen on the "
-            "same images that it is scored on."
+            f"A trial is represented by the most robust of them that loses at most {margin}, "
+            "chosen on the same images that it is scored on."
         )
     return text + (
         "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "

@@ -55,9 +55,9 @@ def test_curves_are_described_where_they_were_scored() -> None:
     said = text(record)
     assert (
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
-        "were scored at the weights 0.5, 1 of the latter [3]. A trial stands at the most robust of "
-        "them that loses at most 2 points of clean accuracy to the baseline, chosen on the same "
-        "images that it is scored on." in said
+        "were scored at the weights 0.5, 1 of the latter [3]. A trial is represented by the most "
+        "robust of them that loses at most 2 points of clean accuracy to the baseline, chosen on "
+        "the same images that it is scored on." in said
     )
     found = methods(StudySource(record), pareto_info(record))
     assert found.references[2].startswith("Wortsman et al. 2022.")
