@@ -138,6 +138,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Check a study file and print all errors.  Each has its file:line:column."""
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
+    from ablate.robustness.suites import types_without_effect
     from ablate.space.parse import parse_space
 
     study = place_of_file(file, overrides, must_search=True).study
@@ -157,6 +158,12 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():
             click.echo(f"{file}: note: dataset.path does not exist yet: {folder}")
+    if without := types_without_effect(study):
+        click.echo(
+            f"{file}: note: robustness.suite {study.robustness.suite} scores "
+            f"{' and '.join(without)}, which {'change' if len(without) > 1 else 'changes'} nothing "
+            f"on {study.dataset.name}, whose images are grey. Use families_grey."
+        )
 
 
 @main.command()

@@ -8,3 +8,6 @@ name."""
 
 NAMED = tuple(name for name in DATASETS if name != "image_folder")
 """Those whose images a name alone tells."""
+
+GREY = ("digits", "fashion_mnist")
+"""Those whose images are grey, in three equal channels."""

@@ -39,6 +39,9 @@ It does not grow with `FAMILIES`: a study that names families keeps its meaning 
 other types are unseen unless they are named individually.
 """
 
+OF_COLOUR = ("saturation", "hue")
+"""Types that change nothing on grey images."""
+
 
 def load(name: str) -> Distortion:
     """The distortion type of that name.

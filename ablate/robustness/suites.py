@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ablate import distortion
+from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
@@ -55,10 +56,15 @@ def only_types(
 
 
 _CORE = {family: distortion.CORE[family] for family in ("noise", "blur", "photometric")}
+_CORE_OF_GREY = {
+    family: tuple(kind for kind in kinds if kind not in distortion.OF_COLOUR)
+    for family, kinds in _CORE.items()
+}
 _SUITES = {
     suite.name: suite
     for suite in (
         Suite("families", _CORE, "distortion", "families"),
+        Suite("families_grey", _CORE_OF_GREY, "distortion", "families"),
         Suite("families_all", distortion.FAMILIES, "distortion", "families"),
         _corruptions("cifar10c", corruption.BENCHMARK, "cifar"),
         _corruptions("cifar10c_extra", corruption.EXTRA, "cifar"),
@@ -131,6 +137,14 @@ def added_types(suite: Suite) -> tuple[str, ...]:
     if suite.made_by != "distortion":
         return ()  # no suite of corruptions gains a type, and a list names its own
     return tuple(kind for kind in suite.types if kind not in _FIRST_DISTORTIONS)
+
+
+def types_without_effect(study: Study) -> tuple[str, ...]:
+    """Types of a study's suite that change nothing on its data, as far as its name tells."""
+    suite = find_suite(study.robustness.suite)
+    if study.trainable or suite.made_by != "distortion" or study.dataset.name not in GREY:
+        return ()
+    return tuple(kind for kind in suite.types if kind in distortion.OF_COLOUR)
 
 
 def restrict(suite: Suite, types: Sequence[str]) -> Suite:

@@ -72,6 +72,19 @@ def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: 
     assert all(line.startswith(f"{file}:") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("suite", "named"),
+    [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],
+)
+def test_check_names_types_that_change_nothing(
+    write_study: Write, ablate: Run, suite: str, named: str
+) -> None:
+    file = write_study(dataset={"name": "digits"}, robustness={"suite": suite})
+    said = ablate("check", file).stdout
+    assert (f"scores {named}, which " in said) == bool(named)
+    assert ("Use families_grey." in said) == bool(named)
+
+
 def test_set_overrides_a_key(write_study: Write, ablate: Run) -> None:
     file = write_study()
     assert "9 trials" in ablate("check", file, "--set", "search.trials=9").stdout

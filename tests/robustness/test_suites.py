@@ -41,6 +41,7 @@ def test_the_benchmarks_have_their_fifteen_and_four() -> None:
     counts = {name: len(find_suite(name).types) for name in SUITES}
     assert counts == {
         "families": 6,
+        "families_grey": 5,
         "families_all": sum(map(len, distortion.FAMILIES.values())),
         "cifar10c": 15,
         "cifar10c_extra": 4,
