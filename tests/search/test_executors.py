@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import ablate
 from ablate.errors import ResourceError
 
 Write = Callable[..., Path]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 EXECUTORS = ("inline", "ray")
 
 
@@ -130,3 +134,13 @@ def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
     record = ablate.launch(file, executor="ray", progress=watcher)
     assert len(record.complete) == 3
     assert (watcher.most, watcher.out) == (1, 0)
+
+
+def test_ray_that_does_not_start_is_one_line(write_own: Write, ablate_alone: Run) -> None:
+    folder = f"/tmp/{'x' * 100}"  # a socket's path may have 107 bytes
+    result = ablate_alone("launch", write_own("own"), env={**os.environ, "RAY_TMPDIR": folder})
+    shutil.rmtree(folder, ignore_errors=True)
+    assert result.returncode == 3
+    assert "Ray must start on this machine, got: " in result.stderr
+    assert "--executor inline" in result.stderr
+    assert "Traceback" not in result.stderr

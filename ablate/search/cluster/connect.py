@@ -69,7 +69,8 @@ def connect(address: str | None, settings: RunSettings) -> None:
 
     Raises:
         UsageError: if the address cannot be used for a driver.
-        InfrastructureError: if no cluster answers within `CONNECT_SECONDS`, or it refuses.
+        InfrastructureError: if Ray does not start, no cluster answers within `CONNECT_SECONDS`, or
+            it refuses.
     """
     with _masked_command():
         if address is None:
@@ -191,13 +192,21 @@ def _start(settings: RunSettings) -> None:
     if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
         cpus = settings.cpus_per_trial * settings.parallel
     with held(), _apart_from_the_driver(), _handlers_kept():
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **_QUIET,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **_QUIET,
+            )
+        except Exception as error:  # Ray raises bare ones
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise InfrastructureError(
+                f"Ray must start on this machine, got: {said} If the machine was busy, run the "
+                "command again with --resume; without Ray, --executor inline runs one trial at a "
+                "time."
+            ) from error
 
 
 @contextmanager
