@@ -1,0 +1,345 @@
+"""The studies behind the defaults: candidates, methods at equal clean accuracy, cheaper trade-offs.
+
+    python benchmarks/defaults.py candidates                        # digits
+    python benchmarks/defaults.py methods --data FOLDER             # CIFAR-10, train/CLASS/*
+    python benchmarks/defaults.py tradeoff --data FOLDER --baseline 20
+
+Each is an ablation that `ablate launch` runs and resumes, in `runs/`; its table is printed from the
+ledger.  All are scored on validation images.
+
+    candidates  the same number of settings for each method, 3 seeds each, the same images through
+                the network; the best of a method goes into `METHODS` and into the shipped studies
+    around      one thing at a time around the best `clean+fma`: taps, anchor, batch norm; and the
+                best of each method without `clean`, which reads twice as many copies
+    methods     the best of each method on 8 seeds that no candidate has seen
+    tradeoff    the networks between baseline and finetuned weights (`finetune.interpolation`)
+                against other ways of losing less clean accuracy: each of these gets the seconds
+                that scoring the networks takes as more images of training
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+import ablate
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.study.interpolation import AlphaScore
+from ablate.study.scores import Scores
+
+Values = dict[str, Any]
+
+MARGIN = 0.01
+"""Clean accuracy lost to the baseline at which methods are compared, as `answer.clean_margin`."""
+SEEDS = {"candidates": range(101, 104), "around": range(101, 104), "methods": range(1, 9)}
+SEEDS |= dict.fromkeys(["curve", "others"], range(201, 204))
+RATES = (0.01, 0.03)
+
+LOSSES: dict[str, dict[str, Values]] = {
+    "DA": {
+        "weight 1": {"loss.terms": "clean+da"},
+        "weight 3": {"loss.terms": "clean+da", "loss.da.weight": 3.0},
+        "half of the copies clean": {"loss.terms": "clean+da", "augment.clean_fraction": 0.5},
+    },
+    "ST": {
+        "weight 1, both": {"loss.terms": "clean+st", "loss.st.weight": 1.0},
+        "weight 1, pretrained": {
+            "loss.terms": "clean+st",
+            "loss.st.weight": 1.0,
+            "loss.st.anchor": "pretrained",
+        },
+        "weight 3, pretrained": {
+            "loss.terms": "clean+st",
+            "loss.st.weight": 3.0,
+            "loss.st.anchor": "pretrained",
+        },
+    },
+    "FMA": {
+        "weight 1, both": {
+            "loss.terms": "clean+fma",
+            "loss.fma.weight": 1.0,
+            "loss.fma.anchor": "both",
+        },
+        "weight 1, pretrained": {
+            "loss.terms": "clean+fma",
+            "loss.fma.weight": 1.0,
+            "loss.fma.anchor": "pretrained",
+        },
+        "weight 3, pretrained": {
+            "loss.terms": "clean+fma",
+            "loss.fma.weight": 3.0,
+            "loss.fma.anchor": "pretrained",
+        },
+    },
+    "DA+FMA": {
+        "weight 0.3, clean": {"loss.terms": "clean+da+fma", "loss.fma.weight": 0.3},
+        "weight 1, clean": {"loss.terms": "clean+da+fma", "loss.fma.weight": 1.0},
+        "weight 1, pretrained": {
+            "loss.terms": "clean+da+fma",
+            "loss.fma.weight": 1.0,
+            "loss.fma.anchor": "pretrained",
+        },
+    },
+}
+"""By method: settings of its loss, each of which is tried with each of `RATES`."""
+
+
+class Data(NamedTuple):
+    """Where methods are compared.
+
+    Attributes:
+        study: keys of the study.
+        images: through the network, of a candidate and of a method.
+    """
+
+    name: str
+    study: Mapping[str, Any]
+    images: Mapping[str, int]
+
+
+def data_of(folder: Path | None, epochs: int | None) -> Data:
+    if folder is None:
+        study = {
+            "dataset": {"name": "digits", "validation": {"fraction": 0.25}},
+            "model": {"name": "resnet8"},
+            "baseline": {"epochs": epochs or 10},
+            "finetune": {"batch_size": 64},
+            "robustness": {"suite": "families_grey"},
+        }
+        images = {"candidates": 10_000, "methods": 10_000, "curve": 10_000, "others": 14_000}
+        images["around"] = images["candidates"]
+        return Data("digits", study, images)
+    study = {
+        "dataset": {
+            "name": "image_folder",
+            "path": str(folder.absolute()),
+            "crop_padding": 4,
+            "horizontal_flip": True,
+            "validation": {"fraction": 0.04},
+        },
+        "model": {"name": "resnet20"},
+        "baseline": {"epochs": epochs or 12, "batch_size": 128},
+        "finetune": {"batch_size": 128},
+        "robustness": {"suite": "families", "images": 1000},
+    }
+    images = {"candidates": 12_000, "methods": 24_000, "curve": 12_000, "others": 19_000}
+    images["around"] = images["candidates"]
+    return Data("cifar10", study, images)
+
+
+def candidates() -> dict[str, Values]:
+    return {
+        f"{method} {loss} lr {rate:g}": values | {"finetune.learning_rate": rate}
+        for method, losses in LOSSES.items()
+        for loss, values in losses.items()
+        for rate in RATES
+    }
+
+
+METHODS: dict[str, dict[str, str]] = {
+    "digits": {
+        "DA": "DA weight 1 lr 0.03",
+        "ST": "ST weight 1, both lr 0.03",
+        "FMA": "FMA weight 3, pretrained lr 0.01",
+        "DA+FMA": "DA+FMA weight 1, clean lr 0.03",
+    },
+    "cifar10": {
+        "DA": "DA weight 1 lr 0.01",
+        "ST": "ST weight 1, pretrained lr 0.01",
+        "FMA": "FMA weight 1, pretrained lr 0.03",
+        "DA+FMA": "DA+FMA weight 1, pretrained lr 0.01",
+    },
+}
+"""The best candidate of each method: robust accuracy at one point of clean loss."""
+
+
+CURVE: Values = {"loss.terms": "clean+da", "finetune.learning_rate": 0.03}
+
+
+def others(data: Data) -> dict[str, Values]:
+    """What moves along the same trade-off as the networks between, in one training each."""
+    few = data.images["others"] // 4
+    varied: dict[str, Values] = {
+        "lr 0.03": {},
+        "lr 0.01": {"finetune.learning_rate": 0.01},
+        "lr 0.003": {"finetune.learning_rate": 0.003},
+        "a quarter of the steps": {"finetune.budget.images": few},
+        "stopped early": {"finetune.budget.images": few, "finetune.schedule": "constant"},
+        "strength 0.5": {"augment.strength": 0.5},
+        "half of the copies clean": {"augment.clean_fraction": 0.5},
+        "averaged weights": {"finetune.ema_decay": 0.99},
+    }
+    return {name: CURVE | values for name, values in varied.items()}
+
+
+def around(data: Data) -> dict[str, Values]:
+    best = {name: candidates()[one] for name, one in METHODS[data.name].items()}
+    varied: dict[str, Values] = {
+        "last tap": {},
+        "all taps": {"loss.fma.layers": "taps"},
+        "anchor clean": {"loss.fma.anchor": "clean"},
+        "batch norm separate": {"finetune.batch_norm": "separate"},
+        "batch norm frozen": {"finetune.batch_norm": "frozen"},
+    }
+    alone = {
+        f"{name}, copies alone": values | {"loss.terms": str(values["loss.terms"])[len("clean+") :]}
+        for name, values in best.items()
+    }
+    return {name: best["FMA"] | values for name, values in varied.items()} | alone
+
+
+def arms_of(kind: str, data: Data) -> dict[str, Values]:
+    if kind == "candidates":
+        return candidates()
+    if kind == "methods":
+        return {name: candidates()[best] for name, best in METHODS[data.name].items()}
+    if kind == "around":
+        return around(data)
+    return {"networks between": CURVE} if kind == "curve" else others(data)
+
+
+ALL_ALPHAS = [0.25, 0.5, 0.75, 1.0]
+ALPHAS = {
+    "candidates": [0.5, 1.0],
+    "around": [0.5, 1.0],
+    "methods": ALL_ALPHAS,
+    "curve": ALL_ALPHAS,
+}
+
+
+def study_of(kind: str, data: Data) -> Values:
+    arms = arms_of(kind, data)
+    finetune = dict(data.study["finetune"])
+    finetune["budget"] = {"images": data.images[kind]}
+    if kind in ALPHAS:
+        finetune["interpolation"] = {"alphas": ALPHAS[kind]}
+    first, *rest = arms
+    ablation: Values = {"design": "arms", "arms": arms}
+    if kind == "others":  # not at equal images, so these are no `arms`
+        levels = {name: arms[name] for name in rest}
+        factors = {"along the trade-off": levels}
+        ablation = {"design": "one_at_a_time", "reference": arms[first], "factors": factors}
+    elif rest:
+        ablation["compare_to"] = first
+    if kind == "methods":
+        metric = "val_robust_accuracy_interpolated"
+        ablation["primary"] = [{"compare": one, "to": first, "metric": metric} for one in rest]
+    severities = [1, 3, 5]
+    if data.name != "digits":
+        severities = [2, 4] if kind in ("candidates", "around") else [3]
+    return {
+        "version": 1,
+        "name": f"defaults_{kind}_{data.name}_{data.study['baseline']['epochs']}",
+        "question": "Which settings are good defaults, and what keeps clean accuracy?",
+        **data.study,
+        "robustness": {**data.study["robustness"], "severities": severities},
+        "finetune": finetune,
+        "loss": {"fma": {"layers": ["stage3"]}},
+        "ablation": {**ablation, "seeds": list(SEEDS[kind])},
+        "run": {"parallel": "auto", "cpus_per_trial": 1},
+    }
+
+
+def at_clean_loss(curve: Sequence[AlphaScore], baseline: Scores, loss: float) -> float:
+    """Robust accuracy where a curve has lost this much clean accuracy.
+
+    Linear between its networks, from the finetuned one towards the baseline; of the finetuned one
+    if it has lost less.
+    """
+    start = AlphaScore(0.0, baseline.clean_accuracy, baseline.robust_accuracy)
+    lower, higher = start.clean - loss, curve[-1]
+    if higher.clean >= lower:
+        return higher.robust
+    for one in (*reversed(curve[:-1]), start):
+        if one.clean >= lower:
+            share = (lower - higher.clean) / (one.clean - higher.clean)
+            return higher.robust + share * (one.robust - higher.robust)
+        higher = one
+    raise AssertionError("the baseline loses nothing")
+
+
+def mean_curve(rows: Sequence[RowRecord]) -> list[AlphaScore]:
+    found: dict[float, list[Scores]] = {}
+    for row in rows:
+        assert isinstance(row.scores, Scores)
+        if row.path is None:
+            found.setdefault(1.0, []).append(row.scores)
+            continue
+        for alpha, scores in zip(row.path.alphas, row.path.all_scores(row.scores), strict=True):
+            found.setdefault(alpha, []).append(scores)
+    return [
+        AlphaScore(
+            alpha,
+            statistics.mean(one.clean_accuracy for one in scores),
+            statistics.mean(one.robust_accuracy for one in scores),
+        )
+        for alpha, scores in found.items()
+    ]
+
+
+def by_cell(record: StudyRecord) -> dict[str, list[RowRecord]]:
+    cells: dict[str, list[RowRecord]] = {}
+    for row in sorted(record.complete, key=lambda row: row.pair or 0):
+        assert row.cell is not None
+        cells.setdefault(row.cell, []).append(row)
+    return cells
+
+
+def seconds_of(rows: Iterable[RowRecord]) -> float:
+    """Of training and scoring, the median of the rows."""
+    return statistics.median(
+        (attempt.ended or attempt.started) - attempt.started
+        for row in rows
+        for attempt in row.attempts[-1:]
+    )
+
+
+def show(record: StudyRecord) -> None:
+    """One line an arm, means over seeds; in brackets the deviation of the seeds."""
+    baseline = record.references["baseline"]
+    assert isinstance(baseline, Scores)
+    print(
+        f"baseline {baseline.clean_accuracy:.1%} clean, {baseline.robust_accuracy:.1%} robust\n\n"
+        "| arm | seeds | clean | robust | robust at 1 point of clean loss | seconds |\n"
+        "|---|---|---|---|---|---|"
+    )
+    for name, rows in by_cell(record).items():
+        last = mean_curve(rows)[-1]
+        kept = [at_clean_loss(mean_curve([row]), baseline, MARGIN) for row in rows]
+        spread = statistics.stdev(kept) if len(kept) > 1 else math.nan
+        print(
+            f"| {name} | {len(rows)} | {last.clean:.1%} | {last.robust:.1%} | "
+            f"{statistics.mean(kept):.1%} [{100 * spread:.1f}] | {seconds_of(rows):.0f} |"
+        )
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The studies behind the defaults.")
+    parser.add_argument("kind", choices=["candidates", "around", "methods", "tradeoff"])
+    parser.add_argument("--data", type=Path, help="folder with train/CLASS/* and test/CLASS/*")
+    parser.add_argument("--baseline", type=int, metavar="EPOCHS", help="of the baseline")
+    parser.add_argument("--show", action="store_true", help="print the table, run nothing")
+    options = parser.parse_args()
+    data = data_of(options.data, options.baseline)
+    for kind in ("curve", "others") if options.kind == "tradeoff" else (options.kind,):
+        study = study_of(kind, data)
+        file = Path("runs", f"{study['name']}.yaml")
+        if not options.show:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(yaml.safe_dump(study, sort_keys=False))
+            command = [sys.executable, "-m", "ablate", "launch", str(file), "--resume"]
+            subprocess.run(command, check=True)
+        show(ablate.read(Path("runs", study["name"])))
+
+
+if __name__ == "__main__":
+    main()
