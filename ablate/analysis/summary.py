@@ -13,6 +13,7 @@ from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.caveats import result_marks
 from ablate.analysis.hypervolume import as_table, hypervolume
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
+from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
@@ -62,7 +63,7 @@ class StatusInfo:
         account: its cost; spending: compared with its budget.
         checkpoint_bytes, weight_bytes: on disk; None if the run folder is on another host.
         failures: most frequent first.
-        driver: its running driver, or None.
+        driver: its running driver, or None; continuation: see `continuation`.
         commit: of the code of the last drive, None if it was not in a repository; dirty: whether
             files had uncommitted changes.
         marks: caveats of the numbers.
@@ -97,6 +98,7 @@ class StatusInfo:
     pairs: tuple[int, int] = (0, 0)
     test_opened: tuple[TestOpened, ...] = ()
     preparing: PreparationStep | None = None
+    continuation: str = ""
 
     @property
     def terminal(self) -> int:
@@ -150,7 +152,17 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         pairs=_pairs(record),
         test_opened=record.test_opened,
         preparing=record.preparing,
+        continuation=continuation(record),
     )
+
+
+def continuation(record: StudyRecord) -> str:
+    """How to continue an unfinished study that has no driver, in words; empty for another one."""
+    if record.is_over or record.driver is not None:
+        return ""
+    if record.method != METHOD:
+        return f"method {record.method} cannot be continued; use ablate 0.1"
+    return "continue with ablate resume"
 
 
 def _pairs(record: StudyRecord) -> tuple[int, int]:

@@ -163,8 +163,8 @@ def obtain_baseline(
         return Baseline(entry / WEIGHTS, sha256, key, math.fsum(one.seconds for one in reports))
 
 
-def kept_baseline(cache: Path, sha256: str) -> Path | None:
-    """The cached weights with this digest, if they are still there and intact.
+def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
+    """The cached baseline with this digest, if its weights are still there and intact.
 
     Args:
         cache: folder that holds `baselines/`.
@@ -173,7 +173,7 @@ def kept_baseline(cache: Path, sha256: str) -> Path | None:
     for entry in sorted((cache / "baselines").glob("*/")):
         found = _find(entry, entry.name)
         if found is not None and found.sha256 == sha256:
-            return found.path
+            return found
     return None
 
 
@@ -297,7 +297,7 @@ def load_baseline(
     """
     statistics = dataset.mean, dataset.std
     model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
-    model.load_state_dict(load(_read_whole(baseline)))
+    model.load_state_dict(load(read_weights(baseline)))
     mark_used(baseline.path.parent)
     return model
 
@@ -320,8 +320,12 @@ def _is_users(model_settings: ModelSettings) -> bool:
     return is_external(name) and name.partition(":")[0] not in SOURCES
 
 
-def _read_whole(baseline: Baseline) -> bytes:
-    """The file's content.  What is checked is what is loaded: it may change at any time."""
+def read_weights(baseline: Baseline) -> bytes:
+    """The file's content.  What is checked is what is loaded: it may change at any time.
+
+    Raises:
+        DamagedError: if the weights are missing or damaged.
+    """
     try:
         content = baseline.path.read_bytes()
         if hashlib.sha256(content).hexdigest() == baseline.sha256:

@@ -10,14 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from ablate.distortion.shapes import ByteImages, Images, Labels
-from ablate.finetune.loss.fma import check_channels
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.environment import Environment
 from ablate.model.modes import freeze_batch_norm, kept_mode
-from ablate.model.taps import FeatureTaps, layer_names, split_copies
-from ablate.study.checks import candidates
-from ablate.study.settings import Study
+from ablate.model.taps import FeatureTaps, split_copies
 
 BatchNormMode = Literal["joint", "separate", "frozen"]
 
@@ -119,32 +116,6 @@ class Forward:
 
     def _taps(self, model: nn.Module) -> FeatureTaps:
         return FeatureTaps(model, self._loss.layers, self._loss.activation)
-
-
-def check_layers(model: nn.Module, images: Images, study: Study) -> None:
-    """Read every layer that a trial may use, so that an invalid one does not fail each trial.
-
-    Args:
-        model: set to eval mode.
-        images: in [0, 1]; a few are enough.
-        study: its fixed and searched layers and distances.
-
-    Raises:
-        ParameterError: naming the layer, or the distance that cannot read it.
-    """
-    loss, space = study.loss, study.space
-    if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
-        return
-    taps = tuple(layer_names(model).taps)
-    fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
-    found = candidates(space, "loss.fma.layers", fixed)
-    layers = dict.fromkeys(one for name in found for one in (taps if name == "taps" else [name]))
-    for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
-        with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
-            model(images)
-            (maps,) = reading.split(1)
-        for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
-            check_channels(distance, maps, layers)
 
 
 # -- Shift and mirror training images: the usual augmentation that keeps the class ---------

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
@@ -58,17 +58,18 @@ def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
 
 
 def export_between(
-    baseline: Path, finetuned: Path, alpha: float, output: Path, metadata: ExportMetadata
+    baseline: bytes, finetuned: Path, alpha: float, output: Path, metadata: ExportMetadata
 ) -> None:
-    """Write the network between two files of weights, completely or not at all.
+    """Write the network between two others, completely or not at all.
 
     Args:
-        baseline, finetuned: .safetensors files of two networks of one shape.
+        baseline: content of a .safetensors file.
+        finetuned: such a file, of a network of the same shape.
         metadata: of the finetuned one; it gets this alpha.
 
     Raises:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    state = interpolate_weights(load_file(baseline), load_file(finetuned), alpha)
+    state = interpolate_weights(load(baseline), load_file(finetuned), alpha)
     export_tensors(state, output, replace(metadata, alpha=alpha))

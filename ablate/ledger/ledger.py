@@ -331,6 +331,7 @@ class Ledger(StudyAttributes):
             preparing=None
             if self.head.is_prepared
             else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
+            method=self.head.method,
         )
 
 

@@ -241,6 +241,7 @@ class StudyRecord:
             once data and baseline are ready.
         foreign: whether it is an Optuna study of another tool (`ablate.ledger.foreign`): then it
             has only rows, and any number of objectives.
+        method: what its settings mean, see `Head`; one of another method is not continued.
     """
 
     name: str
@@ -262,6 +263,7 @@ class StudyRecord:
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
     foreign: bool = False
+    method: int = METHOD
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

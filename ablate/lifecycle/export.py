@@ -96,7 +96,7 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
 
 
 def _export_between(source: Path, point: Point, output: Path, cache: Path) -> None:
-    from ablate.finetune.baseline import kept_baseline
+    from ablate.finetune.baseline import kept_baseline, read_weights
     from ablate.finetune.interpolation import export_between
 
     metadata = read_metadata(source)
@@ -117,7 +117,7 @@ def _export_between(source: Path, point: Point, output: Path, cache: Path) -> No
             "Run the command on the host where the study was launched; `ablate launch` of the same "
             "study under another name trains the baseline again."
         )
-    export_between(baseline, source, point.alpha, output, metadata)
+    export_between(read_weights(baseline), source, point.alpha, output, metadata)
 
 
 def _row(record: StudyRecord, number: int) -> RowRecord:

@@ -158,6 +158,18 @@ def _labels(study: Study) -> Rules:
         yield ("loss", "terms"), f"{rule}{show(study.loss.terms)}. Leave out {labelled[0]}."
 
 
+def _probe(study: Study) -> Rules:
+    key, space = "finetune.probe_fraction", searched(study.space)
+    fraction = study.finetune.probe_fraction
+    if {key, "loss.terms"} <= space or not (fraction or key in space):
+        return
+    if "fma" in candidates(study.space, "loss.terms", [study.loss.terms]):
+        rule = "needs a term that reaches the last layer, and fma alone does not, got"
+        path = ("space", key) if key in space else tuple(key.split("."))
+        got = show(study.loss.terms) if key in space else f"{fraction:g}"
+        yield path, f"{rule} {got}. Remove it, or write loss.terms: clean+fma."
+
+
 def _layer_weights(study: Study) -> Rules:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
     if isinstance(weights, str) or "loss.fma.layers" in searched(study.space):
@@ -237,6 +249,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),
     (("dataset.unlabeled", "loss.terms"), _labels),
+    (("finetune.probe_fraction", "loss.terms", "space"), _probe),
     (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
 )
 

@@ -22,8 +22,8 @@ from ablate.data.load import load_dataset
 from ablate.errors import FingerprintError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
-from ablate.finetune.forward import check_layers
 from ablate.finetune.loop import EpochReport
+from ablate.finetune.loss.fma import check_layers
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment

@@ -11,8 +11,10 @@ import pytest
 from safetensors.torch import load_file
 
 import ablate
+import ablate.finetune.baseline as baseline_module
 from ablate.analysis.pareto import pareto_info, point_of
 from ablate.files.cache import cache_folder
+from ablate.finetune.baseline import Baseline
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.ledger.record import RowRecord
 from ablate.model.weights.export_metadata import read_metadata
@@ -152,6 +154,32 @@ def test_what_cannot_be_exported_is_said(
     result = run_here("export", searched, "--trial", "0", "-o", file)
     assert result.returncode == 2
     assert "trial 0 at alpha 0.5: needs the baseline's weights in " in result.stderr
+    assert not file.exists()
+
+
+def test_a_baseline_that_changes_after_it_was_found_is_not_exported(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, find = tmp_path / "exported.safetensors", baseline_module.kept_baseline
+    metadata = read_metadata(weights_file(searched, 0))
+    assert metadata is not None
+    found = find(cache_folder(), metadata.baseline_sha256)
+    assert found is not None
+    content = found.path.read_bytes()
+
+    def find_and_change(cache: Path, sha256: str) -> Baseline | None:
+        found = find(cache, sha256)
+        assert found is not None
+        found.path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return found
+
+    monkeypatch.setattr(baseline_module, "kept_baseline", find_and_change)
+    try:
+        result = run_here("export", searched, "--trial", "0", "-o", file)
+    finally:
+        found.path.write_bytes(content)
+    assert result.returncode == 3
+    assert "must contain the baseline's weights as written, got other bytes" in result.stderr
     assert not file.exists()
 
 

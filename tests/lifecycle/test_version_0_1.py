@@ -19,10 +19,12 @@ from pathlib import Path
 import pytest
 
 import ablate
+from ablate.analysis.summary import status_info
 from ablate.errors import FingerprintError
 from ablate.lifecycle.open_study import open_study
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
+from ablate.report.page.content import report_content
 from ablate.study.settings import ModelSettings
 from ablate.trial.task import weights_file
 
@@ -114,6 +116,16 @@ def test_a_study_stores_its_method_when_it_starts(kept: Path) -> None:
     ]
     assert [head.get("method") for head in heads] == [2, None]
     assert len(ablate.resume("runs/new", add=1, executor="inline").rows) == 2
+
+
+def test_no_command_that_refuses_it_is_named(kept: Path) -> None:
+    unfinished = ablate.read("runs/own")
+    assert not unfinished.is_over
+    text = "method 1 cannot be continued; use ablate 0.1"
+    assert status_info(unfinished, 0.0).continuation == text
+    state = report_content(open_study("runs/own").source, reference="runs/own", now=0.0).state
+    assert state == f"3 of {unfinished.trials} rows have ended; not running ({text})"
+    assert status_info(ablate.read("runs/digits"), 0.0).continuation == ""
 
 
 def test_its_rows_are_read(kept: Path) -> None:

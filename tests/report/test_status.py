@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from example_records import BEGAN, example_record, example_row
 from printed_tables import RECORD, lines, strict
 
@@ -29,6 +31,11 @@ def test_status() -> None:
     assert "code not in a git repository" in printed
     assert "storage sqlite:///runs/example/study.db" in printed
     assert not any(line.startswith("budget") for line in printed)
+
+
+def test_a_study_of_another_method_is_not_to_be_resumed() -> None:
+    printed = lines(status_table(status_info(replace(RECORD, method=1), NOW)))
+    assert "driver none; method 1 cannot be continued; use ablate 0.1" in printed
 
 
 def test_cost_budget_disk_and_code() -> None:

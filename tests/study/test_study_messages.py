@@ -358,6 +358,41 @@ def test_images_without_labels_have_no_terms_that_need_them(problems: Problems) 
     assert not problems(f"{head}{data}loss: {{terms: st+fma}}\n")
 
 
+_PROBED = "finetune: {probe_fraction: 0.5, budget: {images: 600}}\n"
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (f"{_PROBED}loss: {{terms: fma}}\n", "5:28: finetune.probe_fraction: {}0.5{}"),
+        (
+            f"{_PROBED}space: {{loss.terms: {{choice: [clean+fma, fma]}}}}\n",
+            "5:28: finetune.probe_fraction: {}0.5{}",
+        ),
+        (
+            "loss: {terms: fma}\nspace: {finetune.probe_fraction: {float: [0.1, 0.5]}}\n",
+            "6:34: space.finetune.probe_fraction: {}'fma'{}",
+        ),
+        (
+            f"{_PROBED}ablation: {{design: arms, seeds: 2, arms: {{a: {{loss.terms: fma}}, "
+            "b: {loss.terms: st}}}\n",
+            "6:46: ablation.arms.a: finetune.probe_fraction: {}0.5{}",
+        ),
+    ],
+)
+def test_a_probe_needs_a_term_that_reaches_the_last_layer(
+    problems: Problems, head: str, added: str, message: str
+) -> None:
+    rule = "needs a term that reaches the last layer, and fma alone does not, got "
+    fix = ". Remove it, or write loss.terms: clean+fma."
+    assert problems(head + added) == [f"s.yaml:{message.format(rule, fix)}"]
+
+
+@pytest.mark.parametrize("terms", ["clean+fma", "st", "st+fma"])
+def test_a_probe_of_a_term_with_logits(problems: Problems, head: str, terms: str) -> None:
+    assert not problems(f"{head}{_PROBED}loss: {{terms: {terms}}}\n")
+
+
 def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
     head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
     (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")

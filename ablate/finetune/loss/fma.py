@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from ablate.distortion.shapes import FeatureMap, Scalar
+from ablate.distortion.shapes import FeatureMap, Images, Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss.distance import (
     DISTANCES,
@@ -33,8 +34,9 @@ from ablate.finetune.loss.term import (
     teacher_of,
     weighted_sum,
 )
-from ablate.model.taps import FeatureMaps, LayerNames
-from ablate.study.settings import LossSettings
+from ablate.model.taps import FeatureMaps, FeatureTaps, LayerNames, layer_names
+from ablate.study.checks import candidates
+from ablate.study.settings import LossSettings, Study
 
 
 def feature_map_loss(
@@ -250,6 +252,32 @@ def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, 
             "taps. List module paths, as `ablate layers MODEL` shows them."
         )
     return tuple(names.taps)
+
+
+def check_layers(model: nn.Module, images: Images, study: Study) -> None:
+    """Read every layer that a trial may use, so that an invalid one does not fail each trial.
+
+    Args:
+        model: set to eval mode.
+        images: in [0, 1]; a few are enough.
+        study: its fixed and searched layers and distances.
+
+    Raises:
+        ParameterError: naming the layer, or the distance that cannot read it.
+    """
+    loss, space = study.loss, study.space
+    if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
+        return
+    taps = tuple(layer_names(model).taps)
+    fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
+    found = candidates(space, "loss.fma.layers", fixed)
+    layers = dict.fromkeys(one for name in found for one in (taps if name == "taps" else [name]))
+    for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
+        with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
+            model(images)
+            (maps,) = reading.split(1)
+        for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
+            check_channels(distance, maps, layers)
 
 
 def order_by_depth(layers: Sequence[str], names: LayerNames) -> tuple[str, ...]:

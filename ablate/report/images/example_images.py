@@ -161,11 +161,11 @@ def _examples(origin: Origin, row: RowRecord, study: Study) -> tuple[ExampleImag
     from ablate.finetune.interpolation import move_towards
     from ablate.trial.examples import find_examples, load_network, load_sample
 
-    weights = kept_baseline(origin.cache, origin.baseline_sha256)
-    if weights is None:
+    kept = kept_baseline(origin.cache, origin.baseline_sha256)
+    if kept is None:
         return None, f"the baseline's weights are not in {origin.cache}"
     sample = load_sample(origin.record.study, origin.base, origin.cache)
-    baseline = load_network(sample, origin.record.study, weights)
+    baseline = load_network(sample, origin.record.study, kept.path)
     trial = load_network(sample, study, weights_file(origin.folder, row.number))
     alpha = point_of(row).alpha
     if alpha != 1:

@@ -12,6 +12,7 @@ from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, pareto_info
+from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
@@ -321,7 +322,8 @@ def report_content(
     account: StudyAccount = study_account(record, now)
     state = "finished"
     if not record.is_over:
-        alone = "" if record.driver else "; not running (continue with ablate resume)"
+        how = continuation(record)
+        alone = f"; not running ({how})" if how else ""
         state = f"{record.ended} of {record.trials} rows have ended{alone}"
     return ReportContent(
         study=record.name,

@@ -171,7 +171,7 @@ def _disk_text(info: StatusInfo) -> str:
 def _driver_text(info: StatusInfo) -> str:
     if info.driver is not None:
         return info.driver
-    return "none" if info.terminal >= info.trials else "none; continue with ablate resume"
+    return f"none; {info.continuation}" if info.continuation else "none"
 
 
 def _code_text(info: StatusInfo) -> str:
