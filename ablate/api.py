@@ -149,6 +149,7 @@ def confirm(
     trials: Sequence[int] | None = None,
     suite: str | None = None,
     severities: Sequence[int] | None = None,
+    soup: bool = False,
     progress: Progress | bool | None = None,
     **options: Any,
 ) -> ConfirmInfo:
@@ -163,11 +164,13 @@ def confirm(
             combined data augmentation.
         trials: numbers of trials of the front; None: all of the front.
         suite, severities: for scoring the test images; None: those of the search.
+        soup: also score, at each seed, the network whose weights are the mean of those of the
+            trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all runs.
         progress, options: as for `launch`.
 
     Raises:
-        UsageError: if the study is not a search, or was confirmed with other trials or another
-            suite before.
+        UsageError: if the study is not a search, was confirmed with other trials, another suite or
+            without the soup before, or the trials start from different baselines.
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
 
     Example:
@@ -196,6 +199,7 @@ def confirm(
             trials=trials,
             suite=suite,
             severities=severities,
+            soup=soup,
         )
     return confirm_info(*read_outcomes(place.confirmation))
 

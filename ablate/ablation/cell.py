@@ -96,6 +96,7 @@ class Design(JsonData):
         tuning: by cell, how it was tuned; empty where arms are run as they are written.
         selected: of a confirmation, by arm: what a trial of the front scored in the search.
         orders: in which components are added, where Shapley values are estimated from some.
+        soups: by cell, the cells whose networks of the same seed it averages; they come before it.
     """
 
     kind: str
@@ -109,6 +110,7 @@ class Design(JsonData):
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     selected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     orders: tuple[tuple[str, ...], ...] = ()
+    soups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def cell(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)

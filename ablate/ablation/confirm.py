@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import SPLITS
 from ablate.analysis.pareto import ParetoPoint
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.record import StudyRecord
+from ablate.study.document import show
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
 from ablate.study.settings import ObjectiveSettings
@@ -72,10 +73,21 @@ class ConfirmInfo:
     objectives: tuple[str, ...]
 
 
-def front_design(points: Sequence[ParetoPoint]) -> Design:
-    """What a confirmation runs: plain finetune, combined data augmentation, and the front."""
+def front_design(points: Sequence[ParetoPoint], *, soup: bool = False) -> Design:
+    """What a confirmation runs: plain finetune, combined data augmentation, and the front.
+
+    Args:
+        soup: also the mean of the front's networks at each seed.
+
+    Raises:
+        UsageError: if the front has no soup.
+    """
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
     cells += [Cell(point.name, point.retrained) for point in points]
+    soups = {}
+    if soup:
+        cells.append(_soup_cell(points))
+        soups[cells[-1].name] = tuple(point.name for point in points)
     arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
     plain = arms[1]
     return Design(
@@ -93,7 +105,31 @@ def front_design(points: Sequence[ParetoPoint]) -> Design:
             }
             for point in points
         },
+        soups=soups,
     )
+
+
+def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
+    """A cell with the values that all points' baselines are made from."""
+    if len(points) < 2:
+        raise UsageError(
+            f"--soup: needs two trials or more, got {len(points)}. Leave it out, or name more: "
+            "--trials."
+        )
+    shared: dict[str, Any] = {}
+    for key in dict.fromkeys(key for point in points for key in point.retrained):
+        section = key.partition(".")[0]
+        if section not in ("dataset", "model", "baseline") or key == "dataset.train_fraction":
+            continue
+        values = [point.retrained.get(key) for point in points]
+        if any(value != values[0] for value in values):
+            raise UsageError(
+                f"--soup: needs trials that start from one baseline, got {key}: "
+                f"{', '.join(map(show, values))}. Leave it out, or name trials that share it: "
+                "--trials."
+            )
+        shared[key] = values[0]
+    return Cell(f"soup of {len(points)} trials", shared)
 
 
 def is_confirmation(record: StudyRecord) -> bool:

@@ -121,7 +121,13 @@ def planned_rows(study: Study, design: Design) -> list[Planned]:
         own = {}
         if settings.baseline_seeds == "each" and study.trainable is None:
             own = {"baseline.seed": study.baseline.seed + place}
-        rows += [Planned(cell.name, place, {**cell.values, **own}, seeds) for cell in design.cells]
+        rows += [
+            Planned(
+                *(cell.name, place, {**cell.values, **own}, seeds),
+                members=design.soups.get(cell.name, ()),
+            )
+            for cell in design.cells
+        ]
     return rows
 
 

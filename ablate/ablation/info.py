@@ -35,6 +35,7 @@ class ArmInfo:
         failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
         is_one_network: whether it is the common baseline.
         alphas: of its interpolated networks, each once, ascending; empty without curves.
+        members: of a soup, the arms whose networks of the same seed it averages.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ArmInfo:
     failed: tuple[str, ...] = ()
     is_one_network: bool = False
     alphas: tuple[float, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,10 @@ def ablation_info(
     if settings.noninferior is not None:
         margin = Margin(_of_split(settings.noninferior.metric, split), settings.noninferior.margin)
     claims = [replace(one, metric=_of_split(one.metric, split)) for one in design.claims]
-    arms = [_arm(results, arm, found) for arm in design.arms]
+    arms = [
+        replace(_arm(results, arm, found), members=design.soups.get(arm.name, ()))
+        for arm in design.arms
+    ]
     main = f"{split}_robust_accuracy"
     rank_metric = study.objectives[0].metric if own_loop else main
     ended = sum(row.state in TERMINAL for row in record.rows)

@@ -235,6 +235,11 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     metavar="N,...",
     help="Severities to score.  Default: the search's.",
 )
+@click.option(
+    "--soup",
+    is_flag=True,
+    help="Also score the mean of the trials' weights at each seed, a uniform soup.",
+)
 @run_options
 @json_option
 def confirm(
@@ -244,6 +249,7 @@ def confirm(
     trials: tuple[int, ...] | None,
     suite: str | None,
     severities: tuple[int, ...] | None,
+    soup: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -266,6 +272,7 @@ def confirm(
             trials=trials,
             suite=suite,
             severities=severities,
+            soup=soup,
             progress=display,
             **options,
         ),

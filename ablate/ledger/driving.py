@@ -30,6 +30,7 @@ from ablate.ledger.row import (
     OpenRow,
     ended_as,
     row_record,
+    soup_of,
     with_checkpoint,
 )
 from ablate.study.scores import AnyScores
@@ -122,12 +123,16 @@ class Driving:
         """The next row, sampled and started: a waiting row if there is one, else a new one.
 
         Returns:
-            A row to run, or one that has ended as a copy of another's scores; None if N exist.
+            A row to run, or one that has ended as a copy of another's scores; None if N exist, or
+            if those that are left wait for others to end.
         """
         if not self._waiting and self.asked >= self._trials:
             self._find_others()
-        if self._waiting:
-            number = self._waiting.pop(0)
+        unended = {*self._waiting, *self._open}  # a soup waits for its members
+        ready = (one for one in self._waiting if unended.isdisjoint(self._rows.members(one)))
+        number = next(ready, None)
+        if number is not None:
+            self._waiting.remove(number)
             return self._begin(number, self._rows.trial_ids[number])
         if self.asked >= self._trials or self.ledger.head.design is not None:
             return None  # the rows of a design are not sampled
@@ -167,7 +172,7 @@ class Driving:
             Checkpoints that are needed no more: newer ones are recorded.
         """
         row = self._open[number]
-        self._place(row, place)
+        row.place(place)
         row.add_epoch(entry, rung)
         outdated = () if checkpoint is None else row.add_checkpoint(checkpoint)
         self._write(row, {CURVE: row.curve_attribute()})
@@ -182,7 +187,7 @@ class Driving:
             Checkpoints that are needed no more: newer ones are recorded.
         """
         row = self._open[number]
-        self._place(row, place)
+        row.place(place)
         outdated = row.add_checkpoint(checkpoint)
         self._write(row, {CURVE: row.curve_attribute()})
         return outdated
@@ -268,16 +273,7 @@ class Driving:
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
         """Sample a row and write it, unless it exists; it runs or copies another's scores."""
         ledger = self.ledger
-        planned = self._rows.planned.get(number)
-        twin = None
-        if planned is not None:
-            self._mirror.start(number)
-            params, draws, seeds = planned.params, tables.Draws(), planned.seeds
-        else:
-            given = number in self._rows.given
-            params, draws, twin = self._mirror.draw_new(number, self._rows.twins, given=given)
-            seeds = self.seeds()
-        row = Row(number=number, attempt=int(twin is None), params=params, seeds=seeds)
+        row, draws, twin = self._new_row(number)
         begun = OpenRow(trial_id or 0, row, enqueued=number in self._rows.given)
         if twin is None:
             begun.attempts = [Attempt(1, time.time())]
@@ -331,9 +327,23 @@ class Driving:
             now, state = tables.moment(time.time()), TrialState.COMPLETE
             return row_record(tables.Stored(written, number, state, now, now, values, attributes))
         self._open[number] = begun
-        if planned is None:
-            self._rows.twins.add(number, params, TrialState.RUNNING)
+        if number not in self._rows.planned:
+            self._rows.twins.add(number, row.params, TrialState.RUNNING)
         return row
+
+    def _new_row(self, number: int) -> tuple[Row, tables.Draws, int | None]:
+        """What a row is run with, its draws, and the row whose scores it copies instead."""
+        planned = self._rows.planned.get(number)
+        if planned is None:
+            given = number in self._rows.given
+            params, draws, twin = self._mirror.draw_new(number, self._rows.twins, given=given)
+            return Row(number, int(twin is None), params, self.seeds()), draws, twin
+        self._mirror.start(number)
+        members, soup = self._rows.members(number), None
+        if members:
+            rows = self.ledger.read().rows
+            soup = soup_of([rows[member] for member in members])
+        return Row(number, 1, planned.params, planned.seeds, soup=soup), tables.Draws(), None
 
     def _again(self, left: OpenRow) -> Row:
         left.row = replace(left.row, attempt=left.row.attempt + 1)
@@ -350,18 +360,9 @@ class Driving:
     ) -> None:
         """Store the details of a row's last report, in addition to how it ended."""
         row = self._open[number]
-        self._place(row, place)
+        row.place(place)
         if entry is not None:
             row.add_epoch(entry, rung)
-
-    def _place(self, row: OpenRow, place: Mapping[str, Any] | None) -> None:
-        if not place:
-            return
-        said = {key: place[key] for key in _PLACE if key in place}
-        # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
-        asked = row.attempts[-1].started
-        said["started"] = min(max(asked, place.get("started", asked)), time.time())
-        row.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
 
     def _end(
         self,
@@ -410,9 +411,3 @@ class Driving:
 
     def _write(self, row: OpenRow, attributes: Mapping[str, Any]) -> None:
         self.ledger.store.write(lambda c: tables.set_attributes(c, row.trial_id, attributes))
-
-
-_PLACE = (
-    *("host", "pid", "first_epoch", "first_step", "first_seconds"),
-    *("peak_memory_bytes", "peak_gpu_bytes"),
-)

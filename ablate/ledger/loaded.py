@@ -221,6 +221,14 @@ class LoadedRows:
     twins: Twins
     rungs: tuple[tuple[int, Rung], ...]
 
+    def members(self, number: int) -> list[int]:
+        """The rows whose networks a row averages; none of a row that is trained."""
+        planned = self.planned.get(number)
+        if planned is None or not planned.members:
+            return []
+        numbers = {(one.cell, one.pair): place for place, one in self.planned.items()}
+        return [numbers[cell, planned.pair] for cell in planned.members]
+
 
 def load_rows(ledger: Ledger) -> LoadedRows:
     """Read every row on one snapshot."""

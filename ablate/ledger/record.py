@@ -120,6 +120,21 @@ class Drive(JsonData):
 
 
 @dataclass(frozen=True)
+class Soup(JsonData):
+    """The networks that a row averages; it trains none.
+
+    Attributes:
+        members: numbers of the rows that finetuned them.
+        costs: of all these trainings, by the names of `Scores`.
+        missing: those that have no scores, in words; with one there is no soup.
+    """
+
+    members: tuple[int, ...]
+    costs: Mapping[str, int | float]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Row(JsonData):
     """A started row: what a worker needs to run it.
 
@@ -129,6 +144,7 @@ class Row(JsonData):
         params: resolved, by dotted key.
         checkpoints: the durable ones, newest last.
         failures: attempts that raised; lost: attempts that the infrastructure lost.
+        soup: what it averages; None: it is trained.
     """
 
     number: int | None
@@ -138,6 +154,7 @@ class Row(JsonData):
     checkpoints: tuple[Checkpoint, ...] = ()
     failures: int = 0
     lost: int = 0
+    soup: Soup | None = None
 
 
 @dataclass(frozen=True)
@@ -148,12 +165,14 @@ class Planned(JsonData):
         cell: name of the configuration; of an ablation, its cell.
         pair: index of its seed, from 0; rows of one pair share all random draws.
         params: by dotted key.
+        members: of a soup, the cells whose networks of the same pair it averages.
     """
 
     cell: str
     pair: int
     params: Mapping[str, Any]
     seeds: Seeds
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +189,7 @@ class RowRecord:
         attempts: all, in order.
         rungs: comparisons by a pruner, in order.
         enqueued: whether (some of) its parameters were given, not sampled.
-        cell, pair: of a row of an ablation (`Planned`).
+        cell, pair, members: of a row of an ablation (`Planned`).
         copy_of: number of the row whose scores it copies, because its trial would read the same
             values; it was not run.  None: it was or will be run.
         test_scores: on the test images, if `confirm` used them.
@@ -194,6 +213,7 @@ class RowRecord:
     enqueued: bool = False
     cell: str | None = None
     pair: int | None = None
+    members: tuple[str, ...] = ()
     copy_of: int | None = None
     test_scores: Scores | None = None
     path: Curve | None = None
@@ -283,8 +303,8 @@ class StudyRecord:
         return self.ended >= self.trials
 
     def loss_terms(self, row: RowRecord) -> str:
-        """The loss terms of a row, as written; empty for a custom training loop."""
-        if self.study.trainable is not None:
+        """The loss terms of a row, as written; empty for a custom training loop, and a soup."""
+        if self.study.trainable is not None or row.members:
             return ""
         return str(row.params.get("loss.terms", self.study.loss.terms))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -11,12 +12,12 @@ from optuna.trial import TrialState
 
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
-from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, State
+from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, Soup, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
 from ablate.study.interpolation import Curve
 from ablate.study.keys import plain_values
-from ablate.study.scores import AnyScores, Scores, scores_from_json
+from ablate.study.scores import COSTS, AnyScores, Scores, scores_from_json
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -70,6 +71,7 @@ class OpenRow:
             checkpoints=_checkpoints(curve),
             failures=data.get("failures", 0),
             lost=data.get("lost", 0),
+            soup=Soup.from_json(data["soup"]) if "soup" in data else None,
         )
         return cls(
             stored.trial_id,
@@ -119,7 +121,18 @@ class OpenRow:
             "params": dict(row.params),
             "seeds": row.seeds.to_json(),
         }
+        data |= {} if row.soup is None else {"soup": row.soup.to_json()}
         return data | ({"enqueued": True} if self.enqueued else {})
+
+    def place(self, place: Mapping[str, Any] | None) -> None:
+        """Where the current attempt runs, from a report of its worker."""
+        if not place:
+            return
+        said = {key: place[key] for key in _PLACE if key in place}
+        # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
+        asked = self.attempts[-1].started
+        said["started"] = min(max(asked, place.get("started", asked)), time.time())
+        self.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
 
     def curve_attribute(self) -> dict[str, Any]:
         return {
@@ -128,6 +141,24 @@ class OpenRow:
             "rungs": [asdict(rung) for rung in self.rungs],
             "attempts": [_without_defaults(attempt) for attempt in self.attempts],
         }
+
+
+_PLACE = (
+    *("host", "pid", "first_epoch", "first_step", "first_seconds"),
+    *("peak_memory_bytes", "peak_gpu_bytes"),
+)
+
+
+def soup_of(members: Sequence[RowRecord]) -> Soup:
+    """What a row averages, once these rows have ended."""
+    scored = [row.scores for row in members if isinstance(row.scores, Scores)]
+    missing = [
+        f"trial {row.number} ({row.state}{'' if row.failure is None else f', {row.failure.kind}'})"
+        for row in members
+        if not isinstance(row.scores, Scores)
+    ]
+    costs = {name: sum(getattr(one, name) for one in scored) for name in ("epochs", *COSTS)}
+    return Soup(tuple(row.number for row in members), costs, ", ".join(missing))
 
 
 def with_checkpoint(row: Row, checkpoint: Checkpoint) -> tuple[Row, tuple[Checkpoint, ...]]:
@@ -165,6 +196,7 @@ def row_record(stored: Stored) -> RowRecord:
         copy_of=row.get("copy_of"),
         cell=cell.get("cell"),
         pair=cell.get("pair"),
+        members=tuple(cell.get("members", ())),
         test_scores=Scores.from_json(test) if complete and test else None,
         path=Curve.from_json(path) if complete and path else None,
         started=stored.started,

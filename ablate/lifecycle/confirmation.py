@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate.ablation.cell import Design
 from ablate.ablation.confirm import front_design
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -29,6 +30,7 @@ def confirm_front(
     trials: Sequence[int] | None,
     suite: str | None,
     severities: Sequence[int] | None,
+    soup: bool = False,
 ) -> StudyRecord:
     """Retrain the front of a search and score it on the test images, or continue doing so.
 
@@ -37,10 +39,11 @@ def confirm_front(
         seeds: number of new seeds; the search's seed is not among them.
         trials: numbers of trials of the front; None: all of it.
         suite, severities: for scoring the test images; None: those of the search.
+        soup: also score the mean of the trials' networks at each seed.
 
     Raises:
-        UsageError: if the study is not a search with the robustness finetuning, or was confirmed
-            with other trials or another suite before.
+        UsageError: if the study is not a search with the robustness finetuning, was confirmed with
+            other trials, another suite or without a soup before, or the trials have no soup.
         ParameterError: if a trial is not on the front.
         FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the search is running.
@@ -56,9 +59,14 @@ def confirm_front(
         "suite": list(named) if isinstance(named, tuple) else named,
         "severities": list(robustness.severities if severities is None else severities),
     }
+    design = front_design(points, soup=soup)
     study = _confirming_study(record.study, where.name, points, seeds)
+    if soup:  # the members' weights are read until the last seed has ended
+        run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
+        study = study.model_copy(update={"run": run_settings})
     what = (
-        f"confirm {len(points)} trials of the front ({_numbers(points)}), {seeds} seeds, "
+        f"confirm {len(points)} trials of the front ({_numbers(points)})"
+        f"{' and their soup' if soup else ''}, {seeds} seeds, "
         f"{show(test['suite'])} at severities {show(test['severities'])}"
     )
     with leased(ledger, run):
@@ -66,12 +74,11 @@ def confirm_front(
     where.make_folder()
     base = Path(ledger.head.base)
     if not Ledger.exists(where.url, where.name):
-        design = front_design(points)
         parent = record.name
         text = ledger.head.text
         return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
     begun = Ledger.open(where.url, where.name)
-    _check_same(begun, points, test, place)
+    _check_same(begun, design, test, place)
     return go_on(begun, where, run, None, seeds=seeds)
 
 
@@ -119,17 +126,21 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
     return search.model_copy(update=update)
 
 
-def _check_same(
-    begun: Ledger, points: Sequence[ParetoPoint], test: dict[str, Any], place: Place
-) -> None:
-    settings, name = begun.head.study.ablation_section, begun.head.study.name
-    before, now = list(settings.arms or {}), [one.name for one in points]
+def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Place) -> None:
+    assert begun.head.design is not None
+    begun_with, name = Design.from_json(begun.head.design), begun.head.study.name
+    before, now = list(begun_with.selected), list(design.selected)
     folder = shown_folder(place.confirmation.folder)
     if before != now:
         numbers = ",".join(str(Point.of_name(one).trial) for one in before)
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
             f"{', '.join(now)}. Add --trials {numbers}, or finish it: ablate resume {folder}"
+        )
+    if design.soups and not begun_with.soups:
+        raise UsageError(
+            f"study {name}: must have --soup from its start, which keeps the weights of all runs, "
+            f"got it now. Leave it out, or delete {folder} to confirm anew."
         )
     if begun.head.test != test:
         raise UsageError(

@@ -185,7 +185,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
-    notes += curve_notes(info)
+    notes += [*curve_notes(info), *soup_notes(info)]
     bold = "bold: the best"
     if info.seeds > 1:
         bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
@@ -207,6 +207,16 @@ def curve_notes(info: AblationInfo) -> list[str]:
         "interpolated: the network between baseline and finetuned weights, at an alpha picked on "
         "the other seeds and the other half of the images: the most robust within "
         f"answer.clean_margin; alphas: {', '.join(arms)}"
+    ]
+
+
+def soup_notes(info: AblationInfo) -> list[str]:
+    """What a soup is, and what its members' training took; no line without one."""
+    return [
+        f"{arm.name}: at each seed the mean of the weights of {', '.join(arm.members)}; all of "
+        f"their training counts as its cost: {arm.costs['student_images']:,.0f} images a seed"
+        for arm in info.arms
+        if arm.members and math.isfinite(arm.costs["student_images"])
     ]
 
 

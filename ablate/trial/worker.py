@@ -275,6 +275,10 @@ class Worker:
 
     def _made(self, row: Row) -> Trial:
         study, base = self.job.study, Path(self.job.base)
+        if row.soup is not None:
+            from ablate.trial.soup import SoupTrial
+
+            return SoupTrial(self._workbench(), row, Path(self.job.folder), self.job.test)
         if study.trainable is None:
             from ablate.trial.robustness import RobustnessTrial, TrialRun
 

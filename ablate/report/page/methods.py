@@ -34,6 +34,7 @@ _REFERENCES = {
     "hendrycks": "Hendrycks and Dietterich 2019. Benchmarking neural network robustness to common "
     "corruptions and perturbations. arXiv:1903.12261.",
     "wortsman": "Wortsman et al. 2022. Robust fine-tuning of zero-shot models. arXiv:2109.01903.",
+    "soup": "Wortsman et al. 2022. Model soups. arXiv:2203.05482.",
     "augmix": "Hendrycks et al. 2020. AugMix. arXiv:1912.02781.",
     "optuna": "Akiba et al. 2019. Optuna: a next-generation hyperparameter optimization framework. "
     "arXiv:1907.10902.",
@@ -107,7 +108,7 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
     if source.ablation is None:
         paragraphs.append(_search(record, cite))
         if source.confirmation is not None:
-            paragraphs.append(_confirmation(source.confirmation))
+            paragraphs.append(_confirmation(source.confirmation, cite))
     else:
         paragraphs.append(_ablation(source.ablation, cite))
     return Methods(tuple(paragraphs), tuple(_REFERENCES[key] for key in cite.keys))
@@ -208,13 +209,16 @@ def _run_by(record: StudyRecord, cite: _Citations) -> str:
     return f"; trials ran on Ray Tune{cite('ray')}"
 
 
-def _confirmation(info: ConfirmInfo) -> str:
+def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
+    soup = ""
+    if any(arm.members for arm in info.test.arms):
+        soup = f" The soup has the mean of their weights at each seed{cite('soup')}."
     return (
         f"The trials of the front were retrained with {info.test.seeds} new seeds, paired with a "
         "plain finetune and combined data augmentation at the same budget, and scored on the "
         "test images, which had not been used for any selection. Intervals of differences between "
         "networks, and between the splits, are 95 % t intervals over seeds and images, crossed; "
-        f"those of selection luck are over seeds, on these images.{_conditional(info.test)}"
+        f"those of selection luck are over seeds, on these images.{soup}{_conditional(info.test)}"
     )
 
 
