@@ -26,7 +26,7 @@ class ArmsInfo:
         ablation: the ablation, with its caveats.
         metrics: compared metrics; families: the accuracies that robust accuracy is the mean of.
         loss_terms: of each arm, such as "clean+fma"; empty if its models differ in them, for the
-            baseline, and for a custom training loop.
+            baseline, a soup, and a custom training loop.
     """
 
     ablation: AblationInfo
@@ -93,7 +93,7 @@ def arm_terms(record: StudyRecord, ablation: AblationInfo) -> tuple[str, ...]:
     by_cell = {
         cell.name: str(cell.values.get("loss.terms", usual))
         for cell in design.cells
-        if cell.name != BASELINE
+        if cell.name != BASELINE and cell.name not in design.soups
     }
     terms = []
     for arm in ablation.arms:
