@@ -14,13 +14,13 @@ from ablate.ablation.cell import Arm, Cell, Design, difference
 from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
-from ablate.ablation.results import BASELINE, Outcomes, Results, SplitName
+from ablate.ablation.results import BASELINE, Outcomes, References, Results, SplitName
 from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import SPLITS
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import ParameterError, UsageError, did_you_mean
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.study.document import show
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
@@ -73,11 +73,14 @@ class ConfirmInfo:
     objectives: tuple[str, ...]
 
 
-def front_design(points: Sequence[ParetoPoint], *, soup: bool = False) -> Design:
+def front_design(
+    points: Sequence[ParetoPoint], *, soup: bool = False, adapted: bool = False
+) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front.
 
     Args:
         soup: also the mean of the front's networks at each seed.
+        adapted: also the baseline with batch norm adapted at test time.
 
     Raises:
         UsageError: if the front has no soup.
@@ -88,8 +91,9 @@ def front_design(points: Sequence[ParetoPoint], *, soup: bool = False) -> Design
     if soup:
         cells.append(_soup_cell(points))
         soups[cells[-1].name] = tuple(point.name for point in points)
-    arms = [Arm(BASELINE, (BASELINE,)), *(Arm(cell.name, (cell.name,)) for cell in cells)]
-    plain = arms[1]
+    fixed = NOT_FINETUNED if adapted else (BASELINE,)
+    arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
+    plain = arms[len(fixed)]
     return Design(
         kind="arms",
         cells=tuple(cells),
@@ -137,24 +141,20 @@ def is_confirmation(record: StudyRecord) -> bool:
     return bool(record.design and record.design["selected"])
 
 
-def study_ablation(
-    record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
-) -> AblationInfo:
+def study_ablation(record: StudyRecord, outcomes: Outcomes, references: References) -> AblationInfo:
     """Results of an ablation on the validation images, or of a confirmation on the test images.
 
     Args and raises: as `ablation_info`.
     """
     split: SplitName = "test" if is_confirmation(record) else "val"
-    return ablation_info(record, outcomes, baseline, split=split)
+    return ablation_info(record, outcomes, references, split=split)
 
 
-def confirm_info(
-    record: StudyRecord, outcomes: Outcomes, baseline: Mapping[str, str]
-) -> ConfirmInfo:
+def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References) -> ConfirmInfo:
     """Results of a confirmation, from the runs that have ended so far.
 
     Args:
-        record: of the confirmation; outcomes, baseline: as for `ablation_info`.
+        record: of the confirmation; outcomes, references: as for `ablation_info`.
 
     Raises:
         ParameterError: if the study is not a confirmation.
@@ -164,8 +164,8 @@ def confirm_info(
             f"study {record.name}: must be a confirmation, got another study. Run ablate confirm."
         )
     design = Design.from_json(record.design)
-    on_test = Results(record, outcomes, baseline, "test")
-    on_validation = Results(record, outcomes, baseline, "val")
+    on_test = Results(record, outcomes, references, "test")
+    on_validation = Results(record, outcomes, references, "val")
     asked = [objective.metric for objective in record.study.objectives]
     metrics = tuple(
         name
@@ -206,8 +206,8 @@ def confirm_info(
             )
         )
     return ConfirmInfo(
-        test=ablation_info(record, outcomes, baseline, split="test"),
-        validation=ablation_info(record, outcomes, baseline, split="val"),
+        test=ablation_info(record, outcomes, references, split="test"),
+        validation=ablation_info(record, outcomes, references, split="val"),
         points=tuple(points),
         objectives=tuple(objectives),
     )

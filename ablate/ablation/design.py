@@ -14,7 +14,7 @@ from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
 from ablate.ablation.searches import best_of, check_searches, pick_rule
 from ablate.errors import did_you_mean
-from ablate.ledger.record import Planned
+from ablate.ledger.record import NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
 from ablate.study.document import Document, show
 from ablate.study.names import KnownNames
@@ -66,7 +66,11 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
     plan = import_module(f"ablate.ablation.designs.{settings.design}").plan
     design: Design = plan(ground, whole, refuse)
     if study.trainable is None:
-        design = _with_baseline(design, has_runs=settings.baseline_seeds == "each")
+        design = _with_baseline(
+            design,
+            has_runs=settings.baseline_seeds == "each",
+            adapted=study.robustness.adapt_batch_norm is not None,
+        )
     rule = runs_rule(len(design.cells), settings)
     if rule is not None:
         refuse(("max_runs",), rule)
@@ -186,20 +190,22 @@ def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
         yield "pick", rule
 
 
-def _with_baseline(design: Design, *, has_runs: bool) -> Design:
+def _with_baseline(design: Design, *, has_runs: bool, adapted: bool) -> Design:
     """With the baseline as the first arm.
 
     Args:
         has_runs: whether each seed has its own baseline, which is then a cell without training.
+        adapted: whether the second arm is the baseline with batch norm adapted at test time.
     """
     if not design.cells:
         return design  # it could not be made
     cells = (Cell(BASELINE, UNTRAINED), *design.cells) if has_runs else design.cells
-    baseline = Arm(BASELINE, (BASELINE,))
-    contrasts = design.contrasts
-    if design.reference not in ("", BASELINE):
-        contrasts = (difference(baseline, design.arm(design.reference)), *contrasts)
-    return replace(design, cells=cells, arms=(baseline, *design.arms), contrasts=contrasts)
+    fixed = [Arm(name, (name,)) for name in (NOT_FINETUNED if adapted else (BASELINE,))]
+    arms, contrasts = (*fixed, *design.arms), design.contrasts
+    if design.reference not in ("", *NOT_FINETUNED):
+        reference = design.arm(design.reference)
+        contrasts = (*(difference(one, reference) for one in fixed), *contrasts)
+    return replace(design, cells=cells, arms=arms, contrasts=contrasts)
 
 
 # -- Claims: the contrasts that a file declares as primary, and what counts as kept --------

@@ -48,8 +48,8 @@ class ArmsInfo:
         """One row per arm and metric.
 
         Columns: arm, loss_terms, metric, method: string; is_baseline: boolean, whether it is the
-        common baseline; mean, sd, low, high: float64, over seeds, in the metric's unit (accuracies:
-        fractions), NaN if missing; n: int64, seeds.
+        common baseline, or the same adapted; mean, sd, low, high: float64, over seeds, in the
+        metric's unit (accuracies: fractions), NaN if missing; n: int64, seeds.
         """
         import pandas as pd
 

@@ -14,7 +14,7 @@ from ablate.ablation.designs.shapley import sampling_notes
 from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
-from ablate.ablation.results import Outcomes, Results, SplitName, compared_metrics
+from ablate.ablation.results import Outcomes, References, Results, SplitName, compared_metrics
 from ablate.ablation.searches import expected_best
 from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
@@ -33,7 +33,7 @@ class ArmInfo:
         estimates: by metric, over seeds on these images; for a common baseline a number without sd.
         costs: mean per run, by name (`ablate.study.scores.COSTS`), NaN if unknown.
         failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
-        is_one_network: whether it is the common baseline.
+        is_one_network: whether it is the common baseline, or the same adapted.
         alphas: of its interpolated networks, each once, ascending; empty without curves.
         members: of a soup, the arms whose networks of the same seed it averages.
     """
@@ -140,15 +140,14 @@ class AblationInfo(StudyFacts):
 def ablation_info(
     record: StudyRecord,
     outcomes: Outcomes,
-    baseline: Mapping[str, str],
+    references: References,
     *,
     split: SplitName = "val",
 ) -> AblationInfo:
     """Results of a study's ablation, from the runs that have ended so far.
 
     Args:
-        outcomes: which images each run classified correctly, by row; baseline: the same for the
-            baseline, by split.
+        outcomes, references: which images each network classified correctly.
         split: "test" only for a confirmation.
 
     Raises:
@@ -161,7 +160,7 @@ def ablation_info(
         )
     design = Design.from_json(record.design)
     study, settings = record.study, record.study.ablation
-    results = Results(record, outcomes, baseline, split)
+    results = Results(record, outcomes, references, split)
     own_loop = study.trainable is not None
     first = results.first
     found = results.metrics()

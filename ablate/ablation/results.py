@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
 from ablate.study.scores import COSTS, EXPOSURES, AnyScores, Exposure, Scores
 
 SplitName = Literal["val", "test"]
 Outcomes = Mapping[int, Mapping[str, str]]
 """Row number -> split -> bits as text (`ablate.robustness.bits`)."""
+References = Mapping[str, Mapping[str, str]]
+"""The same by the name of a network without a row."""
 
 BASELINE = "baseline"
 
@@ -41,12 +43,12 @@ class _CellBits:
 class Results:
     """The runs of an ablation by pair and cell.
 
-    A common baseline counts as a cell that is the same at every seed.
+    A common baseline, and the same adapted, count as cells that are the same at every seed.
 
     Args:
         record: with the rows of a design.
         outcomes: of its rows; rows without them are compared over seeds only.
-        baseline: which images the baseline classified correctly, by split.
+        references: the same of networks without rows.
         split: of the scores.
 
     Attributes:
@@ -57,14 +59,14 @@ class Results:
         self,
         record: StudyRecord,
         outcomes: Outcomes,
-        baseline: Mapping[str, str],
+        references: References,
         split: SplitName = "val",
     ) -> None:
         self._outcomes = outcomes
         self._split = split
-        references = record.references if split == "val" else record.test_references
-        self._baseline = references.get(BASELINE)
-        self._baseline_bits = baseline.get(split)
+        scored = record.references if split == "val" else record.test_references
+        self._fixed = {name: scored[name] for name in NOT_FINETUNED if name in scored}
+        self._fixed_bits = {name: references.get(name, {}).get(split) for name in self._fixed}
         self._rows: dict[tuple[str, int], RowRecord] = {
             (row.cell, row.pair): row
             for row in record.rows
@@ -112,15 +114,15 @@ class Results:
         return [*names, *(ON_CURVE if has_curve else ())]
 
     def is_fixed(self, cell: str) -> bool:
-        """Whether a cell is the common baseline, without runs."""
-        return cell == BASELINE and self._baseline is not None and cell not in self._cells
+        """Whether a cell is a network without runs: the common baseline, or the same adapted."""
+        return cell in self._fixed and cell not in self._cells
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
         if (cell, metric) not in self._values:
             found = np.full(len(self.pairs), math.nan)
-            if self._baseline is not None and self.is_fixed(cell):
-                found[:] = self._baseline.metrics().get(ON_CURVE.get(metric, metric), math.nan)
+            if self.is_fixed(cell):
+                found[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
             elif metric in ON_CURVE:
                 picked = self.picked(cell)
                 if picked is not None:
@@ -178,11 +180,11 @@ class Results:
         return self._picked[cell]
 
     def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
-        """The scored types with this exposure for a cell's networks; the baseline has seen none."""
+        """The scored types with this exposure for a cell's networks; a fixed one has seen none."""
         scored = [self.scores_of(row) for row in self.rows(cell)]
         first = next((one for one in scored if isinstance(one, Scores)), None)
         if self.is_fixed(cell):
-            first = self._baseline
+            first = self._fixed[cell]
         if first is None:
             return ()
         return tuple(kind for kind in first.accuracies if first.exposure_of(kind) == exposure)
@@ -213,11 +215,12 @@ class Results:
         return found
 
     def _unpack(self, cell: str) -> _CellBits | None:
-        if self._baseline is not None and self.is_fixed(cell):
-            if self._baseline_bits is None:
+        if self.is_fixed(cell):
+            fixed, kept = self._fixed[cell], self._fixed_bits[cell]
+            if kept is None:
                 return None
-            bits = unpack_bits([self._baseline_bits], self._baseline)
-            return _CellBits(bits, self._baseline, dict.fromkeys(range(len(self.pairs)), 0))
+            bits = unpack_bits([kept], fixed)
+            return _CellBits(bits, fixed, dict.fromkeys(range(len(self.pairs)), 0))
         texts: list[str] = []
         lines: dict[int, int] = {}
         first = None

@@ -8,7 +8,7 @@ from itertools import chain
 
 from ablate.analysis.bounds import beyond_marks
 from ablate.analysis.objectives import metric_split
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import ADAPTED, StudyRecord
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.scores import Scores
 from ablate.study.settings import ObjectiveSettings
@@ -132,6 +132,12 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
     marks = [*study.marks, *caveats(suite, study.robustness.frost_images)]
+    pseudo_images = study.robustness.adapt_batch_norm
+    if pseudo_images is not None:
+        marks.append(
+            f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
+            f"statistics count as {pseudo_images} images"
+        )
     marks += [*beyond, *_teacher_marks(record)]
     scored = (row.scores for row in record.rows)
     if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):

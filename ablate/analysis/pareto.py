@@ -15,7 +15,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.study.scores import AnyScores, Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -110,8 +110,8 @@ class ParetoInfo(Basis):
     Attributes:
         points: by number; empty before the first complete trial. Equal points are all on the front
             or all off it.
-        references: "baseline" and "plain", if they are scored, one value per objective. The
-            baseline has NaN for metrics that are not accuracies, because it was not finetuned.
+        references: as in `StudyRecord`, if they are scored, one value per objective. Those that
+            were not finetuned have NaN for metrics that are not accuracies.
         reference_point: of the hypervolume; None before the baseline is scored, and if a study
             without a baseline defines none.
         hypervolume: of the points; None without a reference point, 0 without points.
@@ -246,7 +246,7 @@ def _reference_values(
     metrics = scores.metrics()
     return tuple(
         metrics.get(objective.metric, math.nan)
-        if is_accuracy(objective.metric) or name != "baseline"
+        if is_accuracy(objective.metric) or name not in NOT_FINETUNED
         else math.nan
         for objective in objectives
     )

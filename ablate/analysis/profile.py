@@ -13,7 +13,7 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
 from ablate.files.shown import few
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import ADAPTED, StudyRecord
 from ablate.study.scores import Exposure, Scores
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class ProfileInfo(Basis):
     Attributes:
         families: family -> its scored types, in the order of the suite.
         severities: scored, ascending.
-        profiles: the baseline and the plain finetune, if they are scored, then the trials in the
-            order of selection; empty before anything is scored.
+        profiles: the references that are scored, then the trials in the order of selection; empty
+            before anything is scored.
         on_front: number of scored trials on the front, of which these are a selection; 0 if trials
             were requested by number.
     """
@@ -140,7 +140,7 @@ def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo
     scored = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
     named: list[tuple[str, int | None, str, Scores]] = [
         (name, None, terms, record.references[name])
-        for name, terms in (("baseline", ""), ("plain", "clean"))
+        for name, terms in (("baseline", ""), (ADAPTED, ""), ("plain", "clean"))
         if name in record.references
     ]
     for number in chosen:

@@ -74,7 +74,7 @@ class StudyAttributes:
         return {name: scores_from_json(data) for name, data in kept.items()}
 
     def set_reference(self, name: str, scores: AnyScores) -> None:
-        """Store the scores of a network without a row: "baseline" or "plain"."""
+        """Store the scores of a network without a row, by its name in `StudyRecord.references`."""
         self._set({REFERENCES: {**(self._get(REFERENCES) or {}), name: scores.to_json()}})
 
     @property

@@ -17,6 +17,11 @@ from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
+ADAPTED = "adapted baseline"
+"""The reference that is the baseline with batch norm adapted at test time."""
+NOT_FINETUNED = ("baseline", ADAPTED)
+"""References that were not finetuned."""
+
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 TERMINAL: tuple[State, ...] = ("COMPLETE", "PRUNED", "FAIL")
 
@@ -246,8 +251,8 @@ class StudyRecord:
         trials: N, the number of rows of the finished study.
         reference_point: of the hypervolume, in the objectives' units and directions; None before
             the baseline is scored.
-        references: scores of "baseline" and "plain" (a finetune on clean images only, at the same
-            budget), if they exist.
+        references: scores of "baseline", `ADAPTED` and "plain" (a finetune on clean images only,
+            at the same budget), if they exist.
         driver: process that drives it now; None if there is none; then RUNNING rows wait for a
             resume.
         drives: all, in order.

@@ -59,7 +59,8 @@ def confirm_front(
         "suite": list(named) if isinstance(named, tuple) else named,
         "severities": list(robustness.severities if severities is None else severities),
     }
-    design = front_design(points, soup=soup)
+    adapted = record.study.robustness.adapt_batch_norm is not None
+    design = front_design(points, soup=soup, adapted=adapted)
     study = _confirming_study(record.study, where.name, points, seeds)
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})

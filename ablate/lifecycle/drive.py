@@ -23,7 +23,7 @@ from ablate.files.durable import check_writable, is_uri
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import TERMINAL, Drive, RowRecord, StudyRecord
+from ablate.ledger.record import ADAPTED, TERMINAL, Drive, RowRecord, StudyRecord
 from ablate.lifecycle.place import Place
 from ablate.search.drive import Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
@@ -194,6 +194,12 @@ def drive_to_end(
         ledger.set_outcomes("baseline", prepared.kept["outcomes"])
         if "test" in prepared.kept:
             ledger.set_test_reference("baseline", Scores.from_json(prepared.kept["test"]))
+    if prepared.adapted_scores is not None and ADAPTED not in ledger.references:
+        ledger.set_reference(ADAPTED, prepared.adapted_scores)
+    if prepared.adapted_kept is not None:
+        ledger.set_outcomes(ADAPTED, prepared.adapted_kept["outcomes"])
+        if "test" in prepared.adapted_kept:
+            ledger.set_test_reference(ADAPTED, Scores.from_json(prepared.adapted_kept["test"]))
     executor, job = running.executor, running.job
     record = ledger.read()
     events = EventLog(running.folder)

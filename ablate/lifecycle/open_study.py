@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from ablate.lifecycle.place import Place, locate, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
     from ablate.ablation.info import AblationInfo
-    from ablate.ablation.results import Outcomes
+    from ablate.ablation.results import Outcomes, References
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class OpenStudy:
         confirmed = self.place.confirmation
         if not Ledger.exists(confirmed.url, confirmed.name):
             return StudySource(self.record)
-        confirming, outcomes, baseline = read_outcomes(confirmed)
-        info = confirm_info(confirming, outcomes, baseline)
+        confirming, outcomes, references = read_outcomes(confirmed)
+        info = confirm_info(confirming, outcomes, references)
         return StudySource(self.record, confirmation=info, confirming=confirming)
 
     @property
@@ -145,15 +144,14 @@ def refuse_if_rescued(place: Place) -> None:
         )
 
 
-def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, Mapping[str, str]]:
-    """A study, and which images its rows and its baseline classified correctly."""
+def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, References]:
+    """A study, and which images its rows and references classified correctly."""
     record = open_place(place).record
     # Read after the rows: bits of a run that ends meanwhile are ignored.
     return record, *read_bits(place)
 
 
-def read_bits(place: Place) -> tuple[Outcomes, Mapping[str, str]]:
-    """Which images the rows and the baseline of a study classified correctly."""
+def read_bits(place: Place) -> tuple[Outcomes, References]:
+    """Which images the rows and references of a study classified correctly."""
     with closing(open_ledger(place)) as ledger:
-        outcomes, references = ledger.outcomes()
-        return outcomes, references.get("baseline", {})
+        return ledger.outcomes()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ import yaml
 from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
-from ablate.errors import Problem, StudyFileError
+from ablate.errors import Problem, StudyFileError, UsageError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.reads import check_inert
 from ablate.robustness.suites import objective_rules
 from ablate.space.parse import check_space, space_definitions
 from ablate.space.reach import Doubts, check_reach, nothing_searched
 from ablate.space.space import Space, check_enqueued
-from ablate.study.checks import check_study
+from ablate.study.checks import check_study, no_batch_norm
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
 from ablate.study.keys import BY_NAME, all_keys, apply_overrides, is_searchable
@@ -145,7 +146,7 @@ def parse_study(
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)
     include()
-    study = _check(document, names, must_search=must_search)
+    study = _check(document, names, base, must_search=must_search)
     if document.problems:
         raise StudyFileError(document.problems)
     return study
@@ -187,7 +188,7 @@ class _SpaceFile:
         document.replace(("space",), space)
 
 
-def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
+def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool) -> Study:
     """The study, as far as possible; `document.problems` lists the problems."""
     at_first = len(document.problems)
     data = copy.deepcopy(document.data)
@@ -214,6 +215,7 @@ def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
         known = {key: known[key] for key in ("trainable", "search.sampler") if key in known}
     unknown = check_names(document, known, refused)
     check_study(document, study, mended | unknown)
+    _check_batch_norm(document, study, mended | unknown, base)
     rules = objective_rules(study, document.refused) if "robustness.suite" in known else ()
     for path, rule in rules:
         document.refuse(path, rule, name="objectives" if path[0] == "objectives" else None)
@@ -230,6 +232,20 @@ def _check(document: Document, names: NamesFor, *, must_search: bool) -> Study:
         check_ablation(document, study, known)
         refuse_failures(document, known)
     return study
+
+
+def _check_batch_norm(document: Document, study: Study, refused: set[DataPath], base: Path) -> None:
+    """Report that the baseline's batch norm is to be adapted where it has none."""
+    pseudo_images = study.robustness.adapt_batch_norm
+    known = not any(path[0] == "model" for path in refused)
+    if pseudo_images is None or study.trainable is not None or not known:
+        return
+    from ablate.model.inspect import has_adaptable_norm  # which loads torch
+
+    with suppress(UsageError):  # a network that cannot be built is refused when it is
+        if not has_adaptable_norm(study.model.name, base):
+            rule = no_batch_norm(study.model.name, pseudo_images)
+            document.refuse(("robustness", "adapt_batch_norm"), rule)
 
 
 def _check_search(document: Document, study: Study, space: Space, *, must_search: bool) -> None:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import list_models
 
 from ablate.model.build import build_skeleton
-from ablate.model.modes import kept_mode
+from ablate.model.modes import adaptable_norms, kept_mode
 from ablate.model.taps import LayerNames, layer_names
 from ablate.study.settings import ModelSettings
 
@@ -30,6 +30,12 @@ def inspect_layers(model: str, base: Path | None = None) -> LayerNames:
         MissingDependencyError: if it needs a package that is not installed.
     """
     return layer_names(build_skeleton(ModelSettings(name=model), base=base))
+
+
+@cache
+def has_adaptable_norm(model: str, base: Path | None = None) -> bool:
+    """Whether a network has batch norm with statistics; arguments, errors as `inspect_layers`."""
+    return bool(adaptable_norms(build_skeleton(ModelSettings(name=model), base=base)))
 
 
 @cache

@@ -28,6 +28,11 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
+def adaptable_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Those of them that have statistics."""
+    return [norm for norm in batch_norms(model) if norm.running_mean is not None]
+
+
 def freeze_batch_norm(model: nn.Module) -> None:
     """Let every batch norm use its running statistics without updating them.
 

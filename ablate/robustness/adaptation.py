@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.model.modes import batch_norms
+from ablate.model.modes import adaptable_norms
 
 BATCH_SIZE = 256
 """Images that statistics are estimated from, on any device; the last batch of a copy has fewer."""
@@ -36,7 +36,7 @@ def adapted_batch_norm(model: nn.Module, pseudo_images: int) -> Iterator[None]:
         ParameterError: if the network has no batch norm with statistics, or, in the forward pass,
             if a batch has one value per channel.
     """
-    norms = [norm for norm in batch_norms(model) if norm.running_mean is not None]
+    norms = adaptable_norms(model)
     if not norms:
         raise ParameterError(
             "--adapt-batch-norm: needs a network with batch norm, got "

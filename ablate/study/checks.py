@@ -170,6 +170,14 @@ def _probe(study: Study) -> Rules:
         yield path, f"{rule} {got}. Remove it, or write loss.terms: clean+fma."
 
 
+def _adapted(study: Study) -> Rules:
+    pseudo_images, ablation = study.robustness.adapt_batch_norm, study.ablation
+    if pseudo_images is not None and ablation and ablation.baseline_seeds == "each":
+        rule = f"adapts the one baseline of a study, got {pseudo_images}"
+        fix = "Remove it, or ablation.baseline_seeds."
+        yield ("robustness", "adapt_batch_norm"), f"{rule} with one a seed. {fix}"
+
+
 def _layer_weights(study: Study) -> Rules:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
     if isinstance(weights, str) or "loss.fma.layers" in searched(study.space):
@@ -199,6 +207,12 @@ def _distinct(key: str, study: Study) -> Rules:
     for i, item in enumerate(items if isinstance(items, tuple) else ()):
         if item in items[:i]:
             yield (*key.split("."), i), f"given twice, got {show(item)}. Remove one."
+
+
+def no_batch_norm(model: str, pseudo_images: int) -> str:
+    """What is wrong with `robustness.adapt_batch_norm`, as `rule, got X. Fix.`"""
+    rule = f"needs a network with batch norm, got {pseudo_images} for {model}"
+    return f"{rule}, which has none with statistics. Remove it."
 
 
 def searched(space: Any) -> set[str]:
@@ -250,6 +264,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("baseline", "finetune"), _warmup),
     (("dataset.unlabeled", "loss.terms"), _labels),
     (("finetune.probe_fraction", "loss.terms", "space"), _probe),
+    (("robustness.adapt_batch_norm", "ablation"), _adapted),
     (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
 )
 

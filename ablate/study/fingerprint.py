@@ -64,6 +64,7 @@ _LATER: Mapping[str, Any] = {
     "finetune.layer_decay": 1.0,
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,
+    "robustness.adapt_batch_norm": None,
 }
 """Keys that came later, with the value at which a study is what it was before them."""
 

@@ -102,6 +102,11 @@ class RobustnessSettings(Settings):
         "is generated again for each trial, with the same bytes.",
     )
     seed: Seed = Field(0, description="Seed of the corrupted evaluation sets.")
+    adapt_batch_norm: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Also score the baseline with batch norm adapted at test time, as a reference; "
+        "its own statistics count as this many images.",
+    )
 
 
 DEFAULT_OBJECTIVES = (

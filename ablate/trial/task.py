@@ -49,6 +49,8 @@ class Prepared:
         environment: what affects the bits of a score: `Environment.to_json()`; for a trainable
             `python` (version) and `code` (sha256 of its source).
         kept: in addition to the baseline's scores, as for a row (`Report.kept`).
+        adapted_scores, adapted_kept: the same of the baseline with batch norm adapted at test time;
+            None without `robustness.adapt_batch_norm`.
         notes: notes for the user, such as what was damaged and regenerated.
     """
 
@@ -57,6 +59,8 @@ class Prepared:
     baseline_scores: Scores | None
     environment: Mapping[str, Any]
     kept: Mapping[str, Any] | None = None
+    adapted_scores: Scores | None = None
+    adapted_kept: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
 

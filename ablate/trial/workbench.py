@@ -19,7 +19,7 @@ from torch import nn
 
 from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified, take_fraction
 from ablate.data.load import load_dataset
-from ablate.errors import FingerprintError
+from ablate.errors import FingerprintError, ParameterError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.loop import EpochReport
@@ -27,13 +27,14 @@ from ablate.finetune.loss.fma import check_layers
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import DeviceKind, Environment, resolve_environment
+from ablate.model.modes import adaptable_norms
 from ablate.model.taps import layer_names
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
-from ablate.study.checks import searched
+from ablate.study.checks import no_batch_norm, searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
@@ -289,6 +290,10 @@ class Workbench:
         model = self.build_baseline()
         check_layers(model, self.dataset.validation.images[:2].float() / 255, self.study)
         self._check_batch(model)
+        adapts = self.study.robustness.adapt_batch_norm
+        if adapts is not None and not adaptable_norms(model):
+            rule = no_batch_norm(self.study.model.name, adapts)
+            raise ParameterError(f"robustness.adapt_batch_norm: {rule}")
         if cores is not None:
             self.make_copies(cores)
         on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
@@ -298,12 +303,20 @@ class Workbench:
                 self.make_copies(cores, test=test)
             on_step(PreparationStep("corrupting the test images and scoring the baseline"))
             tested = self.score_test(self.build_baseline(), **test)
+        adapted = adapted_on_test = None
+        if adapts is not None:
+            on_step(PreparationStep("scoring the baseline with batch norm adapted"))
+            adapted = self.score(model, adapt=adapts)
+            if test is not None:
+                adapted_on_test = self.score_test(model, **test, adapt=adapts)
         return Prepared(
             data_digest=self._digest(),
             baseline_sha256=self.baseline.sha256,
             baseline_scores=scored.scores,
             environment=self.environment.to_json(),
             kept=kept_scores(scored, tested),
+            adapted_scores=None if adapted is None else adapted.scores,
+            adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
         )
 
     def _digest(self) -> str:
@@ -327,18 +340,24 @@ class Workbench:
         build_loss(study.loss, layer_names(model)).check_batch(study.finetune.batch_size // parts)
 
     def score(
-        self, model: nn.Module, *, seen_types: Sequence[str] = (), **finetuning: Any
+        self,
+        model: nn.Module,
+        *,
+        seen_types: Sequence[str] = (),
+        adapt: int | None = None,
+        **finetuning: Any,
     ) -> Scored:
         """Scores of a network on the validation split.
 
         Args:
             model: on any device; moved to the environment's.
             seen_types: training distortions that it was finetuned on.
+            adapt: adapts its batch norm, see `adapted_batch_norm`; None: its own statistics.
             finetuning: the fields of `Scores` about its training.
         """
         split = self.dataset.validation
         about = {"split": "val", "seen_types": seen_types, **finetuning}
-        return self._score(model, split, self.evaluation_set, about)
+        return self._score(model, split, self.evaluation_set, about, adapt)
 
     def score_test(
         self,
@@ -347,6 +366,7 @@ class Workbench:
         severities: Sequence[int],
         *,
         seen_types: Sequence[str] = (),
+        adapt: int | None = None,
         **finetuning: Any,
     ) -> Scored:
         """Scores of a network on the test images; arguments as for `score`.
@@ -355,7 +375,7 @@ class Workbench:
             suite, severities: for scoring them."""
         made = self._test_set(suite, severities)
         about = {"split": "test", "seen_types": seen_types, **finetuning}
-        return self._score(model, self.test_split, made, about)
+        return self._score(model, self.test_split, made, about, adapt)
 
     def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
         found = find_suite(suite)
@@ -370,9 +390,10 @@ class Workbench:
         split: Split,
         corrupted: EvaluationSet,
         about: Mapping[str, Any],
+        adapt: int | None,
     ) -> Scored:
         suite = corrupted.suite
-        found = score_set(model, split, corrupted, self.environment)
+        found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
         assert found.clean is not None
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
         for (kind, severity), outcomes in found.cells.items():

@@ -154,7 +154,7 @@ class Worker:
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
         bench = self._workbench(fresh=True)
         prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
-        return prepared if study.ablation is not None else replace(prepared, kept=None)
+        return prepared if study.ablation else replace(prepared, kept=None, adapted_kept=None)
 
     def note(self, texts: Sequence[str]) -> None:
         """Add this note to the next report."""

@@ -87,10 +87,10 @@ class Example:
 
     record: StudyRecord
     outcomes: Mapping[int, Mapping[str, str]]
-    baseline: Mapping[str, str]
+    references: Mapping[str, Mapping[str, str]]
 
     def results(self, split: SplitName = "val") -> Results:
-        return Results(self.record, self.outcomes, self.baseline, split)
+        return Results(self.record, self.outcomes, self.references, split)
 
     def effects(
         self,
@@ -167,7 +167,7 @@ def make_example(
         design=(design or make_design(list(runs))).to_json(),
         test_references=tested,
     )
-    return Example(record, outcomes, bits)
+    return Example(record, outcomes, {"baseline": bits})
 
 
 def make_study(cells: Sequence[str], seeds: int, settings: Mapping[str, Any], **keys: Any) -> Study:

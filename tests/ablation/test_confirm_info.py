@@ -65,11 +65,11 @@ def confirmed(
     runs: Mapping[str, Sequence[Run]], *, baseline: Any = None, design: Design = DESIGN, **keys: Any
 ) -> Example:
     example = make_example(runs, baseline=baseline, design=design, **keys)
-    return replace(example, outcomes={}, baseline={})
+    return replace(example, outcomes={}, references={})
 
 
 def info_of(example: Example) -> ConfirmInfo:
-    return confirm_info(example.record, example.outcomes, example.baseline)
+    return confirm_info(example.record, example.outcomes, example.references)
 
 
 def point_of(info: ConfirmInfo, number: int) -> ConfirmedPoint:
@@ -239,7 +239,7 @@ def right(example: Example, cell: str, split: str, metric: str) -> np.ndarray:
     scores = [row.scores if split == "val" else row.test_scores for row in rows]
     if cell == "baseline":
         references = example.record.references if split == "val" else example.record.test_references
-        texts, scores = [example.baseline[split]], [references["baseline"]]
+        texts, scores = [example.references["baseline"][split]], [references["baseline"]]
     bits = unpack_bits(texts, scores[0])  # type: ignore[arg-type]
     return np.asarray(image_shares(bits, scores[0], metric))  # type: ignore[arg-type]
 

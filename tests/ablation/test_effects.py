@@ -665,7 +665,7 @@ def test_the_one_baseline_image_by_image() -> None:
     robust = baseline.scores.metrics()[ROBUST]
     differences = robust - example.results().values("plain", ROBUST)
     assert found.estimate.mean == pytest.approx(differences.mean())
-    without = replace(example, baseline={})
+    without = replace(example, references={})
     assert without.effect(minus("baseline")).estimate.method == OVER_SEEDS
 
 

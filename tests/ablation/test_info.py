@@ -35,7 +35,7 @@ CLEAN = "val_clean_accuracy"
 
 
 def info_of(example: Example, split: SplitName = "val") -> AblationInfo:
-    return ablation_info(example.record, example.outcomes, example.baseline, split=split)
+    return ablation_info(example.record, example.outcomes, example.references, split=split)
 
 
 def arm_of(info: AblationInfo, name: str) -> Any:

@@ -172,7 +172,7 @@ def test_the_tables_show_them_beside_the_finetuned_networks() -> None:
         made, outcomes[row.number] = curved(row.number, paths[row.cell])
         rows.append(replace(made, cell=row.cell, pair=row.pair))
     record = replace(example.record, rows=tuple(rows))
-    info = ablation_info(record, outcomes, example.baseline)
+    info = ablation_info(record, outcomes, example.references)
     plain, da = info.arms[1:]
     assert [arm.alphas for arm in info.arms] == [(), (0.5,), (1.0,)]
     assert plain.estimates["val_robust_accuracy"].mean == pytest.approx(6 / 20)
@@ -190,6 +190,6 @@ def test_the_tables_show_them_beside_the_finetuned_networks() -> None:
     (note,) = [note for note in arms_notes(info) if note.startswith("interpolated: ")]
     assert note.endswith("within answer.clean_margin; alphas: plain 0.5, da 1")
 
-    bare = ablation_info(example.record, example.outcomes, example.baseline)
+    bare = ablation_info(example.record, example.outcomes, example.references)
     assert not set(ON_CURVE) & set(bare.metrics)
     assert not any(note.startswith("interpolated") for note in arms_notes(bare))

@@ -83,7 +83,7 @@ def of_terms() -> Any:
         design=design,
         loss={"terms": "clean+st"},
     )
-    return example.record, ablation_info(example.record, example.outcomes, example.baseline)
+    return example.record, ablation_info(example.record, example.outcomes, example.references)
 
 
 def test_an_arm_has_the_loss_terms_of_its_models() -> None:
@@ -146,7 +146,7 @@ def crossed(ablation: dict[str, Any], robust: dict[str, list[float]]) -> Example
 
 def info_of(example: Example) -> InteractionsInfo:
     record = example.record
-    ablation = ablation_info(record, example.outcomes, example.baseline)
+    ablation = ablation_info(record, example.outcomes, example.references)
     info = interactions_info(record, ablation, ROBUST)
     assert info is not None
     return info

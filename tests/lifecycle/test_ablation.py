@@ -248,7 +248,7 @@ def test_every_number_of_digits_follows_from_the_bits(write_ablation: Write) -> 
 def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
     """Every estimate, p, verdict, rank and best arm of arms of `ARMS` against explicit sums."""
     info = ablate.read_ablation(study)
-    record, kept, baseline = read_outcomes(locate(study))
+    record, kept, references = read_outcomes(locate(study))
     cells = {
         "plain": ["plain"],
         "DA single": ["DA single: gaussian_noise", "DA single: gaussian_blur"],
@@ -262,7 +262,7 @@ def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
     def table(arm: str, metric: str) -> np.ndarray:
         """`[seeds, n]`"""
         if arm == "baseline":
-            one = images_right(baseline["val"], record.references[arm], metric)
+            one = images_right(references["baseline"]["val"], record.references[arm], metric)
             return np.tile(one, (seeds, 1))
         of_cells = []
         for cell in cells[arm]:

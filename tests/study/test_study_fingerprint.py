@@ -24,8 +24,11 @@ Names = Mapping[str, Sequence[str]]
 SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.clean.weight: {float: [0, 1]}}\n"
 
 
-EARLIER = {*TrainingSettings.model_fields, "budget", "batch_norm"}
-"""Keys of `finetune` that are in every fingerprint."""
+EARLIER = {
+    *(*TrainingSettings.model_fields, "budget", "batch_norm"),
+    *("suite", "severities", "images", "seed"),
+}
+"""Keys of `finetune` and `robustness` that are in every fingerprint."""
 
 
 def study_of(text: str, names: Names, *overrides: str) -> Study:
@@ -126,6 +129,7 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
         ("finetune.layer_decay", "0.5"),
         ("finetune.frozen", "['stem']"),
         ("finetune.probe_fraction", "0.5"),
+        ("robustness.adapt_batch_norm", "16"),
     ],
 )
 def test_a_later_key_is_in_it_only_where_it_is_used(

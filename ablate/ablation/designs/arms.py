@@ -10,6 +10,7 @@ from ablate.ablation.components import drawn_types, single_type
 from ablate.ablation.configuration import Cells, Ground, Path, Refuse, Values, check_values
 from ablate.ablation.results import BASELINE
 from ablate.errors import did_you_mean
+from ablate.ledger.record import NOT_FINETUNED
 from ablate.study.document import show
 
 EACH = "each"
@@ -48,7 +49,7 @@ def _configurations(
     """The cells of an arm, each with its name."""
     path: Path = ("arms", name)
     has_baseline = ground.study.trainable is None
-    if name == BASELINE and has_baseline:
+    if name in _fixed_arms(ground):
         rule = "is always an arm, the network before finetuning, got values for it"
         refuse(path, f"{rule}. Remove it.")
         return
@@ -80,13 +81,20 @@ def _configurations(
 def _compared_to(ground: Ground, asked: str | None, arms: list[Arm], refuse: Refuse) -> Arm:
     names = [arm.name for arm in arms]
     wanted = asked or (PLAIN if PLAIN in names else names[0])
-    if wanted == BASELINE and ground.study.trainable is None:
-        return Arm(BASELINE, (BASELINE,))
+    if wanted in _fixed_arms(ground):
+        return Arm(wanted, (wanted,))
     if wanted not in names:
         rule = f"must be one of the arms, got {show(wanted)}"
         refuse(("compare_to",), f"{rule}. {did_you_mean(wanted, names)}")
         wanted = names[0]
     return arms[names.index(wanted)]
+
+
+def _fixed_arms(ground: Ground) -> tuple[str, ...]:
+    """The arms that are networks before finetuning."""
+    if ground.study.trainable is not None:
+        return ()
+    return (BASELINE,) if ground.study.robustness.adapt_batch_norm is None else NOT_FINETUNED
 
 
 def _notes(ground: Ground) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def _number(value: float, is_accuracy: bool, cell: float) -> str:
 
 def _hover(info: ProfileInfo, profile: Profile, kind: str) -> list[str]:
     at = info.types.index(kind)
-    seen = "" if profile.name == "baseline" else f"<br>{_SEEN[profile.exposure[at]]}"
+    seen = f"<br>{_SEEN[profile.exposure[at]]}" if profile.loss_terms else ""
     texts = []
     for severity, accuracy, gain in zip(
         info.severities, profile.accuracies[at], info.differences(profile)[at], strict=True

@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
+from ablate.ledger.record import ADAPTED
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -154,8 +155,8 @@ def _name(family: str, number: str) -> dict[str, Any]:
 
 
 def _dashes(lines: Sequence[SeverityLine]) -> Mapping[str, str]:
-    """The first line of its terms is solid; the plain finetune is dotted, unlike the baseline."""
-    found: dict[str, str] = {"plain": "dot"}
+    """The first line of its terms is solid; other references are unlike the baseline."""
+    found: dict[str, str] = {"plain": "dot", ADAPTED: "dash"}
     used: dict[str, int] = {}
     for line in lines:
         if line.name not in found:

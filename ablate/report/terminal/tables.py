@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
+from ablate.ledger.record import ADAPTED
 from ablate.report.numbers import (
     count_texts,
     gain_text,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ablate.model.build import LayerInfo
 
 
-REFERENCE_LABELS = {"baseline": "baseline", "plain": "plain finetune"}
+REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
 _TERMS = "loss.terms"
 
 
@@ -80,9 +81,9 @@ def front_table(info: ParetoInfo) -> Table:
 def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
     """The references, then the front: one dict each, for JSON.
 
-    Each has `name` ("baseline", "plain" or "trial"), `number` (None for a reference), `values`
-    and `gains` by metric, and `marks`; a trial has `copy_of`, `loss_terms`, `params` and `scores`
-    too.
+    Each has `name` ("baseline", "adapted baseline", "plain" or "trial"), `number` (None for a
+    reference), `values` and `gains` by metric, and `marks`; a trial has `copy_of`, `loss_terms`,
+    `params` and `scores` too.
     """
     metrics = [objective.metric for objective in info.objectives]
 

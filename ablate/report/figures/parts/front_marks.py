@@ -13,6 +13,7 @@ from plotly.graph_objects import Scatter, Scattergl
 from ablate.analysis.fronts import ConfirmedMean, FrontsInfo
 from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, outside_facts
@@ -25,9 +26,11 @@ _NUMBERED = 12
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
-    "baseline": ("Baseline", "star"),
-    "plain": ("Plain finetune", "x-thin"),
+    "baseline": ("Baseline", "star", 0),
+    ADAPTED: ("Adapted baseline", "star-open", 1.5),
+    "plain": ("Plain finetune", "x-thin", 2.5),
 }
+"""Label, mark and width of its line."""
 
 
 @dataclass(frozen=True)
@@ -175,9 +178,9 @@ def knee_trace(info: ParetoInfo, x: int, y: int, color: str, *, is_one: bool) ->
 def reference_traces(
     info: ParetoInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
 ) -> list[Scatter]:
-    """Baseline and plain finetune, where they have both values."""
+    """Baseline, the same adapted, and plain finetune, where they have both values."""
     traces = []
-    for name, (label, symbol) in REFERENCES.items():
+    for name, (label, symbol, width) in REFERENCES.items():
         values = info.references.get(name)
         if values is None or not (
             windows[x].contains(values[x]) and windows[y].contains(values[y])
@@ -195,8 +198,8 @@ def reference_traces(
                 marker={
                     "color": INK,
                     "symbol": symbol,
-                    "size": 12 if name == "baseline" else 9,
-                    "line": {"color": INK, "width": 0 if name == "baseline" else 2.5},
+                    "size": 12 if name in NOT_FINETUNED else 9,
+                    "line": {"color": INK, "width": width},
                 },
                 hovertext=[reference_hover(info, name, label)],
                 hoverinfo="text",

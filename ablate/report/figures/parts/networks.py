@@ -54,7 +54,7 @@ def terms_label(loss_terms: str) -> str:
 def network_marker(name: str, loss_terms: str) -> dict[str, Any]:
     """Colour and mark of a network: as in the front, of every figure."""
     if name in REFERENCES:
-        line = {"color": INK, "width": 0 if name == "baseline" else 2.5}
-        return {"color": INK, "symbol": REFERENCES[name][1], "line": line}
+        _, symbol, width = REFERENCES[name]
+        return {"color": INK, "symbol": symbol, "line": {"color": INK, "width": width}}
     style = terms_style(loss_terms)
     return {"color": style.color, "symbol": style.symbol, "line": {"color": INK, "width": 1}}
