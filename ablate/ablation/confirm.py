@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.ablation.answer import Part, sorted_parts
 from ablate.ablation.cell import Arm, Cell, Design, difference
 from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info
@@ -41,7 +42,9 @@ class ConfirmedPoint:
             The search's score is of one seed and taken as it is, so the interval is over the
             fresh seeds, on these images.
         gaps: validation less test, over the fresh seeds, and the images of both sets.
-        gains: on the test images, over the baseline: over the fresh seeds and images.
+        gains: on the test images, over the baseline: over the fresh seeds and images; over_da: the
+            same over combined data augmentation at the same budget.
+        parts: of the gain in robust accuracy over the baseline, by type, the largest first.
         baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         front_probability: share of the resamples of seeds and test images in which its means are
             on the front of the confirmed points.
@@ -54,6 +57,8 @@ class ConfirmedPoint:
     gaps: Mapping[str, Estimate]
     baseline_gaps: Mapping[str, float]
     gains: Mapping[str, Estimate]
+    over_da: Mapping[str, Estimate]
+    parts: tuple[Part, ...]
     front_probability: float
 
 
@@ -192,17 +197,20 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
             if tested != metric and (same_suite or metric == "val_clean_accuracy"):
                 gaps[metric] = _gap_estimate(on_validation, on_test, name, metric, tested)
                 baseline_gaps[metric] = _gap(record, metric, tested)
-        point, baseline_arm = Arm(name, (name,)), Arm(BASELINE, (BASELINE,))
-        gains = {
-            tested: arm_difference(on_test, point, baseline_arm, tested)
-            for tested in map(_on_test, metrics)
-            if np.isfinite(on_test.values(BASELINE, tested)).any()
-        }
+        tested_metrics = list(map(_on_test, metrics))
+        weights = on_test.first.type_weights if isinstance(on_test.first, Scores) else {}
+        by_type = _over(on_test, name, BASELINE, [f"test_accuracy.{kind}" for kind in weights])
         points.append(
             ConfirmedPoint(
                 *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
-                gains,
-                probability,
+                gains=_over(on_test, name, BASELINE, tested_metrics),
+                over_da=_over(on_test, name, COMBINED_DA, tested_metrics),
+                parts=sorted_parts(
+                    Part(kind, by_type[f"test_accuracy.{kind}"].times(weight))
+                    for kind, weight in weights.items()
+                    if by_type
+                ),
+                front_probability=probability,
             )
         )
     return ConfirmInfo(
@@ -211,6 +219,16 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         points=tuple(points),
         objectives=tuple(objectives),
     )
+
+
+def _over(results: Results, name: str, other: str, metrics: Sequence[str]) -> dict[str, Estimate]:
+    """An arm less another on these metrics; empty where the other has none of them."""
+    one, two = Arm(name, (name,)), Arm(other, (other,))
+    return {
+        metric: arm_difference(results, one, two, metric)
+        for metric in metrics
+        if np.isfinite(results.values(other, metric)).any()
+    }
 
 
 def _probabilities(

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ledger.record import RowRecord
-from ablate.robustness.bits import Bits, Shares, curve_split, image_shares, unpack_bits
-from ablate.study.interpolation import CURVE_METRICS, AlphaScore, choose_alpha
+from ablate.robustness.bits import Bits, Shares, image_shares, unpack_bits
+from ablate.study.interpolation import CURVE_METRICS, AlphaScore, bits_name, choose_alpha
 from ablate.study.scores import Scores
 
 ON_CURVE: Mapping[str, str] = {f"{metric}_interpolated": metric for metric in CURVE_METRICS}
@@ -95,11 +95,7 @@ def _has_curve(row: RowRecord, outcomes: Mapping[int, Mapping[str, str]]) -> boo
     if row.state != "COMPLETE" or row.path is None or not isinstance(row.scores, Scores):
         return False
     kept = outcomes.get(row.number, {})
-    return all(_split(alpha) in kept for alpha in row.path.alphas)
-
-
-def _split(alpha: float) -> str:
-    return "val" if alpha == 1 else curve_split(alpha)
+    return all(bits_name(alpha) in kept for alpha in row.path.alphas)
 
 
 def _shares(
@@ -108,7 +104,7 @@ def _shares(
     alpha: float,
     scores: Scores,
 ) -> dict[str, Shares]:
-    texts = [outcomes[row.number][_split(alpha)] for row in rows]
+    texts = [outcomes[row.number][bits_name(alpha)] for row in rows]
     bits = unpack_bits(texts, scores)
     found = {metric: image_shares(bits, scores, metric) for metric in CURVE_METRICS}
     return {metric: shares for metric, shares in found.items() if shares is not None}

@@ -1,9 +1,9 @@
 """How sure a mean difference over paired seeds is: one model gives the interval and the p value.
 
-Two questions have two answers.  `over_seeds` is of these images: what other seeds would give on
-them.  `over_seeds_and_images` is of the images' source: what other seeds would give on other
-images of the same kind.  All seeds are scored on the same images, so more seeds do not make it
-narrower than the images alone allow.
+Three questions have three answers.  `over_seeds` is of these images: what other seeds would give on
+them.  `over_images` is of these networks: what they would get of other images of the same kind.
+`over_seeds_and_images` is of both.  All seeds are scored on the same images, so more seeds do not
+make it narrower than the images alone allow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ablate.errors import ParameterError
 from ablate.robustness.measures import LEVEL
 
 OVER_SEEDS = "t over seeds"
+OVER_IMAGES = "t over images"
 OVER_SEEDS_AND_IMAGES = "t over seeds and images"
 NONE = "none"
 
@@ -41,7 +42,7 @@ class Estimate:
             fewer than two seeds.
         low, high: bounds of the interval; NaN where there is none.
         n: seeds.
-        method: "t over seeds", "t over seeds and images", or "none" without an interval.
+        method: "t over seeds", "t over images", "t over seeds and images"; "none": no interval.
     """
 
     mean: float
@@ -50,6 +51,11 @@ class Estimate:
     high: float
     n: int
     method: str
+
+    def times(self, weight: float) -> Estimate:
+        """Of the difference times a positive weight."""
+        mean, sd, low, high = (weight * x for x in (self.mean, self.sd, self.low, self.high))
+        return Estimate(mean, sd, low, high, self.n, self.method)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ class MeanModel:
         Raises:
             ParameterError: if the level is no fraction.
         """
-        _check_level(level)
+        if not 0 < level < 1:
+            raise ParameterError(f"level: must be between 0 and 1, got {level}. Write 0.95.")
         half = math.nan if self.method == NONE else self._half_width(1 - level)
         return Estimate(self.mean, self.sd, self.mean - half, self.mean + half, self.n, self.method)
 
@@ -131,7 +138,7 @@ class MeanModel:
     def _half_width(self, alpha: float) -> float:
         """Of the interval that leaves out `alpha` in both tails together."""
         of_total = _quantile(self.freedom, alpha) * math.sqrt(self.total)
-        if self.method == OVER_SEEDS:
+        if self.method in (OVER_SEEDS, OVER_IMAGES):
             return of_total
         of_seeds = _quantile(self.n - 1, alpha) * math.sqrt(self.of_seeds)
         of_images = _quantile(self.image_freedom, alpha) * math.sqrt(self.of_images)
@@ -148,11 +155,9 @@ def over_seeds(differences: np.ndarray) -> MeanModel:
         differences: `[K]`, one a seed, of two networks with the same seed.
 
     Returns:
-        K = 0: NaN throughout. K = 1, and where all are equal: the mean, no interval, because
-        nothing is known of how seeds vary.
+        K = 0: NaN throughout. K = 1, and where all are equal: the mean, no interval.
 
-    Raises:
-        ParameterError: if the shape is another, or a difference is not finite.
+    Raises: as `over_seeds_and_images`.
 
     Source: Student 1908. Exact for normal differences; too narrow for skewed ones and few seeds
     (benchmarks/coverage.py).
@@ -163,6 +168,30 @@ def over_seeds(differences: np.ndarray) -> MeanModel:
         return _no_interval(seeds)
     found = Components(float(seeds.std(ddof=1)), 0.0, 0.0, n)
     return replace(expected_model(found, n, None), mean=float(seeds.mean()), components=found)
+
+
+def over_images(differences: np.ndarray) -> MeanModel:
+    """Student's t of the mean over images, with the images that `over_seeds_and_images` adds; the
+    two networks, of one seed, are taken as given.
+
+    Args:
+        differences: `[n_images]`, what one network got of an image less what the other did.
+
+    Returns:
+        Its n is 1, of seeds; no interval of one image.
+
+    Raises: as `over_seeds_and_images`.
+    """
+    table = as_differences(differences, "n_images")[None]
+    n_images = table.size
+    if n_images < 2:
+        return _no_interval(table.mean(axis=1))
+    squares = float(np.square(table).sum())
+    added = float(np.square(np.square(table)).sum()) / squares if squares else 1.0
+    variance = float(table.var()) * n_images + PSEUDO_IMAGES * added
+    variance /= (n_images + PSEUDO_IMAGES - 1) * n_images
+    mean, freedom = float(table.mean()), n_images - 1
+    return MeanModel(mean, math.nan, 1, OVER_IMAGES, total=variance, freedom=freedom)
 
 
 def over_seeds_and_images(differences: np.ndarray) -> MeanModel:
@@ -275,9 +304,7 @@ def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
     Returns:
         As `over_seeds_and_images`; no interval where a set has one image.
 
-    Raises:
-        ParameterError: if a shape is another, the numbers of seeds differ, there is no seed or no
-            image, or a value is not finite.
+    Raises: as it, and ParameterError if the numbers of seeds differ.
     """
     tables = [as_differences(one, "K", "n_images") for one in (first, second)]
     if len(tables[0]) != len(tables[1]) or not all(table.size for table in tables):
@@ -355,11 +382,6 @@ def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     return over_seeds(differences).estimate(level)
 
 
-def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """The interval of `over_seeds_and_images`, with its arguments and errors."""
-    return over_seeds_and_images(differences).estimate(level)
-
-
 def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
     """Convert to floats and check the shape.
 
@@ -382,11 +404,6 @@ def as_differences(differences: np.ndarray, *axes: str) -> NDArray[np.float64]:
             "failed seeds."
         )
     return table
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ParameterError(f"level: must be between 0 and 1, got {level}. Write 0.95.")
 
 
 def _no_interval(seeds: NDArray[np.float64]) -> MeanModel:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ablate.analysis.bounds import drawn_record
+from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
+    from ablate.ablation.answer import KeptBits, ReadBits, SearchAnswer
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+
+
+def no_bits(_numbers: Collection[int]) -> KeptBits:
+    """Of a study that keeps none."""
+    return {}, {}
 
 
 @dataclass(frozen=True)
@@ -20,12 +29,26 @@ class StudySource:
     Attributes:
         ablation: for an ablation (`record.design`); None for a search.
         confirmation: of a search whose front was confirmed; confirming: its study.
+        read_bits: of a search, which images its rows and references classified correctly.
     """
 
     record: StudyRecord
     ablation: AblationInfo | None = None
     confirmation: ConfirmInfo | None = None
     confirming: StudyRecord | None = None
+    read_bits: ReadBits = no_bits
+
+    @cached_property
+    def front(self) -> ParetoInfo:
+        """The front of a search."""
+        return pareto_info(self.record)
+
+    @cached_property
+    def answer(self) -> SearchAnswer | None:
+        """Of a search (`search_answer`)."""
+        from ablate.ablation.answer import search_answer
+
+        return search_answer(self.record, self.front, self.read_bits)
 
     @property
     def confirmed(self) -> StudySource | None:

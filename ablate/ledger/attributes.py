@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -101,9 +101,15 @@ class StudyAttributes:
         opened = [*(self._get(OPENED) or [])]
         self._set({OPENED: [*opened, {"time": time.time(), "what": what, "study": study}]})
 
-    def outcomes(self) -> tuple[dict[int, Any], dict[str, Any]]:
+    def outcomes(
+        self, numbers: Collection[int] | None = None
+    ) -> tuple[dict[int, Any], dict[str, Any]]:
         """Which images were classified correctly, as bits by split: for rows by number, for
-        references by name."""
+        references by name.
+
+        Args:
+            numbers: of the rows; None: all.
+        """
 
         def read(connection: Connection) -> tuple[dict[int, Any], dict[str, Any]]:
             attributes = tables.study_attributes(connection, self.study_id)
@@ -113,7 +119,8 @@ class StudyAttributes:
                 for key, value in attributes.items()
                 if key.startswith(prefix)
             }
-            return tables.read_attribute(connection, self.study_id, OUTCOMES), references
+            rows = tables.read_attribute(connection, self.study_id, OUTCOMES, numbers)
+            return rows, references
 
         return self.store.read(read)
 

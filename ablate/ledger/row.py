@@ -15,7 +15,7 @@ from ablate.finetune.reads import as_text, trained_identity, with_params
 from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, Soup, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
-from ablate.study.interpolation import Curve
+from ablate.study.interpolation import Curve, bits_name
 from ablate.study.keys import plain_values
 from ablate.study.scores import COSTS, AnyScores, Scores, scores_from_json
 from ablate.study.seeds import Seeds
@@ -211,8 +211,8 @@ def ended_as(
 
     Args:
         scores: of its finetuned network.
-        kept: for an ablation: `outcomes` by split, and `test`, the scores on the test images;
-            `curve`, from which a search takes the network that stands for the row.
+        kept: `outcomes` by split; `test`, the scores on the test images; `curve`, from which a
+            search takes the network that stands for the row, and of the bits only its.
     """
     attributes = {
         key: kept[name]
@@ -223,6 +223,9 @@ def ended_as(
         path = Curve.from_json(kept["curve"]).chosen(scores, study.answer.clean_margin)
         if study.ablation is not None:
             path = replace(path, alpha=1.0, note="")
+        else:
+            path = replace(path, odd="")
+            attributes[OUTCOMES] = {"val": kept["outcomes"][bits_name(path.alpha)]}
         scores = path.scores(scores, path.alpha)
         attributes[PATH] = path.to_json()
     return scores, attributes | {SCORES: scores.to_json()}

@@ -8,7 +8,7 @@ database of another version when opening), so all Optuna tools can read it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -300,13 +300,17 @@ def row_attributes(connection: Connection, trial_id: int) -> dict[str, Any]:
     return {str(key): json.loads(text) for key, text in found}
 
 
-def read_attribute(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
-    """One attribute of every row that has it, by the row's number."""
+def read_attribute(
+    connection: Connection, study_id: int, key: str, numbers: Collection[int] | None = None
+) -> dict[int, Any]:
+    """One attribute of the rows that have it, by the row's number; of all, or of these."""
     query = (
         select(_TRIALS.c.number, _TRIAL_USER.c.value_json)
         .join(_TRIAL_USER, _TRIAL_USER.c.trial_id == _TRIALS.c.trial_id)
         .where(_TRIALS.c.study_id == study_id, _TRIAL_USER.c.key == key)
     )
+    if numbers is not None:
+        query = query.where(_TRIALS.c.number.in_(numbers))
     return {int(number): json.loads(text) for number, text in connection.execute(query)}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,14 @@ class OpenStudy:
             return StudySource(self.record, self.ablation)
         confirmed = self.place.confirmation
         if not Ledger.exists(confirmed.url, confirmed.name):
-            return StudySource(self.record)
+            return StudySource(self.record, read_bits=partial(read_bits, self.place))
         confirming, outcomes, references = read_outcomes(confirmed)
-        info = confirm_info(confirming, outcomes, references)
-        return StudySource(self.record, confirmation=info, confirming=confirming)
+        return StudySource(
+            self.record,
+            confirmation=confirm_info(confirming, outcomes, references),
+            confirming=confirming,
+            read_bits=partial(read_bits, self.place),
+        )
 
     @property
     def reference(self) -> str:
@@ -151,7 +156,13 @@ def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, References]:
     return record, *read_bits(place)
 
 
-def read_bits(place: Place) -> tuple[Outcomes, References]:
-    """Which images the rows and references of a study classified correctly."""
+def read_bits(
+    place: Place, numbers: Collection[int] | None = None
+) -> tuple[Outcomes, References]:
+    """Which images the rows and references of a study classified correctly.
+
+    Args:
+        numbers: of the rows; None: all.
+    """
     with closing(open_ledger(place)) as ledger:
-        return ledger.outcomes()
+        return ledger.outcomes(numbers)

@@ -1,7 +1,7 @@
 """Whether each image was classified correctly, one bit per image and copy.
 
-Scores are means of these bits.  For every run of an ablation they are stored, so that two networks
-can be compared image by image, in every metric of `Scores`.
+Scores are means of these bits.  They are stored for every run, so that two networks can be compared
+image by image, in every metric of `Scores`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.study.interpolation import alpha_text
+from ablate.study.interpolation import bits_name
 from ablate.study.scores import EXPOSURES, Scores
 
 Bits = NDArray[np.bool_]
@@ -33,22 +33,17 @@ class Scored:
 def kept_scores(
     scored: Scored, tested: Scored | None, curve: Mapping[float, Scored] | None = None
 ) -> dict[str, Any]:
-    """What an ablation stores in addition to the scores of a network (`Report.kept`).
+    """What is stored in addition to the scores of a network (`Report.kept`).
 
     Args:
         tested: on the test images, in a confirmation.
         curve: the other networks between baseline and finetuned weights, by alpha.
     """
     bits = {"val": scored.bits}
-    bits |= {curve_split(alpha): one.bits for alpha, one in (curve or {}).items()}
+    bits |= {bits_name(alpha): one.bits for alpha, one in (curve or {}).items()}
     if tested is None:
         return {"outcomes": bits}
     return {"outcomes": {**bits, "test": tested.bits}, "test": tested.scores.to_json()}
-
-
-def curve_split(alpha: float) -> str:
-    """Under which the bits of a network of a curve are stored, beside "val", which is alpha 1."""
-    return f"val@{alpha_text(alpha)}"
 
 
 @dataclass(frozen=True)

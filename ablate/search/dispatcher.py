@@ -333,6 +333,8 @@ class Dispatcher:
     def _complete(self, row: Row, scores: AnyScores, report: Report) -> None:
         if row.number is None:
             self._driving.ledger.set_reference("plain", scores)
+            if report.kept is not None:
+                self._driving.ledger.set_outcomes("plain", report.kept["outcomes"])
             self._around.log("complete", row)
             self._around.progress.totals(self._driving.ledger.read())
             self._around.janitor.remove_states(None)

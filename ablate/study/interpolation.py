@@ -145,6 +145,11 @@ def alpha_text(alpha: float) -> str:
     return f"{alpha:.12g}"
 
 
+def bits_name(alpha: float) -> str:
+    """Under which the validation bits of a network of a curve are stored; alpha 1 is "val"."""
+    return "val" if alpha == 1 else f"val@{alpha_text(alpha)}"
+
+
 def curve_point(scores: Scores) -> CurvePoint:
     """What a curve keeps of the scores of one of its networks."""
     return CurvePoint(scores.clean_accuracy, scores.accuracies)

@@ -72,6 +72,17 @@ class Scores(JsonData):
             return self._mean(list(self.accuracies))
         return fmean([self.family_accuracy(family) for family in self.families])
 
+    @property
+    def type_weights(self) -> dict[str, float]:
+        """The weight of each type in `robust_accuracy`; they sum to 1."""
+        if self.mean_over == "types":
+            return dict.fromkeys(self.accuracies, 1 / len(self.accuracies))
+        weights = dict.fromkeys(self.accuracies, 0.0)
+        for kinds in self.families.values():
+            for kind in kinds:
+                weights[kind] += 1 / (len(self.families) * len(kinds))
+        return weights
+
     def exposed_accuracy(self, exposure: Exposure) -> float:
         """Mean over the scored types with this exposure; NaN if there are none."""
         return self._mean([kind for kind in self.accuracies if self.exposure_of(kind) == exposure])

@@ -238,7 +238,6 @@ class RobustnessTrial:
         run: the finetuning.
         weights: file for the exported weights.
         number: of the trial; None: the plain finetune.
-        keeps_bits: whether the correctness of each image is stored, as in an ablation.
         test: suite and severities for the test images; None: they are not used.
     """
 
@@ -248,11 +247,9 @@ class RobustnessTrial:
         weights: Path,
         number: int | None,
         *,
-        keeps_bits: bool = False,
         test: Mapping[str, Any] | None = None,
     ) -> None:
         self._run = run
-        self._keeps_bits = keeps_bits
         self._test = test
         self._kept: Mapping[str, Any] | None = None
         self._weights = weights
@@ -288,16 +285,13 @@ class RobustnessTrial:
         scored, curve = self._run.finish(), None
         if self._number is not None:  # the plain finetune is a reference, as it is
             curve = self._run.finish_curve()
-        kept: dict[str, Any] = {}
-        if self._keeps_bits:
-            tested = None if self._test is None else self._run.finish_test(**self._test)
-            kept = kept_scores(scored, tested, curve)
+        tested = None if self._test is None else self._run.finish_test(**self._test)
+        kept = kept_scores(scored, tested, curve)
         if curve is not None:
             points = {**curve, 1.0: scored}
             said = {alpha_text(one): curve_point(points[one].scores) for one in points}
-            odd = self._run.odd_images if self._keeps_bits else ""
-            kept["curve"] = Curve(said, odd=odd).to_json()
-        self._kept = kept or None
+            kept["curve"] = Curve(said, odd=self._run.odd_images).to_json()
+        self._kept = kept
         self._run.export(self._weights, self._number)
         return scored.scores
 

@@ -77,8 +77,8 @@ class Report(JsonData):
         checkpoint: the checkpoint after it; without an entry, within an epoch.
         rung: current value of the pruner's metric, after an epoch with a rung; empty if a loop did
             not report it.
-        kept: for ablations: `outcomes`, correctness of each image by split, as bits; `test`, the
-            scores on the test images; with `finetune.interpolation` also `curve`.
+        kept: `outcomes`, correctness of each image by split, as bits; `test`, the scores on the
+            test images; with `finetune.interpolation` also `curve`.
         lost: why the attempt cannot continue here, for reasons outside the trial.
         place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch`,
             `first_step` and `first_seconds` (of the checkpoint that it continued from, 0: from the

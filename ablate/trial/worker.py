@@ -153,8 +153,7 @@ class Worker:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
         bench = self._workbench(fresh=True)
-        prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
-        return prepared if study.ablation else replace(prepared, kept=None, adapted_kept=None)
+        return bench.prepare(on_step, cores=cores, test=self.job.test)
 
     def note(self, texts: Sequence[str]) -> None:
         """Add this note to the next report."""
@@ -287,7 +286,6 @@ class Worker:
                 run,
                 weights_file(Path(self.job.folder), row.number),
                 row.number,
-                keeps_bits=study.ablation is not None,
                 test=self.job.test,
             )
         if self._function is None:

@@ -30,7 +30,7 @@ from scipy import stats
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
 from ablate.ablation.effects import Margin
-from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, crossed_interval
+from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, over_seeds_and_images
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, image_shares, unpack_bits
 from ablate.study.scores import ReportedScores, Scores
 
@@ -203,7 +203,7 @@ def test_with_bits_the_interval_is_over_seeds_and_images(metric: str) -> None:
         scores = rows[0].scores
         bits = unpack_bits([example.outcomes[row.number]["val"] for row in rows], scores)  # type: ignore[arg-type]
         shares[cell] = image_shares(bits, scores, metric)  # type: ignore[arg-type]
-    expected = crossed_interval(shares["FMA"] - shares["plain"])  # type: ignore[operator]
+    expected = over_seeds_and_images(shares["FMA"] - shares["plain"]).estimate()  # type: ignore[operator]
     assert found.estimate.method == OVER_SEEDS_AND_IMAGES
     assert found.estimate == expected
     # The same mean as that of the scores.

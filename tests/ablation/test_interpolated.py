@@ -16,8 +16,8 @@ from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ledger.record import RowRecord
 from ablate.report.arms import arms_notes
 from ablate.report.paper.table import arms_paper_table
-from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, curve_split, pack_row
-from ablate.study.interpolation import Curve, alpha_text, curve_point
+from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_row
+from ablate.study.interpolation import Curve, alpha_text, bits_name, curve_point
 
 ALPHAS = (0.0, 0.5, 1.0)
 N = 40
@@ -52,7 +52,7 @@ def curved(number: int, path: Path, odd: str = "") -> tuple[RowRecord, dict[str,
     points = {alpha_text(alpha): curve_point(one.scores) for alpha, one in made.items()}
     row = RowRecord(number, "COMPLETE", 1, {}, values=(0.0,), cell="a", pair=number)
     row = replace(row, scores=made[1.0].scores, path=Curve(points, odd=odd))
-    bits = {curve_split(alpha): one.bits for alpha, one in made.items() if alpha != 1}
+    bits = {bits_name(alpha): one.bits for alpha, one in made.items() if alpha != 1}
     return row, bits | {"val": made[1.0].bits}
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from ablate.ablation.intervals import (
     Estimate,
     MeanModel,
-    crossed_interval,
+    over_images,
     over_seeds,
     over_seeds_and_images,
     over_seeds_and_two_sets,
@@ -23,6 +23,10 @@ from ablate.ablation.intervals import (
 from ablate.errors import ParameterError
 
 NAN = math.nan
+
+
+def crossed_interval(differences: np.ndarray, level: float = 0.95) -> Estimate:
+    return over_seeds_and_images(differences).estimate(level)
 
 
 def bounds(estimate: Estimate) -> tuple[float, float]:
@@ -77,6 +81,38 @@ def test_no_seed_and_one_seed(interval: object) -> None:
     assert all(map(math.isnan, (one.sd, one.low, one.high)))
     for model in (over_seeds(np.empty(0)), over_seeds(np.array([0.25]))):
         assert math.isnan(model.p())
+
+
+def test_over_images_by_hand() -> None:
+    """Of 100 images 12 are won and 4 lost; 2.5 more are added, each of size 1."""
+    bits = np.repeat([1.0, -1.0, 0.0], [12, 4, 84])
+    variance = (16 - 100 * 0.08**2 + ADDED) / (100 + ADDED - 1)
+    half = stats.t.ppf(0.975, 99) * math.sqrt(variance / 100)
+    found = over_images(bits).estimate()
+    assert (found.mean, found.n, found.method) == (pytest.approx(0.08), 1, "t over images")
+    assert bounds(found) == pytest.approx((0.08 - half, 0.08 + half))
+    assert math.isnan(found.sd), "of one seed"
+    assert over_images(bits).p(found.low) == pytest.approx(0.05)
+
+
+def test_over_images_where_no_image_differs_and_of_one() -> None:
+    found = over_images(np.zeros(100)).estimate()
+    assert found.high == -found.low > 1 / 100
+    one = over_images(np.array([0.5])).estimate()
+    assert (one.mean, one.method) == (0.5, "none")
+    assert math.isnan(one.low)
+
+
+@pytest.mark.parametrize(("rate", "lost"), [(0.85, 0.05), (0.99, 0.01)])
+def test_over_images_covers_what_other_images_give(rate: float, lost: float) -> None:
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(1000):
+        first = random.random(400) < rate
+        second = first & (random.random(400) > lost / rate)
+        found = over_images(first.astype(float) - second).estimate()
+        covered += found.low <= lost <= found.high
+    assert 0.93 <= covered / 1000 <= 0.985
 
 
 def test_equal_seeds_say_nothing_of_seeds() -> None:

@@ -25,7 +25,7 @@ from ablate.ablation.designs.shapley import (
 )
 from ablate.ablation.figure_infos import interactions_info
 from ablate.ablation.info import ablation_info
-from ablate.ablation.intervals import crossed_interval
+from ablate.ablation.intervals import over_seeds_and_images
 from ablate.ledger.record import RowRecord
 
 PARTS = ["fma", "st", "combined_augmentations"]
@@ -341,7 +341,7 @@ def coverage(names: list[str], repetitions: int) -> float:
             + random.normal(0, 0.30, (len(cells), 8, 359))
         )
         for row in weights:
-            found = crossed_interval(np.tensordot(row, scores, 1))
+            found = over_seeds_and_images(np.tensordot(row, scores, 1)).estimate()
             held += found.low <= row @ truth <= found.high
     return held / (len(names) * repetitions)
 

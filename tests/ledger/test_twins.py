@@ -223,7 +223,8 @@ def test_a_row_stands_at_the_network_of_its_curve_and_so_does_its_copy(make_ledg
     driving = Driving(ledger)
     row = driving.ask()
     assert isinstance(row, Row)
-    ended = driving.complete(row.number, ends[1], kept={"curve": curve.to_json()})
+    kept = {"curve": curve.to_json(), "outcomes": {"val": "AAAA", "val@0.5": "BBBB"}}
+    ended = driving.complete(row.number, ends[1], kept=kept)
     while driving.ask() is not None:
         pass
     rows = ledger.read().rows
@@ -236,7 +237,9 @@ def test_a_row_stands_at_the_network_of_its_curve_and_so_does_its_copy(make_ledg
         assert (one.path.alpha, one.path.note) == (0.5, "")
     assert curve.chosen(ends[1], 0.01).alpha == 0.5  # none keeps one point: the smallest loss
 
-    kept = {"curve": curve.to_json(), "outcomes": {"val": "", "val@0.5": ""}}
+    # Bits of a search are of the network that stands for the row; copies have none of their own.
+    assert ledger.outcomes()[0] == ledger.outcomes([0, 1])[0] == {0: {"val": "BBBB"}}
+    assert ledger.outcomes([1])[0] == {}
     ablation = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
     of_arm = Study.model_validate(
         ledger.head.study.model_dump(mode="json") | {"ablation": ablation}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from explicit_statistics import images_right
 from safetensors.torch import load_file
 
 import ablate
@@ -17,6 +19,7 @@ from ablate.files.cache import cache_folder
 from ablate.finetune.baseline import Baseline
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.ledger.record import RowRecord
+from ablate.lifecycle.open_study import open_study
 from ablate.model.weights.export_metadata import read_metadata
 from ablate.robustness.bits import Scored
 from ablate.study.scores import Scores
@@ -93,6 +96,23 @@ def test_a_row_keeps_its_curve_and_stands_where_the_rule_says(searched: Path) ->
     found = pareto_info(record).points[0]
     assert found.point == point_of(row)
     assert found.name == "trial 0 at alpha 0.5"
+
+
+def test_bits_are_of_the_networks_that_are_scored(searched: Path) -> None:
+    source = open_study(searched).source
+    row, (rows, references) = first_row(searched), source.read_bits([0])
+    scored = {**source.record.references, "row": row.scores}
+    assert set(references) == {"baseline", "plain"}
+    for name, bits in {**references, "row": rows[0]}.items():
+        scores = scored[name]
+        assert isinstance(scores, Scores)
+        clean, robust = (
+            images_right(bits["val"], scores, f"val_{of}_accuracy").mean()
+            for of in ("clean", "robust")
+        )
+        assert (clean, robust) == pytest.approx((scores.clean_accuracy, scores.robust_accuracy))
+    assert source.answer is not None
+    assert not math.isnan(source.answer.sets[0].robust.low)
 
 
 def test_a_study_without_the_key_has_no_curve(searched: Path) -> None:

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from example_ablations import (
     CLEAN,
     ROBUST,
@@ -15,83 +14,97 @@ from example_ablations import (
     example_effect,
     scored_arm,
 )
-from example_records import example_record, example_row
+from example_records import example_record, example_row, example_scores
 from example_sources import ablation_source
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.answer import search_answer
-from ablate.analysis.pareto import pareto_info
-from ablate.report.page.answer import answer_sentences
+from ablate.ledger.record import Failure, RowRecord
+from ablate.report.page.answer import study_answer
 
-LAYERS = {"loss.terms": "clean+fma", "loss.fma.layers": ["stage2", "stage3"]}
+
+def trial(number: int, clean: float, robust: float, terms: str, **params: Any) -> RowRecord:
+    return example_row(
+        number,
+        (clean, robust),
+        params={"loss.terms": terms, **params},
+        scores=example_scores(clean, robust),
+    )
+
+
 ROWS = [
-    example_row(0, (0.95, 0.70), params=LAYERS),
-    example_row(1, (0.96, 0.72), params={"loss.terms": "clean+st"}),
-    example_row(2, (0.90, 0.81), params={"loss.terms": "clean+da"}),
+    trial(0, 0.95, 0.70, "clean+fma", **{"loss.fma.layers": ["stage2", "stage3"]}),
+    trial(1, 0.96, 0.72, "clean+st"),
+    trial(2, 0.90, 0.81, "clean+da"),
     example_row(3, (math.nan, 0.99)),
     example_row(4, None, state="PRUNED"),
 ]
 
 
 def said(rows: Any, **settings: Any) -> list[str]:
-    return answer_sentences(StudySource(example_record(rows, **settings)))
-
-
-def test_gains_are_over_a_baseline_of_95_and_60() -> None:
-    answer = search_answer(pareto_info(example_record(ROWS)))
-    assert answer is not None
-    assert answer.kept is not None
-    assert answer.kept.point.number == 1
-    assert (answer.kept.clean, answer.kept.robust) == pytest.approx((0.01, 0.12))
-    assert answer.kept.robust_over_plain == pytest.approx(0.11)
-    assert answer.kept.closed_fraction == pytest.approx(0.12 / 0.35)
-    assert answer.most_robust.point.number == 2
-    assert answer.chosen_from == 3
-
-
-def test_of_equally_robust_trials_the_one_that_is_better_on_clean_images_then_the_first() -> None:
-    rows = [example_row(at, (clean, 0.7)) for at, clean in enumerate((0.95, 0.96, 0.96))]
-    answer = search_answer(pareto_info(example_record(rows)))
-    assert answer is not None
-    assert answer.kept is not None
-    assert answer.kept.point.number == 1
-
-
-def test_a_baseline_without_a_gap_closes_nothing() -> None:
-    record = example_record(ROWS)
-    baseline = replace(record.references["baseline"], clean_accuracy=0.6)
-    record = replace(record, references={"baseline": baseline})
-    answer = search_answer(pareto_info(record))
-    assert answer is not None
-    assert math.isnan(answer.most_robust.closed_fraction)
-    assert math.isnan(answer.most_robust.robust_over_plain)
-    assert "of the gap" not in " ".join(answer_sentences(StudySource(record)))
+    return list(study_answer(StudySource(example_record(rows, **settings))).sentences)
 
 
 def test_a_search_in_words() -> None:
+    """Without bits there is no interval, and no difference is shown."""
     assert said(ROWS) == [
-        "Without losing clean accuracy, clean+st (trial 1) gains 12.0 points of robust accuracy "
-        "over the baseline on validation images, +11.0 against the plain finetune, and closes "
-        "34 % of the gap between clean and robust accuracy.",
-        "The most robust trial, clean+da (trial 2), gains 21.0 points and closes 60 % of the gap "
-        "between clean and robust accuracy, and loses 5.0 points of clean accuracy.",
-        "Each trial was trained once (seed 0) and selected from 3, so its score is optimistic. "
-        "`ablate confirm` measures by how much, with new seeds.",
+        "The most robust point of all at a clean loss of at most 1 point, clean+st (trial 1): "
+        "+12.0 points (no interval) of robust accuracy over the baseline, +11.0 points (no "
+        "interval) over the plain finetune, and +1.0 points (no interval) of clean accuracy.",
+        "The best points of the other sets, less this one: clean+fma on stage2+stage3 (trial 0) "
+        "-2.0 points (no interval); clean+da (trial 2) +9.0 points (no interval) "
+        "(no point within the margin).",
+        "Of these 12.0 points, by type: gaussian_blur +6.0, gaussian_noise +3.0, impulse_noise "
+        "+3.0; 3 types in all.",
+        "Each point was trained once (seed 0) and chosen from 3 trials, so its score is "
+        "optimistic, and no interval covers other seeds. `ablate confirm` measures both, on the "
+        "test images.",
     ]
-    assert "clean+fma on stage2+stage3 (trial 0)" in said(ROWS[:1])[0]
+
+
+def test_a_question_is_answered_in_its_own_words() -> None:
+    def first(question: str) -> str:
+        return said(ROWS, question=question)[0]
+
+    assert first("Which of FMA and ST?").startswith(
+        "ST and FMA are not shown to differ at a clean loss of at most 1 point: clean+st (trial 1) "
+        "less clean+fma on stage2+stage3 (trial 0): +2.0 points (no interval)."
+    )
+    assert first("Does the feature-map term help?").startswith(
+        "Over the best point of data augmentation alone (DA): FMA -11.0 points"
+    )
+    assert first("Is it stable at the best?").startswith("The most robust point of all")
 
 
 def test_where_nothing_keeps_clean_accuracy() -> None:
-    first, second, _ = said([ROWS[2]])
-    assert first == (
-        "No trial gains robust accuracy over the baseline without losing clean accuracy."
+    first = said([ROWS[2]])[0]
+    assert first.startswith(
+        "No point keeps clean accuracy within 1 point of the baseline. Clean+da (trial 2) loses "
+        "least: -5.0 points (no interval) of clean and +21.0 points"
     )
-    assert second.startswith("The most robust trial, clean+da (trial 2), gains 21.0 points")
-    _, worse, _ = said([example_row(0, (0.9, 0.5))])
-    assert "loses 10.0 points, and loses 5.0 points of clean accuracy." in worse
+
+
+def test_the_margin_is_the_study_s() -> None:
+    first = said(ROWS, answer={"clean_margin": 0.05})[0]
+    assert "at a clean loss of at most 5 points, clean+da (trial 2): +21.0 points" in first
+
+
+def test_equally_robust_trials_are_ranked_by_clean_accuracy_then_by_number() -> None:
+    rows = [trial(at, clean, 0.7, "clean+st") for at, clean in enumerate((0.95, 0.96, 0.96))]
+    assert "clean+st (trial 1)" in said(rows)[0]
+
+
+def test_collapsed_and_failed_trials_are_named() -> None:
+    rows = [trial(at, 0.95, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
+    rows += [trial(9, 0.30, 0.10, "clean+fma")]
+    failure = Failure("not_finite", "the loss is NaN")
+    rows += [example_row(at, None, state="FAIL", failure=failure) for at in (10, 11)]
+    text = said(rows)
+    assert "Trial 9 collapsed: far below the others in clean or robust accuracy." in text
+    assert "Trials 10, 11 failed (not_finite)." in text
 
 
 def test_before_anything_and_without_a_baseline() -> None:
@@ -133,52 +146,56 @@ def confirmation(**arms: tuple[float, float]) -> ConfirmInfo:
         }
 
     points = [
-        ConfirmedPoint(
-            arm.name, (ROBUST,), {ROBUST: 0.75}, {}, {}, {}, gains(*scores), front_probability=1.0
-        )
-        for arm, scores in zip(found, arms.values(), strict=True)
+        ConfirmedPoint(arm.name, (ROBUST,), {}, {}, {}, {}, gains(*scores), {}, (), chance)
+        for arm, scores, chance in zip(found, arms.values(), (0.97, 0.4), strict=False)
     ]
     return ConfirmInfo(test, test, tuple(points), ("test_robust_accuracy",))
 
 
-def test_a_confirmation_comes_first_and_is_of_what_the_search_had_chosen() -> None:
-    """Trial 1 is the most robust of the search without a loss; on test trial 2 is better."""
-    info = confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80))
-    said = answer_sentences(StudySource(example_record(ROWS), confirmation=info))
-    assert said[0] == (
-        "Confirmed over 8 new seeds on the test images: clean+st (trial 1), as selected by the "
-        "search, gains 11.0 points of robust accuracy over the baseline (95 % interval +9.5 to "
-        "+12.5, t over seeds and images, n = 8) and 10.0 points over plain (95 % interval +8.0 to "
-        "+12.0, t over seeds and images, n = 8) and closes 31 % of the gap between clean and "
-        "robust accuracy, and gains 0.5 points of clean accuracy (95 % interval -1.0 to +2.0, t "
-        "over seeds and images, n = 8)."
-    )
-    assert said[1].startswith("In the search, without losing clean accuracy, clean+st (trial 1)")
-    assert not any("ablate confirm" in text for text in said), "it is done"
+def confirmed(info: ConfirmInfo) -> list[str]:
+    return list(study_answer(StudySource(example_record(ROWS), confirmation=info)).sentences)
+
+
+def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chosen() -> None:
+    """Trial 1 is the search's choice; on the test images trial 2 is better."""
+    text = confirmed(confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80)))
+    assert text == [
+        "The front, 2 points, was retrained with 8 new seeds and scored on the test images. "
+        "Probability of being on the front of these points: trial 1 97 %, trial 2 40 %.",
+        "Chosen by the search alone (at a clean loss of at most 1 point): clean+st (trial 1), "
+        "+11.0 points [+9.5, +12.5] of robust accuracy over the baseline, +10.0 points [+8.0, "
+        "+12.0] over plain, and +0.5 points [-1.0, +2.0] of clean accuracy.",
+        "To choose another of these points by these numbers would be a choice on the test set: "
+        "report all of them, or the one that was chosen before.",
+    ]
 
 
 def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
-    info = confirmation(trial_2=(0.91, 0.80))
-    first = answer_sentences(StudySource(example_record(ROWS), confirmation=info))[0]
-    assert "clean+da (trial 2), as selected by the search, gains 20.0 points" in first
-    assert "loses 4.0 points of clean accuracy (95 % interval -5.5 to -2.5" in first
-    first = answer_sentences(StudySource(example_record(ROWS), confirmation=confirmation()))[0]
-    assert first == "Confirmation is running: no run on the test images has ended yet."
+    text = confirmed(confirmation(trial_2=(0.91, 0.80)))
+    assert (
+        text[1] == "The point that the search would choose, clean+st (trial 1), is not among them."
+    )
+    assert confirmed(confirmation()) == [
+        "Confirmation is running: no run on the test images has ended yet."
+    ]
+
+
+def of_ablation(info: AblationInfo) -> list[str]:
+    return list(study_answer(ablation_source(info)).sentences)
 
 
 def test_an_ablation_in_words() -> None:
-    assert answer_sentences(ablation_source(example_ablation())) == [
-        "DA - plain: +14.5 points of robust accuracy, simultaneous 95 % interval +12.5 to +16.5, "
-        "n = 8: not shown (adjusted p .062); clean accuracy kept within 2 points: not shown, up to "
-        "3.0 points may be lost.",
-        "FMA - plain: +16.3 points of robust accuracy, simultaneous 95 % interval +14.3 to +18.3, "
-        "n = 8: better (adjusted p .016); clean accuracy kept within 2 points: yes.",
+    assert of_ablation(example_ablation()) == [
+        "DA: against plain +14.5 points of robust accuracy [+12.5, +16.5], not shown (adjusted p "
+        ".062), clean accuracy kept within 2 points: not shown, up to 3.0 points may be lost.",
+        "FMA: against plain +16.3 points of robust accuracy [+14.3, +18.3], better (adjusted p "
+        ".016), clean accuracy kept within 2 points: yes.",
     ]
 
 
 def test_shapley_values_divide_the_gain_in_words() -> None:
     def said(*values: Effect) -> str:
-        return answer_sentences(ablation_source(example_ablation(effects=values)))[0]
+        return of_ablation(example_ablation(effects=values))[0]
 
     fma, st = (
         example_effect(name, gain, kind="Shapley value", p_adjusted=0.01, verdict="better")
@@ -204,9 +221,10 @@ def test_an_ablation_without_a_claim_says_so() -> None:
         ),
         ended=20,
     )
-    assert answer_sentences(ablation_source(info)) == [
+    assert of_ablation(info) == [
         "20 of 24 runs have ended: the results below will change.",
-        "No contrast was declared primary: the results below are exploratory and support no claim.",
-        "FMA - plain: +16.3 points of robust accuracy, n = 1 (1 seed: no interval).",
-        "DA - plain: +14.5 points of robust accuracy, 95 % interval +12.5 to +16.5, n = 8.",
+        "No contrast was declared primary: the results are exploratory.",
+        "FMA: against plain +16.3 points of robust accuracy (1 seed: no interval), n = 1, "
+        "exploratory.",
+        "DA: against plain +14.5 points of robust accuracy [+12.5, +16.5], exploratory.",
     ]

@@ -35,7 +35,9 @@ def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
             for number, clean, robust in arms
         )
     )
-    points = [ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, {}, 0.5) for arm in arms]
+    points = [
+        ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, {}, {}, (), 0.5) for arm in arms
+    ]
     return ConfirmInfo(test=info, validation=info, points=tuple(points), objectives=())
 
 

@@ -76,7 +76,7 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
         {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)},
     )
     info = example_ablation(arms=(arm,))
-    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, 1.0)
+    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
     confirmation = ConfirmInfo(test=info, validation=info, points=(point,), objectives=())
     figure = FIGURE.draw(FIGURE.info([StudySource(RECORD, confirmation=confirmation)]))
     (diamond,) = traces(figure, "Confirmed means")

@@ -102,14 +102,16 @@ def test_an_ablation_has_runs_and_no_front() -> None:
     assert content.trials.front == ()
     assert content.sections[0].anchor == "ablation"
     assert len(content.sections[0].tables) == 2
-    assert content.answers[1].startswith("FMA - plain: +16.3 points")
+    assert content.answer.sentences[1].startswith("FMA: against plain +16.3 points")
 
 
 @pytest.mark.slow
 def test_a_confirmation_stands_after_the_trade_off() -> None:
     test = example_ablation(split="test")
     equal = Estimate(0.01, 0.0, math.nan, math.nan, 8, NONE)
-    point = ConfirmedPoint("trial 1", (ROBUST,), {ROBUST: 0.8}, {ROBUST: equal}, {}, {}, {}, 1.0)
+    point = ConfirmedPoint(
+        "trial 1", (ROBUST,), {ROBUST: 0.8}, {ROBUST: equal}, {}, {}, {}, {}, (), 1.0
+    )
     content = content_of(
         StudySource(
             usual_record(12),

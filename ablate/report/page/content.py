@@ -18,7 +18,8 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureKind, why_not_drawn
 from ablate.report.numbers import metric_label, short_names
-from ablate.report.page.answer import answer_sentences
+from ablate.report.page.answer import study_answer
+from ablate.report.page.card import Answer
 from ablate.report.page.methods import Fact, Methods, methods, origin_facts
 from ablate.report.paper.effects import effects_paper_table, luck_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
@@ -272,7 +273,7 @@ class ReportContent:
 
     Attributes:
         study, question, subject: of the study; state: "finished", or its progress.
-        answers: in words, most important first.
+        answer: in words and cards.
         sections: figures and tables.
         trials: all rows, for the table with sorting and filters, and for details on click.
         origin: provenance of the numbers; settings: the study, as YAML.
@@ -285,7 +286,7 @@ class ReportContent:
     question: str
     subject: str
     state: str
-    answers: tuple[str, ...]
+    answer: Answer
     marks: tuple[str, ...]
     sections: tuple[Section, ...]
     trials: TrialsTable
@@ -330,7 +331,7 @@ def report_content(
         question=record.study.question,
         subject=info.subject,
         state=state,
-        answers=tuple(answer_sentences(source)),
+        answer=study_answer(source),
         marks=_marks(source, info),
         sections=tuple(_sections(source, info, galleries)),
         trials=trials_of(record),

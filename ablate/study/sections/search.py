@@ -20,7 +20,8 @@ class AnswerSettings(Settings):
     clean_margin: Share = Field(
         0.01,
         description="Clean accuracy, as a fraction, that may be lost to the baseline without "
-        "being counted; used to choose a trial's network by `finetune.interpolation`.",
+        "being counted; used to choose a trial's network by `finetune.interpolation`, and the "
+        "points of a report's answer.",
     )
 
 

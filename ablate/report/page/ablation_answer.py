@@ -1,0 +1,183 @@
+"""The answer of an ablation: every declared contrast, and those of arms that its question names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from ablate.ablation.answer import Part, sorted_parts
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo
+from ablate.analysis.objectives import is_accuracy
+from ablate.ledger.record import StudyRecord
+from ablate.report.arms import (
+    difference_cell,
+    interval_notes,
+    leading_metrics,
+    metric_cells,
+    no_interval_text,
+    scale,
+    single_value,
+)
+from ablate.report.effects import kept_text, loss_text, p_text, verdict_text
+from ablate.report.numbers import metric_unit, metric_words, share_text
+from ablate.report.page.card import ASKED, Answer, Card, asked_words, capital, part_facts
+from ablate.study.scores import Scores
+
+
+def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
+    """What an ablation answers so far, arm by arm."""
+    said = []
+    if info.ended < info.runs:
+        said.append(f"{info.ended} of {info.runs} runs have ended: the results below will change.")
+    said += _shares(info)
+    declared = _declared(record, info)
+    said += _by_arm(info, declared)
+    if not info.primary:
+        said.append("No contrast was declared primary: the results are exploratory.")
+    if not declared:
+        found = [one for one in info.effects if one.metric == info.rank_metric and one.estimate.n]
+        found.sort(key=lambda effect: -abs(effect.estimate.mean))
+        said += _by_arm(info, found[:3])
+    if not any(effect.estimate.n for effect in info.effects):
+        said = [*said[: info.ended < info.runs], "No run has ended yet."]
+    notes = interval_notes(info, declared or [one for one in info.effects if one.estimate.n])
+    return Answer(tuple(said), _arm_cards(record, info, declared), tuple(notes))
+
+
+def _declared(record: StudyRecord, info: AblationInfo) -> list[Effect]:
+    """The primary contrasts, the further ones of the study, and those of the arms that its question
+    names."""
+    settings = record.study.ablation
+    further = (
+        [] if settings is None else [f"{one.compare} - {one.to}" for one in settings.contrasts]
+    )
+    found = [one for one in info.effects if one.primary]
+    there = {one.contrast for one in found}
+    asked = {ASKED[key][0] for key in asked_words(info.question)}
+    answered = {word for name in [*there, *further] for word in _parts_of(name.split(" - ")[0])}
+    for effect in info.effects:
+        arm, _, to = effect.contrast.partition(" - ")
+        is_asked = to == info.reference and _parts_of(arm) & (asked - answered)
+        if effect.metric == info.rank_metric and effect.contrast not in there:
+            found += [effect] * bool(effect.contrast in further or is_asked)
+    return [one for one in found if one.estimate.n]
+
+
+def _by_arm(info: AblationInfo, effects: Iterable[Effect]) -> list[str]:
+    """A sentence an arm, or an effect of a factor: what it is compared with, one after another."""
+
+    def head(effect: Effect) -> str:
+        return effect.contrast.partition(" - ")[0] if effect.kind == "difference" else ""
+
+    ordered: dict[str, list[Effect]] = {}
+    for effect in effects:
+        ordered.setdefault(head(effect) or effect.contrast, []).append(effect)
+    said = []
+    for name, own in ordered.items():
+        parts = []
+        for effect in own:
+            against = f"against {effect.contrast.partition(' - ')[2]} " if head(effect) else ""
+            parts.append(f"{against}{_effect_text(info, effect)}")
+        said.append(f"{name}: {'; '.join(parts)}.")
+    return said
+
+
+def _effect_text(info: AblationInfo, effect: Effect) -> str:
+    """ "+13.8 points of robust accuracy [+12.6, +15.1], better (adjusted p .016)"."""
+    metric, n = effect.metric, effect.estimate.n
+    unit = " points" if is_accuracy(metric) else ""
+    printed = difference_cell(info, metric, effect.estimate).parts
+    interval = f" [{printed.low}, {printed.high}]" if printed.low else ""
+    reason = no_interval_text(effect.estimate)
+    text = f"{printed.mean}{unit} of {metric_words(metric)}{interval}"
+    text += f" ({reason})" * bool(reason) + f", n = {n}" * (n < info.seeds)
+    if not effect.primary:
+        return f"{text}, exploratory"
+    return f"{text}, {verdict_text(effect)} (adjusted p {p_text(effect.p_adjusted)})" + _kept(
+        info, effect
+    )
+
+
+def _kept(info: AblationInfo, effect: Effect) -> str:
+    """Whether what must be kept is kept, by how much it may have fallen."""
+    found = (one for one in info.effects if one.contrast == effect.contrast and one.kept)
+    declared = next(found, None)
+    if declared is None or declared.kept is None:
+        return ""
+    margin, kept = declared.kept.margin, declared.kept
+    unit = " points" if is_accuracy(declared.metric) else ""
+    by = scale(declared.metric)
+    within = f", {metric_words(declared.metric)} kept within {by * margin:g}{unit}: "
+    if kept.kept is None:
+        return f"{within}{kept_text(info, effect)}"
+    if kept.kept:
+        return f"{within}yes"
+    return f"{within}not shown, up to {loss_text(declared.metric, kept)}{unit} may be lost"
+
+
+def _shares(info: AblationInfo) -> list[str]:
+    """Of design shapley: how the whole gain is divided among the components, the largest first."""
+    found = [one for one in info.effects if one.metric == info.rank_metric and one.estimate.n]
+    values = [one for one in found if one.kind == "Shapley value"]
+    total = math.fsum(one.estimate.mean for one in values)
+    if not values or len({one.estimate.n for one in values}) > 1:
+        return []  # of different seeds they have no sum
+    values.sort(key=lambda one: -one.estimate.mean)
+    unit = " points" if is_accuracy(info.rank_metric) else ""
+    has_shares = total > 0 and values[-1].estimate.mean >= 0
+
+    def printed(mean: float) -> str:
+        return difference_cell(info, info.rank_metric, single_value(mean)).printed
+
+    parts = [
+        f"{one.contrast} {printed(one.estimate.mean)}"
+        + f" ({share_text(one.estimate.mean / total)})" * has_shares
+        for one in values
+    ]
+    return [
+        f"From none to all of the components, {metric_words(info.rank_metric)} changes by "
+        f"{printed(total)}{unit}. Their Shapley values divide it: {', '.join(parts)}."
+    ]
+
+
+def _arm_cards(
+    record: StudyRecord, info: AblationInfo, declared: Sequence[Effect]
+) -> tuple[Card, ...]:
+    """Of the arms that are compared: their means, differences, and what the types give."""
+    compared = {one.contrast.partition(" - ")[0] for one in declared if one.kind == "difference"}
+    columns = {metric: metric_cells(info, metric) for metric in leading_metrics(info)}
+    cards = []
+    for place, arm in enumerate(info.arms):
+        if arm.name not in compared:
+            continue
+        facts = [
+            (capital(metric_words(metric)), f"{cells[place].printed}{metric_unit(metric)}")
+            for metric, cells in columns.items()
+        ]
+        for one in declared:
+            if one.contrast.startswith(f"{arm.name} - ") and one.metric == info.rank_metric:
+                printed = difference_cell(info, one.metric, one.estimate).printed
+                facts.append((f"Over {one.contrast.partition(' - ')[2]}", printed))
+        facts += part_facts(_parts(record, info, f"{arm.name} - {info.reference}"))
+        facts += [("Failed", ", ".join(arm.failed))] * bool(arm.failed)
+        cards.append(Card(arm.name, "", None, tuple(facts)))
+    return tuple(cards)
+
+
+def _parts(record: StudyRecord, info: AblationInfo, contrast: str) -> tuple[Part, ...]:
+    """Of a contrast in robust accuracy, by type."""
+    scores = next((row.scores for row in record.complete if isinstance(row.scores, Scores)), None)
+    if scores is None:
+        return ()
+    by_metric = {one.metric: one.estimate for one in info.effects if one.contrast == contrast}
+    return sorted_parts(
+        Part(kind, by_metric[metric].times(weight))
+        for kind, weight in scores.type_weights.items()
+        if (metric := f"{scores.split}_accuracy.{kind}") in by_metric
+    )
+
+
+def _parts_of(name: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]+", name))

@@ -1,0 +1,100 @@
+"""Parts of an answer: its cards, and how it names points and differences."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.ablation.answer import Part, is_tie
+from ablate.ablation.intervals import Estimate
+from ablate.analysis.pareto import ParetoPoint
+from ablate.report.arms import Cell
+from ablate.report.numbers import param_text
+
+ASKED = {
+    "fma": ("FMA", re.compile(r"\bFMA\b|feature[- ]map")),
+    "st": ("ST", re.compile(r"\bST\b|stability")),
+    "da": ("DA", re.compile(r"\bDA\b|data augmentation")),
+    "ca": ("CA", re.compile(r"\bCA\b|combined augmentation")),
+}
+"""How a question names a loss term, and combined augmentations."""
+_MOST_PARTS = 3
+
+
+@dataclass(frozen=True)
+class Card:
+    """The numbers of one set of loss terms, one confirmed point or one arm.
+
+    Attributes:
+        terms: whose colour it has; empty for an arm.
+        trial: its number; None for an arm.
+        facts: name and value, in order.
+    """
+
+    title: str
+    terms: str
+    trial: int | None
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study answers so far.
+
+    Attributes:
+        sentences: the most important first; never empty.
+        notes: what the numbers and their intervals are.
+    """
+
+    sentences: tuple[str, ...]
+    cards: tuple[Card, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def asked_words(question: str) -> list[str]:
+    return [key for key, (_, pattern) in ASKED.items() if pattern.search(question)]
+
+
+def types_sentence(parts: Sequence[Part], whole: Estimate) -> list[str]:
+    """Which corruption types carry a gain."""
+    named = [part for part in parts if part.estimate.mean > 0][:_MOST_PARTS]
+    if not named or not whole.mean > 0:
+        return []
+    carried = ", ".join(f"{part.kind} {printed(part.estimate)}" for part in named)
+    return [
+        f"Of these {100 * whole.mean:.1f} points, by type: {carried}; {len(parts)} types in all."
+    ]
+
+
+def part_facts(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    shown = [f"{part.kind} {printed(part.estimate)}" for part in parts[:_MOST_PARTS]]
+    return [("Points by type", ", ".join(shown))] * bool(shown)
+
+
+def named(point: ParetoPoint) -> str:
+    """ "clean+fma on stage2+stage3 (trial 7)"."""
+    layers = point.params.get("loss.fma.layers")
+    on = f" on {param_text(layers)}" if layers and "fma" in point.loss_terms.split("+") else ""
+    return f"{point.loss_terms}{on} ({point.name})"
+
+
+def printed(estimate: Estimate) -> str:
+    """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
+    return Cell(estimate=estimate, scale=100, decimals=1, is_difference=True).printed
+
+
+def points(estimate: Estimate) -> str:
+    """ "+16.3 points [+15.0, +17.6]"."""
+    mean, _, interval = printed(estimate).partition(" ")
+    return f"{mean} points {interval}" if interval else f"{mean} points (no interval)"
+
+
+def if_tie(estimate: Estimate, n_images: int) -> str:
+    is_known = not math.isnan(estimate.low)
+    return " (a tie)" if is_known and is_tie(estimate, n_images) else ""
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
