@@ -91,11 +91,20 @@ def plot(
 @click.option(
     "--no-images", is_flag=True, help="Leave out images, which need the study's data and weights."
 )
-def report(study: str, output: Path | None, *, watch: bool, every: float, no_images: bool) -> None:
+@click.option(
+    "--brief",
+    is_flag=True,
+    help="Only the first screen, for mail: answer, points, and the figure as an image; no script.  "
+    "Default output: runs/NAME/brief.html.",
+)
+def report(
+    study: str, output: Path | None, *, watch: bool, every: float, no_images: bool, brief: bool
+) -> None:
     """Write the report of a study, one HTML file that works offline.
 
-    It contains the answer, figures, tables, provenance and a methods section.
+    It contains the answer, figures, tables, provenance, a methods section and a glossary.
     """
+    from ablate.errors import UsageError
     from ablate.lifecycle.open_study import open_place
     from ablate.lifecycle.place import locate
     from ablate.report.page.publish import check_page_file, publish, watch_report
@@ -103,7 +112,9 @@ def report(study: str, output: Path | None, *, watch: bool, every: float, no_ima
     place = locate(study)
     if output is None:
         place.folder.mkdir(parents=True, exist_ok=True)
-    output = output or place.folder / "report.html"
+    output = output or place.folder / ("brief.html" if brief else "report.html")
+    if brief and watch:
+        raise UsageError("--brief: writes a page that does not change, got --watch. Remove one.")
     check_page_file(output)
     if watch:
         click.echo(output)
@@ -114,7 +125,7 @@ def report(study: str, output: Path | None, *, watch: bool, every: float, no_ima
         return
     with said_when_slow() as begin:
         begin(f"reading {study}")
-        publish(open_place(place), output, with_images=not no_images, begin=begin)
+        publish(open_place(place), output, with_images=not no_images, brief=brief, begin=begin)
     click.echo(output)
 
 

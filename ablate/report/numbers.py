@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
 
 from ablate.analysis.objectives import is_accuracy
 from ablate.study.preparation import PreparationStep
-from ablate.study.settings import BudgetSettings, ObjectiveSettings, Study
+from ablate.study.settings import ObjectiveSettings
 
 MISSING = "-"
 _COSTS = {
@@ -180,40 +180,3 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
                 break
         short[key] = ".".join(ending)
     return short
-
-
-def budget_text(budget: BudgetSettings) -> str:
-    """ "24,000 images through the network", "4 epochs"."""
-    if budget.images is not None:
-        return f"{budget.images:,} images through the network"
-    if budget.flops is not None:
-        return f"{budget.flops:.3g} floating point operations"
-    if budget.seconds is not None:
-        return f"{budget.seconds:g} seconds"
-    return f"{budget.in_epochs} epochs"
-
-
-def curve_text(study: Study, cite: Callable[[str], str]) -> str:
-    """How networks between baseline and finetuned weights were scored and chosen, after a space;
-    empty where they were not.
-
-    Args:
-        cite: gives the mark of a reference, as [1].
-    """
-    if not study.finetune.curve_alphas:
-        return ""
-    alphas = ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas)
-    margin = f"{100 * study.answer.clean_margin:g} points of clean accuracy to the baseline"
-    text = (
-        " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
-        f"were scored at the weights {alphas} of the latter{cite('wortsman')}. "
-    )
-    if study.ablation is None:
-        return text + (
-            f"A trial is represented by the most robust of them that loses at most {margin}, "
-            "chosen on the same images that it is scored on."
-        )
-    return text + (
-        "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "
-        f"at most {margin}, on the other seeds and the other half of the images."
-    )

@@ -169,6 +169,16 @@ def figure_page(figure: Figure) -> str:
     return _PAGE_TEXT.format(title=escape(meta.get("title", "ablate")), height=height, figure=body)
 
 
+def figure_image(figure: Figure, pixels: tuple[int, int]) -> bytes:
+    """The figure as a .png of this width and height.
+
+    Raises:
+        MissingDependencyError: as `write_figures`.
+    """
+    figure.update_layout(meta={**(figure.layout.meta or {}), "image_pixels": pixels})
+    return _images([(figure, "png")])[0]
+
+
 def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
     """Each figure as an image of its ending ("png"), all by one browser."""
     ending = figures[0][1]

@@ -26,7 +26,7 @@ from ablate.robustness.bits import Scored
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
 WEIGHTS = {"gaussian_noise": 1 / 4, "impulse_noise": 1 / 4, "gaussian_blur": 1 / 2}
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?![\w.]*\w)")
-N, CORRUPTED = 60, 50
+N, CORRUPTED = 61, 47  # so that no number lies halfway between two that are printed
 
 
 def drawn(random: np.random.Generator, robust: float, clean: float, **fields: Any) -> Scored:
@@ -180,7 +180,7 @@ def test_every_number_of_a_search() -> None:
             "Over plain": told(search.less(number, "plain")),
             "Over DA": told(search.less(number, da)),
             "Over the best set": told(search.less(number, bests[0], pairs=pairs)),
-            "Compute": f"{(100 + number) / 100:.2g} times that of DA",
+            "Compute": f"{(100 + number) / 100:.1f} times that of DA",
             "Points by type": ", ".join(f"{kind} {printed(parts[kind])}" for kind in ordered),
             "Tied in this set": f"Trial {ties[0]}" if ties else "",
             "Chosen from": f"{len(keeping)} of {len(own)} trials",

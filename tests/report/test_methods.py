@@ -7,13 +7,16 @@ from typing import Any
 
 from example_ablations import example_ablation
 from example_records import BEGAN, example_record, example_row
+from example_results import make_design
 from example_sources import ablation_source, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Attempt, Drive, StudyRecord, TestOpened
-from ablate.report.page.methods import methods, origin_facts
+from ablate.report.page.methods import methods
+from ablate.report.page.origin import origin_facts
+from ablate.study.sections.data import ValidationSettings
 
 NOW = BEGAN.timestamp() + 600
 
@@ -149,6 +152,34 @@ def test_an_ablation_says_how_it_is_tested() -> None:
     assert "1 contrast was declared before the runs; all others are exploratory." in said
     assert "Holm" not in said
     assert "Optuna" not in " ".join(found.paragraphs)
+
+
+def test_arms_baseline_and_split_are_defined() -> None:
+    arms = {
+        "plain": {"loss.terms": "clean"},
+        "DA": {"loss.terms": "clean+da", "augment.types": ["gaussian_noise"]},
+        "FMA+CA": {"loss.terms": "clean+fma", "loss.fma.weight": 0.83},
+        "slow": {"loss.terms": "clean+st", "finetune.learning_rate": 0.001},
+    }
+    design = make_design(list(arms))
+    cells = tuple(replace(cell, values=arms[cell.name]) for cell in design.cells)
+    settings = {"design": "arms", "arms": arms, "seeds": 3}
+    record = example_record(
+        ablation=settings,
+        finetune={"budget": {"images": 1000}, "learning_rate": 0.02},
+    )
+    data = record.study.dataset.model_copy(
+        update={"validation": ValidationSettings(fraction=0.25, seed=4)}
+    )
+    record = replace(record, study=record.study.model_copy(update={"dataset": data}))
+    record = replace(record, design=replace(design, cells=cells).to_json())
+    assert methods(StudySource(record, example_ablation()), example_ablation()).paragraphs[-1] == (
+        "Arms, at learning rate 0.02 unless another is given: plain (clean); DA (clean+da, da "
+        "weight 1, types gaussian_noise); FMA+CA (clean+fma, fma weight 0.83, types of "
+        "noise+blur+photometric); slow (clean+st, st weight 1, types of noise+blur+photometric, "
+        "finetune.learning_rate 0.001). All runs start from one baseline (seed 0), and are scored "
+        "on one validation split, 0.25 of the training images (seed 4)."
+    )
 
 
 def test_provenance_has_code_machine_seeds_dates_and_data() -> None:

@@ -19,7 +19,14 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.report.figures import FIGURES
-from ablate.report.page.content import SECTIONS, Gallery, Picture, ReportContent, report_content
+from ablate.report.page.content import (
+    SECTIONS,
+    Gallery,
+    Picture,
+    ReportContent,
+    printed_terms,
+    report_content,
+)
 from ablate.report.page.publish import report_page
 from ablate.report.write import write_text
 
@@ -51,7 +58,7 @@ def page_text(usual: ReportContent) -> str:
 
 
 def test_every_figure_has_its_section() -> None:
-    named = [name for _, _, names in SECTIONS for name in names]
+    named = [name for *_, names in SECTIONS for name in names]
     missing = sorted(set(FIGURES) - set(named))
     assert not missing, f"add to a section of SECTIONS in ablate/report/page/content.py: {missing}"
     assert sorted(named) == sorted(FIGURES)
@@ -72,6 +79,45 @@ def test_plotly_is_in_it_once_and_every_script_ends_where_it_should(page_text: s
     assert "<script>alert" not in page_text
     assert "</script><b>" not in page_text
     assert page_text.count("<script") == page_text.count("</script>")
+
+
+def test_below_the_first_screen_all_is_folded_but_the_types(usual: ReportContent) -> None:
+    assert usual.first is not None
+    assert usual.first.anchor == "pareto"
+    assert {section.anchor for section in usual.sections if section.is_open} == {"types"}
+    for section in usual.sections:
+        assert section.says.endswith("."), "one sentence on what it shows"
+        assert "pareto" not in {figure.anchor for figure in section.figures}
+
+
+def test_terms_that_the_page_prints_are_in_its_glossary(usual: ReportContent) -> None:
+    labels = {"robust accuracy", "clean accuracy", "baseline", "front", "hypervolume", "severity"}
+    assert labels <= set(usual.glossary)
+    assert "Shapley value" not in usual.glossary, "it is not printed"
+    ablation = content_of(ablation_source(example_ablation())).glossary
+    assert {"arm", "contrast", "primary", "exploratory", "adjusted", "kept"} <= set(ablation)
+    assert printed_terms(["DA and a plain finetune"]).keys() == {"plain", "DA"}
+    assert printed_terms(["a dabbler"]) == {}
+
+
+def test_a_brief_page_is_the_first_screen_and_static(
+    usual: ReportContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", "/nowhere")
+    page = report_page(usual, brief=True)
+    assert "<script" not in page
+    assert "<details" not in page
+    assert "script-src" not in page
+    assert all(card.title in page for card in usual.answer.cards)
+    assert "no figure: drawing it as an image needs Chromium" in page
+    assert len(page) < 100_000
+
+
+@pytest.mark.browser
+def test_a_brief_page_has_its_figure_as_an_image(usual: ReportContent, chromium_path: str) -> None:
+    page = report_page(usual, brief=True)
+    assert page.count("data:image/png;base64,") == 1
+    assert "no figure:" not in page
 
 
 def test_a_password_of_the_storage_is_nowhere() -> None:
@@ -119,12 +165,12 @@ def test_a_confirmation_stands_after_the_trade_off() -> None:
             confirming=ablation_source(test).record,
         )
     )
-    assert [section.anchor for section in content.sections][:2] == ["trade-off", "confirmed"]
+    assert [section.anchor for section in content.sections][:2] == ["confirmed", "types"]
     anchors = [figure.anchor for figure in content.figures]
     assert len(anchors) == len(set(anchors))
     # What all intervals rest on stands below the answer, and below each table.
     assert "conditional on the one baseline that all runs start from" in content.marks
-    for table in content.sections[1].tables:
+    for table in content.sections[0].tables:
         assert "conditional on the one baseline that all runs start from" in table.notes
     assert "8 equal seeds: no interval (how seeds vary is not known)" in table.notes
 
@@ -168,7 +214,10 @@ class Looked:
         self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(file.as_uri())
-        self.page.wait_for_selector("#rows tbody tr")
+        self.page.wait_for_selector("#rows tbody tr", state="attached")
+        self.page.evaluate(
+            "document.querySelectorAll('details').forEach((one) => one.setAttribute('open', ''))"
+        )
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -271,6 +320,19 @@ def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
     table = page.locator("table.sortable").first
     table.locator("thead button", has_text="Robust").click()
     assert table.locator("th[aria-sort=descending]").count() == 1
+
+
+@pytest.mark.browser
+def test_a_link_unfolds_its_section(browser: Browser, file: Path) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator("#methods").get_attribute("open") is None
+    page.locator("nav a", has_text="Methods").click()
+    page.locator("#methods-text").wait_for(state="visible")
+    page.reload()
+    assert page.locator("#methods-text").is_visible(), "it stays unfolded"
+    context.close()
 
 
 @pytest.mark.browser

@@ -155,7 +155,7 @@ def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
         facts.append((names[key], f"{points(estimate)}{if_tie(estimate, n)}"))
     da = next((other for other in answer.sets if _is_da(other)), None)
     if da is not None and da is not one and _images(da.best) > 0:
-        facts.append(("Compute", f"{_images(one.best) / _images(da.best):.2g} times that of DA"))
+        facts.append(("Compute", f"{_images(one.best) / _images(da.best):.1f} times that of DA"))
     facts += part_facts(one.parts)
     if one.tied:
         facts.append(("Tied in this set", _numbers([point.number for point in one.tied])))

@@ -12,6 +12,7 @@ from ablate.ablation.intervals import Estimate
 from ablate.analysis.pareto import ParetoPoint
 from ablate.report.arms import Cell
 from ablate.report.numbers import param_text
+from ablate.report.style import terms_style
 
 ASKED = {
     "fma": ("FMA", re.compile(r"\bFMA\b|feature[- ]map")),
@@ -37,6 +38,11 @@ class Card:
     terms: str
     trial: int | None
     facts: tuple[tuple[str, str], ...]
+
+    @property
+    def colour(self) -> str:
+        """Of its loss terms in the figures; empty for an arm."""
+        return terms_style(self.terms).color if self.terms else ""
 
 
 @dataclass(frozen=True)

@@ -2,133 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import StudyAccount, study_account
-from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
-from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureKind, why_not_drawn
-from ablate.report.numbers import metric_label, short_names
 from ablate.report.page.answer import study_answer
 from ablate.report.page.card import Answer
-from ablate.report.page.methods import Fact, Methods, methods, origin_facts
+from ablate.report.page.methods import Methods, methods
+from ablate.report.page.origin import Fact, origin_facts
+from ablate.report.page.trials import TrialsTable, trials_of
 from ablate.report.paper.effects import effects_paper_table, luck_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-
-# -- Every row of a study for the page: a table that sorts and filters, and what a click shows
-
-
-_ALWAYS = ("number", "state")
-_MANY = 2_000
-"""Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
-_DIGITS = 5
-_TERMS = f"{PARAM}loss.terms"
-_MIX = ("mix", "layer_weights")
-_REST = ("attempt", "copy_of", "failure_reason", "duration_seconds", "gpu_hours")
-_HEADINGS = {
-    "number": "Trial",
-    "state": "State",
-    "cell": "Cell",
-    "pair": "Pair",
-    "train_seed": "Seed",
-    "attempt": "Attempts",
-    "copy_of": "Copy of",
-    "failure_reason": "Failure",
-    "duration_seconds": "Seconds",
-    "gpu_hours": "GPU hours",
-}
-
-
-@dataclass(frozen=True)
-class TrialsTable:
-    """Rows by column.
-
-    Attributes:
-        columns: `{key, heading, percent}`, in order.
-        values: one list per column, one value per row; None if a row has no value.
-        front: numbers of the trials on the front; exportable: of those with weights.
-    """
-
-    columns: tuple[Mapping[str, Any], ...]
-    values: tuple[tuple[Any, ...], ...]
-    front: tuple[int, ...]
-    exportable: tuple[int, ...]
-
-
-def trials_of(record: StudyRecord) -> TrialsTable:
-    """The rows of a study, in the record's order; accuracies in percent, five digits."""
-    rows = flat_rows(record)
-    shown = _shown(record, rows)
-    params = [name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)]
-    short = short_names(params)
-    columns = tuple(
-        {
-            "key": name,
-            "heading": _heading(name, short),
-            "percent": is_accuracy(name),
-        }
-        for name in shown
-    )
-    front = () if record.design is not None else pareto_info(record).front
-    own_loop = record.study.trainable is not None
-    return TrialsTable(
-        columns=columns,
-        values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
-        front=tuple(point.number for point in front),
-        exportable=() if own_loop else tuple(row.number for row in record.complete),
-    )
-
-
-def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    there = column_order(rows, record.study.objectives)
-    used = {name for row in rows for name, value in row.items() if value is not None}
-    objectives = [objective.metric for objective in record.study.objectives]
-    cell = [name for name in CELL if name in there]
-    params = [name for name in there if name.startswith(PARAM)]
-    params.sort(key=lambda name: name != _TERMS)  # what tells trials apart comes first
-    shown = [*_ALWAYS, *cell, *objectives, *params]
-    if len(rows) <= _MANY:
-        families = [name for name in there if _is_coarse(name) and name not in shown]
-        shown += [*families, *(name for name in _REST if name in used)]
-    elif "failure_reason" in used:
-        shown.append("failure_reason")
-    return shown
-
-
-def _is_coarse(name: str) -> bool:
-    """Whether a metric is a total, or of a family or a type: not of one severity."""
-    return is_accuracy(name) and name.count(".") < 2
-
-
-def _heading(name: str, short: Mapping[str, str]) -> str:
-    if name.startswith(PARAM):
-        key = name.removeprefix(PARAM)
-        # A part of a mix by itself reads like the accuracy under it.
-        is_part = key.rpartition(".")[0].endswith(_MIX)
-        return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
-    return _HEADINGS.get(name) or metric_label(name)
-
-
-def _cell(name: str, value: Any) -> Any:
-    """A number, text or boolean for JSON; None for NaN."""
-    if isinstance(value, float):
-        if value - value != 0:
-            return None
-        return float(f"{value * (100 if is_accuracy(name) else 1):.{_DIGITS}g}")
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 # -- The figures of a page: drawn light, without a title, as the page's own headings say it
@@ -221,13 +118,48 @@ def _least_width(figure: Figure, width: float) -> int:
 
 
 SECTIONS = (
-    ("trade-off", "The trade-off", ("pareto", "curve", "hypervolume", "attainment")),
-    ("ablation", "Effects of the components", ("effects", "interactions", "arms", "budget")),
-    ("where", "Accuracy by distortion", ("profile", "severity", "transfer")),
-    ("why", "Effect of the parameters", ("importance", "layers", "mix", "slice")),
-    ("run", "Training and run time", ("curves", "timeline")),
+    (
+        "types",
+        "Gain by corruption type",
+        "On which corruption types accuracy is gained or lost against the baseline.",
+        ("profile",),
+    ),
+    (
+        "trade-off",
+        "The trade-off",
+        "The points of the front in numbers, and how the front grew with the trials.",
+        ("pareto", "curve", "hypervolume", "attainment"),
+    ),
+    (
+        "ablation",
+        "Effects of the components",
+        "Every arm and every contrast, with intervals and tests.",
+        ("effects", "interactions", "arms", "budget"),
+    ),
+    (
+        "where",
+        "Severity and transfer",
+        "How accuracy falls with severity, and what training on one type does on another.",
+        ("severity", "transfer"),
+    ),
+    (
+        "why",
+        "Effect of the parameters",
+        "How scores go with the parameters, over the trials of the search: associations, not "
+        "effects.",
+        ("importance", "layers", "mix", "slice"),
+    ),
+    (
+        "run",
+        "Training and run time",
+        "Scores while the trials trained, and when and where each ran.",
+        ("curves", "timeline"),
+    ),
 )
-"""Anchor, heading, and the figures in it; a section without a figure is left out."""
+"""Anchor, heading, what it shows, and the figures in it; a section without a figure is left out."""
+_HOMES = {"ablation": "effects", "trade-off": "pareto"}
+"""The section of an ablation's tables, or of a search's, and the figure beside the answer."""
+_OPEN = ("types", "confirmed")
 _CONFIRMED = ("effects", "arms")
 
 
@@ -259,12 +191,24 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the page below its first screen.
+
+    Attributes:
+        says: one sentence on what it shows; missing: on figures that could not be drawn.
+        is_open: whether it is unfolded at first.
+    """
+
     anchor: str
     title: str
     figures: tuple[DrawnFigure, ...] = ()
     tables: tuple[PaperTable, ...] = ()
     galleries: tuple[Gallery, ...] = ()
     says: str = ""
+    missing: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.anchor in _OPEN
 
 
 @dataclass(frozen=True)
@@ -272,12 +216,13 @@ class ReportContent:
     """A report.
 
     Attributes:
-        study, question, subject: of the study; state: "finished", or its progress.
+        study, question, subject: of the study; reference: its name in commands.
+        state: "finished", or its progress.
         answer: in words and cards.
-        sections: figures and tables.
+        first: the figure beside the answer, if it could be drawn; sections: all others, and tables.
         trials: all rows, for the table with sorting and filters, and for details on click.
         origin: provenance of the numbers; settings: the study, as YAML.
-        methods: for the paper.
+        methods: for the paper; glossary: the terms that the page prints, with what they mean.
         export: the command that exports a trial's weights; `{trial}` is replaced by its number.
         made: time in seconds since 1970; reload_seconds: 0 for a final page.
     """
@@ -285,10 +230,13 @@ class ReportContent:
     study: str
     question: str
     subject: str
+    reference: str
     state: str
     answer: Answer
     marks: tuple[str, ...]
+    first: DrawnFigure | None
     sections: tuple[Section, ...]
+    glossary: Mapping[str, str]
     trials: TrialsTable
     origin: tuple[Fact, ...]
     settings: str
@@ -299,7 +247,8 @@ class ReportContent:
 
     @property
     def figures(self) -> tuple[DrawnFigure, ...]:
-        return tuple(figure for section in self.sections for figure in section.figures)
+        below = (figure for section in self.sections for figure in section.figures)
+        return (*below,) if self.first is None else (self.first, *below)
 
 
 def report_content(
@@ -326,18 +275,26 @@ def report_content(
         how = continuation(record)
         alone = f"; not running ({how})" if how else ""
         state = f"{record.ended} of {record.trials} rows have ended{alone}"
+    home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
+    marks = _marks(source, info)
+    first, missing = drawn_figures(source, (_HOMES[home],), marks)
+    answer, sections = study_answer(source), _sections(source, info, home, missing, galleries)
+    described = methods(source, info)
     return ReportContent(
         study=record.name,
         question=record.study.question,
         subject=info.subject,
+        reference=reference,
         state=state,
-        answer=study_answer(source),
-        marks=_marks(source, info),
-        sections=tuple(_sections(source, info, galleries)),
+        answer=answer,
+        marks=marks,
+        first=next(iter(first), None),
+        sections=tuple(sections),
+        glossary=printed_terms(_texts(answer, [*first], sections, described)),
         trials=trials_of(record),
         origin=origin_facts(record, account),
         settings=_settings(record.study.model_dump(mode="json", exclude={"storage"})),
-        methods=methods(source, info),
+        methods=described,
         export=f"ablate export {reference} --trial {{trial}} -o {_file_name(record.name)}",
         made=now,
         reload_seconds=reload_seconds,
@@ -347,19 +304,22 @@ def report_content(
 def _sections(
     source: StudySource,
     info: ParetoInfo | AblationInfo,
+    home: str,
+    first_missing: str,
     galleries: Sequence[Gallery],
 ) -> list[Section]:
     tables, marks = _tables(info), _marks(source, info)
-    home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     found: list[Section] = []
-    for anchor, title, names in sorted(SECTIONS, key=lambda section: section[0] != home):
-        figures, missing = drawn_figures(source, names, marks)
+    order = sorted(SECTIONS, key=lambda one: (one[0] != "types", one[0] != home))
+    for anchor, title, says, names in order:
+        below = [name for name in names if name != _HOMES[home]]
+        figures, missing = drawn_figures(source, below, marks)
         shown = tables if anchor == home else ()
+        missing = " ".join(filter(None, (first_missing * (anchor == home), missing)))
         if figures or shown or missing:
-            found.append(Section(anchor, title, figures, shown, says=missing))
+            found.append(Section(anchor, title, figures, shown, says=says, missing=missing))
     if source.confirmation is not None and source.confirmed is not None:
         figures, missing = drawn_figures(source.confirmed, _CONFIRMED, marks, "confirmed-")
-        what = "The front, retrained with new seeds and scored on images not used for selection."
         confirmed = Section(
             anchor="confirmed",
             title="Confirmed on the test images",
@@ -368,12 +328,42 @@ def _sections(
                 arms_paper_table(source.confirmation.test),
                 luck_paper_table(source.confirmation),
             ),
-            says=f"{what} {missing}".strip(),
+            says="The front, retrained with new seeds and scored on images not used for selection.",
+            missing=missing,
         )
-        found.insert(1, confirmed)
+        found.insert(0, confirmed)
     if galleries:
-        found.append(Section("images", "Example images", galleries=tuple(galleries)))
+        says = "Images on which baseline and trial disagree, and the distortions of one image."
+        found.append(Section("images", "Example images", galleries=tuple(galleries), says=says))
     return found
+
+
+def _texts(
+    answer: Answer,
+    first: Sequence[DrawnFigure],
+    sections: Sequence[Section],
+    described: Methods,
+) -> Iterator[str]:
+    """What the page prints, but for the study's own words."""
+    yield from (*answer.sentences, *answer.notes, *described.paragraphs)
+    yield from (text for card in answer.cards for fact in card.facts for text in fact)
+    for figure in (*first, *(one for section in sections for one in section.figures)):
+        yield from (figure.title, figure.says, figure.caption)
+    for table in (one for section in sections for one in section.tables):
+        yield from (*(heading.text for heading in table.headings), *table.notes)
+
+
+def printed_terms(texts: Iterable[str]) -> dict[str, str]:
+    """The entries of the glossary (`glossary.yaml`) that these texts use."""
+    import yaml
+
+    terms = yaml.safe_load((files("ablate.report.page") / "glossary.yaml").read_text("utf-8"))
+    printed = "\n".join(texts)
+    return {
+        term: meaning
+        for term, meaning in terms.items()
+        if re.search(rf"\b{re.escape(term)}(?:s|es)?\b", printed, 0 if term.isupper() else re.I)
+    }
 
 
 def _marks(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[str, ...]:

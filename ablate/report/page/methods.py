@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from ablate.ablation.cell import Arm, Design
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.accounting import StudyAccount
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.features import written_domains
-from ablate.errors.masking import masked
-from ablate.files.shown import bytes_text
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import (
-    budget_text,
-    curve_text,
-    duration_text,
     metric_words,
     param_text,
     reference_text,
 )
-from ablate.study.settings import Study
+from ablate.study.settings import BudgetSettings, Study
 
 _REFERENCES = {
     "kapoor": "Kapoor et al. 2020. arXiv:2012.01386. Feature-map augmentation loss and combined "
@@ -110,7 +103,7 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
         if source.confirmation is not None:
             paragraphs.append(_confirmation(source.confirmation, cite))
     else:
-        paragraphs.append(_ablation(source.ablation, cite))
+        paragraphs += [_ablation(source.ablation, cite), *_arms(record)]
     return Methods(tuple(paragraphs), tuple(_REFERENCES[key] for key in cite.keys))
 
 
@@ -135,7 +128,7 @@ def _finetuning(study: Study, cite: _Citations) -> str:
     made = _METHODS[study.augment.method]
     cited = cite("augmix") if study.augment.method == "augmix" else ""
     return (
-        f"{begun} for {budget_text(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
+        f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
         f"{loss} Augmented copies: {made}{cited}, from the families "
         f"{param_text(study.augment.families)}"
         f"{_varied(study, 'augment')}."
@@ -155,7 +148,7 @@ def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
     return (
         f"Robust accuracy is the mean over {over} of the accuracy under the distortions of the "
         f"suite {named}{benchmark} at severities {severities}, on a {info.split} split{images}"
-        f"{corrupted}.{curve_text(study, cite)}"
+        f"{corrupted}.{_curve(study, cite)}"
     )
 
 
@@ -245,6 +238,68 @@ def _ablation(info: AblationInfo, cite: _Citations) -> str:
     return text + _conditional(info)
 
 
+def _arms(record: StudyRecord) -> list[str]:
+    """Each arm by what its cells override, the one baseline, and the fixed split."""
+    study = record.study
+    if record.design is None or study.ablation is None:
+        return []
+    design = Design.from_json(record.design)
+    if study.trainable is not None:
+        own = (f"{arm.name} ({_own(design, arm) or 'as the study'})" for arm in design.arms)
+        return [f"Arms: {'; '.join(own)}."]
+    rate = f"learning rate {study.finetune.learning_rate:g}"
+    arms = []
+    for arm in design.arms:
+        values = dict(design.cell(arm.cells[0]).values) if arm.name != "baseline" else {}
+        if arm.name == "baseline":
+            continue
+        terms = str(values.pop("loss.terms", study.loss.terms)).split("+")
+        said = ["+".join(terms)]
+        said += [f"{one} weight {_weight(study, values, one)}" for one in terms if one != "clean"]
+        if terms != ["clean"]:
+            said.append(_augmented(study, values, len(arm.cells)))
+        said += [f"{key} {param_text(value)}" for key, value in values.items()]
+        arms.append(f"{arm.name} ({', '.join(said)})")
+    if study.ablation.baseline_seeds == "each":
+        begun = "each seed has its own baseline"
+    else:
+        begun = "all runs start from one baseline" + (
+            f", the checkpoint {study.baseline.checkpoint}"
+            if study.baseline.checkpoint
+            else f" (seed {study.baseline.seed})"
+        )
+    split = study.dataset.validation
+    share = f"{split.fraction:.3g} of the training images"
+    size = f"the folder {split.path}" if split.path else share
+    return [
+        f"Arms, at {rate} unless another is given: {'; '.join(arms)}. "
+        f"{begun[:1].upper()}{begun[1:]}, and are scored on one validation split, {size} "
+        f"(seed {split.seed})."
+    ]
+
+
+def _own(design: Design, arm: Arm) -> str:
+    return ", ".join(
+        f"{key} {param_text(value)}" for key, value in design.cell(arm.cells[0]).values.items()
+    )
+
+
+def _weight(study: Study, values: dict[str, Any], term: str) -> str:
+    default = getattr(getattr(study.loss, term, None), "weight", 1)
+    return f"{values.pop(f'loss.{term}.weight', default):g}"
+
+
+def _augmented(study: Study, values: dict[str, Any], models: int) -> str:
+    """Which distortion types its copies are of."""
+    types = values.pop("augment.types", study.augment.types)
+    families = values.pop("augment.families", study.augment.families)
+    if models > 1:
+        return f"{models} models of one type each"
+    if types:
+        return f"types {param_text(types)}"
+    return f"types of {param_text(families)}"
+
+
 def _model(info: AblationInfo) -> str:
     """What intervals and p values come from."""
     if info.n_images is None:
@@ -274,146 +329,34 @@ def _varied(study: Study, section: str) -> str:
     return f" ({', '.join(keys)} searched)" if keys else ""
 
 
-# -- Where a study's numbers come from: code, machine, seeds, dates, cost, and which data saw what
+def _budget(budget: BudgetSettings) -> str:
+    """ "24,000 images through the network", "4 epochs"."""
+    if budget.images is not None:
+        return f"{budget.images:,} images through the network"
+    if budget.flops is not None:
+        return f"{budget.flops:.3g} floating point operations"
+    if budget.seconds is not None:
+        return f"{budget.seconds:g} seconds"
+    return f"{budget.in_epochs} epochs"
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One line of the provenance: name and value."""
-
-    name: str
-    text: str
-
-
-def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]:
-    """The information needed to judge or repeat the study, without passwords.
-
-    Args:
-        account: of the study (`ablate.analysis.accounting`).
-    """
-    if record.foreign:
-        return (
-            Fact("Study", record.name),
-            Fact("Storage", record.storage),
-            Fact("Made by", "another tool with Optuna: code, machine, seeds and data are unknown"),
-            Fact("Rows", _rows(record)),
-        )
-    last = record.drives[-1] if record.drives else None
-    provenance = last.provenance if last is not None else {}
-    lines = [
-        ("Study", record.name),
-        ("Fingerprint", record.fingerprint),
-        ("Part of", record.parent or ""),
-        ("Storage", record.storage),
-        ("Code", _code(provenance)),
-        ("Versions", _versions(provenance)),
-        ("Hardware", _hardware(record, account)),
-        ("Seeds", _seeds(record)),
-        ("Started", _moment(record.drives[0].started) if record.drives else ""),
-        ("Last run", _last(record)),
-        ("Time", _time(account)),
-        ("GPU hours", f"{account.gpu_hours:.2f}" if account.gpu_hours else "none: no GPU was used"),
-        ("Rows", _rows(record)),
-        *_data(record),
-        *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
-    ]
-    return tuple(Fact(name, masked(text)) for name, text in lines if text)
-
-
-def _code(provenance: Mapping[str, Any]) -> str:
-    git = provenance.get("git") or {}
-    if not git.get("commit"):
-        return "not in a Git repository"
-    return f"commit {git['commit']}{', with uncommitted changes' if git.get('dirty') else ''}"
-
-
-def _versions(provenance: Mapping[str, Any]) -> str:
-    packages = {"python": provenance.get("python", ""), **provenance.get("packages", {})}
-    return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-
-
-def _hardware(record: StudyRecord, account: StudyAccount) -> str:
-    environment = record.environment
-    machine = record.drives[-1].provenance.get("platform", "") if record.drives else ""
-    parts = [
-        str(environment.get("device_name") or environment.get("device") or ""),
-        f"precision {environment['precision']}" if environment.get("precision") else "",
-        f"threads per trial: {environment['threads']}" if environment.get("threads") else "",
-        f"hosts {', '.join(account.hosts)}" if account.hosts else "",
-        f"peak memory {bytes_text(account.peak_memory_bytes)}" if account.peak_memory_bytes else "",
-        str(machine),
-    ]
-    return "; ".join(part for part in parts if part)
-
-
-def _seeds(record: StudyRecord) -> str:
-    study = record.study
-    trained = sorted({row.seeds.train for row in record.rows if row.seeds is not None})
-    parts = []
-    if record.design is None:
-        parts.append(f"search {study.search.seed}")
-    if study.trainable is None:
-        parts.append(f"split {study.dataset.validation.seed}")
-        parts.append(f"corrupted sets {study.robustness.seed}")
-    named = ", ".join(map(str, trained[:20])) or str(study.finetune.seed)
-    parts.append(f"training {named}{' and more' if len(trained) > 20 else ''}")
-    return "; ".join(parts)
-
-
-def _last(record: StudyRecord) -> str:
-    if not record.drives:
+def _curve(study: Study, cite: _Citations) -> str:
+    """How networks between baseline and finetuned weights were scored and chosen, after a space;
+    empty where they were not."""
+    if not study.finetune.curve_alphas:
         return ""
-    last = record.drives[-1]
-    if last.ended is None:
-        return f"since {_moment(last.started)}" + (", running" if record.driver else "")
-    times = f"{len(record.drives)} runs, " if len(record.drives) > 1 else ""
-    return f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
-
-
-def _time(account: StudyAccount) -> str:
-    return (
-        f"{duration_text(account.driving_seconds)} of run time, "
-        f"{duration_text(account.worked_seconds)} of trial time, "
-        f"{duration_text(account.lost_seconds)} of it lost"
+    alphas = ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas)
+    margin = f"{100 * study.answer.clean_margin:g} points of clean accuracy to the baseline"
+    text = (
+        " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
+        f"were scored at the weights {alphas} of the latter{cite('wortsman')}. "
     )
-
-
-def _rows(record: StudyRecord) -> str:
-    states = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-    counts = [(state, sum(row.state == state for row in record.rows)) for state in states]
-    said = ", ".join(f"{count} {state.lower()}" for state, count in counts if count)
-    return f"{said or 'none'}, of {record.trials}"
-
-
-def _data(record: StudyRecord) -> list[tuple[str, str]]:
-    """Which data saw which step."""
-    if record.study.trainable is not None:
-        return [("Data", "loaded by the training function; its splits are unknown to ablate")]
-    seen = record.study.baseline.saw_validation
-    training = "the training images without the validation split"
-    baseline = training
-    if record.study.baseline.checkpoint:
-        known = {
-            True: "; it saw the validation images",
-            False: "; it did not see the validation images",
-        }
-        baseline = (
-            f"unknown data (external checkpoint){known.get(seen, '') if seen is not None else ''}"
+    if study.ablation is None:
+        return text + (
+            f"A trial is represented by the most robust of them that loses at most {margin}, "
+            "chosen on the same images that it is scored on."
         )
-    opened = "never"
-    if record.test_opened:
-        opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
-    dataset = record.study.dataset
-    path = f", {dataset.path}" if dataset.path else ""
-    digest = record.sections.get("data", "")
-    return [
-        ("Data set", f"{dataset.name}{path}{f'; digest {digest[:12]}' if digest else ''}"),
-        ("Baseline trained on", baseline),
-        ("Finetuned on", training),
-        ("Selected on", "the validation images"),
-        ("Test images used", opened),
-    ]
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return text + (
+        "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "
+        f"at most {margin}, on the other seeds and the other half of the images."
+    )

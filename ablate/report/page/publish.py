@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ablate.errors import ParameterError, StudyNotFoundError, UsageError
+from ablate.errors import MissingDependencyError, ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
 from ablate.lifecycle.place import Place
 from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.style import DARK
-from ablate.report.write import PAGE, whole_file, write_text
+from ablate.report.write import PAGE, figure_image, whole_file, write_text
 
 
 def write_report(
@@ -24,6 +25,7 @@ def write_report(
     output: str | Path,
     *,
     with_images: bool = True,
+    brief: bool = False,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Write the report of a study, one HTML file.  It is written completely or not at all.
@@ -32,6 +34,7 @@ def write_report(
         study: a study file, a run folder, or `URL#NAME`.
         output: file to write; its name must end in .html.
         with_images: include example images, if data and weights are available.
+        brief: write only the first screen (`report_page`).
         begin: called with a description of each step as it starts.
 
     Raises:
@@ -44,7 +47,7 @@ def write_report(
     """
     check_page_file(Path(output))
     begin(f"reading {study}")
-    publish(open_study(study), Path(output), with_images=with_images, begin=begin)
+    publish(open_study(study), Path(output), with_images=with_images, brief=brief, begin=begin)
 
 
 def publish(
@@ -52,13 +55,14 @@ def publish(
     file: Path,
     *,
     with_images: bool = True,
+    brief: bool = False,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Like `write_report`, for an open study and a checked file."""
     _check_begun(study.record, study.reference)
-    content = _content(study, with_images, 0.0, begin)
+    content = _content(study, with_images and not brief, 0.0, begin)
     begin(f"writing {file}")
-    write_text(report_page(content), file)
+    write_text(report_page(content, brief=brief), file)
 
 
 def watch_report(
@@ -164,29 +168,54 @@ _SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "tables", "begin")
 """In one scope, in this order: each uses what stands before it."""
 
 
-def report_page(content: ReportContent) -> str:
+def report_page(content: ReportContent, *, brief: bool = False) -> str:
     """The page as HTML.
+
+    Args:
+        brief: only the first screen, with its figure as an image and without scripts; the figure
+            is left out where no image can be drawn.
 
     Whatever the study's author wrote is escaped: as text by Jinja, in data by escaping every `<`.
     """
     from jinja2 import Environment
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_text("page.html.j2"))
     made = datetime.fromtimestamp(content.made, UTC)
     return template.render(
         content=content,
+        brief=brief,
+        picture=_picture(content) if brief else "",
         # Figures and trials are data; scripts and style are the package's own.
         figures={figure.anchor: Markup(_data(figure.json)) for figure in content.figures},
         trials=Markup(_data(json.dumps(vars(content.trials), separators=(",", ":")))),
         settings=Markup(_data(json.dumps(_page_settings(content)))),
         style=Markup(_text("page.css")),
         script=Markup("\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)),
-        plotly=Markup(get_plotlyjs()),
+        plotly="" if brief else Markup(_plotly()),
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _picture(content: ReportContent) -> str:
+    """The first figure as the source of an image; empty where none can be drawn."""
+    import plotly.io
+
+    if content.first is None:
+        return ""
+    figure = plotly.io.from_json(content.first.json, skip_invalid=True)
+    try:
+        image = figure_image(figure, (content.first.width, content.first.height))
+    except MissingDependencyError:
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def _page_settings(content: ReportContent) -> dict[str, Any]:

@@ -13,6 +13,25 @@ for (const button of document.querySelectorAll("[data-copy-from]")) {
     copy(document.getElementById(button.dataset.copyFrom).innerText.trim(), "Methods"));
 }
 buildTable();
+
+// A link into a folded section unfolds it; what is unfolded stays so after a reload.
+const folded = [...document.querySelectorAll("details.section")];
+function unfold() {
+  const linked = location.hash ? document.getElementById(location.hash.slice(1)) : null;
+  linked?.closest("details.section")?.setAttribute("open", "");
+  linked?.scrollIntoView();
+}
+const before = recall("folded");
+for (const one of folded) {
+  if (before !== "") one.open = !before.split(" ").includes(one.id);
+  one.addEventListener("toggle", () =>
+    remember("folded", folded.filter((other) => !other.open).map((other) => other.id).join(" ") || "-"));
+}
+addEventListener("hashchange", unfold);
+for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", () => setTimeout(unfold));
+unfold();
+addEventListener("beforeprint", () => folded.forEach((one) => one.setAttribute("open", "")));
+
 document.querySelectorAll(".plot").forEach((element) => inView.observe(element));
 
 let width = document.body.clientWidth;

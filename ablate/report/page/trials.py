@@ -1,0 +1,112 @@
+"""Every row of a study for the page: a table that sorts and filters, and what a click shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
+from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.pareto import pareto_info
+from ablate.ledger.record import StudyRecord
+from ablate.report.numbers import metric_label, short_names
+
+_ALWAYS = ("number", "state")
+_MANY = 2_000
+"""Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
+_DIGITS = 5
+_TERMS = f"{PARAM}loss.terms"
+_MIX = ("mix", "layer_weights")
+_REST = ("attempt", "copy_of", "failure_reason", "duration_seconds", "gpu_hours")
+_HEADINGS = {
+    "number": "Trial",
+    "state": "State",
+    "cell": "Cell",
+    "pair": "Pair",
+    "train_seed": "Seed",
+    "attempt": "Attempts",
+    "copy_of": "Copy of",
+    "failure_reason": "Failure",
+    "duration_seconds": "Seconds",
+    "gpu_hours": "GPU hours",
+}
+
+
+@dataclass(frozen=True)
+class TrialsTable:
+    """Rows by column.
+
+    Attributes:
+        columns: `{key, heading, percent}`, in order.
+        values: one list per column, one value per row; None if a row has no value.
+        front: numbers of the trials on the front; exportable: of those with weights.
+    """
+
+    columns: tuple[Mapping[str, Any], ...]
+    values: tuple[tuple[Any, ...], ...]
+    front: tuple[int, ...]
+    exportable: tuple[int, ...]
+
+
+def trials_of(record: StudyRecord) -> TrialsTable:
+    """The rows of a study, in the record's order; accuracies in percent, five digits."""
+    rows = flat_rows(record)
+    shown = _shown(record, rows)
+    params = [name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)]
+    short = short_names(params)
+    columns = tuple(
+        {
+            "key": name,
+            "heading": _heading(name, short),
+            "percent": is_accuracy(name),
+        }
+        for name in shown
+    )
+    front = () if record.design is not None else pareto_info(record).front
+    own_loop = record.study.trainable is not None
+    return TrialsTable(
+        columns=columns,
+        values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
+        front=tuple(point.number for point in front),
+        exportable=() if own_loop else tuple(row.number for row in record.complete),
+    )
+
+
+def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = column_order(rows, record.study.objectives)
+    used = {name for row in rows for name, value in row.items() if value is not None}
+    objectives = [objective.metric for objective in record.study.objectives]
+    cell = [name for name in CELL if name in there]
+    params = [name for name in there if name.startswith(PARAM)]
+    params.sort(key=lambda name: name != _TERMS)  # what tells trials apart comes first
+    shown = [*_ALWAYS, *cell, *objectives, *params]
+    if len(rows) <= _MANY:
+        families = [name for name in there if _is_coarse(name) and name not in shown]
+        shown += [*families, *(name for name in _REST if name in used)]
+    elif "failure_reason" in used:
+        shown.append("failure_reason")
+    return shown
+
+
+def _is_coarse(name: str) -> bool:
+    """Whether a metric is a total, or of a family or a type: not of one severity."""
+    return is_accuracy(name) and name.count(".") < 2
+
+
+def _heading(name: str, short: Mapping[str, str]) -> str:
+    if name.startswith(PARAM):
+        key = name.removeprefix(PARAM)
+        # A part of a mix by itself reads like the accuracy under it.
+        is_part = key.rpartition(".")[0].endswith(_MIX)
+        return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
+    return _HEADINGS.get(name) or metric_label(name)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """A number, text or boolean for JSON; None for NaN."""
+    if isinstance(value, float):
+        if value - value != 0:
+            return None
+        return float(f"{value * (100 if is_accuracy(name) else 1):.{_DIGITS}g}")
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
