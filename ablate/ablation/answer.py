@@ -40,8 +40,9 @@ class Part:
 
 
 def sorted_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The largest first."""
-    return tuple(sorted(parts, key=lambda part: -part.estimate.mean))
+    """The largest first, of those that are known."""
+    known = (part for part in parts if not math.isnan(part.estimate.mean))
+    return tuple(sorted(known, key=lambda part: -part.estimate.mean))
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,11 @@ def search_answer(
     metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
     clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
     robust = next((one for one in metrics if one != clean), None)
-    points = [one for one in info.points if all(map(math.isfinite, one.values))]
+    points = [
+        one
+        for one in info.points
+        if isinstance(one.scores, Scores) and all(map(math.isfinite, one.values))
+    ]
     if clean is None or robust is None or "baseline" not in info.references or not points:
         return None
     search = _Search(record, info, (clean, robust))
@@ -243,7 +248,7 @@ class _Search:
         shares = [self._shares(network, metric) for network in (one, other)]
         if shares[0] is not None and shares[1] is not None:
             return over_images(weight * (shares[0] - shares[1])[0]).estimate(level)
-        values = [self._scores(network).metrics()[metric] for network in (one, other)]
+        values = [self._scores(network).metrics().get(metric, math.nan) for network in (one, other)]
         mean = weight * (values[0] - values[1])
         return Estimate(mean, math.nan, math.nan, math.nan, 1, NONE)
 
