@@ -120,7 +120,8 @@ def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)
     (section,) = (one for one in content.sections if one.anchor == "why")
-    assert section.missing == "Figure slice could not be drawn: ZeroDivisionError: division by zero."
+    why = "Figure slice could not be drawn: ZeroDivisionError: division by zero."
+    assert section.missing == why
     assert {"importance"} <= {figure.anchor for figure in section.figures}
 
 
