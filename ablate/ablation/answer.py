@@ -70,7 +70,7 @@ class SetAnswer:
         clean, robust: over the baseline.
         over: robust accuracy over "plain", the plain finetune, "DA", the best point of data
             augmentation alone, and "best", that of the first set; of those that there are. The
-            last at a level for all pairs of sets.
+            last two at a level for all pairs of sets.
         tied: points of the set within the margin that are not shown to be less robust.
         rival: the most robust one just outside the margin, if it is more robust.
         parts: of `robust`, the largest first; empty where it is no mean over types.
@@ -160,7 +160,7 @@ def search_answer(
         own, best = by_terms[terms], bests[terms]
         over = {} if "plain" not in info.references else {"plain": search.less(best, "plain")}
         if da not in (None, terms):
-            over["DA"] = search.less(best, bests[da])
+            over["DA"] = search.less(best, bests[da], level=level)
         if terms != order[0]:
             over["best"] = search.less(best, bests[order[0]], level=level)
         sets.append(

@@ -178,12 +178,12 @@ def test_every_number_of_a_search() -> None:
             "Robust accuracy": f"{in_points(robust)} over the baseline",
             "Clean accuracy": in_points(clean) + " (no point within the margin)" * (not keeping),
             "Over plain": told(search.less(number, "plain")),
-            "Over DA": told(search.less(number, da)),
+            "Over DA": told(search.less(number, da, pairs=pairs)),
             "Over the best set": told(search.less(number, bests[0], pairs=pairs)),
             "Compute": f"{(100 + number) / 100:.1f} times that of DA",
             "Points by type": ", ".join(f"{kind} {printed(parts[kind])}" for kind in ordered),
             "Tied in this set": f"Trial {ties[0]}" if ties else "",
-            "Chosen from": f"{len(keeping)} of {len(own)} trials",
+            "Within the margin": f"{len(keeping)} of {len(own)} trials",
         }
         for name in (
             ["Over DA", "Compute"] * (number == da)

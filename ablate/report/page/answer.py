@@ -159,7 +159,7 @@ def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
     facts += part_facts(one.parts)
     if one.tied:
         facts.append(("Tied in this set", _numbers([point.number for point in one.tied])))
-    facts.append(("Chosen from", f"{one.keeping} of {one.trials} trials"))
+    facts.append(("Within the margin", f"{one.keeping} of {one.trials} trials"))
     return Card(f"{one.terms}: {one.best.name}", one.terms, one.best.number, tuple(facts))
 
 
