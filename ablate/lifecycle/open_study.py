@@ -156,9 +156,7 @@ def read_outcomes(place: Place) -> tuple[StudyRecord, Outcomes, References]:
     return record, *read_bits(place)
 
 
-def read_bits(
-    place: Place, numbers: Collection[int] | None = None
-) -> tuple[Outcomes, References]:
+def read_bits(place: Place, numbers: Collection[int] | None = None) -> tuple[Outcomes, References]:
     """Which images the rows and references of a study classified correctly.
 
     Args:

@@ -259,7 +259,7 @@ def drawn_ablation(seeds: int = 5) -> Example:
 
 
 def answer_of(example: Example) -> Answer:
-    info = ablation_info(example.record, example.outcomes, example.baseline)
+    info = ablation_info(example.record, example.outcomes, example.references)
     return study_answer(StudySource(example.record, info))
 
 
@@ -268,7 +268,9 @@ def table_of(example: Example, arm: str, metric: str, split: str = "val") -> np.
     rows = [row for row in example.record.rows if row.cell == arm]
     if arm == "baseline":
         references = example.record.references if split == "val" else example.record.test_references
-        return images_right(example.baseline[split], references["baseline"], metric)[None]
+        return images_right(example.references["baseline"][split], references["baseline"], metric)[
+            None
+        ]
     scores = [row.scores if split == "val" else row.test_scores for row in rows]
     texts = [example.outcomes[row.number][split] for row in rows]
     return np.stack(
@@ -345,7 +347,7 @@ def test_every_number_of_a_confirmation() -> None:
         design=front_design(points),
         baseline=both(0.45, 0.9),
     )
-    info = confirm_info(example.record, example.outcomes, example.baseline)
+    info = confirm_info(example.record, example.outcomes, example.references)
     source = replace(search.source, confirmation=info, confirming=example.record)
     answer = study_answer(source)
 
