@@ -24,14 +24,13 @@ class ArmsInfo:
 
     Attributes:
         ablation: the ablation, with its caveats.
-        metrics: compared metrics; families: the accuracies that robust accuracy is the mean of.
+        metrics: compared metrics.
         loss_terms: of each arm, such as "clean+fma"; empty if its models differ in them, for the
             baseline, a soup, and a custom training loop.
     """
 
     ablation: AblationInfo
     metrics: tuple[str, ...]
-    families: tuple[str, ...]
     loss_terms: tuple[str, ...]
 
     @property
@@ -59,7 +58,7 @@ class ArmsInfo:
                 *(one.mean, one.sd, one.low, one.high, one.n),
             )
             for arm, terms in zip(self.ablation.arms, self.loss_terms, strict=True)
-            for metric in (*self.metrics, *self.families)
+            for metric in self.metrics
             if (one := arm.estimates.get(metric)) is not None
         ]
         names = ["arm", "loss_terms", "metric", "method", "is_baseline"]
@@ -69,19 +68,14 @@ class ArmsInfo:
         return pd.DataFrame(rows, columns=names).astype(types)
 
 
-def arms_info(
-    record: StudyRecord,
-    ablation: AblationInfo,
-    metrics: Sequence[str],
-    families: Sequence[str] = (),
-) -> ArmsInfo:
+def arms_info(record: StudyRecord, ablation: AblationInfo, metrics: Sequence[str]) -> ArmsInfo:
     """Arms on some metrics.
 
     Args:
         record: of the ablation.
-        metrics, families: some of the ablation's metrics.
+        metrics: some of the ablation's.
     """
-    return ArmsInfo(ablation, tuple(metrics), tuple(families), arm_terms(record, ablation))
+    return ArmsInfo(ablation, tuple(metrics), arm_terms(record, ablation))
 
 
 def arm_terms(record: StudyRecord, ablation: AblationInfo) -> tuple[str, ...]:
@@ -232,7 +226,8 @@ class EffectsInfo:
 
     Attributes:
         ablation: the ablation, with its caveats.
-        effects: metric by metric; in each, primary contrasts first.
+        effects: metric by metric, the one by which arms are ranked first; in each, primary
+            contrasts first, then by what they gain on that metric.
     """
 
     ablation: AblationInfo
@@ -262,10 +257,17 @@ def effects_info(ablation: AblationInfo, effects: Sequence[Effect]) -> EffectsIn
     Args:
         effects: some of the ablation's.
     """
-    metrics = dict.fromkeys([*ablation.metrics, *(effect.metric for effect in effects)])
+    ranked = ablation.rank_metric
+    metrics = dict.fromkeys([ranked, *ablation.metrics, *(effect.metric for effect in effects)])
     claimed = {effect.contrast for effect in ablation.primary}
     names = list(dict.fromkeys(effect.contrast for effect in ablation.effects))
-    names.sort(key=lambda name: name not in claimed)
+    sign = 1 if ranked in ablation.minimized else -1
+    gains = {
+        one.contrast: sign * one.estimate.mean
+        for one in ablation.effects
+        if one.metric == ranked and math.isfinite(one.estimate.mean)
+    }
+    names.sort(key=lambda name: (name not in claimed, gains.get(name, math.inf)))
     by_metric = {metric: place for place, metric in enumerate(metrics)}
     by_name = {name: place for place, name in enumerate(names)}
     ordered = sorted(effects, key=lambda one: (by_metric[one.metric], by_name[one.contrast]))

@@ -6,7 +6,7 @@ Source: Grunert da Fonseca, Fonseca and Hall 2001; Fonseca et al. 2011, computed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,13 +23,16 @@ from ablate.study.settings import ObjectiveSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_ARMS = 8
+"""Drawn: as many as there are colours."""
+
 
 @dataclass(frozen=True)
 class AttainedSet:
-    """The finite values of one run of an experiment: of a study, or of all arms at one seed.
+    """The finite values of one run of an experiment, or of all runs of an arm.
 
     Attributes:
-        name: of the study, or the index of the seed, from 0.
+        name: of the study, or of the arm.
         numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without points it attains
             nothing, but still counts.
     """
@@ -48,29 +51,35 @@ class Surface:
         attained_by: the least number of sets that attain every place on it.
         corners: `[corners, 2]`, no two of which dominate each other; without a row where fewer
             sets have any value.
+        sets: their number; arm: whose runs they are, empty for studies.
     """
 
     name: Literal["best", "median", "worst"]
     attained_by: int
     corners: NDArray[np.float64]
+    sets: int
+    arm: str = ""
 
 
 @dataclass(frozen=True)
 class AttainmentInfo:
-    """The attainment over several searches, or over the seeds of one ablation.
+    """The attainment over several searches, or of each arm of one ablation over its seeds.
 
     Attributes:
         studies: at least one.
-        over: what a set is of.
-        sets: in order; left_out: seeds with unfinished runs.
-        surfaces: the best first; no median for two sets, because it would be the best; empty for
-            fewer than two sets or without values.
+        over: what a set of `sets` is of.
+        sets: in order; left_out: runs that have not ended.
+        arms: of an ablation, drawn or not.
+        surfaces: over studies, the best first; no median for two sets, because it would be the
+            best; empty for fewer than two sets or without values. Of an ablation the median of each
+            arm with two ended runs: what half of its seeds attain.
     """
 
     studies: tuple[ParetoInfo, ...]
-    over: Literal["studies", "seeds"]
+    over: Literal["studies", "arms"]
     sets: tuple[AttainedSet, ...]
     left_out: int
+    arms: int
     surfaces: tuple[Surface, ...]
 
     @property
@@ -81,12 +90,13 @@ class AttainmentInfo:
         """One row per corner of a surface, then one per trial.
 
         Columns: mark ("best", "median", "worst" or "trial"), attained_by (Int64; of surfaces), set
-        (text) and number (Int64; of trials), and a float64 column an objective.
+        (text; of trials and of an arm's surface), number (Int64; of trials), and a float64 column
+        an objective.
         """
         metrics = [objective.metric for objective in self.objectives]
         types = {"mark": "string", "attained_by": "Int64", "set": "string", "number": "Int64"}
         corners = [
-            (surface.name, surface.attained_by, None, None, *values)
+            (surface.name, surface.attained_by, surface.arm or None, None, *values)
             for surface in self.surfaces
             for values in surface.corners.tolist()
         ]
@@ -99,11 +109,10 @@ class AttainmentInfo:
 
 
 def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
-    """Compute the attainment over these studies, or over the seeds of one ablation.
+    """Compute the attainment over these studies, or of the arms of one ablation.
 
-    Each search is a set: all its complete trials.  For an ablation or a confirmation each seed is a
-    set: the complete runs of all its cells; seeds with unfinished runs are left out, and a failed
-    run attains nothing.
+    Each search is a set: all its complete trials.  For an ablation or a confirmation each ended run
+    of an arm is a set of one point; a failed run attains nothing.
 
     Args:
         records: several searches, or one ablation.
@@ -128,18 +137,17 @@ def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
                 "needs several sets, got one search of one seed",
                 "Name several searches, or ablate confirm it and draw its confirmation.",
             )
-        sets, left_out = _seed_sets(records[0], studies[0])
-        return AttainmentInfo(studies, "seeds", sets, left_out, surfaces(sets, objectives))
+        return _of_arms(records[0], studies[0])
     for record in records:
         if record.design is not None:
             raise NothingToDrawError(
                 record.name,
                 "attainment",
                 "of several studies needs searches, got an ablation",
-                "Draw it alone, over its seeds.",
+                "Draw it alone, by its arms.",
             )
     sets = tuple(_set(info.study, info) for info in studies)
-    return AttainmentInfo(studies, "studies", sets, 0, surfaces(sets, objectives))
+    return AttainmentInfo(studies, "studies", sets, 0, 0, surfaces(sets, objectives))
 
 
 def surfaces(
@@ -166,21 +174,37 @@ def surfaces(
         if level <= len(full):
             percentile = 100.0 * level / len(full)
             corners = moocore.eaf(points, owner, percentiles=[percentile])[:, :2] * signs
-        found.append(Surface(name, level, corners))  # type: ignore[arg-type]
+        found.append(Surface(name, level, corners, len(sets)))  # type: ignore[arg-type]
     return tuple(found)
 
 
-def _seed_sets(record: StudyRecord, info: ParetoInfo) -> tuple[tuple[AttainedSet, ...], int]:
-    pairs = sorted({row.pair for row in record.rows if row.pair is not None})
-    if len(pairs) == 1:
+def _of_arms(record: StudyRecord, info: ParetoInfo) -> AttainmentInfo:
+    if len({row.pair for row in record.rows}) == 1:
         raise NothingToDrawError(
             record.name, "attainment", "needs several seeds, got one", "Give the ablation more."
         )
-    going_on = {row.pair for row in record.rows if row.state not in TERMINAL}
-    of_pair = {row.number: row.pair for row in record.rows}
-    owner = np.array([of_pair[point.number] for point in info.points], dtype=object)
-    sets = [_set(str(pair), info, owner == pair) for pair in pairs if pair not in going_on]
-    return tuple(sets), len(pairs) - len(sets)
+    cells = list(dict.fromkeys(row.cell for row in record.rows if row.cell is not None))
+    ended = [row for row in record.rows if row.state in TERMINAL]
+    cell_of = {row.number: row.cell for row in ended}
+    owner = np.array([cell_of[point.number] for point in info.points], dtype=object)
+    arms, found = [], []
+    for cell in cells[:MOST_ARMS]:
+        arm = _set(cell, info, owner == cell)
+        # The runs without a point have failed.
+        runs = [
+            AttainedSet(cell, arm.numbers[[at]], arm.values[[at]]) for at in range(len(arm.numbers))
+        ]
+        failed = sum(row.cell == cell for row in ended) - len(runs)
+        runs += [AttainedSet(cell, arm.numbers[:0], arm.values[:0])] * failed
+        arms += [arm] * bool(runs)
+        half = (len(runs) + 1) // 2
+        found += [
+            replace(one, name="median", arm=cell)
+            for one in surfaces(runs, info.objectives)
+            if one.attained_by == half
+        ][:1]
+    left_out = len(record.rows) - len(ended)
+    return AttainmentInfo((info,), "arms", tuple(arms), left_out, len(cells), tuple(found))
 
 
 def _set(name: str, info: ParetoInfo, mask: NDArray[np.bool_] | bool = True) -> AttainedSet:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
@@ -68,23 +70,38 @@ class CurvesInfo(Basis):
     seeds: int | None
     own_losses: bool
 
+    def above_median(self, rung: Rung) -> float:
+        """A rung's value less the median of the shown trials at its epoch, which makes rungs
+        comparable; NaN if it is not finite."""
+        return rung.value - self._medians[rung.epoch]
+
+    @cached_property
+    def _medians(self) -> dict[int, float]:
+        at: dict[int, list[float]] = {}
+        for curve in self.curves:
+            for rung in curve.rungs:
+                finite = [rung.value] if math.isfinite(rung.value) else []
+                at.setdefault(rung.epoch, []).extend(finite)
+        return {epoch: median(values) if values else math.nan for epoch, values in at.items()}
+
     def frame(self) -> pd.DataFrame:
         """One row per epoch and per rung.
 
         Columns: number (int64); state, group (text, as in `Curve`); on_front (bool); what, "curve"
         or "rung"; metric (text); epoch (int64); value (float64, NaN if not finite); stop (boolean,
-        only at a rung).
+        only at a rung); above_median (float64, only at a rung).
         """
         rows: list[tuple[Any, ...]] = []
         for curve in self.curves:
             trial = (curve.number, curve.state, curve.group, curve.on_front)
             for epoch, value in zip(curve.epochs, curve.values, strict=True):
-                rows.append((*trial, "curve", self.metric, epoch, value, None))
+                rows.append((*trial, "curve", self.metric, epoch, value, None, math.nan))
             for rung in curve.rungs:
-                rows.append((*trial, "rung", self.rung_metric, rung.epoch, rung.value, rung.stop))
+                at_rung = (rung.epoch, rung.value, rung.stop, self.above_median(rung))
+                rows.append((*trial, "rung", self.rung_metric, *at_rung))
         types = {"number": "int64", "state": "string", "group": "string", "on_front": "bool"}
         types |= {"what": "string", "metric": "string", "epoch": "int64", "value": "float64"}
-        return typed_frame(types | {"stop": "boolean"}, rows)
+        return typed_frame(types | {"stop": "boolean", "above_median": "float64"}, rows)
 
 
 def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str = "") -> CurvesInfo:

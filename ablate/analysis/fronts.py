@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.objectives import shared_objectives
+from ablate.analysis.objectives import is_accuracy, shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
@@ -25,6 +27,7 @@ class ConfirmedMean:
         number: of the trial.
         values: means, one per objective, all finite.
         low, high: bounds of the interval over seeds; NaN without an interval.
+        sds: standard deviations over seeds; NaN of one seed.
         seeds: smallest number of seeds of these means.
     """
 
@@ -32,6 +35,7 @@ class ConfirmedMean:
     values: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    sds: tuple[float, ...]
     seeds: int
 
 
@@ -50,6 +54,22 @@ class FrontsInfo:
     @property
     def objectives(self) -> tuple[ObjectiveSettings, ...]:
         return self.studies[0].objectives
+
+    def one_image(self, objective: int) -> float:
+        """What one image is worth in an accuracy, as a fraction: in a robust one, if it changes in
+        each corrupted copy. NaN of other metrics, and where studies have different images."""
+        metric = self.objectives[objective].metric
+        is_clean = metric.endswith("clean_accuracy")
+        counts = {one.n_images if is_clean else one.n_corrupted for one in self.studies}
+        count = counts.pop() if len(counts) == 1 and is_accuracy(metric) else None
+        return 1 / count if count else math.nan
+
+    def one_seed(self, objective: int) -> float:
+        """Standard deviation over training seeds of a confirmed trial, pooled over the trials; NaN
+        without a confirmation."""
+        sds = [mean.sds[objective] for means in self.confirmed for mean in means]
+        squares = [sd**2 for sd in sds if math.isfinite(sd)]
+        return math.sqrt(fmean(squares)) if squares else math.nan
 
     def frame(self) -> pd.DataFrame:
         """One row a complete trial.

@@ -36,6 +36,8 @@ MOST_SETS = 4
 FANOVA_TRIALS = 128
 """Its trees have at most 32 leaves."""
 RESAMPLES = {"ped_anova": 20, "fanova": 6}
+PERMUTATIONS = 40
+NULL_LEVEL = 0.95
 METHODS = ("ped_anova", "fanova")
 _SEED = 0
 _TERMS = "loss.terms"
@@ -52,12 +54,15 @@ class ParameterImportance:
         shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 if all scores are equal.
             NaN for fANOVA of a parameter that some trials of the set lack.
         sds: by method, standard deviation of the share over bootstrap resamples of the trials.
+        null: PED-ANOVA's share that `NULL_LEVEL` of `PERMUTATIONS` permutations of the scores stay
+            below: what a parameter without any influence may have.
     """
 
     key: str
     part: str
     shares: dict[str, float]
     sds: dict[str, float]
+    null: float
 
 
 @dataclass(frozen=True)
@@ -99,19 +104,22 @@ class ImportanceInfo(Basis):
             loss_terms, metric, method ("ped_anova", "fanova"), param (dotted, with its part): text.
             trials: int64, of the set.
             share, sd: float64, from 0 to 1; NaN as in `ParameterImportance`.
+            null: float64, of PED-ANOVA; NaN for fANOVA.
         """
         rows = [
             (
                 *(panel.loss_terms, panel.metric, method),
                 f"{one.key}.{one.part}" if one.part else one.key,
                 *(panel.trials, one.shares[method], one.sds[method]),
+                one.null if method == "ped_anova" else math.nan,
             )
             for panel in self.panels
             for method in METHODS
             for one in panel.parameters
         ]
         text = dict.fromkeys(("loss_terms", "metric", "method", "param"), "string")
-        return typed_frame(text | {"trials": "int64", "share": "float64", "sd": "float64"}, rows)
+        numbers = dict.fromkeys(("share", "sd", "null"), "float64")
+        return typed_frame(text | {"trials": "int64"} | numbers, rows)
 
 
 def importance_info(record: StudyRecord) -> ImportanceInfo:
@@ -158,12 +166,14 @@ def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[
             "ped_anova": _ped_anova_shares(features, losses),
             "fanova": _fanova_shares(features, losses),
         }
+        nulls = _null_shares(features, losses)
         parameters = tuple(
             ParameterImportance(
                 key=feature.key,
                 part=feature.part,
                 shares={method: float(found[method][0, at]) for method in METHODS},
                 sds={method: float(found[method][1:, at].std(ddof=1)) for method in METHODS},
+                null=float(nulls[at]),
             )
             for at, feature in enumerate(features)
         )
@@ -187,6 +197,18 @@ def _ped_anova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
     drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES["ped_anova"])
     weights = np.concatenate([np.ones((1, n)), drawn])
     return normalised(ped_anova(features, losses, weights, best_share(n)))
+
+
+def _null_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
+    """`[features]`: PED-ANOVA's share that few permutations of the losses exceed."""
+    random = np.random.default_rng(_SEED)
+    once = np.ones((1, len(losses)))
+    found = [
+        ped_anova(features, random.permutation(losses), once, best_share(len(losses)))[0]
+        for _ in range(PERMUTATIONS)
+    ]
+    shares: Shares = np.quantile(normalised(np.stack(found)), NULL_LEVEL, axis=0)
+    return shares
 
 
 def _fanova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:

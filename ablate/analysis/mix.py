@@ -61,6 +61,18 @@ class MixInfo(Basis):
     points: tuple[MixPoint, ...]
     not_finite: int
 
+    @property
+    def color_range(self) -> tuple[float, float]:
+        """The scores between which colours differ, low to high; at least one point.
+
+        The worst tenth of four trials or more, and at least one of them, share the colour of the
+        worse end: one collapsed training would leave one colour for all others.
+        """
+        scores = sorted(point.score for point in self.points)
+        cut = max(1, len(scores) // 10) if len(scores) >= 4 else 0
+        kept = scores[cut:] if self.direction == "maximize" else scores[: len(scores) - cut]
+        return kept[0], kept[-1]
+
     def frame(self) -> pd.DataFrame:
         """One row per complete trial.
 

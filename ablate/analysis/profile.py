@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_TRIALS = 6
 """Number of trials shown by default."""
 _LISTED = 12
+Network = tuple[str, int | None, str, Scores]
+"""Name, trial, loss terms and scores."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Profile:
     """A network's accuracies, all as fractions from 0 to 1.
 
     Attributes:
-        name: "baseline", "plain", or "trial 17".
-        number: of the trial; None for a reference.
+        name: "baseline", "plain", "trial 17", or of an arm.
+        number: of the trial; None for a reference and an arm.
         loss_terms: as written, such as "clean+fma"; empty for the baseline.
         clean_accuracy: on clean images.
         accuracies: `[type][severity]`, in the order of the Info; NaN if not scored.
@@ -55,13 +57,15 @@ class ProfileInfo(Basis):
         profiles: the references that are scored, then the trials in the order of selection; empty
             before anything is scored.
         on_front: number of scored trials on the front, of which these are a selection; 0 if trials
-            were requested by number.
+            were requested by number, and of arms.
+        seeds: over which each profile of an arm is a mean; 0 for a search.
     """
 
     families: Mapping[str, tuple[str, ...]]
     severities: tuple[int, ...]
     profiles: tuple[Profile, ...]
     on_front: int
+    seeds: int = 0
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -74,7 +78,9 @@ class ProfileInfo(Basis):
 
     @property
     def chosen(self) -> tuple[Profile, ...]:
-        """The profiles that are of trials."""
+        """The profiles that are of trials, or of arms."""
+        if self.seeds:
+            return tuple(one for one in self.profiles if one is not self.baseline)
         return tuple(one for one in self.profiles if one.number is not None)
 
     def differences(self, profile: Profile) -> tuple[tuple[float, ...], ...]:
@@ -138,7 +144,7 @@ def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo
     front, on_front = _front(record)
     chosen = _asked(record, trials) if trials else front
     scored = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
-    named: list[tuple[str, int | None, str, Scores]] = [
+    named: list[Network] = [
         (name, None, terms, record.references[name])
         for name, terms in (("baseline", ""), (ADAPTED, ""), ("plain", "clean"))
         if name in record.references
@@ -147,34 +153,36 @@ def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo
         row = scored[number]
         assert isinstance(row.scores, Scores)
         named.append((f"trial {number}", number, record.loss_terms(row), row.scores))
+    return ProfileInfo(
+        **vars(study_basis(record)), **profiles_of(named), on_front=0 if trials else on_front
+    )
+
+
+def profiles_of(named: Sequence[Network]) -> dict[str, Any]:
+    """The fields `families`, `severities` and `profiles` of a `ProfileInfo` of these networks."""
     families = _families([scores for *_, scores in named])
     types = [kind for kinds in families.values() for kind in kinds]
     severities = sorted(
         {int(one) for *_, scores in named for row in scores.accuracies.values() for one in row}
     )
-    return ProfileInfo(
-        **vars(study_basis(record)),
-        families=families,
-        severities=tuple(severities),
-        profiles=tuple(
-            Profile(
-                name=name,
-                number=number,
-                loss_terms=terms,
-                clean_accuracy=scores.clean_accuracy,
-                accuracies=tuple(
-                    tuple(
-                        scores.accuracies.get(kind, {}).get(str(severity), math.nan)
-                        for severity in severities
-                    )
-                    for kind in types
-                ),
-                exposure=tuple(scores.exposure_of(kind) for kind in types),
-            )
-            for name, number, terms, scores in named
-        ),
-        on_front=0 if trials else on_front,
+    profiles = tuple(
+        Profile(
+            name=name,
+            number=number,
+            loss_terms=terms,
+            clean_accuracy=scores.clean_accuracy,
+            accuracies=tuple(
+                tuple(
+                    scores.accuracies.get(kind, {}).get(str(severity), math.nan)
+                    for severity in severities
+                )
+                for kind in types
+            ),
+            exposure=tuple(scores.exposure_of(kind) for kind in types),
+        )
+        for name, number, terms, scores in named
     )
+    return {"families": families, "severities": tuple(severities), "profiles": profiles}
 
 
 def _front(record: StudyRecord) -> tuple[list[int], int]:

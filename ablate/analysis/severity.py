@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.caveats import Basis
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.profile import profile_info
-from ablate.ledger.record import StudyRecord
+from ablate.analysis.profile import ProfileInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +18,7 @@ class SeverityLine:
     """The line of a network and a family.
 
     Attributes:
-        name: "baseline", "plain", or "trial 17".
+        name: "baseline", "plain", "trial 17", or of an arm.
         number: of the trial; None for a reference.
         loss_terms: as written; empty for the baseline.
         family: of the suite.
@@ -44,13 +42,14 @@ class SeverityInfo(Basis):
         severities: 0 (clean), then the scored ones, ascending.
         lines: family by family; within each the baseline, the plain finetune, then the trials;
             empty before anything is scored.
-        on_front: as in `ProfileInfo`.
+        on_front, seeds: as in `ProfileInfo`.
     """
 
     families: tuple[str, ...]
     severities: tuple[int, ...]
     lines: tuple[SeverityLine, ...]
     on_front: int
+    seeds: int
 
     def frame(self) -> pd.DataFrame:
         """One row a network, family and severity.
@@ -72,11 +71,10 @@ class SeverityInfo(Basis):
         )
 
 
-def severity_info(record: StudyRecord, trials: Sequence[int] = ()) -> SeverityInfo:
-    """Accuracy against severity of chosen trials; arguments and errors as `profile_info`."""
-    info = profile_info(record, trials)
+def severity_info(info: ProfileInfo) -> SeverityInfo:
+    """Accuracy against severity of the networks of a profile."""
     return SeverityInfo(
-        **vars(study_basis(record)),
+        **{field.name: getattr(info, field.name) for field in fields(Basis)},
         families=tuple(info.families),
         severities=(0, *info.severities) if info.profiles else (),
         lines=tuple(
@@ -91,4 +89,5 @@ def severity_info(record: StudyRecord, trials: Sequence[int] = ()) -> SeverityIn
             for one in info.profiles
         ),
         on_front=info.on_front,
+        seeds=info.seeds,
     )

@@ -32,6 +32,27 @@ from ablate.report.figures import FIGURES
     help="Format of several figures in a folder.  [default: html]",
 )
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option(
+    "--size",
+    default="",
+    metavar="WxH",
+    help="Width and height of an image, in inches, mm or pixels: 3.25x2.4in, 83x60mm, 640x480px.  "
+    "Default: 3.25 in wide for a column, 6.75 in for two.",
+)
+@click.option(
+    "--font-size",
+    type=float,
+    default=7.0,
+    show_default=True,
+    metavar="PT",
+    help="Points of the smallest text of an image.",
+)
+@click.option("--no-title", is_flag=True, help="Leave out the two lines over a figure.")
+@click.option(
+    "--no-caption",
+    is_flag=True,
+    help="Leave out the caption: under the figure of an .html, in a .txt beside an image.",
+)
 @click.option("--data", is_flag=True, help="Also write the data of each figure as .csv.")
 @click.option("--trials", callback=listed(int), metavar="N,...", help="Only these trials.")
 @click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")
@@ -43,6 +64,10 @@ def plot(
     output: Path | None,
     ending: str | None,
     theme: str,
+    size: str,
+    font_size: float,
+    no_title: bool,
+    no_caption: bool,
     data: bool,
     trials: tuple[int, ...] | None,
     params: tuple[str, ...] | None,
@@ -57,9 +82,11 @@ def plot(
     from ablate.lifecycle.open_study import open_study
     from ablate.report.draw import draw_to_files
     from ablate.report.figures.figure import FigureOptions
+    from ablate.report.print_size import print_size
 
     options = FigureOptions(trials or (), params or (), objective)
-    written, left_out, missing = draw_to_files(
+    printed = print_size(size, font_size, titled=not no_title)
+    written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],
         names,
         output,
@@ -67,10 +94,12 @@ def plot(
         theme=theme,
         with_data=data,
         options=options,
+        size=printed,
+        captioned=not no_caption,
     )
     for file in written:
         click.echo(file)
-    for line in (*left_out, *missing):
+    for line in (*remarks, *missing):
         click.echo(f"ablate: {line}", err=True)
     if missing:
         raise click.exceptions.Exit(ParameterError.exit_code)

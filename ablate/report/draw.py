@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.report.figures import FIGURES, find_figure
-from ablate.report.figures.figure import FigureOptions, Info, why_not_drawn
-from ablate.report.style import dark
-from ablate.report.write import ENDINGS, make_folder, write_figures, write_text
+from ablate.report.figures.figure import FigureKind, FigureOptions, Info, why_not_drawn
+from ablate.report.print_size import PrintSize
+from ablate.report.style import SMALL_POINTS, dark
+from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -61,6 +62,8 @@ def themed(figure: Figure, theme: str) -> Figure:
 
 
 ALL = "all"
+_OWN_SIZE = PrintSize()
+Drawn: TypeAlias = "tuple[FigureKind, Info, Figure]"
 
 
 def draw_to_files(
@@ -72,6 +75,8 @@ def draw_to_files(
     theme: str,
     with_data: bool,
     options: FigureOptions,
+    size: PrintSize = _OWN_SIZE,
+    captioned: bool = True,
 ) -> tuple[list[Path], list[str], list[str]]:
     """Draw figures and write them; a figure that cannot be drawn does not stop the others.
 
@@ -81,10 +86,14 @@ def draw_to_files(
             of the first study.
         ending: of files in a folder.
         with_data: whether each figure's data is written too.
+        size: of images; of a page only whether it has titles.
+        captioned: whether a page has the caption under the figure, and an image has it in a .txt
+            beside it.
 
     Returns:
-        The files, in the order of the figures; for `all`, the figures without data and the reason,
-        one line each; why other requested figures are not drawn, one line each.
+        The files, in the order of the figures; remarks, one line each: for `all`, the figures
+        without data and the reason, and figures that are too large for the size; why other
+        requested figures are not drawn, one line each.
 
     Raises:
         ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
@@ -103,35 +112,71 @@ def draw_to_files(
         )
     sources = [study.source for study in studies]
     kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
-    drawn: list[tuple[str, Info, Figure]] = []
-    left_out: list[str] = []
-    missing: list[str] = []
+    drawn: list[Drawn] = []
+    remarks, missing = list[str](), list[str]()
     for kind in kinds:
         misfit = kind.misfit(sources, options) if is_all else None
         if misfit is not None:
-            left_out.append(f"{kind.name} is left out: {misfit[0]}")
+            remarks.append(f"{kind.name} is left out: {misfit[0]}")
             continue
         try:
             info = kind.info(sources, options)
-            drawn.append((kind.name, info, themed(kind.draw(info), theme)))
+            drawn.append((kind, info, themed(kind.draw(info), theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
             if is_all and isinstance(error, NothingToDrawError):
-                left_out.append(f"{kind.name} is left out: {error.reason}")
+                remarks.append(f"{kind.name} is left out: {error.reason}")
             else:
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:
-        raise ParameterError("\n".join(missing or left_out))
-    files = _files([name for name, _, _ in drawn], studies[0], output, into_folder, ending)
-    write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
-    written = list(files)
+        raise ParameterError("\n".join(missing or remarks))
+    files = _files([kind.name for kind, _, _ in drawn], studies[0], output, into_folder, ending)
+    remarks += _lay_out(drawn, files, size)
+    beside = _captions(drawn, files) if captioned else {}
     if with_data:
-        for (_, info, _), file in zip(drawn, files, strict=True):
-            beside = file.with_suffix(".csv")
-            write_text(info.frame().to_csv(index=False), beside)  # numbers with all digits
-            written.append(beside)
-    return written, left_out, missing
+        beside |= {
+            file.with_suffix(".csv"): info.frame().to_csv(index=False)  # numbers with all digits
+            for (_, info, _), file in zip(drawn, files, strict=True)
+        }
+    write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
+    for file, text in beside.items():
+        write_text(text, file)
+    return [*files, *beside], remarks, missing
+
+
+def _lay_out(drawn: Sequence[Drawn], files: Sequence[Path], size: PrintSize) -> list[str]:
+    """Lay figures out for their files; which of them need a larger size, one line each."""
+    remarks = []
+    for (kind, _, figure), file in zip(drawn, files, strict=True):
+        if file.suffix.lower() == PAGE and (size.inches or size.points != SMALL_POINTS):
+            raise ParameterError(
+                f"--size and --font-size: apply to .png, .svg and .pdf, got {file.name}. "
+                "A page fills its window: leave them out."
+            )
+        needed = size.apply(figure)
+        remarks += [f"{kind.name}: {needed}"] if needed else []
+    return remarks
+
+
+def _captions(drawn: Sequence[Drawn], files: Sequence[Path]) -> dict[Path, str]:
+    """Put captions into pages; of images, the files beside them, and their texts."""
+    found = {}
+    for (kind, _, figure), file in zip(drawn, files, strict=True):
+        caption = caption_text(kind, figure)
+        if file.suffix.lower() == PAGE:
+            figure.layout.meta |= {"caption": caption}
+        else:
+            found[file.with_suffix(".txt")] = f"{caption}\n"
+    return found
+
+
+def caption_text(kind: FigureKind, figure: Figure) -> str:
+    """What a figure shows, how to read it, and what its numbers stand on, as sentences."""
+    meta = figure.layout.meta
+    facts = "; ".join(meta["facts"])
+    said = (meta["heading"], meta.get("question"), kind.says, facts[:1].upper() + facts[1:])
+    return " ".join(one if one[-1] in ".?!" else f"{one}." for one in said if one)
 
 
 def _files(

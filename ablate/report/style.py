@@ -48,7 +48,12 @@ SYMBOLS = (
     *("hexagon", "triangle-down", "pentagon", "cross"),
 )
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-FONT_SIZE = 14
+FONT_SIZE, SMALL_SIZE, TITLE_SIZE = 14, 13, 15
+"""Of text, of the smallest text and of titles, in pixels of the layout."""
+SMALL_POINTS = 7.0
+"""Of the smallest text in print."""
+INCHES_PER_PIXEL = SMALL_POINTS / 72 / SMALL_SIZE
+"""Of an image, unless its size is given."""
 DOMINATED_OPACITY = 0.35
 
 

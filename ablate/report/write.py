@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
 from ablate.errors.masking import without_secrets
+from ablate.report.style import FONT, INCHES_PER_PIXEL, INK, PAPER
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-IMAGE_SCALE = 3
-"""Pixels of a .png for one pixel of the layout: 1680 across, 500 an inch in a column of print."""
-IMAGE_PIXELS = (560, 500)
+_PIXELS_PER_INCH = {"png": 400.0, "svg": 96.0, "pdf": 96.0}
+_IMAGE_PIXELS = (434, 400)
 PAGE = ".html"
 ENDINGS = (PAGE, ".png", ".svg", ".pdf")
 
@@ -32,11 +32,18 @@ _PAGE_TEXT = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <link rel="icon" href="data:,">
-<style>html {{ height: 100%; }} body {{ height: max(100%, {height}px); margin: 0; }}</style>
+<style>
+html {{ height: 100%; }}
+body {{ min-height: 100%; margin: 0; display: flex; flex-direction: column; }}
+figure {{ margin: 0; flex: 1 0 {height}px; display: flex; flex-direction: column; }}
+figure > div {{ flex: 1; }}
+figcaption {{ margin: 0 auto; padding: 8px 16px 16px; max-width: 52em; color: {ink};
+  background: {paper}; font: 14px/1.45 {font}; }}
+</style>
 </head>
-<body>
-{figure}
-</body>
+<body style="background: {paper}">
+<figure>{figure}</figure>
+{caption}</body>
 </html>
 """
 
@@ -52,8 +59,9 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
     Args:
         drawn: figures and paths; the page title is `layout.meta["title"]`, if set. The ending
             selects the format: .html includes plotly.js and needs no network; .png, .svg and .pdf
-            are drawn by Chromium, at `layout.meta["image_pixels"]` or 560 x 500 pixels (.png:
-            threefold).
+            are drawn by Chromium from a layout of `layout.meta["image_pixels"]`, at
+            `layout.meta["inches"]` (.png: 400 pixels an inch). `layout.meta["caption"]`, if set,
+            stands under the figure of a page.
 
     Raises:
         ParameterError: if an ending is none of these.
@@ -153,7 +161,8 @@ def figure_page(figure: Figure) -> str:
     It fills the window; a figure that is higher as an image has that height here too.
     """
     meta = figure.layout.meta or {}
-    _, height = meta.get("image_pixels", IMAGE_PIXELS)
+    _, height = meta.get("image_pixels", _IMAGE_PIXELS)
+    caption = meta.get("caption", "")
     body = figure.to_html(
         full_html=False,
         include_plotlyjs=True,
@@ -166,7 +175,15 @@ def figure_page(figure: Figure) -> str:
             "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
         },
     )
-    return _PAGE_TEXT.format(title=escape(meta.get("title", "ablate")), height=height, figure=body)
+    return _PAGE_TEXT.format(
+        title=escape(meta.get("title", "ablate")),
+        height=height,
+        figure=body,
+        caption=f"<figcaption>{escape(caption)}</figcaption>\n" if caption else "",
+        ink=figure.layout.font.color or INK,
+        paper=figure.layout.paper_bgcolor or PAPER,
+        font=FONT,
+    )
 
 
 def figure_image(figure: Figure, pixels: tuple[int, int]) -> bytes:
@@ -215,14 +232,16 @@ async def _drawn_by_chromium(figures: Sequence[tuple[Figure, str]]) -> list[byte
     # (updates, field trials) off the network too: the figures are all local.
     async with Kaleido(n=1, mathjax=False, proxy_server="127.0.0.1:9") as browser:
         for figure, ending in figures:
-            width, height = (figure.layout.meta or {}).get("image_pixels", IMAGE_PIXELS)
+            meta = figure.layout.meta or {}
+            width, height = meta.get("image_pixels", _IMAGE_PIXELS)
+            inches, _ = meta.get("inches", (INCHES_PER_PIXEL * width, 0))
             image = await browser.calc_fig(
                 figure.to_dict(),
                 opts={
                     "format": ending,
                     "width": width,
                     "height": height,
-                    "scale": IMAGE_SCALE if ending == "png" else 1,
+                    "scale": _PIXELS_PER_INCH[ending] * inches / width,
                 },
             )
             images.append(bytes(image))

@@ -79,13 +79,13 @@ def study(name: str, *values: tuple[float, float]) -> StudyRecord:
     return example_record([example_row(at, one) for at, one in enumerate(values)], name=name)
 
 
-def ablation(*runs: tuple[int, Any], **states: Any) -> StudyRecord:
-    """Runs as pair and values; None failed, "going on" runs."""
+def ablation(*runs: tuple[int, Any], cells: str = "a") -> StudyRecord:
+    """Runs as pair and values, by turns of these cells; None failed, "going on" runs."""
     rows = []
     for number, (pair, values) in enumerate(runs):
         state = {None: "FAIL", "going on": "RUNNING"}.get(values, "COMPLETE")
         made = example_row(number, values if state == "COMPLETE" else None, state=state)  # type: ignore[arg-type]
-        rows.append(replace(made, pair=pair, cell="a"))
+        rows.append(replace(made, pair=pair, cell=cells[number % len(cells)]))
     return replace(example_record(rows), design={"cells": []})
 
 
@@ -102,22 +102,26 @@ def test_over_studies() -> None:
     assert frame.loc[2, ["val_clean_accuracy", "val_robust_accuracy"]].tolist() == [0.8, 0.7]
 
 
-def test_over_seeds() -> None:
+def test_of_arms() -> None:
     info = attainment_info(
         [
             ablation(
                 *((0, (0.9, 0.7)), (0, (0.8, 0.8))),
-                *((1, (0.9, 0.6)), (1, None)),
-                *((2, (0.99, 0.99)), (2, "going on")),
+                *((1, (0.8, 0.75)), (1, None)),
+                *((2, (0.85, 0.6)), (2, "going on")),
+                cells="ab",
             )
         ]
     )
-    assert info.over == "seeds"
-    assert [(one.name, one.numbers.tolist()) for one in info.sets] == [("0", [0, 1]), ("1", [2])]
-    assert info.left_out == 1
-    best, worst = info.surfaces
-    assert sorted(map(tuple, best.corners.tolist())) == [(0.8, 0.8), (0.9, 0.7)]
-    assert worst.corners.tolist() == [[0.9, 0.6]]
+    assert (info.over, info.arms, info.left_out) == ("arms", 2, 1)
+    assert [(one.name, one.numbers.tolist()) for one in info.sets] == [("a", [0, 2, 4]), ("b", [1])]
+    of_a, of_b = info.surfaces
+    assert (of_a.arm, of_a.attained_by, of_a.sets) == ("a", 2, 3)
+    # What two of three runs reach.
+    assert sorted(map(tuple, of_a.corners.tolist())) == [(0.8, 0.7), (0.85, 0.6)]
+    # One of two runs, the other of which failed.
+    assert (of_b.arm, of_b.attained_by, of_b.corners.tolist()) == ("b", 1, [[0.8, 0.8]])
+    assert set(info.frame()["set"]) == {"a", "b"}
 
 
 def test_an_ablation_that_has_nothing_yet() -> None:
@@ -143,7 +147,7 @@ THREE = [*((metric, "maximize") for metric in ("a", "b")), ("c", "minimize")]
         ),
         (
             [example_record(), ablation((0, (0.9, 0.7)))],
-            "of several studies needs searches, got an ablation. Draw it alone, over its seeds.",
+            "of several studies needs searches, got an ablation. Draw it alone, by its arms.",
         ),
     ],
 )

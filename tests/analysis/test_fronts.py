@@ -15,7 +15,7 @@ TWO = example_record(
     [example_row(at, values) for at, values in enumerate([(0.9, 0.6), (0.8, 0.79), (0.7, 0.8)])],
     name="two",
 )
-MEAN = ConfirmedMean(0, (0.93, 0.68), (0.92, math.nan), (0.94, math.nan), 5)
+MEAN = ConfirmedMean(0, (0.93, 0.68), (0.92, math.nan), (0.94, math.nan), (0.01, math.nan), 5)
 
 
 def test_a_row_a_trial() -> None:

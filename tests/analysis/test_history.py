@@ -62,7 +62,10 @@ def test_studies_share_the_first_reference_point() -> None:
 
 def test_confirmed_means() -> None:
     nan = (math.nan, math.nan)
-    means = [ConfirmedMean(0, (0.9, 0.7), nan, nan, 1), ConfirmedMean(1, (0.95, 0.65), nan, nan, 1)]
+    means = [
+        ConfirmedMean(0, (0.9, 0.7), nan, nan, nan, 1),
+        ConfirmedMean(1, (0.95, 0.65), nan, nan, nan, 1),
+    ]
     (curve,) = hypervolume_info([example_record()], [means]).studies
     assert curve.confirmed == pytest.approx(0.05 * 0.1 + 0.05 * 0.05)
     assert curve.confirmed_trials == 2

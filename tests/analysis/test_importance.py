@@ -217,3 +217,16 @@ def test_a_score_that_is_no_number_does_not_count() -> None:
     assert info.panels == ()
     assert info.left_out == (("clean+fma", LEAST_TRIALS - 1),)
     assert len(info.frame()) == 0
+
+
+def test_a_parameter_that_decides_is_above_chance_and_one_that_does_not_is_not() -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for number, (cause, other) in enumerate(random.uniform(0, 1, (60, 2)).tolist()):
+        params = {"loss.terms": "clean+da", "cause": cause, "other": other}
+        rows.append(example_row(number, (cause, cause), params=params))
+    panel, again = importance_info(example_record(rows)).panels
+    found = {one.key: one for one in panel.parameters}
+    assert found["cause"].shares["ped_anova"] > found["cause"].null
+    assert found["other"].shares["ped_anova"] < found["other"].null
+    assert [one.null for one in panel.parameters] == [one.null for one in again.parameters]

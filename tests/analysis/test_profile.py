@@ -108,7 +108,7 @@ def test_a_family_is_the_mean_of_its_types() -> None:
         families={"noise": ("gaussian_noise", "impulse_noise")},
     )
     study = example_record([example_row(0, (0.9, 0.7), scores=scores)], references={})
-    info = severity_info(study)
+    info = severity_info(profile_info(study))
     (line,) = info.lines
     assert info.severities == (0, 1, 5)
     assert (line.family, line.number) == ("noise", 0)
@@ -129,7 +129,7 @@ def test_frames_are_typed() -> None:
     assert (last["accuracy"], last["difference"]) == pytest.approx((0.75, 0.1))
     assert frame["trial"].isna().sum() == 2 * 6 * 3
     assert list(frame["loss_terms"].unique()) == [pd.NA, "clean", "clean+fma"]
-    lines = severity_info(study).frame()
+    lines = severity_info(profile_info(study)).frame()
     assert len(lines) == 3 * 3 * 4
     assert list(lines["severity"][:4]) == [0, 1, 3, 5]
     assert lines["accuracy"].iloc[0] == 0.95
@@ -138,6 +138,6 @@ def test_frames_are_typed() -> None:
 def test_nothing_yet() -> None:
     study = example_record(references={}, reference_point=None)
     assert profile_info(study).profiles == ()
-    assert severity_info(study).lines == ()
-    assert len(profile_info(study).frame()) == len(severity_info(study).frame()) == 0
+    assert severity_info(profile_info(study)).lines == ()
+    assert len(profile_info(study).frame()) == len(severity_info(profile_info(study)).frame()) == 0
     assert profile_info(usual_record(1)).chosen[0].number == 0

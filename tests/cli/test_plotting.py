@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import threading
@@ -109,11 +110,51 @@ def test_images_of_several_figures(
 ) -> None:
     (folder / "images").mkdir()
     result = run(
-        *("plot", "runs/drawn", "--figure", "pareto,timeline", "-o", "images", "--format", "png")
+        *("plot", "runs/drawn", "--figure", "pareto,timeline", "-o", "images", "--format", "png"),
+        *("--size", "3.25x2.6in"),
     )
     assert result.exit_code == 0, result.output
     for name in ("pareto", "timeline"):
-        assert (folder / "images" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        data = (folder / "images" / f"{name}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert struct.unpack(">II", data[16:24]) == pytest.approx((1300, 1040), abs=1)
+    caption = (folder / "images" / "pareto.txt").read_text()
+    assert caption.startswith("Pareto front of drawn. ")
+    assert "trials complete; digits, " in caption
+    # Two columns wide, at one column.
+    assert result.stderr.startswith("ablate: timeline: the smallest text has 3.")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--size", "3x"], "--size: must be width x height with in, mm or px, got 3x. Write 3.2"),
+        (["--size", "3x2"], "--size: must be width x height with in, mm or px, got 3x2. Write 3."),
+        (
+            ["--size", "10x10mm"],
+            "--size: each side must be from 1 to 40 inches, got 10x10mm, which is 0.394 x 0.394 i",
+        ),
+        (["--font-size", "1"], "--font-size: must be from 4 to 40 points, got 1."),
+        (
+            ["--size", "3x2in", "-o", "a.html"],
+            "--size and --font-size: apply to .png, .svg and .pdf, got a.html. A page fills its ",
+        ),
+    ],
+)
+def test_a_size_that_cannot_be_printed(
+    run: Callable[..., Result], options: list[str], line: str
+) -> None:
+    assert said(run("plot", "runs/drawn", *options)).startswith(f"ablate: {line}")
+
+
+def test_a_figure_without_title_and_caption(run: Callable[..., Result], folder: Path) -> None:
+    run("plot", "runs/drawn", "-o", "with.html")
+    run("plot", "runs/drawn", "-o", "bare.html", "--no-title", "--no-caption")
+    with_both, bare = ((folder / name).read_text() for name in ("with.html", "bare.html"))
+    assert "<figcaption>Pareto front of drawn. " in with_both
+    assert "<b>Pareto front of drawn" in with_both.encode().decode("unicode_escape")
+    assert "<figcaption>" not in bare
+    assert "<b>Pareto front of drawn" not in bare.encode().decode("unicode_escape")
 
 
 def test_several_studies_in_one_figure(run: Callable[..., Result], folder: Path) -> None:

@@ -215,7 +215,7 @@ def test_moments_are_utc_and_local_before_optuna_5(
 
 def test_it_is_drawn_and_listed(theirs: str) -> None:
     figure = plot("pareto", theirs)
-    facts = figure.layout.title.subtitle.text
+    facts = " · ".join(figure.layout.meta["facts"])
     assert "5 of 8 trials complete · optuna:a/b.study" in facts
     assert "single seed" not in facts
     assert "·  ·" not in facts

@@ -47,7 +47,7 @@ def said(figure: Any) -> list[str]:
 
 
 def facts(figure: Any) -> str:
-    return figure.layout.title.subtitle.text.replace("<br>", " · ")
+    return " · ".join(figure.layout.meta["facts"])
 
 
 # -- effects --------------------------------------------------------------------------------
@@ -61,27 +61,29 @@ def test_claims_are_filled_and_exploratory_effects_hollow() -> None:
     assert better.marker.color == DIVERGING[2][1]
     (not_shown,) = traces(figure, "Primary: not shown")
     assert not_shown.marker.color == INK
-    of_clean, of_robust = traces(figure, "Exploratory, no claim")
+    of_robust, of_clean = traces(figure, "Exploratory, no claim")
     assert of_clean.marker.color == of_robust.marker.color == PAPER
-    assert list(of_clean.x) == pytest.approx([-2.0, -0.5, -1.0])
-    assert [of_clean.showlegend, of_robust.showlegend] == [True, False]
-    names = figure.layout.yaxis2.ticktext
-    assert names == ("<b>DA - plain</b>", "<b>FMA - plain</b>", "baseline - plain")
+    assert list(of_clean.x) == pytest.approx([-0.5, -2.0, -1.0])
+    assert [of_robust.showlegend, of_clean.showlegend] == [True, False]
+    # Robust first, primary contrasts first, the largest gain first.
+    names = ["<b>FMA - plain</b>", "<b>DA - plain</b>", "baseline - plain"]
+    assert said(figure)[:6:2] == names
+    assert figure.layout.xaxis.title.text == "Difference in robust accuracy (points, better →)"
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first is on top
 
 
 def test_what_stands_at_the_edge_and_the_margin() -> None:
     figure = draw("effects", example_ablation())
-    assert said(figure) == [
-        "-2.0 [-4.0, 0.0]<br>kept: not shown (bound -3.0)",
-        "-0.5 [-2.5, +1.5]<br>kept: yes (p .0039)",
+    assert said(figure)[1::2] == [
+        "+16.3 [+14.3, +18.3]<br>better, p .016",
+        "+14.5 [+12.5, +16.5]<br>not shown, p .062",
         "-1.0 [-3.0, +1.0]",
-        "+14.5 [+12.5, +16.5]<br>not shown, adjusted p .062",
-        "+16.3 [+14.3, +18.3]<br>better, adjusted p .016",
+        "-0.5 [-2.5, +1.5]<br>kept: yes (p .0039)",
+        "-2.0 [-4.0, 0.0]<br>kept: not shown (bound -3.0)",
         "-1.0 [-3.0, +1.0]",
     ]
     (band,) = figure.layout.shapes
-    assert (band.xref, band.x0, band.x1) == ("x", -2.0, 0.0)
+    assert (band.xref, band.x0, band.x1) == ("x2", -2.0, 0.0)
     assert "shaded: a loss within the margin" in facts(figure)
     assert "adjusted: Holm over 2 primary contrasts" in facts(figure)
 
@@ -93,8 +95,8 @@ def test_of_one_seed_there_is_no_interval() -> None:
     (drawn,) = figure.data
     assert list(drawn.x) == pytest.approx([10.0])
     assert list(drawn.error_x.array) == [None]
-    assert said(figure)[0] == "+10.0<br>1 seed: no interval"
-    assert said(figure)[1].startswith("-")
+    assert said(figure)[1] == "+10.0<br>1 seed: no interval"
+    assert said(figure)[3].startswith("-")
 
 
 def test_every_verdict_is_drawn_and_equal_seeds_are_told_from_one() -> None:
@@ -111,19 +113,19 @@ def test_every_verdict_is_drawn_and_equal_seeds_are_told_from_one() -> None:
     figure = draw("effects", example_ablation(effects=effects))
     assert sum(len(trace.x) for trace in figure.data) == len(verdicts)
     equal = replace(effects[0], estimate=replace(estimate(0.1, None), sd=0.0, n=8))
-    assert said(draw("effects", example_ablation(effects=(equal,))))[0] == (
-        "+10.0<br>8 equal seeds: no interval<br>better, adjusted p .01"
+    assert said(draw("effects", example_ablation(effects=(equal,))))[1] == (
+        "+10.0<br>8 equal seeds: no interval<br>better, p .01"
     )
 
 
 def test_long_names_are_broken_at_their_joints() -> None:
-    names = ("combined_augmentations", "fma * combined_augmentations", "a" * 25)
+    names = ("combined_augmentations_2", "fma * combined_augmentations_2", "a" * 25)
     effects = tuple(example_effect(name, 0.1) for name in names)
     figure = draw("effects", example_ablation(effects=effects))
-    assert list(figure.layout.yaxis.ticktext) == [
-        "combined_<br>augmentations",
-        "fma * combined_<br>augmentations",
-        f"{'a' * 19}<br>{'a' * 6}",
+    assert said(figure)[::2] == [
+        "combined_augmentations_<br>2",
+        "fma *<br>combined_augmentations_<br>2",
+        f"{'a' * 23}<br>{'a' * 2}",
     ]
 
 
@@ -153,7 +155,7 @@ def test_of_very_many_effects_the_exploratory_ones_are_cut() -> None:
     claim = example_effect("last", 0.1, p_adjusted=0.01, verdict="better")
     figure = draw("effects", example_ablation(effects=(*effects, claim)))
     width, height = figure.layout.meta["image_pixels"]
-    assert width == 1160
+    assert width == 900
     assert height <= 3000
     shown = sum(len(trace.x) for trace in figure.data)
     assert f"{161 - shown} exploratory effects not shown, for want of room" in facts(figure)
@@ -180,8 +182,8 @@ def test_lines_of_an_interaction_are_named_at_their_ends() -> None:
     assert (lower.text, lower.y, upper.text, upper.y) == ("without st", 0.7, "with st", 0.705)
     # Ends that nearly meet: the names stand apart.
     low, high = figure.layout.yaxis2.range
-    assert upper.ay - lower.ay > 0.1 * (high - low)
-    assert list(figure.layout.yaxis.ticktext) == ["<b>fma</b>", "<b>st</b>", "<b>fma * st</b>"]
+    assert upper.ay - lower.ay > 0.08 * (high - low)
+    assert said(figure)[:6:2] == ["<b>fma</b>", "<b>st</b>", "<b>fma * st</b>"]
 
 
 def test_an_ablation_without_interactions_has_none_to_draw() -> None:
@@ -196,41 +198,33 @@ def test_an_ablation_without_interactions_has_none_to_draw() -> None:
 # -- arms -----------------------------------------------------------------------------------
 
 
-def test_bars_have_the_colour_of_the_terms_and_clean_is_paler() -> None:
-    terms = ("", "clean", "clean+da", "clean+fma")
-    info = ArmsInfo(example_ablation(), (CLEAN, ROBUST), (), terms)
-    figure = plot_arms(info)
-    clean, robust = [trace for trace in figure.data if trace.type == "bar" and trace.error_x.array]
-    assert (list(clean.x), list(robust.x)) == ([0.960, 0.935, 0.955], [0.610, 0.755, 0.773])
-    colors = tuple(terms_style(one).color for one in terms[1:])
-    assert clean.marker.color == robust.marker.color == colors
-    assert clean.marker.opacity < robust.marker.opacity == 1
-    assert list(robust.error_x.array) == pytest.approx([0.01] * 3)
-    (baseline,) = traces(figure, "baseline")
-    assert set(baseline.x) == {0.95, 0.60, None}
-    assert "dotted: baseline, clean 95.0, robust 60.0" in facts(figure)
-    labels = figure.layout.yaxis.ticktext
-    assert labels[2].split("<br>")[0] == "FMA"
-    assert "clean+fma" in labels[2]
-
-
-def test_the_families_are_marks_below_the_bars() -> None:
-    figure = draw("arms", example_ablation())
-    noise, blur = traces(figure, "noise")[0], traces(figure, "blur")[0]
-    assert list(noise.x) == pytest.approx([0.51, 0.655, 0.673])
-    robust = [trace for trace in figure.data if trace.type == "bar" and trace.error_x.array][1]
-    assert all(mark > bar for mark, bar in zip(noise.y, robust.y, strict=True))
-    assert noise.marker.symbol != blur.marker.symbol
+def test_an_arm_is_a_mark_with_its_interval_on_an_axis_of_the_differences() -> None:
+    terms = ("", "clean", "clean+da", "clean+da")
+    figure = plot_arms(ArmsInfo(example_ablation(), (ROBUST, CLEAN), terms))
+    marks = [trace for trace in figure.data if trace.mode == "markers"]
+    assert [trace.x[0] for trace in marks] == [0.610, 0.755, 0.773, 0.960, 0.935, 0.955]
+    plain, first, second = marks[:3]
+    assert list(plain.error_x.array) == pytest.approx([0.01])
+    color = terms_style("clean+da").color
+    # The same terms: filled and hollow.
+    assert (first.marker.color, second.marker.color) == (color, PAPER)
+    assert first.marker.line.color == second.marker.line.color == color
+    low, high = figure.layout.xaxis.range
+    assert 0.5 < low < 0.60
+    assert high < 0.85
+    of_robust, of_clean = traces(figure, "baseline")
+    assert (set(of_robust.x), set(of_clean.x)) == ({0.60}, {0.95})
+    assert "dotted: baseline, robust 60.0, clean 95.0" in facts(figure)
+    assert said(figure)[4:6] == ["<b>FMA</b>", "77.3 % [76.3, 78.3]<br>clean+da"]
 
 
 def test_any_other_metric_has_a_panel_of_its_own() -> None:
     figure = draw("arms", own_loop_ablation())
-    loss, speed = [trace for trace in figure.data if trace.type == "bar"]
-    assert (loss.yaxis, speed.yaxis) == ("y", "y2")
-    assert list(speed.x) == [1250.0, 1300.0]  # of the third arm nothing is known
-    numbers = [trace.text for trace in figure.data if trace.type == "scatter"]
-    assert numbers[1] == ("1250", "1300", "-")
-    assert figure.layout.xaxis.title.text == "loss (less is better)"
+    axes = {trace.xaxis: figure.layout["xaxis" + trace.xaxis[1:]] for trace in figure.data}
+    assert {axis.title.text for axis in axes.values()} == {"loss (less is better)", "images/s"}
+    speed = next(name for name, axis in axes.items() if axis.title.text == "images/s")
+    marks = [one for one in figure.data if one.xaxis == speed and one.mode == "markers"]
+    assert [one.x[0] for one in marks] == [1250.0, 1300.0, None]  # nothing is known of the third
 
 
 def test_missing_runs_are_said_and_names_are_shown_as_they_are() -> None:
@@ -239,11 +233,10 @@ def test_missing_runs_are_said_and_names_are_shown_as_they_are() -> None:
         example_arm("DA", {CLEAN: estimate(0.9)}),
     )
     figure = draw("arms", example_ablation(arms=arms), "robust")
-    first = figure.layout.yaxis.ticktext[0]
-    assert first.startswith("&lt;b&gt;plain<br>")
-    assert "n = 7, 1 failed" in first
-    (bars,) = [trace for trace in figure.data if trace.type == "bar"]
-    assert list(bars.x) == [0.6]
+    name, value = said(figure)[:2]
+    assert name == "<b>&lt;b&gt;plain</b>"
+    assert value.endswith("n = 7, 1 failed")
+    assert [trace.x[0] for trace in figure.data if trace.mode == "markers"] == [0.6, None]
 
 
 # -- budget ---------------------------------------------------------------------------------

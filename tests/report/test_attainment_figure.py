@@ -29,7 +29,7 @@ def trace(figure: Any, name: str) -> Any:
 
 
 def facts(figure: Any) -> str:
-    return str(figure.layout.title.subtitle.text).replace("<br>", " · ")
+    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_step_lines_with_a_band_between_best_and_worst() -> None:
@@ -81,13 +81,14 @@ def ablation(*states: str) -> StudyRecord:
     return replace(example_record(rows), design={"cells": []})
 
 
-def test_seeds_of_an_ablation() -> None:
+def test_arms_of_an_ablation() -> None:
     figure = draw(ablation("COMPLETE", "COMPLETE", "RUNNING"))
     assert [one.name for one in figure.data if one.showlegend] == [
-        "Runs", "Best (1 of 2)", "Worst (2 of 2)", "Baseline", "Plain finetune",
+        "a (1 of 2)", "Baseline", "Plain finetune",
     ]  # fmt: skip
-    assert "2 seeds; one front per seed, of all its runs" in facts(figure)
-    assert "1 seed has runs that have not ended and are left out" in facts(figure)
+    runs, line = (one for one in figure.data if one.legendgroup == "a")
+    assert runs.marker.color == line.line.color
+    assert "1 run has not ended" in facts(figure)
 
 
 def test_nothing_yet() -> None:
@@ -95,4 +96,6 @@ def test_nothing_yet() -> None:
         return [note.text for note in figure.layout.annotations]
 
     assert said(draw(study("a"), study("b"))) == ["no complete trial yet"]
-    assert said(draw(ablation("COMPLETE", "RUNNING"))) == ["fewer than two seeds have ended"]
+    assert said(draw(ablation("COMPLETE", "RUNNING"))) == [
+        "fewer than two runs of every arm have ended"
+    ]

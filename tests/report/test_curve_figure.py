@@ -17,7 +17,7 @@ from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureOptions
 
-THIN = "From baseline to finetuned"
+THIN = "From the baseline"
 
 
 def drawn(source: StudySource, *trials: int, name: str = "curve") -> tuple[Any, Any]:
@@ -31,7 +31,7 @@ def traces(figure: Any, name: str) -> list[Any]:
 
 
 def facts(figure: Any) -> str:
-    return str(figure.layout.title.subtitle.text).replace("<br>", " ")
+    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_thin_lines_stand_behind_the_front_if_there_are_curves() -> None:

@@ -52,8 +52,8 @@ def test_lines_are_told_apart_by_gaps_and_the_front_is_clear() -> None:
 def test_rungs_have_a_panel_and_stops_a_mark() -> None:
     record = example_record(ROWS, search={"pruner": {"metric": "val_robust_accuracy"}})
     figure = draw(record)
-    assert figure.layout.yaxis2.title.text == "Robust accuracy"
-    assert figure.layout.yaxis2.tickformat == ".3~%"
+    assert figure.layout.yaxis2.title.text == "Robust accuracy - median"
+    assert figure.layout.yaxis2.tickformat == "+.3~%"
     ended, stopped = traces(figure, "Pruned")
     assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 3.0, "y")
     assert (stopped.x[0], stopped.customdata[0], stopped.yaxis) == (1, 3, "y2")
@@ -71,8 +71,8 @@ def test_a_wide_range_is_logarithmic() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     figure = draw(usual_record(700))
-    assert "500 of 700 trials drawn" in figure.layout.title.subtitle.text
-    assert "losses have different terms" in figure.layout.title.subtitle.text
+    assert "500 of 700 trials drawn" in " · ".join(figure.layout.meta["facts"])
+    assert "losses have different terms" in " · ".join(figure.layout.meta["facts"])
     assert len(figure.to_json()) < 200_000
 
 
@@ -86,4 +86,4 @@ def test_cells_of_an_ablation_have_colours_and_their_names_as_written() -> None:
     looks = {(trace.line.color, trace.line.dash) for trace in traces(figure, "&lt;i")}
     assert len(looks) >= 10
     assert ninth.line.color
-    assert "single seed" not in figure.layout.title.subtitle.text
+    assert "single seed" not in " · ".join(figure.layout.meta["facts"])

@@ -16,7 +16,8 @@ from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.style import DARK, INK, dark
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
+from ablate.report.style import DARK, INCHES_PER_PIXEL, INK, SMALL_SIZE, dark
 
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
 OF_SEVERAL = ("attainment",)
@@ -63,17 +64,38 @@ def bears(name: str, case: str) -> None:
     assert source.record.name in meta["title"]
     assert source.record.fingerprint in str(meta) or source.ablation is not None
     width, height = meta["image_pixels"]
-    assert 300 <= width <= 1600
+    assert 300 <= width <= WIDE_PIXELS[0]
     assert 300 <= height <= 3000
     assert "<script" not in text.replace(json.dumps(meta)[1:-1], "").replace(meta["title"], "")
-    assert figure.layout.title.text
-    assert figure.layout.title.subtitle.text
+    title = figure.layout.title
+    assert title.text
+    assert title.subtitle.text
+    assert "<br>" not in title.text + title.subtitle.text, "two lines over a figure"
+    assert meta["facts"], "the rest is its caption"
+    assert min(font_sizes(json.loads(text))) >= SMALL_SIZE, "7 pt in print"
     for trace in figure.data:
         if trace.showlegend:
             assert trace.name, "what stands in the legend has a name"
     assert isinstance(info.frame(), pd.DataFrame)
     with pytest.raises(FrozenInstanceError):
         setattr(info, fields(info)[0].name, None)
+
+
+def font_sizes(part: Any, name: str = "") -> list[float]:
+    """Of all texts that print shows."""
+    if isinstance(part, dict):
+        own = [part["size"]] if name.endswith("font") and "size" in part else []
+        inner = (font_sizes(one, key) for key, one in part.items() if key != "hoverlabel")
+        return [*own, *(size for sizes in inner for size in sizes)]
+    if isinstance(part, list):
+        return [size for one in part for size in font_sizes(one)]
+    return []
+
+
+def test_the_smallest_text_has_seven_points_in_a_column() -> None:
+    assert COLUMN_PIXELS[0] * INCHES_PER_PIXEL == pytest.approx(3.25, abs=0.01)
+    assert WIDE_PIXELS[0] * INCHES_PER_PIXEL <= 6.75
+    assert pytest.approx(7.0) == 72 * SMALL_SIZE * INCHES_PER_PIXEL
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from example_sources import draw_front, sloped_scores, usual_record, usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.fronts import ConfirmedMean, fronts_info
 from ablate.analysis.pareto import pareto_info
 from ablate.report.figures.pareto import FIGURE
 from ablate.report.figures.parts.canvas import several_title, study_labels
@@ -41,6 +43,10 @@ def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
     return ConfirmInfo(test=info, validation=info, points=tuple(points), objectives=())
 
 
+NAN = (math.nan, math.nan)
+SCALES = ("One image", "One seed (sd)")
+
+
 def draw(*sources: StudySource) -> Any:
     return FIGURE.draw(FIGURE.info(sources))
 
@@ -50,7 +56,7 @@ def traces(figure: Any, name: str) -> list[Any]:
 
 
 def facts(figure: Any) -> list[str]:
-    return str(figure.layout.title.subtitle.text).replace("<br>", " · ").split(" · ")
+    return " · ".join(figure.layout.meta["facts"]).split(" · ")
 
 
 def test_a_ring_is_round_the_knee() -> None:
@@ -60,7 +66,7 @@ def test_a_ring_is_round_the_knee() -> None:
     assert traces(draw_front(pareto_info(example_record(ROWS[:2]))), "Knee") == []
 
 
-def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
+def test_confirmed_means_are_numbered_and_joined_to_what_was_selected() -> None:
     source = StudySource(
         example_record(ROWS),
         confirmation=confirmed(
@@ -73,6 +79,11 @@ def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
     (crosses,) = traces(figure, "Confirmed mean")
     assert (list(crosses.x), list(crosses.y)) == ([0.95, 0.92], [0.65, 0.75])
     assert list(crosses.customdata) == [0, 1]
+    assert list(crosses.text) == ["0", "1"]
+    (front,) = [one for one in traces(figure, "clean+fma") if one.marker.opacity == 1]
+    assert crosses.marker.size == front.marker.size
+    assert crosses.marker.symbol == front.marker.symbol
+    assert [one.name for one in figure.data if one.name in SCALES] == list(SCALES)
     assert crosses.error_x.array == pytest.approx((0.01, 0.0))
     assert crosses.error_y.arrayminus == pytest.approx((0.02, 0.0))
     joined = figure.data[list(figure.data).index(crosses) - 1]
@@ -82,8 +93,25 @@ def test_confirmed_means_are_crosses_joined_to_what_was_selected() -> None:
     assert "Clean accuracy: <b>95.0</b> (0.0 against the baseline), 94.0 to 96.0" in first
     assert second.endswith("(+15.0 against the baseline)")
     assert facts(figure)[-1] == (
-        "crosses: mean of 1 to 8 fresh seeds, 95 % t interval, joined to the selected value"
+        "white marks: mean of 1 to 8 fresh seeds, 95 % t interval, joined to the selected value"
     )
+
+
+def test_one_image_and_one_seed_are_as_long_as_they_are_worth() -> None:
+    means = [
+        ConfirmedMean(at, (0.93, 0.7), NAN, NAN, sds, 5)
+        for at, sds in enumerate(((0.003, 0.01), (0.004, 0.02)))
+    ]
+    info = fronts_info([example_record(ROWS)], [means])
+    assert info.one_image(0) == pytest.approx(1 / 359)
+    assert info.one_seed(0) == pytest.approx((0.003**2 / 2 + 0.004**2 / 2) ** 0.5)
+    figure = FIGURE.draw(info)
+    for name, worth in zip(SCALES, (info.one_image, info.one_seed), strict=True):
+        (scale,) = traces(figure, name)
+        assert scale.x[0] - scale.x[1] == pytest.approx(worth(0))
+        assert scale.y[2] - scale.y[1] == pytest.approx(worth(1))
+    unknown = fronts_info([example_record(ROWS)], [()])
+    assert math.isnan(unknown.one_seed(0))
 
 
 def test_several_studies_have_their_own_look_and_steps() -> None:
@@ -94,7 +122,7 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert one.marker.color != two.marker.color
     assert one.marker.symbol != two.marker.symbol
     assert one.hoverinfo == "text+name"
-    steps = [trace for trace in figure.data if trace.mode == "lines"]
+    steps = [trace for trace in figure.data if trace.mode == "lines" and trace.name not in SCALES]
     assert [step.line.color for step in steps] == [one.marker.color, two.marker.color]
     assert steps[0].line.dash != steps[1].line.dash
     assert steps[1].x[1] == 0.92

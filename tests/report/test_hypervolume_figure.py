@@ -41,7 +41,7 @@ def traces(figure: Any, name: str) -> list[Any]:
 
 
 def facts(figure: Any) -> str:
-    return str(figure.layout.title.subtitle.text).replace("<br>", " · ")
+    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_a_step_after_each_trial_that_raised_it() -> None:

@@ -23,7 +23,7 @@ def info() -> ImportanceInfo:
 
 
 def bars(figure: Any) -> list[Any]:
-    return [trace for trace in figure.data if not trace.showlegend]
+    return [trace for trace in figure.data if trace.type == "bar" and not trace.showlegend]
 
 
 @pytest.mark.slow
@@ -44,6 +44,9 @@ def test_a_bar_is_a_parameter_by_a_method_in_the_colour_of_its_terms(info: Impor
     at = list(names.values()).index("strength")
     assert full.error_x.array[at] == strength.sds["ped_anova"]
     assert full.error_x.arrayminus[at] <= full.x[at], "no share is below zero"
+    nulls = [trace for trace in figure.data if trace.type == "scatter"]
+    assert [trace.showlegend for trace in nulls] == [True, False]
+    assert nulls[1].x[3 * at] == strength.null
 
 
 def test_the_most_important_stand_above(info: ImportanceInfo) -> None:
@@ -64,7 +67,7 @@ def test_few_parameters_are_enough(info: ImportanceInfo, count: int) -> None:
 
 
 def test_what_is_left_out_is_said(info: ImportanceInfo) -> None:
-    facts = plot_importance(info).layout.title.subtitle.text
+    facts = " · ".join(plot_importance(info).layout.meta["facts"])
     assert "clean+fma (6), clean+st+fma (5), clean+da (4)" in facts
     assert "sd over 20 (fANOVA: 6) bootstraps" in facts
     assert "the best 50% of the trials" in facts

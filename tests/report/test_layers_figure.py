@@ -64,23 +64,25 @@ def test_a_single_trial_is_its_own_mean() -> None:
 
 def test_a_tap_of_too_few_trials_has_no_mark() -> None:
     figure = draw(tap_record((["a"], 0.6), (["a", "b"], 0.7)))
-    assert list(figure.data[1].x) == []
-    notes = {note.y: note.text for note in figure.layout.annotations}
-    assert notes == {0: "in every trial", 1: "too few trials"}
-    figure = draw(tap_record((["a"], 0.6), (["a", "b", "c"], 0.7), (["a"], 0.6)))
-    assert figure.layout.annotations[1].text == "cannot be separated from other layers"
+    assert "yaxis3" not in figure.layout, "no empty panel"
+    said = "too few trials for the difference with each layer"
+    assert said in figure.layout.meta["facts"]
+    trials = [(["a"], 0.6), (["a", "b", "c"], 0.7), (["a", "d"], 0.6)]
+    figure = draw(tap_record(*trials, *((taps, score + 0.01) for taps, score in trials)))
+    said = "cannot be separated from other layers"
+    assert [note.text for note in figure.layout.annotations] == ["in every trial", said, said]
 
 
 def test_long_paths_lose_what_they_all_begin_with() -> None:
     record = tap_record((["net.encoder.block1.conv"], 0.6), (["net.encoder.block2.conv"], 0.7))
-    assert list(draw(record).layout.yaxis.ticktext) == ["block1.conv", "block2.conv"]
-    assert list(draw(tap_record((["a.b"], 0.6), (["a.c"], 0.7))).layout.yaxis.ticktext) == [
+    assert list(draw(record).layout.xaxis.ticktext) == ["block1.conv", "block2.conv"]
+    assert list(draw(tap_record((["a.b"], 0.6), (["a.c"], 0.7))).layout.xaxis.ticktext) == [
         "a.b", "a.c",
     ]  # fmt: skip
 
 
 def test_facts() -> None:
-    facts = draw(FOUR).layout.title.subtitle.text
+    facts = " · ".join(draw(FOUR).layout.meta["facts"])
     assert "4 of 16 trials complete with fma" in facts
     assert "association over the trials of a search, not a paired effect" in facts
 
@@ -88,9 +90,9 @@ def test_facts() -> None:
 def test_of_many_subsets_those_with_the_most_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "MOST_SUBSETS", 1)
     figure = draw(tap_record((["a"], 0.9), (["b"], 0.7), (["b"], 0.6)))
-    trials = figure.data[4]
+    trials = figure.data[2]
     assert trials.customdata == (1, 2)
-    assert "1 subset with fewer trials not shown" in figure.layout.title.subtitle.text
+    assert "1 subset with fewer trials not shown" in " · ".join(figure.layout.meta["facts"])
 
 
 def test_above_two_thousand_trials_webgl_draws_them() -> None:

@@ -47,7 +47,7 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
         text(trials_table(marked)),
         text(status_table(status_info(marked, NOW))),
         json.dumps(status_rows(status_info(marked, NOW))),
-        str(draw_front(info).layout.title.subtitle.text),
+        " · ".join(draw_front(info).layout.meta["facts"]),
         *(json.dumps(row) for row in front_rows(info)),
     ]
     assert len(shown) == 8

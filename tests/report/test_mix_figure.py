@@ -76,14 +76,18 @@ def test_of_many_trials_some_are_in_the_triangle_and_it_says_so() -> None:
     numbers = [number for trace in of_trials(figure) for number in trace.customdata]
     assert len(numbers) == len(set(numbers)) == _MOST_POINTS
     assert _MOST_POINTS + 199 in numbers, "the front is drawn whole"
-    assert "1,000 trials drawn" in figure.layout.title.subtitle.text
+    assert "1,000 trials drawn" in " · ".join(figure.layout.meta["facts"])
     assert figure.to_json() == draw(record).to_json()
 
 
 def test_a_collapsed_trial_does_not_take_all_colours() -> None:
     even = [({"n": 0.2, "b": 0.4, "p": 0.4}, 0.70 + at / 100) for at in range(8)]
     figure = draw(mix_record(*even, ({"n": 1.0, "b": 0.0, "p": 0.0}, 0.1)))
-    assert figure.layout.coloraxis.cmin > 0.5
+    assert figure.layout.coloraxis.cmin == 0.70
+    assert "1 of the worst in the colour of that end" in figure.layout.meta["facts"]
+    # Of four trials, too.
+    few = draw(mix_record(*even[:3], ({"n": 1.0, "b": 0.0, "p": 0.0}, 0.1)))
+    assert few.layout.coloraxis.cmin == 0.70
 
 
 def test_nearly_equal_scores_are_nearly_one_colour() -> None:
@@ -93,7 +97,7 @@ def test_nearly_equal_scores_are_nearly_one_colour() -> None:
 
 def test_a_score_that_is_no_number_and_no_trial_at_all() -> None:
     figure = draw(mix_record(({"n": 1.0, "b": 0.0, "p": 0.0}, math.nan)))
-    assert "1 with a value that is not a number" in figure.layout.title.subtitle.text
+    assert "1 with a value that is not a number" in " · ".join(figure.layout.meta["facts"])
     assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
 
 

@@ -130,8 +130,10 @@ def test_hover_has_every_parameter_and_score() -> None:
 
 def test_title_and_facts() -> None:
     layout = draw(example_record(ROWS)).layout
-    assert layout.title.text == "<b>Which term buys more?</b>"
-    facts = layout.title.subtitle.text.replace("<br>", " · ")
+    assert layout.title.text == "<b>Pareto front of example</b>"
+    assert layout.title.subtitle.text == "3 of 16 trials complete · digits, resnet8"
+    assert layout.meta["question"] == "Which term buys more?"
+    facts = " · ".join(layout.meta["facts"])
     assert facts == (
         "3 of 16 trials complete · digits, resnet8 · validation, n = 359 images, single seed (0)"
         " · hypervolume 0.014, reference point (85.0, 60.0) · types trained on are "
@@ -144,8 +146,8 @@ def test_title_and_facts() -> None:
 
 def test_what_the_author_wrote_is_shown_as_it_is() -> None:
     rows = [example_row(0, (0.9, 0.7), params={"loss.terms": "<b>x</b>", "a.b": "<script>"})]
-    figure = draw(example_record(rows, question="Is a < b & </script>?"))
-    assert figure.layout.title.text == "<b>Is a &lt; b &amp; &lt;/script&gt;?</b>"
+    figure = draw(example_record(rows, name="a < b & <b>"))
+    assert figure.layout.title.text == "<b>Pareto front of a &lt; b &amp; &lt;b&gt;</b>"
     (point,) = [trace for trace in figure.data if trace.legendgroup == "<b>x</b>"]
     assert point.name == "&lt;b&gt;x&lt;/b&gt; (1)"
     assert "a.b: &lt;script&gt;" in point.hovertext[0]
@@ -156,15 +158,15 @@ def test_without_a_complete_trial(rows: list) -> None:
     figure = draw(example_record(rows))
     assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
     assert [trace.name for trace in figure.data if trace.showlegend] == [
-        "Baseline", "Plain finetune",
+        "Baseline", "Plain finetune", "One image",
     ]  # fmt: skip
-    assert "0 of 16 trials complete" in figure.layout.title.subtitle.text
+    assert "0 of 16 trials complete" in " · ".join(figure.layout.meta["facts"])
 
 
 def test_with_nothing_at_all_the_axes_are_whole() -> None:
     figure = draw(example_record(references={}, reference_point=None))
     assert figure.layout.xaxis.range == figure.layout.yaxis.range == (0, 1)
-    assert "hypervolume" not in figure.layout.title.subtitle.text
+    assert "hypervolume" not in " · ".join(figure.layout.meta["facts"])
 
 
 def test_one_trial() -> None:
@@ -187,7 +189,7 @@ def test_ties_are_drawn_all() -> None:
 
 def test_a_value_that_is_no_number_is_counted_over_the_figure() -> None:
     figure = draw(example_record([*ROWS, example_row(4, (math.nan, 0.9))]))
-    assert "1 with a value that is not a number" in figure.layout.title.subtitle.text
+    assert "1 with a value that is not a number" in " · ".join(figure.layout.meta["facts"])
     assert len(traces(figure, "Front")[0].x) == 5
 
 
@@ -196,7 +198,7 @@ def test_a_collapsed_trial_does_not_press_the_rest_into_a_corner() -> None:
     record = example_record([*ROWS, collapsed])
     figure = draw(record)
     assert figure.layout.xaxis.range[0] > 0.8
-    assert "1 dominated trial outside the axes" in figure.layout.title.subtitle.text
+    assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
     window = joint_window([pareto_info(record)], 0)
     assert not window.contains(0.1)
     assert all(window.contains(value) for value in (0.90, 0.92, 0.94, 0.95, 0.96))
@@ -279,7 +281,7 @@ def test_free_metrics_are_plain_numbers() -> None:
         "",
         "&lt;steps&gt;: 12",
     ]
-    facts = figure.layout.title.subtitle.text.replace("<br>", " · ")
+    facts = " · ".join(figure.layout.meta["facts"])
     assert facts == (
         "3 of 16 trials complete · my_loop:train · single seed (0) · faint: dominated · "
         "1 dominated trial outside the axes"

@@ -13,10 +13,11 @@ from ablate.analysis.severity import severity_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
+from ablate.report.figures import profile as profile_figure
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.profile import ProfileGrid, plot_profile
 from ablate.report.figures.severity import plot_severity
-from ablate.report.style import DIVERGING, INK, terms_style
+from ablate.report.style import DIVERGING, INK, PAPER, terms_style
 
 NOISE = ("gaussian_noise", "impulse_noise")
 
@@ -74,7 +75,7 @@ def test_a_panel_says_whose_it_is() -> None:
     marks = [trace for trace in figure.data if trace.type == "scatter"]
     assert [mark.customdata for mark in marks] == [None, None, (1,), (0,)]
     assert [mark.marker.color for mark in marks] == [
-        INK, INK, terms_style("clean+st").color, terms_style("clean+fma").color,
+        INK, PAPER, terms_style("clean+st").color, terms_style("clean+fma").color,
     ]  # fmt: skip
     types = [kind for kinds in FAMILIES.values() for kind in kinds]
     assert [tick for tick in figure.layout.yaxis.ticktext if tick in types] == types
@@ -85,23 +86,24 @@ def test_types_that_were_trained_on_are_framed() -> None:
     (frame,) = figure.layout.shapes
     noise = [row for row in ProfileGrid.of(4, FAMILIES, (1, 3, 5)).rows if row.kind in NOISE]
     assert (frame.yref, frame.y0, frame.y1) == ("y4", noise[0].head, noise[1].foot)
-    assert "framed: types trained on" in figure.layout.title.subtitle.text
+    assert "framed: types trained on" in " · ".join(figure.layout.meta["facts"])
     without = plot_profile(profile_info(record(), [1]))
     assert without.layout.shapes == ()
-    assert "framed" not in without.layout.title.subtitle.text
+    assert "framed" not in " · ".join(without.layout.meta["facts"])
 
 
 def test_numbers_lose_their_decimal_before_they_lose_their_cell() -> None:
     figure = plot_profile(profile_info(record(terms=("clean+fma",) * 5)))
-    assert figure.layout.meta["image_pixels"][0] <= 1160
-    assert list(cells(figure)[-1].text[1]) == ["+10", "+10", "+10"]
+    assert figure.layout.meta["image_pixels"][0] <= 900
+    assert list(cells(figure)[-1].text[1]) == ["+10.0", "+10.0", "+10.0"]
+    assert profile_figure._number(0.1, False, 30) == "+10"
 
 
 def test_more_panels_than_fit_stand_in_lines() -> None:
     many = {"noise": [f"noise{number}" for number in range(19)]}
     grid = ProfileGrid.of(8, many, (1, 2, 3, 4, 5))
     assert (grid.lines, grid.columns) == (2, 4)
-    assert grid.width <= 1160
+    assert grid.width <= 900
     first, fifth = grid.axes(0), grid.axes(4)
     assert first["xaxis"]["domain"] == fifth["xaxis5"]["domain"]
     assert first["yaxis"]["domain"][0] > fifth["yaxis5"]["domain"][1]
@@ -110,7 +112,7 @@ def test_more_panels_than_fit_stand_in_lines() -> None:
 def test_references_alone_are_drawn_and_it_is_said() -> None:
     figure = plot_profile(profile_info(record(terms=())))
     assert len(cells(figure)) == 2
-    assert "no complete trial yet" in figure.layout.title.subtitle.text
+    assert "no complete trial yet" in " · ".join(figure.layout.meta["facts"])
     empty = plot_profile(profile_info(record(terms=(), references={}, reference_point=None)))
     assert texts(empty) == ["no complete trial yet"]
 
@@ -122,8 +124,9 @@ def test_without_a_baseline_all_show_accuracies() -> None:
 
 
 def test_lines_begin_at_the_clean_images() -> None:
-    figure = plot_severity(severity_info(record()))
-    assert texts(figure) == ["<b>noise</b>", "<b>blur</b>", "<b>photometric</b>"]
+    figure = plot_severity(severity_info(profile_info(record())))
+    families, names = texts(figure)[:3], texts(figure)[3:]
+    assert families == ["<b>noise</b>", "<b>blur</b>", "<b>photometric</b>"]
     assert list(figure.layout.xaxis.ticktext) == ["clean", "1", "3", "5"]
     trial = next(trace for trace in figure.data if trace.name == "Trial 0, clean+fma")
     assert list(trial.x) == [0, 1, 3, 5]
@@ -133,14 +136,15 @@ def test_lines_begin_at_the_clean_images() -> None:
     assert trial.hovertext[1] == (
         "<b>Trial 0</b>, clean+fma<br>noise, severity 1: <b>65.0</b> (+10.0 against the baseline)"
     )
-    named = [trace.name for trace in figure.data if trace.showlegend]
-    assert named == ["Baseline", "Plain finetune", "Trial 1, clean+st", "Trial 0, clean+fma"]
+    # At the ends of the lines of the last panel, from below.
+    assert names == ["Baseline", "Plain finetune", "Trial 1, clean+st", "Trial 0, clean+fma"]
+    assert not any(trace.showlegend for trace in figure.data)
     assert [trace.xaxis for trace in figure.data[::4]] == ["x", "x2", "x3"]
 
 
 def test_lines_of_the_same_terms_differ_in_their_dashes() -> None:
     terms = ("clean+fma", "clean+st", "fma+clean")
-    figure = plot_severity(severity_info(record(terms=terms), [0, 1, 2]))
+    figure = plot_severity(severity_info(profile_info(record(terms=terms), [0, 1, 2])))
     dashes = {trace.name: trace.line.dash for trace in figure.data[:5]}
     assert dashes == {
         "Baseline": "solid", "Plain finetune": "dot", "Trial 0, clean+fma": "solid",

@@ -75,7 +75,9 @@ def test_a_level_has_a_strip_and_its_name_in_the_hover() -> None:
 def test_subsets_are_dots_and_the_facts_say_of_what() -> None:
     figure = draw(example_record(ROWS, space=SPACE), "layers", objective="robust")
     assert figure.layout.xaxis.ticktext == ("○<br>●<br>○", "●<br>○<br>●")
-    assert "dots of layers, top down: stem, stage1, stage2" in figure.layout.title.subtitle.text
+    assert "dots of layers, top down: stem, stage1, stage2" in " · ".join(
+        figure.layout.meta["facts"]
+    )
 
 
 def test_the_baseline_is_a_line_where_it_is_scored() -> None:
@@ -89,7 +91,7 @@ def test_a_collapsed_trial_is_counted_and_not_shown() -> None:
     rows.append(example_row(9, (0.1, 0.1), params={"a": 9}))
     figure = draw(example_record(rows, references={"plain": example_scores(0.9, 0.7)}))
     assert figure.layout.yaxis2.range[0] > 0.5
-    assert "1 dominated trial outside the axes" in figure.layout.title.subtitle.text
+    assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
 
 
 def test_names_are_shown_as_they_are_written() -> None:
@@ -110,4 +112,4 @@ def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
     numbers = [number for trace in drawn for number in trace.customdata]
     assert len(numbers) == 24_000 // 16
     assert {point.number for point in info.front} <= set(numbers)
-    assert " trials dominated drawn, picked at random" in figure.layout.title.subtitle.text
+    assert " trials dominated drawn, picked at random" in " · ".join(figure.layout.meta["facts"])

@@ -44,7 +44,7 @@ def test_a_column_is_a_model_and_a_row_what_it_is_tested_on() -> None:
         "(-20.0 over plain)"
     )
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-0.3, 0.3)
-    assert "colour: mean gain over plain" in figure.layout.title.subtitle.text
+    assert "colour: mean gain over plain" in " · ".join(figure.layout.meta["facts"])
 
 
 def test_a_models_own_type_is_framed() -> None:
@@ -62,7 +62,7 @@ def test_a_gain_that_is_not_known_has_no_colour_and_its_number() -> None:
     assert list(figure.data[0].z[0]) == [0.0, 0.0]
     assert figure.data[0].text[0][0] == "90.0"
     assert figure.layout.coloraxis.showscale is False
-    assert "colour:" not in figure.layout.title.subtitle.text
+    assert "colour:" not in " · ".join(figure.layout.meta["facts"])
 
 
 def test_arms_stand_side_by_side_as_far_as_they_fit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from example_sources import draw_front
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
+from ablate.report.style import INCHES_PER_PIXEL
 from ablate.report.write import write_figure
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ def figure(**settings: Any) -> Any:
 @pytest.mark.browser
 def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "pareto.html"
-    write_figure(figure(question=NASTY), path)
+    drawn = figure(question=NASTY)
+    drawn.layout.meta |= {"caption": NASTY}
+    write_figure(drawn, path)
     page = browser.new_page(viewport={"width": 1000, "height": 700})
     asked: list[str] = []
     said: list[str] = []
@@ -49,16 +53,16 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     # Three trials, two references.
     points = page.locator(".scatterlayer .points path.point")
     assert points.count() == 5
-    steps = page.locator(".scatterlayer .lines path.js-line").get_attribute("d")
+    steps = page.locator(".scatterlayer .lines path.js-line").first.get_attribute("d")
     assert steps is not None
     assert steps.count("L") + steps.count("H") + steps.count("V") == 4
     assert page.title() == "example: Pareto front"
-    title = page.locator(".gtitle").text_content()
-    assert title is not None
-    assert "".join(title.split()) == "".join(NASTY.split())
+    assert page.locator("figcaption").inner_text() == NASTY
+    assert (page.locator(".gtitle").text_content() or "") == "Pareto front of example"
     legend = page.locator(".legendtext").all_text_contents()
     assert legend == [
         "Front", "Baseline", "Plain finetune", "clean+da (1)", "clean+fma (1)", "clean+st (1)",
+        "One image",
     ]  # fmt: skip
     tools = [tool.get_attribute("data-title") or "" for tool in page.locator(".modebar-btn").all()]
     assert "Zoom" in tools
@@ -78,12 +82,14 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
 
 
 @pytest.mark.browser
-def test_a_png_is_drawn_at_three_times_its_layout(chromium_path: str, tmp_path: Path) -> None:
+def test_a_png_has_400_pixels_an_inch(chromium_path: str, tmp_path: Path) -> None:
     path = tmp_path / "pareto.png"
-    write_figure(figure(), path)
+    drawn = figure()
+    write_figure(drawn, path)
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", data[16:24]) == (1680, 1500)
+    expected = [400 * INCHES_PER_PIXEL * side for side in drawn.layout.meta["image_pixels"]]
+    assert struct.unpack(">II", data[16:24]) == pytest.approx(expected, abs=1)
     # An empty figure of that size is far smaller.
     assert len(data) > 50_000
 
@@ -94,8 +100,10 @@ def test_an_svg_and_a_pdf(chromium_path: str, tmp_path: Path) -> None:
     write_figure(drawn, tmp_path / "pareto.svg")
     svg = (tmp_path / "pareto.svg").read_text()
     assert svg.startswith("<svg")
-    assert 'width="560" height="500"' in svg
-    assert "Which term buys more?" in svg
+    width = re.search(r'width="([\d.]+)"', svg)
+    assert width is not None
+    assert float(width[1]) == pytest.approx(3.25 * 96, rel=0.01)
+    assert "Pareto front of example" in svg
     write_figure(drawn, tmp_path / "pareto.PDF")
     assert (tmp_path / "pareto.PDF").read_bytes().startswith(b"%PDF")
 

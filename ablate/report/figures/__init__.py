@@ -14,6 +14,7 @@ FIGURES = (
     "pareto",
     "hypervolume",
     "attainment",
+    "edf",
     "curve",
     "profile",
     "severity",

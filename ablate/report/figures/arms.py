@@ -1,8 +1,8 @@
-"""The arms of an ablation as bars: clean and robust accuracy, with intervals over seeds.
+"""The arms of an ablation: each arm's scores, with intervals over seeds.
 
-An arm is a group of bars in the colour of its loss terms, clean paler than robust; below them are
-the families that robust accuracy averages.  The baseline, from which all runs start, is a dotted
-line through the bars of its metric.
+A row is an arm, a panel a metric; the axis has the range of the scores.  Colour and mark are the
+loss terms; of several arms with the same terms, the first has a filled mark.  The baseline, from
+which all runs start, is a dotted line.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from plotly.graph_objects import Figure
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.figure_infos import ArmsInfo, arms_info
-from ablate.ablation.info import AblationInfo
+from ablate.ablation.info import AblationInfo, ArmInfo
+from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
+    NOTHING,
     basis_notes,
-    family_metrics,
+    decimals,
+    difference_cell,
     leading_metrics,
     minimized_notes,
+    runs_text,
+    scale,
     shown_name,
 )
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
@@ -30,86 +34,185 @@ from ablate.report.figures.parts.ablations import (
     ablation_facts,
     ablation_meta,
     asked_metric,
+    finite_or_none,
+    interval_bars,
     stacked,
 )
-from ablate.report.figures.parts.arm_bars import (
-    LEFT,
-    WIDE_LEFT,
-    Group,
-    add_arms,
-    arm_groups,
-    groups_height,
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    RIGHT,
+    WIDE_PIXELS,
+    finish,
+    metric_axis,
 )
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, finish
-from ablate.report.numbers import metric_text
-from ablate.report.style import SYMBOLS
+from ablate.report.figures.parts.rows import (
+    NAME_CHARACTERS,
+    WIDE_CHARACTERS,
+    Row,
+    add_rows,
+    placed_rows,
+    rows_height,
+)
+from ablate.report.figures.parts.window import metric_range
+from ablate.report.numbers import MISSING, metric_text, metric_unit, metric_words, plain_text
+from ablate.report.style import FAINT_INK, INK, PAPER, SERIES, SYMBOLS, terms_style
 
 _GAP = 64
 """Between two panels, in pixels."""
 _MOST = 2300
-"""Pixels of all bars: the image stays below 3000."""
+"""Pixels of all rows: the image stays below 3000."""
 _MOST_METRICS = 3
 """For a custom training loop, whose metrics have one panel each."""
 
 
 def plot_arms(info: ArmsInfo) -> Figure:
-    """Draw every arm as a group of bars.
+    """Draw every arm as a mark with its interval.
 
     Args:
         info: without finished runs the figure says so.
 
     Returns:
         A figure for one column of print, as high as its arms need, two columns wide for very many:
-        accuracies in one panel, each other metric in a separate one.
+        a panel a metric.  Of arms that have no room the last are left out, and counted.
     """
-    panels = _panels(info)
     is_begun = any(
-        math.isfinite(arm.estimates[metric].mean)
+        math.isfinite(arm.estimates.get(metric, NOTHING).mean)
         for arm, _ in info.arms
         for metric in info.metrics
-        if metric in arm.estimates
     )
-    room = (_MOST - _GAP * (len(panels) - 1)) / max(1, len(panels))
-    is_wide, groups = False, _groups(info, panels, is_wide=False, room=math.inf)
-    if sum(map(groups_height, groups)) > _MOST:
-        is_wide, groups = True, _groups(info, panels, is_wide=True, room=room)
-    domains, inside = stacked(
-        [groups_height(one) or EMPTY_PIXELS for one in groups] or [EMPTY_PIXELS], _GAP
-    )
+    width, characters = COLUMN_PIXELS[0], NAME_CHARACTERS
+    panels = {metric: _rows(info, metric, characters) for metric in info.metrics}
+    if sum(map(rows_height, panels.values())) > _MOST:
+        width, characters = WIDE_PIXELS[0], WIDE_CHARACTERS
+        panels = {metric: _rows(info, metric, characters) for metric in info.metrics}
+    room = _MOST / max(1, len(panels))
+    panels = {metric: [row for row in rows if row.foot <= room] for metric, rows in panels.items()}
+    heights = [rows_height(rows) or EMPTY_PIXELS for rows in panels.values()]
+    domains, inside = stacked(heights if is_begun else [EMPTY_PIXELS], _GAP)
     figure = Figure()
-    if not is_begun:
+    if is_begun:
+        for place, (metric, rows) in enumerate(panels.items()):
+            axis = metric_axis(metric) | {"range": _window(info, metric)}
+            if metric in info.ablation.minimized:
+                axis["title"]["text"] += " (less is better)"
+            add_rows(figure, rows, _marks(info, metric, rows), axis, domains[place], place + 1)
+    else:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
-    for place, (metrics, of_panel) in enumerate(zip(panels, groups, strict=True)):
-        if is_begun:
-            add_arms(figure, info, metrics, of_panel, domains[place], place + 1)
+    facts = _facts(info)
+    left_out = len(info.arms) - min(map(len, panels.values()), default=0)
+    if is_begun and left_out:
+        facts.append(f"{left_out} arms not shown, for want of room")
     return finish(
         figure,
-        title=info.ablation.question or f"Arms of {info.ablation.study}",
-        facts=_facts(info),
+        title=f"Arms of {info.ablation.study}",
+        facts=facts,
         meta=ablation_meta(info.ablation, "Arms"),
-        pixels=(WIDE_PIXELS if is_wide else COLUMN_PIXELS),
-        inside=inside if is_begun else EMPTY_PIXELS,
-        left=WIDE_LEFT if is_wide else LEFT,
+        pixels=(width, 0),
+        inside=inside,
+        left=RIGHT,
         nothing="" if is_begun else NOT_YET,
     )
 
 
-def _groups(
-    info: ArmsInfo, panels: Sequence[tuple[str, ...]], *, is_wide: bool, room: float
-) -> list[list[Group]]:
-    has_families = bool(info.families)
-    return [
-        arm_groups(info, len(one), has_families=has_families, is_wide=is_wide, room=room)
-        for one in panels
-    ]
+def _rows(info: ArmsInfo, metric: str, characters: int) -> list[Row]:
+    return placed_rows(
+        [
+            (arm.name, "<b>{}</b>", _said(info, metric, arm, terms), False)
+            for arm, terms in info.arms
+        ],
+        characters,
+    )
 
 
-def _panels(info: ArmsInfo) -> list[tuple[str, ...]]:
-    """Metrics that share an axis."""
-    accuracies = tuple(metric for metric in info.metrics if is_accuracy(metric))
-    panels = [accuracies] if accuracies else []
-    return [*panels, *((metric,) for metric in info.metrics if not is_accuracy(metric))]
+def _said(info: ArmsInfo, metric: str, arm: ArmInfo, terms: str) -> list[str]:
+    """The value with its interval; loss terms; runs that are missing."""
+    small = [plain_text(terms_style(terms).label)] if terms else []
+    small += [runs] if (runs := runs_text(info.ablation, arm)) else []
+    value = _value_text(metric, arm.estimates.get(metric, NOTHING))
+    return [value, *([", ".join(small)] if small else [])]
+
+
+def _value_text(metric: str, one: Estimate) -> str:
+    """ "77.3 % [76.5, 78.1]"; a dash of no value."""
+    if math.isnan(one.mean):
+        return MISSING
+    factor, digits = scale(metric), decimals(metric, [one.mean])
+    text = f"{factor * one.mean:.{digits}f}{metric_unit(metric)}"
+    if math.isfinite(one.low):
+        text += f" [{factor * one.low:.{digits}f}, {factor * one.high:.{digits}f}]"
+    return text
+
+
+def _marks(info: ArmsInfo, metric: str, rows: Sequence[Row]) -> list[Scatter]:
+    """A mark an arm, and the line of the baseline."""
+    traces = []
+    alike: dict[str, int] = {}
+    for place, ((arm, terms), row) in enumerate(zip(info.arms, rows, strict=False)):
+        one = arm.estimates.get(metric, NOTHING)
+        color, symbol = _look(info, terms, place)
+        is_first = alike.setdefault(color + symbol, place) == place
+        traces.append(
+            Scatter(
+                x=[finite_or_none(one.mean)],
+                y=[row.at],
+                mode="markers",
+                name=plain_text(arm.name),
+                showlegend=False,
+                marker={
+                    "color": color if is_first else PAPER,
+                    "symbol": symbol,
+                    "size": 11,
+                    "line": {"color": color, "width": 2},
+                },
+                error_x=interval_bars([one], color=color, thickness=2, width=0),
+                hovertext=[_hover(info, arm, terms, metric)],
+                hoverinfo="text",
+                cliponaxis=False,
+            )
+        )
+    baseline = info.baseline(metric)
+    if math.isfinite(baseline):
+        traces.append(
+            Scatter(
+                x=[baseline, baseline],
+                y=[0, rows_height(rows)],
+                mode="lines",
+                name="baseline",
+                line={"color": INK, "width": 1.5, "dash": "dot"},
+                hoverinfo="skip",
+            )
+        )
+    return traces
+
+
+def _look(info: ArmsInfo, terms: str, place: int) -> tuple[str, str]:
+    """Colour and mark: of its loss terms; by its place where no arm has terms."""
+    if terms:
+        style = terms_style(terms)
+        return style.color, style.symbol
+    if any(info.loss_terms):
+        return FAINT_INK, SYMBOLS[0]
+    return SERIES[0], SYMBOLS[place % len(SYMBOLS)]
+
+
+def _window(info: ArmsInfo, metric: str) -> list[float]:
+    """All intervals and the baseline."""
+    found = [arm.estimates.get(metric, NOTHING) for arm, _ in info.arms]
+    ends = [end for one in found for end in (one.low, one.mean, one.high)]
+    return list(metric_range(metric, [*ends, info.baseline(metric)]))
+
+
+def _hover(info: ArmsInfo, arm: ArmInfo, terms: str, metric: str) -> str:
+    """The arm, its value with the interval, and its difference to the reference."""
+    one = arm.estimates.get(metric, NOTHING)
+    lines = [f"{metric_words(metric)}: {_value_text(metric, one)}", f"{one.n} seeds"]
+    effect = info.ablation.to_reference(arm.name, metric)
+    if effect is not None:
+        printed = difference_cell(info.ablation, metric, effect.estimate).printed
+        lines.append(f"less {info.ablation.reference}: {printed}")
+    lines = [terms, *lines] if terms else lines
+    return "<br>".join([f"<b>{plain_text(arm.name)}</b>", *map(plain_text, lines)])
 
 
 def _facts(info: ArmsInfo) -> list[str]:
@@ -117,7 +220,7 @@ def _facts(info: ArmsInfo) -> list[str]:
     notes = basis_notes(ablation, info.metrics)
     if ablation.seeds > 1:
         on = "" if ablation.n_images is None else ", on these images"
-        notes.append(f"bars: mean over seeds; lines: 95 % interval, t over seeds{on}")
+        notes.append(f"marks: mean over seeds; lines: 95 % interval, t over seeds{on}")
     else:
         notes.append("one seed: no interval")
     baseline = {
@@ -140,18 +243,15 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ArmsInfo:
     record = sources[0].record
     if options.objective:
         return arms_info(record, ablation, [asked_metric(ablation, options.objective)])
-    families = family_metrics(ablation)
-    if len(families) > len(SYMBOLS):  # no mark would be left for the last
-        families = []
-    return arms_info(record, ablation, _usual_metrics(ablation), families)
+    return arms_info(record, ablation, _usual_metrics(ablation))
 
 
 def _usual_metrics(ablation: AblationInfo) -> list[str]:
-    """Clean and robust; for a custom training loop the first, and the one by which arms are
-    ranked."""
+    """The one by which arms are ranked, then the first others: robust and clean."""
+    ranked = ablation.rank_metric
     leading = leading_metrics(ablation)
-    first = [metric for metric in leading if metric != ablation.rank_metric][: _MOST_METRICS - 1]
-    return [metric for metric in leading if metric in {*first, ablation.rank_metric}]
+    others = [metric for metric in leading if metric != ranked]
+    return [ranked] * (ranked in leading) + others[: _MOST_METRICS - 1]
 
 
 FIGURE = FigureKind(

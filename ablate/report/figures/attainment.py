@@ -1,7 +1,8 @@
 """The attainment figure: trade-offs reached by the best run, half of the runs and all runs.
 
-A run is a search, or all arms of an ablation at one seed. The band lies between the regions
-attained by some run and by all runs: if it is narrow, another run would find a similar front.
+A run is a search.  The band lies between the regions attained by some run and by all runs: if it is
+narrow, another run would find a similar front.  Of an ablation, each arm has the line of what half
+of its runs attain, and its runs, in one colour.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from ablate.report.figures.parts.front_marks import (
 )
 from ablate.report.figures.parts.point_hover import plane_template
 from ablate.report.figures.parts.window import Window, value_window
-from ablate.report.numbers import plain_text
-from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
+from ablate.report.numbers import plain_text, shortened
+from ablate.report.style import DASHES, DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
 
 _DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
 _BAND_OPACITY = 0.15
-_INSIDE_PIXELS = 310
+_LONGEST = 24
+"""Characters of an arm's name."""
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
 
 
 def plot_attainment(info: AttainmentInfo) -> Figure:
@@ -49,8 +52,8 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
         info: of two objectives; without surfaces the figure says so.
 
     Returns:
-        Step lines to the edges of the axes, a band between best and worst, and all trials included,
-        in pale colour, with their numbers as customdata.
+        Step lines to the edges of the axes, over studies a band between best and worst, and all
+        trials included, with their numbers as customdata.
     """
     studies, objectives = info.studies, info.objectives
     shared = replace(studies[0], references=shared_references(studies))
@@ -77,6 +80,7 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
         meta=basis_meta("Attainment", *studies),
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
+        least=_LEAST_INSIDE,
         nothing="" if info.surfaces else _nothing(info),
     )
 
@@ -90,7 +94,7 @@ def _steps(
 
 def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
     """Between best and worst; where no region is attained by all, down to the edges."""
-    if not info.surfaces:
+    if not info.surfaces or info.over == "arms":
         return []
     best_x, best_y = _steps(info, info.surfaces[0], windows)
     worst_x, worst_y = _steps(info, info.surfaces[-1], windows)
@@ -113,20 +117,25 @@ def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
 
 def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
     traces = []
+    places = {one.name: place for place, one in enumerate(info.sets)}
     for surface in info.surfaces:
         x, y = _steps(info, surface, windows)
+        place = places.get(surface.arm, 0)
+        is_median = surface.name == "median"
+        name = plain_text(shortened(surface.arm, _LONGEST)) or surface.name.capitalize()
         traces.append(
             Scatter(
                 x=x,
                 y=y,
                 mode="lines",
-                name=f"{surface.name.capitalize()} ({surface.attained_by} of {len(info.sets)})",
+                name=f"{name} ({surface.attained_by} of {surface.sets})",
+                legendgroup=surface.arm or None,
                 legendrank=1,
                 showlegend=bool(x),
                 line={
-                    "color": SERIES[0],
-                    "width": 3 if surface.name == "median" else 1.5,
-                    "dash": _DASHES[surface.name],
+                    "color": SERIES[place % len(SERIES)],
+                    "width": 3 if is_median and not surface.arm else 1.75,
+                    "dash": DASHES[place % len(DASHES)] if surface.arm else _DASHES[surface.name],
                     "simplify": False,  # or low steps become slopes
                 },
                 hoverinfo="skip",
@@ -136,12 +145,13 @@ def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
 
 
 def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scattergl]:
-    """Every trial that counts, faintly: a mark a study, or one for all runs of an ablation."""
-    template = plane_template(info.objectives, 0, 1, "Run" if info.over == "seeds" else "Trial")
+    """Every trial that counts: faintly, a mark a study; of an ablation in the colour of its arm."""
+    by_arm = info.over == "arms"
+    template = plane_template(info.objectives, 0, 1, "Run" if by_arm else "Trial")
     trace = trace_type(sum(len(one.numbers) for one in info.sets))
-    by_seed = info.over == "seeds"
-    if by_seed:
-        labels = [f"seed {int(one.name) + 1}" for one in info.sets]
+    if by_arm:
+        labels = [one.name for one in info.sets]
+    drawn = {surface.arm for surface in info.surfaces}
     traces = []
     for place, (label, one) in enumerate(zip(labels, info.sets, strict=True)):
         traces.append(
@@ -149,14 +159,14 @@ def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scatt
                 x=one.values[:, 0].astype(np.float32),
                 y=one.values[:, 1].astype(np.float32),
                 mode="markers",
-                name="Runs" if by_seed else f"{plain_text(label)} ({len(one.numbers)})",
-                legendgroup="runs" if by_seed else label,
+                name=f"{plain_text(shortened(label, _LONGEST))} ({len(one.numbers)})",
+                legendgroup=label,
                 legendrank=5 + place,
-                showlegend=place == 0 or not by_seed,
+                showlegend=label not in drawn,
                 marker={
-                    "color": FAINT_INK,
-                    "symbol": SYMBOLS[0 if by_seed else place % len(SYMBOLS)],
-                    "size": 6,
+                    "color": SERIES[place % len(SERIES)] if by_arm else FAINT_INK,
+                    "symbol": SYMBOLS[place % len(SYMBOLS)],
+                    "size": 7 if by_arm else 6,
                     "opacity": DOMINATED_OPACITY,
                 },
                 customdata=one.numbers.tolist(),
@@ -170,22 +180,23 @@ def _facts(info: AttainmentInfo) -> list[str]:
     studies = info.studies
     marks = several_marks(studies)
     said = several_facts(studies)
-    count = len(info.sets)
-    if info.over == "seeds":
-        said.append(f"{count} seeds; one front per seed, of all its runs")
+    if info.over == "arms":
+        said.append("steps: what half of an arm's runs attain")
+        if len(info.sets) < info.arms:
+            said.append(f"{len(info.sets)} of {info.arms} arms have ended runs and a colour")
     else:
-        said.append(f"{count} searches")
+        said.append(f"{len(info.sets)} searches")
     if info.left_out:
-        seeds = "seed has" if info.left_out == 1 else "seeds have"
-        said.append(f"{info.left_out} {seeds} runs that have not ended and are left out")
-    if info.surfaces and not len(info.surfaces[-1].corners):
+        runs = "run has" if info.left_out == 1 else "runs have"
+        said.append(f"{info.left_out} {runs} not ended")
+    if info.over == "studies" and info.surfaces and not len(info.surfaces[-1].corners):
         said.append("no region is attained by all")
     return said + reference_facts(studies) + marks
 
 
 def _nothing(info: AttainmentInfo) -> str:
-    if info.over == "seeds" and len(info.sets) < 2:
-        return "fewer than two seeds have ended"
+    if info.over == "arms" and info.sets:
+        return "fewer than two runs of every arm have ended"
     return "no complete trial yet"
 
 
@@ -196,8 +207,8 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
 FIGURE = FigureKind(
     name="attainment",
     title="Attainment",
-    says="The area below a line is attained by that many sets of trials (one set per study or "
-    "seed); the band shows how much the sets differ.",
+    says="The area below a line is attained by that many searches, and the band shows how much "
+    "they differ; of an ablation, by half of an arm's runs.",
     read=_read,
     draw=plot_attainment,
     several=True,

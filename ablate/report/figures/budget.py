@@ -66,7 +66,7 @@ def plot_budget(info: BudgetInfo) -> Figure:
     )
     return finish(
         figure,
-        title=info.ablation.question or f"Tuning of {info.ablation.study}",
+        title=f"Tuning of {info.ablation.study}",
         facts=_facts(info),
         meta=ablation_meta(info.ablation, "Tuning budget"),
         pixels=COLUMN_PIXELS,

@@ -34,7 +34,7 @@ from ablate.study.interpolation import CURVE_METRICS
 
 _TITLE = "From the baseline to the finetuned network"
 _CLEAN, _ROBUST = CURVE_METRICS
-_INSIDE_PIXELS = 320
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
 _LABELLED = 3
 """Of so many curves the alphas are printed beside the marks: print has no hover."""
 
@@ -67,6 +67,7 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         meta=basis_meta("Curve", info),
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
+        least=_LEAST_INSIDE,
         nothing="" if info.curves else "no complete trial with a curve yet",
     )
 

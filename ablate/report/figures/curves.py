@@ -2,7 +2,7 @@
 
 A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
 full colour; a trial that was stopped or failed ends with a mark.  A separate panel below shows the
-values that the pruner compared, each at its rung.
+values that the pruner compared, each at its rung, less the rung's median.
 """
 
 from __future__ import annotations
@@ -65,8 +65,11 @@ def plot_curves(info: CurvesInfo) -> Figure:
     figure.update_yaxes(_value_axis(info.metric, _values(curves)), row=1, col=1)
     if info.rung_metric is not None:
         figure.add_traces(rung_traces(info, by), rows=2, cols=1)
-        at_rungs = [rung.value for curve in curves for rung in curve.rungs]
-        figure.update_yaxes(_value_axis(info.rung_metric, at_rungs), row=2, col=1)
+        label = shortened(metric_label(info.rung_metric), _LONGEST_NAME)
+        form = "+.3~%" if is_accuracy(info.rung_metric) else "+.3~g"
+        axis = base_axis() | {"title": axis_title(f"{label} - median")}
+        zero = {"zeroline": True, "zerolinecolor": FAINT_INK, "tickformat": form}
+        figure.update_yaxes(axis | zero, row=2, col=1)
         for epoch in sorted({rung.epoch for curve in info.curves for rung in curve.rungs}):
             line = {"color": FAINT_INK, "width": 1, "dash": "dot"}
             figure.add_vline(epoch, line=line, layer="below", row="all", col=1)
@@ -143,7 +146,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
 FIGURE = FigureKind(
     name="curves",
     title="Curves",
-    says="Each line is a trial by epoch; the metric of the pruner has its own panel.",
+    says="Each line is a trial by epoch; below, the pruner's metric less the median of its rung.",
     read=_read,
     draw=plot_curves,
     takes=("trials", "objective"),
@@ -269,13 +272,13 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     """Each trial's values by rung, with a mark where it was stopped."""
     compared = [curve for curve in info.curves if curve.rungs]
     points = sum(len(curve.rungs) for curve in compared)
-    value = "%{y:.2%}" if is_accuracy(info.rung_metric or "") else "%{y:.4g}"
+    value = "%{y:+.2%}" if is_accuracy(info.rung_metric or "") else "%{y:+.4g}"
     traces = [
         trace_type(points)(
             **_joined(
                 (
                     [rung.epoch for rung in curve.rungs],
-                    [rung.value for rung in curve.rungs],
+                    [info.above_median(rung) for rung in curve.rungs],
                     curve.number,
                 )
                 for curve in of_group
@@ -289,12 +292,12 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
             marker={"color": group.color, "symbol": group.symbol, "size": 6},
             meta=plain_text(group.label),
             hovertemplate="<b>Trial %{customdata}</b>, %{meta}<br>"
-            f"rung at epoch %{{x}}: {value}<extra></extra>",
+            f"rung at epoch %{{x}}: {value} to the median<extra></extra>",
         )
         for group, of_group in _grouped(compared, by)
     ]
     stops = [
-        (rung.epoch, rung.value, curve.number)
+        (rung.epoch, info.above_median(rung), curve.number)
         for curve in compared
         for rung in curve.rungs
         if rung.stop and math.isfinite(rung.value)

@@ -1,7 +1,7 @@
 """The effects of an ablation: every contrast with its interval and verdict.
 
-A row is a contrast, a panel a metric.  Primary contrasts are filled and bold, with the verdict at
-the edge; exploratory ones are hollow and have no verdict.
+A row is a contrast, a panel a metric, the one by which arms are ranked first.  Primary contrasts
+come first, filled and bold, with the verdict; exploratory ones are hollow and have no verdict.
 """
 
 from __future__ import annotations
@@ -23,17 +23,9 @@ from ablate.report.figures.parts.ablations import (
     left_out_text,
     stacked,
 )
-from ablate.report.figures.parts.canvas import BOTTOM, COLUMN_PIXELS, WIDE_PIXELS, finish
-from ablate.report.figures.parts.forest import (
-    LEFT,
-    RIGHT,
-    WIDE_CHARACTERS,
-    WIDE_LEFT,
-    add_forest,
-    cut_rows,
-    forest_rows,
-    rows_height,
-)
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, RIGHT, WIDE_PIXELS, finish
+from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_height, forest_rows
+from ablate.report.figures.parts.rows import WIDE_CHARACTERS
 
 _GAP = 64
 """Between two panels, in pixels."""
@@ -52,15 +44,15 @@ def plot_effects(info: EffectsInfo) -> Figure:
         columns wide, so that names take one line; if there is still too little room, exploratory
         rows are left out, the last first, and counted in the facts.
     """
-    width, left = COLUMN_PIXELS[0], LEFT
+    width = COLUMN_PIXELS[0]
     panels = {metric: forest_rows(info, metric) for metric in info.metrics}
-    if sum(map(rows_height, panels.values())) > _MOST:
-        width, left = WIDE_PIXELS[0], WIDE_LEFT
+    if sum(map(forest_height, panels.values())) > _MOST:
+        width = WIDE_PIXELS[0]
         panels = {metric: forest_rows(info, metric, WIDE_CHARACTERS) for metric in info.metrics}
     left_out = cut_rows(panels, _MOST)
     figure = Figure()
     domains, inside = stacked(
-        [rows_height(rows) for rows in panels.values()] or [EMPTY_PIXELS], _GAP
+        [forest_height(rows) for rows in panels.values()] or [EMPTY_PIXELS], _GAP
     )
     for number, (metric, rows) in enumerate(panels.items(), start=1):
         add_forest(figure, info, metric, rows, domains[number - 1], number)
@@ -76,14 +68,12 @@ def plot_effects(info: EffectsInfo) -> Figure:
         facts.append(left_out_text(left_out))
     return finish(
         figure,
-        title=info.ablation.question or f"Effects of {info.ablation.study}",
+        title=f"Effects in {info.ablation.study}",
         facts=facts,
         meta=ablation_meta(info.ablation, "Effects"),
         pixels=(width, 0),
         inside=inside,
-        left=left,
-        right=RIGHT,
-        bottom=BOTTOM,
+        left=RIGHT,
         nothing="" if figure.data else NOT_YET,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from plotly.graph_objects import Bar, Figure
+from plotly.graph_objects import Bar, Figure, Scatter
 from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
@@ -19,6 +19,8 @@ from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.importance import (
     LEAST_TRIALS,
     METHODS,
+    NULL_LEVEL,
+    PERMUTATIONS,
     RESAMPLES,
     ImportanceInfo,
     ImportancePanel,
@@ -30,6 +32,7 @@ from ablate.files.shown import few
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
+    WIDE_PIXELS,
     basis_facts,
     basis_meta,
     finish,
@@ -47,7 +50,6 @@ _GAP_PIXELS = 64
 """Between two rows of panels: ticks, and the name of the next set."""
 _HEAD_PIXELS = 14
 """Over the first row: room for its names."""
-_PANEL_PIXELS = 190
 _MOST_CHARACTERS = 24
 """Of a name."""
 _THICK = 0.38
@@ -84,11 +86,12 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     )
     figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(rows)})
     figure.update_xaxes(_share_axis(info))
-    figure.update_xaxes(title_text="Share of importance", row=len(heights))
+    figure.update_xaxes(title_text="Share", row=len(heights))
     figure.add_traces([_swatch(method) for method in METHODS if rows])
     for at, (panels, chosen) in enumerate(zip(rows, shown, strict=True)):
         for column, panel in enumerate(panels, start=1):
             figure.add_traces(_bars(panel, chosen), rows=at + 1, cols=column)
+            figure.add_trace(_nulls(panel, chosen, in_legend=at + column == 1), at + 1, column)
             figure.add_annotation(_over(at * columns + column, metric_label(panel.metric)))
         figure.update_yaxes(tickvals=list(range(len(chosen))), ticktext=labels[at], row=at + 1)
         figure.update_yaxes(range=[len(chosen) - 0.4, -0.6], row=at + 1)
@@ -98,12 +101,12 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     figure.for_each_yaxis(lambda axis: axis.update(domain=[room * end for end in axis.domain]))
     return finish(
         figure,
-        title=info.question or f"Importance of the parameters of {info.study}",
+        title=f"Importance of the parameters of {info.study}",
         facts=importance_facts(
             info, sum(len(row[0].parameters) for row in rows) - sum(map(len, shown))
         ),
         meta=basis_meta(FIGURE.title, info),
-        pixels=(max(left + columns * _PANEL_PIXELS + 24, COLUMN_PIXELS[0]), height),
+        pixels=(WIDE_PIXELS if columns > 2 else COLUMN_PIXELS),
         inside=height + _HEAD_PIXELS,
         left=left,
         right=24,
@@ -164,6 +167,21 @@ def _bars(panel: ImportancePanel, chosen: Sequence[int]) -> list[Bar]:
     return traces
 
 
+def _nulls(panel: ImportancePanel, chosen: Sequence[int], *, in_legend: bool) -> Scatter:
+    """A line across each PED-ANOVA bar, at the share that chance alone may give."""
+    nulls = [panel.parameters[at].null for at in chosen]
+    return Scatter(
+        x=[one for null in nulls for one in (null, null, None)],
+        y=[one for at in range(len(nulls)) for one in (at - _THICK, at, None)],
+        mode="lines",
+        name=f"By chance ({NULL_LEVEL:.0%})",
+        legendgroup="null",
+        showlegend=in_legend,
+        line={"color": INK, "width": 2},
+        hoverinfo="skip",
+    )
+
+
 def _fill(color: str, method: str) -> dict[str, Any]:
     if method == "ped_anova":
         return {"color": color, "line": {"color": color, "width": 1}}
@@ -209,9 +227,10 @@ def _share_axis(info: ImportanceInfo) -> dict[str, Any]:
         for method in METHODS
         if math.isfinite(one.shares[method])
     ]
+    ends += [one.null for panel in info.panels for one in panel.parameters]
     return base_axis() | {
         "range": [0, min(1.03 * max(ends, default=1.0), 1.03) or 1.0],
-        "tickvals": [0, 0.25, 0.5, 0.75],
+        "tickvals": [0, 0.5, 1],
         "tickformat": ".0%",
         "visible": bool(info.panels),
         "title": {"standoff": 8, "font": {"size": FONT_SIZE}},
@@ -244,7 +263,7 @@ FIGURE = FigureKind(
     name="importance",
     title="Importance of parameters",
     says="Importance of each parameter for the score, among trials with the same loss terms. "
-    "Solid: PED-ANOVA; hatched: fANOVA.",
+    "Solid: PED-ANOVA, with a line where chance alone may reach; hatched: fANOVA.",
     read=_read,
     draw=plot_importance,
 )
@@ -270,6 +289,10 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     said.append(
         f"whiskers: sd over {RESAMPLES['ped_anova']} (fANOVA: {RESAMPLES['fanova']}) "
         "bootstraps of the trials"
+    )
+    said.append(
+        f"black line: {NULL_LEVEL:.0%} of {PERMUTATIONS} permutations of the scores stay below it "
+        "(PED-ANOVA)"
     )
     low, *_, high = sorted(f"{panel.best_share:.0%}" for panel in [*info.panels, info.panels[-1]])
     share = low if low == high else f"{low} to {high}"

@@ -40,12 +40,18 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
 )
-from ablate.report.figures.parts.forest import LEFT as NAMES
-from ablate.report.figures.parts.forest import RIGHT as NUMBERS
-from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_rows, rows_height
+from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_height, forest_rows
+from ablate.report.figures.parts.line_labels import add_line_labels
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import metric_text, plain_text, short_names
-from ablate.report.style import DASHES, FAINT_INK, FONT_SIZE, INK, SERIES, SYMBOLS, base_axis
+from ablate.report.style import (
+    DASHES,
+    FONT_SIZE,
+    INK,
+    SERIES,
+    SYMBOLS,
+    base_axis,
+)
 
 _GAP = 78
 """Between two panels, in pixels: ticks of two lines and a title."""
@@ -53,7 +59,7 @@ _PANEL, _LABELS, _TICKS = 190, 112, 58
 """Of a crossing in pixels: its height; the room right of it, and left of all but the first."""
 _MOST_CROSSINGS, _MOST = 12, 1300
 """Crossings, and pixels of effects."""
-_WIDTHS = (COLUMN_PIXELS[0], 860, WIDE_PIXELS[0])
+_WIDTHS = (COLUMN_PIXELS[0], 680, WIDE_PIXELS[0])
 """Of so many crossings beside one another."""
 
 
@@ -73,12 +79,11 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
     rows = forest_rows(info.effects, info.metric)
     left_out = cut_rows({info.metric: rows}, _MOST)
     lines = -(-len(shown) // columns)
-    domains, inside = stacked([rows_height(rows) or EMPTY_PIXELS, *[_PANEL] * lines], _GAP)
+    domains, inside = stacked([forest_height(rows) or EMPTY_PIXELS, *[_PANEL] * lines], _GAP)
     figure = Figure()
     room = width - LEFT - RIGHT
     if rows:
-        across = ((NAMES - LEFT) / room, 1 - (NUMBERS - RIGHT) / room)
-        add_forest(figure, info.effects, info.metric, rows, domains[0], across=across)
+        add_forest(figure, info.effects, info.metric, rows, domains[0])
     else:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
@@ -94,7 +99,7 @@ def plot_interactions(info: InteractionsInfo) -> Figure:
         )
     return finish(
         figure,
-        title=info.ablation.question or f"Interactions of {info.ablation.study}",
+        title=f"Interactions in {info.ablation.study}",
         facts=_facts(info, len(shown), left_out),
         meta=ablation_meta(info.ablation, "Interactions"),
         pixels=(width, 0),
@@ -148,8 +153,6 @@ FIGURE = FigureKind(
 
 
 Span = tuple[float, float]
-_LINE = 0.11
-"""Height of a label's line, as a share of the panel."""
 _APART = 0.05
 """Between two lines at the same level, in levels: their intervals stand side by side."""
 
@@ -203,8 +206,8 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
                 yaxis=f"y{number}",
             )
         )
-        ends.append((len(found) - 1 + shift, found[-1].mean, wrapped(name, 15, 2)))
-    _add_labels(figure, ends, window, number)
+        ends.append((len(found) - 1 + shift, found[-1].mean, wrapped(name, 15, 2), INK))
+    add_line_labels(figure, ends, window, str(number), panel=_PANEL, gap=0.2)
     first = across[0] == 0
     figure.update_layout(
         {
@@ -231,50 +234,6 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
             },
         }
     )
-
-
-def _add_labels(
-    figure: Figure,
-    ends: Sequence[tuple[float, float, list[str]]],
-    window: Span,
-    number: int,
-) -> None:
-    """The name of each line at its right end, pushed apart where two would overlap."""
-    there = sorted((end for end in ends if math.isfinite(end[1])), key=lambda end: end[1])
-    span = window[1] - window[0]
-    least = [_LINE * span * len(name) for _, _, name in there]
-    wanted = [mean for _, mean, _ in there]
-    for (_, mean, name), at in zip(there, _apart(wanted, least), strict=True):
-        x = max(end[0] for end in there)
-        figure.add_annotation(
-            text="<br>".join(name),
-            xref=f"x{number}",
-            yref=f"y{number}",
-            x=x,
-            y=mean,
-            axref=f"x{number}",
-            ayref=f"y{number}",
-            ax=x + 0.2,
-            ay=at,
-            xanchor="left",
-            align="left",
-            arrowhead=0,
-            arrowwidth=1,
-            arrowcolor=FAINT_INK,
-            standoff=8,
-            font={"size": FONT_SIZE - 2, "color": INK},
-        )
-
-
-def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places near those that are wanted, ascending, none of which overlap."""
-    placed: list[float] = []
-    for place, (at, height) in enumerate(zip(wanted, heights, strict=True)):
-        below = placed[-1] + (heights[place - 1] + height) / 2 if placed else -math.inf
-        placed.append(max(at, below))
-    # What was pushed up is shared by all.
-    lift = sum(at - one for at, one in zip(placed, wanted, strict=True)) / max(1, len(placed))
-    return [at - lift for at in placed]
 
 
 def _level_text(factor: str, level: str) -> str:

@@ -30,7 +30,7 @@ from ablate.report.figures.parts.canvas import (
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import scores_window
 from ablate.report.numbers import gain_text, metric_label, metric_text, plain_text, shortened
-from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, base_axis, terms_style
+from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, SMALL_SIZE, base_axis, terms_style
 
 MOST_SUBSETS = 16
 """Drawn: those with the most trials."""
@@ -49,29 +49,33 @@ def plot_layers(info: LayersInfo) -> Figure:
     """
     names = tap_labels(info.taps)
     subsets = _most_tried(info.subsets)
-    heights = [_ROW_PIXELS * max(len(rows), 2) for rows in (info.taps, subsets)]
-    height = sum(heights) + _GAP_PIXELS
+    told = [one for one in info.effects if math.isfinite(one.low)]
+    shown = (info.taps, subsets) if told else (subsets,)
+    heights = [_ROW_PIXELS * max(len(rows), 2) for rows in shown]
+    height = sum(heights) + _GAP_PIXELS * (len(heights) - 1)
+    last = len(heights)
     width = COLUMN_PIXELS[0] - _LEFT - 20
     longest = 0.56 * FONT_SIZE * max(map(len, names), default=0) + 12
     left = max(longest, 22.0 * len(names), 60.0)
     figure = make_subplots(
-        rows=2,
+        rows=last,
         cols=2,
-        specs=[[None, {}], [{}, {}]],
+        specs=[[None, {}], [{}, {}]][-last:],
         column_widths=[left, width - left],
         row_heights=heights,
         horizontal_spacing=10 / width,
-        vertical_spacing=_GAP_PIXELS / height,
+        vertical_spacing=_GAP_PIXELS / height if told else 0,
     )
     figure.update_xaxes(base_axis())
     figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(subsets)})
-    figure.add_traces(effect_traces(info), rows=1, cols=2)
-    for row, effect in enumerate(info.effects):
-        if math.isnan(effect.low):
-            figure.add_annotation(untold_note(effect, row))
-    figure.update_xaxes(_difference_axis(info), row=1, col=2)
-    figure.update_yaxes(_rows_axis(len(names)) | {"ticktext": names}, row=1, col=2)
-    figure.add_traces(matrix_traces(info, subsets), rows=2, cols=1)
+    if told:
+        figure.add_traces(effect_traces(info), rows=1, cols=2)
+        for row, effect in enumerate(info.effects):
+            if math.isnan(effect.low):
+                figure.add_annotation(untold_note(effect, row))
+        figure.update_xaxes(_difference_axis(info), row=1, col=2)
+        figure.update_yaxes(_rows_axis(len(names)) | {"ticktext": names}, row=1, col=2)
+    figure.add_traces(matrix_traces(info, subsets), rows=last, cols=1)
     bare = {"showline": False, "showgrid": False, "ticks": ""}
     figure.update_xaxes(
         {
@@ -82,17 +86,19 @@ def plot_layers(info: LayersInfo) -> Figure:
             "range": [-0.6, len(names) - 0.4],
             "visible": bool(subsets),
         },
-        row=2,
+        row=last,
         col=1,
     )
-    figure.update_yaxes(_rows_axis(len(subsets)) | bare | {"showticklabels": False}, row=2, col=1)
-    figure.add_traces(trial_traces(info, subsets), rows=2, cols=2)
-    figure.add_trace(mean_trace(info, subsets), row=2, col=2)
-    figure.update_xaxes(_score_axis(info, subsets), row=2, col=2)
-    figure.update_yaxes(_rows_axis(len(subsets)) | {"showticklabels": False}, row=2, col=2)
+    figure.update_yaxes(
+        _rows_axis(len(subsets)) | bare | {"showticklabels": False}, row=last, col=1
+    )
+    figure.add_traces(trial_traces(info, subsets), rows=last, cols=2)
+    figure.add_trace(mean_trace(info, subsets), row=last, col=2)
+    figure.update_xaxes(_score_axis(info, subsets), row=last, col=2)
+    figure.update_yaxes(_rows_axis(len(subsets)) | {"showticklabels": False}, row=last, col=2)
     return finish(
         figure,
-        title=info.question or f"Layers of {info.study}",
+        title=f"Layers of {info.study}",
         facts=_facts(info, len(subsets)),
         meta=basis_meta(FIGURE.title, info),
         pixels=(COLUMN_PIXELS[0], height),
@@ -116,14 +122,11 @@ def _rows_axis(count: int) -> dict[str, Any]:
 
 def _difference_axis(info: LayersInfo) -> dict[str, Any]:
     is_percent = is_accuracy(info.metric)
-    points = ", percentage points" if is_percent else ""
-    title = f"{metric_label(info.metric)}: with minus without{points}"
-    told = any(math.isfinite(one.low) for one in info.effects)
+    title = f"{metric_label(info.metric)}, with minus without"
     return {
         "title": axis_title(title),
         "tickformat": "+.3~%" if is_percent else "+.3~g",
         "nticks": 6,
-        "showticklabels": told,
         "visible": bool(info.effects),
     }
 
@@ -143,11 +146,14 @@ def _facts(info: LayersInfo, shown: int) -> list[str]:
         return said
     said.append("association over the trials of a search, not a paired effect")
     said.append(f"{info.level:.0%} t intervals")
-    said.append("difference of a layer: by least squares, with the other layers fixed")
-    if info.adjusted:
-        said.append(f"adjusted for {', '.join(info.adjusted)}")
-    if info.unadjusted:
-        said.append(f"too few trials to adjust for {', '.join(info.unadjusted)}")
+    if not any(math.isfinite(one.low) for one in info.effects):
+        said.append("too few trials for the difference with each layer")
+    else:
+        said.append("difference of a layer: by least squares, with the other layers fixed")
+        if info.adjusted:
+            said.append(f"adjusted for {', '.join(info.adjusted)}")
+        if info.unadjusted:
+            said.append(f"too few trials to adjust for {', '.join(info.unadjusted)}")
     others = len(info.subsets) - shown
     if others:
         said.append(f"{others} subset{'s' * (others > 1)} with fewer trials not shown")
@@ -162,8 +168,8 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> LayersInfo:
 FIGURE = FigureKind(
     name="layers",
     title="Layers to match",
-    says="Top: score difference between trials with and without a layer. Bottom: each subset of "
-    "layers (filled dots), with its trials and their mean.",
+    says="Each subset of layers (filled dots), with its trials and their mean; over them, if there "
+    "are enough trials, the difference between trials with and without a layer.",
     read=_read,
     draw=plot_layers,
     takes=("objective",),
@@ -229,7 +235,7 @@ def untold_note(one: TapEffect, row: int) -> dict[str, Any]:
         text = "too few trials"
     return {
         "text": text,
-        "font": {"color": FAINT_INK, "size": FONT_SIZE - 1},
+        "font": {"color": FAINT_INK, "size": SMALL_SIZE},
         "x": 0.98,
         "xanchor": "right",
         "xref": "x domain",

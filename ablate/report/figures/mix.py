@@ -16,7 +16,6 @@ import numpy as np
 from plotly.graph_objects import Figure, Scatterternary
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.bounds import fenced
 from ablate.analysis.mix import MixInfo, MixPoint, mix_info
 from ablate.analysis.objectives import is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
@@ -31,6 +30,7 @@ from ablate.report.style import (
     INK,
     PAPER,
     SEQUENTIAL,
+    SMALL_SIZE,
     TermsStyle,
     terms_style,
 )
@@ -67,7 +67,7 @@ def plot_mix(info: MixInfo) -> Figure:
     figure.update_layout(ternary=_triangle(info.parts), coloraxis=_colors(info))
     return finish(
         figure,
-        title=info.question or f"{info.key} of {info.study}",
+        title=f"{info.key} of {info.study}",
         facts=_facts(info),
         meta=basis_meta(FIGURE.title, info),
         left=60,
@@ -83,13 +83,9 @@ def _facts(info: MixInfo) -> list[str]:
         said.append("trials differ in more than their mix")
         said.append(f"ratios: {info.key}")
         said.append(f"colour: {metric_words(info.metric)}")
-        scores = np.array([point.score for point in info.points])
-        beyond = int((scores != fenced(scores, maximize=info.direction == "maximize")).sum())
-        said += (
-            [f"{beyond} outside the colour scale, drawn in the colour of its worse end"]
-            if beyond
-            else []
-        )
+        low, high = info.color_range
+        beyond = sum(not low <= point.score <= high for point in info.points)
+        said += [f"{beyond} of the worst in the colour of that end"] if beyond else []
     if len(info.points) > _MOST_POINTS:
         said.append(f"{_MOST_POINTS:,} trials drawn: those on the front, others at random")
     if info.not_finite:
@@ -163,23 +159,22 @@ def _triangle(parts: tuple[str, ...]) -> dict[str, Any]:
         "linewidth": 1,
         "ticks": "outside",
         "ticklen": 4,
-        "tickfont": {"size": FONT_SIZE - 2},
+        "tickfont": {"size": SMALL_SIZE},
     }
     names = [plain_text(shortened(part, 18)) for part in parts or ("",) * 3]
     # Room for the upper corner's name, which plotly puts outside.
-    return {"sum": 1, "bgcolor": PAPER, "domain": {"y": [0, 0.9]}} | {
+    return {"sum": 1, "bgcolor": PAPER, "domain": {"y": [0, 0.86]}} | {
         f"{corner}axis": axis | {"title": {"text": name, "font": {"size": FONT_SIZE}}}
         for corner, name in zip(_CORNERS, names, strict=True)
     }
 
 
 def _colors(info: MixInfo) -> dict[str, Any]:
-    scores = fenced([point.score for point in info.points], maximize=info.direction == "maximize")
     label = "<br>".join(map(plain_text, textwrap.wrap(metric_label(info.metric), 12)))
     colors: dict[str, Any] = {
         "colorscale": SEQUENTIAL,
         "reversescale": info.direction == "minimize",
-        "showscale": len(scores) > 0,
+        "showscale": bool(info.points),
         "colorbar": {
             "title": {"text": f"{label}<br> ", "side": "top", "font": {"size": FONT_SIZE}},
             "thickness": 14,
@@ -189,9 +184,9 @@ def _colors(info: MixInfo) -> dict[str, Any]:
             **({"tickformat": ".3~%"} if is_accuracy(info.metric) else {}),
         },
     }
-    if len(scores):
-        low, high = float(scores.min()), float(scores.max())
-        missing = max(least_span(info.metric, scores) - (high - low), 0.0) / 2
+    if info.points:
+        low, high = info.color_range
+        missing = max(least_span(info.metric, np.array([low, high])) - (high - low), 0.0) / 2
         most = 1.0 if is_accuracy(info.metric) else math.inf
         colors |= {"cmin": low - missing, "cmax": min(high + missing, most)}
     return colors

@@ -2,13 +2,14 @@
 
 A point is a complete trial, its colour and mark are its loss terms (`report.style`), pale if
 another trial dominates it.  The step line is the boundary of the attained region, the ring its
-knee; the baseline and the plain finetune are black. If the front was confirmed, a cross is the mean
-over a trial's new seeds with its interval, joined to the value in the search. Several studies share
-one plane; then colour, mark and dash show the study. With more than two objectives each pair has a
-panel, axes linked, and each panel's step line is the front in its plane; trials on the front of all
-objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have panels. Thin lines
-go from the baseline to the trials of the front, through the networks between them, if these were
-scored (`finetune.interpolation`).
+knee; the baseline is a black star, the plain finetune a white cross.  If the front was confirmed,
+a white mark is the mean over a trial's new seeds with its interval, joined to the value in the
+search.  Angles in a corner are as long as one image, and one training seed, are worth.  Several
+studies share one plane; then colour, mark and dash show the study.  With more than two objectives
+each pair has a panel, axes linked, and each panel's step line is the front in its plane; trials on
+the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have
+panels.  Thin lines go from the baseline to the trials of the front, through the networks between
+them, if these were scored (`finetune.interpolation`).
 """
 
 from __future__ import annotations
@@ -44,14 +45,15 @@ from ablate.report.figures.parts.front_marks import (
     mark_trace,
     marks_of,
     reference_traces,
+    scale_traces,
     shared_references,
 )
 from ablate.report.figures.parts.window import Window, joint_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
-_GRID_PANEL_PIXELS = (380, 330)
-_INSIDE_PIXELS = 300
+_GRID_PANEL_PIXELS = (330, 300)
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
 
 
 def plot_fronts(info: FrontsInfo) -> Figure:
@@ -101,10 +103,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
             update(axis | {"range": [windows[place].low, windows[place].high]}, row=y, col=x + 1)
         _add_baseline_lines(figure, studies, x, y)
     panel = COLUMN_PIXELS if side == 1 else _GRID_PANEL_PIXELS
-    # Several studies, or a confirmation, take further lines of facts and legend.
-    inside = _INSIDE_PIXELS if side == 1 and (styles is not None or means) else None
     if styles is None:
-        title = studies[0].question or f"Pareto front of {studies[0].study}"
+        title = f"Pareto front of {studies[0].study}"
     else:
         title = several_title("Pareto fronts", labels)
     return finish(
@@ -113,7 +113,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         facts=front_facts(info, windows),
         meta=basis_meta("Pareto front" + "s" * (len(studies) > 1), *studies),
         pixels=(side * panel[0], side * panel[1]),
-        inside=inside,
+        inside=_INSIDE_PIXELS if side == 1 else None,
+        least=_LEAST_INSIDE,
         nothing="" if any(study.points for study in studies) else "no complete trial yet",
     )
 
@@ -137,7 +138,7 @@ def _curves(
                 x=[None if one is None or math.isnan(one[x]) else one[x] for one in at],
                 y=[None if one is None or math.isnan(one[y]) else one[y] for one in at],
                 mode="lines",
-                name="From baseline to finetuned",
+                name="From the baseline",
                 legendgroup="curves",
                 legendrank=2,
                 showlegend=in_legend and not found,
@@ -182,7 +183,7 @@ def _over(
     *,
     in_legend: bool,
 ) -> list[Scatter]:
-    """Traces over the trials: rings at the knees, confirmed means, references."""
+    """Traces over the trials: rings at the knees, confirmed means, references, scales."""
     knees: list[Scatter] = []
     crosses: list[Scatter] = []
     for place, (study, means) in enumerate(zip(info.studies, info.confirmed, strict=True)):
@@ -196,7 +197,8 @@ def _over(
         )
     shared = replace(info.studies[0], references=shared_references(info.studies))
     references = reference_traces(shared, x, y, windows, in_legend=in_legend)
-    return [*knees, *crosses, *references]
+    scales = scale_traces(info, x, y, windows, in_legend=in_legend)
+    return [*knees, *crosses, *references, *scales]
 
 
 def _add_baseline_lines(figure: Figure, studies: Sequence[ParetoInfo], x: int, y: int) -> None:

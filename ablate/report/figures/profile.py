@@ -16,7 +16,7 @@ from typing import Any
 from plotly.graph_objects import Figure, Heatmap, Scatter
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.profile import Profile, ProfileInfo, profile_info
+from ablate.analysis.profile import Profile, ProfileInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -27,21 +27,21 @@ from ablate.report.figures.parts.canvas import (
 )
 from ablate.report.figures.parts.gain_colours import ACCURACY, gain_cells, gain_scale, whole_points
 from ablate.report.figures.parts.networks import (
+    NOT_YET,
     network_facts,
     network_marker,
     network_name,
+    networks,
     terms_label,
-    the_scored_search,
 )
 from ablate.report.figures.parts.point_hover import against_baseline
 from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.style import FONT_SIZE, INK
+from ablate.report.style import FONT_SIZE, INK, SMALL_SIZE
 
 _TITLE = "Accuracy by type and severity: points over the baseline"
 
 _DECIMAL_FROM = 42
 """Pixels across a cell from which on a number has a decimal."""
-_NOT_YET = "no complete trial yet"
 _LEFT = -0.5
 """Left edge of a panel, whose first severity stands at 0."""
 _LINES, _MARK = (-50, -31, -14), 11
@@ -59,11 +59,11 @@ def plot_profile(info: ProfileInfo) -> Figure:
         A figure up to two columns of print wide, its panels in as many lines as needed.
     """
     figure = Figure()
-    facts = network_facts(info, len(info.chosen), info.on_front)
+    facts = network_facts(info, len(info.chosen))
     meta = basis_meta("Profile", info)
     if not info.types:
         figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
-        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=_NOT_YET)
+        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=NOT_YET)
     grid = ProfileGrid.of(len(info.profiles), info.families, info.severities)
     shapes: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
@@ -76,7 +76,7 @@ def plot_profile(info: ProfileInfo) -> Figure:
         shapes += _frames(info, profile, grid, number)
         notes += _lines_over(info, profile, number)
     if not info.chosen:
-        facts.append(_NOT_YET)
+        facts.append(NOT_YET)
     if shapes:
         facts.append("framed: types trained on")
     figure.update_layout(
@@ -181,7 +181,7 @@ def _lines_over(info: ProfileInfo, profile: Profile, number: str) -> list[dict[s
             "yref": f"y{number}",
             "yanchor": "middle",
             "showarrow": False,
-            "font": {"size": FONT_SIZE - (0 if at == _LINES[0] else 2), "color": INK},
+            "font": {"size": FONT_SIZE if at == _LINES[0] else SMALL_SIZE, "color": INK},
         }
         for at, text in zip(_LINES, texts, strict=True)
         if text
@@ -219,13 +219,14 @@ def _gains(info: ProfileInfo) -> list[float]:
 
 
 def _read(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo:
-    return profile_info(the_scored_search(sources, "profile"), options.trials)
+    return networks(sources, "profile", options.trials)
 
 
 FIGURE = FigureKind(
     name="profile",
     title="Robustness profile",
-    says="Accuracy by type and severity: the best trials of the front compared with the baseline.",
+    says="Accuracy by type and severity: trials of the front, or the means of the arms, compared "
+    "with the baseline.",
     read=_read,
     draw=plot_profile,
     takes=("trials",),
@@ -287,7 +288,7 @@ class ProfileGrid:
         """The grid of so many panels, at least one, with at least one severity."""
         rows = tuple(_rows(families))
         longest = max(len(row.kind or row.family) for row in rows)
-        left = 20 + 0.54 * (FONT_SIZE - 1) * longest
+        left = 20 + 0.54 * SMALL_SIZE * longest
         room = WIDE_PIXELS[0] - left - RIGHT + _GAP
         least = max(_NARROWEST * len(severities), _LEAST_PANEL)
         lines = math.ceil(panels / max(1, int(room // (least + _GAP))))
@@ -342,8 +343,8 @@ class ProfileGrid:
                 "range": [-0.5, len(self.severities) - 0.5],
                 "tickvals": list(range(len(self.severities))),
                 "ticktext": list(map(str, self.severities)),
-                "tickfont": {"size": FONT_SIZE - 2},
-                "title": {"text": "severity", "standoff": 4, "font": {"size": FONT_SIZE - 2}},
+                "tickfont": {"size": SMALL_SIZE},
+                "title": {"text": "severity", "standoff": 4, "font": {"size": SMALL_SIZE}},
             },
             f"yaxis{number}": look
             | {
@@ -352,7 +353,7 @@ class ProfileGrid:
                 "range": [self.panel_height, -OVER],
                 "tickvals": [(row.head + row.foot) / 2 for row in named],
                 "ticktext": [_row_text(row) for row in named],
-                "tickfont": {"size": FONT_SIZE - 1},
+                "tickfont": {"size": SMALL_SIZE},
                 "ticklabelstandoff": 6,
             },
         }

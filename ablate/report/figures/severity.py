@@ -1,4 +1,7 @@
-"""Accuracy against severity: a panel a family, a line a network, severity 0 the clean images."""
+"""Accuracy against severity: a panel a family, a line a network, severity 0 the clean images.
+
+The last panel of a row names the lines.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,26 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
 from ablate.ledger.record import ADAPTED
 from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.ablations import wrapped
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
-    RIGHT,
+    WIDE_PIXELS,
     axis_number,
     axis_title,
     basis_meta,
     finish,
 )
 from ablate.report.figures.parts.gain_colours import ACCURACY
+from ablate.report.figures.parts.line_labels import add_line_labels
 from ablate.report.figures.parts.networks import (
+    NOT_YET,
+    network_color,
     network_facts,
     network_marker,
     network_name,
+    networks,
     terms_label,
-    the_scored_search,
 )
 from ablate.report.figures.parts.point_hover import against_baseline
 from ablate.report.numbers import metric_text, plain_text
@@ -35,8 +42,11 @@ from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
 
 _TITLE = "Accuracy against severity, by family"
 
-_PANEL = (340, 270)
-"""Width and height in pixels, of several; one alone fills a column of print."""
+_PANEL_PIXELS = 270
+_NAME_CHARACTERS = 22
+"""Of a line of a network's name."""
+_NAMES = 172
+"""Margin in pixels, for the names of the lines."""
 _OVER, _GAP, _BETWEEN = 34, 24, 62
 """Pixels over the first line of panels, for the families' names; between two panels; and between
 two lines of them."""
@@ -57,13 +67,15 @@ def plot_severity(info: SeverityInfo) -> Figure:
     """
     figure = Figure()
     numbers = {line.number for line in info.lines} - {None}
-    facts = network_facts(info, len(numbers), info.on_front)
+    facts = network_facts(info, len(numbers))
     families = info.families or ("",)
     across = _across(len(families))
     down = math.ceil(len(families) / across)
-    width, height = (COLUMN_PIXELS[0] - LEFT - RIGHT, 330) if len(families) == 1 else _PANEL
+    pixels = WIDE_PIXELS[0] if across > 1 else COLUMN_PIXELS[0]
+    width, height = (pixels - LEFT - _NAMES + _GAP) / across - _GAP, _PANEL_PIXELS
     plot = across * (width + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
     dashes = _dashes(info.lines)
+    window = _range(info)
     baseline = {line.family: line for line in info.lines if line.name == "baseline"}
     notes = []
     for place, family in enumerate(families):
@@ -82,22 +94,26 @@ def plot_severity(info: SeverityInfo) -> Figure:
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
         lines = [line for line in info.lines if line.family == family]
         figure.add_traces(
-            [
-                _line(info, line, baseline.get(family), dashes, in_legend=place == 0).update(axes)
-                for line in lines
-            ]
+            [_line(info, line, baseline.get(family), dashes).update(axes) for line in lines]
         )
         notes.append(_name(family, number))
     figure.update_layout(annotations=notes)
+    gap = 0.06 * (info.severities or (0, 1))[-1]
+    for place, family in enumerate(families):
+        if place % across == across - 1 or place == len(families) - 1:
+            lines = [line for line in info.lines if line.family == family]
+            ends = [_end(info, line) for line in lines]
+            add_line_labels(figure, ends, window, axis_number(place), panel=height, gap=gap)
     return finish(
         figure,
         title=_TITLE,
         facts=facts,
         meta=basis_meta("Severity", info),
-        pixels=(plot[0] + LEFT + RIGHT, 0),
+        pixels=(pixels, 0),
         inside=plot[1],
+        right=_NAMES,
         bottom=_UNDER,
-        nothing="" if numbers else "no complete trial yet",
+        nothing="" if numbers or info.seeds else NOT_YET,
     )
 
 
@@ -171,27 +187,41 @@ def _line(
     line: SeverityLine,
     baseline: SeverityLine | None,
     dashes: Mapping[str, str],
-    *,
-    in_legend: bool,
 ) -> Scatter:
     marker = network_marker(line.name, line.loss_terms)
-    name = network_name(line.name)
-    # Of the plain finetune its name says it.
-    terms = "" if line.number is None else terms_label(line.loss_terms)
+    name, terms = _texts(line)
     return Scatter(
         x=list(info.severities),
         y=[None if math.isnan(one) else one for one in line.accuracies],
         mode="lines+markers",
         name=f"{name}, {terms}" if terms else name,
         legendgroup=line.name,
-        showlegend=in_legend,
-        line={"color": marker["color"], "width": 2, "dash": dashes[line.name]},
+        showlegend=False,
+        line={
+            "color": network_color(line.name, line.loss_terms),
+            "width": 2,
+            "dash": dashes[line.name],
+        },
         marker={"size": 8, **marker},
         customdata=None if line.number is None else [line.number] * len(info.severities),
         hovertext=_hover(info, line, baseline, f"<b>{name}</b>" + f", {terms}" * bool(terms)),
         hoverinfo="text",
         cliponaxis=False,
     )
+
+
+def _texts(line: SeverityLine) -> tuple[str, str]:
+    """The network's name and, where it does not say them, its loss terms."""
+    terms = "" if line.number is None else terms_label(line.loss_terms)
+    return network_name(line.name), terms
+
+
+def _end(info: SeverityInfo, line: SeverityLine) -> tuple[float, float, list[str], str]:
+    """Where a line ends, and how it is named there."""
+    name, terms = _texts(line)
+    lines = [f"{name}, {terms}"] if terms else wrapped(name, _NAME_CHARACTERS, 2)
+    color = network_color(line.name, line.loss_terms)
+    return info.severities[-1], line.accuracies[-1], lines, color
 
 
 def _hover(
@@ -211,13 +241,14 @@ def _hover(
 
 
 def _read(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInfo:
-    return severity_info(the_scored_search(sources, "severity"), options.trials)
+    return severity_info(networks(sources, "severity", options.trials))
 
 
 FIGURE = FigureKind(
     name="severity",
     title="Accuracy against severity",
-    says="Each line is a network: clean accuracy, then the mean of a family at each severity.",
+    says="Each line is a network, or the mean of an arm: accuracy on clean images, then the mean "
+    "of a family at each severity.",
     read=_read,
     draw=plot_severity,
     takes=("trials",),

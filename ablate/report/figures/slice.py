@@ -44,7 +44,14 @@ from ablate.report.figures.parts.parameter_axis import (
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import Window, outside_facts, scores_window
 from ablate.report.numbers import metric_label, plain_text
-from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
+from ablate.report.style import (
+    FAINT_INK,
+    INK,
+    SMALL_SIZE,
+    TermsStyle,
+    terms_style,
+    trial_marker,
+)
 
 _ACROSS = 4
 """Panels side by side."""
@@ -106,7 +113,7 @@ def plot_slice(info: ParametersInfo) -> Figure:
     )
     return finish(
         figure,
-        title=info.question or f"Parameters of {info.study}",
+        title=f"Parameters of {info.study}",
         facts=_facts(info, places, left_out, windows),
         meta=basis_meta("Scores by parameter", info),
         pixels=(_width(info), COLUMN_PIXELS[1]),
@@ -200,7 +207,7 @@ def _layout(
         top = tops[at // across] + row * (_PANEL_HEIGHT + _GAP_DOWN)
         last, first = row == rows - 1, at % across == 0
         metric = info.objectives[place].metric
-        size = {"size": FONT_SIZE - 1}
+        size = {"size": SMALL_SIZE}
         layout[f"xaxis{number}"] = param_axis(column) | {
             "domain": [left / inner, min((left + panel) / inner, 1)],
             "anchor": f"y{number}",
@@ -214,7 +221,7 @@ def _layout(
             "range": [windows[place].low, windows[place].high],
             "showgrid": True,
             "showticklabels": first,
-            "tickfont": {"size": FONT_SIZE - 3},
+            "tickfont": {"size": SMALL_SIZE},
             "nticks": 6,
             "title": {
                 "text": broken(metric_label(metric), 22, 2) if first else "",

@@ -33,7 +33,16 @@ from ablate.report.numbers import (
     share_text,
     shortened,
 )
-from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SERIES, base_axis
+from ablate.report.style import (
+    FAINT_INK,
+    FONT_SIZE,
+    GRID,
+    INK,
+    PAPER,
+    SERIES,
+    SMALL_SIZE,
+    base_axis,
+)
 
 _ROW_PIXELS, _LEAST_ROW_PIXELS, _ROWS_PIXELS = 26, 4, 700
 """Height of a row; where there are many, of one and of all."""
@@ -80,10 +89,10 @@ def plot_timeline(info: TimelineInfo) -> Figure:
             "ticks": "",
             "tickvals": list(range(0, len(names), every)),
             "ticktext": [plain_text(name) for name in names[::every]],
-            "tickfont": {"size": FONT_SIZE - 2},
+            "tickfont": {"size": SMALL_SIZE},
         }
     )
-    left = 30 + 0.56 * (FONT_SIZE - 2) * max(map(len, names), default=4)
+    left = 30 + 0.56 * SMALL_SIZE * max(map(len, names), default=4)
     return finish(
         figure,
         title=f"Timeline of {info.study}",
@@ -105,7 +114,7 @@ def _add_pauses(figure: Figure, info: TimelineInfo, unit: float) -> None:
                 yref="paper",
                 text=duration_text(3600 * (end - start)),
                 showarrow=False,
-                font={"size": FONT_SIZE - 2, "color": FAINT_INK},
+                font={"size": SMALL_SIZE, "color": FAINT_INK},
             )
 
 

@@ -23,7 +23,7 @@ from ablate.report.figures.parts.ablations import NOT_YET, ablation_facts, ablat
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_number, finish
 from ablate.report.figures.parts.gain_colours import ACCURACY, gain_cells, gain_scale
 from ablate.report.numbers import gain_text, metric_text, plain_text
-from ablate.report.style import FONT_SIZE, INK
+from ablate.report.style import FONT_SIZE, INK, SMALL_SIZE
 
 
 def plot_transfer(info: TransferInfo) -> Figure:
@@ -196,8 +196,8 @@ class TransferGrid:
     @classmethod
     def of(cls, transfers: tuple[Transfer, ...]) -> TransferGrid:
         """The grid of these panels, at least one."""
-        left = 34 + 0.54 * (FONT_SIZE - 1) * _longest(one.tested_on for one in transfers)
-        columns = 0.56 * (FONT_SIZE - 2) * _longest(one.trained_on for one in transfers)
+        left = 34 + 0.54 * SMALL_SIZE * _longest(one.tested_on for one in transfers)
+        columns = 0.56 * SMALL_SIZE * _longest(one.trained_on for one in transfers)
         under = 34 + columns * math.sin(math.radians(_SLANT))
         over = 12 + _NAME_LINE * max(len(name_lines(one)) for one in transfers)
         rows = max(len(one.tested_on) for one in transfers)
@@ -234,7 +234,7 @@ class TransferGrid:
         foot = head + CELL_HEIGHT * len(transfer.tested_on)
         right = left + _CELL_WIDTH * len(transfer.trained_on)
         look = {"showgrid": False, "zeroline": False, "ticks": "", "ticklabelstandoff": 6}
-        title = {"standoff": 6, "font": {"size": FONT_SIZE - 1}}
+        title = {"standoff": 6, "font": {"size": SMALL_SIZE}}
         return {
             f"xaxis{number}": look
             | {
@@ -244,7 +244,7 @@ class TransferGrid:
                 "tickvals": list(range(len(transfer.trained_on))),
                 "ticktext": [plain_text(kind) for kind in transfer.trained_on],
                 "tickangle": -_SLANT,
-                "tickfont": {"size": FONT_SIZE - 2},
+                "tickfont": {"size": SMALL_SIZE},
                 "title": title | {"text": "trained on"},
             },
             f"yaxis{number}": look
@@ -255,7 +255,7 @@ class TransferGrid:
                 "tickvals": list(range(len(transfer.tested_on))),
                 "ticktext": [plain_text(kind) for kind in transfer.tested_on],
                 "showticklabels": left == 0,
-                "tickfont": {"size": FONT_SIZE - 1},
+                "tickfont": {"size": SMALL_SIZE},
                 "title": title | {"text": "tested on" if left == 0 else None},
             },
         }

@@ -128,7 +128,7 @@ SECTIONS = (
         "trade-off",
         "The trade-off",
         "The points of the front in numbers, and how the front grew with the trials.",
-        ("pareto", "curve", "hypervolume", "attainment"),
+        ("pareto", "curve", "hypervolume", "attainment", "edf"),
     ),
     (
         "ablation",

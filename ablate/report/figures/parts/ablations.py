@@ -35,6 +35,7 @@ def ablation_meta(info: AblationInfo, figure: str) -> dict[str, Any]:
     return {
         "title": f"{info.study}: {figure}",
         "study": info.study,
+        "question": info.question,
         "fingerprint": info.fingerprint,
         "split": info.split,
         "n_images": info.n_images,

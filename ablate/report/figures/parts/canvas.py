@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,20 +17,25 @@ from ablate.report.style import (
     FONT_SIZE,
     PAPER,
     SERIES,
+    SMALL_SIZE,
     SYMBOLS,
+    TITLE_SIZE,
     TermsStyle,
     base_axis,
     base_layout,
 )
 
-COLUMN_PIXELS = (560, 500)
-"""One column of print."""
-WIDE_PIXELS = (1160, 560)
+COLUMN_PIXELS = (434, 400)
+"""One column of print, 3.25 inches: the smallest text has 7 pt there (`style.INCHES_PER_PIXEL`)."""
+WIDE_PIXELS = (900, 520)
 """Two columns of print."""
 LEFT, RIGHT, BOTTOM = 76, 16, 56
 """Margins in pixels; the left one holds numbers and a title."""
-_OVER_TITLE = 22
-"""Pixels over the title."""
+_LEAST_INSIDE = 140
+"""Pixels of a plot whose marks may stand closer together in a smaller image."""
+_OVER_TITLE, _HEAD, _BARE = 12, 66, 16
+"""Pixels over the title; of the margin with title and subtitle; of the margin without them."""
+_LEGEND_ROW = 22
 MANY = 2000
 """More points than this are drawn by the graphics card."""
 
@@ -48,57 +53,55 @@ def finish(
     meta: dict[str, Any],
     pixels: tuple[float, float] = COLUMN_PIXELS,
     inside: float | None = None,
+    least: float | None = None,
     left: float = LEFT,
     right: float = RIGHT,
     bottom: float = BOTTOM,
     nothing: str = "",
 ) -> Figure:
-    """Add title, facts, margins and legend to a figure whose traces and axes are drawn.
+    """Add title, margins and legend to a figure whose traces and axes are drawn.
 
     Args:
         figure: the legend has the traces with a true `showlegend`.
-        title: plain text, as is every fact: both are escaped here.
-        facts: the basis of the numbers, at least one.
+        title: plain text, as is every fact: both are escaped here. It takes one line.
+        facts: the basis of the numbers, at least one.  The first stand under the title, as many as
+            one line holds; all are the caption.
         meta: for `layout.meta`, which gets the facts too; "title" becomes that of the page.
         pixels: width and height of the image; a page stretches it.
         inside: height of the plot in pixels; if given, the image height is this and what surrounds
             it.
+        least: height of the plot that it needs, in pixels; None: `inside`.
         left, right, bottom: margins in pixels, without the legend.
         nothing: text in the middle, if there is nothing to show yet.
 
     Returns:
         The same figure.
     """
-    head, top = heading(title, list(facts))
-    named = [str(trace.name) for trace in figure.data if trace.showlegend]
     width, height = pixels
-    edge = 0.01
-    foot = bottom + _legend_pixels(named, width - left - right)
     if inside is not None:
-        height = round(top + inside + foot)
-        edge = 5 / height  # the legend stays as near to the edge, however high the image is
-    head["y"] = 1 - _OVER_TITLE / height  # which is a share of the figure, however high it is
+        height = round(_HEAD + inside + bottom + _legend_pixels(figure, width - left - right))
     figure.update_layout(
         base_layout()
         | {
-            "title": head,
-            "margin": {
-                "l": left,
-                "r": right,
-                "t": top,
-                "b": foot,
-            },
+            "margin": {"l": left, "r": right},
             "legend": {
                 "orientation": "h",
+                "traceorder": "normal",  # or each group has a gap of its own
                 "x": 0.5,
                 "xanchor": "center",
-                "y": edge,
                 "yref": "container",
                 "yanchor": "bottom",
-                "font": {"size": FONT_SIZE - 1},
+                "font": {"size": SMALL_SIZE},
             },
             "hovermode": "closest",
-            "meta": meta | {"image_pixels": [width, height], "facts": list(facts)},
+            "meta": meta
+            | {
+                "heading": title,
+                "facts": list(facts),
+                "bottom": bottom,
+                "least_inside": least or inside or _LEAST_INSIDE,
+                "least_width": width,
+            },
         },
         overwrite=True,  # each of these is whole; merging them takes as long as the traces do
     )
@@ -113,18 +116,43 @@ def finish(
             bgcolor=PAPER,
             font={"size": FONT_SIZE, "color": FAINT_INK},
         )
+    return lay_out(figure, width, height)
+
+
+def lay_out(figure: Figure, width: float, height: float, *, titled: bool = True) -> Figure:
+    """Set what depends on the size of a finished figure: its heading, and room for the legend.
+
+    Args:
+        width, height: of the image, in pixels.
+        titled: whether title and subtitle are shown.
+
+    Returns:
+        The same figure.
+    """
+    meta, margin = figure.layout.meta, figure.layout.margin
+    foot = meta["bottom"] + _legend_pixels(figure, width - margin.l - margin.r)
+    head = _heading(meta["heading"], meta["facts"], width) if titled else {"text": ""}
+    figure.layout.title = head | {"y": 1 - _OVER_TITLE / height}  # a share of the figure
+    figure.layout.margin.update(t=_HEAD if titled else _BARE, b=foot)
+    figure.layout.legend.y = 4 / height  # near to the edge, however high the image is
+    figure.layout.meta = meta | {"image_pixels": [width, height]}
     return figure
 
 
-def _legend_pixels(names: Sequence[str], width: float) -> float:
+def least_pixels(figure: Figure) -> tuple[float, float]:
+    """The width and height that a finished figure needs, in pixels: with less, texts collide."""
+    meta, margin = figure.layout.meta, figure.layout.margin
+    return meta["least_width"], margin.t + meta["least_inside"] + margin.b
+
+
+def _legend_pixels(figure: Figure, width: float) -> float:
     """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
-    rows, used = (1 if names else 0), 0.0
-    for name in names:
-        entry = 45 + 0.5 * (FONT_SIZE - 1) * len(name)
-        if used and used + entry > width:
-            rows, used = rows + 1, 0.0
-        used += entry
-    return rows * 30.0
+    entries = [45 + 0.52 * SMALL_SIZE * len(str(one.name)) for one in figure.data if one.showlegend]
+    if not entries:
+        return 0.0
+    # In several rows each entry is as wide as the widest.
+    across = len(entries) if sum(entries) <= width else max(1, int(width // max(entries)))
+    return _LEGEND_ROW * math.ceil(len(entries) / across) + 6.0
 
 
 # -- Axes of metrics, alike in every figure that has one -----------------------------------
@@ -152,41 +180,28 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
     return axis
 
 
-# -- Figure heading: the question, and what the numbers are based on ------------------------
+# -- Figure heading: what it shows, and what the numbers are based on -----------------------
 
 
-_TITLE_CHARACTERS = 62
-_SUBTITLE_CHARACTERS = 88
-
-
-def heading(title: str, subtitle: list[str]) -> tuple[dict[str, Any], float]:
-    """A title that fits one column of print.
-
-    Args:
-        title: plain text; broken between words.
-        subtitle: plain facts; broken between two, and within one that is longer than a line.
-
-    Returns:
-        plotly's `layout.title`, with whatever its author wrote escaped, and the top margin in
-        pixels that it takes.
-    """
-    lines = textwrap.wrap(title, _TITLE_CHARACTERS)
-    facts_lines = _lines(subtitle)
-    top = 1.3 * (len(lines) * (FONT_SIZE + 1) + len(facts_lines) * (FONT_SIZE - 2)) + 40
+def _heading(title: str, facts: Sequence[str], width: float) -> dict[str, Any]:
+    """plotly's `layout.title`: a line of the title, and a line of as many facts as it holds."""
+    room = width - 14
+    said, characters = "", int(room / (0.5 * SMALL_SIZE))
+    for fact in facts:
+        longer = f"{said} · {fact}" if said else shortened(fact, characters)
+        if len(longer) > characters:
+            break
+        said = longer
     return {
-        "text": "<br>".join(f"<b>{plain_text(line)}</b>" for line in lines),
-        "font": {"size": FONT_SIZE + 1},
-        "subtitle": {
-            "text": "<br>".join(plain_text(line) for line in facts_lines),
-            "font": {"size": FONT_SIZE - 2, "color": FAINT_INK},
-        },
+        "text": f"<b>{plain_text(shortened(title, int(room / (0.6 * TITLE_SIZE))))}</b>",
+        "font": {"size": TITLE_SIZE},
+        "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE, "color": FAINT_INK}},
         "x": 0.02,
         "xanchor": "left",
         # Not 1 with a pad: plotly.js does not apply `title.pad.t` to a title anchored so.
-        "y": 0.97,
         "yref": "container",
         "yanchor": "top",
-    }, top
+    }
 
 
 def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
@@ -203,19 +218,6 @@ def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
 def objectives_facts(shown: int, count: int) -> list[str]:
     """How many of a study's objectives a figure shows; nothing where it shows all."""
     return [f"the first {shown} of {count} objectives"] if shown < count else []
-
-
-def _lines(facts: list[str]) -> list[str]:
-    """As many facts a line as fit; one that is longer than a line goes on in the next."""
-    lines: list[str] = []
-    for fact in facts:
-        pieces = textwrap.wrap(fact, _SUBTITLE_CHARACTERS) or [fact]
-        joined = f"{lines[-1]} · {pieces[0]}" if lines else ""
-        if lines and len(joined) <= _SUBTITLE_CHARACTERS and len(pieces) == 1:
-            lines[-1] = joined
-        else:
-            lines += pieces
-    return lines
 
 
 # -- Several studies in one figure: their labels, looks, title, and what their numbers stand on
@@ -278,5 +280,6 @@ def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
     meta: dict[str, Any] = {name: [getattr(info, name) for info in infos] for name in named}
     meta["split"] = list(dict.fromkeys(meta["split"]))
     if len(infos) == 1:
-        meta = {name: values[0] for name, values in meta.items()} | {"n_images": infos[0].n_images}
+        meta = {name: values[0] for name, values in meta.items()}
+        meta |= {"n_images": infos[0].n_images, "question": infos[0].question}
     return {"title": f"{', '.join(info.study for info in infos)}: {figure}"} | meta

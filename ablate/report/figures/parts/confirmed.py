@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.pareto import ParetoInfo, Point
 from ablate.report.figures.parts.point_hover import mean_hover
-from ablate.report.style import FAINT_INK, terms_style
+from ablate.report.style import FAINT_INK, PAPER, SMALL_SIZE, TermsStyle, terms_style
 
 
 def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
@@ -39,6 +40,7 @@ def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
                     values=tuple(one.mean for one in estimates),
                     low=tuple(one.low for one in estimates),
                     high=tuple(one.high for one in estimates),
+                    sds=tuple(one.sd for one in estimates),
                     seeds=min((one.n for one in estimates if one.n), default=0),
                 )
             )
@@ -54,7 +56,7 @@ def confirmed_traces(
     color: str | None,
     in_legend: bool,
 ) -> list[Scatter]:
-    """Crosses at the means of confirmed trials, each joined to what the search had chosen it by.
+    """Means of confirmed trials, numbered, each joined to what the search had chosen it by.
 
     Args:
         color: of all; None: each in that of its trial's loss terms.
@@ -77,26 +79,36 @@ def confirmed_traces(
         hoverinfo="skip",
     )
     terms = {point.number: point.loss_terms for point in info.front}
-    of_color: dict[str, list[ConfirmedMean]] = {}
+    of_style: dict[TermsStyle, list[ConfirmedMean]] = {}
     for mean in means:
-        of_color.setdefault(color or terms_style(terms[mean.number]).color, []).append(mean)
+        style = terms_style(terms[mean.number])
+        style = style if color is None else replace(style, color=color)
+        of_style.setdefault(style, []).append(mean)
     crosses = [
         Scatter(
             x=[mean.values[x] for mean in alike],
             y=[mean.values[y] for mean in alike],
-            error_x=_bars(alike, x, its_color),
-            error_y=_bars(alike, y, its_color),
-            mode="markers",
+            error_x=_bars(alike, x, style.color),
+            error_y=_bars(alike, y, style.color),
+            mode="markers+text",
             name="Confirmed mean",
             legendgroup="confirmed",
             legendrank=3,
             showlegend=in_legend and place == 0,
-            marker={"color": its_color, "symbol": "circle", "size": 5},
+            marker={
+                "color": PAPER,
+                "symbol": style.symbol,
+                "size": 11,
+                "line": {"color": style.color, "width": 2},
+            },
+            text=[str(mean.number) for mean in alike],
+            textposition="bottom right",
+            textfont={"size": SMALL_SIZE, "color": style.color},
             customdata=[mean.number for mean in alike],
             hovertext=[mean_hover(info, mean) for mean in alike],
             hoverinfo="text",
         )
-        for place, (its_color, alike) in enumerate(of_color.items())
+        for place, (style, alike) in enumerate(of_style.items())
     ]
     return [joined, *crosses]
 

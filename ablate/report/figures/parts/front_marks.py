@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,15 @@ from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_f
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, outside_facts
 from ablate.report.numbers import hypervolume_text, plain_text
-from ablate.report.style import FAINT_INK, FONT_SIZE, INK, TermsStyle, terms_style, trial_marker
+from ablate.report.style import (
+    FAINT_INK,
+    INK,
+    PAPER,
+    SMALL_SIZE,
+    TermsStyle,
+    terms_style,
+    trial_marker,
+)
 from ablate.robustness.measures import LEVEL
 
 _NUMBERED = 12
@@ -28,7 +37,7 @@ _TOLD = 200
 REFERENCES = {
     "baseline": ("Baseline", "star", 0),
     ADAPTED: ("Adapted baseline", "star-open", 1.5),
-    "plain": ("Plain finetune", "x-thin", 2.5),
+    "plain": ("Plain finetune", "x", 1.5),
 }
 """Label, mark and width of its line."""
 
@@ -123,7 +132,7 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
                 "text": [str(number) for number in numbers],
                 "textposition": "top right",
                 "cliponaxis": False,  # the best stand at the edge
-                "textfont": {"size": FONT_SIZE - 4, "color": FAINT_INK},
+                "textfont": {"size": SMALL_SIZE, "color": FAINT_INK},
             }
         told["hoverinfo"] = "text+name" if marks.of_several else "text"
         return Scatter(x=at[:, x].tolist(), y=at[:, y].tolist(), **(look | told))
@@ -175,12 +184,52 @@ def knee_trace(info: ParetoInfo, x: int, y: int, color: str, *, is_one: bool) ->
     )
 
 
+def reference_marker(name: str) -> dict[str, Any]:
+    """plotly's marker of a reference: the plain cross is white, and visible on the black star."""
+    _, symbol, width = REFERENCES[name]
+    color = INK if name in NOT_FINETUNED else PAPER
+    return {"color": color, "symbol": symbol, "line": {"color": INK, "width": width}}
+
+
+def scale_traces(
+    info: FrontsInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
+) -> list[Scatter]:
+    """What one image, and one training seed, are worth: as lines of that length, in a corner."""
+    traces = []
+    for rank, (label, worth) in enumerate(
+        (("One image", info.one_image), ("One seed (sd)", info.one_seed))
+    ):
+        of_x, of_y = worth(x), worth(y)
+        if not (math.isfinite(of_x) and math.isfinite(of_y)):
+            continue
+        spans = [windows[one].high - windows[one].low for one in (x, y)]
+        # In the worse corner, where no front comes near; signs lead from there into the plot.
+        signs = [1 if windows[one].worst == windows[one].low else -1 for one in (x, y)]
+        at_x = windows[x].worst + signs[0] * (0.03 + 0.05 * rank) * spans[0]
+        at_y = windows[y].worst + signs[1] * (0.03 + 0.05 * rank) * spans[1]
+        traces.append(
+            Scatter(
+                x=[at_x + signs[0] * of_x, at_x, at_x],
+                y=[at_y, at_y, at_y + signs[1] * of_y],
+                mode="lines",
+                name=label,
+                legendgroup=label,
+                legendrank=20 + rank,
+                showlegend=in_legend,
+                line={"color": INK, "width": 2, "dash": "solid" if rank == 0 else "dot"},
+                hovertext=f"{label}: {100 * of_x:.2f} and {100 * of_y:.2f} points",
+                hoverinfo="text",
+            )
+        )
+    return traces
+
+
 def reference_traces(
     info: ParetoInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
 ) -> list[Scatter]:
     """Baseline, the same adapted, and plain finetune, where they have both values."""
     traces = []
-    for name, (label, symbol, width) in REFERENCES.items():
+    for name, (label, _, _) in REFERENCES.items():
         values = info.references.get(name)
         if values is None or not (
             windows[x].contains(values[x]) and windows[y].contains(values[y])
@@ -195,12 +244,7 @@ def reference_traces(
                 legendgroup=name,
                 legendrank=2,
                 showlegend=in_legend,
-                marker={
-                    "color": INK,
-                    "symbol": symbol,
-                    "size": 12 if name in NOT_FINETUNED else 9,
-                    "line": {"color": INK, "width": width},
-                },
+                marker=reference_marker(name) | {"size": 13 if name in NOT_FINETUNED else 9},
                 hovertext=[reference_hover(info, name, label)],
                 hoverinfo="text",
                 cliponaxis=False,
@@ -245,9 +289,9 @@ def confirmed_facts(means: Sequence[ConfirmedMean]) -> list[str]:
     over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     over += " fresh seed" + "s" * (seeds != [1])
     if seeds == [1]:
-        return [f"crosses: {over}, joined to the selected value"]
+        return [f"white marks: {over}, joined to the selected value"]
     return [
-        f"crosses: mean of {over}, {100 * LEVEL:.0f} % t interval, joined to the selected value"
+        f"white marks: mean of {over}, {100 * LEVEL:.0f} % t interval, joined to the selected value"
     ]
 
 

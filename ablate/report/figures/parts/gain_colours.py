@@ -8,7 +8,7 @@ from typing import Any
 
 from plotly.graph_objects import Heatmap
 
-from ablate.report.style import DIVERGING, FONT_SIZE
+from ablate.report.style import DIVERGING, SMALL_SIZE
 
 ACCURACY = "val_clean_accuracy"
 """The metric that numbers are written by; any will do: all accuracies are written alike."""
@@ -44,10 +44,10 @@ def gain_scale(gains: Iterable[float], pixels: float) -> dict[str, Any]:
         "colorscale": [list(stop) for stop in DIVERGING],
         "showscale": any(sizes),
         "colorbar": {
-            "title": {"text": "points", "font": {"size": FONT_SIZE - 2}},
+            "title": {"text": "points", "font": {"size": SMALL_SIZE}},
             "tickvals": ticks,
             "ticktext": [whole_points(tick) for tick in ticks],
-            "tickfont": {"size": FONT_SIZE - 2},
+            "tickfont": {"size": SMALL_SIZE},
             "thickness": 14,
             "lenmode": "pixels",
             "len": length,
@@ -76,7 +76,7 @@ def gain_cells(
         z=gains,
         text=texts,
         texttemplate="%{text}",
-        textfont={"size": FONT_SIZE - 2},
+        textfont={"size": SMALL_SIZE},
         hovertext=hover,
         hoverinfo="text",
         hoverongaps=False,

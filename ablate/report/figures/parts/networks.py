@@ -6,44 +6,59 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import Basis
-from ablate.errors import NothingToDrawError
-from ablate.ledger.record import StudyRecord
-from ablate.report.figures.figure import the_search
+from ablate.analysis.profile import ProfileInfo, profile_info
+from ablate.analysis.severity import SeverityInfo
+from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures.parts.canvas import basis_facts
-from ablate.report.figures.parts.front_marks import REFERENCES
-from ablate.report.numbers import plain_text
+from ablate.report.figures.parts.front_marks import REFERENCES, reference_marker
+from ablate.report.numbers import count_text, plain_text
 from ablate.report.style import INK, terms_style
 
+NOT_YET = "no complete trial yet"
 
-def the_scored_search(sources: Sequence[StudySource], figure: str) -> StudyRecord:
-    """The rows of the only study, which must be a search whose trials are scored by type.
+
+def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int]) -> ProfileInfo:
+    """Accuracies by type: of selected trials of a search, or the means of an ablation's arms.
 
     Raises:
-        NothingToDrawError: if it is an ablation, or has a custom training loop.
+        NothingToDrawError: if the study has a custom training loop.
+        ParameterError: if trials of an ablation are requested, or one that is not complete.
     """
-    record = the_search(sources, figure).record
+    (source,) = sources
+    record = source.record
     if record.study.trainable is not None:
         raise NothingToDrawError(
             record.name,
             figure,
             "needs accuracies by type of corruption, got a custom training loop",
-            "Draw pareto.",
+            "Draw pareto." if source.is_search else "Draw effects or arms.",
         )
-    return record
+    if source.ablation is None:
+        return profile_info(record, trials)
+    if trials:
+        raise ParameterError(
+            f"--trials: {figure} of an ablation shows its arms, got {len(trials)}. Leave it out."
+        )
+    from ablate.ablation.arm_profiles import arms_profile
+
+    return arms_profile(record, source.ablation)
 
 
-def network_facts(info: Basis, shown: int, on_front: int) -> list[str]:
-    """The basis of the numbers, and of how many trials on the front the shown ones are."""
+def network_facts(info: ProfileInfo | SeverityInfo, shown: int) -> list[str]:
+    """The basis of the numbers, and what the shown networks are of all."""
     facts = basis_facts(info)
-    if shown < on_front:
-        facts.append(f"{shown} of the {on_front} trials on the front")
+    if info.seeds:
+        facts.append(f"mean over {count_text(info.seeds, 'seed')}")
+    elif shown < info.on_front:
+        facts.append(f"{shown} of the {info.on_front} trials on the front")
     return facts
 
 
 def network_name(name: str) -> str:
-    """ "Trial 17" for "trial 17", "Plain finetune" for "plain"."""
-    return REFERENCES[name][0] if name in REFERENCES else name.capitalize()
+    """ "Trial 17" for "trial 17", "Plain finetune" for "plain"; an arm's own name."""
+    if name in REFERENCES:
+        return REFERENCES[name][0]
+    return name.capitalize() if name.startswith("trial ") else plain_text(name)
 
 
 def terms_label(loss_terms: str) -> str:
@@ -54,7 +69,11 @@ def terms_label(loss_terms: str) -> str:
 def network_marker(name: str, loss_terms: str) -> dict[str, Any]:
     """Colour and mark of a network: as in the front, of every figure."""
     if name in REFERENCES:
-        _, symbol, width = REFERENCES[name]
-        return {"color": INK, "symbol": symbol, "line": {"color": INK, "width": width}}
+        return reference_marker(name)
     style = terms_style(loss_terms)
     return {"color": style.color, "symbol": style.symbol, "line": {"color": INK, "width": 1}}
+
+
+def network_color(name: str, loss_terms: str) -> str:
+    """Of a network's line."""
+    return INK if name in REFERENCES else terms_style(loss_terms).color

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ablate.analysis.bounds import LARGEST
 from ablate.analysis.parameters import ParameterColumn, ParametersInfo
 from ablate.report.numbers import plain_text, short_names, shortened
-from ablate.report.style import FONT_SIZE, base_axis
+from ablate.report.style import SMALL_SIZE, base_axis
 
 _NAME_CHARACTERS = 30
 _LINE_CHARACTERS = 9
@@ -119,7 +119,7 @@ def param_axis(column: ParameterColumn) -> dict[str, Any]:
     """plotly's axis of a parameter, without a title."""
     low, high = column.ends
     pad = 0.0 if column.kind == "categorical" else 0.05 * (high - low)
-    axis = base_axis() | {"range": [low - pad, high + pad], "tickfont": {"size": FONT_SIZE - 3}}
+    axis = base_axis() | {"range": [low - pad, high + pad], "tickfont": {"size": SMALL_SIZE}}
     if column.kind == "categorical":
         return axis | {
             "tickvals": list(range(len(column.levels))),
