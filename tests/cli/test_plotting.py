@@ -120,7 +120,7 @@ def test_images_of_several_figures(
         assert struct.unpack(">II", data[16:24]) == pytest.approx((1300, 1040), abs=1)
     caption = (folder / "images" / "pareto.txt").read_text()
     assert caption.startswith("Pareto front of drawn. ")
-    assert "trials complete; digits, " in caption
+    assert " 4 of 4 trials complete; " in caption
     # Two columns wide, at one column.
     assert result.stderr.startswith("ablate: timeline: the smallest text has 3.")
 
