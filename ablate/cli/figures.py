@@ -80,9 +80,8 @@ def plot(
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.draw import draw_to_files
+    from ablate.report.draw import draw_to_files, print_size
     from ablate.report.figures.figure import FigureOptions
-    from ablate.report.print_size import print_size
 
     options = FigureOptions(trials or (), params or (), objective)
     printed = print_size(size, font_size, titled=not no_title)

@@ -10,8 +10,7 @@ import pytest
 from example_records import example_record, example_row
 from example_sources import sloped_scores, usual_record
 
-from ablate.analysis.profile import MOST_TRIALS, profile_info
-from ablate.analysis.severity import severity_info
+from ablate.analysis.profile import MOST_TRIALS, profile_info, severity_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord
 

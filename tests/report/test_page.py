@@ -146,8 +146,10 @@ def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
 def test_an_ablation_has_runs_and_no_front() -> None:
     content = content_of(ablation_source(example_ablation()))
     assert content.trials.front == ()
-    assert content.sections[0].anchor == "ablation"
-    assert len(content.sections[0].tables) == 2
+    types, effects = content.sections[:2]
+    assert [figure.anchor for figure in types.figures] == ["profile"]
+    assert effects.anchor == "ablation"
+    assert len(effects.tables) == 2
     assert content.answer.sentences[1].startswith("FMA: against plain +16.3 points")
 
 

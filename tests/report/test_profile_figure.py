@@ -8,8 +8,7 @@ import pytest
 from example_records import example_record, example_row
 from example_sources import FAMILIES, searches, sloped_scores
 
-from ablate.analysis.profile import profile_info
-from ablate.analysis.severity import severity_info
+from ablate.analysis.profile import profile_info, severity_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure

@@ -12,7 +12,7 @@ from typing import Any
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.severity import SeverityInfo, SeverityLine, severity_info
+from ablate.analysis.profile import SeverityInfo, SeverityLine, severity_info
 from ablate.ledger.record import ADAPTED
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.ablations import wrapped
@@ -20,13 +20,13 @@ from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
     WIDE_PIXELS,
+    add_line_labels,
     axis_number,
     axis_title,
     basis_meta,
     finish,
 )
 from ablate.report.figures.parts.gain_colours import ACCURACY
-from ablate.report.figures.parts.line_labels import add_line_labels
 from ablate.report.figures.parts.networks import (
     NOT_YET,
     network_color,

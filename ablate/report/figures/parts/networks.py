@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.profile import ProfileInfo, profile_info
-from ablate.analysis.severity import SeverityInfo
+from ablate.analysis.profile import ProfileInfo, SeverityInfo, profile_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures.parts.canvas import basis_facts
 from ablate.report.figures.parts.front_marks import REFERENCES, reference_marker
