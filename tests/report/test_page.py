@@ -315,6 +315,34 @@ def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
     page.check("#front")
     assert set(page.evaluate(numbers)) == set(page.evaluate("trials.front"))
     page.uncheck("#front")
+    # The rows of a filter, one more row, and a region of the front, beside all others.
+    page.fill("#filter", "terms = clean+fma")
+    page.click("#select-shown")
+    assert page.locator("#selected").is_visible()
+    fma = page.evaluate(numbers)
+    assert page.locator("#selected-count").inner_text() == f"{len(fma)} of 30 rows selected"
+    line = page.locator("#selected tbody tr", has=page.locator("th", has_text="terms"))
+    assert f"clean+fma: {len(fma)}" in line.locator("td").nth(0).inner_text()
+    assert "clean+fma: 0" in line.locator("td").nth(1).inner_text()
+    page.fill("#filter", "")
+    page.locator("#rows tbody tr").nth(0).click(modifiers=["Control"])
+    added = page.evaluate("[...selected]")
+    assert len(set(added) ^ set(fma)) == 1
+    page.evaluate(
+        "document.querySelector('[data-figure=pareto]').emit("
+        "'plotly_selected', {points: [{customdata: 1}, {customdata: 2}]})"
+    )
+    assert page.evaluate("[...selected]") == [1, 2]
+    strengths = page.evaluate(
+        "trials.values[trials.columns.findIndex((one) => one.key === 'param.augment.strength')]"
+    )
+    both = sorted(strengths[number] for number in (1, 2))
+    line = page.locator("#selected tbody tr", has=page.locator("th", has_text="strength"))
+    shown = line.locator("td").nth(0).inner_text()
+    assert shown == f"{sum(both) / 2:.3g} ({both[0]:.3g} to {both[1]:.3g})"
+    assert line.locator("canvas").count() == 1
+    page.click("#select-none")
+    assert not page.locator("#selected").is_visible()
     page.locator("#rows tbody button").first.focus()
     page.keyboard.press("Enter")
     assert page.locator("#trial").is_visible()

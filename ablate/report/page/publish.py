@@ -164,7 +164,7 @@ def _content(
 
 
 _FOLDER = files("ablate.report.page")
-_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "tables", "begin")
+_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "selected", "tables", "begin")
 """In one scope, in this order: each uses what stands before it."""
 
 

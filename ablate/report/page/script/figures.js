@@ -37,14 +37,12 @@ function placesOf(data) {
 }
 
 function legendPixels(names, width) {
-  let rows = names.length ? 1 : 0;
-  let used = 0;
-  for (const name of names) {
-    const entry = 45 + 6.5 * name.length;
-    if (used && used + entry > width) { rows += 1; used = 0; }
-    used += entry;
-  }
-  return 30 * rows;
+  // As the print has it: in several rows each entry is as wide as the widest.
+  if (!names.length) return 0;
+  const entries = names.map((name) => 45 + 6.76 * name.length);
+  const whole = entries.reduce((sum, entry) => sum + entry, 0);
+  const across = whole <= width ? names.length : Math.max(1, Math.floor(width / Math.max(...entries)));
+  return 22 * Math.ceil(names.length / across) + 6;
 }
 
 function fitted(figure, element) {
@@ -73,7 +71,7 @@ function draw(element) {
   Plotly.react(element, data, layout, {
     displaylogo: false,
     responsive: true,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "sendChartToCloud"],
+    modeBarButtonsToRemove: ["sendChartToCloud", ...(name === "pareto" ? [] : ["select2d", "lasso2d"])],
     toImageButtonOptions: { format: "svg", filename: `${settings.study}-${name}` },
   });
   if (!entry.listens) {
@@ -82,6 +80,7 @@ function draw(element) {
       const number = numberOf(event.points[0].customdata);
       if (Number.isInteger(number)) choose(number);
     });
+    if (name === "pareto") brushes(element);
   }
   mark(entry);
 }

@@ -76,6 +76,7 @@ function showRows() {
     const line = document.createElement("tr");
     line.dataset.number = numbers[row];
     line.setAttribute("aria-current", String(numbers[row] === chosen));
+    line.classList.toggle("selected", selected.has(numbers[row]));
     trials.columns.forEach((_, at) => {
       const cell = document.createElement("td");
       const text = shown(at, trials.values[at][row]);
@@ -126,7 +127,10 @@ function buildTable() {
   for (const state of [...new Set(column("state"))].sort()) states.append(new Option(state.toLowerCase(), state));
   document.querySelector("#rows tbody").addEventListener("click", (event) => {
     const row = event.target.closest("tr");
-    if (row) choose(Number(row.dataset.number));
+    if (!row) return;
+    const number = Number(row.dataset.number);
+    if (!event.ctrlKey && !event.metaKey) choose(number);
+    else select(selected.has(number) ? [...selected].filter((one) => one !== number) : [...selected, number]);
   });
   document.getElementById("filter").addEventListener("input", filterRows);
   states.addEventListener("change", filterRows);
