@@ -93,6 +93,8 @@ class PrintSize:
         Returns:
             The size that it needs, as a sentence; empty where this one is enough.
         """
+        if self == _OWN_SIZE:
+            return ""
         scale = SMALL_SIZE * 72 / self.points  # pixels of the layout an inch
         meta = figure.layout.meta
         width, height = meta["image_pixels"]

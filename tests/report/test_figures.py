@@ -65,7 +65,7 @@ def bears(name: str, case: str) -> None:
     assert source.record.fingerprint in str(meta) or source.ablation is not None
     width, height = meta["image_pixels"]
     assert 300 <= width <= WIDE_PIXELS[0]
-    assert 220 <= height <= 3000
+    assert 150 <= height <= 3000
     assert "<script" not in text.replace(json.dumps(meta)[1:-1], "").replace(meta["title"], "")
     title = figure.layout.title
     assert title.text

@@ -217,7 +217,7 @@ def scale_traces(
                 legendrank=20 + rank,
                 showlegend=in_legend,
                 line={"color": INK, "width": 2, "dash": "solid" if rank == 0 else "dot"},
-                hovertext=f"{label}: {100 * of_x:.2f} and {100 * of_y:.2f} points",
+                hovertext=[f"{label}: {100 * of_x:.2f} and {100 * of_y:.2f} points"] * 3,
                 hoverinfo="text",
             )
         )
