@@ -24,8 +24,13 @@ from ablate.report.figures.parts.ablations import (
     stacked,
 )
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, RIGHT, WIDE_PIXELS, finish
-from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_height, forest_rows
-from ablate.report.figures.parts.rows import WIDE_CHARACTERS
+from ablate.report.figures.parts.rows import (
+    WIDE_CHARACTERS,
+    add_forest,
+    cut_rows,
+    forest_height,
+    forest_rows,
+)
 
 _GAP = 64
 """Between two panels, in pixels."""

@@ -41,7 +41,7 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
 )
-from ablate.report.figures.parts.forest import add_forest, cut_rows, forest_height, forest_rows
+from ablate.report.figures.parts.rows import add_forest, cut_rows, forest_height, forest_rows
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import metric_text, plain_text, short_names
 from ablate.report.style import (

@@ -5,14 +5,22 @@ The text stands in the plot, so that a narrow figure cuts no number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plotly.graph_objects import Figure
+from plotly.graph_objects import Figure, Scatter
 
-from ablate.report.figures.parts.ablations import wrapped
-from ablate.report.style import FAINT_INK, INK, PAPER, SMALL_SIZE, base_axis
+from ablate.ablation.effects import Effect
+from ablate.ablation.figure_infos import EffectsInfo
+from ablate.analysis.objectives import is_accuracy
+from ablate.report.arms import difference_cell, no_interval_text, scale
+from ablate.report.effects import kept_text, p_text, verdict_text
+from ablate.report.figures.parts.ablations import interval_bars, wrapped
+from ablate.report.figures.parts.canvas import axis_title
+from ablate.report.numbers import metric_words, plain_text
+from ablate.report.style import DIVERGING, FAINT_INK, GRID, INK, PAPER, SMALL_SIZE, base_axis
 
 NAME_CHARACTERS, WIDE_CHARACTERS = 23, 80
 """Of a line of a name, in one column of print and in two."""
@@ -124,3 +132,194 @@ def _note(row: Row, lines: Sequence[str], axis: str, x: int) -> dict[str, Any]:
         "showarrow": False,
         "font": {"size": SMALL_SIZE, "color": FAINT_INK if row.is_pale else INK},
     }
+
+
+# -- Effects as rows: a mark with its interval, and what the contrast says ------------------
+
+
+_EXPLORATORY = "exploratory"
+_LOOKS = {
+    "better": ("Primary: better", DIVERGING[2][1], "circle"),
+    "worse": ("Primary: worse", DIVERGING[0][1], "square"),
+    "not shown": ("Primary: not shown", INK, "diamond"),
+    "at most one image": ("Primary: at most one image", INK, "diamond-open"),
+    "too few seeds": ("Primary: too few seeds", FAINT_INK, "diamond"),
+    _EXPLORATORY: ("Exploratory, no claim", FAINT_INK, "circle"),
+}
+"""Legend, colour and mark of a verdict, in the legend's order."""
+Rows = Sequence[tuple[Effect, Row]]
+
+
+def forest_rows(
+    info: EffectsInfo, metric: str, characters: int = NAME_CHARACTERS
+) -> list[tuple[Effect, Row]]:
+    """A row an effect on the metric.
+
+    Args:
+        characters: that a line of a name may have.
+    """
+    effects = info.on(metric)
+    rows = placed_rows(
+        [
+            (
+                effect.contrast,
+                "<b>{}</b>" if effect.primary else "{}",
+                _said(info, effect),
+                not effect.primary,
+            )
+            for effect in effects
+        ],
+        characters,
+    )
+    return list(zip(effects, rows, strict=True))
+
+
+def forest_height(rows: Rows) -> float:
+    """Pixels that these rows take."""
+    return rows_height([row for _, row in rows])
+
+
+def cut_rows(panels: Mapping[str, list[tuple[Effect, Row]]], room: float) -> int:
+    """Take the last exploratory rows of the longest panel away until all fit.
+
+    Args:
+        room: pixels that there are for all rows.
+
+    Returns:
+        How many were taken.
+    """
+    taken = 0
+    while sum(map(forest_height, panels.values())) > room:
+        longest = max(panels.values(), key=len)
+        if longest[-1][0].primary or len(longest) == 1:
+            break
+        longest.pop()
+        taken += 1
+    return taken
+
+
+def add_forest(  # noqa: PLR0917 (where it stands, and what it is of)
+    figure: Figure,
+    info: EffectsInfo,
+    metric: str,
+    rows: Rows,
+    domain: tuple[float, float],
+    number: int = 1,
+) -> None:
+    """Draw rows into new axes.
+
+    Args:
+        domain: of the y axis; number: of both axes, from 1.
+    """
+    x_axis = {
+        "range": _window(info, metric, rows),
+        "title": axis_title(_title(info, metric)),
+        "zeroline": True,
+        "zerolinecolor": INK,
+        "zerolinewidth": 1.5,
+    }
+    add_rows(figure, [row for _, row in rows], _traces(metric, rows), x_axis, domain, number)
+    margin = info.margin_on(metric)
+    if margin is not None:
+        axis = str(number) if number > 1 else ""
+        sign = 1 if metric in info.ablation.minimized else -1
+        edge = sign * margin * scale(metric)
+        figure.add_shape(
+            type="rect",
+            xref=f"x{axis}",
+            yref=f"y{axis} domain",
+            x0=min(0.0, edge),
+            x1=max(0.0, edge),
+            y0=0,
+            y1=1,
+            fillcolor=GRID,
+            line_width=0,
+            layer="below",
+        )
+
+
+def _traces(metric: str, rows: Rows) -> list[Scatter]:
+    """One a verdict that there is; the legend names each."""
+    factor = scale(metric)
+    traces = []
+    for rank, (verdict, (name, color, symbol)) in enumerate(_LOOKS.items()):
+        mine = [(effect, row) for effect, row in rows if effect.verdict == verdict]
+        mine = [(effect, row) for effect, row in mine if math.isfinite(effect.estimate.mean)]
+        if not mine:
+            continue
+        is_claim = verdict != _EXPLORATORY
+        found = [effect.estimate for effect, _ in mine]
+        traces.append(
+            Scatter(
+                x=[factor * one.mean for one in found],
+                y=[row.at for _, row in mine],
+                mode="markers",
+                name=name,
+                legendgroup=verdict,
+                legendrank=rank + 1,
+                marker={
+                    "symbol": symbol,
+                    "size": 9 if is_claim else 8,
+                    "color": color if is_claim else PAPER,
+                    "line": {"color": color, "width": 1.5},
+                },
+                error_x=interval_bars(
+                    found, factor, color=color, thickness=3 if is_claim else 1.5, width=0
+                ),
+                hovertext=[_hover(effect, row) for effect, row in mine],
+                hoverinfo="text",
+            )
+        )
+    return traces
+
+
+def _hover(effect: Effect, row: Row) -> str:
+    lines = [
+        f"<b>{plain_text(effect.contrast)}</b>",
+        plain_text(metric_words(effect.metric)),
+        *row.said,
+        f"{effect.estimate.n} seeds, p {p_text(effect.p)}",
+    ]
+    if effect.missing:
+        lines += [f"left out: {line}" for line in wrapped(", ".join(effect.missing), 60)]
+    return "<br>".join(lines)
+
+
+def _window(info: EffectsInfo, metric: str, rows: Rows) -> list[float]:
+    """All intervals, no difference, and the margin."""
+    factor = scale(metric)
+    ends = [0.0]
+    for effect, _ in rows:
+        one = effect.estimate
+        ends += [factor * end for end in (one.low, one.mean, one.high) if math.isfinite(end)]
+    margin = info.margin_on(metric)
+    if margin is not None:
+        ends.append((1 if metric in info.ablation.minimized else -1) * factor * margin)
+    span = max(ends) - min(ends) or 1.0
+    return [min(ends) - 0.06 * span, max(ends) + 0.06 * span]
+
+
+def _title(info: EffectsInfo, metric: str) -> str:
+    unit = "points, " if is_accuracy(metric) else ""
+    better = "← better" if metric in info.ablation.minimized else "better →"
+    return f"Difference in {metric_words(metric)} ({unit}{better})"
+
+
+def _said(info: EffectsInfo, effect: Effect) -> list[str]:
+    """The text at the right: the estimate, its verdict, the fraction kept."""
+    estimate, ablation = effect.estimate, info.ablation
+    said = [difference_cell(ablation, effect.metric, estimate).printed]
+    if reason := no_interval_text(estimate):
+        said.append(reason)
+    elif estimate.n < ablation.seeds:
+        said.append(f"{estimate.n} of {ablation.seeds} seeds")
+    if effect.primary:
+        verdict = verdict_text(effect)
+        if effect.verdict != "too few seeds":
+            verdict += f", p {p_text(effect.p_adjusted)}"
+        said.append(verdict)
+    if effect.kept is not None:
+        claimed = (one for one in ablation.primary if one.contrast == effect.contrast)
+        kept = next((kept_text(ablation, one) for one in claimed), "")
+        said += [f"kept: {kept}"] if kept else []
+    return said
