@@ -168,7 +168,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         study = Study.model_validate({"version": 1, "name": "statistics", **settings})
         bench = Workbench.get(study, Path(), given.cache or Path(made))
-        baseline = bench.baseline_scored.scores
+        baseline = bench.score_baseline().scores
         clean, robust = 100 * baseline.clean_accuracy, 100 * baseline.robust_accuracy
         print(
             f"{study.dataset.name}, {study.model.name}, {bench.environment.precision}: baseline "

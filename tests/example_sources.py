@@ -104,7 +104,7 @@ def usual_rows(count: int, *, seed: int = 0, epochs: int = 4) -> Iterator[RowRec
             failure=Failure("raised", "ValueError: boom") if state == "FAIL" else None,
             curve=curve,
             attempts=attempts,
-            rungs=[Rung(2, robust - 0.1, state == "PRUNED", number + 1)],
+            rungs=[Rung(2, {"val_robust_accuracy": robust - 0.1}, state == "PRUNED", number + 1)],
         )
 
 

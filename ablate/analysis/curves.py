@@ -54,7 +54,7 @@ class CurvesInfo(Basis):
 
     Attributes:
         metric: of the curves: "train_loss", or one that a custom training loop reports.
-        rung_metric: of the rungs; None if no trial was compared.
+        rung_metric: of the rungs, the first that was compared; None if no trial was compared.
         curves: by number; of trials with an epoch or a rung at most `MOST_DRAWN`: the front, then
             an even selection of the others.
         found: number of such trials.
@@ -70,22 +70,28 @@ class CurvesInfo(Basis):
     seeds: int | None
     own_losses: bool
 
-    def above_median(self, rung: Rung) -> float:
-        """A rung's value less the median of the shown trials at its epoch, which makes rungs
-        comparable; NaN if it is not finite."""
-        return rung.value - self._medians[rung.epoch]
+    def above_median(self, rung: Rung, metric: str | None = None) -> float:
+        """A rung's score less the median of the shown trials at its epoch, which makes rungs
+        comparable; NaN if it is not finite.
+
+        Args:
+            metric: None: `rung_metric`.
+        """
+        name = metric or self.rung_metric or ""
+        return rung.value(name) - self._medians.get((rung.epoch, name), math.nan)
 
     @cached_property
-    def _medians(self) -> dict[int, float]:
-        at: dict[int, list[float]] = {}
+    def _medians(self) -> dict[tuple[int, str], float]:
+        at: dict[tuple[int, str], list[float]] = {}
         for curve in self.curves:
             for rung in curve.rungs:
-                finite = [rung.value] if math.isfinite(rung.value) else []
-                at.setdefault(rung.epoch, []).extend(finite)
-        return {epoch: median(values) if values else math.nan for epoch, values in at.items()}
+                for name, value in rung.scores.items():
+                    finite = [value] if math.isfinite(value) else []
+                    at.setdefault((rung.epoch, name or self.rung_metric or ""), []).extend(finite)
+        return {key: median(values) if values else math.nan for key, values in at.items()}
 
     def frame(self) -> pd.DataFrame:
-        """One row per epoch and per rung.
+        """One row per epoch, and per rung and metric.
 
         Columns: number (int64); state, group (text, as in `Curve`); on_front (bool); what, "curve"
         or "rung"; metric (text); epoch (int64); value (float64, NaN if not finite); stop (boolean,
@@ -97,8 +103,10 @@ class CurvesInfo(Basis):
             for epoch, value in zip(curve.epochs, curve.values, strict=True):
                 rows.append((*trial, "curve", self.metric, epoch, value, None, math.nan))
             for rung in curve.rungs:
-                at_rung = (rung.epoch, rung.value, rung.stop, self.above_median(rung))
-                rows.append((*trial, "rung", self.rung_metric, *at_rung))
+                for name, value in rung.scores.items():
+                    metric = name or self.rung_metric
+                    at_rung = (rung.epoch, value, rung.stop, self.above_median(rung, metric))
+                    rows.append((*trial, "rung", metric, *at_rung))
         types = {"number": "int64", "state": "string", "group": "string", "on_front": "bool"}
         types |= {"what": "string", "metric": "string", "epoch": "int64", "value": "float64"}
         return typed_frame(types | {"stop": "boolean", "above_median": "float64"}, rows)
@@ -138,13 +146,12 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
     others = [row for row in begun if row.number not in on_front]
     chosen += _evenly(others, MOST_DRAWN - len(chosen))
     _check_epochs(record, begun)
-    pruner = record.study.search.pruner
     compared = any(row.rungs for row in chosen)
     searched = {key for row in chosen for key in row.params}
     return CurvesInfo(
         **vars(study_basis(record)),
         metric=metric,
-        rung_metric=(pruner.metric if pruner else UNKNOWN_METRIC) if compared else None,
+        rung_metric=_rung_metric(record) if compared else None,
         curves=tuple(
             _curve(record, row, metric, row.number in on_front)
             for row in sorted(chosen, key=lambda row: row.number)
@@ -153,6 +160,11 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
         seeds=None if record.design is None else len({row.pair for row in record.rows}),
         own_losses=metric == TRAIN_LOSS and any(key.startswith("loss.") for key in searched),
     )
+
+
+def _rung_metric(record: StudyRecord) -> str:
+    pruner = record.study.search.pruner
+    return UNKNOWN_METRIC if pruner is None else pruner.compared(record.study.objectives)[0]
 
 
 def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -46,13 +47,41 @@ class Rung:
     recorded.
 
     Attributes:
+        scores: by metric, those that were compared first, then the other objectives; a metric that
+            is not known is missing.  Of ablate 0.1: one, without its name.
+        stop: whether the trial was stopped.
         sequence: number of the decision in the study, from 1.
+        images: validation images that it was scored on; 0: all.
+        by_alpha: with `finetune.interpolation`: the scores of the networks at these alphas, of
+            which `scores` are one's.
     """
 
     epoch: int
-    value: float
+    scores: Mapping[str, float]
     stop: bool
     sequence: int
+    images: int = 0
+    by_alpha: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def value(self, metric: str) -> float:
+        """The score; NaN if it is not known."""
+        return self.scores.get(metric, self.scores.get(_UNNAMED, math.nan))
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        return {key: value for key, value in data.items() if value or key not in _OPTIONAL}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rung:
+        known = dict(data)
+        if "value" in known:
+            known["scores"] = {_UNNAMED: known.pop("value")}
+        return cls(**known)
+
+
+_UNNAMED = ""
+"""The metric of a rung of ablate 0.1."""
+_OPTIONAL = ("images", "by_alpha")
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class OpenRow:
         return {
             "curve": self.curve,
             "checkpoints": [asdict(kept) for kept in self.row.checkpoints],
-            "rungs": [asdict(rung) for rung in self.rungs],
+            "rungs": [rung.to_json() for rung in self.rungs],
             "attempts": [_without_defaults(attempt) for attempt in self.attempts],
         }
 
@@ -236,7 +236,7 @@ def _checkpoints(curve: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
 
 
 def _rungs(curve: Mapping[str, Any]) -> list[Rung]:
-    return [Rung(**data) for data in curve.get("rungs", [])]
+    return [Rung.from_json(data) for data in curve.get("rungs", [])]
 
 
 def _attempts(stored: Stored) -> list[Attempt]:

@@ -46,7 +46,6 @@ _PLACEHOLDERS: dict[str, Any] = {
     "model": {"name": ""},
     "model.name": "",
     "trainable": "unnamed:unnamed",
-    "search.pruner.metric": "",
 }
 
 
@@ -302,7 +301,7 @@ def _nearest_file(path: Path) -> str:
 # -- The JSON Schema of a study file, with which an editor completes and checks it ---------
 
 
-_METRICS = ("objectives.metric", "search.pruner.metric")
+_METRICS = ("objectives.metric", "search.pruner.metric", "search.pruner.metrics")
 """Keys whose values are metrics: those of the suite, or those that a trainable reports."""
 
 
@@ -342,17 +341,17 @@ def _by_kind(schema: dict[str, Any], names: KnownNames, about_space: str) -> Non
     """Allow any searched keys and metrics in a study with a trainable."""
     schema["required"] = ["version", "name"]
     schema["properties"]["space"] = {"description": about_space}
-    metric = {"properties": {"metric": {"enum": list(names.get("objectives.metric", ()))}}}
-    if not metric["properties"]["metric"]["enum"]:
-        metric = {}
+    known = {"enum": list(names.get("objectives.metric", ()))}
+    metric = {"metric": known} if known["enum"] else {}
+    metrics = {"metrics": {"items": known}} if known["enum"] else {}
     schema["if"] = {"required": ["trainable"]}
     schema["then"] = {"required": ["objectives"], "properties": {"space": _space("OwnSpace")}}
     schema["else"] = {
         "required": ["dataset", "model"],
         "properties": {
             "space": _space("Space"),
-            "objectives": {"items": metric},
-            "search": {"properties": {"pruner": metric}},
+            "objectives": {"items": {"properties": metric}},
+            "search": {"properties": {"pruner": {"properties": metric | metrics}}},
         },
     }
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import nn
 
-from ablate.data.dataset import Split
+from ablate.data.dataset import Split, draw_stratified
 from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
 from ablate.model.environment import Environment
@@ -55,6 +58,57 @@ class CorruptedImages(Protocol):
             DataError: if an image cannot be read.
         """
         ...
+
+
+@dataclass(frozen=True)
+class FewerImages:
+    """Some images of each corrupted copy; every copy is still read as a whole.
+
+    Attributes:
+        whole: the copies.
+        images: number of images of each, the same ones, balanced over classes; all if it has fewer.
+        seed: seed of their selection.
+    """
+
+    whole: CorruptedImages
+    images: int
+    seed: int
+
+    @cached_property
+    def places(self) -> torch.Tensor:
+        """Indices of the images in a copy, ascending."""
+        return draw_stratified(self.whole.labels, self.images, self.seed)
+
+    @property
+    def families(self) -> Mapping[str, tuple[str, ...]]:
+        return self.whole.families
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        return self.whole.severities
+
+    @property
+    def labels(self) -> Labels:
+        return self.whole.labels[self.places]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return self.whole.marks
+
+    @property
+    def identity(self) -> str:
+        """See `CorruptedImages`."""
+        made_from = f"{self.whole.identity} {self.places.tolist()}"
+        return hashlib.sha256(made_from.encode()).hexdigest()[:32]
+
+    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
+        """See `CorruptedImages`."""
+        start = 0
+        for images in self.whole.blocks(kind, severity):
+            stop = start + len(images)
+            here = self.places[(self.places >= start) & (self.places < stop)]
+            yield images[here - start]
+            start = stop
 
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}

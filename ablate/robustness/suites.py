@@ -226,8 +226,15 @@ def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tu
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     pruner = study.search.pruner
-    if pruner is not None and pruner.metric not in scored and not _has(refused, "search"):
-        yield ("search", "pruner", "metric"), f"{rule}, got {pruner.metric}. {fix}"
+    if pruner is not None and not _has(refused, "search"):
+        compared: dict[Path, str] = {
+            ("search", "pruner", "metrics", i): metric for i, metric in enumerate(pruner.metrics)
+        }
+        if pruner.metric is not None:
+            compared["search", "pruner", "metric"] = pruner.metric
+        for path, metric in compared.items():
+            if metric not in scored:
+                yield path, f"{rule}, got {metric}. {fix}"
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric
         if metric not in scored:

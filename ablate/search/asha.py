@@ -1,15 +1,19 @@
 """Asynchronous successive halving: stops trials that are behind others at the same epoch.
 
 Source: Li et al. 2020, arXiv:1810.05934, in the stopping variant, which does not wait for a rung to
-fill.
+fill; on several metrics by Pareto rank, with ties by an epsilon-net, as in Schmucker et al. 2021,
+arXiv:2106.12639.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ablate.errors import ParameterError
 from ablate.ledger.record import Rung
@@ -17,110 +21,188 @@ from ablate.study.scores import COSTS
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
 
-class Asha:
-    """Decides at each rung whether a trial continues.
+def goes_on(gains: Sequence[Sequence[float]], own: int, factor: int) -> bool:
+    """Whether a trial continues at its rung: if it is among the best n / factor (rounded up) of n.
 
-    At a rung with n values, including the trial's own, the trial continues if it is among the best
-    n / reduction_factor (rounded up), or if n is below reduction_factor.  Decisions are final.  May
-    be used from any thread; decides in memory, at once.
+    Trials are ordered by Pareto rank: first those that no other dominates, then those that only
+    these dominate, and so on.  Of a rank that does not fit as a whole, an epsilon-net is taken.
+    Equal trials continue or stop together, so with one metric this is the order of its values.
+
+    Args:
+        gains: `[trial, metric]`, larger is better; not NaN.
+        own: index of the trial.
+        factor: at least 2; below this number of trials all continue.
+    """
+    table = np.asarray(gains, dtype=np.float64)
+    if len(table) < factor:
+        return True
+    import moocore
+
+    ranks = moocore.pareto_rank(table, maximise=True)
+    room = math.ceil(len(table) / factor) - int((ranks < ranks[own]).sum())
+    rivals, places = np.unique(table[ranks == ranks[own]], axis=0, return_inverse=True)
+    if room <= 0 or len(rivals) <= room:
+        return room > 0
+    place = places.reshape(-1)[int((ranks[:own] == ranks[own]).sum())]
+    return int(place) in epsilon_net(_scaled(rivals, table), room)
+
+
+def epsilon_net(points: np.ndarray, count: int) -> list[int]:
+    """Choose points that cover a front: the most balanced one, then always the one that is
+    farthest from those chosen.
+
+    Args:
+        points: `[point, metric]`, larger is better, of equal scale; none dominates another.
+        count: at least 1, at most the number of points.
+
+    Returns:
+        Indices, in the order of choice; of equally good points the first.
+    """
+    chosen = [int(points.min(axis=1).argmax())]
+    distances = np.linalg.norm(points - points[chosen[0]], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return chosen
+
+
+def _scaled(points: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Points with each metric from 0, the worst finite value of the table, to 1, the best."""
+    scaled = np.zeros_like(points)
+    for metric, column in enumerate(table.T):
+        finite = column[np.isfinite(column)]
+        if len(finite) and (width := finite.max() - finite.min()) > 0:
+            scaled[:, metric] = np.clip((points[:, metric] - finite.min()) / width, 0.0, 1.0)
+    return scaled
+
+
+class Asha:
+    """Decides at each rung whether a trial continues (`goes_on`).
+
+    Trials are compared with those that were scored on as many images.  Decisions are final.  May be
+    used from any thread; decides in memory, at once.
 
     Args:
         settings: of the study's pruner.
         objectives: of the study; a metric that is an objective has its direction.
-        recorded: earlier decisions from the ledger, by row.
+        recorded: earlier decisions from the ledger, by row, in order.
     """
 
     def __init__(
         self,
         settings: PrunerSettings,
-        objectives: Iterable[ObjectiveSettings],
+        objectives: Sequence[ObjectiveSettings],
         recorded: Iterable[tuple[int, Rung]],
     ) -> None:
         self._settings = settings
         ways = {objective.metric: objective.direction for objective in objectives}
-        default = "minimize" if settings.metric in COSTS else "maximize"
-        self._sign = 1.0 if ways.get(settings.metric, default) == "maximize" else -1.0
+        self._signs: dict[str, float] = {}
+        for metric in settings.compared(objectives):
+            default = "minimize" if metric in COSTS else "maximize"
+            self._signs[metric] = 1.0 if ways.get(metric, default) == "maximize" else -1.0
         self._lock = threading.Lock()
-        self._values: dict[int, dict[int, float]] = {}
+        self._gains: dict[tuple[int, int], list[tuple[float, ...]]] = {}
         self._sequence = 0
         self._decided: dict[tuple[int, int], Rung] = {}
         for number, rung in recorded:
             self._decided[number, rung.epoch] = rung
-            self._values.setdefault(rung.epoch, {})[number] = self._signed(rung.value)
+            self._compared_with(rung).append(self._gain(rung))
             self._sequence = max(self._sequence, rung.sequence)
 
     @property
     def has_decided(self) -> bool:
         return bool(self._decided)
 
-    def decide(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Rung | None:
+    def decide(self, number: int, epoch: int, found: Mapping[str, Any]) -> Rung | None:
         """Compare a trial with the others at its rung; None if the epoch is not a rung.
 
-        A metric that is missing or NaN counts as the worst.
+        Args:
+            found: as in `Report.rung`.  A metric that is missing or NaN counts as the worst.
         """
         if not self._settings.is_rung(epoch):
             return None
-        value = float(metrics.get(self._settings.metric, math.nan))
-        factor = self._settings.reduction_factor
         with self._lock:
             if (number, epoch) in self._decided:  # a row that was restarted before this rung
                 return self._decided[number, epoch]
-            values = self._values.setdefault(epoch, {})
-            values[number] = self._signed(value)
-            better = sum(other > values[number] for other in values.values())
-            count = len(values)
-            stop = count >= factor and better >= math.ceil(count / factor)
             self._sequence += 1
-            rung = self._decided[number, epoch] = Rung(epoch, value, stop, self._sequence)
-            return rung
+            rung = Rung(epoch=epoch, stop=False, sequence=self._sequence, **found)
+            gains = self._compared_with(rung)
+            gains.append(self._gain(rung))
+            stop = not goes_on(gains, len(gains) - 1, self._settings.reduction_factor)
+            self._decided[number, epoch] = replace(rung, stop=stop)
+            return self._decided[number, epoch]
 
-    def _signed(self, value: float) -> float:
-        return -math.inf if math.isnan(value) else self._sign * value
+    def _compared_with(self, rung: Rung) -> list[tuple[float, ...]]:
+        return self._gains.setdefault((rung.epoch, rung.images), [])
+
+    def _gain(self, rung: Rung) -> tuple[float, ...]:
+        """The metrics that are compared, larger is better."""
+        values = {metric: rung.value(metric) for metric in self._signs}
+        return tuple(
+            -math.inf if math.isnan(value) else self._signs[metric] * value
+            for metric, value in values.items()
+        )
 
 
-# -- Check that a custom training loop reports the pruner's metric --
+# -- Check that a custom training loop reports the pruner's metrics --
 #
 # A finetuning always does; its metrics are checked with the study file.
 
 
-class PrunerMetric:
+class PrunerMetrics:
     """Checks the reports of a loop.
 
     Args:
         settings: of the study's pruner.
-        reported: whether any trial had the metric at a rung.
+        objectives: of the study.
+        reported: whether any trial had the metrics at a rung.
     """
 
-    def __init__(self, settings: PrunerSettings, *, reported: bool) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: PrunerSettings,
+        objectives: Sequence[ObjectiveSettings],
+        *,
+        reported: bool,
+    ) -> None:
+        self._first_epoch = settings.min_epochs
+        self._compared = settings.compared(objectives)
+        self._key = _key(settings)
         self._looked = self.reported = reported
 
     def first_look(self, entry: Mapping[str, Any]) -> str | None:
-        """The message if the first report of a study lacks the metric."""
+        """The message if the first report of a study lacks a metric."""
         if self._looked:
             return None
         self._looked = True
-        scores = entry.get("scores", {})
-        if self._settings.metric in scores:
+        missing = self._missing(entry)
+        if missing is None:
             return None
         return (
-            f"search.pruner.metric: the first report has {_names(scores)} without "
-            f"{self._settings.metric}; it must be reported from epoch "
-            f"{self._settings.min_epochs} on"
+            f"{self._key}: the first report has {_names(entry)} without {missing}; it must be "
+            f"reported from epoch {self._first_epoch} on"
         )
 
     def missing(self, entry: Mapping[str, Any]) -> ParameterError | None:
-        """The message if a report at a rung lacks the metric."""
-        scores = entry.get("scores", {})
-        if self._settings.metric in scores:
+        """The message if a report at a rung lacks a metric."""
+        missing = self._missing(entry)
+        if missing is None:
             self.reported = True
             return None
         return ParameterError(
-            f"search.pruner.metric: must be reported after epoch {entry['epoch']}, got "
-            f"{_names(scores)} without {self._settings.metric}. Report it at each rung, or name "
-            "another metric in the study file; then run `ablate resume FILE`."
+            f"{self._key}: must be reported after epoch {entry['epoch']}, got {_names(entry)} "
+            f"without {missing}. Report it at each rung, or name another metric in the study file; "
+            "then run `ablate resume FILE`."
         )
 
+    def _missing(self, entry: Mapping[str, Any]) -> str | None:
+        scores = entry.get("scores", {})
+        return next((metric for metric in self._compared if metric not in scores), None)
 
-def _names(scores: Mapping[str, Any]) -> str:
-    return ", ".join(scores) or "none"
+
+def _key(settings: PrunerSettings) -> str:
+    return "search.pruner.metrics" if settings.metric is None else "search.pruner.metric"
+
+
+def _names(entry: Mapping[str, Any]) -> str:
+    return ", ".join(entry.get("scores", {})) or "none"

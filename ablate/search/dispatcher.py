@@ -28,7 +28,7 @@ from ablate.errors.masking import masked
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Failure, Row, RowRecord, Rung
-from ablate.search.asha import Asha, PrunerMetric
+from ablate.search.asha import Asha, PrunerMetrics
 from ablate.search.failures import Losses
 from ablate.search.run_context import RunContext
 from ablate.study.scores import AnyScores, scores_from_json
@@ -65,12 +65,10 @@ class Dispatcher:
         self._driving = driving
         self._study = driving.ledger.head.study
         self._around = around
-        pruner = self._study.search.pruner
-        self._asha = (
-            Asha(pruner, self._study.objectives, driving.rungs()) if pruner is not None else None
-        )
-        self._metric = (
-            PrunerMetric(pruner, reported=self._asha.has_decided)
+        pruner, objectives = self._study.search.pruner, self._study.objectives
+        self._asha = None if pruner is None else Asha(pruner, objectives, driving.rungs())
+        self._metrics = (
+            PrunerMetrics(pruner, objectives, reported=self._asha.has_decided)
             if pruner is not None and self._asha and self._study.trainable is not None
             else None
         )
@@ -133,10 +131,10 @@ class Dispatcher:
                 if heard <= out.heard and not report.done:
                     return
                 out.heard = heard
-            if self._metric and report.rung is not None:
+            if self._metrics and report.rung is not None:
                 assert report.entry is not None
-                without = self._metric.missing(report.entry)
-                if without is not None and not self._metric.reported:
+                without = self._metrics.missing(report.entry)
+                if without is not None and not self._metrics.reported:
                     self.fail(without)  # no trial ever had it, so the study file is wrong
                     return
                 if without is not None:
@@ -295,7 +293,7 @@ class Dispatcher:
         self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
             self._around.epoch(row, report.entry, rung)
-            said = self._metric.first_look(report.entry) if self._metric else None
+            said = self._metrics.first_look(report.entry) if self._metrics else None
             if said:
                 self._around.note("pruner", said)
         elif report.checkpoint is not None:

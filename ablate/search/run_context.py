@@ -196,7 +196,7 @@ class RunContext:
         self.log("epoch", row, epoch=entry["epoch"], seconds=entry.get("seconds"))
         if rung is not None:
             decision = "stop" if rung.stop else "go on"
-            self.log("rung", row, epoch=rung.epoch, value=rung.value, decision=decision)
+            self.log("rung", row, epoch=rung.epoch, scores=dict(rung.scores), decision=decision)
         loss = entry.get("train_loss", float("nan"))
         self.progress.epoch(row.number, entry["epoch"], entry.get("epochs"), loss)
 

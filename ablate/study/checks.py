@@ -59,8 +59,10 @@ def _evaluated_severities(study: Study) -> Rules:
         ("objectives", i, "metric"): objective.metric
         for i, objective in enumerate(study.objectives)
     }
-    if pruner is not None:
+    if pruner is not None and pruner.metric is not None:
         metrics["search", "pruner", "metric"] = pruner.metric
+    for i, metric in enumerate(pruner.metrics if pruner is not None else ()):
+        metrics["search", "pruner", "metrics", i] = metric
     for path, metric in metrics.items() if study.trainable is None else ():
         severity = metric.rpartition(".")[2]
         if severity.isdigit() and int(severity) not in have:
@@ -79,9 +81,17 @@ def _pruner(study: Study) -> Rules:
         yield ("search", "pruner"), f"{rule}. Remove it, or write budget: {{epochs: 4}}."
     epochs = budget.in_epochs
     is_searched = study.trainable is None and _BUDGET & searched(study.space)
-    if epochs is not None and pruner.min_epochs > epochs and not is_searched:
-        rule = f"must be at most finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
-        yield ("search", "pruner", "min_epochs"), f"{rule}. Lower it, or raise the budget."
+    if epochs is not None and pruner.min_epochs >= epochs and not is_searched:
+        rule = f"must be below finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
+        fix = "Lower it, or raise the budget: after the last epoch there is nothing left to stop."
+        yield ("search", "pruner", "min_epochs"), f"{rule}. {fix}"
+    for i, metric in enumerate(pruner.metrics):
+        if metric in pruner.metrics[:i]:
+            rule = f"given twice, got {show(metric)}. Remove one."
+            yield ("search", "pruner", "metrics", i), rule
+    if study.trainable is not None and pruner.images is not None:
+        rule = f"has no effect with trainable, got {pruner.images}. Remove it"
+        yield ("search", "pruner", "images"), f"{rule}: a trainable scores itself."
 
 
 def _budget(study: Study) -> Rules:

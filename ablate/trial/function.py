@@ -24,6 +24,7 @@ from ablate.ledger.record import Row
 from ablate.study.callables import import_callable
 from ablate.study.scores import ReportedScores
 from ablate.trial.context import Ended, Said, Saved, TrialContext, Turns, Workspace
+from ablate.trial.task import Interim
 
 Trainable = Callable[[TrialContext], object]
 
@@ -173,14 +174,14 @@ class FunctionTrial:
             self._end(last)
         return entry
 
-    def interim(self) -> Mapping[str, float]:
-        return dict(self._scores or {})
+    def interim(self) -> Interim:
+        return Interim(dict(self._scores or {}))
 
     def save(self, folder: str) -> Checkpoint | None:
         written = self._context.written()
         if written is None:
             return None
-        content = pack(written, self.interim(), self._name)
+        content = pack(written, dict(self._scores or {}), self._name)
         return save_blob(folder, self.epoch, content, step=self.step, seconds=self._epoch_seconds)
 
     def restore(self, saved: Checkpoint) -> None:

@@ -32,6 +32,7 @@ from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds, derive_seed
 from ablate.study.settings import AugmentSettings
 from ablate.trial.examples import picture
+from ablate.trial.task import Interim
 from ablate.trial.workbench import Workbench
 
 
@@ -188,9 +189,34 @@ class TrialRun:
         alphas = self._study.finetune.curve_alphas
         if not alphas:
             return None
-        scored = {0.0: self._bench.baseline_scored}
+        scored = {0.0: self._bench.score_baseline()}
         scored |= {alpha: self._score(self._between(alpha)) for alpha in alphas[:-1]}
         return scored
+
+    def interim(self) -> Interim:
+        """Scores for the comparison at a rung, on `search.pruner.images` images.
+
+        With `finetune.interpolation` the networks at alpha 1 and .5 are scored, and the rule of
+        the curve (`choose_alpha`) takes one of them.
+        """
+        pruner = self._study.search.pruner
+        images = None if pruner is None else pruner.images
+        scores = self._score(self.result, images).scores
+        n_images = 0 if scores.n_images == len(self._bench.dataset.validation) else scores.n_images
+        if not self._study.finetune.curve_alphas:
+            return Interim(_finite_metrics(scores), n_images)
+        by_alpha = {
+            0.0: self._bench.score_baseline(images).scores,
+            _HALFWAY: self._score(self._between(_HALFWAY), images).scores,
+            1.0: scores,
+        }
+        points = {alpha_text(alpha): curve_point(one) for alpha, one in by_alpha.items()}
+        curve = Curve(points).chosen(scores, self._study.answer.clean_margin)
+        return Interim(
+            _finite_metrics(by_alpha[curve.alpha]),
+            n_images,
+            {alpha_text(alpha): _finite_metrics(by_alpha[alpha]) for alpha in (_HALFWAY, 1.0)},
+        )
 
     @property
     def odd_images(self) -> str:
@@ -205,8 +231,9 @@ class TrialRun:
         model.load_state_dict(interpolate_weights(*states, alpha))
         return model
 
-    def _score(self, model: nn.Module) -> Scored:
-        return self._bench.score(model, seen_types=self._seen_types, **self._costs())
+    def _score(self, model: nn.Module, images: int | None = None) -> Scored:
+        seen, costs = self._seen_types, self._costs()
+        return self._bench.score(model, images=images, seen_types=seen, **costs)
 
     def finish_test(self, suite: str | Sequence[str], severities: Sequence[int]) -> Scored:
         """Scores of the same network on the test images, under this suite.
@@ -226,6 +253,14 @@ class TrialRun:
             "train_flops": run.train_flops,
             "train_seconds": run.train_seconds,
         }
+
+
+_HALFWAY = 0.5
+"""Alpha of the network that is scored at a rung beside the finetuned one."""
+
+
+def _finite_metrics(scores: Scores) -> dict[str, float]:
+    return {name: value for name, value in scores.metrics().items() if math.isfinite(value)}
 
 
 # -- As a worker's trial
@@ -271,9 +306,8 @@ class RobustnessTrial:
         report = self._run.run_epoch(pause)
         return None if report is None else asdict(report)
 
-    def interim(self) -> dict[str, float]:
-        metrics = self._run.finish().scores.metrics()
-        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    def interim(self) -> Interim:
+        return self._run.interim()
 
     def save(self, folder: str) -> Checkpoint:
         return self._run.save(folder)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,25 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Interim:
+    """The scores of a trial that is not finished, as of `ablate.ledger.record.Rung`."""
+
+    scores: Mapping[str, float]
+    images: int = 0
+    by_alpha: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def of(self, metrics: Sequence[str]) -> dict[str, Any]:
+        """Of these metrics only, as a report has it (`Report.rung`)."""
+
+        def known(scores: Mapping[str, float]) -> dict[str, float]:
+            return {metric: scores[metric] for metric in metrics if metric in scores}
+
+        by_alpha = {alpha: known(scores) for alpha, scores in self.by_alpha.items()}
+        optional = {"images": self.images, "by_alpha": by_alpha}
+        return {"scores": known(self.scores)} | {key: v for key, v in optional.items() if v}
+
+
+@dataclass(frozen=True)
 class Report(JsonData):
     """A worker's report after an epoch, at a checkpoint within one, and at the end.
 
@@ -75,8 +94,8 @@ class Report(JsonData):
         entry: the epoch's point of the curve: `epoch`, `epochs` (the budget), `seconds`, and of a
             finetuning `train_loss` and `images`, of a trainable the `scores` that it reported.
         checkpoint: the checkpoint after it; without an entry, within an epoch.
-        rung: current value of the pruner's metric, after an epoch with a rung; empty if a loop did
-            not report it.
+        rung: after an epoch with a rung: `scores` of the pruner's metrics and the objectives,
+            `images` and `by_alpha` (see `ablate.ledger.record.Rung`).
         kept: `outcomes`, correctness of each image by split, as bits; `test`, the scores on the
             test images; with `finetune.interpolation` also `curve`.
         lost: why the attempt cannot continue here, for reasons outside the trial.
@@ -91,7 +110,7 @@ class Report(JsonData):
     scores: Mapping[str, Any] | None = None
     kept: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
-    rung: Mapping[str, float] | None = None
+    rung: Mapping[str, Any] | None = None
     lost: str | None = None
     place: Mapping[str, Any] | None = None
 

@@ -32,7 +32,7 @@ from ablate.model.taps import layer_names
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.score import score_set
+from ablate.robustness.score import CorruptedImages, FewerImages, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.checks import no_batch_norm, searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
@@ -77,6 +77,7 @@ class Workbench:
         self._on_step: OnStep = ignore_step
         self.suite = find_suite(study.robustness.suite)
         self._test_sets: dict[object, EvaluationSet] = {}
+        self._baseline_scored: dict[int | None, Scored] = {}
 
     @classmethod
     def get(
@@ -167,10 +168,12 @@ class Workbench:
             )
         )
 
-    @cached_property
-    def baseline_scored(self) -> Scored:
-        """Scores of the baseline on the validation split."""
-        return self.score(self.build_baseline(), train_seconds=self.baseline.train_seconds)
+    def score_baseline(self, images: int | None = None) -> Scored:
+        """Scores of the baseline on the validation split, or on a number of its images; once."""
+        if images not in self._baseline_scored:
+            about: Any = {"images": images, "train_seconds": self.baseline.train_seconds}
+            self._baseline_scored[images] = self.score(self.build_baseline(), **about)
+        return self._baseline_scored[images]
 
     @cached_property
     def frost(self) -> FrostPhotographs | None:
@@ -297,7 +300,7 @@ class Workbench:
         if cores is not None:
             self.make_copies(cores)
         on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
-        scored, tested = self.baseline_scored, None
+        scored, tested = self.score_baseline(), None
         if test is not None:
             if cores is not None:
                 self.make_copies(cores, test=test)
@@ -343,6 +346,7 @@ class Workbench:
         self,
         model: nn.Module,
         *,
+        images: int | None = None,
         seen_types: Sequence[str] = (),
         adapt: int | None = None,
         **finetuning: Any,
@@ -351,13 +355,18 @@ class Workbench:
 
         Args:
             model: on any device; moved to the environment's.
+            images: how many of the split, and of each corrupted copy, are used; None: all.
             seen_types: training distortions that it was finetuned on.
             adapt: adapts its batch norm, see `adapted_batch_norm`; None: its own statistics.
             finetuning: the fields of `Scores` about its training.
         """
         split = self.dataset.validation
+        corrupted: CorruptedImages = self.evaluation_set
+        if images is not None:
+            split = split.take(draw_stratified(split.labels, images, self.study.robustness.seed))
+            corrupted = FewerImages(self.evaluation_set, images, self.study.robustness.seed)
         about = {"split": "val", "seen_types": seen_types, **finetuning}
-        return self._score(model, split, self.evaluation_set, about, adapt)
+        return self._score(model, split, self.suite, corrupted, about, adapt)
 
     def score_test(
         self,
@@ -375,7 +384,7 @@ class Workbench:
             suite, severities: for scoring them."""
         made = self._test_set(suite, severities)
         about = {"split": "test", "seen_types": seen_types, **finetuning}
-        return self._score(model, self.test_split, made, about, adapt)
+        return self._score(model, self.test_split, made.suite, made, about, adapt)
 
     def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
         found = find_suite(suite)
@@ -388,11 +397,11 @@ class Workbench:
         self,
         model: nn.Module,
         split: Split,
-        corrupted: EvaluationSet,
+        suite: Suite,
+        corrupted: CorruptedImages,
         about: Mapping[str, Any],
         adapt: int | None,
     ) -> Scored:
-        suite = corrupted.suite
         found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
         assert found.clean is not None
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}

@@ -42,6 +42,7 @@ from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
 
 if TYPE_CHECKING:
+    from ablate.trial.task import Interim
     from ablate.trial.workbench import Workbench
 
 
@@ -71,8 +72,8 @@ class Trial(Protocol):
             Its entry of the curve; None if it was paused, or if the training had already ended.
         """
 
-    def interim(self) -> Mapping[str, float]:
-        """Current metrics by name."""
+    def interim(self) -> Interim:
+        """Current scores, for the comparison at a rung."""
 
     def save(self, folder: str) -> Checkpoint | None:
         """Store the training state durably; None if the trial has none.
@@ -230,20 +231,20 @@ class Worker:
         checkpoint = None if saved is None else asdict(saved)
         return Report(entry, checkpoint, rung=self._rung(row, trial) if entry else None)
 
-    def _rung(self, row: Row, trial: Trial) -> Mapping[str, float] | None:
-        pruner = self.job.study.search.pruner
+    def _rung(self, row: Row, trial: Trial) -> Mapping[str, Any] | None:
+        study = self.job.study
+        pruner = study.search.pruner
         if pruner is None or row.number is None or not pruner.is_rung(trial.epoch):
             return None
-        metrics = trial.interim()
-        if pruner.metric in metrics:
-            return {pruner.metric: metrics[pruner.metric]}
-        if self.job.study.trainable is not None:
-            return {}  # the dispatcher knows whether any trial ever had it
-        names = ", ".join(metrics) or "none"
-        raise ParameterError(
-            f"search.pruner.metric: must be scored after epoch {trial.epoch}, got {names} "
-            f"without {pruner.metric}. Name another metric."
-        )
+        compared = pruner.compared(study.objectives)
+        found = trial.interim()
+        missing = [metric for metric in compared if metric not in found.scores]
+        if missing and study.trainable is None:  # a loop is checked by the dispatcher
+            raise ParameterError(
+                f"search.pruner: must compare what is scored after epoch {trial.epoch}, got "
+                f"{missing[0]}. Name another metric."
+            )
+        return found.of([*compared, *(objective.metric for objective in study.objectives)])
 
     def _begun(self, row: Row) -> Trial:
         """The row's trial, from its last usable checkpoint, else from the start."""

@@ -26,7 +26,13 @@ ROWS = [
         curve=epochs(2.0, math.inf),
         params={"loss.terms": "clean+st", "loss.st.weight": 1.0},
     ),
-    example_row(2, None, state="PRUNED", curve=epochs(3.0), rungs=[Rung(1, 0.4, True, 1)]),
+    example_row(
+        2,
+        None,
+        state="PRUNED",
+        curve=epochs(3.0),
+        rungs=[Rung(1, {"val_robust_accuracy": 0.4}, True, 1)],
+    ),
     example_row(3, None, state="FAIL"),
     example_row(4, None, state="WAITING", params={}),
 ]
@@ -43,7 +49,7 @@ def test_a_trial_is_a_curve_from_its_first_epoch_on() -> None:
     assert (first.epochs, first.values) == ((1, 2), (1.0, 0.5))
     assert second.values[0] == 2.0
     assert math.isnan(second.values[1])
-    assert pruned.rungs == (Rung(1, 0.4, True, 1),)
+    assert pruned.rungs == (Rung(1, {"val_robust_accuracy": 0.4}, True, 1),)
     assert info.own_losses
 
 
@@ -57,6 +63,14 @@ def test_the_frame_has_epochs_and_rungs() -> None:
     )  # fmt: skip
     assert frame["stop"].isna().sum() == 5
     assert len(curves_info(example_record()).frame()) == 0
+
+
+def test_the_frame_has_every_metric_of_a_rung() -> None:
+    scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.4}
+    row = example_row(0, None, state="PRUNED", rungs=[Rung(1, scores, True, 1)])
+    info = curves_info(example_record([row], search={"pruner": {}}))
+    assert info.rung_metric == "val_clean_accuracy"
+    assert dict(zip(info.frame()["metric"], info.frame()["value"], strict=True)) == scores
 
 
 def test_of_many_trials_the_front_and_others_evenly() -> None:

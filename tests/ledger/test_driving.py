@@ -74,20 +74,20 @@ def test_a_row_that_a_drain_left_goes_on(driving: Driving, storage_url: str) -> 
 def test_a_recorded_stop_is_final(driving: Driving, storage_url: str) -> None:
     """The driver died between the decision and the tell, as one of an older version could."""
     driving.ask()
-    driving.record_epoch(0, ENTRY, None, Rung(1, 0.2, stop=True, sequence=4))
+    driving.record_epoch(0, ENTRY, None, Rung(1, {"a": 0.2}, stop=True, sequence=4))
     later = driven_again(storage_url)
     rows, (ended,) = later.adopt()
     assert rows == []
     assert (ended.number, ended.state) == (0, "PRUNED")
-    assert later.rungs() == [(0, Rung(1, 0.2, True, 4))]
+    assert later.rungs() == [(0, Rung(1, {"a": 0.2}, True, 4))]
 
 
 def test_a_pruned_row_has_its_decision_and_no_values(driving: Driving, storage_url: str) -> None:
     driving.ask()
-    driving.prune(0, ENTRY, Rung(1, 0.2, stop=True, sequence=1))
+    driving.prune(0, ENTRY, Rung(1, {"a": 0.2}, stop=True, sequence=1))
     (row,) = driven_again(storage_url).ledger.read().rows
     assert (row.state, row.values) == ("PRUNED", None)
-    assert row.rungs == (Rung(1, 0.2, True, 1),)
+    assert row.rungs == (Rung(1, {"a": 0.2}, True, 1),)
     trial = optuna.load_study(study_name="rows", storage=storage_url).trials[0]
     assert trial.state == optuna.trial.TrialState.PRUNED
 

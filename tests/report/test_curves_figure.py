@@ -23,7 +23,7 @@ ROWS = [
         None,
         state="PRUNED",
         curve=[{"epoch": 1, "train_loss": 3.0}],
-        rungs=[Rung(1, 0.4, True, 1)],
+        rungs=[Rung(1, {"val_robust_accuracy": 0.4}, True, 1)],
     ),
 ]
 

@@ -50,6 +50,12 @@ def test_a_search_is_described_by_its_settings() -> None:
     assert "by NSGA-II [4] (seed 3) in 16 trials (1 ended so far) for clean accuracy and" in said
     assert "asynchronous successive halving [5] (first rung at epoch 1, reduction factor 3)" in said
     assert "Hypervolumes [6] refer to the point (85.0, 60.0)." in said
+    said = text(example_record([], search={"pruner": {"images": 500, "min_epochs": 2}}))
+    assert (
+        "Trials that fell behind in clean accuracy and robust accuracy were stopped early by "
+        "asynchronous successive halving"
+    ) in said
+    assert "scored on 500 validation images); only trials at the full budget" in said
 
 
 def test_curves_are_described_where_they_were_scored() -> None:

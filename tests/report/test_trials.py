@@ -41,7 +41,10 @@ def test_attempts_and_costs_stand_where_there_are_any() -> None:
 
 
 def test_a_pruned_trial_says_where_it_was_stopped() -> None:
-    rungs = [Rung(1, 0.55, False, 1), Rung(3, 0.615, True, 4)]
+    rungs = [
+        Rung(1, {"val_robust_accuracy": 0.55}, False, 1),
+        Rung(3, {"val_robust_accuracy": 0.615}, True, 4),
+    ]
     pruner = {"metric": "val_robust_accuracy"}
     row = example_row(0, None, state="PRUNED", rungs=rungs)
     record = example_record([row], search={"pruner": pruner})
@@ -49,6 +52,13 @@ def test_a_pruned_trial_says_where_it_was_stopped() -> None:
         "stopped after epoch 3 at 61.5" in line and line.startswith("0 pruned - -")
         for line in lines(trials_table(record))
     )
+
+
+def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images() -> None:
+    scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
+    row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=500)])
+    printed = " ".join(lines(trials_table(example_record([row], search={"pruner": {}}))))
+    assert "stopped after epoch 3 at clean accuracy 90.0, robust accuracy 61.5 on 500" in printed
 
 
 def test_columns_are_chosen_by_the_names_of_the_table() -> None:

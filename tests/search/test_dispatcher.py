@@ -479,7 +479,7 @@ def test_a_pruner_stops_what_is_behind(make_ledger: Make, dispatch: Start) -> No
     stopped = []
     for value in (0.5, 0.4, 0.6):
         row = take(dispatcher)
-        dispatcher.report(row, epoch(1, rung={metric: value}))
+        dispatcher.report(row, epoch(1, rung={"scores": {metric: value}}))
         stopped.append(dispatcher.is_stopped(row))
         if not stopped[-1]:
             dispatcher.report(row, DONE)
@@ -487,7 +487,7 @@ def test_a_pruner_stops_what_is_behind(make_ledger: Make, dispatch: Start) -> No
     assert dispatcher.take(10) == FINISHED
     rows = ledger.read().rows
     assert [row.state for row in rows] == ["COMPLETE", "PRUNED", "COMPLETE"]
-    assert [(rung.value, rung.stop) for row in rows for rung in row.rungs] == [
+    assert [(rung.value(metric), rung.stop) for row in rows for rung in row.rungs] == [
         (0.5, False),
         (0.4, True),
         (0.6, False),
@@ -516,12 +516,12 @@ def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:
     first = dispatch(ledger)
     first.report(take(first), DONE)
     early, late = take(first), take(first)
-    first.report(early, epoch(1, rung={metric: 0.1}))
-    first.report(late, epoch(1, rung={metric: 0.9}))
+    first.report(early, epoch(1, rung={"scores": {metric: 0.1}}))
+    first.report(late, epoch(1, rung={"scores": {metric: 0.9}}))
     first.close()
     second = dispatch(ledger)
     again = take(second)
-    second.report(again, epoch(1, rung={metric: 0.1}))
+    second.report(again, epoch(1, rung={"scores": {metric: 0.1}}))
     assert not second.is_stopped(again)
     second.close()
     assert [(rung.stop, rung.sequence) for rung in ledger.read().rows[0].rungs] == [(False, 1)]

@@ -84,8 +84,13 @@ def refusal(text: str, names: NamesFor) -> str:
         ),
         (
             "search: {pruner: {metric: anything, min_epochs: 5}}\n",
-            "5:49: search.pruner.min_epochs: must be at most finetune.budget.epochs (4), got 5. "
-            "Lower it, or raise the budget.",
+            "5:49: search.pruner.min_epochs: must be below finetune.budget.epochs (4), got 5. "
+            "Lower it, or raise the budget: after the last epoch there is nothing left to stop.",
+        ),
+        (
+            "search: {pruner: {images: 500}}\n",
+            "5:27: search.pruner.images: has no effect with trainable, got 500. Remove it: a "
+            "trainable scores itself.",
         ),
     ],
 )
@@ -154,7 +159,9 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ("{pruner: {metric: val_clean_accuracy, min_epochs: 4}}", ""),
+        ("{pruner: {metric: val_clean_accuracy, min_epochs: 3}}", ""),
+        ("{pruner: {}}", ""),
+        ("{pruner: {metrics: [val_clean_accuracy, train_seconds], images: 500}}", ""),
         (
             "{pruner: {metric: val_clear_accuracy}}",
             "5:27: search.pruner.metric: unknown metric, got 'val_clear_accuracy'. Did you mean "
@@ -166,9 +173,45 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
         ),
         (
             "{pruner: {metric: val_clean_accuracy, min_epochs: 5}}",
-            "5:59: search.pruner.min_epochs: must be at most finetune.budget.epochs (4), got 5.",
+            "5:59: search.pruner.min_epochs: must be below finetune.budget.epochs (4), got 5.",
         ),
-        ("{pruner: {min_epochs: 1}}", "5:18: search.pruner.metric: is required, got nothing."),
+        (
+            "{pruner: {min_epochs: 4}}",
+            "5:31: search.pruner.min_epochs: must be below finetune.budget.epochs (4), got 4.",
+        ),
+        (
+            "{pruner: {kind: asha}}",
+            "5:18: search.pruner: asha needs a metric, got none. Add metric, or use kind: "
+            "pareto_asha.",
+        ),
+        (
+            "{pruner: {kind: asha, metrics: [val_clean_accuracy]}}",
+            "5:18: search.pruner: asha compares one metric, got a list in metrics. Write kind: "
+            "pareto_asha, or metric.",
+        ),
+        (
+            "{pruner: {kind: pareto_asha, metric: val_clean_accuracy}}",
+            "5:18: search.pruner: pareto_asha compares metrics, got metric: val_clean_accuracy. "
+            "Write kind: asha, or metrics: [val_clean_accuracy].",
+        ),
+        (
+            "{pruner: {kind: median}}",
+            "5:25: search.pruner.kind: must be one of pareto_asha, asha, got 'median'.",
+        ),
+        (
+            "{pruner: {metrics: [val_clean_accuracy, val_clear_accuracy]}}",
+            "5:49: search.pruner.metrics[1]: unknown metric, got 'val_clear_accuracy'. Did you "
+            "mean val_clean_accuracy?",
+        ),
+        (
+            "{pruner: {metrics: [train_seconds, train_seconds]}}",
+            "5:44: search.pruner.metrics[1]: given twice, got 'train_seconds'. Remove one.",
+        ),
+        (
+            "{pruner: {metrics: [val_accuracy.gaussian_noise.2]}}",
+            "5:29: search.pruner.metrics[0]: its severity must be in robustness.severities "
+            "[1, 3, 5]",
+        ),
         (
             "{pruner: {metric: val_clean_accuracy}}\nfinetune: {budget: {images: 5}}",
             "5:18: search.pruner: compares trials after whole epochs, got finetune.budget in "
@@ -184,7 +227,8 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
 def test_the_search_of_a_finetuning(
     head: str, names: Mapping[str, Sequence[str]], search: str, message: str
 ) -> None:
-    names = {**names, "search.pruner.metric": names["objectives.metric"]}
+    known = names["objectives.metric"]
+    names = {**names, "search.pruner.metric": known, "search.pruner.metrics": known}
     said = refusal(f"{head}search: {search}\n", lambda _: names)
     assert said.startswith(f"s.yaml:{message}") if message else said == ""
     assert "\n" not in said

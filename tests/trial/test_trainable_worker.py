@@ -457,10 +457,18 @@ def test_metrics_at_the_rungs_of_a_pruner(run: Run) -> None:
     code = "def train(t):\n  for e in range(t.epochs): t.report(e + 1, {'a': e + 1, 'b': 1})\n"
     reports = run(code, epochs=4, search={"pruner": pruner})
     # Not at the budget itself: there are scores.
-    assert [report.rung for report in reports] == [{"a": 1.0}, {"a": 2.0}, None, None]
+    assert [report.rung for report in reports] == [
+        {"scores": {"a": 1.0, "b": 1.0}},
+        {"scores": {"a": 2.0, "b": 1.0}},
+        None,
+        None,
+    ]
     pruner["metric"] = "speed"
     reports = run(code, epochs=4, search={"pruner": pruner})
-    assert [report.rung for report in reports] == [{}, {}, None, None]
+    assert [report.rung for report in reports[:2]] == [
+        {"scores": {"a": 1.0, "b": 1.0}},
+        {"scores": {"a": 2.0, "b": 1.0}},
+    ]
 
 
 def test_where_it_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

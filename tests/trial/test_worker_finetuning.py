@@ -61,8 +61,9 @@ def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> 
     whole = to_end(worker, ROW)
     assert [report.rung is None for report in whole] == [False, False, True]
     assert whole[0].rung is not None
-    assert set(whole[0].rung) == {"val_robust_accuracy"}
-    assert 0 < whole[0].rung["val_robust_accuracy"] < 1
+    assert set(whole[0].rung) == {"scores"}
+    assert list(whole[0].rung["scores"]) == ["val_robust_accuracy", "val_clean_accuracy"]
+    assert 0 < whole[0].rung["scores"]["val_robust_accuracy"] < 1
     assert untimed(whole[-1].scores) == untimed(plain[-1].scores)
 
     kept = tuple(Checkpoint(**report.checkpoint) for report in whole if report.checkpoint)
@@ -75,6 +76,30 @@ def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> 
     assert "resumed from epoch 1: no checkpoint of epoch 2" in resumed[0].place["note"]
     assert untimed(resumed[-1].scores) == untimed(plain[-1].scores)
     assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
+
+
+def test_a_curve_is_scored_at_a_rung_on_fewer_images(session_cache: Path, tmp_path: Path) -> None:
+    pruner = {"metrics": ["val_robust_accuracy", "train_flops"], "images": 100}
+    study = Study.model_validate(
+        {
+            **STUDY.model_dump(mode="json"),
+            "search": {"pruner": pruner},
+            "finetune": {"budget": {"epochs": 2}, "interpolation": {"alphas": [0.25, 1]}},
+        }
+    )
+    worker = worker_of(study, session_cache, tmp_path)
+    worker.begin(ROW)
+    rung = worker.step().rung
+    assert rung is not None
+    assert rung["images"] == 100
+    assert set(rung["by_alpha"]) == {"0.5", "1"}
+    assert rung["scores"] in rung["by_alpha"].values()
+    for scores in (rung["scores"], *rung["by_alpha"].values()):
+        assert set(scores) == {"val_clean_accuracy", "val_robust_accuracy", "train_flops"}
+        assert scores["train_flops"] > 0
+        assert float(100 * scores["val_clean_accuracy"]).is_integer()
+        assert scores["val_clean_accuracy"] < 1
+    assert worker.step().scores["n_images"] > 100  # type: ignore[index]
 
 
 def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Path) -> None:

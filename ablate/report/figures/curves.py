@@ -300,7 +300,7 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
         (rung.epoch, info.above_median(rung), curve.number)
         for curve in compared
         for rung in curve.rungs
-        if rung.stop and math.isfinite(rung.value)
+        if rung.stop and math.isfinite(info.above_median(rung))
     ]
     if stops:
         in_legend = not any(curve.state == "PRUNED" and curve.epochs for curve in info.curves)

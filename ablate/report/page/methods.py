@@ -17,7 +17,7 @@ from ablate.report.numbers import (
     param_text,
     reference_text,
 )
-from ablate.study.settings import BudgetSettings, Study
+from ablate.study.settings import BudgetSettings, PrunerSettings, Study
 
 _REFERENCES = {
     "kapoor": "Kapoor et al. 2020. arXiv:2012.01386. Feature-map augmentation loss and combined "
@@ -38,6 +38,8 @@ _REFERENCES = {
     "Transactions on Evolutionary Computation 6, 182.",
     "asha": "Li et al. 2020. A system for massively parallel hyperparameter tuning. "
     "arXiv:1810.05934.",
+    "moasha": "Schmucker et al. 2021. Multi-objective asynchronous successive halving. "
+    "arXiv:2106.12639.",
     "hypervolume": "Zitzler and Thiele 1998. Multiobjective optimization using evolutionary "
     "algorithms. PPSN V, 292.",
     "holm": "Holm 1979. A simple sequentially rejective multiple test procedure. Scandinavian "
@@ -167,6 +169,19 @@ def _wanted(study: Study) -> str:
     )
 
 
+def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
+    compared = " and ".join(map(metric_words, pruner.compared(study.objectives)))
+    method = f"asynchronous successive halving{cite('asha')}"
+    if pruner.kind == "pareto_asha":
+        method += f" by Pareto rank{cite('moasha')}"
+    images = f", scored on {pruner.images} validation images" if pruner.images else ""
+    return (
+        f" Trials that fell behind in {compared} were stopped early by {method} (first rung at "
+        f"epoch {pruner.min_epochs}, reduction factor {pruner.reduction_factor}{images}); only "
+        "trials at the full budget enter the front."
+    )
+
+
 def _search(record: StudyRecord, cite: _Citations) -> str:
     study, search = record.study, record.study.search
     sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
@@ -176,12 +191,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
         f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
     )
     if search.pruner is not None:
-        text += (
-            f" Trials that fell behind in {metric_words(search.pruner.metric)} were stopped early "
-            f"by asynchronous successive halving{cite('asha')} (first rung at epoch "
-            f"{search.pruner.min_epochs}, reduction factor {search.pruner.reduction_factor}); only "
-            "trials at the full budget enter the front."
-        )
+        text += _pruned(study, search.pruner, cite)
     if record.reference_point is not None:
         point = reference_text([one.metric for one in study.objectives], record.reference_point)
         text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."

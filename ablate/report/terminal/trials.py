@@ -13,12 +13,13 @@ from ablate.analysis.caveats import result_marks
 from ablate.analysis.columns import column_heading, find_column, flat_rows, known_columns
 from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import bytes_text
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import RowRecord, Rung, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
     metric_text,
     metric_unit,
+    metric_words,
     param_text,
     short_names,
 )
@@ -113,14 +114,22 @@ def _cell(name: str, value: Any) -> str:
     return escape(metric_text(name, value) if isinstance(value, float) else param_text(value))
 
 
+def _stopped_text(record: StudyRecord, rung: Rung) -> str:
+    pruner = record.study.search.pruner
+    compared = tuple(rung.scores) if pruner is None else pruner.compared(record.study.objectives)
+    values = {metric: metric_text(metric, rung.value(metric)) for metric in compared}
+    named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
+    text = ", ".join(named if len(named) > 1 else values.values())
+    images = f" on {rung.images} images" if rung.images else ""
+    return f"stopped after epoch {rung.epoch} at {text}{images}"
+
+
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text:
     """Why a row failed or was stopped, then its parameters."""
     lines = []
     if row.failure is not None:
         lines.append(Text(f"{row.failure.kind}: {row.failure.reason}", style="red"))
     elif row.state == "PRUNED" and row.rungs:
-        rung, pruner = row.rungs[-1], record.study.search.pruner
-        value = metric_text(pruner.metric, rung.value) if pruner else f"{rung.value:.3g}"
-        lines.append(Text(f"stopped after epoch {rung.epoch} at {value}", style="yellow"))
+        lines.append(Text(_stopped_text(record, row.rungs[-1]), style="yellow"))
     params = params_cell(row.params, short)
     return Text("\n").join([*lines, params] if params else lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -36,13 +37,57 @@ class SearchBudgetSettings(Settings):
 
 
 class PrunerSettings(Settings):
-    """Stops trials that are behind.  Source: Li et al. 2020, arXiv:1810.05934 (ASHA)."""
+    """Stops trials that are behind.  Source: Li et al. 2020, arXiv:1810.05934 (ASHA); on several
+    metrics by Pareto rank, Schmucker et al. 2021, arXiv:2106.12639."""
 
-    metric: str = Field(description="Compared at each rung, in the direction of its objective.")
+    kind: Literal["pareto_asha", "asha"] = Field(
+        "pareto_asha",
+        description="pareto_asha: compares all of `metrics` by Pareto rank; asha: compares "
+        "`metric`.  Without it: asha if `metric` is given.",
+    )
+    metric: str | None = Field(
+        None, description="Of asha: compared at each rung, in the direction of its objective."
+    )
+    metrics: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="Of pareto_asha: compared at each rung; none: all objectives."
+    )
     min_epochs: Count = Field(1, description="Epochs of the first rung.")
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
         3, description="At each rung, one of this many trials continues; ratio of successive rungs."
     )
+    images: Count | None = Field(
+        None,
+        description="Validation images that a trial is scored on at a rung; none: all, as after "
+        "the last epoch.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_metric(cls, data: Any) -> Any:
+        """Read a metric without a kind as asha; refuse keys of the other kind."""
+        if not isinstance(data, dict):
+            return data
+        has_metric = data.get("metric") is not None
+        kind = data.get("kind", "asha" if has_metric else "pareto_asha")
+        if kind == "pareto_asha" and has_metric:
+            raise ValueError(
+                f"pareto_asha compares metrics, got metric: {data['metric']}. Write kind: asha, or "
+                f"metrics: [{data['metric']}]."
+            )
+        if kind == "asha" and data.get("metrics"):
+            raise ValueError(
+                "asha compares one metric, got a list in metrics. Write kind: pareto_asha, or "
+                "metric."
+            )
+        if kind == "asha" and not has_metric:
+            raise ValueError("asha needs a metric, got none. Add metric, or use kind: pareto_asha.")
+        return {**data, "kind": kind}
+
+    def compared(self, objectives: Iterable[ObjectiveSettings]) -> tuple[str, ...]:
+        """The metrics that trials are compared by, in a study with these objectives."""
+        if self.metric is not None:
+            return (self.metric,)
+        return self.metrics or tuple(objective.metric for objective in objectives)
 
     def is_rung(self, epoch: int) -> bool:
         """Whether trials are compared after this epoch: min_epochs times a power of the factor."""

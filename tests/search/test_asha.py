@@ -1,0 +1,155 @@
+"""The pruner: which trials continue at a rung, on one metric and on several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ablate.ledger.record import Rung
+from ablate.search.asha import Asha, epsilon_net, goes_on
+from ablate.study.settings import ObjectiveSettings, PrunerSettings
+
+Gains = Sequence[tuple[float, ...]]
+
+
+def continuing(gains: Gains, factor: int) -> set[int]:
+    return {own for own in range(len(gains)) if goes_on(gains, own, factor)}
+
+
+def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def test_below_the_factor_every_trial_continues() -> None:
+    assert continuing([(0.1, 0.1), (0.9, 0.9)], 3) == {0, 1}
+    assert continuing([(0.1, 0.1), (0.9, 0.9), (0.5, 0.5)], 3) == {1}
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_one_metric_is_its_order_and_equal_values_continue_together(factor: int) -> None:
+    values = np.random.default_rng(factor).integers(0, 9, 30) / 10
+    gains = [(value,) for value in values]
+    room = math.ceil(len(values) / factor)
+    best = {own for own in range(30) if (values > values[own]).sum() < room}
+    assert continuing(gains, factor) == best
+    assert len(best) >= room
+
+
+@pytest.mark.parametrize("metrics", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_no_other_dominates_continues_as_far_as_the_factor_allows(
+    metrics: int, seed: int
+) -> None:
+    gains = [tuple(row) for row in np.random.default_rng(seed).random((40, metrics))]
+    chosen = continuing(gains, 3)
+    assert len(chosen) == 14  # of 40, rounded up
+    front = {own for own in range(40) if not any(dominates(other, gains[own]) for other in gains)}
+    assert chosen <= front if len(front) >= 14 else front <= chosen
+    for stopped in set(range(40)) - chosen:
+        assert not any(dominates(gains[stopped], gains[one]) for one in chosen)
+
+
+def test_a_front_that_is_too_large_is_covered() -> None:
+    front = [(x / 8, 1 - x / 8) for x in range(9)]
+    assert continuing(front, 3) == {0, 4, 8}
+    crowded = [(0.0, 1.0), (0.5, 0.5), (0.51, 0.49), (0.52, 0.48), (0.49, 0.51), (1.0, 0.0)]
+    assert continuing(crowded, 2) == {0, 1, 5}
+
+
+def test_the_scale_of_a_metric_does_not_matter() -> None:
+    gains = np.random.default_rng(0).random((30, 2))
+    scaled = gains * [1e6, 1e-3] + [5.0, -7.0]
+    as_rows = [tuple(row) for row in gains], [tuple(row) for row in scaled]
+    assert continuing(as_rows[0], 4) == continuing(as_rows[1], 4)
+
+
+def test_missing_values_are_the_worst_and_a_constant_metric_says_nothing() -> None:
+    nothing = (-math.inf, -math.inf)
+    assert continuing([nothing, (0.5, 0.5), nothing], 3) == {1}
+    assert continuing([nothing] * 3, 3) == {0, 1, 2}
+    assert continuing([(1.0, 0.3), (1.0, 0.4), (1.0, 0.5)], 3) == {2}
+    assert continuing([(0.5, -math.inf), (0.4, 0.4), (0.3, 0.3), (0.2, 0.2)], 2) == {0, 1}
+
+
+def test_an_epsilon_net_begins_in_the_middle_and_takes_the_farthest() -> None:
+    points = np.array([[0.0, 1.0], [0.3, 0.7], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0]])
+    assert epsilon_net(points, 3) == [2, 0, 4]
+    assert epsilon_net(points, 5) == [2, 0, 4, 1, 3]
+
+
+# -- Decisions -----------------------------------------------------------------------------
+
+
+OBJECTIVES = (
+    ObjectiveSettings(metric="accuracy"),
+    ObjectiveSettings(metric="parameters", direction="minimize"),
+)
+
+
+def pruner_of(**settings: Any) -> PrunerSettings:
+    return PrunerSettings(**{"reduction_factor": 2, **settings})
+
+
+def found(accuracy: float, parameters: float, **more: Any) -> dict[str, Any]:
+    return {"scores": {"accuracy": accuracy, "parameters": parameters}, **more}
+
+
+def test_a_small_network_is_not_stopped_for_its_accuracy() -> None:
+    """The two kinds, on the same reports: all objectives, and one."""
+    reports = [found(0.9, 100), found(0.8, 10), found(0.7, 90), found(0.95, 200)]
+    stopped = {}
+    for settings in (pruner_of(), pruner_of(metric="accuracy")):
+        asha = Asha(settings, OBJECTIVES, ())
+        rungs = [asha.decide(number, 1, one) for number, one in enumerate(reports)]
+        stopped[settings.kind] = [rung.stop for rung in rungs if rung]
+    assert stopped["pareto_asha"] == [False, False, True, True]
+    assert stopped["asha"] == [False, True, True, False]
+
+
+def test_a_metric_that_is_no_objective_has_the_direction_of_its_kind() -> None:
+    settings = pruner_of(metrics=["train_seconds", "other"])
+    asha = Asha(settings, OBJECTIVES, ())
+    rungs = [
+        asha.decide(0, 1, {"scores": {"train_seconds": 5.0, "other": 1.0}}),
+        asha.decide(1, 1, {"scores": {"train_seconds": 6.0, "other": 0.5}}),
+    ]
+    assert [rung.stop for rung in rungs if rung] == [False, True]
+
+
+@pytest.mark.parametrize("after", [0, 7, 20, 39])
+def test_decisions_are_the_same_after_a_restart_and_a_recorded_one_stays(after: int) -> None:
+    generator = np.random.default_rng(3)
+    reports = [found(*generator.random(2)) for _ in range(40)]
+    whole = Asha(pruner_of(), OBJECTIVES, ())
+    rungs = [whole.decide(number, 2, one) for number, one in enumerate(reports)]
+    assert {rung.stop for rung in rungs if rung} == {True, False}
+    kept = [(at, Rung.from_json(rung.to_json())) for at, rung in enumerate(rungs[:after]) if rung]
+    again = Asha(pruner_of(), OBJECTIVES, kept)
+    assert again.has_decided == (after > 0)
+    assert [again.decide(number, 2, one) for number, one in enumerate(reports)] == rungs
+    assert again.decide(0, 3, reports[0]) is None
+
+
+def test_trials_are_compared_on_as_many_images() -> None:
+    asha = Asha(pruner_of(), OBJECTIVES, ())
+    assert asha.decide(0, 1, found(0.9, 1.0))
+    few = asha.decide(1, 1, found(0.1, 9.0, images=50))
+    assert few is not None
+    assert (few.stop, few.images) == (False, 50)
+    all_images = asha.decide(2, 1, found(0.1, 9.0))
+    assert all_images is not None
+    assert all_images.stop
+
+
+def test_a_rung_of_an_earlier_version_counts_for_its_only_metric() -> None:
+    old = Rung.from_json({"epoch": 1, "value": 0.9, "stop": False, "sequence": 4})
+    assert old.value("accuracy") == 0.9
+    asha = Asha(pruner_of(metric="accuracy"), OBJECTIVES, [(0, old)])
+    rung = asha.decide(1, 1, found(0.8, 1.0))
+    assert rung is not None
+    assert (rung.stop, rung.sequence) == (True, 5)
+    assert math.isnan(rung.value("speed"))
