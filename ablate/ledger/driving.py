@@ -172,8 +172,7 @@ class Driving:
             Checkpoints that are needed no more: newer ones are recorded.
         """
         row = self._open[number]
-        row.place(place)
-        row.add_epoch(entry, rung)
+        self._add_report(number, entry, place, rung)
         outdated = () if checkpoint is None else row.add_checkpoint(checkpoint)
         self._write(row, {CURVE: row.curve_attribute()})
         return outdated
@@ -223,7 +222,7 @@ class Driving:
             )
             failure = Failure("not_finite", f"an objective is not finite: {named}")
             return self.fail(number, failure, entry, place)
-        self._last_word(number, entry, place)
+        self._add_report(number, entry, place)
         return self._end(number, TrialState.COMPLETE, values, attributes)
 
     def prune(
@@ -234,7 +233,7 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row that a pruner has stopped: entry, decision and state in one transaction."""
-        self._last_word(number, entry, place, rung)
+        self._add_report(number, entry, place, rung)
         return self._end(number, TrialState.PRUNED)
 
     def fail(
@@ -245,7 +244,7 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row without scores, with its reason."""
-        self._last_word(number, entry, place)
+        self._add_report(number, entry, place)
         return self._end(number, TrialState.FAIL, (), {FAILURE: asdict(failure)}, failure.reason)
 
     def rungs(self) -> list[tuple[int, Rung]]:
@@ -351,18 +350,20 @@ class Driving:
         self._write(left, {ROW: left.row_attribute(), CURVE: left.curve_attribute()})
         return left.row
 
-    def _last_word(
+    def _add_report(
         self,
         number: int,
         entry: Mapping[str, Any] | None,
         place: Mapping[str, Any] | None,
         rung: Rung | None = None,
     ) -> None:
-        """Store the details of a row's last report, in addition to how it ended."""
+        """Take over where a row runs, its epoch, and its scores at a rung, before it is written."""
         row = self._open[number]
         row.place(place)
         if entry is not None:
             row.add_epoch(entry, rung)
+        if rung is not None:
+            self._mirror.reach(number, rung)
 
     def _end(
         self,

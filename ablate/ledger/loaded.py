@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from sqlalchemy.engine import Connection
 
 from ablate.errors import ParameterError, error_text
 from ablate.ledger import tables
+from ablate.ledger.extrapolation import Extrapolation
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.space.sampling import make_sampler, sample
+from ablate.space.sampling import Filling, make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.settings import Study
 
@@ -57,6 +59,10 @@ class Drawn(NamedTuple):
 class Mirror:
     """A study and its rows, as an Optuna study in memory.
 
+    Optuna's samplers of several objectives learn nothing from a row that was stopped.  So a row
+    that reached a rung, stopped or running, is shown as complete, with its expected values
+    (`Extrapolation`); a row that was stopped without such scores is shown as failed.
+
     Args:
         study: defines objectives, sampler and seed.
         space: to sample points from.
@@ -78,17 +84,30 @@ class Mirror:
         self._kept = dict(attributes)
         for key, value in attributes.items():
             self._storage.set_study_system_attr(self._study_id, key, value)
+        self._objectives = [objective.metric for objective in study.objectives]
         self._ids: list[int] = []
-        self._beyond: dict[int, list[float]] = {}
+        self._states: list[TrialState] = []
+        self._final: dict[int, list[float]] = {}
+        self._at_rungs = Extrapolation()
+        self._changes: Mapping[int, Any] = {}
+        self._filling = Filling(study.search.sampler, space)
         self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def fill(self, rows: Iterable[tuple[TrialState, Sequence[float], Draws]]) -> None:
-        """Append the rows of the database, in order of number."""
+    def fill(
+        self,
+        rows: Iterable[tuple[TrialState, Sequence[float], Draws]],
+        rungs: Iterable[tuple[int, Rung]] = (),
+    ) -> None:
+        """Append the rows of the database, in order of number, with their rungs."""
         for state, values, draws in rows:
             self._append(state, draws, values)
+        for number, rung in rungs:
+            self._add_rung(number, rung)
+        for number in range(len(self._ids)):
+            self._show(number)
 
     def draw(self, number: int, redraw: int = 0) -> tuple[Mapping[str, Any], Draws]:
         """Sample the row of this number: a new one, a waiting one, or one that was partly sampled.
@@ -103,6 +122,7 @@ class Mirror:
             ParameterError: if the sampler raises, as it would again for this row.
         """
         search = self._search
+        self._show_expected()
         self._study.sampler = make_sampler(search.sampler, search.seed, number, redraw)
         tables.forget_trials(self._study)
         if number == len(self._ids):
@@ -154,17 +174,24 @@ class Mirror:
 
     def values(self, number: int) -> list[float]:
         """Values of a complete row, one per objective."""
-        return self._beyond.get(number) or list(self._storage.get_trial(self._ids[number]).values)
+        return self._final[number]
 
     def start(self, number: int) -> None:
         """Start a waiting row without sampling."""
-        if self._storage.get_trial(self._ids[number]).state == TrialState.WAITING:
-            self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+        if self._states[number] == TrialState.WAITING:
+            self._states[number] = TrialState.RUNNING
+            self._show(number)
+
+    def reach(self, number: int, rung: Rung) -> None:
+        """Note the scores of a row at a rung; it counts if all objectives are known."""
+        self._add_rung(number, rung)
+        self._show(number)
 
     def end(self, number: int, state: TrialState, values: Sequence[float] = ()) -> None:
         """Note that a row has ended."""
-        seen = self._seen(number, values)
-        self._storage.set_trial_state_values(self._ids[number], state, seen or None)
+        self._states[number] = state
+        self._keep_values(number, state, values)
+        self._show(number)
 
     def changed_attributes(self) -> dict[str, Any]:
         """Attributes that the sampler has changed since the last call."""
@@ -173,20 +200,50 @@ class Mirror:
         self._kept.update(changed)
         return changed
 
-    def _seen(self, number: int, values: Sequence[float]) -> list[float]:
-        """A row's values as samplers see them."""
-        seen = [max(-_LARGEST, min(_LARGEST, value)) for value in values]
-        if seen != list(values):
-            self._beyond[number] = list(values)
-        return seen
+    def _add_rung(self, number: int, rung: Rung) -> None:
+        values = [rung.scores.get(metric, math.nan) for metric in self._objectives]
+        if not any(map(math.isnan, values)):
+            self._at_rungs.reach(number, rung.epoch, _clipped(values))
+
+    def _keep_values(self, number: int, state: TrialState, values: Sequence[float]) -> None:
+        if state == TrialState.COMPLETE:
+            self._final[number] = list(values)
+            self._at_rungs.end(number, _clipped(values))
+
+    def _show_expected(self) -> None:
+        """Show rows that were stopped or are running again if other values are expected of them."""
+        changes = self._at_rungs.changes
+        if changes != self._changes:
+            self._changes = changes
+            for number in self._at_rungs.unfinished:
+                self._show(number)
+
+    def _show(self, number: int) -> None:
+        """Bring a row in memory up to date."""
+        trial = copy.copy(self._storage.get_trial(self._ids[number]))
+        trial.state, values = self._seen(number)
+        trial.values = None if values is None else _clipped(values)
+        if trial.state == TrialState.COMPLETE and self._filling.distributions:
+            trial.params = {**self._filling.params(number), **trial.params}
+            trial.distributions = {**self._filling.distributions, **trial.distributions}
+        tables.overwrite_trial(self._storage, self._ids[number], trial)
+
+    def _seen(self, number: int) -> tuple[TrialState, Sequence[float] | None]:
+        """State and values of a row as samplers see them."""
+        state = self._states[number]
+        expected = self._at_rungs.expected(number)
+        if expected is not None and state != TrialState.FAIL:
+            return TrialState.COMPLETE, expected
+        return (TrialState.FAIL if state == TrialState.PRUNED else state), None
 
     def _append(self, state: TrialState, draws: Draws, values: Sequence[float] = ()) -> None:
+        number = len(self._ids)
         template = FrozenTrial(
             number=-1,
             trial_id=-1,
-            state=state,
+            state=TrialState.RUNNING,
             value=None,
-            values=self._seen(len(self._ids), values) or None,
+            values=None,
             datetime_start=None,
             datetime_complete=None,
             params=dict(draws.params),
@@ -196,6 +253,12 @@ class Mirror:
             intermediate_values={},
         )
         self._ids.append(self._storage.create_new_trial(self._study_id, template))
+        self._states.append(state)
+        self._keep_values(number, state, values)
+
+
+def _clipped(values: Sequence[float]) -> list[float]:
+    return [max(-_LARGEST, min(_LARGEST, value)) for value in values]
 
 
 @dataclass(frozen=True)
@@ -244,7 +307,9 @@ def load_rows(ledger: Ledger) -> LoadedRows:
     of_sampler = {key: value for key, value in attributes.items() if not key.startswith("study:")}
     mirror = Mirror(ledger.head.study, ledger.space, of_sampler)
     none = tables.Draws()
-    mirror.fill((stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows)
+    rungs = tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs)
+    filled = ((stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows)
+    mirror.fill(filled, rungs)
     twins = Twins(ledger.head.study)
     for stored in rows:
         row = stored.attributes.get(ROW, {})
@@ -270,5 +335,5 @@ def load_rows(ledger: Ledger) -> LoadedRows:
             if CELL in stored.attributes
         },
         twins=twins,
-        rungs=tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs),
+        rungs=rungs,
     )

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -43,6 +50,53 @@ def sample(space: Space, trial: optuna.trial.Trial) -> Params:
 
     with _one_thread(trial.study.sampler):
         return space.draw(ask)
+
+
+class Filling:
+    """Values of inactive parameters in finished rows, so that a sampler models every parameter.
+
+    The Gaussian process models the parameters that all rows have.  So for it inactive ones have
+    random values, different in each row: it learns that they change nothing where they are
+    inactive.  A fixed value would leave it curious about others there, without ever learning
+    more.  The other samplers need nothing.
+
+    Args:
+        sampler: of `ablate.space.SAMPLERS`.
+    """
+
+    def __init__(self, sampler: str, space: Space) -> None:
+        self._dimensions = space.dimensions if sampler == "gp" else ()
+        self.distributions = {one.name: _distribution(one) for one in self._dimensions}
+
+    def params(self, number: int) -> dict[str, Any]:
+        """Values for the row of this number, by the names of the space's dimensions."""
+        shares = np.random.default_rng(number).random(len(self._dimensions))
+        return {
+            dimension.name: _value_at(dimension, float(share))
+            for dimension, share in zip(self._dimensions, shares, strict=True)
+        }
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    """As `trial.suggest_*` makes it in `sample`."""
+    if isinstance(dimension, CategoricalDimension):
+        return CategoricalDistribution(dimension.choices)
+    low, high, log = dimension.low, dimension.high, dimension.log
+    if isinstance(dimension, IntegerDimension):
+        return IntDistribution(int(low), int(high), log=log, step=dimension.step)
+    return FloatDistribution(low, high, log=log, step=dimension.step)
+
+
+def _value_at(dimension: Dimension, share: float) -> Any:
+    """The value at a share, in [0, 1), of a dimension."""
+    if isinstance(dimension, CategoricalDimension):
+        return dimension.choices[int(share * len(dimension.choices))]
+    low, high, step = dimension.low, dimension.high, dimension.step
+    value = low ** (1 - share) * high**share if dimension.log else low + share * (high - low)
+    if step is not None:
+        value = low + step * round((value - low) / step)
+    value = min(max(value, low), high)
+    return int(value) if isinstance(dimension, IntegerDimension) else value
 
 
 @contextmanager
@@ -104,7 +158,7 @@ _MAKERS: dict[str, Callable[[int, int], BaseSampler]] = {
     ),
     "random": lambda _, ask_seed: RandomSampler(seed=ask_seed),
     "nsga2": lambda _, ask_seed: NSGAIISampler(seed=ask_seed),
-    # Only the parameters that every trial has are modelled; others are drawn at random.
+    # It models the parameters that every finished row has: all, by `Filling`.
     "gp": lambda _, ask_seed: GPSampler(seed=ask_seed, warn_independent_sampling=False),
     "qmc": _qmc,
 }

@@ -22,7 +22,7 @@ from ablate.ledger.record import Row, Soup
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.robustness.bits import kept_scores
 from ablate.study.scores import Scores
-from ablate.trial.task import weights_file
+from ablate.trial.task import Interim, weights_file
 from ablate.trial.workbench import Workbench
 
 
@@ -60,8 +60,8 @@ class SoupTrial:
     def run_epoch(self, pause: object) -> None:
         """Nothing is trained."""
 
-    def interim(self) -> dict[str, float]:
-        return {}
+    def interim(self) -> Interim:
+        return Interim({})
 
     def save(self, folder: str) -> None:
         """There is no training state."""

@@ -366,7 +366,7 @@ class Workbench:
             split = split.take(draw_stratified(split.labels, images, self.study.robustness.seed))
             corrupted = FewerImages(self.evaluation_set, images, self.study.robustness.seed)
         about = {"split": "val", "seen_types": seen_types, **finetuning}
-        return self._score(model, split, self.suite, corrupted, about, adapt)
+        return self._score(model, split, self.suite, corrupted, about, adapt=adapt)
 
     def score_test(
         self,
@@ -378,13 +378,10 @@ class Workbench:
         adapt: int | None = None,
         **finetuning: Any,
     ) -> Scored:
-        """Scores of a network on the test images; arguments as for `score`.
-
-        Args:
-            suite, severities: for scoring them."""
+        """Scores of a network on the test images, under a suite; the rest is as for `score`."""
         made = self._test_set(suite, severities)
         about = {"split": "test", "seen_types": seen_types, **finetuning}
-        return self._score(model, self.test_split, made.suite, made, about, adapt)
+        return self._score(model, self.test_split, made.suite, made, about, adapt=adapt)
 
     def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
         found = find_suite(suite)
@@ -400,6 +397,7 @@ class Workbench:
         suite: Suite,
         corrupted: CorruptedImages,
         about: Mapping[str, Any],
+        *,
         adapt: int | None,
     ) -> Scored:
         found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)

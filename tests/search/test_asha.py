@@ -53,11 +53,16 @@ def test_what_no_other_dominates_continues_as_far_as_the_factor_allows(
         assert not any(dominates(gains[stopped], gains[one]) for one in chosen)
 
 
-def test_a_front_that_is_too_large_is_covered() -> None:
-    front = [(x / 8, 1 - x / 8) for x in range(9)]
+def test_of_a_front_that_is_too_large_those_continue_that_add_most() -> None:
+    crowded = [(0.0, 1.0), (0.4, 0.6), (0.5, 0.58), (0.51, 0.57), (0.6, 0.4), (1.0, 0.0)]
+    # Of each point alone: 0.1 x 0.4, 0.4 x 0.02, 0.1 x 0.01, 0.01 x 0.17, 0.09 x 0.4, 0.4 x 0.1.
+    assert continuing(crowded, 2) == {0, 4, 5}
+    assert continuing(crowded, 3) == {0, 5}
+
+
+def test_of_a_front_of_many_metrics_those_continue_that_cover_it() -> None:
+    front = [(x / 8, 1 - x / 8, 0.5, 0.5) for x in range(9)]
     assert continuing(front, 3) == {0, 4, 8}
-    crowded = [(0.0, 1.0), (0.5, 0.5), (0.51, 0.49), (0.52, 0.48), (0.49, 0.51), (1.0, 0.0)]
-    assert continuing(crowded, 2) == {0, 1, 5}
 
 
 def test_the_scale_of_a_metric_does_not_matter() -> None:

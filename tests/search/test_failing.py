@@ -31,12 +31,12 @@ BROKEN = "{}['weight']"
 def write(work: Path) -> Write:
     def study(code: str, trials: int = 12, **keys: Any) -> Path:
         (work / "failing.py").write_text(LOOP.format(code=code))
-        run = {"parallel": 2, **keys.pop("run", {})}
+        run, epochs = {"parallel": 2, **keys.pop("run", {})}, keys.pop("epochs", 2)
         content = {
             "version": 1,
             "name": "failing",
             "trainable": "failing:train",
-            "finetune": {"budget": {"epochs": 2}},
+            "finetune": {"budget": {"epochs": epochs}},
             "space": {"x": {"float": [0.0, 1.0]}},
             "objectives": [{"metric": "a"}, {"metric": "b"}],
             "search": {"trials": trials, "sampler": "random", **keys},
@@ -124,7 +124,7 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
             self.said.append(text)
 
     pruner = {"metric": "speed", "min_epochs": 1, "reduction_factor": 2}
-    file = write("", 4, pruner=pruner)
+    file = write("", 4, pruner=pruner, epochs=3)
     with pytest.raises(ParameterError) as stop:
         ablate.launch(file, executor="inline")
     assert str(stop.value) == (
@@ -132,7 +132,9 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
         "at each rung, or name another metric in the study file; then run `ablate resume FILE`."
     )
     assert states(file) == ["RUNNING"]
-    write("", 4, pruner={**pruner, "min_epochs": 2})
+    write("", 4, pruner={**pruner, "min_epochs": 2}, epochs=3)
+    later = '"b": 0.5, **({"speed": 1.0} if epoch > 1 else {})'
+    (file.parent / "failing.py").write_text(LOOP.format(code="").replace('"b": 0.5', later))
     notes = Notes()
     go_on(file, progress=notes)
     assert [note for note in notes.said if "pruner.metric" in note] == [

@@ -38,8 +38,7 @@ _REFERENCES = {
     "Transactions on Evolutionary Computation 6, 182.",
     "asha": "Li et al. 2020. A system for massively parallel hyperparameter tuning. "
     "arXiv:1810.05934.",
-    "moasha": "Schmucker et al. 2021. Multi-objective asynchronous successive halving. "
-    "arXiv:2106.12639.",
+    "moasha": "Schmucker et al. 2021. arXiv:2106.12639.",
     "hypervolume": "Zitzler and Thiele 1998. Multiobjective optimization using evolutionary "
     "algorithms. PPSN V, 292.",
     "holm": "Holm 1979. A simple sequentially rejective multiple test procedure. Scandinavian "
@@ -171,14 +170,12 @@ def _wanted(study: Study) -> str:
 
 def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
     compared = " and ".join(map(metric_words, pruner.compared(study.objectives)))
-    method = f"asynchronous successive halving{cite('asha')}"
-    if pruner.kind == "pareto_asha":
-        method += f" by Pareto rank{cite('moasha')}"
+    rank = f" by Pareto rank{cite('moasha')}" if pruner.metric is None else ""
     images = f", scored on {pruner.images} validation images" if pruner.images else ""
     return (
-        f" Trials that fell behind in {compared} were stopped early by {method} (first rung at "
-        f"epoch {pruner.min_epochs}, reduction factor {pruner.reduction_factor}{images}); only "
-        "trials at the full budget enter the front."
+        f" Trials that fell behind in {compared} were stopped early by asynchronous successive "
+        f"halving{cite('asha')}{rank} (first rung at epoch {pruner.min_epochs}, reduction factor "
+        f"{pruner.reduction_factor}{images}); only trials at the full budget enter the front."
     )
 
 
@@ -190,8 +187,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
         f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} jointly"
         f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
     )
-    if search.pruner is not None:
-        text += _pruned(study, search.pruner, cite)
+    text += "" if search.pruner is None else _pruned(study, search.pruner, cite)
     if record.reference_point is not None:
         point = reference_text([one.metric for one in study.objectives], record.reference_point)
         text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."
@@ -199,8 +195,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
 
 
 def _so_far(record: StudyRecord) -> str:
-    begun = "" if record.is_over else f" ({record.ended} ended so far)"
-    return f"{record.trials} trials{begun}"
+    return f"{record.trials} trials{'' if record.is_over else f' ({record.ended} ended so far)'}"
 
 
 def _run_by(record: StudyRecord, cite: _Citations) -> str:

@@ -1,0 +1,189 @@
+"""What samplers learn from rows that were stopped: the values that are expected of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from ablate.ledger.extrapolation import Extrapolation
+from ablate.ledger.loaded import Mirror
+from ablate.ledger.record import Rung
+from ablate.ledger.tables import Draws
+from ablate.space.parse import parse_space
+from ablate.study.settings import Study
+
+COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
+
+
+def test_the_median_change_is_added_rung_by_rung() -> None:
+    known = Extrapolation()
+    for number, (first, third, end) in enumerate([(1, 3, 7), (2, 5, 9), (3, 4, 6)]):
+        known.reach(number, 1, (first, -first))
+        known.reach(number, 3, (third, -third))
+        known.end(number, (end, -end))
+    known.reach(3, 1, (5.0, 0.0))
+    known.reach(4, 1, (5.0, 0.0))
+    known.reach(4, 3, (8.0, 1.0))
+    # From epoch 1 to 3: 2, 3, 1, and 3 of trial 4; from 3 to the end: 4, 4, 2.
+    assert known.expected(3) == (5 + 2.5 + 4, -1.5 - 4)
+    assert known.expected(4) == (8 + 4, 1 - 4)
+    assert known.expected(0) == (7, -7)
+    assert known.expected(5) is None
+    assert known.unfinished == [3, 4]
+
+
+def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
+    known = Extrapolation()
+    for number in range(2):
+        known.reach(number, 1, (0.1,))
+        known.end(number, (0.9,))
+    known.reach(2, 1, (0.2,))
+    assert known.expected(2) == (0.2,)
+    known.end(2, (0.8,))
+    known.reach(3, 1, (0.2,))
+    assert known.expected(3) == pytest.approx((0.2 + 0.8,))
+
+
+def test_trials_of_one_rung_keep_their_order() -> None:
+    random = np.random.default_rng(0)
+    known = Extrapolation()
+    scores = random.random(200)
+    for number, score in enumerate(scores):
+        known.reach(number, 2, (score,))
+        if number % 3 == 0:
+            known.end(number, (score + random.random(),))
+    expected = [known.expected(number) for number in known.unfinished]
+    order = np.argsort([scores[number] for number in known.unfinished])
+    assert list(np.argsort([one[0] for one in expected if one])) == list(order)
+
+
+def study_of(sampler: str, **space: Any) -> Study:
+    return Study.model_validate(
+        {
+            "version": 1,
+            "name": "stopped",
+            "trainable": "loop:train",
+            "finetune": {"budget": {"epochs": 9}},
+            "space": space or {"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
+            "objectives": [{"metric": "a"}, {"metric": "b", "direction": "minimize"}],
+            "search": {"sampler": sampler, "pruner": {}},
+        }
+    )
+
+
+def mirror_of(study: Study) -> Mirror:
+    return Mirror(study, parse_space(study, {}), {})
+
+
+def shown(mirror: Mirror) -> list[tuple[TrialState, list[float] | None]]:
+    return [(trial.state, trial.values) for trial in mirror._study.get_trials()]
+
+
+Kept = tuple[TrialState, list[float], Draws]
+
+
+def search(mirror: Mirror, rows: int, *, learns: bool = True) -> Iterator[tuple[Kept, list[Rung]]]:
+    """Rows one after another: every second one is stopped at epoch 1."""
+    for number in range(rows):
+        params, draws = mirror.draw(number)
+        x = params["x"]
+        rung = Rung(1, {"a": x, "b": x * x}, stop=number % 2 == 1, sequence=number + 1)
+        if learns:
+            mirror.reach(number, rung)
+        state, values = (PRUNED, []) if rung.stop else (COMPLETE, [x + 0.5, x * x + 1])
+        mirror.end(number, state, values)
+        yield (state, values, draws), [rung]
+
+
+def test_a_row_that_reached_a_rung_is_shown_with_its_expected_values() -> None:
+    mirror = mirror_of(study_of("random"))
+    rows = [kept for kept, _ in search(mirror, 8)]
+    mirror.draw(8)
+    mirror.reach(8, Rung(1, {"a": 0.25, "b": 0.5}, stop=False, sequence=9))
+    mirror.draw(9)
+    assert [state for state, _ in shown(mirror)] == [COMPLETE] * 9 + [RUNNING]
+    assert shown(mirror)[8][1] == pytest.approx([0.75, 1.5])
+    for number, (_, _, draws) in enumerate(rows):
+        x = draws.params["x"]
+        assert shown(mirror)[number][1] == pytest.approx([x + 0.5, x * x + 1])
+    assert mirror.values(0) == rows[0][1]
+    mirror.end(8, TrialState.FAIL)
+    mirror.end(9, COMPLETE, [0.1, 0.2])
+    assert [one for one, _ in shown(mirror)][8:] == [TrialState.FAIL, COMPLETE]
+    assert shown(mirror)[9][1] == [0.1, 0.2]
+
+
+def test_a_row_without_all_objectives_at_its_rung_is_not_learned_from() -> None:
+    mirror = mirror_of(study_of("random"))
+    scores: tuple[dict[str, float], ...] = ({"a": 0.1}, {"": 0.1}, {"a": 0.1, "b": math.nan})
+    for number, one in enumerate(scores):
+        mirror.draw(number)
+        mirror.reach(number, Rung(1, one, stop=True, sequence=number + 1))
+        mirror.end(number, PRUNED)
+    assert shown(mirror) == [(TrialState.FAIL, None)] * 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
+def test_a_mirror_from_the_database_draws_as_the_one_that_followed(sampler: str) -> None:
+    study, rows = study_of(sampler), 60 if sampler == "nsga2" else 14
+    mirror = mirror_of(study)
+    kept = list(search(mirror, rows))
+    again = Mirror(study, parse_space(study, {}), mirror.changed_attributes())
+    rungs = [(number, rung) for number, (_, found) in enumerate(kept) for rung in found]
+    again.fill((row for row, _ in kept), rungs)
+    drawn = mirror.draw(rows)
+    assert again.draw(rows) == drawn
+    assert shown(again) == shown(mirror)
+    # Rows that were stopped make a difference to each of these samplers.
+    alone = mirror_of(study)
+    for _ in itertools.islice(search(alone, rows, learns=False), rows):
+        pass
+    assert alone.draw(rows) != drawn
+
+
+def test_a_gaussian_process_models_parameters_that_are_not_always_active() -> None:
+    """In a row without them it sees random values; the row itself keeps what it has."""
+    space = {
+        "kind": {"choice": ["p", "q"]},
+        "x": {"float": [0.0, 1.0]},
+        "p.rate": {"float": [0.01, 1.0], "log": True, "when": {"kind": "p"}},
+        "q.size": {"int": [2, 10], "step": 2, "when": {"kind": "q"}},
+        "q.part": {"float": [0.0, 1.0], "step": 0.25, "when": {"kind": "q"}},
+    }
+    whole = {"kind", "x", "p.rate", "q.size", "q.part"}
+    for sampler, names in (("gp", whole), ("tpe", set[str]())):
+        mirror = mirror_of(study_of(sampler, **space))
+        rows = [kept for kept, _ in search(mirror, 8)]
+        assert {row[2].params["kind"] for row in rows} == {"p", "q"}
+        for (_, _, draws), trial in zip(rows, mirror._study.get_trials(), strict=True):
+            own = {"p": {"p.rate"}, "q": {"q.size", "q.part"}}[draws.params["kind"]]
+            assert set(draws.params) == {"kind", "x"} | own
+            assert set(trial.params) == names | set(draws.params)
+            assert {name: trial.params[name] for name in draws.params} == draws.params
+            for name, distribution in trial.distributions.items():
+                assert distribution._contains(distribution.to_internal_repr(trial.params[name]))
+            assert set(trial.distributions) == set(trial.params)
+
+
+@pytest.mark.slow
+def test_a_gaussian_process_draws_conditional_parameters_by_its_model() -> None:
+    """The best `rate` is 0.9, and the other kind is worse."""
+    space = {
+        "kind": {"choice": ["p", "q"]},
+        "rate": {"float": [0.0, 1.0], "when": {"kind": "p"}},
+    }
+    mirror = mirror_of(study_of("gp", **space))
+    near = []
+    for number in range(24):
+        params, _ = mirror.draw(number)
+        rate = params.get("rate")
+        gain = 0.6 if rate is None else 1 - abs(rate - 0.9)
+        mirror.end(number, COMPLETE, [gain, 1 - gain])
+        near += [rate is not None and abs(rate - 0.9) < 0.1] if number >= 12 else []
+    assert sum(near) >= 6  # by chance each is so with a probability of 0.1

@@ -1,0 +1,64 @@
+"""A search of two objectives that stops trials: the same rows and decisions after every kill."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from commands import run_alone
+from own_study import write_own_study
+
+import ablate
+from ablate.ledger.record import StudyRecord
+
+LOOP = """
+import math, os, pathlib, signal
+
+def train(context):
+    number, x, y = context.number, context.params["x"], context.params["y"]
+    for epoch in range(1, context.epochs + 1):
+        if (number, epoch) in {kills}:
+            try:
+                pathlib.Path(f"killed-{{number}}").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            except FileExistsError:
+                pass
+        done = 1 - math.exp(-epoch * (0.2 + y))
+        context.report(epoch, {{"a": done * (x - y * y), "b": done * (1 - x * x)}})
+"""
+KILLS = [(5, 1), (5, 3), (11, 2), (14, 9)]
+
+
+def launched(folder: Path, kills: list[tuple[int, int]]) -> tuple[list[int], StudyRecord]:
+    folder.mkdir()
+    file = write_own_study(
+        folder,
+        "pruned",
+        LOOP.format(kills=kills),
+        finetune={"budget": {"epochs": 9}},
+        space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
+        search={"trials": 16, "sampler": "tpe", "pruner": {}},
+    )
+    codes = []
+    while not codes or codes[-1] == -signal.SIGKILL:
+        done = run_alone("launch", file, "--resume", "--executor", "inline", cwd=folder)
+        codes.append(done.returncode)
+    assert codes[-1] == 0, done.stdout + done.stderr
+    return codes, ablate.read(folder / "runs" / "pruned")
+
+
+@pytest.mark.slow
+def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path) -> None:
+    _, whole = launched(tmp_path / "whole", [])
+    codes, killed = launched(tmp_path / "killed", KILLS)
+    assert len(codes) > 1
+    for one, other in zip(whole.rows, killed.rows, strict=True):
+        assert (one.params, one.state, one.values) == (other.params, other.state, other.values)
+        assert one.rungs == other.rungs
+    states = [row.state for row in whole.rows]
+    assert states.count("PRUNED") >= 4
+    assert states.count("COMPLETE") >= 3
+    assert set(states) == {"PRUNED", "COMPLETE"}
+    assert {rung.epoch for row in whole.rows for rung in row.rungs} == {1, 3}
+    assert all(set(rung.scores) == {"a", "b"} for row in whole.rows for rung in row.rungs)
