@@ -111,13 +111,13 @@ def test_images_of_several_figures(
     (folder / "images").mkdir()
     result = run(
         *("plot", "runs/drawn", "--figure", "pareto,timeline", "-o", "images", "--format", "png"),
-        *("--size", "3.25x2.6in"),
+        *("--size", "3.25x3in"),
     )
     assert result.exit_code == 0, result.output
     for name in ("pareto", "timeline"):
         data = (folder / "images" / f"{name}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
-        assert struct.unpack(">II", data[16:24]) == pytest.approx((1300, 1040), abs=1)
+        assert struct.unpack(">II", data[16:24]) == pytest.approx((1300, 1200), abs=1)
     caption = (folder / "images" / "pareto.txt").read_text()
     assert caption.startswith("Pareto front of drawn. ")
     assert " 4 of 4 trials complete; " in caption

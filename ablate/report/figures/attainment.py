@@ -42,7 +42,7 @@ _DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
 _BAND_OPACITY = 0.15
 _LONGEST = 24
 """Characters of an arm's name."""
-_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 
 
 def plot_attainment(info: AttainmentInfo) -> Figure:

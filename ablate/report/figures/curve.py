@@ -34,7 +34,7 @@ from ablate.study.interpolation import CURVE_METRICS
 
 _TITLE = "From the baseline to the finetuned network"
 _CLEAN, _ROBUST = CURVE_METRICS
-_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 _LABELLED = 3
 """Of so many curves the alphas are printed beside the marks: print has no hover."""
 

@@ -53,7 +53,7 @@ from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
 _GRID_PANEL_PIXELS = (330, 300)
-_INSIDE_PIXELS, _LEAST_INSIDE = 290, 120
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 
 
 def plot_fronts(info: FrontsInfo) -> Figure:
