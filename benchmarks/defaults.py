@@ -28,9 +28,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 import ablate
+from ablate.ablation.intervals import t_interval
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.interpolation import AlphaScore
 from ablate.study.scores import Scores
@@ -322,6 +324,29 @@ def show(record: StudyRecord) -> None:
     print()
 
 
+def show_differences(record: StudyRecord) -> None:
+    """The curve of each method, and its paired differences to the first at equal clean accuracy,
+    in points, with 95 % t intervals over seeds."""
+    baseline = record.references["baseline"]
+    assert isinstance(baseline, Scores)
+    cells = by_cell(record)
+    first = next(iter(cells))
+
+    def at(name: str, loss: float) -> np.ndarray:
+        found = [at_clean_loss(mean_curve([row]), baseline, loss) for row in cells[name]]
+        return 100 * np.array(found)
+
+    print("| method | clean / robust at alpha 0.25, 0.5, 0.75, 1 | 1 point | 2 points |")
+    print("|---|---|---|---|")
+    for name, rows in cells.items():
+        curve = mean_curve(rows)[1:]
+        shown = ", ".join(f"{100 * one.clean:.1f} / {100 * one.robust:.1f}" for one in curve)
+        gains = [t_interval(at(name, loss) - at(first, loss)) for loss in (MARGIN, 2 * MARGIN)]
+        texts = [f"{one.mean:+.1f} [{one.low:+.1f}, {one.high:+.1f}]" for one in gains]
+        print(f"| {name} | {shown} | " + " | ".join(texts if name != first else ("", "")) + " |")
+    print()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The studies behind the defaults.")
     parser.add_argument("kind", choices=["candidates", "around", "methods", "tradeoff"])
@@ -338,7 +363,10 @@ def main() -> None:
             file.write_text(yaml.safe_dump(study, sort_keys=False))
             command = [sys.executable, "-m", "ablate", "launch", str(file), "--resume"]
             subprocess.run(command, check=True)
-        show(ablate.read(Path("runs", study["name"])))
+        record = ablate.read(Path("runs", study["name"]))
+        show(record)
+        if kind == "methods":
+            show_differences(record)
 
 
 if __name__ == "__main__":
