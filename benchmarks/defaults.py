@@ -13,8 +13,8 @@ ledger.  All are scored on validation images.
                 best of each method without `clean`, which reads twice as many copies
     methods     the best of each method on 8 seeds that no candidate has seen
     tradeoff    the networks between baseline and finetuned weights (`finetune.interpolation`)
-                against other ways of losing less clean accuracy: each of these gets the seconds
-                that scoring the networks takes as more images of training
+                against other ways of losing less clean accuracy, each of which trains on more
+                images, for about the seconds that scoring the networks takes
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class Data(NamedTuple):
     """Where methods are compared.
 
     Attributes:
+        name: "digits" or "cifar10".
         study: keys of the study.
-        images: through the network, of a candidate and of a method.
+        images: through the network in a run of each kind of study.
     """
 
     name: str
@@ -164,6 +165,7 @@ METHODS: dict[str, dict[str, str]] = {
 
 
 CURVE: Values = {"loss.terms": "clean+da", "finetune.learning_rate": 0.03}
+"""The training whose networks between are compared with `others`."""
 
 
 def others(data: Data) -> dict[str, Values]:

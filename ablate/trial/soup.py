@@ -77,7 +77,7 @@ class SoupTrial:
                 baseline or of another shape.
             NotFiniteError: if the network's output is NaN or infinite.
         """
-        model, metadata = self._cook()
+        model, metadata = self._average()
         about: dict[str, Any] = {"seen_types": metadata.seen_types, **self._soup.costs}
         scored, tested = self._bench.score(model, **about), None
         if self._test is not None:
@@ -92,7 +92,7 @@ class SoupTrial:
     def close(self) -> str:
         return ""
 
-    def _cook(self) -> tuple[nn.Module, ExportMetadata]:
+    def _average(self) -> tuple[nn.Module, ExportMetadata]:
         """The mean network, and what to store with it."""
         if self._soup.missing:
             raise ParameterError(
@@ -113,7 +113,7 @@ class SoupTrial:
         seen = dict.fromkeys(kind for one in found for kind in one.seen_types)
         terms = dict.fromkeys(one.loss_terms for one in found)
         metadata = replace(
-            *found[:1],
+            found[0],
             trial=self._number,
             loss_terms=", ".join(terms),
             seen_types=tuple(seen),
