@@ -130,7 +130,8 @@ def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
     low, high = _POINTS
     if not low <= points <= high:
         raise ParameterError(
-            f"--font-size: must be from {low:g} to {high:g} points, got {points:g}."
+            f"--font-size: must be from {low:g} to {high:g} points, got {points:g}. "
+            f"Give --font-size {SMALL_POINTS:g}."
         )
     if not size:
         return PrintSize(points=points, titled=titled)
@@ -146,7 +147,7 @@ def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
     if not (low <= width <= high and low <= height <= high):
         raise ParameterError(
             f"--size: each side must be from {low:g} to {high:g} inches, got {size}, which is "
-            f"{width:.3g} x {height:.3g} inches."
+            f"{width:.3g} x {height:.3g} inches. Give a size such as 3.25x2.4in."
         )
     return PrintSize((width, height), size, points, titled)
 
