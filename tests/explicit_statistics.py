@@ -16,16 +16,14 @@ from ablate.study.scores import Scores
 def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
     """Of seeds, images and residual, `[K, n_images]`; the added ones are among the images."""
     n_seeds, n_images = table.shape
-    cells = [(k, i) for k in range(n_seeds) for i in range(n_images)]
-    grand = sum(table[cell] for cell in cells) / len(cells)
-    rows = [sum(table[k, i] for i in range(n_images)) / n_images for k in range(n_seeds)]
-    columns = [sum(table[k, i] for k in range(n_seeds)) / n_seeds for i in range(n_images)]
+    grand = table.sum() / table.size
+    rows, columns = table.sum(axis=1) / n_images, table.sum(axis=0) / n_seeds
     seeds = n_images * sum((row - grand) ** 2 for row in rows) / (n_seeds - 1)
-    rest = sum((table[k, i] - rows[k] - columns[i] + grand) ** 2 for k, i in cells)
+    rest = ((table - rows[:, None] - columns + grand) ** 2).sum()
     rest /= (n_seeds - 1) * (n_images - 1)
-    squares, fourths = (sum(table[cell] ** power for cell in cells) for power in (2, 4))
+    squares, fourths = ((table**power).sum() for power in (2, 4))
     added = fourths / squares if squares else 1.0
-    images = n_seeds * (sum((column - grand) ** 2 for column in columns) + ADDED * added)
+    images = n_seeds * (((columns - grand) ** 2).sum() + ADDED * added)
     return float(seeds), float(images / (n_images + ADDED - 1)), float(rest)
 
 

@@ -94,25 +94,19 @@ class SearchAnswer:
 
     Attributes:
         sets: those with a point within the margin first, and of them the most robust.
+        ranked: all points that have scores, in the same order.
         margin: of clean accuracy, as a fraction.
-        chosen_from: complete trials with numbers for all objectives.
         collapsed: numbers of trials far below the others in clean or robust accuracy.
         level: of the interval of a difference between two sets: 95 % for all pairs together.
         compare: the robust accuracy of a point less that of another, at that level.
     """
 
     sets: tuple[SetAnswer, ...]
+    ranked: tuple[ParetoPoint, ...]
     margin: float
-    chosen_from: int
     collapsed: tuple[int, ...]
     level: float
     compare: Callable[[ParetoPoint, ParetoPoint], Estimate]
-
-    def best_with(self, terms: Iterable[str], without: Iterable[str] = ()) -> SetAnswer | None:
-        """The first set with all of these terms; without the others, if there is such a set."""
-        named = [one for one in self.sets if {*terms} <= {*one.terms.split("+")}]
-        alone = [one for one in named if not {*without} & {*one.terms.split("+")}]
-        return next(iter(alone or named), None)
 
 
 def is_tie(estimate: Estimate, n_images: int) -> bool:
@@ -145,8 +139,9 @@ def search_answer(
     if clean is None or robust is None or "baseline" not in info.references or not points:
         return None
     search = _Search(record, info, (clean, robust))
+    points.sort(key=search.rank, reverse=True)
     by_terms: dict[str, list[ParetoPoint]] = {}
-    for point in sorted(points, key=search.rank, reverse=True):
+    for point in points:
         by_terms.setdefault(point.loss_terms, []).append(point)
     bests = {terms: search.best(own) for terms, own in by_terms.items()}
     order = sorted(bests, key=lambda terms: search.rank(bests[terms]), reverse=True)
@@ -179,8 +174,8 @@ def search_answer(
         )
     return SearchAnswer(
         sets=tuple(sets),
+        ranked=tuple(sorted(points, key=search.keeps, reverse=True)),
         margin=search.margin,
-        chosen_from=len(points),
         collapsed=search.collapsed(points),
         level=level,
         compare=lambda one, other: search.less(one, other, level=level),

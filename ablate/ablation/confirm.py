@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +23,7 @@ from ablate.analysis.objectives import SPLITS
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
+from ablate.robustness.measures import LEVEL
 from ablate.study.document import show
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
@@ -70,12 +72,14 @@ class ConfirmInfo:
         test: all arms on the test images; validation: on the validation images.
         points: of the front, in order.
         objectives: test metrics for the front probability.
+        compare: the name of an arm, of another, a test metric and a level: the one less the other.
     """
 
     test: AblationInfo
     validation: AblationInfo
     points: tuple[ConfirmedPoint, ...]
     objectives: tuple[str, ...]
+    compare: Callable[[str, str, str, float], Estimate]
 
 
 def front_design(
@@ -218,14 +222,18 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         validation=ablation_info(record, outcomes, references, split="val"),
         points=tuple(points),
         objectives=tuple(objectives),
+        compare=partial(_less, on_test),
     )
+
+
+def _less(results: Results, name: str, other: str, metric: str, level: float = LEVEL) -> Estimate:
+    return arm_difference(results, Arm(name, (name,)), Arm(other, (other,)), metric, level)
 
 
 def _over(results: Results, name: str, other: str, metrics: Sequence[str]) -> dict[str, Estimate]:
     """An arm less another on these metrics; empty where the other has none of them."""
-    one, two = Arm(name, (name,)), Arm(other, (other,))
     return {
-        metric: arm_difference(results, one, two, metric)
+        metric: _less(results, name, other, metric)
         for metric in metrics
         if np.isfinite(results.values(other, metric)).any()
     }

@@ -27,6 +27,7 @@ from ablate.ablation.significance import (
     sign_flip_test,
 )
 from ablate.robustness.bits import Shares
+from ablate.robustness.measures import LEVEL
 from ablate.study.scores import EXPOSURES
 
 ALPHA = 0.05
@@ -289,18 +290,18 @@ def tied_with_best(
     return tuple(arm.name for arm in arms if arm.name in tied)
 
 
-def arm_difference(results: Results, arm: Arm, other: Arm, metric: str) -> Estimate:
-    """One arm less another on a metric, with its interval."""
-    contrast = difference(arm, other)
+def arm_difference(results: Results, arm: Arm, to: Arm, metric: str, level: float) -> Estimate:
+    """One arm less another on a metric, with its interval at a level."""
+    contrast = difference(arm, to)
     table = MetricTables(results, metric).of(contrast)
     if table is None:
         return over_seeds(np.empty(0)).estimate()
-    return _estimate(results, contrast, table)
+    return _estimate(results, contrast, table, level)
 
 
-def _estimate(results: Results, contrast: Contrast, table: Table) -> Estimate:
+def _estimate(results: Results, contrast: Contrast, table: Table, level: float = LEVEL) -> Estimate:
     differences, by_image, _ = _differences(results, contrast, table)
-    return _model(differences, by_image).estimate()
+    return _model(differences, by_image).estimate(level)
 
 
 def _model(differences: NDArray[np.float64], by_image: Shares | None) -> MeanModel:

@@ -85,7 +85,7 @@ def test_with_bits_the_images_are_a_part_of_it() -> None:
         if name == top:
             continue
         low, high = Explicit(shares[name] - shares[top]).bounds()
-        found = arm_difference(results, arms[name], arms[top], ROBUST)
+        found = arm_difference(results, arms[name], arms[top], ROBUST, 0.95)
         assert (found.low, found.high) == pytest.approx((low, high))
         assert found.method == "t over seeds and images"
         expected |= {name} if low <= 0 <= high else set()
@@ -125,5 +125,6 @@ def test_an_arm_without_a_run_is_none_of_them() -> None:
         results_of({"nothing": [nan] * 3, "b": [0.1, 0.2, 0.1]}),
         *(Arm(name, (name,)) for name in ("nothing", "b")),
         ROBUST,
+        0.95,
     )
     assert (found.n, found.method) == (0, "none")

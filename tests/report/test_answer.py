@@ -70,11 +70,12 @@ def test_a_question_is_answered_in_its_own_words() -> None:
         return said(ROWS, question=question)[0]
 
     assert first("Which of FMA and ST?").startswith(
-        "ST and FMA are not shown to differ at a clean loss of at most 1 point: clean+st (trial 1) "
+        "In this search ST and FMA are not shown to differ at a clean loss of at most 1 point: "
+        "clean+st (trial 1) "
         "less clean+fma on stage2+stage3 (trial 0): +2.0 points (no interval)."
     )
     assert first("Does the feature-map term help?").startswith(
-        "Over the best point of data augmentation alone (DA): FMA -11.0 points"
+        "Over the best point of DA alone: FMA -11.0 points"
     )
     assert first("Is it stable at the best?").startswith("The most robust point of all")
 
@@ -149,11 +150,38 @@ def confirmation(**arms: tuple[float, float]) -> ConfirmInfo:
         ConfirmedPoint(arm.name, (ROBUST,), {}, {}, {}, {}, gains(*scores), {}, (), chance)
         for arm, scores, chance in zip(found, arms.values(), (0.97, 0.4), strict=False)
     ]
-    return ConfirmInfo(test, test, tuple(points), ("test_robust_accuracy",))
+
+    def compare(one: str, other: str, metric: str, level: float) -> Estimate:
+        scores = [arms[name.replace(" ", "_")] for name in (one, other)]
+        place = ("test_clean_accuracy", "test_robust_accuracy").index(metric)
+        less = scores[0][place] - scores[1][place]
+        return estimate(less, (1 - level) / 5, method=OVER_SEEDS_AND_IMAGES)
+
+    return ConfirmInfo(test, test, tuple(points), ("test_robust_accuracy",), compare)
 
 
-def confirmed(info: ConfirmInfo) -> list[str]:
-    return list(study_answer(StudySource(example_record(ROWS), confirmation=info)).sentences)
+def confirmed(info: ConfirmInfo, question: str = "") -> list[str]:
+    record = example_record(ROWS, question=question)
+    return list(study_answer(StudySource(record, confirmation=info)).sentences)
+
+
+def test_a_confirmation_answers_the_question_in_its_own_words() -> None:
+    front = confirmation(trial_0=(0.95, 0.75), trial_1=(0.955, 0.71), trial_2=(0.9, 0.8))
+    text = confirmed(front, "Which of FMA and ST?")
+    assert text[0] == (  # though the search ranks trial 1 before trial 0
+        "On the test images FMA buys more robust accuracy than ST: clean+fma on stage2+stage3 "
+        "(trial 0) less clean+st (trial 1): +4.0 points [+3.0, +5.0] of robust and -0.5 points "
+        "[-1.5, +0.5] of clean accuracy."
+    )
+    near = confirmation(trial_0=(0.95, 0.715), trial_1=(0.955, 0.71))
+    assert (
+        "ST and FMA are not shown to differ: clean+st (trial 1) less"
+        in confirmed(near, "FMA or ST?")[0]
+    )
+    alone = confirmation(trial_1=(0.955, 0.71))
+    assert confirmed(alone, "Which of FMA and ST?")[0] == (
+        "No confirmed point has FMA: `ablate confirm --trials` adds one."
+    )
 
 
 def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chosen() -> None:
@@ -186,9 +214,9 @@ def of_ablation(info: AblationInfo) -> list[str]:
 
 def test_an_ablation_in_words() -> None:
     assert of_ablation(example_ablation()) == [
-        "DA: against plain +14.5 points of robust accuracy [+12.5, +16.5], not shown (adjusted p "
+        "DA: against plain +14.5 points [+12.5, +16.5] of robust accuracy, not shown (adjusted p "
         ".062), clean accuracy kept within 2 points: not shown, up to 3.0 points may be lost.",
-        "FMA: against plain +16.3 points of robust accuracy [+14.3, +18.3], better (adjusted p "
+        "FMA: against plain +16.3 points [+14.3, +18.3] of robust accuracy, better (adjusted p "
         ".016), clean accuracy kept within 2 points: yes.",
     ]
 
@@ -226,5 +254,5 @@ def test_an_ablation_without_a_claim_says_so() -> None:
         "No contrast was declared primary: the results are exploratory.",
         "FMA: against plain +16.3 points of robust accuracy (1 seed: no interval), n = 1, "
         "exploratory.",
-        "DA: against plain +14.5 points of robust accuracy [+12.5, +16.5], exploratory.",
+        "DA: against plain +14.5 points [+12.5, +16.5] of robust accuracy, exploratory.",
     ]

@@ -40,7 +40,9 @@ def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
     points = [
         ConfirmedPoint(f"trial {arm[0]}", (), {}, {}, {}, {}, {}, {}, (), 0.5) for arm in arms
     ]
-    return ConfirmInfo(test=info, validation=info, points=tuple(points), objectives=())
+    return ConfirmInfo(
+        test=info, validation=info, points=tuple(points), objectives=(), compare=lambda *_: NOTHING
+    )
 
 
 NAN = (math.nan, math.nan)

@@ -14,6 +14,7 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.report.arms import NOTHING
 from ablate.report.figures.hypervolume import FIGURE
 
 
@@ -77,7 +78,9 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
     )
     info = example_ablation(arms=(arm,))
     point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
-    confirmation = ConfirmInfo(test=info, validation=info, points=(point,), objectives=())
+    confirmation = ConfirmInfo(
+        test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
+    )
     figure = FIGURE.draw(FIGURE.info([StudySource(RECORD, confirmation=confirmation)]))
     (diamond,) = traces(figure, "Confirmed means")
     assert list(diamond.x) == [4]

@@ -163,7 +163,7 @@ def test_a_confirmation_stands_after_the_trade_off() -> None:
     content = content_of(
         StudySource(
             usual_record(12),
-            confirmation=ConfirmInfo(test, test, (point,), ()),
+            confirmation=ConfirmInfo(test, test, (point,), (), lambda *_: equal),
             confirming=ablation_source(test).record,
         )
     )

@@ -9,15 +9,19 @@ from collections.abc import Iterable, Sequence
 from ablate.ablation.answer import Part, sorted_parts
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.interpolated import ON_CURVE
 from ablate.analysis.objectives import is_accuracy
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import (
+    curve_metrics,
+    curve_notes,
     difference_cell,
     interval_notes,
     leading_metrics,
     metric_cells,
     no_interval_text,
     scale,
+    shown_name,
     single_value,
 )
 from ablate.report.effects import kept_text, loss_text, p_text, verdict_text
@@ -43,6 +47,7 @@ def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
     if not any(effect.estimate.n for effect in info.effects):
         said = [*said[: info.ended < info.runs], "No run has ended yet."]
     notes = interval_notes(info, declared or [one for one in info.effects if one.estimate.n])
+    notes += curve_notes(info) if _on_curve(declared) else []
     return Answer(tuple(said), _arm_cards(record, info, declared), tuple(notes))
 
 
@@ -67,36 +72,36 @@ def _declared(record: StudyRecord, info: AblationInfo) -> list[Effect]:
 
 def _by_arm(info: AblationInfo, effects: Iterable[Effect]) -> list[str]:
     """A sentence an arm, or an effect of a factor: what it is compared with, one after another."""
-
-    def head(effect: Effect) -> str:
-        return effect.contrast.partition(" - ")[0] if effect.kind == "difference" else ""
-
-    ordered: dict[str, list[Effect]] = {}
+    said: dict[str, list[str]] = {}
     for effect in effects:
-        ordered.setdefault(head(effect) or effect.contrast, []).append(effect)
-    said = []
-    for name, own in ordered.items():
-        parts = []
-        for effect in own:
-            against = f"against {effect.contrast.partition(' - ')[2]} " if head(effect) else ""
-            parts.append(f"{against}{_effect_text(info, effect)}")
-        said.append(f"{name}: {'; '.join(parts)}.")
-    return said
+        arm, _, to = _sides(effect)
+        against = f"against {to} " if to else ""
+        said.setdefault(arm, []).append(f"{against}{_effect_text(info, effect)}")
+    return [f"{arm}: {'; '.join(parts)}." for arm, parts in said.items()]
 
 
 def _effect_text(info: AblationInfo, effect: Effect) -> str:
-    """ "+13.8 points of robust accuracy [+12.6, +15.1], better (adjusted p .016)"."""
+    """ "+13.8 points [+12.6, +15.1] of robust accuracy, better (adjusted p .016)"."""
     metric, n = effect.metric, effect.estimate.n
     unit = " points" if is_accuracy(metric) else ""
     printed = difference_cell(info, metric, effect.estimate).parts
     interval = f" [{printed.low}, {printed.high}]" if printed.low else ""
     reason = no_interval_text(effect.estimate)
-    text = f"{printed.mean}{unit} of {metric_words(metric)}{interval}"
+    text = f"{printed.mean}{unit}{interval} of {metric_words(metric)}"
     text += f" ({reason})" * bool(reason) + f", n = {n}" * (n < info.seeds)
     if not effect.primary:
         return f"{text}, exploratory"
     return f"{text}, {verdict_text(effect)} (adjusted p {p_text(effect.p_adjusted)})" + _kept(
         info, effect
+    )
+
+
+def _sides(effect: Effect) -> tuple[str, str, str]:
+    """The arm and what it is compared with; of an effect of a factor its name alone."""
+    return (
+        effect.contrast.partition(" - ")
+        if effect.kind == "difference"
+        else (effect.contrast, "", "")
     )
 
 
@@ -145,25 +150,33 @@ def _shares(info: AblationInfo) -> list[str]:
 def _arm_cards(
     record: StudyRecord, info: AblationInfo, declared: Sequence[Effect]
 ) -> tuple[Card, ...]:
-    """Of the arms that are compared: their means, differences, and what the types give."""
-    compared = {one.contrast.partition(" - ")[0] for one in declared if one.kind == "difference"}
-    columns = {metric: metric_cells(info, metric) for metric in leading_metrics(info)}
+    """Of both sides of each comparison: their means, differences, and what the types give."""
+    shown = {side for one in declared if one.kind == "difference" for side in _sides(one)}
+    metrics = [*(curve_metrics(info) if _on_curve(declared) else ()), *leading_metrics(info)]
+    columns = {metric: metric_cells(info, metric) for metric in metrics}
     cards = []
     for place, arm in enumerate(info.arms):
-        if arm.name not in compared:
+        if arm.name not in shown:
             continue
         facts = [
             (capital(metric_words(metric)), f"{cells[place].printed}{metric_unit(metric)}")
             for metric, cells in columns.items()
         ]
         for one in declared:
-            if one.contrast.startswith(f"{arm.name} - ") and one.metric == info.rank_metric:
+            if _sides(one)[0] == arm.name:
+                on = "" if one.metric == info.rank_metric else f", {shown_name(info, one.metric)}"
                 printed = difference_cell(info, one.metric, one.estimate).printed
-                facts.append((f"Over {one.contrast.partition(' - ')[2]}", printed))
-        facts += part_facts(_parts(record, info, f"{arm.name} - {info.reference}"))
+                facts.append((f"Over {_sides(one)[2]}{on}", printed))
+        at = " at alpha 1" * _on_curve(declared)
+        parts = _parts(record, info, f"{arm.name} - {info.reference}")
+        facts += part_facts(parts, f"Over {info.reference}{at}, by type")
         facts += [("Failed", ", ".join(arm.failed))] * bool(arm.failed)
         cards.append(Card(arm.name, "", None, tuple(facts)))
     return tuple(cards)
+
+
+def _on_curve(effects: Iterable[Effect]) -> bool:
+    return any(one.metric in ON_CURVE for one in effects)
 
 
 def _parts(record: StudyRecord, info: AblationInfo, contrast: str) -> tuple[Part, ...]:

@@ -7,10 +7,12 @@ No difference stands without its interval, and one that its interval does not sh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ablate.ablation.answer import SearchAnswer, SetAnswer, is_tie
-from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.confirm import COMBINED_DA, ConfirmedPoint, ConfirmInfo
+from ablate.ablation.effects import ALPHA
+from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
@@ -22,12 +24,13 @@ from ablate.report.page.card import (
     ASKED,
     Answer,
     Card,
+    asked_points,
     asked_words,
     capital,
-    if_tie,
     named,
-    part_facts,
+    point_card,
     points,
+    told,
     types_sentence,
 )
 from ablate.study.scores import Scores
@@ -45,8 +48,43 @@ def study_answer(source: StudySource) -> Answer:
     if source.answer is None:
         return Answer((_best_of_each(source.front),))
     if source.confirmation is not None:
-        return _of_confirmation(source, source.confirmation)
+        return _of_confirmation(source, source.answer, source.confirmation)
     return _of_search(source, source.answer)
+
+
+# -- The question in its own words
+
+
+Less = Callable[[ParetoPoint, ParetoPoint, int], Sequence[Estimate]]
+"""A point less another in robust accuracy, and in clean accuracy where that is compared too; at a
+level for so many comparisons."""
+
+
+def _compared(
+    asked: Mapping[str, ParetoPoint], less: Less, n: int, where: str, within: str = ""
+) -> list[str]:
+    """The points of the terms that the question names: the first less each of the others."""
+    (first, best), *others = asked.items()
+    others = [(name, point) for name, point in others if point is not best]
+    said = []
+    for name, point in others:
+        more, fewer = (first, best), (name, point)
+        if less(best, point, len(others))[0].high < 0:
+            more, fewer = fewer, more
+        robust, *clean = less(more[1], fewer[1], len(others))
+        pair = f"{named(more[1])} less {named(fewer[1])}: {points(robust)}"
+        pair += "".join(f" of robust and {points(one)} of clean accuracy" for one in clean)
+        if is_tie(robust, n):
+            verdict = f"{first} and {name} are not shown to differ"
+        else:
+            verdict = f"{more[0]} buys more robust accuracy than {fewer[0]}"
+        said.append(f"{where} {verdict}{within}: {pair}.")
+    return said
+
+
+def _over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
+    gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
+    return [f"Over {da}: {'; '.join(gains)}."] * bool(gains)
 
 
 # -- A search
@@ -60,9 +98,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     others = answer.sets[1:]
     if others:
         behind = "; ".join(
-            f"{named(one.best)} {points(one.over['best'])}"
-            f"{if_tie(one.over['best'], n)}{_if_outside(one)}"
-            for one in others
+            f"{named(one.best)} {told(one.over['best'], n)}{_if_outside(one)}" for one in others
         )
         said.append(f"The best points of the other sets, less this one: {behind}.")
     said += types_sentence(first.parts, first.robust)
@@ -72,7 +108,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     seed = "" if info.seed is None else f" (seed {info.seed})"
     said.append(
         f"Each point was trained once{seed} and chosen from "
-        f"{count_text(answer.chosen_from, 'trial')}, so its score is optimistic, and no interval "
+        f"{count_text(len(answer.ranked), 'trial')}, so its score is optimistic, and no interval "
         "covers other seeds. `ablate confirm` measures both, on the test images."
     )
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
@@ -80,30 +116,21 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
 
 
 def _asked_sets(answer: SearchAnswer, question: str, n: int) -> list[str]:
-    """The question in its own words: the terms that it names, compared with each other and DA."""
-    asked = [key for key in asked_words(question) if key != "ca" and answer.best_with([key])]
-    found = {key: answer.best_with([key], [one for one in asked if one != key]) for key in asked}
-    sets = {key: one for key, one in found.items() if one is not None}
-    order = sorted(sets, key=lambda key: answer.sets.index(sets[key]))
-    said = []
-    for key in order[1:]:
-        best, other = sets[order[0]], sets[key]
-        if best is other:
-            continue
-        names = ASKED[order[0]][0], ASKED[key][0]
-        difference = answer.compare(best.best, other.best)
-        pair = f"{named(best.best)} less {named(other.best)}: {points(difference)}"
-        within = _within(answer)
-        if is_tie(difference, n):
-            said.append(f"{names[0]} and {names[1]} are not shown to differ {within}: {pair}.")
-        else:
-            who = f"In this search {names[0]} buys more robust accuracy than {names[1]}"
-            said.append(f"{who} {within}: {pair}.")
-    over = {key: sets[key].over["DA"] for key in order if "DA" in sets[key].over}
-    if over and "da" not in order:
-        parts = (f"{ASKED[key][0]} {points(one)}{if_tie(one, n)}" for key, one in over.items())
-        said.append(f"Over the best point of data augmentation alone (DA): {'; '.join(parts)}.")
-    return said
+    """Of the best points of the sets; and over data augmentation, where that is not asked for."""
+    words = [one for one in asked_words(question) if one != "ca"]
+    asked = asked_points(words, [one.best for one in answer.sets])
+    if not asked:
+        return []
+
+    def less(one: ParetoPoint, other: ParetoPoint, _: int) -> Sequence[Estimate]:
+        return [answer.compare(one, other)]
+
+    over_da = {one.best.number: one.over.get("DA") for one in answer.sets}
+    over = {name: over_da[point.number] for name, point in asked.items()}
+    return [
+        *_compared(asked, less, n, "In this search", f" {_within(answer)}"),
+        *_over_da({} if "DA" in asked else over, "the best point of DA alone", n),
+    ]
 
 
 def _first_set(answer: SearchAnswer, first: SetAnswer) -> str:
@@ -146,21 +173,21 @@ def _unsuccessful(record: StudyRecord, answer: SearchAnswer) -> list[str]:
 
 
 def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
-    facts = [
-        ("Robust accuracy", f"{points(one.robust)} over the baseline"),
-        ("Clean accuracy", f"{points(one.clean)}{_if_outside(one)}"),
-    ]
-    names = {"plain": "Over plain", "DA": "Over DA", "best": "Over the best set"}
-    for key, estimate in one.over.items():
-        facts.append((names[key], f"{points(estimate)}{if_tie(estimate, n)}"))
-    da = next((other for other in answer.sets if _is_da(other)), None)
-    if da is not None and da is not one and _images(da.best) > 0:
-        facts.append(("Compute", f"{_images(one.best) / _images(da.best):.1f} times that of DA"))
-    facts += part_facts(one.parts)
-    if one.tied:
-        facts.append(("Tied in this set", _numbers([point.number for point in one.tied])))
-    facts.append(("Within the margin", f"{one.keeping} of {one.trials} trials"))
-    return Card(f"{one.terms}: {one.best.name}", one.terms, one.best.number, tuple(facts))
+    names = {"plain": "plain", "DA": "DA", "best": "the best set"}
+    da = next((other for other in answer.sets if _is_da(other)), one)
+    ratio = _images(one.best) / _images(da.best) if _images(da.best) > 0 else math.nan
+    others = [("Compute", f"{ratio:.1f} times that of DA")] * (da is not one and ratio > 0)
+    tied = _numbers([point.number for point in one.tied])
+    others += [("Tied in this set", tied)] * bool(one.tied)
+    return point_card(
+        one.best,
+        robust=one.robust,
+        clean=f"{points(one.clean)}{_if_outside(one)}",
+        over={names[key]: estimate for key, estimate in one.over.items()},
+        parts=one.parts,
+        n_images=n,
+        others=[*others, ("Within the margin", f"{one.keeping} of {one.trials} trials")],
+    )
 
 
 def _search_notes(answer: SearchAnswer) -> tuple[str, ...]:
@@ -197,73 +224,100 @@ def _best_of_each(info: ParetoInfo) -> str:
 # -- A confirmed front
 
 
-def _of_confirmation(source: StudySource, info: ConfirmInfo) -> Answer:
+def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInfo) -> Answer:
     """All confirmed points; the search's choice is named, as one by the test images would be a
     choice on the test set."""
-    assert source.answer is not None
-    by_name = {point.name: point for point in source.front.points}
-    there = [
-        one
-        for one in info.points
-        if one.name in by_name and not math.isnan(one.gains.get(_ROBUST, NOTHING).mean)
-    ]
-    if not there:
+    by_name = {
+        one.name: one for one in info.points if not math.isnan(one.gains.get(_ROBUST, NOTHING).mean)
+    }
+    ranked = [point for point in answer.ranked if point.name in by_name]
+    if not ranked:
         return Answer(("Confirmation is running: no run on the test images has ended yet.",))
     n = info.test.n_corrupted or 1
-    seeds = f"{count_text(info.test.seeds, 'new seed')} and scored on the test images"
-    chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
+    chances = ", ".join(
+        f"{one.name} {share_text(by_name[one.name].front_probability)}" for one in ranked
+    )
+    chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
     said = [
-        f"The front, {count_text(len(there), 'point')}, was retrained with {seeds}. Probability of "
-        f"being on the front of these points: {chances}."
+        *_asked_confirmed(info, source.front.question, ranked, n),
+        f"The front, {count_text(len(ranked), 'point')}, was retrained with "
+        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images. Probability of "
+        f"being on the front of these points: {chances}.",
     ]
-    choice = source.answer.sets[0].best
-    chosen = next((one for one in there if one.name == choice.name), None)
     if chosen is None:
-        said.append(f"The point that the search would choose, {named(choice)}, is not among them.")
+        said.append(f"The point that the search would choose, {best}, is not among them.")
     else:
+        over = "".join(f", {told(one, n)} over {to}" for to, one in _over(info, chosen).items())
         said.append(
-            f"Chosen by the search alone ({_within(source.answer)}): {named(choice)}, "
+            f"Chosen by the search alone ({_within(answer)}): {best}, "
             f"{points(chosen.gains[_ROBUST])} of robust accuracy over the baseline"
-            f"{_over_arms(info, chosen, n)}, and {points(chosen.gains[_CLEAN])} of clean accuracy."
+            f"{over}, and {points(chosen.gains[_CLEAN])} of clean accuracy."
         )
         said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
     said.append(
         "To choose another of these points by these numbers would be a choice on the test set: "
         "report all of them, or the one that was chosen before."
     )
-    said += [f"{failure[:1].upper()}{failure[1:]}." for failure in info.test.failures]
-    notes = interval_notes(info.test, [one for one in info.test.effects if one.metric == _ROBUST])
-    cards = tuple(_point_card(one, by_name[one.name], info, n) for one in there)
-    return Answer(tuple(said), cards, tuple(notes))
-
-
-def _over_arms(info: ConfirmInfo, point: ConfirmedPoint, n: int) -> str:
-    plain, da = info.test.to_reference(point.name, _ROBUST), point.over_da.get(_ROBUST)
-    over = {"plain": None if plain is None else plain.estimate, "combined data augmentation": da}
-    return "".join(
-        f", {points(one)} over {name}{if_tie(one, n)}"
-        for name, one in over.items()
-        if one is not None
+    said += [f"{capital(failure)}." for failure in info.test.failures]
+    cards = tuple(
+        point_card(
+            point,
+            robust=one.gains[_ROBUST],
+            clean=points(one.gains.get(_CLEAN, NOTHING)),
+            over=_over(info, one),
+            parts=one.parts,
+            n_images=n,
+            others=[("On the front", share_text(one.front_probability))],
+        )
+        for point in ranked
+        for one in [by_name[point.name]]
     )
+    effects = [one for one in info.test.effects if one.metric == _ROBUST]
+    return Answer(tuple(said), cards, tuple(interval_notes(info.test, effects)))
 
 
-def _point_card(one: ConfirmedPoint, point: ParetoPoint, info: ConfirmInfo, n: int) -> Card:
-    facts = [
-        ("Robust accuracy", f"{points(one.gains[_ROBUST])} over the baseline"),
-        ("Clean accuracy", points(one.gains.get(_CLEAN, NOTHING))),
-    ]
-    plain = info.test.to_reference(one.name, _ROBUST)
+def _asked_confirmed(
+    info: ConfirmInfo, question: str, ranked: Sequence[ParetoPoint], n: int
+) -> list[str]:
+    """Each term by the confirmed point that the search ranks first; DA and CA by the arm that is
+    retrained beside them."""
+    words = asked_words(question)
+    terms = [one for one in words if one in ("fma", "st")]
+    asked = asked_points(terms, ranked)
+    over_da = {one.name: one.over_da.get(_ROBUST) for one in info.points}
+
+    def less(one: ParetoPoint, other: ParetoPoint, of: int) -> Sequence[Estimate]:
+        level = 1 - ALPHA / of
+        return [info.compare(one.name, other.name, metric, level) for metric in (_ROBUST, _CLEAN)]
+
+    said = []
+    if asked:
+        over = {name: over_da[point.name] for name, point in asked.items()}
+        said += _compared(asked, less, n, "On the test images")
+        said += _over_da(over, "combined data augmentation alone", n)
+    combined = info.test.to_reference(COMBINED_DA, _ROBUST)
+    if combined is not None and {"da", "ca"} & {*words}:
+        name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
+        said.append(
+            f"{name}: combined data augmentation alone {told(combined.estimate, n)} over plain."
+        )
+    there = {term for point in ranked for term in point.loss_terms.split("+")}
+    missing = [ASKED[one][0] for one in terms if one not in there]
+    if missing:
+        said.append(
+            f"No confirmed point has {' or '.join(missing)}: `ablate confirm --trials` adds one."
+        )
+    return said
+
+
+def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
+    """Robust accuracy over the arms that are retrained beside the points, where it is known."""
+    plain = info.test.to_reference(point.name, _ROBUST)
     over = {
-        "Over plain": NOTHING if plain is None else plain.estimate,
-        "Over DA combined": one.over_da.get(_ROBUST, NOTHING),
+        "plain": NOTHING if plain is None else plain.estimate,
+        "combined DA": point.over_da.get(_ROBUST, NOTHING),
     }
-    for name, estimate in over.items():
-        if not math.isnan(estimate.mean):
-            facts.append((name, f"{points(estimate)}{if_tie(estimate, n)}"))
-    facts += part_facts(one.parts)
-    facts.append(("On the front", share_text(one.front_probability)))
-    title = f"{point.loss_terms}: {one.name}"
-    return Card(title, point.loss_terms, point.number, tuple(facts))
+    return {name: one for name, one in over.items() if not math.isnan(one.mean)}
 
 
 # -- Words that both share

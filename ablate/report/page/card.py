@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.ablation.answer import Part, is_tie
@@ -63,6 +63,40 @@ def asked_words(question: str) -> list[str]:
     return [key for key, (_, pattern) in ASKED.items() if pattern.search(question)]
 
 
+def asked_points(keys: Sequence[str], ranked: Sequence[ParetoPoint]) -> dict[str, ParetoPoint]:
+    """The first point with each of these loss terms, and without the others of them where there is
+    one; by their names ("FMA with DA"), in the order of the points."""
+    found = {}
+    for key in keys:
+        having = [one for one in ranked if key in _terms(one)]
+        alone = [one for one in having if not _terms(one) & {*keys} - {key}]
+        for point in (alone or having)[:1]:
+            others = sorted(term.upper() for term in _terms(point) - {"clean", key})
+            found[ASKED[key][0] + f" with {' and '.join(others)}" * bool(others)] = point
+    return dict(sorted(found.items(), key=lambda named: ranked.index(named[1])))
+
+
+def point_card(
+    point: ParetoPoint,
+    *,
+    robust: Estimate,
+    clean: str,
+    over: Mapping[str, Estimate],
+    parts: Sequence[Part],
+    n_images: int,
+    others: Sequence[tuple[str, str]],
+) -> Card:
+    """The card of a point: its gains over the baseline, and in robust accuracy over others."""
+    facts = [
+        ("Robust accuracy", f"{points(robust)} over the baseline"),
+        *part_facts(parts, "Of it, by type"),
+        ("Clean accuracy", clean),
+        *((f"Over {name}", told(one, n_images)) for name, one in over.items()),
+        *others,
+    ]
+    return Card(f"{point.loss_terms}: {point.name}", point.loss_terms, point.number, tuple(facts))
+
+
 def types_sentence(parts: Sequence[Part], whole: Estimate) -> list[str]:
     """Which corruption types carry a gain."""
     named = [part for part in parts if part.estimate.mean > 0][:_MOST_PARTS]
@@ -74,15 +108,15 @@ def types_sentence(parts: Sequence[Part], whole: Estimate) -> list[str]:
     ]
 
 
-def part_facts(parts: Sequence[Part]) -> list[tuple[str, str]]:
+def part_facts(parts: Sequence[Part], name: str) -> list[tuple[str, str]]:
     shown = [f"{part.kind} {printed(part.estimate)}" for part in parts[:_MOST_PARTS]]
-    return [("Points by type", ", ".join(shown))] * bool(shown)
+    return [(name, ", ".join(shown))] * bool(shown)
 
 
 def named(point: ParetoPoint) -> str:
     """ "clean+fma on stage2+stage3 (trial 7)"."""
     layers = point.params.get("loss.fma.layers")
-    on = f" on {param_text(layers)}" if layers and "fma" in point.loss_terms.split("+") else ""
+    on = f" on {param_text(layers)}" if layers and "fma" in _terms(point) else ""
     return f"{point.loss_terms}{on} ({point.name})"
 
 
@@ -97,10 +131,15 @@ def points(estimate: Estimate) -> str:
     return f"{mean} points {interval}" if interval else f"{mean} points (no interval)"
 
 
-def if_tie(estimate: Estimate, n_images: int) -> str:
+def told(estimate: Estimate, n_images: int) -> str:
+    """ "+0.3 points [-1.0, +1.6] (a tie)"."""
     is_known = not math.isnan(estimate.low)
-    return " (a tie)" if is_known and is_tie(estimate, n_images) else ""
+    return points(estimate) + " (a tie)" * (is_known and is_tie(estimate, n_images))
 
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _terms(point: ParetoPoint) -> set[str]:
+    return {*point.loss_terms.split("+")}

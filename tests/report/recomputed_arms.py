@@ -1,0 +1,177 @@
+"""Every number that the answer of an ablation has to print, from rows and bits, by other and
+shorter code: each arm at every seed, so seeds and images vary.
+
+`numbers` takes the numbers out of a text: what an answer prints and what is computed are compared
+sentence by sentence and fact by fact, to the last digit and in their order.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from explicit_statistics import Explicit, holm, images_right, simultaneous
+
+from ablate.ledger.record import StudyRecord
+from ablate.study.scores import Scores
+
+CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
+INTERPOLATED = "_interpolated"
+NUMBER = re.compile(r"(?<![\w.])<?[+-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?!\w)")
+Name = int | str
+Triple = tuple[float, float, float]
+"""Mean, and the ends of the interval."""
+
+
+def numbers(text: str) -> list[str]:
+    """ "-0.3 points [-1.6, +1.1] (trial 3)" has -0.3, -1.6, +1.1 and 3."""
+    return NUMBER.findall(text)
+
+
+def printed(of: Triple) -> str:
+    """ "+1.2 [-0.3, +2.7]", in points."""
+    return "{} [{}, {}]".format(*("0.0" if one == 0 else f"{100 * one:+.1f}" for one in of))
+
+
+def in_points(of: Triple) -> str:
+    return printed(of).replace(" [", " points [")
+
+
+def weights(scores: Scores) -> dict[str, float]:
+    """Of each type in robust accuracy, a mean over families of means over types."""
+    families = scores.families.values()
+    return {kind: 1 / len(families) / len(kinds) for kinds in families for kind in kinds}
+
+
+def largest(parts: Mapping[str, Triple]) -> str:
+    """The three types that give most."""
+    order = sorted(parts, key=lambda kind: -parts[kind][0])[:3]
+    return ", ".join(f"{kind} {printed(parts[kind])}" for kind in order)
+
+
+def of_types(parts: Mapping[str, Triple], whole: Triple) -> str:
+    gained = {kind: part for kind, part in parts.items() if part[0] > 0}
+    return f"{100 * whole[0]:.1f} {largest(gained)} {len(parts)}"
+
+
+@dataclass(frozen=True)
+class Arms:
+    """An ablation, or a confirmation.
+
+    Attributes:
+        bits: of rows by number, and of references by name, each by split and alpha.
+    """
+
+    record: StudyRecord
+    bits: Mapping[Name, Mapping[str, str]]
+    split: str = "val"
+
+    def table(self, arm: str, metric: str) -> np.ndarray:
+        """`[K, n]`, what the networks of an arm got of each image."""
+        if metric.endswith(INTERPOLATED):
+            return self._interpolated(arm, metric.removesuffix(INTERPOLATED))
+        is_test = self.split == "test"
+        if arm == "baseline":
+            scores = (self.record.test_references if is_test else self.record.references)[arm]
+            return images_right(self.bits[arm][self.split], scores, metric)[None]
+        rows = [row for row in self.record.rows if row.cell == arm]
+        scored = [row.test_scores if is_test else row.scores for row in rows]
+        return np.stack(
+            [
+                images_right(self.bits[row.number][self.split], one, metric)  # type: ignore[arg-type]
+                for row, one in zip(rows, scored, strict=True)
+            ]
+        )
+
+    def less(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Explicit:
+        return Explicit(weight * (self.table(arm, metric) - self.table(to, metric)))
+
+    def triple(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Triple:
+        of = self.less(arm, to, metric, weight)
+        return of.mean, *of.bounds()
+
+    def parts(self, arm: str, to: str) -> dict[str, Triple]:
+        some = self.record.complete[0].scores
+        assert isinstance(some, Scores)
+        return {
+            kind: self.triple(arm, to, f"val_accuracy.{kind}", weight)
+            for kind, weight in weights(some).items()
+        }
+
+    def mean(self, arm: str, metric: str) -> str:
+        of_seeds = 100 * self.table(arm, metric).mean(axis=1)
+        spread = f" ± {of_seeds.std(ddof=1):.1f}" if len(of_seeds) > 1 else ""
+        return f"{of_seeds.mean():.1f}{spread} %"
+
+    def claims(self) -> dict[tuple[str, str, str], tuple[Triple, float]]:
+        """Of each primary contrast: difference with its simultaneous interval, and adjusted p."""
+        settings = self.record.study.ablation
+        assert settings is not None
+        claims = [(one.compare, one.to or "", one.metric or ROBUST) for one in settings.primary]
+        models = [self.less(*claim) for claim in claims]
+        adjusted = holm([one.p() for one in models])
+        return {
+            claim: ((one.mean, *simultaneous(one, len(claims), p)), p)
+            for claim, one, p in zip(claims, models, adjusted, strict=True)
+        }
+
+    def lost(self, arm: str, to: str) -> float | None:
+        """Of the metric that must be kept: the most that may be lost, in points, beyond a margin;
+        0 within it; None where none is declared."""
+        kept = self.record.study.ablation.noninferior  # type: ignore[union-attr]
+        if kept is None:
+            return None
+        low = self.less(arm, to, kept.metric).bounds()[0]
+        return 0.0 if low > -kept.margin else -100 * low
+
+    def _interpolated(self, arm: str, metric: str) -> np.ndarray:
+        """Each run on each half of the images: of the network at the alpha that is best on the mean
+        curve of the other seeds on the other half, within the margin of clean accuracy."""
+        rows = [row for row in self.record.rows if row.cell == arm]
+        alphas = [float(text) for text in rows[0].path.points]  # type: ignore[union-attr]
+        tables = {
+            one: {alpha: self._at(rows, alpha, one) for alpha in alphas} for one in (CLEAN, ROBUST)
+        }
+        made = tables[metric][0.0].copy()
+        halves = {
+            one: self._odd(rows[0], one, table[0.0].shape[1]) for one, table in tables.items()
+        }
+        margin = self.record.study.answer.clean_margin
+        for run in range(len(rows)):
+            for half in (False, True):
+                means = {
+                    one: {
+                        alpha: np.delete(table[alpha], run, 0)[:, halves[one] != half].mean()
+                        for alpha in alphas
+                    }
+                    for one, table in tables.items()
+                }
+                clean, robust = means[CLEAN], means[ROBUST]
+                kept = [a for a in alphas if a and clean[0.0] - clean[a] <= margin + 1e-9]
+                assert kept, "studies without such an alpha are not recomputed here"
+                assert min(clean[0.0], clean[1.0]) - min(clean.values()) <= margin, "no barrier"
+                best = max(kept, key=lambda a: (round(float(robust[a]), 9), a))
+                there = halves[metric] == half
+                made[run, there] = tables[metric][best][run, there]
+        return made
+
+    def _at(self, rows: Sequence, alpha: float, metric: str) -> np.ndarray:  # type: ignore[type-arg]
+        key = "val" if alpha == 1 else f"val@{alpha:g}"
+        return np.stack(
+            [images_right(self.bits[row.number][key], row.scores, metric) for row in rows]
+        )
+
+    @staticmethod
+    def _odd(row: object, metric: str, n: int) -> np.ndarray:
+        """Which images have an odd index in the validation split."""
+        text = row.path.odd  # type: ignore[attr-defined]
+        if metric == CLEAN or not text:
+            return np.arange(n) % 2 == 1
+        return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n) == 1
+
+
+def p_text(p: float) -> str:
+    return "<.0001" if p < 1e-4 else f"{p:.{2 if p < 0.1 else 3}g}".removeprefix("0")
