@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ablate.ablation.cell import Arm, Design
+from ablate.ablation.figure_infos import arm_terms
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.analysis.caveats import Basis, study_basis
@@ -42,7 +43,7 @@ class AlphaCurve:
 
     Attributes:
         name: "trial 3", or of the arm; number: of the trial, None of an arm.
-        loss_terms: of the trial as written; empty of an arm.
+        loss_terms: as written; of an arm as in `ArmsInfo`.
         points: by alpha, from 0 to 1.
         chosen: alphas: of the network that stands for the trial, or, ascending, those picked for
             the arm's interpolated networks.
@@ -137,7 +138,9 @@ def alpha_curves(
     else:
         assert record.design is not None
         design = Design.from_json(record.design)
-        curves = [_of_arm(record, arm, ablation) for arm in design.arms]
+        names = (arm.name for arm in ablation.arms)
+        terms = dict(zip(names, arm_terms(record, ablation), strict=True))
+        curves = [_of_arm(record, arm, ablation, terms[arm.name]) for arm in design.arms]
     return AlphaCurvesInfo(
         **vars(study_basis(record)),
         curves=tuple(curve for curve in curves if curve is not None),
@@ -162,7 +165,9 @@ def _of_trial(record: StudyRecord, row: RowRecord) -> AlphaCurve | None:
     )
 
 
-def _of_arm(record: StudyRecord, arm: Arm, ablation: AblationInfo) -> AlphaCurve | None:
+def _of_arm(
+    record: StudyRecord, arm: Arm, ablation: AblationInfo, loss_terms: str
+) -> AlphaCurve | None:
     """None before a pair of the arm has ended, and of the baseline."""
     pairs: dict[int, list[RowRecord]] = {}
     for row in record.complete:
@@ -176,7 +181,7 @@ def _of_arm(record: StudyRecord, arm: Arm, ablation: AblationInfo) -> AlphaCurve
     return AlphaCurve(
         name=arm.name,
         number=None,
-        loss_terms="",
+        loss_terms=loss_terms,
         points=_points(whole),
         chosen=info.alphas,
         barrier=max(barriers),

@@ -226,8 +226,8 @@ class EffectsInfo:
 
     Attributes:
         ablation: the ablation, with its caveats.
-        effects: metric by metric, the one by which arms are ranked first; in each, primary
-            contrasts first, then by what they gain on that metric.
+        effects: metric by metric, those with primary contrasts first, then the one by which arms
+            are ranked; in each, primary contrasts first, then by what they gain on that one.
     """
 
     ablation: AblationInfo
@@ -258,7 +258,10 @@ def effects_info(ablation: AblationInfo, effects: Sequence[Effect]) -> EffectsIn
         effects: some of the ablation's.
     """
     ranked = ablation.rank_metric
-    metrics = dict.fromkeys([ranked, *ablation.metrics, *(effect.metric for effect in effects)])
+    primary = [effect.metric for effect in effects if effect.primary]
+    order = [ranked] * (ranked in primary) + primary + [ranked]
+    order += [*ablation.metrics, *(effect.metric for effect in effects)]
+    metrics = dict.fromkeys(order)
     claimed = {effect.contrast for effect in ablation.primary}
     names = list(dict.fromkeys(effect.contrast for effect in ablation.effects))
     sign = 1 if ranked in ablation.minimized else -1

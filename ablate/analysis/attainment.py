@@ -32,7 +32,8 @@ class AttainedSet:
     """The finite values of one run of an experiment, or of all runs of an arm.
 
     Attributes:
-        name: of the study, or of the arm.
+        name: of the study, or of the arm; loss_terms: of the arm, as written; empty of a study, and
+            for a custom training loop.
         numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without points it attains
             nothing, but still counts.
     """
@@ -40,6 +41,7 @@ class AttainedSet:
     name: str
     numbers: NDArray[np.int64]
     values: NDArray[np.float64]
+    loss_terms: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def _of_arms(record: StudyRecord, info: ParetoInfo) -> AttainmentInfo:
         ]
         failed = sum(row.cell == cell for row in ended) - len(runs)
         runs += [AttainedSet(cell, arm.numbers[:0], arm.values[:0])] * failed
-        arms += [arm] * bool(runs)
+        terms = next(record.loss_terms(row) for row in record.rows if row.cell == cell)
+        arms += [replace(arm, loss_terms=terms)] * bool(runs)
         half = (len(runs) + 1) // 2
         found += [
             replace(one, name="median", arm=cell)

@@ -60,7 +60,7 @@ class CurvesInfo(Basis):
         found: number of such trials.
         seeds: of an ablation, largest number of runs per cell; None: a search.
         own_losses: whether losses differ between trials, because terms or weights are searched;
-            then the levels of two curves are not comparable.
+            then only shares of the loss of the first epoch are comparable.
     """
 
     metric: str
@@ -69,6 +69,14 @@ class CurvesInfo(Basis):
     found: int
     seeds: int | None
     own_losses: bool
+
+    def shown(self, curve: Curve) -> tuple[float, ...]:
+        """The values of a curve that compare with those of others: with `own_losses` as shares of
+        the first, NaN if that is not above 0."""
+        if not self.own_losses or not curve.values:
+            return curve.values
+        first = curve.values[0] if curve.values[0] > 0 else math.nan
+        return tuple(value / first for value in curve.values)
 
     def above_median(self, rung: Rung, metric: str | None = None) -> float:
         """A rung's score less the median of the shown trials at its epoch, which makes rungs

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.features import Feature, varying_features, written_domains
 from ablate.analysis.frame import typed_frame
+from ablate.analysis.parameters import ordered_parts
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.robustness.measures import LEVEL
@@ -150,7 +151,7 @@ def layers_info(record: StudyRecord, place: int) -> LayersInfo:
             f"{', '.join(sorted(searched)) or 'nothing'}",
             f"Write {LAYERS}: {{subset: taps}}.",
         )
-    taps = _in_order([_taps_of(row) for row in rows])
+    taps = ordered_parts([_taps_of(row) for row in rows])
     scores = np.array([row.values[place] for row in rows if row.values], dtype=float)
     effects, adjusted, left = _effects(rows, record.study.space, taps, scores)
     sign = -1 if objective.direction == "maximize" else 1
@@ -166,19 +167,6 @@ def layers_info(record: StudyRecord, place: int) -> LayersInfo:
         unadjusted=left,
         level=LEVEL,
     )
-
-
-def _in_order(subsets: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """All taps, next to their neighbours in subsets."""
-    order: list[str] = []
-    for subset in sorted(subsets, key=len, reverse=True):
-        for at, tap in enumerate(subset):
-            if tap in order:
-                continue
-            before = [order.index(other) + 1 for other in subset[:at] if other in order]
-            after = [order.index(other) for other in subset[at + 1 :] if other in order]
-            order.insert((before[-1:] or after[:1] or [len(order)])[0], tap)
-    return tuple(order)
 
 
 def _effects(

@@ -152,24 +152,36 @@ def _parts(names: Sequence[str | None], domain: Mapping[str, Any]) -> tuple[str,
     if _SET not in domain:
         return ()
     subsets = [name.split("+") for name in dict.fromkeys(names) if name is not None]
-    found = dict.fromkeys(part for subset in subsets for part in subset)
     written = domain[_SET]
-    if isinstance(written, str):  # all taps of a model: each subset has them in their order
-        written = _merged(subsets, list(found))
+    if isinstance(written, str):  # all taps of a model
+        return ordered_parts(subsets)
+    found = dict.fromkeys(part for subset in subsets for part in subset)
     known = [str(item) for item in written if str(item) in found]
     return tuple(dict.fromkeys([*known, *found]))
 
 
-def _merged(subsets: Sequence[Sequence[str]], found: Sequence[str]) -> Sequence[str]:
-    """A common order of all subsets; order of appearance if there is none."""
+def ordered_parts(subsets: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The taps of these subsets, each of which has its own in the network's order.
+
+    Where subsets leave the order of two open, the stem comes first, then the name decides; if they
+    contradict each other, the order is that of appearance.
+    """
+    found = dict.fromkeys(part for subset in subsets for part in subset)
     order: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
     for subset in subsets:
         for before, after in pairwise(subset):
             order.add(after, before)
     try:
-        return tuple(order.static_order())
+        order.prepare()
     except CycleError:
-        return found
+        return tuple(found)
+    ready, placed = list(order.get_ready()), list[str]()
+    while ready:
+        ready.sort(key=lambda part: (part != "stem", part))
+        placed.append(ready.pop(0))
+        order.done(placed[-1])
+        ready += order.get_ready()
+    return tuple(placed)
 
 
 def _levels(

@@ -6,6 +6,7 @@ different mark, so that a figure printed in grey is readable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,37 @@ def terms_style(loss_terms: str) -> TermsStyle:
     label = "+".join([*known, *sorted(terms - set(TERMS))])
     color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
     return TermsStyle(label, color, symbol if "clean" in terms else f"{symbol}-dot")
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """The style of a line or an arm, the same in all figures; `alike` counts those before it that
+    have the same colour and mark."""
+
+    color: str
+    symbol: str
+    dash: str
+    alike: int
+
+
+def line_styles(loss_terms: Sequence[str]) -> list[LineStyle]:
+    """Styles of things with these loss terms: equal terms differ by their dash.
+
+    Args:
+        loss_terms: of each; empty: grey beside others with terms, a colour of its own if none has.
+    """
+    found = []
+    for place, terms in enumerate(loss_terms):
+        alike = loss_terms[:place].count(terms)
+        if terms:
+            style = terms_style(terms)
+            color, symbol = style.color, style.symbol
+        elif any(loss_terms):
+            color, symbol = FAINT_INK, SYMBOLS[0]
+        else:
+            color, symbol, alike = SERIES[place % 8], SYMBOLS[place % 8], place // 8
+        found.append(LineStyle(color, symbol, DASHES[alike % len(DASHES)], alike))
+    return found
 
 
 def trial_marker(style: TermsStyle, on_front: bool, size: float) -> dict[str, Any]:

@@ -212,10 +212,26 @@ def test_an_arm_is_a_mark_with_its_interval_on_an_axis_of_the_differences() -> N
     low, high = figure.layout.xaxis.range
     assert 0.5 < low < 0.60
     assert high < 0.85
-    of_robust, of_clean = traces(figure, "baseline")
+    of_robust, of_clean = traces(figure, "Baseline")
     assert (set(of_robust.x), set(of_clean.x)) == ({0.60}, {0.95})
     assert "dotted: baseline, robust 60.0, clean 95.0" in facts(figure)
     assert said(figure)[4:6] == ["<b>FMA</b>", "77.3 % [76.3, 78.3]<br>clean+da"]
+
+
+def test_a_baseline_far_from_all_arms_stands_in_the_title_of_the_axis() -> None:
+    arms = tuple(
+        replace(scored_arm(name, clean, robust), is_one_network=name == "baseline")
+        for name, clean, robust in (
+            ("baseline", 0.95, 0.43),
+            ("DA", 0.93, 0.65),
+            ("ST", 0.94, 0.68),
+        )
+    )
+    figure = plot_arms(ArmsInfo(example_ablation(arms=arms), (ROBUST, CLEAN), ("", "a", "b")))
+    assert figure.layout.xaxis.range[0] > 0.6
+    assert figure.layout.xaxis.title.text.endswith("; baseline: 43.0 %")
+    (of_clean,) = traces(figure, "Baseline")
+    assert of_clean.xaxis == "x2"
 
 
 def test_any_other_metric_has_a_panel_of_its_own() -> None:

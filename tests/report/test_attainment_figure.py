@@ -11,6 +11,7 @@ from example_records import example_record, example_row
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures.attainment import FIGURE
+from ablate.report.style import terms_style
 
 
 def study(name: str, *values: tuple[float, float]) -> StudyRecord:
@@ -35,9 +36,9 @@ def facts(figure: Any) -> str:
 def test_step_lines_with_a_band_between_best_and_worst() -> None:
     figure = draw(*THREE)
     left, foot = figure.layout.xaxis.range[0], figure.layout.yaxis.range[0]
-    best, worst = trace(figure, "Best (1 of 3)"), trace(figure, "Worst (3 of 3)")
+    best, worst = trace(figure, "Best (1 of 3 searches)"), trace(figure, "Worst (3 of 3 searches)")
     assert list(zip(worst.x, worst.y, strict=True)) == [(left, 0.7), (0.9, 0.7), (0.9, foot)]
-    median = trace(figure, "Median (2 of 3)")
+    median = trace(figure, "Median (2 of 3 searches)")
     assert list(zip(median.x, median.y, strict=True)) == [
         (left, 0.75), (0.90, 0.75), (0.90, 0.70), (0.93, 0.70), (0.93, foot),
     ]  # fmt: skip
@@ -63,7 +64,7 @@ def test_every_trial_stands_faintly_with_its_study() -> None:
 def test_a_study_without_a_complete_trial_leaves_nothing_that_all_attain() -> None:
     figure = draw(*THREE[:2], study("empty"))
     assert "no region is attained by all" in facts(figure)
-    assert not trace(figure, "Worst (3 of 3)").showlegend
+    assert not trace(figure, "Worst (3 of 3 searches)").showlegend
     left, foot = figure.layout.xaxis.range[0], figure.layout.yaxis.range[0]
     assert (figure.data[0].x[-1], figure.data[0].y[-1]) == (left, foot)
 
@@ -84,10 +85,10 @@ def ablation(*states: str) -> StudyRecord:
 def test_arms_of_an_ablation() -> None:
     figure = draw(ablation("COMPLETE", "COMPLETE", "RUNNING"))
     assert [one.name for one in figure.data if one.showlegend] == [
-        "a (1 of 2)", "Baseline", "Plain finetune",
+        "a (1 of 2 runs)", "Baseline", "Plain finetune",
     ]  # fmt: skip
     runs, line = (one for one in figure.data if one.legendgroup == "a")
-    assert runs.marker.color == line.line.color
+    assert runs.marker.color == line.line.color == terms_style("clean+fma").color
     assert "1 run has not ended" in facts(figure)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from example_records import example_record, example_row
 from example_sources import usual_record
 
@@ -39,6 +40,7 @@ def traces(figure: Any, name: str) -> list[Any]:
 def test_lines_are_told_apart_by_gaps_and_the_front_is_clear() -> None:
     pruned, dominated, front = traces(draw(example_record(ROWS[:4])), "clean+fma (")[:3]
     assert list(front.x) == [1, 2, 3, 3]
+    assert list(front.y)[:3] == pytest.approx([1, 1 / 2, 1 / 3]), "shares of the first epoch"
     assert np.isnan(front.y).tolist() == [False, False, False, True]
     assert list(front.customdata) == [0, 0, 0, 0]
     assert list(dominated.customdata) == [1, 1, 1, 1, 2, 2]
@@ -55,7 +57,7 @@ def test_rungs_have_a_panel_and_stops_a_mark() -> None:
     assert figure.layout.yaxis2.title.text == "Robust accuracy - median"
     assert figure.layout.yaxis2.tickformat == "+.3~%"
     ended, stopped = traces(figure, "Pruned")
-    assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 3.0, "y")
+    assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 1.0, "y")
     assert (stopped.x[0], stopped.customdata[0], stopped.yaxis) == (1, 3, "y2")
     assert {shape.x0 for shape in figure.layout.shapes} == {1}
     assert [ended.showlegend, stopped.showlegend] == [True, False]
@@ -63,16 +65,17 @@ def test_rungs_have_a_panel_and_stops_a_mark() -> None:
 
 
 def test_a_wide_range_is_logarithmic() -> None:
-    figure = draw(example_record(ROWS))
+    losses = [{"epoch": 1, "train_loss": 40.0}, {"epoch": 2, "train_loss": 1.0}]
+    figure = draw(example_record([*ROWS, example_row(4, (0.7, 0.6), curve=losses)]))
     assert figure.layout.yaxis.type == "log"
-    assert {0.3, 1, 3, 10, 30} <= set(np.round(figure.layout.yaxis.tickvals, 9))
+    assert {0.05, 0.1, 0.5, 1} <= set(np.round(figure.layout.yaxis.tickvals, 9))
     assert draw(example_record(ROWS[:2])).layout.yaxis.type is None
 
 
 def test_what_is_left_out_is_said() -> None:
     figure = draw(usual_record(700))
     assert "500 of 700 trials drawn" in " · ".join(figure.layout.meta["facts"])
-    assert "losses have different terms" in " · ".join(figure.layout.meta["facts"])
+    assert "losses as shares of the first epoch's" in " · ".join(figure.layout.meta["facts"])
     assert len(figure.to_json()) < 200_000
 
 

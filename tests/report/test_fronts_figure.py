@@ -46,7 +46,7 @@ def confirmed(*arms: tuple[int, Any, Any]) -> ConfirmInfo:
 
 
 NAN = (math.nan, math.nan)
-SCALES = ("One image", "One seed (sd)")
+SCALES = ("1 image", "1 seed (sd)")
 
 
 def draw(*sources: StudySource) -> Any:

@@ -34,7 +34,7 @@ def test_a_tap_has_its_difference_or_a_word() -> None:
     figure = draw(FOUR)
     _, told = figure.data[:2]
     assert list(told.y) == [1]
-    assert list(told.x) == pytest.approx([0.11])
+    assert list(told.x) == pytest.approx([11])  # points
     assert told.hovertext[0].startswith("<b>b</b><br>Robust accuracy: +11.0<br>95% interval +1.4")
     assert [(note.y, note.text) for note in figure.layout.annotations] == [(0, "in every trial")]
     assert list(figure.layout.yaxis.ticktext) == ["a", "b"]

@@ -54,7 +54,8 @@ def test_three_parts_are_a_triangle_coloured_by_score() -> None:
     assert scale.colorscale == draw(THREE, 0).layout.coloraxis.colorscale
     corners = figure.layout.ternary
     assert [corners[f"{axis}axis"].title.text for axis in "abc"] == ["n", "b", "p"]
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["clean+fma (3)"]
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert named == ["clean+fma (3)", "On the front"]
 
 
 def test_of_a_cost_bright_is_still_good() -> None:

@@ -158,7 +158,7 @@ def test_without_a_complete_trial(rows: list) -> None:
     figure = draw(example_record(rows))
     assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
     assert [trace.name for trace in figure.data if trace.showlegend] == [
-        "Baseline", "Plain finetune", "One image",
+        "Baseline", "Plain finetune",
     ]  # fmt: skip
     assert "0 of 16 trials complete" in " · ".join(figure.layout.meta["facts"])
 

@@ -84,7 +84,7 @@ def test_types_that_were_trained_on_are_framed() -> None:
     figure = plot_profile(profile_info(record()))
     (frame,) = figure.layout.shapes
     noise = [row for row in ProfileGrid.of(4, FAMILIES, (1, 3, 5)).rows if row.kind in NOISE]
-    assert (frame.yref, frame.y0, frame.y1) == ("y4", noise[0].head, noise[1].foot)
+    assert (frame.yref, frame.y0, frame.y1) == ("y4", noise[0].head + 1, noise[1].foot - 1)
     assert "framed: types trained on" in " · ".join(figure.layout.meta["facts"])
     without = plot_profile(profile_info(record(), [1]))
     assert without.layout.shapes == ()

@@ -57,7 +57,7 @@ def test_a_panel_has_the_trials_with_its_parameter() -> None:
 def test_the_legend_has_every_set_of_terms_once() -> None:
     figure = draw(example_record(ROWS, space=SPACE), "fma.weight")
     assert [trace.name for trace in figure.data if trace.showlegend] == [
-        "clean+fma (2)", "clean+st (1)",
+        "clean+fma (2)", "clean+st (1)", "Faint: dominated", "Baseline",
     ]  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def test_a_level_has_a_strip_and_its_name_in_the_hover() -> None:
 def test_subsets_are_dots_and_the_facts_say_of_what() -> None:
     figure = draw(example_record(ROWS, space=SPACE), "layers", objective="robust")
     assert figure.layout.xaxis.ticktext == ("○<br>●<br>○", "●<br>○<br>●")
+    assert figure.layout.xaxis.title.text == "layers (n = 2), top down:<br>stem, stage1, stage2"
     assert "dots of layers, top down: stem, stage1, stage2" in " · ".join(
         figure.layout.meta["facts"]
     )

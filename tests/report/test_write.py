@@ -62,7 +62,7 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     legend = page.locator(".legendtext").all_text_contents()
     assert legend == [
         "Front", "Baseline", "Plain finetune", "clean+da (1)", "clean+fma (1)", "clean+st (1)",
-        "One image",
+
     ]  # fmt: skip
     tools = [tool.get_attribute("data-title") or "" for tool in page.locator(".modebar-btn").all()]
     assert "Zoom" in tools

@@ -2,7 +2,7 @@
 
 A row is an arm, a panel a metric; the axis has the range of the scores.  Colour and mark are the
 loss terms; of several arms with the same terms, the first has a filled mark.  The baseline, from
-which all runs start, is a dotted line.
+which all runs start, is a dotted line; if it is far from all arms, its value is in the axis title.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from ablate.report.figures.parts.rows import (
 )
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import MISSING, metric_text, metric_unit, metric_words, plain_text
-from ablate.report.style import FAINT_INK, INK, PAPER, SERIES, SYMBOLS, terms_style
+from ablate.report.style import INK, PAPER, line_styles, terms_style
 
 _GAP = 64
 """Between two panels, in pixels."""
@@ -92,9 +92,13 @@ def plot_arms(info: ArmsInfo) -> Figure:
     figure = Figure()
     if is_begun:
         for place, (metric, rows) in enumerate(panels.items()):
-            axis = metric_axis(metric) | {"range": _window(info, metric)}
+            window, baseline = _window(info, metric), info.baseline(metric)
+            axis = metric_axis(metric) | {"range": window}
             if metric in info.ablation.minimized:
                 axis["title"]["text"] += " (less is better)"
+            if math.isfinite(baseline) and not window[0] <= baseline <= window[1]:
+                text = metric_text(metric, baseline) + metric_unit(metric)
+                axis["title"]["text"] += f"; baseline: {text}"
             add_rows(figure, rows, _marks(info, metric, rows), axis, domains[place], place + 1)
     else:
         figure.update_xaxes(visible=False)
@@ -147,11 +151,10 @@ def _value_text(metric: str, one: Estimate) -> str:
 def _marks(info: ArmsInfo, metric: str, rows: Sequence[Row]) -> list[Scatter]:
     """A mark an arm, and the line of the baseline."""
     traces = []
-    alike: dict[str, int] = {}
-    for place, ((arm, terms), row) in enumerate(zip(info.arms, rows, strict=False)):
+    styles = line_styles([terms for _, terms in info.arms])
+    for (arm, terms), row, style in zip(info.arms, rows, styles, strict=False):
         one = arm.estimates.get(metric, NOTHING)
-        color, symbol = _look(info, terms, place)
-        is_first = alike.setdefault(color + symbol, place) == place
+        color = style.color
         traces.append(
             Scatter(
                 x=[finite_or_none(one.mean)],
@@ -160,8 +163,8 @@ def _marks(info: ArmsInfo, metric: str, rows: Sequence[Row]) -> list[Scatter]:
                 name=plain_text(arm.name),
                 showlegend=False,
                 marker={
-                    "color": color if is_first else PAPER,
-                    "symbol": symbol,
+                    "color": PAPER if style.alike else color,
+                    "symbol": style.symbol,
                     "size": 11,
                     "line": {"color": color, "width": 2},
                 },
@@ -172,13 +175,14 @@ def _marks(info: ArmsInfo, metric: str, rows: Sequence[Row]) -> list[Scatter]:
             )
         )
     baseline = info.baseline(metric)
-    if math.isfinite(baseline):
+    low, high = _window(info, metric)
+    if low <= baseline <= high:
         traces.append(
             Scatter(
                 x=[baseline, baseline],
                 y=[0, rows_height(rows)],
                 mode="lines",
-                name="baseline",
+                name="Baseline",
                 line={"color": INK, "width": 1.5, "dash": "dot"},
                 hoverinfo="skip",
             )
@@ -186,21 +190,15 @@ def _marks(info: ArmsInfo, metric: str, rows: Sequence[Row]) -> list[Scatter]:
     return traces
 
 
-def _look(info: ArmsInfo, terms: str, place: int) -> tuple[str, str]:
-    """Colour and mark: of its loss terms; by its place where no arm has terms."""
-    if terms:
-        style = terms_style(terms)
-        return style.color, style.symbol
-    if any(info.loss_terms):
-        return FAINT_INK, SYMBOLS[0]
-    return SERIES[0], SYMBOLS[place % len(SYMBOLS)]
-
-
 def _window(info: ArmsInfo, metric: str) -> list[float]:
-    """All intervals and the baseline."""
+    """All intervals; and the baseline, unless it is further away than they are wide."""
     found = [arm.estimates.get(metric, NOTHING) for arm, _ in info.arms]
     ends = [end for one in found for end in (one.low, one.mean, one.high)]
-    return list(metric_range(metric, [*ends, info.baseline(metric)]))
+    low, high = metric_range(metric, ends)
+    baseline = info.baseline(metric)
+    if 2 * low - high <= baseline <= 2 * high - low:
+        low, high = metric_range(metric, [*ends, baseline])
+    return [low, high]
 
 
 def _hover(info: ArmsInfo, arm: ArmInfo, terms: str, metric: str) -> str:

@@ -36,7 +36,7 @@ from ablate.report.figures.parts.front_marks import (
 from ablate.report.figures.parts.point_hover import plane_template
 from ablate.report.figures.parts.window import Window, value_window
 from ablate.report.numbers import plain_text, shortened
-from ablate.report.style import DASHES, DOMINATED_OPACITY, FAINT_INK, SERIES, SYMBOLS
+from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, LineStyle, line_styles
 
 _DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
 _BAND_OPACITY = 0.15
@@ -117,31 +117,37 @@ def _band(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
 
 def _lines(info: AttainmentInfo, windows: Sequence[Window]) -> list[Scatter]:
     traces = []
-    places = {one.name: place for place, one in enumerate(info.sets)}
+    styles = dict(zip((one.name for one in info.sets), _styles(info), strict=True))
     for surface in info.surfaces:
         x, y = _steps(info, surface, windows)
-        place = places.get(surface.arm, 0)
+        style = styles[surface.arm] if surface.arm else None
         is_median = surface.name == "median"
         name = plain_text(shortened(surface.arm, _LONGEST)) or surface.name.capitalize()
+        runs = "runs" if surface.arm else "searches"
         traces.append(
             Scatter(
                 x=x,
                 y=y,
                 mode="lines",
-                name=f"{name} ({surface.attained_by} of {surface.sets})",
+                name=f"{name} ({surface.attained_by} of {surface.sets} {runs})",
                 legendgroup=surface.arm or None,
                 legendrank=1,
                 showlegend=bool(x),
                 line={
-                    "color": SERIES[place % len(SERIES)],
+                    "color": style.color if style else SERIES[0],
                     "width": 3 if is_median and not surface.arm else 1.75,
-                    "dash": DASHES[place % len(DASHES)] if surface.arm else _DASHES[surface.name],
+                    "dash": style.dash if style else _DASHES[surface.name],
                     "simplify": False,  # or low steps become slopes
                 },
                 hoverinfo="skip",
             )
         )
     return traces
+
+
+def _styles(info: AttainmentInfo) -> list[LineStyle]:
+    """Of the sets: of arms by their loss terms, as in every figure."""
+    return line_styles([one.loss_terms for one in info.sets])
 
 
 def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scattergl]:
@@ -153,7 +159,8 @@ def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scatt
         labels = [one.name for one in info.sets]
     drawn = {surface.arm for surface in info.surfaces}
     traces = []
-    for place, (label, one) in enumerate(zip(labels, info.sets, strict=True)):
+    sets = zip(labels, info.sets, _styles(info), strict=True)
+    for place, (label, one, style) in enumerate(sets):
         traces.append(
             trace(
                 x=one.values[:, 0].astype(np.float32),
@@ -164,8 +171,8 @@ def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scatt
                 legendrank=5 + place,
                 showlegend=label not in drawn,
                 marker={
-                    "color": SERIES[place % len(SERIES)] if by_arm else FAINT_INK,
-                    "symbol": SYMBOLS[place % len(SYMBOLS)],
+                    "color": style.color if by_arm else FAINT_INK,
+                    "symbol": style.symbol + "-open" * bool(by_arm and style.alike),
                     "size": 7 if by_arm else 6,
                     "opacity": DOMINATED_OPACITY,
                 },

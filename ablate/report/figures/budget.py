@@ -30,7 +30,7 @@ from ablate.report.numbers import (
     plain_text,
     shortened,
 )
-from ablate.report.style import DASHES, INK, SERIES, SYMBOLS, base_axis, terms_style
+from ablate.report.style import INK, LineStyle, base_axis, line_styles
 
 _NAME_CHARACTERS = 40
 _PLOT = 300
@@ -46,7 +46,8 @@ def plot_budget(info: BudgetInfo) -> Figure:
     Returns:
         A figure for one column of print; trials are on a logarithmic axis.
     """
-    figure = Figure([_line(info, place) for place in range(len(info.curves))])
+    styles = line_styles(info.loss_terms)
+    figure = Figure([_line(info, *one) for one in zip(info.curves, styles, strict=True)])
     longest = max(len(curve.scores) for curve in info.curves)
     ends = [score for curve in info.curves for score in curve.scores if math.isfinite(score)]
     if ends and math.isfinite(info.baseline):
@@ -75,14 +76,7 @@ def plot_budget(info: BudgetInfo) -> Figure:
     )
 
 
-def _line(info: BudgetInfo, place: int) -> Scatter:
-    curve, terms = info.curves[place], info.loss_terms[place]
-    color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
-    alike = 0
-    if terms:
-        style = terms_style(terms)
-        color, symbol = style.color, style.symbol
-        alike = info.loss_terms[:place].count(terms)  # the same colour: told apart by dashes
+def _line(info: BudgetInfo, curve: TuningCurve, style: LineStyle) -> Scatter:
     shown = _shown(curve)
     return Scatter(
         x=shown,
@@ -93,12 +87,8 @@ def _line(info: BudgetInfo, place: int) -> Scatter:
         mode="lines+markers",
         name=plain_text(shortened(curve.arm, _NAME_CHARACTERS)),
         showlegend=True,
-        line={
-            "color": color,
-            "dash": DASHES[(alike if terms else place) % len(DASHES)],
-            "width": 2,
-        },
-        marker={"symbol": symbol, "size": 7, "color": color},
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": 7, "color": style.color},
         hovertext=[_hover(info, curve, count) for count in shown],
         hoverinfo="text",
     )

@@ -7,6 +7,7 @@ baseline to the finetuned network.  A ring is round the network that stands for 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from plotly.graph_objects import Figure, Scatter
@@ -29,14 +30,15 @@ from ablate.report.figures.parts.canvas import (
     metric_axis,
 )
 from ablate.report.numbers import count_text, metric_text, plain_text
-from ablate.report.style import DASHES, INK, SERIES, SYMBOLS, terms_style
+from ablate.report.style import INK, SMALL_SIZE, LineStyle, line_styles, terms_style
 from ablate.study.interpolation import CURVE_METRICS
 
 _TITLE = "From the baseline to the finetuned network"
 _CLEAN, _ROBUST = CURVE_METRICS
 _INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 _LABELLED = 3
-"""Of so many curves the alphas are printed beside the marks: print has no hover."""
+"""Of so many curves, or else of the lowest one, the alphas are printed beside the marks: print has
+no hover."""
 
 
 def plot_curve(info: AlphaCurvesInfo) -> Figure:
@@ -50,9 +52,10 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         arm's means; of a trial, customdata is its number.
     """
     figure = Figure()
-    for place, curve in enumerate(info.curves):
-        look = _look(info, place)
-        figure.add_trace(_line(info, curve, look))
+    styles = line_styles([curve.loss_terms for curve in info.curves])
+    lowest = min(info.curves, key=_mean_robust, default=None)
+    for place, (curve, style) in enumerate(zip(info.curves, styles, strict=True)):
+        figure.add_trace(_line(info, curve, style, is_lowest=curve is lowest))
         if info.is_search:
             figure.add_trace(_ring(curve, in_legend=place == 0))
     baseline = info.curves[0].points[0] if info.curves else None
@@ -72,39 +75,34 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
     )
 
 
-def _look(info: AlphaCurvesInfo, place: int) -> dict[str, Any]:
-    """Colour, mark and dash: of a trial those of its loss terms, which share no dash."""
-    curve = info.curves[place]
-    if curve.number is None:
-        number = place
-        color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
-    else:
-        style = terms_style(curve.loss_terms)
-        color, symbol = style.color, style.symbol
-        number = sum(one.loss_terms == curve.loss_terms for one in info.curves[:place])
-    return {"color": color, "symbol": symbol, "dash": DASHES[number % len(DASHES)]}
+def _mean_robust(curve: AlphaCurve) -> float:
+    return fmean(point.robust.mean for point in curve.points)
 
 
-def _line(info: AlphaCurvesInfo, curve: AlphaCurve, look: dict[str, Any]) -> Scatter:
+def _line(
+    info: AlphaCurvesInfo, curve: AlphaCurve, style: LineStyle, *, is_lowest: bool
+) -> Scatter:
     points = curve.points
-    terms = plain_text(terms_style(curve.loss_terms).label) if curve.loss_terms else ""
+    terms = "" if curve.number is None else plain_text(terms_style(curve.loss_terms).label)
     name = plain_text(curve.name if curve.number is None else curve.name.capitalize())
-    is_labelled = len(info.curves) <= _LABELLED
+    is_labelled = len(info.curves) <= _LABELLED or is_lowest
+    alphas = [f"{'alpha ' * (at == 1)}{point.alpha:g}" for at, point in enumerate(points)]
     return Scatter(
         x=[point.clean.mean for point in points],
         y=[point.robust.mean for point in points],
-        error_x=_bars([point.clean for point in points], look["color"]),
-        error_y=_bars([point.robust for point in points], look["color"]),
+        error_x=_bars([point.clean for point in points], style.color),
+        error_y=_bars([point.robust for point in points], style.color),
         mode="lines+markers+text" if is_labelled else "lines+markers",
-        text=["", *(f"{point.alpha:g}" for point in points[1:])] if is_labelled else None,
-        textposition="top right",
+        text=["", *alphas[1:]] if is_labelled else None,
+        textposition="top right" if len(info.curves) <= _LABELLED else "bottom left",
+        textfont={"size": SMALL_SIZE, "color": INK},
         name=f"{name}, {terms}" if terms else name,
         showlegend=True,
-        line={"color": look["color"], "width": 2, "dash": look["dash"]},
+        line={"color": style.color, "width": 2, "dash": style.dash},
         # The first mark is the baseline, which has its star.
         marker={
-            "color": look["color"],
-            "symbol": look["symbol"],
+            "color": style.color,
+            "symbol": style.symbol,
             "opacity": 1,
             "size": [0, *[8] * (len(points) - 1)],
             "line": {"color": INK, "width": 1},

@@ -1,7 +1,8 @@
 """The curves: values of each trial by epoch, and the comparisons by a pruner.
 
 A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
-full colour; a trial that was stopped or failed ends with a mark.  A separate panel below shows the
+full colour; a trial that was stopped or failed ends with a mark.  Training losses of other terms
+or weights are drawn as shares of the loss of the first epoch.  A separate panel below shows the
 values that the pruner compared, each at its rung, less the rung's median.
 """
 
@@ -34,9 +35,8 @@ from ablate.report.style import (
     DOMINATED_OPACITY,
     FAINT_INK,
     INK,
-    SERIES,
-    SYMBOLS,
     base_axis,
+    line_styles,
     terms_style,
 )
 
@@ -62,7 +62,7 @@ def plot_curves(info: CurvesInfo) -> Figure:
     figure = make_subplots(rows=1 + has_rungs, cols=1, **(panels if has_rungs else {}))
     by = groups(info)
     figure.add_traces(curve_lines(info, by), rows=1, cols=1)
-    figure.update_yaxes(_value_axis(info.metric, _values(curves)), row=1, col=1)
+    figure.update_yaxes(_value_axis(info), row=1, col=1)
     if info.rung_metric is not None:
         figure.add_traces(rung_traces(info, by), rows=2, cols=1)
         label = shortened(metric_label(info.rung_metric), _LONGEST_NAME)
@@ -87,23 +87,23 @@ def plot_curves(info: CurvesInfo) -> Figure:
     )
 
 
-def _values(curves: Sequence[Curve]) -> list[float]:
-    return [value for curve in curves for value in curve.values]
-
-
-def _value_axis(metric: str, values: Sequence[float]) -> dict[str, Any]:
-    label = "Training loss" if metric == TRAIN_LOSS else metric_label(metric)
-    axis = base_axis() | {"title": axis_title(shortened(label, _LONGEST_NAME))}
-    finite = [value for value in values if math.isfinite(value)]
+def _value_axis(info: CurvesInfo) -> dict[str, Any]:
+    metric = info.metric
+    label = "Training loss" if metric == TRAIN_LOSS else shortened(metric_label(metric), 30)
+    label += ", share of epoch 1" * info.own_losses
+    axis = base_axis() | {"title": axis_title(label)}
+    finite = [one for curve in info.curves for one in info.shown(curve) if math.isfinite(one)]
     if not finite:
         axis["range"] = [0, 1]
+    if is_accuracy(metric) or info.own_losses:
+        axis["tickformat"] = ".3~%"
     if is_accuracy(metric):
-        return axis | {"tickformat": ".3~%"}
+        return axis
     if finite and min(finite) > 0 and max(finite) / min(finite) >= _LOG_RATIO:
         decades = math.log10(max(finite) / min(finite))
         # Between two decades plotly writes bare digits; whole numbers say more.
         ticks = {"tickmode": "array", "tickvals": _log_ticks(min(finite), max(finite), decades)}
-        return axis | {"type": "log", "tickformat": "~g", **ticks}
+        return axis | {"type": "log", **({} if info.own_losses else {"tickformat": "~g"}), **ticks}
     return axis
 
 
@@ -130,7 +130,7 @@ def _facts(info: CurvesInfo) -> list[str]:
     elif any(curve.on_front for curve in info.curves):
         said.append("full colour: on the front")
     if info.own_losses:
-        said.append("losses have different terms and weights, so their levels are not comparable")
+        said.append("losses as shares of the first epoch's: their terms and weights differ")
     if len(info.curves) < info.found:
         said.append(f"{len(info.curves)} of {info.found} trials drawn: the front, others evenly")
     if any(len(curve.epochs) > _most_points(info) for curve in info.curves):
@@ -183,16 +183,11 @@ def groups(info: CurvesInfo) -> dict[str, Group]:
             for name, style in styles.items()
         }
     terms = {curve.group: curve.loss_terms for curve in info.curves}
-    found: dict[str, Group] = {}
-    for place, name in enumerate(named):
-        alike = sum(terms[other] == terms[name] for other in found)
-        style = terms_style(terms[name])
-        color, symbol = style.color, style.symbol
-        if not terms[name]:  # a custom training loop: its cells have no colours of terms
-            color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
-            alike = place // len(SERIES)
-        found[name] = Group(name, color, symbol, DASHES[alike % len(DASHES)])
-    return found
+    looks = line_styles([terms[name] for name in named])
+    return {
+        name: Group(name, look.color, look.symbol, look.dash)
+        for name, look in zip(named, looks, strict=True)
+    }
 
 
 # -- The lines of the figure of curves: many trials in one trace, told apart by gaps -------
@@ -235,7 +230,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     drawn = [curve for curve in info.curves if curve.epochs]
     most = _most_points(info)
     points = sum(min(most, len(curve.epochs)) for curve in drawn)
-    value = "%{y:.2%}" if is_accuracy(info.metric) else "%{y:.4g}"
+    value = "%{y:.2%}" if is_accuracy(info.metric) or info.own_losses else "%{y:.4g}"
     label = plain_text(shortened(metric_label(info.metric), _LONGEST_NAME))
     traces: list[list[Any]] = [[] for _ in _LOOKS]
     for rank, (group, of_group) in enumerate(_grouped(drawn, by)):
@@ -247,7 +242,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
             look = _LOOKS[place]
             traces[place].append(
                 trace_type(points)(
-                    **_joined(_thinned(curve, most) for curve in of_look),
+                    **_joined(_thinned(info, curve, most) for curve in of_look),
                     mode="lines+markers" if points <= _MOST_DOTTED else "lines",
                     name=f"{group.name} ({len(of_group)})",
                     legendgroup=group.label,
@@ -265,7 +260,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
                     f"epoch %{{x}}, %{{meta[1]}}: {value}<extra></extra>",
                 )
             )
-    return [trace for of_look in traces for trace in of_look] + _end_marks(drawn)
+    return [trace for of_look in traces for trace in of_look] + _end_marks(info, drawn)
 
 
 def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
@@ -312,12 +307,12 @@ def _most_points(info: CurvesInfo) -> int:
     return max(2, _MOST_POINTS // max(1, len(info.curves)))
 
 
-def _end_marks(curves: Sequence[Curve]) -> list[Any]:
+def _end_marks(info: CurvesInfo, curves: Sequence[Curve]) -> list[Any]:
     traces = []
     for state in _ENDS:
         ends = []
         for curve in curves:
-            points = zip(curve.epochs, curve.values, strict=True)
+            points = zip(curve.epochs, info.shown(curve), strict=True)
             finite = [point for point in points if math.isfinite(point[1])]
             if curve.state == state and finite:
                 ends.append((*finite[-1], curve.number))
@@ -351,17 +346,11 @@ def _grouped(curves: Sequence[Curve], by: dict[str, Group]) -> list[tuple[Group,
     return sorted(found.items(), key=lambda item: list(by.values()).index(item[0]))
 
 
-def _thinned(curve: Curve, most: int) -> _Part:
+def _thinned(info: CurvesInfo, curve: Curve, most: int) -> _Part:
     """Through so many points at the most, the first and the last among them."""
-    count = len(curve.epochs)
-    if count <= most:
-        return curve.epochs, curve.values, curve.number
-    kept = np.linspace(0, count - 1, most).round().astype(int)
-    return (
-        [curve.epochs[place] for place in kept],
-        [curve.values[place] for place in kept],
-        curve.number,
-    )
+    count, values = len(curve.epochs), info.shown(curve)
+    kept = np.linspace(0, count - 1, min(most, count)).round().astype(int)
+    return [curve.epochs[at] for at in kept], [values[at] for at in kept], curve.number
 
 
 def _joined(parts: Iterable[_Part]) -> dict[str, Any]:

@@ -57,6 +57,21 @@ def plot_edf(info: EdfInfo) -> Figure:
     for place, objective in enumerate(objectives):
         number = axis_number(place)
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        if "baseline" in references and np.isfinite(references["baseline"][place]):
+            figure.add_trace(
+                Scatter(
+                    x=[references["baseline"][place]] * 2,
+                    y=[0, 1],
+                    mode="lines",
+                    name="Baseline",
+                    legendgroup="baseline",
+                    legendrank=2000,
+                    showlegend=not any(one.legendgroup == "baseline" for one in figure.data),
+                    line={"color": INK, "width": 1.5, "dash": "dot"},
+                    hoverinfo="skip",
+                    **axes,
+                )
+            )
         for rank, (one, style) in enumerate(zip(info.distributions, styles, strict=True)):
             values = one.values[place]
             if len(values):
@@ -92,21 +107,8 @@ def plot_edf(info: EdfInfo) -> Figure:
                 f"yaxis{number}": y | {"anchor": f"x{number}"},
             }
         )
-        if "baseline" in references and np.isfinite(references["baseline"][place]):
-            figure.add_shape(
-                type="line",
-                x0=references["baseline"][place],
-                x1=references["baseline"][place],
-                y0=0,
-                y1=1,
-                xref=f"x{number}",
-                yref=f"y{number} domain",
-                line={"color": INK, "width": 1, "dash": "dot"},
-                layer="below",
-            )
     count = len(studies[0].objectives)
     facts = [*several_facts(studies), *objectives_facts(len(objectives), count)]
-    facts += ["dotted: baseline"] if references.get("baseline") else []
     return finish(
         figure,
         title=several_title("Distribution of the scores", labels),

@@ -31,7 +31,7 @@ from ablate.report.figures.parts.confirmed import confirmed_means
 from ablate.report.numbers import plain_text, reference_text
 from ablate.report.style import DASHES, INK, TermsStyle, base_axis
 
-_INSIDE_PIXELS = 290
+_INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 
 
 def plot_hypervolume(info: HypervolumeInfo) -> Figure:
@@ -70,6 +70,7 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
         facts=_facts(info),
         meta=basis_meta("Hypervolume", *studies),
         inside=_INSIDE_PIXELS,
+        least=_LEAST_INSIDE,
         nothing="" if any(len(study.numbers) for study in studies) else "no complete trial yet",
     )
 

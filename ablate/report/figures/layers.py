@@ -17,6 +17,7 @@ from plotly.subplots import make_subplots
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.layers import LayersInfo, SubsetScore, TapEffect, layers_info
 from ablate.analysis.objectives import is_accuracy, objective_place
+from ablate.report.arms import scale
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -122,10 +123,10 @@ def _rows_axis(count: int) -> dict[str, Any]:
 
 def _difference_axis(info: LayersInfo) -> dict[str, Any]:
     is_percent = is_accuracy(info.metric)
-    title = f"{metric_label(info.metric)}, with minus without"
+    unit = " (points)" if is_percent else ""
     return {
-        "title": axis_title(title),
-        "tickformat": "+.3~%" if is_percent else "+.3~g",
+        "title": axis_title(f"{metric_label(info.metric)}, with minus without{unit}"),
+        "tickformat": "+.3~g",
         "nticks": 6,
         "visible": bool(info.effects),
     }
@@ -189,6 +190,7 @@ def effect_traces(info: LayersInfo) -> list[Scatter]:
         return []
     told = [at for at, one in enumerate(info.effects) if not math.isnan(one.low)]
     effects = [info.effects[at] for at in told]
+    factor = scale(info.metric)
     return [
         Scatter(
             x=[0, 0],
@@ -199,12 +201,12 @@ def effect_traces(info: LayersInfo) -> list[Scatter]:
             hoverinfo="skip",
         ),
         Scatter(
-            x=[one.difference for one in effects],
+            x=[factor * one.difference for one in effects],
             y=told,
             mode="markers",
             marker={"color": INK, "symbol": "diamond", "size": 10},
             error_x={
-                "array": [one.high - one.difference for one in effects],
+                "array": [factor * (one.high - one.difference) for one in effects],
                 "color": INK,
                 "thickness": 1.5,
                 "width": 4,

@@ -35,13 +35,15 @@ from ablate.report.style import (
     terms_style,
 )
 
-_RIGHT = 108
-"""Margin for the colour bar."""
+_LEFT, _RIGHT = 30, 108
+"""Margins; the right one holds the colour bar."""
+_INSIDE_PIXELS, _LEAST_INSIDE = 250, 130
 _MOST_POINTS = 1000
 """Drawn: more hide one another, and plotly has no WebGL for a triangle."""
 _MARK_PIXELS = ((150, 9), (500, 7))
 """Up to how many points a mark is how large; of more 5."""
 _CORNERS = "abc"
+_ON_FRONT = TermsStyle("On the front", PAPER, "circle")
 _SEED = 0
 
 
@@ -64,13 +66,17 @@ def plot_mix(info: MixInfo) -> Figure:
     for on_front in (False, True):
         figure.add_traces([_points(info, style, by_style[style], on_front) for style in styles])
     figure.add_traces([_swatch(style, counts[style]) for style in styles])
+    if styles:
+        figure.add_trace(_swatch(_ON_FRONT, None))
     figure.update_layout(ternary=_triangle(info.parts), coloraxis=_colors(info))
     return finish(
         figure,
         title=f"{info.key} of {info.study}",
         facts=_facts(info),
         meta=basis_meta(FIGURE.title, info),
-        left=60,
+        inside=_INSIDE_PIXELS,
+        least=_LEAST_INSIDE,
+        left=_LEFT,
         right=_RIGHT,
         nothing="" if info.points else "no complete trial yet",
     )
@@ -79,7 +85,6 @@ def plot_mix(info: MixInfo) -> Figure:
 def _facts(info: MixInfo) -> list[str]:
     said = basis_facts(info, complete=len(info.points))
     if info.points:
-        said.append("ringed: on the front of all objectives")
         said.append("trials differ in more than their mix")
         said.append(f"ratios: {info.key}")
         said.append(f"colour: {metric_words(info.metric)}")
@@ -138,14 +143,17 @@ def _points(
     )
 
 
-def _swatch(style: TermsStyle, count: int) -> Scatterternary:
+def _swatch(style: TermsStyle, count: int | None) -> Scatterternary:
+    """A legend entry; one without a count is a ring."""
+    ring = {"color": PAPER, "line": {"color": INK, "width": 2}}
     return Scatterternary(
         a=[None],
         b=[None],
         c=[None],
         mode="markers",
-        name=plain_text(f"{style.label} ({count})"),
-        marker={"color": FAINT_INK, "symbol": style.symbol, "size": 10},
+        name=plain_text(style.label if count is None else f"{style.label} ({count})"),
+        marker={"color": FAINT_INK, "symbol": style.symbol, "size": 10}
+        | (ring if count is None else {}),
         showlegend=True,
     )
 

@@ -197,7 +197,7 @@ def _over(
         )
     shared = replace(info.studies[0], references=shared_references(info.studies))
     references = reference_traces(shared, x, y, windows, in_legend=in_legend)
-    scales = scale_traces(info, x, y, windows, in_legend=in_legend)
+    scales = scale_traces(info, x, y, windows)
     return [*knees, *crosses, *references, *scales]
 
 

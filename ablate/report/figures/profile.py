@@ -205,8 +205,8 @@ def _frames(
             # Inside the panel by half the line, which would be cut there.
             "x0": _LEFT + 1 / grid.cell,
             "x1": _LEFT + len(grid.severities) - 1 / grid.cell,
-            "y0": rows[0].head,
-            "y1": rows[-1].foot,
+            "y0": rows[0].head + 1,
+            "y1": rows[-1].foot - 1,
             "line": {"color": INK, "width": 2},
         }
         for rows in runs

@@ -35,6 +35,7 @@ from ablate.report.figures.parts.canvas import (
 from ablate.report.figures.parts.parameter_axis import (
     broken,
     dots_facts,
+    dots_text,
     lines_under,
     param_axis,
     param_hover,
@@ -64,6 +65,7 @@ _BLOCK_GAP = 14
 _MOST_MARKS = 24_000
 """Of a whole figure: what a page of about 1 MB holds, and a browser still turns over quickly."""
 _SEED = 0
+_BASELINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 
 
 def plot_slice(info: ParametersInfo) -> Figure:
@@ -234,9 +236,13 @@ def _layout(
 
 
 def _named(info: ParametersInfo, at: int, names: list[str]) -> str:
-    """A parameter's name, and of how many trials its panel is where some do not have it."""
-    there = sum(value is not None for value in info.columns[at].values)
-    return plain_text(names[at]) + f" (n = {there})" * (there < len(info.points))
+    """A parameter's name; of how many trials its panel is where some do not have it; the rows of
+    its dots."""
+    column = info.columns[at]
+    there = sum(value is not None for value in column.values)
+    name = plain_text(names[at]) + f" (n = {there})" * (there < len(info.points))
+    dots = dots_text(column)
+    return f"{name}, top down:<br>{plain_text(dots)}" if dots else name
 
 
 def _window(info: ParametersInfo, place: int) -> Window:
@@ -251,27 +257,26 @@ def _window(info: ParametersInfo, place: int) -> Window:
 
 
 def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
-    """One entry a set of terms with its number of complete trials: a trace without a point."""
+    """Entries of the sets of terms with their complete trials, of what is faint, and of the
+    baseline: traces without a point."""
     styles = {group.style.label: group.style for group in groups}
     count = Counter(terms_style(point.loss_terms).label for point in info.points)
-    return [
+    entries = [
         Scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
             name=f"{plain_text(label)} ({count[label]})",
             legendgroup=label,
-            showlegend=True,
-            hoverinfo="skip",
-            marker={
-                "color": style.color,
-                "symbol": style.symbol,
-                "size": 10,
-                "line": {"color": INK, "width": 1},
-            },
+            mode="markers",
+            marker=trial_marker(style, on_front=True, size=10),
         )
         for label, style in sorted(styles.items())
     ]
+    if not all(group.on_front for group in groups):
+        faint = trial_marker(TermsStyle("", INK, "circle"), on_front=False, size=10)
+        entries.append(Scatter(name="Faint: dominated", mode="markers", marker=faint))
+    if "baseline" in info.references:
+        entries.append(Scatter(name="Baseline", mode="lines", line=_BASELINE))
+    empty = {"x": [None], "y": [None], "showlegend": True, "hoverinfo": "skip"}
+    return [entry.update(empty) for entry in entries]
 
 
 def _facts(
@@ -288,10 +293,6 @@ def _facts(
     if len(info.shown) > 1:  # else it was asked for
         said += objectives_facts(len(info.shown), len(info.objectives))
     said += left_out
-    if any(not point.on_front for point in points):
-        said.append("faint: dominated")
-    if "baseline" in info.references:
-        said.append("dotted: baseline")
     said += outside_facts([point.values for point in points], windows)
     return said + dots_facts(info.columns, info.keys)
 
@@ -310,7 +311,7 @@ def _baseline_lines(info: ParametersInfo, windows: dict[int, Window]) -> Iterato
             "x1": 1,
             "y0": baseline[place],
             "y1": baseline[place],
-            "line": {"color": FAINT_INK, "width": 1, "dash": "dot"},
+            "line": _BASELINE,
             "layer": "below",
         }
 

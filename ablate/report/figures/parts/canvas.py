@@ -35,7 +35,10 @@ _LEAST_INSIDE = 140
 """Pixels of a plot whose marks may stand closer together in a smaller image."""
 _OVER_TITLE, _HEAD, _BARE = 12, 66, 16
 """Pixels over the title; of the margin with title and subtitle; of the margin without them."""
-_LEGEND_ROW = 22
+_LEGEND_ROW, _LEGEND_MARK = 22, 45
+"""Height of a row of the legend; width of an entry without its name."""
+_TITLE_LINE, _LEAST_TITLE = 17, 105
+"""Of another line of an upright title; and the shortest axis for which it is broken."""
 MANY = 2000
 """More points than this are drawn by the graphics card."""
 
@@ -94,10 +97,12 @@ def finish(
                 "font": {"size": SMALL_SIZE},
             },
             "hovermode": "closest",
+            "title": {"subtitle": {"font": {"color": FAINT_INK}}},
             "meta": meta
             | {
                 "heading": title,
                 "facts": list(facts),
+                "left": left,
                 "bottom": bottom,
                 "least_inside": least or inside or _LEAST_INSIDE,
                 "least_width": width,
@@ -130,10 +135,15 @@ def lay_out(figure: Figure, width: float, height: float, *, titled: bool = True)
         The same figure.
     """
     meta, margin = figure.layout.meta, figure.layout.margin
-    foot = meta["bottom"] + _legend_pixels(figure, width - margin.l - margin.r)
-    head = _heading(meta["heading"], meta["facts"], width) if titled else {"text": ""}
-    figure.layout.title = head | {"y": 1 - _OVER_TITLE / height}  # a share of the figure
-    figure.layout.margin.update(t=_HEAD if titled else _BARE, b=foot)
+    top, foot = _HEAD if titled else _BARE, meta["bottom"]
+    foot += _legend_pixels(figure, width - meta["left"] - margin.r)
+    lines = _break_titles(figure, max(0.0, height - top - foot))
+    if titled:
+        figure.layout.title.update(_heading(meta["heading"], meta["facts"], width))
+    else:
+        figure.layout.title.update({"text": "", "subtitle": {"text": ""}})
+    figure.layout.title.y = 1 - _OVER_TITLE / height  # a share of the figure
+    figure.layout.margin.update(t=top, b=foot, l=meta["left"] + _TITLE_LINE * (lines - 1))
     figure.layout.legend.y = 4 / height  # near to the edge, however high the image is
     figure.layout.meta = meta | {"image_pixels": [width, height]}
     return figure
@@ -145,9 +155,48 @@ def least_pixels(figure: Figure) -> tuple[float, float]:
     return meta["least_width"], margin.t + meta["least_inside"] + margin.b
 
 
+def _break_titles(figure: Figure, inside: float) -> int:
+    """Break titles of upright axes that are longer than their axis; the most lines of any.
+
+    Args:
+        inside: height of the plot in pixels.
+    """
+    most = 1
+    for axis in figure.select_yaxes():
+        text = (axis.title.text or "").replace(_BREAK, " ")
+        low, high = axis.domain or (0.0, 1.0)
+        room = max(_LEAST_TITLE, (high - low) * inside)
+        if not text or "<br>" in text:
+            continue
+        lines = [""]
+        for word in text.split(" "):
+            longer = f"{lines[-1]} {word}".strip()
+            fits = not lines[-1] or text_pixels(longer, FONT_SIZE) <= room
+            lines[-1 if fits else len(lines) :] = [longer if fits else word]
+        axis.title.text = _BREAK.join(lines)
+        axis.title.standoff = 8 + _TITLE_LINE * (len(lines) - 1)
+        most = max(most, len(lines))
+    return most
+
+
+_BREAK = "<br />"
+"""Made here, and undone for another size; a "<br>" is a figure's own."""
+_NARROW = frozenset("fijlrtI ().,:;|'![]-")
+
+
+def text_pixels(text: str, size: float) -> float:
+    """The width of a line in the font of figures, about."""
+    ems = (0.3 if one in _NARROW else 0.67 if one.isupper() else 0.56 for one in text)
+    return size * sum(ems)
+
+
 def _legend_pixels(figure: Figure, width: float) -> float:
     """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
-    entries = [45 + 0.52 * SMALL_SIZE * len(str(one.name)) for one in figure.data if one.showlegend]
+    entries = [
+        _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
+        for one in figure.data
+        if one.showlegend
+    ]
     if not entries:
         return 0.0
     # In several rows each entry is as wide as the widest.
@@ -257,7 +306,7 @@ def _heading(title: str, facts: Sequence[str], width: float) -> dict[str, Any]:
     return {
         "text": f"<b>{plain_text(shortened(title, int(room / (0.6 * TITLE_SIZE))))}</b>",
         "font": {"size": TITLE_SIZE},
-        "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE, "color": FAINT_INK}},
+        "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE}},
         "x": 0.02,
         "xanchor": "left",
         # Not 1 with a pad: plotly.js does not apply `title.pad.t` to a title anchored so.

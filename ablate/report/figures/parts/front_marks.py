@@ -191,13 +191,12 @@ def reference_marker(name: str) -> dict[str, Any]:
     return {"color": color, "symbol": symbol, "line": {"color": INK, "width": width}}
 
 
-def scale_traces(
-    info: FrontsInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
-) -> list[Scatter]:
-    """What one image, and one training seed, are worth: as lines of that length, in a corner."""
+def scale_traces(info: FrontsInfo, x: int, y: int, windows: Sequence[Window]) -> list[Scatter]:
+    """What one image, and one training seed, are worth: as named lines of that length, in a
+    corner."""
     traces = []
     for rank, (label, worth) in enumerate(
-        (("One image", info.one_image), ("One seed (sd)", info.one_seed))
+        (("1 image", info.one_image), ("1 seed (sd)", info.one_seed))
     ):
         of_x, of_y = worth(x), worth(y)
         if not (math.isfinite(of_x) and math.isfinite(of_y)):
@@ -205,18 +204,21 @@ def scale_traces(
         spans = [windows[one].high - windows[one].low for one in (x, y)]
         # In the worse corner, where no front comes near; signs lead from there into the plot.
         signs = [1 if windows[one].worst == windows[one].low else -1 for one in (x, y)]
-        at_x = windows[x].worst + signs[0] * (0.03 + 0.05 * rank) * spans[0]
-        at_y = windows[y].worst + signs[1] * (0.03 + 0.05 * rank) * spans[1]
+        at_x = windows[x].worst + signs[0] * 0.03 * spans[0]
+        at_y = windows[y].worst + signs[1] * (0.09 + 0.09 * rank) * spans[1]
         traces.append(
             Scatter(
                 x=[at_x + signs[0] * of_x, at_x, at_x],
                 y=[at_y, at_y, at_y + signs[1] * of_y],
-                mode="lines",
+                mode="lines+text",
                 name=label,
-                legendgroup=label,
-                legendrank=20 + rank,
-                showlegend=in_legend,
+                showlegend=False,
                 line={"color": INK, "width": 2, "dash": "solid" if rank == 0 else "dot"},
+                text=[f" {label} ", "", ""],
+                # The second stands over the first where the plot is low.
+                textposition=("bottom", "middle", "top")[1 + signs[1] * rank]
+                + (" right" if signs[0] > 0 else " left"),
+                textfont={"size": SMALL_SIZE, "color": INK},
                 hovertext=[f"{label}: {100 * of_x:.2f} and {100 * of_y:.2f} points"] * 3,
                 hoverinfo="text",
             )

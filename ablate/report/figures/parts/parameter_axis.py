@@ -17,8 +17,8 @@ from ablate.report.style import SMALL_SIZE, base_axis
 
 _NAME_CHARACTERS = 30
 _LINE_CHARACTERS = 9
-_UPRIGHT_LEVELS = 6
-"""Levels of a narrow axis whose names stand upright; more are turned."""
+_UPRIGHT_CHARACTERS = 27
+"""Of the names of all levels beside one another on a narrow axis; longer ones are turned."""
 _ONE_LINE_CHARACTERS = 16
 _SPREAD = 0.7548776662466927
 """Step from one trial to the next, so that they fill a strip evenly.  Source: Roberts 2018, the
@@ -64,6 +64,11 @@ def dots_facts(columns: Sequence[ParameterColumn], keys: Sequence[str]) -> list[
     ]
 
 
+def dots_text(column: ParameterColumn) -> str:
+    """What the rows of dots under an axis are, from above; empty of an axis without them."""
+    return shortened(", ".join(column.parts), _NAME_CHARACTERS) if has_dots(column) else ""
+
+
 def level_texts(column: ParameterColumn) -> list[str]:
     """Names of the levels in plotly's markup."""
     if has_dots(column):
@@ -76,7 +81,8 @@ def level_texts(column: ParameterColumn) -> list[str]:
 
 
 def _is_turned(column: ParameterColumn) -> bool:
-    return not has_dots(column) and len(column.levels) > _UPRIGHT_LEVELS
+    longest = min(max(map(len, column.levels), default=0), _LINE_CHARACTERS)
+    return not has_dots(column) and len(column.levels) * (longest + 1) > _UPRIGHT_CHARACTERS + 1
 
 
 def broken(text: str, characters: int, most: int = 3) -> str:
@@ -165,4 +171,4 @@ def lines_under(column: ParameterColumn) -> int:
     if _is_turned(column):
         longest = min(max(map(len, column.levels)), _ONE_LINE_CHARACTERS)
         return math.ceil(0.45 * longest)
-    return max(text.count("<br>") for text in level_texts(column)) + 1
+    return max(text.count("<br>") for text in level_texts(column)) + 1 + has_dots(column)
