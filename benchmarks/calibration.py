@@ -161,6 +161,7 @@ def make_setting(
         overrides += ["dataset.name=image_folder", "dataset.download=false"]
         overrides += [f"dataset.path={options.cifar10.absolute()}"]
         overrides += [f"baseline.epochs={options.epochs}"]
+        overrides += ["dataset.validation.fraction=0.04"]  # the baselines of benchmarks/defaults.py
     study = place_of_file(file, overrides).study
     assert study is not None
     trained_in = resolve_environment(options.precision, threads=options.threads, device="cpu")

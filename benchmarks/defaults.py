@@ -14,7 +14,8 @@ ledger.  All are scored on validation images.
     methods     the best of each method on 8 seeds that no candidate has seen
     tradeoff    the networks between baseline and finetuned weights (`finetune.interpolation`)
                 against other ways of losing less clean accuracy, each of which trains on more
-                images, for about the seconds that scoring the networks takes
+                images, for about the seconds that scoring the networks takes: robust accuracy less
+                that of the networks between at the same clean accuracy
 """
 
 from __future__ import annotations
@@ -349,6 +350,32 @@ def show_differences(record: StudyRecord) -> None:
     print()
 
 
+def show_against_curve(record: StudyRecord, curve: StudyRecord) -> None:
+    """One line an arm: its robust accuracy, less that of the networks between of the same seed at
+    the arm's clean accuracy, in points, with a 95 % t interval over seeds."""
+    baseline = record.references["baseline"]
+    assert isinstance(baseline, Scores)
+    between = {row.pair: mean_curve([row]) for row in curve.complete}
+    print(
+        "| arm | seeds | clean | robust | less networks between at its clean accuracy | seconds |\n"
+        "|---|---|---|---|---|---|"
+    )
+    for name, rows in by_cell(record).items():
+        gains = []
+        for row in rows:
+            assert isinstance(row.scores, Scores)
+            lost = baseline.clean_accuracy - row.scores.clean_accuracy
+            gains.append(
+                row.scores.robust_accuracy - at_clean_loss(between[row.pair], baseline, lost)
+            )
+        last, gain = mean_curve(rows)[-1], t_interval(100 * np.array(gains))
+        print(
+            f"| {name} | {len(rows)} | {last.clean:.1%} | {last.robust:.1%} | "
+            f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] | {seconds_of(rows):.0f} |"
+        )
+    print()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The studies behind the defaults.")
     parser.add_argument("kind", choices=["candidates", "around", "methods", "tradeoff"])
@@ -366,8 +393,12 @@ def main() -> None:
             command = [sys.executable, "-m", "ablate", "launch", str(file), "--resume"]
             subprocess.run(command, check=True)
         record = ablate.read(Path("runs", study["name"]))
+        if kind == "others":
+            curve = ablate.read(Path("runs", study_of("curve", data)["name"]))
+            show_against_curve(record, curve)
+            continue
         show(record)
-        if kind == "methods":
+        if kind in ("methods", "curve"):
             show_differences(record)
 
 
