@@ -246,7 +246,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     "--sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write a contact sheet of the image SOURCE (.png or .html) instead of OUTPUT.",
+    help="Write a contact sheet of the image SOURCE (a .png) instead of OUTPUT.",
 )
 def corrupt(
     source: str,

@@ -146,9 +146,9 @@ class Search:
         ties = [str(one) for one in near if self.is_tie(self.less(one, number))]
         outside = " (no point within the margin)" * (not keeping)
         facts = {
-            "Robust accuracy": f"{in_points(self.less(number, 'baseline'))} over the baseline",
+            "Robust over baseline": in_points(self.less(number, "baseline")),
             "Of it, by type": largest(self.parts(number)),
-            "Clean accuracy": in_points(self.less(number, "baseline", CLEAN)) + outside,
+            "Clean over baseline": in_points(self.less(number, "baseline", CLEAN)) + outside,
             "Over plain": self.told(self.less(number, "plain")),
         }
         if da is not None and da != number:
@@ -261,9 +261,9 @@ class Confirmed:
 
     def card(self, name: str, chance: str) -> Facts:
         return {
-            "Robust accuracy": f"{in_points(self.arms.triple(name, 'baseline'))} over the baseline",
+            "Robust over baseline": in_points(self.arms.triple(name, "baseline")),
             "Of it, by type": largest(self.arms.parts(name, "baseline")),
-            "Clean accuracy": in_points(self.arms.triple(name, "baseline", CLEAN)),
+            "Clean over baseline": in_points(self.arms.triple(name, "baseline", CLEAN)),
             "Over plain": self.told(name, "plain"),
             "Over combined DA": self.told(name, COMBINED_DA),
             "On the front": chance,

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ablate.errors import ParameterError
 from ablate.files.cache import publish_file
 from ablate.files.shown import show_name
-from ablate.report.style import FAINT_INK, FONT, INK
+from ablate.report.style import FAINT_INK, INK
 
 if TYPE_CHECKING:
     from ablate.robustness.evaluation_set import Recipe
@@ -34,7 +33,6 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _CUT_SIDE = 224  # pixels: what larger images are cut to, as the benchmark's
 _LARGEST_UNCUT = 256
-_JPEG_ABOVE = 96  # pixels: larger tiles would make a page of 15 MB as PNG
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def write_contact_sheet(
 
     Args:
         image: a file.
-        file: .png or .html.
+        file: a .png.
         recipe: the distortions.
         image_size: side of the centre crop; None: no crop, except for images with a side over 256
             pixels, which are cropped to 224 as in the benchmark.
@@ -111,7 +109,8 @@ def write_contact_sheet(
     pixels = np.asarray(opened)
     if side is not None:
         pixels = fit_image(opened, side, resize or usual_resize(side)).transpose(1, 2, 0)
-    write_sheet(sheet_info(show_name(image.name), np.ascontiguousarray(pixels), recipe), file)
+    info = sheet_info(show_name(image.name), np.ascontiguousarray(pixels), recipe)
+    publish_file(file, lambda path: draw_sheet(info).save(path, "PNG"))
 
 
 def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
@@ -160,33 +159,15 @@ def sheet_info(title: str, pixels: np.ndarray, recipe: Recipe) -> SheetInfo:
     return SheetInfo(title, pixels, recipe.severities, rows, tuple(notes))
 
 
-def write_sheet(info: SheetInfo, file: Path) -> None:
-    """Write a sheet atomically.
-
-    Args:
-        file: .png, or .html: a page without network requests.
-
-    Raises:
-        ParameterError: if the ending is another one.
-        UsageError: if the folder cannot be written.
-    """
-    check_sheet_name(file)
-    if file.suffix.lower() == ".png":
-        publish_file(file, lambda path: draw_sheet(info).save(path, "PNG"))
-    else:
-        page = sheet_page(info)
-        publish_file(file, lambda path: path.write_text(page, encoding="utf-8"))
-
-
 def check_sheet_name(file: Path) -> None:
     """Refuse endings that a sheet cannot have.
 
     Raises:
         ParameterError: naming the file.
     """
-    if file.suffix.lower() not in (".png", ".html"):
+    if file.suffix.lower() != ".png":
         raise ParameterError(
-            f"{file}: a contact sheet's file must end with .png or .html, got "
+            f"{file}: a contact sheet's file must end with .png, got "
             f"{file.suffix or 'no ending'}. Name it {file.with_suffix('.png').name}."
         )
 
@@ -244,28 +225,6 @@ def draw_sheet(info: SheetInfo) -> Image.Image:
     return sheet
 
 
-def sheet_page(info: SheetInfo) -> str:
-    """The sheet as a complete HTML page, light or dark by the reader's system setting."""
-    width, _ = shown_size(info.original)
-    # Of one family together, each with the addresses of its tiles.
-    families: dict[str, list[tuple[SheetRow, list[tuple[str, str]]]]] = {}
-    for row in info.rows:
-        tiles = [
-            (_address(tile), said) for tile, said in zip(row.tiles, row.parameters, strict=True)
-        ]
-        families.setdefault(row.family, []).append((row, tiles))
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return page.from_string(_PAGE).render(
-        info=info,
-        families=families,
-        original=_address(info.original),
-        labels=_column_labels(info),
-        width=width,
-        pixelated=min(info.original.shape[:2]) <= _MEDIUM,
-        font=FONT,
-    )
-
-
 def _column_labels(info: SheetInfo) -> tuple[str, ...]:
     named = info.columns or tuple(f"severity {severity}" for severity in info.severities)
     return ("original", *named)
@@ -289,17 +248,12 @@ def shown_tile(tile: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
 
 
-def _address(tile: np.ndarray) -> str:
-    is_photograph = min(tile.shape[:2]) > _JPEG_ABOVE
-    return encoded(Image.fromarray(tile), is_photograph=is_photograph, quality=95)
-
-
-def encoded(image: Image.Image, *, is_photograph: bool, quality: int = 90) -> str:
+def encoded(image: Image.Image, *, is_photograph: bool) -> str:
     """An image as a data URI: JPEG of photographs, which as PNG are many times larger."""
     buffer = io.BytesIO()
     kind = "jpeg" if is_photograph else "png"
     if is_photograph:
-        image.save(buffer, "JPEG", quality=quality, subsampling=0)
+        image.save(buffer, "JPEG", quality=90, subsampling=0)
     else:
         image.save(buffer, "PNG", optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -343,64 +297,3 @@ def _picture(letter: str, font: Font) -> bytes | None:
     except UnicodeError:  # Pillow's own font of fixed size has Latin-1 alone
         return None
     return bytes(mask) + repr(mask.size).encode()
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{ info.title }}</title>
-<link rel="icon" href="data:,">
-<style>
-:root { color-scheme: light dark; }
-:root { --ink: #1a1a1a; --faint: #5f5f5f; --paper: #fff; --line: #d4d4d4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ececec; --faint: #a8a8a8; --paper: #141414; --line: #3a3a3a; }
-}
-body { margin: 1.5rem; background: var(--paper); color: var(--ink); }
-body { font: 15px/1.35 {{ font | safe }}; }
-h1 { font-size: 1.3rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
-table { border-collapse: separate; border-spacing: 0; }
-th, td { padding: 4px 8px 6px 0; vertical-align: top; text-align: left; font-weight: normal; }
-thead th { position: sticky; top: 0; z-index: 1; background: var(--paper); color: var(--faint); }
-tbody th[scope=row] { min-width: 9.5rem; font-weight: 600; }
-tbody th[scope=rowgroup] { padding-top: 1rem; font-size: 1.15rem; font-weight: 600; }
-tbody th[scope=rowgroup] { border-bottom: 1px solid var(--line); }
-{% if pixelated %}
-img { display: block; width: {{ width }}px; height: auto; image-rendering: pixelated; }
-{% else %}
-img { display: block; height: auto;
-  width: clamp(100px, calc((100vw - 14rem) / {{ labels | length }}), {{ width }}px); }
-{% endif %}
-small { display: block; max-width: {{ width }}px; color: var(--faint); font-weight: normal; }
-th small { max-width: 10rem; }
-footer { margin-top: 1rem; color: var(--faint); font-size: 0.85rem; }
-footer p { margin: 0.2rem 0; }
-</style>
-</head>
-<body>
-<h1>{{ info.title }}</h1>
-<table>
-<thead><tr><th></th>
-{% for label in labels %}<th scope="col">{{ label }}</th>{% endfor %}
-</tr></thead>
-{% for family, rows in families.items() %}
-<tbody>
-<tr><th scope="rowgroup" colspan="{{ labels | length + 1 }}">{{ family }}</th></tr>
-{% for row, tiles in rows %}
-<tr><th scope="row">{{ row.name }}{% if row.mark %}<small>{{ row.mark }}</small>{% endif %}</th>
-<td><img src="{{ original }}" alt="original"></td>
-{% for address, said in tiles %}
-<td><img src="{{ address }}" alt="{{ row.name }}, {{ labels[loop.index] }}">
-<small>{{ said }}</small></td>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-{% endfor %}
-</table>
-<footer>{% for note in info.notes %}<p>{{ note }}</p>{% endfor %}</footer>
-</body>
-</html>
-"""

@@ -88,9 +88,9 @@ def point_card(
 ) -> Card:
     """The card of a point: its gains over the baseline, and in robust accuracy over others."""
     facts = [
-        ("Robust accuracy", f"{points(robust)} over the baseline"),
+        ("Robust over baseline", points(robust)),
         *part_facts(parts, "Of it, by type"),
-        ("Clean accuracy", clean),
+        ("Clean over baseline", clean),
         *((f"Over {name}", told(one, n_images)) for name, one in over.items()),
         *others,
     ]

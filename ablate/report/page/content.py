@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -121,13 +121,13 @@ SECTIONS = (
     (
         "types",
         "Gain by corruption type",
-        "On which corruption types accuracy is gained or lost against the baseline.",
-        ("profile",),
+        "On which corruption types accuracy is gained or lost.",
+        ("profile", "transfer"),
     ),
     (
         "trade-off",
         "The trade-off",
-        "The points of the front in numbers, and how the front grew with the trials.",
+        "Robust against clean accuracy, over all trials or runs.",
         ("pareto", "curve", "hypervolume", "attainment", "edf"),
     ),
     (
@@ -138,9 +138,9 @@ SECTIONS = (
     ),
     (
         "where",
-        "Severity and transfer",
-        "How accuracy falls with severity, and what training on one type does on another.",
-        ("severity", "transfer"),
+        "Severity",
+        "How accuracy falls with the severity of a corruption.",
+        ("severity",),
     ),
     (
         "why",
@@ -152,7 +152,7 @@ SECTIONS = (
     (
         "run",
         "Training and run time",
-        "Scores while the trials trained, and when and where each ran.",
+        "When and where each trial ran, and its scores by epoch where they were taken.",
         ("curves", "timeline"),
     ),
 )
@@ -275,6 +275,8 @@ def report_content(
         how = continuation(record)
         alone = f"; not running ({how})" if how else ""
         state = f"{record.ended} of {record.trials} rows have ended{alone}"
+    elif source.confirming is not None:
+        state = f"finished; confirmed: {source.confirming.ended} of {source.confirming.trials} runs"
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     marks = _marks(source, info)
     first, missing = drawn_figures(source, (_HOMES[home],), marks)
@@ -310,10 +312,12 @@ def _sections(
 ) -> list[Section]:
     tables, marks = _tables(info), _marks(source, info)
     found: list[Section] = []
+    # After a confirmation the types are those of its arms, on the test images.
+    of_types = source.confirmed or source
     order = sorted(SECTIONS, key=lambda one: (one[0] != "types", one[0] != home))
     for anchor, title, says, names in order:
         below = [name for name in names if name != _HOMES[home]]
-        figures, missing = drawn_figures(source, below, marks)
+        figures, missing = drawn_figures(of_types if anchor == "types" else source, below, marks)
         shown = tables if anchor == home else ()
         missing = " ".join(filter(None, (first_missing * (anchor == home), missing)))
         if figures or shown or missing:
@@ -325,7 +329,7 @@ def _sections(
             title="Confirmed on the test images",
             figures=figures,
             tables=(
-                arms_paper_table(source.confirmation.test),
+                replace(arms_paper_table(source.confirmation.test), title="Arms, test images"),
                 luck_paper_table(source.confirmation),
             ),
             says="The front, retrained with new seeds and scored on images not used for selection.",
@@ -374,8 +378,11 @@ def _marks(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[str, .
 
 def _tables(info: ParetoInfo | AblationInfo) -> tuple[PaperTable, ...]:
     if isinstance(info, AblationInfo):
-        return (arms_paper_table(info), effects_paper_table(info))
-    return (front_paper_table(info),)
+        return (
+            replace(arms_paper_table(info), title="Arms"),
+            replace(effects_paper_table(info), title="Contrasts"),
+        )
+    return (replace(front_paper_table(info), title="Front of the search, validation images"),)
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.confirm import ConfirmInfo
@@ -19,46 +22,7 @@ from ablate.report.numbers import (
 )
 from ablate.study.settings import BudgetSettings, PrunerSettings, Study
 
-_REFERENCES = {
-    "kapoor": "Kapoor et al. 2020. arXiv:2012.01386. Feature-map augmentation loss and combined "
-    "augmentations.",
-    "zheng": "Zheng et al. 2016. Improving the robustness of deep neural networks via stability "
-    "training. arXiv:1604.04326.",
-    "hendrycks": "Hendrycks and Dietterich 2019. Benchmarking neural network robustness to common "
-    "corruptions and perturbations. arXiv:1903.12261.",
-    "wortsman": "Wortsman et al. 2022. Robust fine-tuning of zero-shot models. arXiv:2109.01903.",
-    "soup": "Wortsman et al. 2022. Model soups. arXiv:2203.05482.",
-    "augmix": "Hendrycks et al. 2020. AugMix. arXiv:1912.02781.",
-    "optuna": "Akiba et al. 2019. Optuna: a next-generation hyperparameter optimization framework. "
-    "arXiv:1907.10902.",
-    "ray": "Liaw et al. 2018. Tune: a research platform for distributed model selection and "
-    "training. arXiv:1807.05118.",
-    "tpe": "Bergstra et al. 2011. Algorithms for hyper-parameter optimization. NeurIPS 24.",
-    "nsga2": "Deb et al. 2002. A fast and elitist multiobjective genetic algorithm: NSGA-II. IEEE "
-    "Transactions on Evolutionary Computation 6, 182.",
-    "asha": "Li et al. 2020. A system for massively parallel hyperparameter tuning. "
-    "arXiv:1810.05934.",
-    "moasha": "Schmucker et al. 2021. arXiv:2106.12639.",
-    "hypervolume": "Zitzler and Thiele 1998. Multiobjective optimization using evolutionary "
-    "algorithms. PPSN V, 292.",
-    "holm": "Holm 1979. A simple sequentially rejective multiple test procedure. Scandinavian "
-    "Journal of Statistics 6, 65.",
-}
-_SAMPLERS = {
-    "tpe": ("the tree-structured Parzen estimator", "tpe"),
-    "nsga2": ("NSGA-II", "nsga2"),
-    "random": ("random search", ""),
-    "gp": ("a Gaussian process", ""),
-    "qmc": ("a quasi-random sequence", ""),
-}
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
-_METHODS = {
-    "per_sample": "one distortion type drawn for each image",
-    "per_batch": "one distortion type drawn for each batch",
-    "all": "one copy per distortion type",
-    "composed": "several distortion types in turn on one image",
-    "augmix": "AugMix",
-}
 
 
 @dataclass(frozen=True)
@@ -75,17 +39,23 @@ class Methods:
 
 
 class _Citations:
-    """Numbers references in the order in which they are first cited."""
+    """Numbers references in the order in which they are first cited.
+
+    Attributes:
+        texts: `methods.yaml`: references, and how samplers and augmentations are named.
+    """
 
     def __init__(self) -> None:
-        self.keys: list[str] = []
+        self.texts = yaml.safe_load((files(__package__) / "methods.yaml").read_text("utf-8"))
+        self._keys: list[str] = []
 
     def __call__(self, key: str) -> str:
-        if not key:
-            return ""
-        if key not in self.keys:
-            self.keys.append(key)
-        return f" [{self.keys.index(key) + 1}]"
+        if key not in self._keys:
+            self._keys.append(key)
+        return f" [{self._keys.index(key) + 1}]"
+
+    def methods(self, *paragraphs: str) -> Methods:
+        return Methods(paragraphs, tuple(self.texts["references"][key] for key in self._keys))
 
 
 def methods(source: StudySource, info: StudyFacts) -> Methods:
@@ -93,7 +63,7 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
     record, cite = source.record, _Citations()
     study = record.study
     if record.foreign:
-        return Methods((_foreign(record, cite),), (_REFERENCES["optuna"],))
+        return cite.methods(_foreign(record, cite))
     paragraphs = []
     if study.trainable is None:
         paragraphs += [_finetuning(study, cite), _scoring(study, info, cite)]
@@ -105,7 +75,7 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
             paragraphs.append(_confirmation(source.confirmation, cite))
     else:
         paragraphs += [_ablation(source.ablation, cite), *_arms(record)]
-    return Methods(tuple(paragraphs), tuple(_REFERENCES[key] for key in cite.keys))
+    return cite.methods(*paragraphs)
 
 
 def _finetuning(study: Study, cite: _Citations) -> str:
@@ -126,7 +96,7 @@ def _finetuning(study: Study, cite: _Citations) -> str:
         "Distance, anchor and layers of the FMA loss are our interpretation, because only the "
         "abstract of the method was available."
     )
-    made = _METHODS[study.augment.method]
+    made = cite.texts["augment_methods"][study.augment.method]
     cited = cite("augmix") if study.augment.method == "augmix" else ""
     return (
         f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
@@ -181,11 +151,11 @@ def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
 
 def _search(record: StudyRecord, cite: _Citations) -> str:
     study, search = record.study, record.study.search
-    sampler, key = _SAMPLERS.get(search.sampler, (search.sampler, ""))
+    sampler, *keys = cite.texts["samplers"].get(search.sampler, (search.sampler,))
     text = (
-        f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}{cite(key)} "
-        f"(seed {search.seed}) in {_so_far(record)} for {_wanted(study)} jointly"
-        f"{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
+        f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}"
+        f"{''.join(map(cite, keys))} (seed {search.seed}) in {_so_far(record)} for "
+        f"{_wanted(study)} jointly{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
     )
     text += "" if search.pruner is None else _pruned(study, search.pruner, cite)
     if record.reference_point is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -164,7 +165,8 @@ def _content(
 
 
 _FOLDER = files("ablate.report.page")
-_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "selected", "tables", "begin")
+_TOGETHER = re.compile(r"\[[^\]]*\]|\d ± \S+ %|\d %|trials? \d+")
+_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "selected", "begin")
 """In one scope, in this order: each uses what stands before it."""
 
 
@@ -181,6 +183,7 @@ def report_page(content: ReportContent, *, brief: bool = False) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["unbroken"] = unbroken
     template = environment.from_string(_text("page.html.j2"))
     made = datetime.fromtimestamp(content.made, UTC)
     return template.render(
@@ -196,6 +199,12 @@ def report_page(content: ReportContent, *, brief: bool = False) -> str:
         plotly="" if brief else Markup(_plotly()),
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def unbroken(text: str) -> str:
+    """The text with numbers that are not parted from their interval, spread or unit at the end of
+    a line."""
+    return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def _plotly() -> str:

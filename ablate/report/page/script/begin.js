@@ -7,7 +7,6 @@ document.getElementById("theme").addEventListener("click", () => {
 });
 system.addEventListener("change", () => { for (const entry of drawn.values()) draw(entry.element); });
 setTheme(recall("theme") || "auto");
-document.querySelectorAll("table.sortable").forEach(sortable);
 for (const button of document.querySelectorAll("[data-copy-from]")) {
   button.addEventListener("click", () =>
     copy(document.getElementById(button.dataset.copyFrom).innerText.trim(), "Methods"));
