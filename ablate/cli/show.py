@@ -250,8 +250,13 @@ def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> 
 
 
 def _print_ablation(info: AblationInfo) -> None:
-    from ablate.report.effects import effects_table
-    from ablate.report.terminal.ablation import arms_table, ranks_text, transfer_table, tuning_lines
+    from ablate.report.terminal.ablation import (
+        arms_table,
+        effects_table,
+        ranks_text,
+        transfer_table,
+        tuning_lines,
+    )
 
     print_result(arms_table(info))
     print_result(effects_table(info))

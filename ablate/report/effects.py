@@ -1,13 +1,9 @@
-"""What an ablation may claim, for a terminal: the declared contrasts, then the exploratory ones."""
+"""What an ablation may claim: which effects are shown, their p values, verdicts and notes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import compress
-
-from rich.table import Table
-from rich.text import Text
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.effects import ALPHA, Effect
@@ -17,7 +13,6 @@ from ablate.ablation.significance import FLIPS, LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.arms import (
     basis_notes,
-    difference_cell,
     fingerprint_text,
     interval_notes,
     leading_metrics,
@@ -26,49 +21,9 @@ from ablate.report.arms import (
     shown_name,
 )
 from ablate.report.numbers import MISSING, count_text
-from ablate.report.terminal.tables import FittedTable, add_whole_column
 
 _LEAST_SHOWN = 0.0001
 _TWO_DIGITS_BELOW = 0.1
-_LEAST_WIDTHS = {"contrast": 20, "on": 8, "verdict": 20}
-
-
-def effects_table(info: AblationInfo) -> FittedTable:
-    """The primary contrasts with their verdicts; below them the others on clean and robust
-    accuracy, or on all metrics of a custom training loop.
-
-    In a narrow terminal a cell with two numbers has two lines.
-    """
-    return FittedTable((_effects_table(info, gap=" "), _effects_table(info, gap="\n")))
-
-
-def _effects_table(info: AblationInfo, gap: str) -> Table:
-    primary, others = shown_effects(info)
-    declared = [_cells(info, effect, gap) for effect in primary]
-    explored = [_cells(info, effect, gap) for effect in others]
-    table = Table(
-        title=Text(_title(info, len(primary), len(others))),
-        caption=Text("\n".join(effects_notes(info, [*primary, *others]))),
-        caption_justify="left",
-    )
-    p = f"p{gap}(adjusted)" if primary else "p"
-    headings = ("contrast", "on", "difference", "n", p, "verdict", "kept")
-    columns = list(zip(*declared, *explored, strict=True)) or [()] * len(headings)
-    used = [any(column) or not column for column in columns]
-    for heading, column in compress(zip(headings, columns, strict=True), used):
-        if heading in _LEAST_WIDTHS:
-            # In the wide form a cell is folded only so far: then its table takes the narrow one.
-            longest = max(map(len, column), default=0)
-            least = min(_LEAST_WIDTHS[heading], longest) if gap == " " else None
-            table.add_column(heading, overflow="fold", min_width=least)
-        else:
-            add_whole_column(table, heading, column)
-    for cells in declared:
-        table.add_row(*map(Text, compress(cells, used)))
-    table.add_section()
-    for cells in explored:
-        table.add_row(*map(Text, compress(cells, used)), style="dim")
-    return table
 
 
 def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
@@ -82,23 +37,6 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
         if not one.primary and (one.metric in leading or one.contrast not in about)
     ]
     return _ordered(info.primary), _ordered(others)
-
-
-def _cells(info: AblationInfo, effect: Effect, gap: str) -> list[str]:
-    """One per column; empty without a value."""
-    n, p, kept = effect.estimate.n, p_text(effect.p), kept_text(info, effect)
-    if effect.primary:
-        p += f" ({p_text(effect.p_adjusted)})"
-    printed = difference_cell(info, effect.metric, effect.estimate).printed
-    return [
-        effect.contrast,
-        shown_name(info, effect.metric),
-        printed.replace(" [", f"{gap}["),
-        str(n) if n < info.seeds else "",
-        p.replace(" (", f"{gap}("),
-        verdict_text(effect),
-        kept.replace(" (", f"{gap}("),
-    ]
 
 
 def p_text(p: float | None, limit: float = ALPHA) -> str:
@@ -157,11 +95,6 @@ def loss_text(metric: str, kept: NonInferiority) -> str:
     texts = [f"{loss:.{digits}f}" for digits in (1, 2, 3)] if is_accuracy(metric) else []
     texts += [f"{loss:.{digits}g}" for digits in (4, 6, 17)]
     return next((text for text in texts if float(text) > margin), texts[-1])
-
-
-def _title(info: AblationInfo, primary: int, others: int) -> str:
-    declared = f"{count_text(primary, 'primary contrast')}, " if primary else ""
-    return f"{info.study}: {declared}{count_text(others, 'exploratory effect')}"
 
 
 def effects_notes(

@@ -155,7 +155,8 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}"
         f"{''.join(map(cite, keys))} (seed {search.seed}) in {_so_far(record)} for "
-        f"{_wanted(study)} jointly{_run_by(record, cite)}. All trials share the training seed {study.finetune.seed}."
+        f"{_wanted(study)} jointly{_run_by(record, cite)}. All trials share the "
+        f"training seed {study.finetune.seed}."
     )
     text += "" if search.pruner is None else _pruned(study, search.pruner, cite)
     if record.reference_point is not None:

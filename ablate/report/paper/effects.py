@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import compress
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
@@ -23,6 +24,7 @@ from ablate.report.numbers import MISSING, metric_words, share_text
 from ablate.report.paper.table import Heading, PaperTable, paper_title
 
 _TEXTS = {
+    "n": "n",
     "p": "p",
     "p_adjusted": "Adjusted p",
     "verdict": "Verdict",
@@ -41,22 +43,26 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(effect.contrast),
                 Cell(shown_name(info, effect.metric)),
                 difference_cell(info, effect.metric, estimate),
+                Cell(str(estimate.n) if estimate.n < info.seeds else ""),
                 Cell(p_text(effect.p)),
                 Cell(p_text(effect.p_adjusted) if effect.primary else MISSING),
                 Cell(verdict_text(effect)),
                 Cell(kept_text(info, effect) or MISSING),
             )
         )
+    headings = (
+        Heading("Contrast", "contrast", is_text=True),
+        Heading("On", "metric", is_text=True),
+        Heading("Difference", "difference"),
+        *(Heading(text, key, is_text=True) for key, text in _TEXTS.items()),
+    )
+    fewer = any(row[3].text for row in rows)
+    kept = [fewer or heading.key != "n" for heading in headings]
     return PaperTable(
         name=f"{info.study}-effects",
         title=paper_title(info.question, info.subject),
-        headings=(
-            Heading("Contrast", "contrast", is_text=True),
-            Heading("On", "metric", is_text=True),
-            Heading("Difference", "difference"),
-            *(Heading(text, key, is_text=True) for key, text in _TEXTS.items()),
-        ),
-        rows=tuple(rows),
+        headings=tuple(compress(headings, kept)),
+        rows=tuple(tuple(compress(row, kept)) for row in rows),
         notes=tuple(effects_notes(info, [*primary, *others])),
     )
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
+
+from rich.table import Table
+from rich.text import Text
 
 from ablate.ablation.info import AblationInfo
 from ablate.analysis.objectives import is_accuracy, short_metric
@@ -23,8 +27,10 @@ from ablate.report.arms import (
     shown_name,
     single_value,
 )
-from ablate.report.numbers import metric_label, seed_texts
-from ablate.report.terminal.tables import REFERENCE_LABELS
+from ablate.report.numbers import MISSING, metric_label, seed_texts
+from ablate.report.terminal.tables import REFERENCE_LABELS, add_whole_column
+
+_LEAST_WIDTH = 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,36 @@ class PaperTable:
     headings: tuple[Heading, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
+
+    def printed(self, title: str, gap: str = " ") -> Table:
+        """The table for a terminal, without columns in which nothing stands; numbers are never
+        folded.
+
+        Args:
+            gap: between a number and its interval.
+        """
+        table = Table(
+            title=Text(title), caption=Text("\n".join(self.notes)), caption_justify="left"
+        )
+        columns = [
+            [cell.printed.replace(" [", f"{gap}[") for cell in column]
+            for column in zip(*self.rows, strict=True)
+        ] or [[]] * len(self.headings)
+        used = [not column or {*column} - {"", MISSING} != set() for column in columns]
+        for heading, column in compress(zip(self.headings, columns, strict=True), used):
+            if heading.is_text:
+                # A wide table folds names only so far: then its narrow form is taken.
+                least = min(_LEAST_WIDTH, max(map(len, column), default=0)) if gap == " " else None
+                table.add_column(Text(heading.text), overflow="fold", min_width=least)
+            else:
+                add_whole_column(table, heading.text, column)
+        for row, texts in zip(self.rows, zip(*columns, strict=True), strict=True):
+            shown = [
+                Text(text, style="bold" if cell.is_bold else "")
+                for text, cell in zip(texts, row, strict=True)
+            ]
+            table.add_row(*compress(shown, used))
+        return table
 
 
 def arms_paper_table(info: AblationInfo) -> PaperTable:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import compress
 from typing import Any
 
 from rich.table import Table
@@ -15,74 +16,64 @@ from rich.text import Text
 
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo, Transfer, TuningCurve
-from ablate.report.arms import (
-    arms_notes,
-    curve_metrics,
-    difference_cells,
-    family_metrics,
-    leading_metrics,
-    metric_cells,
-    runs_text,
-    shown_name,
-)
+from ablate.report.arms import curve_metrics, family_metrics, leading_metrics
+from ablate.report.effects import shown_effects
 from ablate.report.numbers import (
     MISSING,
+    count_text,
     gain_text,
     metric_text,
     metric_unit,
     metric_words,
 )
-from ablate.report.paper.effects import luck_paper_table
-from ablate.report.terminal.tables import FittedTable, add_whole_column
+from ablate.report.paper.effects import effects_paper_table, luck_paper_table
+from ablate.report.paper.table import PaperTable, arms_paper_table
+from ablate.report.terminal.tables import FittedTable
 from ablate.study.json_data import json_value
 
-_NAME_WIDTH = 14
 _FEW_SEEDS = 5
 """Of fewer, resampling gives nearly the same order again and again."""
 
 
 def arms_table(info: AblationInfo) -> FittedTable:
-    """One row per arm: its metrics, and its difference to the reference.
+    """The arms as in a paper.
 
     In a narrow terminal the families are left out first; for a custom training loop the last
     metrics, until only the compared one is left.  The caption names what is left out.
     """
-    leading, families = leading_metrics(info), family_metrics(info)
+    families = family_metrics(info)
+    others = [metric for metric in leading_metrics(info) if metric != info.rank_metric]
     if info.families:
-        curve = curve_metrics(info)
-        choices = [[*leading, *families, *curve], [*leading, *curve], leading]
+        choices = [[], families, [*families, *curve_metrics(info)]]
     else:
-        others = [metric for metric in leading if metric != info.rank_metric]
-        kept = [set(others[:count]) | {info.rank_metric} for count in range(len(others), -1, -1)]
-        choices = [[metric for metric in leading if metric in some] for some in kept]
-    return FittedTable(tuple(_arms_table(info, shown, choices[0]) for shown in choices))
+        choices = [others[count:] for count in range(len(others), -1, -1)]
+    title = f"{info.study}: {info.ended} of {info.runs} runs ended"
+    return FittedTable(
+        tuple(_without(arms_paper_table(info), some).printed(title) for some in choices)
+    )
 
 
-def _arms_table(info: AblationInfo, shown: Sequence[str], every: Sequence[str]) -> Table:
-    left_out = [shown_name(info, metric) for metric in every if metric not in shown]
-    notes = arms_notes(info)
-    if left_out:
-        notes.insert(0, f"not shown (terminal too narrow): {', '.join(left_out)}")
-    table = _table(f"{info.study}: {info.ended} of {info.runs} runs ended", notes)
-    longest = max((len(arm.name) for arm in info.arms), default=0)
-    table.add_column("arm", overflow="fold", min_width=min(longest, _NAME_WIDTH))
-    headings = [shown_name(info, metric) + metric_unit(metric) for metric in shown]
-    columns = [metric_cells(info, metric) for metric in shown]
-    if info.reference:
-        headings.append(f"difference,\n{shown_name(info, info.rank_metric)}")
-        columns.append(difference_cells(info))
-    for heading, cells in zip(headings, columns, strict=True):
-        add_whole_column(table, heading, [cell.printed for cell in cells])
-    runs = [runs_text(info, arm) for arm in info.arms]
-    if any(runs):
-        table.add_column("runs", overflow="fold")
-    for place, arm in enumerate(info.arms):
-        numbers = [
-            Text(cells[place].printed, style="bold" if cells[place].is_bold else "")
-            for cells in columns
-        ]
-        table.add_row(Text(arm.name), *numbers, *([runs[place]] if any(runs) else []))
-    return table
+def effects_table(info: AblationInfo) -> FittedTable:
+    """The primary contrasts with their verdicts, then the others, as in a paper; in a narrow
+    terminal a cell with two numbers has two lines."""
+    primary, others = shown_effects(info)
+    declared = f"{count_text(len(primary), 'primary contrast')}, " if primary else ""
+    title = f"{info.study}: {declared}{count_text(len(others), 'exploratory effect')}"
+    paper = effects_paper_table(info)
+    return FittedTable((paper.printed(title), paper.printed(title, gap="\n")))
+
+
+def _without(paper: PaperTable, metrics: Sequence[str]) -> PaperTable:
+    """The table without the columns of these metrics, which a note names."""
+    kept = [heading.key not in metrics for heading in paper.headings]
+    left_out = [one.text for one, keep in zip(paper.headings, kept, strict=True) if not keep]
+    notes = [f"not shown (terminal too narrow): {', '.join(left_out)}"] * bool(left_out)
+    return replace(
+        paper,
+        headings=tuple(compress(paper.headings, kept)),
+        rows=tuple(tuple(compress(row, kept)) for row in paper.rows),
+        notes=(*notes, *paper.notes),
+    )
 
 
 def ablation_rows(info: AblationInfo) -> list[dict[str, Any]]:
@@ -130,7 +121,11 @@ def transfer_table(transfer: Transfer) -> Table:
         "accuracy in %",
         "brackets: gain over the reference arm, in points",
     ]
-    table = _table(f"{transfer.arm}: trained on x tested on", notes)
+    table = Table(
+        title=Text(f"{transfer.arm}: trained on x tested on"),
+        caption=Text("\n".join(notes)),
+        caption_justify="left",
+    )
     table.add_column("tested on", overflow="fold")
     for kind in transfer.trained_on:
         table.add_column(Text(kind), justify="right", overflow="fold")
@@ -166,26 +161,12 @@ def _tuning_line(curve: TuningCurve) -> str:
     return line
 
 
-def _table(title: str, notes: Sequence[str]) -> Table:
-    return Table(title=Text(title), caption=Text("\n".join(notes)), caption_justify="left")
-
-
 # -- A confirmed front: what of each point was selection luck, and what is still on the front
 
 
 def points_table(info: ConfirmInfo) -> Table:
-    """A line a point and metric, as `luck_paper_table` has them."""
-    paper = luck_paper_table(info)
-    table = _table(f"{info.test.study}: selection luck, and confirmed scores", paper.notes)
-    for heading in paper.headings:
-        table.add_column(heading.text.lower(), justify="left" if heading.is_text else "right")
-    last = ""
-    for name, *cells in ([cell.printed for cell in row] for row in paper.rows):
-        if name != last:
-            table.add_section()
-        table.add_row(*map(Text, ["" if name == last else name, *cells]))
-        last = name
-    return table
+    """A line a point and metric, as in a paper."""
+    return luck_paper_table(info).printed(f"{info.test.study}: selection luck, confirmed scores")
 
 
 def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
