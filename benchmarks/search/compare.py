@@ -1,0 +1,399 @@
+"""Compare searches on the recorded study, at equal seconds of training and scoring.
+
+    python benchmarks/search/compare.py --seeds 20 --peers FOLDER
+
+ablate's searches run through its own dispatcher and ledger, with the surrogate as training loop;
+others ask the same surrogate over a pipe (`peers.py`), for points of the same space with every
+dimension sampled.  Seconds are those of the table, simulated: each epoch that is trained, and one
+scoring at each rung and at the end.  Only whole trials count for a hypervolume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import moocore
+import numpy as np
+import yaml
+from peers import PACKAGES, PEERS
+from surrogate import ALPHAS, Surrogate, load_table, written_domain
+
+import ablate
+from ablate.ablation.intervals import t_interval
+from ablate.search import run_context
+from ablate.space.domain import CategoricalDimension, IntegerDimension
+from ablate.study.sections.search import PrunerSettings
+from ablate.trial.context import TrialContext
+
+HERE = Path(__file__).parent
+TRIALS = 64
+"""Whole trials of unpruned TPE, whose seconds all others have too."""
+RANDOM_FACTOR = 4
+"""Random search has this many times the seconds, to see when it reaches TPE's hypervolume."""
+BAR = "optuna_tpe"
+OBJECTIVES = ("val_clean_accuracy", "val_robust_accuracy")
+PRUNER = PrunerSettings()
+NO_LIMIT = 10_000
+"""Trials of a search that ends by its seconds."""
+SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    "ablate tpe": {"sampler": "tpe"},
+    "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
+    "ablate gp, pareto_asha": {"sampler": "gp", "pruner": {}},
+    "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
+}
+
+
+class End(NamedTuple):
+    """A whole trial: when it ended, in seconds of its search, and its objectives."""
+
+    seconds: float
+    values: tuple[float, ...]
+
+
+@dataclass
+class Replay:
+    """One search on the surrogate.
+
+    Attributes:
+        seed: of the search, and of all its trainings.
+        rungs: epochs at which a trial is scored, beside the last.
+        seconds: of training and scoring, so far.
+        epochs, scorings: so far.
+    """
+
+    surrogate: Surrogate
+    seed: int
+    rungs: frozenset[int] = frozenset()
+    seconds: float = 0.0
+    epochs: int = 0
+    scorings: int = 0
+    started: int = 0
+    ends: list[End] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+
+    def curve(self, params: Mapping[str, Any]) -> np.ndarray:
+        """`[epoch, objective]`: of the network itself."""
+        metrics = [self.surrogate.table.metrics.index(name) for name in OBJECTIVES]
+        return self.surrogate.curve(params, self.seed)[:, ALPHAS.index("1")][:, metrics]
+
+    def spend(self, params: Mapping[str, Any], epochs: int, *, scored: bool) -> None:
+        """Count what a trial trains now."""
+        self.epochs, self.scorings = self.epochs + epochs, self.scorings + scored
+        self.seconds += epochs * self.surrogate.train_seconds(params)
+        self.seconds += scored * self.surrogate.score_seconds
+
+
+# -- ablate's own, through its dispatcher ------------------------------------------------------
+
+current: Replay
+"""The search that runs in this process."""
+
+
+def train(trial: TrialContext) -> None:
+    """The training loop of a replayed study."""
+    replay = current
+    replay.started += 1
+    for epoch, values in enumerate(replay.curve(trial.params), start=1):
+        scored = epoch in replay.rungs or epoch == trial.epochs
+        replay.spend(trial.params, 1, scored=scored)
+        scores = dict(zip(OBJECTIVES, map(float, values), strict=True))
+        trial.report(epoch, {**scores, "seconds": replay.seconds})
+
+
+@dataclass(frozen=True)
+class Own:
+    """A search of ablate.
+
+    Attributes:
+        search: the section of that name in its study.
+    """
+
+    search: Mapping[str, Any]
+
+    def __call__(self, surrogate: Surrogate, seed: int, limit: float) -> Replay:
+        """Run a study until it has spent `limit` seconds of the surrogate's."""
+        global current  # noqa: PLW0603 (the loop is called by its name alone)
+        table = surrogate.table
+        pruned = "pruner" in self.search
+        rungs = [epoch for epoch in range(1, table.epochs) if pruned and PRUNER.is_rung(epoch)]
+        current = Replay(surrogate, seed, frozenset(rungs))
+        parameters = [parameter.to_json() for parameter in table.space.parameters]
+        budget = {"trials": NO_LIMIT, "budget": {"seconds": limit}}
+        study = {
+            "version": 1,
+            "name": "replay",
+            "trainable": "compare:train",
+            "finetune": {"budget": {"epochs": table.epochs}},
+            "space": {one["key"]: written_domain(one) for one in parameters},
+            "objectives": [{"metric": name} for name in OBJECTIVES],
+            "search": {**self.search, "seed": seed, **budget},
+        }
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), simulated_clock():
+            file = Path("replay.yaml")
+            file.write_text(yaml.safe_dump(study, sort_keys=False))
+            record = ablate.launch(file, executor="inline", progress=False)
+        current.cpu_seconds = time.process_time() - began
+        for row in record.complete:
+            assert row.scores is not None
+            assert row.values is not None
+            if row.copy_of is None:
+                current.ends.append(End(row.scores.metrics()["seconds"], row.values))
+        return current
+
+
+@contextlib.contextmanager
+def simulated_clock() -> Iterator[None]:
+    """Let `search.budget.seconds` count the seconds of the surrogate."""
+    real = run_context.time
+    run_context.time = SimpleNamespace(monotonic=lambda: current.seconds)  # type: ignore
+    try:
+        yield
+    finally:
+        run_context.time = real
+
+
+# -- Others, over a pipe -------------------------------------------------------------------
+
+
+class PeerError(Exception):
+    """A peer cannot run; the reason."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A search of `peers.py`.
+
+    Attributes:
+        python: of its environment.
+        trials: whole trials after which it ends, if seconds do not end it before.
+        times: how many times the seconds of others it has.
+    """
+
+    name: str
+    python: Path
+    trials: int = NO_LIMIT
+    times: int = 1
+
+    def __call__(self, surrogate: Surrogate, seed: int, limit: float) -> Replay:
+        """Run it until it has spent `limit` seconds of the surrogate's.
+
+        Raises:
+            PeerError: if it ends by itself.
+        """
+        began, children = time.process_time(), _seconds_of_children()
+        with tempfile.TemporaryFile("w+") as errors:
+            try:
+                process = subprocess.Popen(
+                    [str(self.python), str(HERE / "peers.py"), self.name, str(seed)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+                )
+            except OSError as error:
+                raise PeerError(f"{self.python}: {error.strerror}") from error
+            try:
+                replay = self._answer(process, Replay(surrogate, seed), limit * self.times)
+            except EOFError as error:
+                errors.seek(0)
+                said = errors.read().strip().splitlines() or ["it ended without a message"]
+                raise PeerError(said[-1]) from error
+            finally:
+                process.kill()
+                with contextlib.suppress(BrokenPipeError):
+                    process.communicate()
+        replay.cpu_seconds = time.process_time() - began + _seconds_of_children() - children
+        return replay
+
+    def _answer(self, process: subprocess.Popen[str], replay: Replay, limit: float) -> Replay:
+        """Answer what it asks; raises EOFError if it asks nothing more."""
+        table, done = replay.surrogate.table, dict[str, int]()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answer: Any = described(replay.surrogate)
+        while replay.seconds < limit and len(replay.ends) < self.trials:
+            with contextlib.suppress(BrokenPipeError):
+                print(json.dumps(answer), file=process.stdin, flush=True)
+            line = process.stdout.readline()
+            if not line:
+                raise EOFError
+            asked = json.loads(line)
+            trial, epoch = asked["trial"], asked["epoch"]
+            params = table.space.resolve(asked["raw"])
+            replay.started += trial not in done
+            replay.spend(params, epoch - done.get(trial, 0), scored=True)
+            done[trial] = epoch
+            values = tuple(map(float, replay.curve(params)[epoch - 1]))
+            if epoch == table.epochs:
+                replay.ends.append(End(replay.seconds, values))
+            answer = {"values": values}
+        return replay
+
+
+def described(surrogate: Surrogate) -> dict[str, Any]:
+    """The study as a peer reads it: every dimension of the space, sampled always."""
+    space = [
+        {
+            "name": one.name,
+            "choices": list(one.choices) if isinstance(one, CategoricalDimension) else None,
+            "whole": isinstance(one, IntegerDimension),
+            **{key: getattr(one, key, None) for key in ("low", "high", "log")},
+        }
+        for one in surrogate.table.space.dimensions
+    ]
+    return {
+        "space": space,
+        "epochs": surrogate.table.epochs,
+        "objectives": len(OBJECTIVES),
+        "minimal": PRUNER.min_epochs,
+        "factor": PRUNER.reduction_factor,
+    }
+
+
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+# -- The comparison ------------------------------------------------------------------------
+
+
+class Hypervolume:
+    """Of whole trials, above clean accuracy - 0.10 and robust accuracy of the baseline."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        table = surrogate.table
+        clean, robust = (table.baseline[table.metrics.index(name)] for name in OBJECTIVES)
+        self._measure = moocore.Hypervolume(ref=[clean - 0.10, robust], maximise=True)
+
+    def at(self, replay: Replay, seconds: float) -> float:
+        """Of the trials that had ended by then."""
+        points = [end.values for end in replay.ends if end.seconds <= seconds]
+        return float(self._measure(np.array(points))) if points else 0.0
+
+    def reached(self, replay: Replay, goal: float) -> float:
+        """Seconds until it was as large as `goal`; infinite if it never was."""
+        return next(
+            (end.seconds for end in replay.ends if self.at(replay, end.seconds) >= goal), np.inf
+        )
+
+
+def searches(peers: Path) -> dict[str, Own | Peer]:
+    """Each search by its name.
+
+    Args:
+        peers: folder with an environment for each package but Optuna, which is in this one.
+    """
+    found: dict[str, Own | Peer] = {}
+    for name in PEERS:
+        package = next(one for one in PACKAGES if name.startswith(one))
+        python = peers / package / "bin" / "python"
+        times = RANDOM_FACTOR if name == "optuna_random" else 1
+        found[name] = Peer(
+            name, Path(sys.executable) if package == "optuna" else python, times=times
+        )
+    return found | {name: Own(search) for name, search in SEARCHES.items()}
+
+
+class Comparison:
+    """Searches beside unpruned TPE, on the same seeds; hypervolumes are of whole trials."""
+
+    def __init__(self, surrogate: Surrogate, seeds: int) -> None:
+        table = surrogate.table
+        clean, robust = (table.baseline[table.metrics.index(name)] for name in OBJECTIVES)
+        self._measure = moocore.Hypervolume(ref=[clean - 0.10, robust], maximise=True)
+        self.surrogate = surrogate
+        bar = Peer(BAR, Path(sys.executable), TRIALS)
+        self.bar = [bar(surrogate, seed, np.inf) for seed in range(seeds)]
+        self.limits = [replay.seconds for replay in self.bar]
+        self.volumes = [self._volume(replay, replay.seconds) for replay in self.bar]
+        self.goal = statistics.fmean(self.volumes)
+
+    def _volume(self, replay: Replay, seconds: float) -> float:
+        points = [end.values for end in replay.ends if end.seconds <= seconds]
+        return float(self._measure(np.array(points))) if points else 0.0
+
+    def _reached(self, replay: Replay) -> float:
+        """Seconds until its hypervolume was the goal; infinite if it never was."""
+        ends = (end.seconds for end in replay.ends)
+        return next((one for one in ends if self._volume(replay, one) >= self.goal), np.inf)
+
+    def row(self, name: str, search: Own | Peer) -> str:
+        """A line of the table: paired over seeds, with 95 % t intervals."""
+        seeds = range(len(self.bar))
+        try:
+            found = [
+                self.bar[seed] if name == BAR else search(self.surrogate, seed, self.limits[seed])
+                for seed in seeds
+            ]
+        except PeerError as error:
+            return f"| {name} | cannot run: {error} | | | | |"
+        pairs = list(zip(found, self.limits, self.volumes, strict=True))
+        gains = [100 * (self._volume(one, limit) / end - 1) for one, limit, end in pairs]
+        shares = [self._reached(one) / limit for one, limit, _ in pairs]
+        middle = statistics.median(shares)
+        whole = [sum(end.seconds <= limit for end in one.ends) for one, limit, _ in pairs]
+        spread = t_interval(np.array(gains))
+        cells = (
+            name,
+            f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]",
+            "not reached" if np.isinf(middle) else f"{middle:.2f}",
+            f"{np.isfinite(shares).sum()} of {len(shares)}",
+            f"{statistics.fmean(whole):.0f} / {statistics.fmean(one.started for one in found):.0f}",
+            f"{statistics.fmean(one.cpu_seconds for one in found):.1f}",
+        )
+        return f"| {' | '.join(cells)} |"
+
+    def print(self, chosen: Sequence[str], peers: Path) -> None:
+        """Run and print searches: all, or those chosen."""
+        print(
+            f"{BAR}: {TRIALS} whole trials, {statistics.fmean(self.limits):.0f} s, hypervolume "
+            f"{self.goal:.5f}, standard deviation {np.std(self.volumes, ddof=1):.5f} over "
+            f"{len(self.bar)} seeds\n"
+        )
+        print(
+            "| search | hypervolume against TPE's at equal seconds | median seconds to TPE's mean "
+            "hypervolume, as a share of all of TPE's | seeds that reached it | trials that ended "
+            "in TPE's seconds / started | CPU s a study |"
+        )
+        print("|---|---|---|---|---|---|")
+        for name, search in searches(peers).items():
+            if not chosen or name in chosen:
+                print(self.row(name, search), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare searches on the recorded study.")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--study", default="quickstart", help="name of the table's study")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--search", action="append", default=[], help="this one (repeat); else all")
+    parser.add_argument(
+        "--peers", type=Path, default=Path("peers"), help="with environments: syne_tune, neps"
+    )
+    asked = parser.parse_args()
+    surrogate = Surrogate(load_table(asked.study, asked.epochs))
+    print(f"{asked.study}, {asked.epochs} epochs, a table of {len(surrogate.table)} points\n")
+    Comparison(surrogate, asked.seeds).print(asked.search, asked.peers)
+
+
+if __name__ == "__main__":
+    from compare import main as run  # the module that replayed studies import, not a second one
+
+    run()

@@ -1,0 +1,300 @@
+"""Answers for the recorded study: the learning curve of any point of its space, at once.
+
+    python benchmarks/search/surrogate.py            # how well it ranks points that it has not seen
+
+Randomised trees predict the mean curve of the two training seeds from the encoded point.  To each
+is added what two seeds differ by, drawn as a whole curve from the recorded points around it, so
+that noise is correlated over epochs, metrics and alphas as it is in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.model_selection import KFold
+
+from ablate.space.choice import ChoiceDomain, SubsetDomain
+from ablate.space.simplex import SimplexDomain
+from ablate.space.space import Space
+
+TABLE = Path(__file__).parent / "table"
+ALPHAS = ("0.5", "1")
+INACTIVE = -1.0
+"""Of the features of a parameter that is not active; active ones are from 0 to 1."""
+NEIGHBOURS = 10
+"""Recorded points around a point, one of which gives its noise."""
+TREES = 200
+FEWEST = 5
+"""Points of a set of terms of which a rank correlation is printed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The recorded points of one study at one budget.
+
+    Attributes:
+        name: of the study file.
+        params: resolved values by dotted key, one point each.
+        curves: `[point, seed, epoch, alpha, metric]`, accuracies; alphas as in `ALPHAS`.
+        train_seconds, score_seconds: `[point, seed, epoch]`, of one core; scoring is of one
+            network.
+        baseline: `[metric]`.
+        diverged: points of which a training ended early; they are in none of the arrays.
+    """
+
+    name: str
+    epochs: int
+    space: Space
+    metrics: tuple[str, ...]
+    params: tuple[Mapping[str, Any], ...]
+    curves: np.ndarray
+    train_seconds: np.ndarray
+    score_seconds: np.ndarray
+    baseline: np.ndarray
+    images: int
+    diverged: int
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def take(self, places: Sequence[int]) -> Table:
+        """Some of the points."""
+        chosen = {name: getattr(self, name)[list(places)] for name in _BY_POINT}
+        params = tuple(self.params[place] for place in places)
+        return Table(**{**self.__dict__, **chosen, "params": params})
+
+
+_BY_POINT = ("curves", "train_seconds", "score_seconds")
+
+
+def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) -> Table:
+    """Read all chunks of a study at a budget.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if chunks are of different studies.
+    """
+    files = sorted(folder.glob(f"{name}_{epochs}_*.json.gz"))
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: needs chunks {name}_{epochs}_*.json.gz, got none. Record one: "
+            f"python benchmarks/search/record.py --chunk 0 --epochs {epochs}"
+        )
+    chunks = [json.loads(gzip.decompress(file.read_bytes())) for file in files]
+    first = chunks[0]
+    for file, chunk in zip(files, chunks, strict=True):
+        for key in ("fingerprint", "metrics", "baseline", "space"):
+            if chunk[key] != first[key]:
+                raise ValueError(
+                    f"{file}: chunks must be of one study, got another {key} than in "
+                    f"{files[0].name}. Remove one of them."
+                )
+    params, rows, diverged = [], [], 0
+    for chunk in chunks:
+        by_point: dict[int, list[Any]] = {}
+        for row in chunk["rows"]:
+            by_point.setdefault(row["point"], []).append(row)
+        for seeds in by_point.values():
+            if any(row["ended"] != "COMPLETE" for row in seeds):
+                diverged += 1
+                continue
+            params.append(seeds[0]["params"])
+            rows.append(seeds)
+    curves = [[[row["curves"][alpha] for alpha in ALPHAS] for row in seeds] for seeds in rows]
+    return Table(
+        name=name,
+        epochs=epochs,
+        space=Space.from_json(first["space"]),
+        metrics=tuple(first["metrics"]),
+        params=tuple(params),
+        curves=np.array(curves, dtype=float).swapaxes(2, 3),
+        train_seconds=np.array([[row["train_seconds"] for row in seeds] for seeds in rows]),
+        score_seconds=np.array([[row["score_seconds"] for row in seeds] for seeds in rows]) / 2,
+        baseline=np.array(first["baseline"]),
+        images=first["images"],
+        diverged=diverged,
+    )
+
+
+def encode(space: Space, params: Mapping[str, Any]) -> list[float]:
+    """A point as numbers: per parameter whether it is active, and its values from 0 to 1.
+
+    A number is its place in its range, in logarithms where the space has them; a choice is one
+    number for each of its values; a subset and a mix are one for each item.
+    """
+    features: list[float] = []
+    for parameter in space.parameters:
+        key, domain = parameter.key, parameter.domain
+        there = key in params
+        value = params.get(key)
+        if isinstance(domain, ChoiceDomain):
+            found = [float(value == choice) for choice in domain.choices]
+        elif isinstance(domain, SubsetDomain):
+            found = [float(there and name in value) for name in domain.names]
+        elif isinstance(domain, SimplexDomain):
+            found = [float(value[name]) if there else 0.0 for name in domain.names]
+        else:
+            low, high, given = float(domain.low), float(domain.high), float(value if there else 1)
+            if domain.log:
+                low, high, given = np.log([low, high, given])
+            found = [(given - low) / (high - low)]
+        features += [float(there), *(found if there else [INACTIVE] * len(found))]
+    return features
+
+
+def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter of `Space.to_json` as a space file has it."""
+    when = {one["key"]: {one["operator"]: one["operand"]} for one in entry["when"]}
+    domain: dict[str, Any]
+    match entry["domain"]:
+        case "choice":
+            domain = {"choice": entry["choices"]}
+        case "subset":
+            domain = {"subset": entry["names"]}
+        case "simplex":
+            domain = {"simplex": entry["of"] or entry["names"]}
+        case kind:
+            domain = {kind: [entry["low"], entry["high"]], "log": entry["log"]}
+            domain |= {} if entry["step"] is None else {"step": entry["step"]}
+    return domain | ({"when": when} if when else {})
+
+
+class Surrogate:
+    """Predicts learning curves and seconds of a table's study."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        means = table.curves.mean(axis=1)
+        self._shape = means.shape[1:]
+        seconds = np.log(table.train_seconds.mean(axis=(1, 2)))
+        outputs = np.column_stack([means.reshape(len(table), -1), seconds])
+        # Splits then weigh all outputs alike, whatever their range.
+        self._mean, self._scale = outputs.mean(axis=0), np.maximum(outputs.std(axis=0), 1e-9)
+        self._points = np.array([encode(table.space, one) for one in table.params])
+        self._trees = ExtraTreesRegressor(TREES, max_features=0.5, random_state=0)
+        self._trees.fit(self._points, (outputs - self._mean) / self._scale)
+        self._differences = (table.curves[:, 0] - table.curves[:, 1]) / np.sqrt(2.0)
+        self._known: dict[str, np.ndarray] = {}
+        self.score_seconds = float(table.score_seconds.mean())
+        """Of one network, once."""
+
+    def means(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Expected curves: `[point, epoch, alpha, metric]`."""
+        points = np.array([encode(self.table.space, one) for one in params])
+        return self._predict(points)[:, :-1].reshape(-1, *self._shape)
+
+    def curve(self, params: Mapping[str, Any], seed: int) -> np.ndarray:
+        """A training at a point: `[epoch, alpha, metric]`; the same for the same seed and point.
+
+        Clean accuracies are multiples of one image.
+        """
+        text = _text(params)
+        random = np.random.default_rng([seed, zlib.crc32(text.encode())])
+        point = np.array(encode(self.table.space, params))
+        near = np.argsort(((self._points - point) ** 2).sum(axis=1), kind="stable")[:NEIGHBOURS]
+        noise = random.choice([-1.0, 1.0]) * self._differences[random.choice(near)]
+        curve = np.clip(self._at(params)[:-1].reshape(self._shape) + noise, 0.0, 1.0)
+        curve[..., 0] = np.round(curve[..., 0] * self.table.images) / self.table.images
+        return curve
+
+    def train_seconds(self, params: Mapping[str, Any]) -> float:
+        """Of an epoch."""
+        return float(np.exp(self._at(params)[-1]))
+
+    def _at(self, params: Mapping[str, Any]) -> np.ndarray:
+        text = _text(params)
+        if text not in self._known:
+            self._known[text] = self._predict(np.array([encode(self.table.space, params)]))[0]
+        return self._known[text]
+
+    def _predict(self, points: np.ndarray) -> np.ndarray:
+        return self._mean + self._scale * self._trees.predict(points)
+
+
+def _text(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
+# -- How well it ranks points that it has not seen ------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of one metric at the end of a training, over the points of a set of terms.
+
+    Attributes:
+        between_seeds: Spearman's correlation of the two seeds.
+        ceiling: what a perfect prediction would have with their mean, by Spearman and Brown.
+        reached: what predictions of held-out points have.
+    """
+
+    metric: str
+    terms: str
+    points: int
+    between_seeds: float
+    ceiling: float
+    reached: float
+
+    @property
+    def share(self) -> float:
+        return self.reached / self.ceiling
+
+
+def measure(table: Table, folds: int = 5) -> list[Quality]:
+    """Hold out each point once, and compare predictions with what was recorded."""
+    predicted = np.empty((len(table), len(table.metrics)))
+    folds = min(folds, len(table))
+    for train, held in KFold(folds, shuffle=True, random_state=0).split(np.arange(len(table))):
+        surrogate = Surrogate(table.take(train.tolist()))
+        predicted[held] = surrogate.means([table.params[i] for i in held])[:, -1, -1]
+    terms = np.array([str(params.get("loss.terms", "all")) for params in table.params])
+    ends = table.curves[:, :, -1, -1]
+    return [
+        _quality(metric, one, ends[places, :, i], predicted[places, i])
+        for i, metric in enumerate(table.metrics)
+        for one, places in _groups(terms)
+    ]
+
+
+def _groups(terms: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    yield "all", np.ones(len(terms), dtype=bool)
+    for one in np.unique(terms):
+        if (terms == one).sum() >= FEWEST:
+            yield str(one), terms == one
+
+
+def _quality(metric: str, terms: str, ends: np.ndarray, predicted: np.ndarray) -> Quality:
+    """`ends` are `[point, seed]`, `predicted` `[point]`."""
+    between = float(spearmanr(ends[:, 0], ends[:, 1]).statistic)
+    ceiling = float(np.sqrt(max(2 * between / (1 + between), 0.0)))
+    reached = float(spearmanr(ends.mean(axis=1), predicted).statistic)
+    return Quality(metric, terms, len(ends), between, ceiling, reached)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How well the surrogate ranks unseen points.")
+    parser.add_argument("--study", default="quickstart", help="name of the study's file")
+    parser.add_argument("--epochs", type=int, default=4)
+    asked = parser.parse_args()
+    table = load_table(asked.study, asked.epochs)
+    print(f"{table.name}, {table.epochs} epochs: {len(table)} points, {table.diverged} diverged")
+    print("| metric | terms | points | between seeds | ceiling | held out | share of the ceiling |")
+    print("|---|---|---|---|---|---|---|")
+    for one in measure(table):
+        values = (one.between_seeds, one.ceiling, one.reached, one.share)
+        numbers = " | ".join(f"{value:.2f}" for value in values)
+        print(f"| {one.metric} | {one.terms} | {one.points} | {numbers} |")
+
+
+if __name__ == "__main__":
+    main()
