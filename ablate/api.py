@@ -162,7 +162,8 @@ def confirm(
         study: the search.
         seeds: number of new seeds, at least 2; paired over the front, the plain finetune and
             combined data augmentation.
-        trials: numbers of trials of the front; None: all of the front.
+        trials: numbers of trials of the front; None: all of the front.  For one objective: of any
+            complete trials; None: the best, and those that the images do not tell from it.
         suite, severities: for scoring the test images; None: those of the search.
         soup: also score, at each seed, the network whose weights are the mean of those of the
             trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all runs.

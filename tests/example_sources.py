@@ -120,6 +120,14 @@ def usual_record(count: int = 30, **settings: Any) -> StudyRecord:
     )
 
 
+def one_objective(count: int = 30, **settings: Any) -> StudyRecord:
+    """The usual search, for robust accuracy alone."""
+    usual = usual_record(count, **settings)
+    study = usual.study.model_copy(update={"objectives": usual.study.objectives[1:]})
+    rows = [replace(row, values=row.values[1:] if row.values else None) for row in usual.rows]
+    return replace(usual, study=study, rows=tuple(rows), reference_point=None)
+
+
 def draw_front(info: ParetoInfo) -> Any:
     """The Pareto figure of one study, without a confirmation."""
     return plot_fronts(FrontsInfo((info,), ((),)))
@@ -194,6 +202,7 @@ def searches() -> Mapping[str, StudySource]:
             reference_point=(0.85, 0.6, 60.0),
             trials=12,
         ),
+        "one objective": one_objective(),
         "own loop": example_record(
             [
                 example_row(

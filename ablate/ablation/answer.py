@@ -248,14 +248,14 @@ class _Search:
         return Estimate(mean, math.nan, math.nan, math.nan, 1, NONE)
 
     def tied(self, best: ParetoPoint, near: Sequence[ParetoPoint]) -> tuple[ParetoPoint, ...]:
-        n = self._n_images(best)
+        n = self.n_images(best)
         return tuple(one for one in near if self.keeps(one) and is_tie(self.less(one, best), n))
 
     def rival(self, best: ParetoPoint, near: Sequence[ParetoPoint]) -> Rival | None:
         for one in near:
             clean, robust = self.less(one, "baseline", self._clean), self.less(one, best)
             is_outside = clean.high < -self.margin or math.isnan(clean.high)
-            if not self.keeps(one) and not is_outside and not is_tie(robust, self._n_images(best)):
+            if not self.keeps(one) and not is_outside and not is_tie(robust, self.n_images(best)):
                 return Rival(one, clean, robust)
         return None
 
@@ -281,7 +281,7 @@ class _Search:
             }
         return tuple(sorted(far))
 
-    def _n_images(self, point: ParetoPoint) -> int:
+    def n_images(self, point: ParetoPoint) -> int:
         scores = self._scores(point)
         return scores.n_corrupted or scores.n_images
 
@@ -305,3 +305,59 @@ class _Search:
 def _origin(point: ParetoPoint) -> int:
     """The row that has its bits: a copy has those of its original."""
     return point.number if point.copy_of is None else point.copy_of
+
+
+# -- The result of a search for one accuracy: its best trial, and those that it may equal
+
+
+@dataclass(frozen=True)
+class BestAnswer:
+    """The result of a search for one accuracy.
+
+    Attributes:
+        ranked: complete trials with a number, the best first; of equal ones the first.
+        over: the best less "baseline" and "plain", of those that there are.
+        ties: of the `MOST_COMPARED` after the best, those that the images do not tell from it.
+        n_images: that each of them was scored on.
+    """
+
+    ranked: tuple[ParetoPoint, ...]
+    over: Mapping[str, Estimate]
+    ties: tuple[ParetoPoint, ...]
+    n_images: int
+
+    @property
+    def best(self) -> ParetoPoint:
+        return self.ranked[0]
+
+
+def best_answer(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> BestAnswer | None:
+    """The answer of a search for one accuracy.
+
+    Args:
+        info, read_bits: as for `search_answer`.
+
+    Returns:
+        None before the baseline and a trial are scored, for another objective, and for several.
+    """
+    points = [one for one in info.points if isinstance(one.scores, Scores)]
+    points = [one for one in points if math.isfinite(one.values[0])]
+    metric = info.objectives[0].metric
+    is_one = len(info.objectives) == 1 and is_accuracy(metric) and "baseline" in info.references
+    if not is_one or not points:
+        return None
+    search = _Search(record, info, (metric, metric))
+    best, *others = sorted(points, key=search.rank, reverse=True)
+    near = others[:MOST_COMPARED]
+    search.read([best, *near], read_bits)
+    n = search.n_images(best)
+    return BestAnswer(
+        ranked=(best, *others),
+        over={
+            name: search.less(best, name)
+            for name in ("baseline", "plain")
+            if name in info.references
+        },
+        ties=tuple(one for one in near if is_tie(search.less(one, best), n)),
+        n_images=n,
+    )

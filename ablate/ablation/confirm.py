@@ -49,7 +49,7 @@ class ConfirmedPoint:
         parts: of the gain in robust accuracy over the baseline, by type, the largest first.
         baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         front_probability: share of the resamples of seeds and test images in which its means are
-            on the front of the confirmed points.
+            on the front of the confirmed points; of one objective, in which its mean is the best.
     """
 
     name: str
@@ -242,11 +242,12 @@ def _over(results: Results, name: str, other: str, metrics: Sequence[str]) -> di
 def _probabilities(
     record: StudyRecord, results: Results, names: Sequence[str], objectives: Sequence[str]
 ) -> list[float]:
-    """Front probability of each point; NaN for fewer than two seeds or objectives."""
+    """Front probability of each point; NaN for fewer than two seeds, and where only one of
+    several objectives is known on the test images."""
     directions = {
         _on_test(objective.metric): objective.direction for objective in record.study.objectives
     }
-    if len(objectives) < 2:
+    if len(objectives) < min(2, len(directions)):
         return [math.nan] * len(names)
     values = {name: [results.values(name, one) for one in objectives] for name in names}
     # A point of which no run has ended well is none that the others could be beaten by.

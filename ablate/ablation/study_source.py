@@ -12,7 +12,7 @@ from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
-    from ablate.ablation.answer import KeptBits, ReadBits, SearchAnswer
+    from ablate.ablation.answer import BestAnswer, KeptBits, ReadBits, SearchAnswer
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
 
@@ -49,6 +49,13 @@ class StudySource:
         from ablate.ablation.answer import search_answer
 
         return search_answer(self.record, self.front, self.read_bits)
+
+    @cached_property
+    def best(self) -> BestAnswer | None:
+        """Of a search for one accuracy (`best_answer`)."""
+        from ablate.ablation.answer import best_answer
+
+        return best_answer(self.record, self.front, self.read_bits)
 
     @property
     def confirmed(self) -> StudySource | None:

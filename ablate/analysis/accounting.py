@@ -1,4 +1,4 @@
-"""The cost of a study: work time, lost time, GPU hours, memory; per trial and in total.
+"""The cost of a study: epochs, work time, lost time, GPU hours, memory; per trial and in total.
 
 An attempt's time runs from its start to its end, waiting for data and scoring included.  Lost time
 gave no result: all time of a failed trial; in other trials, for each interrupted attempt, its time
@@ -8,6 +8,7 @@ minus that of the epochs from which the trial continued.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,10 +46,41 @@ class TrialAccount:
 
 
 @dataclass(frozen=True)
+class RungAccount:
+    """Trials that reached a rung, and those of them that were stopped there."""
+
+    epoch: int
+    reached: int
+    stopped: int
+
+
+@dataclass(frozen=True)
+class EpochAccount:
+    """The epochs of all trials that did not fail, each once.
+
+    Attributes:
+        trained: `[epoch]`, from epoch 1: number of trials that trained it; saved: number that would
+            have, had they not been stopped.
+        rungs: by epoch.
+        training_seconds: of these epochs; of a finetuning without scoring.
+        other_seconds: of the trials' work, neither training nor lost: scoring, loading, waiting.
+        saved_seconds: of training, if each stopped trial had gone on at its own mean pace.
+    """
+
+    trained: tuple[int, ...]
+    saved: tuple[int, ...]
+    rungs: tuple[RungAccount, ...]
+    training_seconds: float
+    other_seconds: float
+    saved_seconds: float
+
+
+@dataclass(frozen=True)
 class StudyAccount:
     """What a study has cost so far: its trials' sums, and what each of them has.
 
     Attributes:
+        epochs: where they went.
         busy_seconds: time in which at least one trial was at work.
         driving_seconds: time in which a driver ran, pauses left out.
         peak_memory_bytes, peak_gpu_bytes: the most of any trial.
@@ -64,6 +96,7 @@ class StudyAccount:
     peak_gpu_bytes: int
     drives: int
     hosts: tuple[str, ...]
+    epochs: EpochAccount
     trials: tuple[TrialAccount, ...]
 
 
@@ -85,7 +118,42 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
         peak_gpu_bytes=max((trial.peak_gpu_bytes for trial in trials), default=0),
         drives=len(record.drives),
         hosts=tuple(dict.fromkeys(host for trial in trials for host in trial.hosts)),
+        epochs=epoch_account(record, trials),
         trials=trials,
+    )
+
+
+def epoch_account(record: StudyRecord, trials: Sequence[TrialAccount]) -> EpochAccount:
+    """Where the epochs of a study went; `trials` as of `trial_accounts`."""
+    kept = [
+        (row, account)
+        for row, account in zip(record.rows, trials, strict=True)
+        if row.state != "FAIL"
+    ]
+    training, saved_seconds = 0.0, 0.0
+    trained, saved = Counter[int](), Counter[int]()
+    for row, _ in kept:
+        seconds = sum(float(entry.get("seconds", 0.0)) for entry in row.curve)
+        training += seconds
+        done = len(row.curve)
+        trained.update(range(1, done + 1))
+        if row.state == "PRUNED" and done:
+            left = range(done + 1, int(row.curve[-1].get("epochs") or 0) + 1)
+            saved.update(left)
+            saved_seconds += len(left) * seconds / done
+    rungs = Counter((rung.epoch, rung.stop) for row, _ in kept for rung in row.rungs)
+    last = max([*trained, *saved], default=0)
+    worked = sum(account.worked_seconds - account.lost_seconds for _, account in kept)
+    return EpochAccount(
+        trained=tuple(trained[epoch] for epoch in range(1, last + 1)),
+        saved=tuple(saved[epoch] for epoch in range(1, last + 1)),
+        rungs=tuple(
+            RungAccount(epoch, rungs[epoch, False] + rungs[epoch, True], rungs[epoch, True])
+            for epoch in sorted({epoch for epoch, _ in rungs})
+        ),
+        training_seconds=training,
+        other_seconds=max(0.0, worked - training),
+        saved_seconds=saved_seconds,
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.objectives import is_accuracy, shared_objectives
+from ablate.analysis.hypervolume import nondominated
+from ablate.analysis.objectives import ENDED, check_several, is_accuracy, shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
-from ablate.ledger.record import StudyRecord
+from ablate.errors import NothingToDrawError
+from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class ConfirmedMean:
 class FrontsInfo:
     """Fronts of studies with the same objectives.
 
+    The history of one objective is a front too: that of the trials that ended, as few as possible,
+    and of the values; its points are those that were the best so far.
+
     Attributes:
         studies: at least one.
         confirmed: one entry a study; empty of one whose front was not confirmed.
@@ -54,6 +59,11 @@ class FrontsInfo:
     @property
     def objectives(self) -> tuple[ObjectiveSettings, ...]:
         return self.studies[0].objectives
+
+    @property
+    def is_history(self) -> bool:
+        """Whether the first objective is the number of trials that ended."""
+        return self.objectives[0].metric == ENDED
 
     def one_image(self, objective: int) -> float:
         """What one image is worth in an accuracy, as a fraction: in a robust one, if it changes in
@@ -89,7 +99,8 @@ class FrontsInfo:
                 types |= dict.fromkeys(named, "float64")
         rows = []
         for info, means in zip(self.studies, self.confirmed, strict=True):
-            found, knee = {mean.number: mean for mean in means}, info.knee
+            found = {mean.number: mean for mean in means}
+            knee = None if self.is_history else info.knee
             for point in info.points:
                 row: list[Any] = [info.study, point.number, point.loss_terms, point.on_front]
                 row += [point is knee, *point.values]
@@ -111,10 +122,73 @@ def fronts_info(
         confirmed: one entry a record.
 
     Raises:
+        NothingToDrawError: if they have one objective.
         ParameterError: if their objectives differ.
     """
     shared_objectives(records)
+    check_several(records[0], "pareto")
     return FrontsInfo(
         studies=tuple(pareto_info(record) for record in records),
         confirmed=tuple(tuple(means) for means in confirmed),
+    )
+
+
+def history_info(
+    records: Sequence[StudyRecord], confirmed: Sequence[Sequence[ConfirmedMean]]
+) -> FrontsInfo:
+    """The values of one objective in the order in which the trials ended, and the best so far.
+
+    Args and errors: as `fronts_info`, of studies with one objective.  A reference is at 0 trials.
+    """
+    objectives = shared_objectives(records)
+    if len(objectives) > 1:
+        count = len(objectives)
+        raise NothingToDrawError(
+            records[0].name,
+            "history",
+            f"needs one objective, got {count}",
+            "Draw pareto or hypervolume.",
+        )
+    studies, means = [], []
+    for record, of_study in zip(records, confirmed, strict=True):
+        places = {row.number: place for place, row in enumerate(ended_rows(record), 1)}
+        studies.append(_history(pareto_info(record), places))
+        means.append(tuple(_at_place(mean, places[mean.number]) for mean in of_study))
+    return FrontsInfo(tuple(studies), tuple(means))
+
+
+def ended_rows(record: StudyRecord) -> list[RowRecord]:
+    """The rows that have ended, in the order in which they did; equal times by number."""
+    return sorted(
+        (row for row in record.rows if row.state in TERMINAL and row.finished is not None),
+        key=lambda row: (row.finished, row.number),
+    )
+
+
+def _history(info: ParetoInfo, places: Mapping[int, int]) -> ParetoInfo:
+    objectives = (ObjectiveSettings(metric=ENDED, direction="minimize"), *info.objectives)
+    points = [one for one in info.points if one.number in places]
+    values = [(float(places[one.number]), *one.values) for one in points]
+    on_front = nondominated(values, objectives).tolist()
+    return replace(
+        info,
+        objectives=objectives,
+        points=tuple(
+            one._replace(values=of_point, on_front=best)
+            for one, of_point, best in zip(points, values, on_front, strict=True)
+        ),
+        references={name: (0.0, *of_name) for name, of_name in info.references.items()},
+        reference_point=None,
+        hypervolume=None,
+        curves=(),
+    )
+
+
+def _at_place(mean: ConfirmedMean, place: int) -> ConfirmedMean:
+    return replace(
+        mean,
+        values=(float(place), *mean.values),
+        low=(math.nan, *mean.low),
+        high=(math.nan, *mean.high),
+        sds=(math.nan, *mean.sds),
     )

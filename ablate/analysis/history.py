@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.fronts import ConfirmedMean
+from ablate.analysis.fronts import ConfirmedMean, ended_rows
 from ablate.analysis.hypervolume import as_table, check_reference_point, hypervolume, maximised
-from ablate.analysis.objectives import shared_objectives
+from ablate.analysis.objectives import check_several, shared_objectives
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -89,12 +89,13 @@ def hypervolume_info(
         confirmed: one entry a record.
 
     Raises:
-        NothingToDrawError: if no study has a reference point, they have more than
-            `MOST_OBJECTIVES` objectives, or the volume is beyond what can be drawn.
+        NothingToDrawError: if no study has a reference point, they have one objective or more
+            than `MOST_OBJECTIVES`, or the volume is beyond what can be drawn.
         ParameterError: if their objectives differ, or the reference point has another number of
             values.
     """
     objectives, name = shared_objectives(records), records[0].name
+    check_several(records[0], "hypervolume")
     if len(objectives) > MOST_OBJECTIVES:
         raise NothingToDrawError(
             name,
@@ -108,10 +109,7 @@ def hypervolume_info(
         raise NothingToDrawError(name, "hypervolume", *_without_reference(records[0]))
     curves = []
     for record, means in zip(records, confirmed, strict=True):
-        ended = sorted(
-            (row for row in record.rows if row.state in TERMINAL and row.finished is not None),
-            key=lambda row: (row.finished, row.number),
-        )
+        ended = ended_rows(record)
         complete = np.flatnonzero([row.values is not None for row in ended])
         values = [row.values for row in ended if row.values is not None]
         curves.append(

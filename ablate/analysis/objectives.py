@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -26,6 +26,23 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
     return first.study.objectives
 
 
+def search_figure(objectives: Sequence[ObjectiveSettings]) -> str:
+    """The name of the figure that shows the result of a search."""
+    return "pareto" if len(objectives) > 1 else "history"
+
+
+def check_several(record: StudyRecord, figure: str) -> None:
+    """Refuse a study with one objective.
+
+    Raises:
+        NothingToDrawError: if it has one.
+    """
+    if len(record.study.objectives) < 2:
+        raise NothingToDrawError(
+            record.name, figure, "needs two objectives, got one", "Draw history."
+        )
+
+
 def _listed(record: StudyRecord) -> str:
     objectives = (f"{one.direction} {one.metric}" for one in record.study.objectives)
     return f"{', '.join(objectives)} (study {record.name})"
@@ -38,6 +55,8 @@ def _listed(record: StudyRecord) -> str:
 
 
 SPLITS = {"val": "validation", "test": "test"}
+ENDED = "ended_trials"
+"""Trials that had ended when a trial ended, in any state: its place in the history of a search."""
 _ACCURACY = re.compile(
     r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_interpolated)?"
     r"|accuracy\.(?P<kind>.+))"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MOST_LEADING = 5
+
+
 class Point(NamedTuple):
     """A network of a search: a trial, and how far it goes from the baseline to that trial.
 
@@ -140,10 +143,21 @@ class ParetoInfo(Basis):
 
     @property
     def front(self) -> tuple[ParetoPoint, ...]:
-        """The points on the front, best first in the first objective, then by number."""
+        """The points on the front, best first in the first objective, then by number; of one
+        objective the best trial, or all that are equal to it."""
+        return tuple(filter(lambda point: point.on_front, self.ranked))
+
+    @property
+    def leading(self) -> tuple[ParetoPoint, ...]:
+        """The points of a table: the front; of one objective the `MOST_LEADING` best."""
+        return self.ranked[:MOST_LEADING] if len(self.objectives) == 1 else self.front
+
+    @property
+    def ranked(self) -> tuple[ParetoPoint, ...]:
+        """Points with a number for the first objective, best first, then by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
-        on_front = (point for point in self.points if point.on_front)
-        return tuple(sorted(on_front, key=lambda point: (sign * point.values[0], point.number)))
+        there = (point for point in self.points if math.isfinite(point.values[0]))
+        return tuple(sorted(there, key=lambda point: (sign * point.values[0], point.number)))
 
     @property
     def picked(self) -> ParetoPoint | None:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from ablate.analysis.accounting import StudyAccount, study_account
-from ablate.analysis.caveats import result_marks
+from ablate.analysis.accounting import (
+    EpochAccount,
+    StudyAccount,
+    epoch_account,
+    study_account,
+    trial_accounts,
+)
+from ablate.analysis.caveats import Basis, result_marks, study_basis
+from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume
+from ablate.errors import NothingToDrawError
 from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
 from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _UNKNOWN = ("unknown", "no reason is recorded")
 
@@ -206,3 +217,40 @@ def failure_groups(rows: Sequence[RowRecord]) -> tuple[FailureGroup, ...]:
             numbers.setdefault((kind, reason), []).append(row.number)
     groups = [FailureGroup(kind, reason, tuple(of)) for (kind, reason), of in numbers.items()]
     return tuple(sorted(groups, key=lambda group: (-len(group.numbers), group.numbers[0])))
+
+
+# -- The epochs of a search, for the figure of its budget
+
+
+@dataclass(frozen=True)
+class SpendingInfo(Basis):
+    """Where the epochs of a search went; `account` as of `study_account`."""
+
+    account: EpochAccount
+
+    def frame(self) -> pd.DataFrame:
+        """One row an epoch. Columns, all int64: epoch; trained, saved, reached, stopped: trials."""
+        at = {rung.epoch: (rung.reached, rung.stopped) for rung in self.account.rungs}
+        names = ("epoch", "trained", "saved", "reached", "stopped")
+        rows = zip(self.account.trained, self.account.saved, strict=True)
+        return typed_frame(
+            dict.fromkeys(names, "int64"),
+            [(epoch, *row, *at.get(epoch, (0, 0))) for epoch, row in enumerate(rows, 1)],
+        )
+
+
+def spending_info(record: StudyRecord) -> SpendingInfo:
+    """Where the epochs of a search went.
+
+    Raises:
+        NothingToDrawError: if nothing was compared at a rung, and no pruner is set.
+    """
+    account = epoch_account(record, trial_accounts(record))
+    if record.study.search.pruner is None and not account.rungs:
+        raise NothingToDrawError(
+            record.name,
+            "budget",
+            "needs an ablation with tuned arms or a search with a pruner, got a search without one",
+            "Set search: {pruner: {}} in the study file before launching.",
+        )
+    return SpendingInfo(**vars(study_basis(record)), account=account)

@@ -177,7 +177,7 @@ def table(study: str, *, style: str, effects: bool, output: Path | None) -> None
     Of an ablation: its arms or its effects; of a search: its front.
     """
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.paper.write import paper_table, table_text, write_table
+    from ablate.report.paper.formats import paper_table, table_text, write_table
 
     text = table_text(paper_table(open_study(study), effects=effects), style)
     if output is None:

@@ -270,7 +270,7 @@ def _print_ablation(info: AblationInfo) -> None:
 
 def _write_page(info: AblationInfo, folder: Path) -> Path:
     """The table as a page in the run's folder."""
+    from ablate.report.paper.formats import table_text, write_table
     from ablate.report.paper.table import arms_paper_table
-    from ablate.report.paper.write import table_text, write_table
 
     return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")

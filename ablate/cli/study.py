@@ -224,7 +224,10 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     help="Number of new seeds, the same for every arm.  More than before adds runs.",
 )
 @click.option(
-    "--trials", callback=listed(int), metavar="N,...", help="Only these trials of the front."
+    "--trials",
+    callback=listed(int),
+    metavar="N,...",
+    help="Only these trials: of the front, or for one objective any.",
 )
 @click.option(
     "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the search's."
@@ -255,9 +258,11 @@ def confirm(
 ) -> None:
     """Retrain the front of a search and score it on the test images.
 
-    Uses new seeds.  Compares the front with the baseline, a plain finetune and combined data
+    For one objective: its best trial and those that the validation images do not tell from it, at
+    most five.  Uses new seeds.  Compares them with the baseline, a plain finetune and combined data
     augmentation.  Prints how much of each point's score was selection luck, and which points are
-    still on the front.  The study's database records when and why the test images were used.
+    still on the front, or the best.  The study's database records when and why the test images
+    were used.
     """
     from ablate import api
     from ablate.cli.show import run_with_display, show_confirmation

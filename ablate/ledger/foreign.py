@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
-from ablate.errors import StorageError, UsageError
+from ablate.errors import StorageError
 from ablate.errors.masking import masked
 from ablate.ledger import tables
 from ablate.ledger.attributes import HEAD
@@ -43,8 +43,8 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
     ignored.  An Optuna trial is run once, so a row has one attempt, with an unknown worker.
 
     Returns:
-        None if the storage has no study of that name, or it is a study of `ablate`.  The study in
-        the record may have a single objective, and a name that is not valid for a run folder.
+        None if the storage has no study of that name, or it is a study of `ablate`.  The name of
+        the study in the record may not be valid for a run folder.
 
     Raises:
         StorageError: if the storage cannot be reached, or has the schema of an older Optuna.
@@ -81,20 +81,6 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
         rows=rows,
         foreign=True,
     )
-
-
-def check_two_objectives(record: StudyRecord) -> None:
-    """Refuse a study with one objective, which only other tools create.
-
-    Raises:
-        UsageError: if a front or a figure of it is requested.
-    """
-    if len(record.study.objectives) < 2:
-        raise UsageError(
-            f"study {record.name}: a front needs two objectives, got one, "
-            f"{record.study.objectives[0].metric}. Read its rows with ablate trials, or "
-            "ablate.load_trials."
-        )
 
 
 @contextmanager

@@ -344,7 +344,10 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
 
 
 def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:
-    """The file's, else the baseline's values, minus 10 points of clean accuracy."""
+    """The file's, else the baseline's values, minus 10 points of clean accuracy; none for one
+    objective."""
+    if len(study.objectives) == 1:
+        return None
     if study.search.reference_point is not None or prepared.baseline_scores is None:
         return study.search.reference_point
     baseline = prepared.baseline_scores.metrics()

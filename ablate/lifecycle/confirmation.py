@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate.ablation.answer import ReadBits, best_answer
 from ablate.ablation.cell import Design
 from ablate.ablation.confirm import front_design
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
@@ -19,6 +20,9 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
+
+MOST_CONFIRMED = 5
+"""Trials of one objective that are confirmed, where none are named: each is trained K times."""
 
 
 def confirm_front(
@@ -37,20 +41,22 @@ def confirm_front(
     Args:
         ledger: ledger of the search; place: its place.
         seeds: number of new seeds; the search's seed is not among them.
-        trials: numbers of trials of the front; None: all of it.
+        trials: numbers of trials of the front, or for one objective of any complete trials; None:
+            the front, or for one objective the best and those that the images do not tell from it,
+            at most `MOST_CONFIRMED`.
         suite, severities: for scoring the test images; None: those of the search.
         soup: also score the mean of the trials' networks at each seed.
 
     Raises:
         UsageError: if the study is not a search with the robustness finetuning, was confirmed with
             other trials, another suite or without a soup before, or the trials have no soup.
-        ParameterError: if a trial is not on the front.
+        ParameterError: if a trial is not on the front, or not complete.
         FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the search is running.
     """
     ledger.check_method("to be confirmed")
     record = ledger.read()
-    points = _points(record, trials)
+    points = _points(record, trials, ledger.outcomes)
     where = place.confirmation
     robustness = record.study.robustness
     named = robustness.suite if suite is None else suite
@@ -65,8 +71,10 @@ def confirm_front(
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})
+    one = len(record.study.objectives) == 1
+    of_which = "of the front" if not one else f"for {record.study.objectives[0].metric}"
     what = (
-        f"confirm {len(points)} trials of the front ({_numbers(points)})"
+        f"confirm {len(points)} trials {of_which} ({_numbers(points)})"
         f"{' and their soup' if soup else ''}, {seeds} seeds, "
         f"{show(test['suite'])} at severities {show(test['severities'])}"
     )
@@ -83,7 +91,9 @@ def confirm_front(
     return go_on(begun, where, run, None, seeds=seeds)
 
 
-def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoint]:
+def _points(
+    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits
+) -> list[ParetoPoint]:
     if record.design is not None or record.parent is not None:
         raise UsageError(
             f"study {record.name}: confirm needs a search, got an ablation. Name a search."
@@ -94,22 +104,27 @@ def _points(record: StudyRecord, trials: Sequence[int] | None) -> list[ParetoPoi
             f"trainable {record.study.trainable}, which loads its own data. Use an ablation of "
             "design arms instead."
         )
-    front = {point.number: point for point in pareto_info(record).front}
-    if not front:
+    info = pareto_info(record)
+    is_front = len(info.objectives) > 1
+    choice = {point.number: point for point in (info.front if is_front else info.ranked)}
+    if not choice:
         raise UsageError(
-            f"study {record.name}: must have a front, got no complete trial. Finish it first: "
-            "ablate resume."
+            f"study {record.name}: must have a complete trial with a number for each objective, "
+            "got none. Finish it first: ablate resume."
         )
     for number in trials or ():
-        if number not in front:
-            known = [str(one) for one in front]
-            raise ParameterError(
-                f"--trials: must be on the front, got {number}. {did_you_mean(str(number), known)}"
-            )
+        if number not in choice:
+            where = "on the front" if is_front else "complete"
+            near = did_you_mean(str(number), [str(one) for one in choice])
+            raise ParameterError(f"--trials: must be {where}, got {number}. {near}")
     if trials is not None:
-        return [point for number, point in front.items() if number in trials]
-    copies = {row.number for row in record.rows if row.copy_of is not None}
-    return [point for number, point in front.items() if number not in copies]
+        return [point for number, point in choice.items() if number in trials]
+    originals = [point for point in choice.values() if point.copy_of is None]
+    if is_front:
+        return originals
+    answer = best_answer(record, info, read_bits)
+    tied = () if answer is None else answer.ties
+    return [point for point in originals if point is originals[0] or point in tied][:MOST_CONFIRMED]
 
 
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:

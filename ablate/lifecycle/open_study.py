@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import StudyNotFoundError
-from ablate.ledger.foreign import check_two_objectives, read_foreign
+from ablate.ledger.foreign import read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.rescue import rescued_copy
@@ -48,15 +48,10 @@ class OpenStudy:
 
     @cached_property
     def source(self) -> StudySource:
-        """The study with its ablation or confirmation, for figures and the report.
-
-        Raises:
-            UsageError: if it is a study of another tool with one objective.
-        """
+        """The study with its ablation or confirmation, for figures and the report."""
         from ablate.ablation.confirm import confirm_info
 
         if self.record.foreign:
-            check_two_objectives(self.record)
             return StudySource(self.record)
         if self.record.design is not None:
             return StudySource(self.record, self.ablation)

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.report.figures import FIGURES, find_figure
-from ablate.report.figures.figure import FigureKind, FigureOptions, Info, why_not_drawn
+from ablate.report.figures.figure import (
+    FigureKind,
+    FigureOptions,
+    Info,
+    usual_figure,
+    why_not_drawn,
+)
 from ablate.report.figures.parts.canvas import lay_out, least_pixels
 from ablate.report.style import SMALL_POINTS, SMALL_SIZE, dark
 from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
@@ -205,7 +211,7 @@ def draw_to_files(
             "name sets the format."
         )
     sources = [study.source for study in studies]
-    kinds = kinds or [find_figure("pareto" if sources[0].is_search else "effects")]
+    kinds = kinds or [find_figure(usual_figure(sources[0]))]
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:

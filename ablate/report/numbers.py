@@ -6,14 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import ENDED, is_accuracy
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
+if TYPE_CHECKING:
+    from ablate.analysis.accounting import EpochAccount
+
 MISSING = "-"
-_COSTS = {
+_COUNTS = {
+    ENDED: "Trials that ended",
     "train_seconds": "Training time (s)",
     "train_flops": "Training FLOPs",
     "student_images": "Images through the student",
@@ -33,7 +37,7 @@ _KINDS = {
 def metric_label(metric: str) -> str:
     """ "Robust accuracy" for `val_robust_accuracy`; an unknown metric keeps its name."""
     if not is_accuracy(metric):
-        return _COSTS.get(metric, metric)
+        return _COUNTS.get(metric, metric)
     rest = metric.partition("_")[2]
     if rest.startswith("accuracy."):
         return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
@@ -128,6 +132,27 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def epochs_text(account: EpochAccount) -> str:
+    """ "58 trained, 80 saved (58 % of 138); trials stopped: 10 of 20 after epoch 1"."""
+    trained, saved = sum(account.trained), sum(account.saved)
+    text = f"{trained:,} trained"
+    if saved:
+        full = trained + saved
+        text += f", {saved:,} saved ({share_text(saved / full)} of {full:,})"
+    stopped = (f"{at.stopped} of {at.reached} after epoch {at.epoch}" for at in account.rungs)
+    return f"{text}; trials stopped: {', '.join(stopped)}" if account.rungs else text
+
+
+def work_text(account: EpochAccount) -> str:
+    """ "training 3 min 02 s, scoring and loading 58 s; saved by stopping: 5 min 10 s"."""
+    spent = (
+        f"training {duration_text(account.training_seconds)}, scoring and loading "
+        f"{duration_text(account.other_seconds)}"
+    )
+    saved = f"; training saved by stopping: about {duration_text(account.saved_seconds)}"
+    return spent + saved * bool(account.saved_seconds)
 
 
 def step_text(step: PreparationStep) -> str:

@@ -242,7 +242,8 @@ def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tu
         if metric in COSTS:
             if objective.direction == "maximize":
                 yield path, f"{metric} must be minimized, got maximize. Add direction: minimize."
-            if study.search.reference_point is None and not _has(refused, "search"):
+            lacks_point = len(study.objectives) > 1 and study.search.reference_point is None
+            if lacks_point and not _has(refused, "search"):
                 yield (
                     ("search", "reference_point"),
                     f"must be set if {metric} is an objective, got none. Write one value for each "

@@ -101,7 +101,10 @@ def _budget(study: Study) -> Rules:
 
 def _reference_point(study: Study) -> Rules:
     point, count = study.search.reference_point, len(study.objectives)
-    if point is not None and len(point) != count:
+    if point is not None and count == 1:
+        rule = f"needs two objectives, got one, {study.objectives[0].metric}"
+        yield ("search", "reference_point"), f"{rule}. Remove it: one objective has no hypervolume."
+    elif point is not None and len(point) != count:
         rule = f"needs one value per objective ({count})"
         fix = "Give each objective its value, in their order."
         yield ("search", "reference_point"), f"{rule}, got {show(list(point))}. {fix}"

@@ -143,7 +143,7 @@ class Study(Settings):
     space: dict[str, Any] | str = Field(
         default_factory=dict, description="A search space, or the file that holds it."
     )
-    objectives: Annotated[tuple[ObjectiveSettings, ...], Field(min_length=2, strict=False)] = (
+    objectives: Annotated[tuple[ObjectiveSettings, ...], Field(min_length=1, strict=False)] = (
         DEFAULT_OBJECTIVES
     )
     answer: AnswerSettings = AnswerSettings()

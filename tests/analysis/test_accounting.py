@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from example_records import BEGAN, example_record, example_row
 
-from ablate.analysis.accounting import study_account, trial_accounts, worked_seconds
+from ablate.analysis.accounting import (
+    RungAccount,
+    study_account,
+    trial_accounts,
+    worked_seconds,
+)
+from ablate.analysis.summary import spending_info
+from ablate.errors import NothingToDrawError
 from ablate.files.durable import Checkpoint
-from ablate.ledger.record import Attempt, Drive, Failure, RowRecord
+from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung
+from ablate.report.figures.budget import plot_budget
+from ablate.report.numbers import epochs_text, work_text
 
 START = BEGAN.timestamp()
 
@@ -221,3 +231,56 @@ def test_a_drive_without_an_end() -> None:
     assert study_account(
         example_record(drives=[killed]), now=START + 140
     ).driving_seconds == 0  # fmt: skip
+
+
+# -- Where the epochs went
+
+
+def test_epochs_by_rung_and_what_stopping_saved() -> None:
+    def of(number: int, state: Any, done: int, stopped_at: int = 0, seconds: float = 4.0) -> Any:
+        rungs = [
+            Rung(epoch, {"a": 0.5}, epoch == stopped_at, 2 * number + epoch)
+            for epoch in (1, 3)
+            if epoch <= done
+        ]
+        entries = [{**one, "epochs": 9} for one in curve(done, seconds)]
+        end = attempt(1, 100 * number, 60, state.lower(), last=done)
+        return example_row(number, None, state=state, curve=entries, rungs=rungs, attempts=[end])
+
+    rows = [
+        of(0, "COMPLETE", 9),
+        of(1, "PRUNED", 1, stopped_at=1),
+        of(2, "PRUNED", 3, stopped_at=3, seconds=2.0),
+        of(3, "FAIL", 4),
+        replace(of(4, "COMPLETE", 0), copy_of=0, attempts=()),
+    ]
+    account = study_account(example_record(rows), START + 1000).epochs
+    assert account.trained == (3, 2, 2, 1, 1, 1, 1, 1, 1)
+    assert account.saved == (0, 1, 1, 2, 2, 2, 2, 2, 2)
+    assert account.rungs == (RungAccount(1, 3, 1), RungAccount(3, 2, 1))
+    assert account.training_seconds == 9 * 4 + 4 + 3 * 2
+    assert account.other_seconds == 3 * 60 - account.training_seconds
+    assert account.saved_seconds == 8 * 4 + 6 * 2
+    assert epochs_text(account) == (
+        "13 trained, 14 saved (52 % of 27); trials stopped: 1 of 3 after epoch 1, 1 of 2 after "
+        "epoch 3"
+    )
+    assert work_text(account) == (
+        "training 46 s, scoring and loading 2 min 14 s; training saved by stopping: about 44 s"
+    )
+    frame = spending_info(example_record(rows, search={"pruner": {}})).frame()
+    assert frame[frame["epoch"] == 3].values.tolist() == [[3, 2, 1, 2, 1]]
+
+
+def test_a_search_without_a_pruner_saves_nothing() -> None:
+    rows = [complete(attempt(1, 0, 20, "complete", last=4), epochs=4)]
+    account = study_account(example_record(rows), START + 100).epochs
+    assert (account.trained, account.saved, account.rungs) == ((1,) * 4, (0,) * 4, ())
+    assert epochs_text(account) == "4 trained"
+    assert work_text(account) == "training 16 s, scoring and loading 4 s"
+    rule = r"figure budget needs an ablation with tuned arms or a search with a pruner, got a sear"
+    with pytest.raises(NothingToDrawError, match=rule):
+        spending_info(example_record(rows))
+    nothing = spending_info(example_record(search={"pruner": {}}))
+    assert len(nothing.frame()) == 0
+    assert plot_budget(nothing).layout.annotations[0].text == "no epoch has ended yet"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.fronts import ConfirmedMean, fronts_info
-from ablate.errors import ParameterError
+from ablate.analysis.fronts import ConfirmedMean, fronts_info, history_info
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.ledger.record import RowRecord, StudyRecord
 
 ONE = example_record([example_row(0, (0.94, 0.70)), example_row(1, (0.90, 0.60))], name="one")
 TWO = example_record(
@@ -69,3 +71,57 @@ def test_other_objectives_are_refused(objectives: list) -> None:
         f"maximize val_robust_accuracy (study one) and {listed} (study other). Draw them one at a "
         "time."
     )
+
+
+# -- One objective: its history is the front of trials and values
+
+
+def one_objective(rows: list[RowRecord], **settings: Any) -> StudyRecord:
+    objective = [("val_robust_accuracy", "maximize")]
+    return example_record(rows, objectives=objective, reference_point=None, **settings)
+
+
+def test_the_history_is_in_the_order_in_which_trials_ended() -> None:
+    rows = [
+        example_row(0, (0.60,), seconds=40),  # ends last
+        example_row(1, (0.50,)),
+        example_row(2, None, state="PRUNED"),
+        example_row(3, (0.55,)),
+        example_row(4, (0.55,)),  # an equal value, later, is not the best so far
+    ]
+    mean = ConfirmedMean(0, (0.58,), (0.57,), (0.59,), (0.01,), 5)
+    info = history_info([one_objective(rows)], [(mean,)])
+    assert info.is_history
+    (study,) = info.studies
+    found = {one.number: (one.values, one.on_front) for one in study.points}
+    assert found == {
+        1: ((1.0, 0.50), True),
+        3: ((3.0, 0.55), True),
+        4: ((4.0, 0.55), False),
+        0: ((5.0, 0.60), True),
+    }
+    assert study.references["baseline"][0] == 0
+    assert info.confirmed[0][0].values == (5.0, 0.58)
+    frame = info.frame()
+    assert frame["ended_trials"].tolist() == [5.0, 1.0, 3.0, 4.0]
+    assert frame["confirmed.val_robust_accuracy"].tolist()[0] == 0.58
+
+
+def test_less_is_better_and_nothing_yet() -> None:
+    objectives = [("train_seconds", "minimize")]
+    rows = [example_row(at, (value,)) for at, value in enumerate((3.0, math.nan, 5.0, 2.0))]
+    record = example_record(rows, objectives=objectives, reference_point=None)
+    (study,) = history_info([record], [()]).studies
+    assert [one.number for one in study.points if one.on_front] == [0, 3]
+    assert len(history_info([one_objective([])], [()]).frame()) == 0
+
+
+def test_each_kind_of_study_has_its_figure() -> None:
+    with pytest.raises(
+        NothingToDrawError, match=r"needs two objectives, got one\. Draw history\.$"
+    ):
+        fronts_info([one_objective([])], [()])
+    with pytest.raises(
+        NothingToDrawError, match=r"needs one objective, got 2\. Draw pareto or hyp"
+    ):
+        history_info([ONE], [()])

@@ -21,9 +21,8 @@ from ablate import api
 from ablate.analysis.importance import importance_info
 from ablate.analysis.parameters import parameters_info
 from ablate.cli.main import main
-from ablate.errors import StorageError, StudyNotFoundError, UsageError
+from ablate.errors import NothingToDrawError, StorageError, StudyNotFoundError
 from ablate.ledger.foreign import read_foreign
-from ablate.lifecycle.open_study import open_study
 from ablate.report.draw import plot
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -234,7 +233,7 @@ def test_it_is_drawn_and_listed(theirs: str) -> None:
         assert "seed" not in result.output
 
 
-def test_one_objective_is_listed_and_not_drawn(tmp_path: Path) -> None:
+def test_one_objective_is_listed_and_drawn(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
     study = optuna.create_study(storage=url, study_name="one", direction="maximize")
 
@@ -249,17 +248,10 @@ def test_one_objective_is_listed_and_not_drawn(tmp_path: Path) -> None:
     assert list(frame["state"]) == ["COMPLETE", "PRUNED", "COMPLETE"]
     assert frame["value"].tolist()[::2] == [1.0, float("inf")]
     assert frame["value"].isna()[1]
-    said = (
-        r"^study one: a front needs two objectives, got one, value\. Read its rows with "
-        r"ablate trials, or ablate\.load_trials\.$"
-    )
-    for refused in (
-        lambda: open_study(f"{url}#one").source,
-        lambda: plot("timeline", f"{url}#one"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            refused()
-    for command in ("trials", "status"):
+    assert "<b>Best so far of one</b>" in plot("history", f"{url}#one").layout.title.text
+    with pytest.raises(NothingToDrawError, match=r"two objectives, got one\. Draw history\.$"):
+        plot("pareto", f"{url}#one")
+    for command in ("trials", "status", "table"):
         result = CliRunner().invoke(main, [command, f"{url}#one"], catch_exceptions=False)
         assert result.exit_code == 0, result.output
 

@@ -30,7 +30,7 @@ from ablate.errors import FingerprintError, ParameterError, StudyFileError, Usag
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import open_study, read_outcomes
 from ablate.lifecycle.place import locate
-from ablate.report.paper.write import paper_table, table_text
+from ablate.report.paper.formats import paper_table, table_text
 from ablate.study.scores import Scores
 
 Write = Callable[..., Path]

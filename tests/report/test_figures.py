@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from example_sources import ablations, searches, usual_record
+from example_sources import ablations, one_objective, searches, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
@@ -19,11 +19,13 @@ from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
 from ablate.report.style import DARK, INCHES_PER_PIXEL, INK, SMALL_SIZE, dark
 
-OF_ABLATIONS = ("effects", "interactions", "arms", "transfer", "budget")
+OF_ABLATIONS = ("effects", "interactions", "arms", "transfer")
 OF_SEVERAL = ("attainment",)
 """Of several searches, or of an ablation's seeds."""
 OF_CURVES = ("curve",)
-"""Of trials with `finetune.interpolation`. All other figures draw the usual search."""
+"""Of trials with `finetune.interpolation`."""
+OF_ONE = ("history",)
+"""Of one objective. All other figures draw the usual search."""
 
 
 @cache
@@ -102,10 +104,11 @@ def test_the_smallest_text_has_seven_points_in_a_column() -> None:
     "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
 )
 def test_a_usual_search_is_drawn(name: str) -> None:
-    info, figure = drawn(name, "usual")
+    usual = "one objective" if name in OF_ONE else "usual"
+    info, figure = drawn(name, usual)
     assert len(figure.data) > 0
     assert len(info.frame()) > 0
-    again, same = draw(name, "usual")
+    again, same = draw(name, usual)
     assert same.to_json() == figure.to_json(), "the same study gives the same figure"
     pd.testing.assert_frame_equal(again.frame(), info.frame())
 
@@ -144,7 +147,8 @@ def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_several_studies_or_a_clear_no(name: str) -> None:
     kind = find_figure(name)
-    two = [cases()["usual"], StudySource(usual_record(20, seed=1, name="second"))]
+    kind_of = one_objective if name in OF_ONE else usual_record
+    two = [StudySource(kind_of()), StudySource(kind_of(20, seed=1, name="second"))]
     if name in OF_ABLATIONS:
         two = [cases()["ablation"]] * 2
     if not kind.several:
@@ -163,6 +167,30 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
         if option not in kind.takes:
             with pytest.raises(ParameterError, match=rf"^--figure {name}: takes no --{option}\. L"):
                 kind.info([cases()["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "said"),
+    [
+        ("pareto", "one objective", "needs two objectives, got one. Draw history."),
+        ("hypervolume", "one objective", "needs two objectives, got one. Draw history."),
+        ("attainment", "one objective", "needs two objectives, got 1. Draw history."),
+        ("effects", "one objective", "got a search. Draw history, or run ablate confirm and"),
+        ("history", "usual", "needs one objective, got 2. Draw pareto or hypervolume."),
+    ],
+)
+def test_one_objective_has_its_own_figure(name: str, case: str, said: str) -> None:
+    with pytest.raises(NothingToDrawError) as caught:
+        drawn(name, case)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["edf", "profile", "severity", "importance", "slice", "layers", "mix", "curves"]
+)
+def test_one_objective_is_drawn(name: str) -> None:
+    _, figure = drawn(name, "one objective")
+    assert len(figure.data) > 0
 
 
 def test_an_unknown_figure_is_answered_with_the_list() -> None:

@@ -147,7 +147,7 @@ def test_the_front_of_a_search() -> None:
     ]
     assert not any(cell.is_bold for row in table.rows for cell in row)
     assert table.notes == (
-        "Pareto front: 2 of 3 complete trials",
+        "Pareto front, 2 of 3 complete trials",
         "validation accuracy in %, n = 359 images, robust = mean over families",
         "gain: over the baseline, in points",
         "single seed (0)",

@@ -160,8 +160,13 @@ Problems = Callable[..., list[str]]
             "5:39: objectives[1]: given twice, got 'train_seconds'. Remove one.",
         ),
         (
-            "objectives: [{metric: train_seconds}]",
-            "5:13: objectives: must have at least 2 items, got [{metric: 'train_seconds'}]. Add",
+            "objectives: []",
+            "5:13: objectives: must have at least 1 item, got []. Add",
+        ),
+        (
+            "objectives: [{metric: val_robust_accuracy}]\nsearch: {reference_point: [0.5]}",
+            "6:27: search.reference_point: needs two objectives, got one, val_robust_accuracy. "
+            "Remove it: one objective has no hypervolume.",
         ),
         (
             "objectives: [{metric: val_accuracy.gaussian_noise.2}, {metric: train_seconds}]",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FIGURES = (
     "pareto",
+    "history",
     "hypervolume",
     "attainment",
     "edf",

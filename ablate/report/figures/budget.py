@@ -1,4 +1,5 @@
-"""The effect of tuning: the expected best score of each arm by number of trials.
+"""What a budget gave: of a search with a pruner the epochs that were trained, and those saved; of
+tuned arms the expected best score by number of trials.
 
 A line is an arm; if it still improves at the end, the arm needs more tuning, and a comparison at
 this budget is unfair to it.
@@ -11,33 +12,89 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from plotly.graph_objects import Figure, Scatter
+from plotly.graph_objects import Bar, Figure, Scatter
 
 from ablate.ablation.figure_infos import BudgetInfo, budget_info
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.summary import SpendingInfo, spending_info
 from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, axis_title, finish, metric_axis
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    axis_title,
+    basis_facts,
+    basis_meta,
+    finish,
+    metric_axis,
+)
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import (
+    epochs_text,
     gain_text,
     metric_text,
     metric_unit,
     metric_words,
     plain_text,
     shortened,
+    work_text,
 )
-from ablate.report.style import INK, LineStyle, base_axis, line_styles
+from ablate.report.style import FAINT_INK, INK, PAPER, SERIES, LineStyle, base_axis, line_styles
 
 _NAME_CHARACTERS = 40
 _PLOT = 300
 """Height of the axes in pixels."""
 
 
-def plot_budget(info: BudgetInfo) -> Figure:
+def plot_spending(info: SpendingInfo) -> Figure:
+    """Draw how many trials trained each epoch, and how many would have without the pruner.
+
+    Returns:
+        A figure for one column of print; the area of the bars is the number of epochs.
+    """
+    account = info.account
+    stopped = {rung.epoch: rung for rung in account.rungs}
+    epochs = list(range(1, len(account.trained) + 1))
+    hovers = [
+        f"epoch {epoch}: trained by {count}"
+        + (f"<br>then {rung.stopped} of {rung.reached} stopped" if rung else "")
+        for epoch, count in zip(epochs, account.trained, strict=True)
+        for rung in [stopped.get(epoch)]
+    ]
+    look: dict[str, Any] = {"x": epochs, "hoverinfo": "text", "showlegend": True}
+    spent = {"name": "Trained", "y": account.trained, "hovertext": hovers}
+    saved = {"name": "Saved by stopping", "y": account.saved}
+    saved |= {"hovertext": [f"epoch {one}: saved in {n}" for one, n in enumerate(account.saved, 1)]}
+    figure = Figure(
+        [
+            Bar(**look, **spent, marker={"color": SERIES[0]}),
+            Bar(**look, **saved, marker={"color": PAPER, "line": {"color": FAINT_INK, "width": 1}}),
+        ]
+    )
+    figure.update_layout(
+        barmode="stack",
+        xaxis=base_axis() | {"title": axis_title("Epoch"), "tickformat": "d"},
+        yaxis=base_axis() | {"title": axis_title("Trials"), "rangemode": "tozero"},
+    )
+    facts = basis_facts(info)
+    return finish(
+        figure,
+        title=f"Epochs of {info.study}",
+        facts=[*epochs_text(account).split("; "), work_text(account), *facts],
+        meta=basis_meta("Budget", info),
+        inside=_PLOT,
+        nothing="" if epochs else "no epoch has ended yet",
+    )
+
+
+def plot_budget(info: BudgetInfo | SpendingInfo) -> Figure:
+    """Draw the budget of a search (`plot_spending`) or of tuned arms (`plot_tuning`)."""
+    return plot_spending(info) if isinstance(info, SpendingInfo) else plot_tuning(info)
+
+
+def plot_tuning(info: BudgetInfo) -> Figure:
     """Draw the expected best score of every arm against the trials of its search.
 
     Args:
@@ -156,7 +213,9 @@ def _facts(info: BudgetInfo) -> list[str]:
     return ablation_facts(info.ablation, [*notes, *info.ablation.marks])
 
 
-def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
+def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo | SpendingInfo:
+    if sources[0].is_search:
+        return spending_info(sources[0].record)
     ablation = the_ablation(sources, "budget")
     record = sources[0].record
     info = budget_info(record, ablation)
@@ -172,9 +231,9 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> BudgetInfo:
 
 FIGURE = FigureKind(
     name="budget",
-    title="Tuning budget",
-    says="Expected best score of each arm's search by number of trials; a line that is still "
-    "rising means that more tuning would help.",
+    title="Budget",
+    says="Of a search: the trials that trained each epoch, and epochs saved by stopping; of tuned "
+    "arms: expected best score by number of trials, and more would help where a line still rises.",
     read=_read,
     draw=plot_budget,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.objectives import search_figure
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, error_text
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class FigureKind:
         return found
 
 
+def usual_figure(source: StudySource) -> str:
+    """The name of the figure that shows the result of a study."""
+    return search_figure(source.record.study.objectives) if source.is_search else "effects"
+
+
 def why_not_drawn(name: str, error: Exception) -> str:
     """In one line, why there is no figure of this name: whatever went wrong."""
     if isinstance(error, AblateError):
@@ -131,6 +137,6 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
             source.record.name,
             figure,
             "needs an ablation, got a search",
-            "Draw pareto, or run ablate confirm and draw runs/NAME/confirm.",
+            f"Draw {usual_figure(source)}, or run ablate confirm and draw runs/NAME/confirm.",
         )
     return source.ablation

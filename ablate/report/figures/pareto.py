@@ -9,7 +9,8 @@ studies share one plane; then colour, mark and dash show the study.  With more t
 each pair has a panel, axes linked, and each panel's step line is the front in its plane; trials on
 the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have
 panels.  Thin lines go from the baseline to the trials of the front, through the networks between
-them, if these were scored (`finetune.interpolation`).
+them, if these were scored (`finetune.interpolation`).  The history of one objective is drawn as the
+front of trials and values (`analysis/fronts.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from plotly.subplots import make_subplots
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
+from ablate.analysis.objectives import ENDED
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
@@ -60,8 +62,9 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     """Draw the fronts of studies.
 
     Args:
-        info: of two or more objectives; the first is the x axis. Studies may have no points: the
-            references are drawn, and the figure says that no trial is complete.
+        info: of two or more objectives, or a history; the first objective is the x axis. Studies
+            may have no points: the references are drawn, and the figure says that no trial is
+            complete.
 
     Returns:
         A figure that fills its page; as an image it fits one column of print, or two with several
@@ -85,6 +88,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         joint_window(studies, objective, [values[objective] for values in means])
         for objective in range(count)
     ]
+    if info.is_history:
+        windows[0] = joint_window(studies, 0, [study.trials for study in studies])
     labels = study_labels([study.study for study in studies])
     styles = study_styles(labels) if len(studies) > 1 else None
     marks = marks_of(studies, styles)
@@ -103,15 +108,12 @@ def plot_fronts(info: FrontsInfo) -> Figure:
             update(axis | {"range": [windows[place].low, windows[place].high]}, row=y, col=x + 1)
         _add_baseline_lines(figure, studies, x, y)
     panel = COLUMN_PIXELS if side == 1 else _GRID_PANEL_PIXELS
-    if styles is None:
-        title = f"Pareto front of {studies[0].study}"
-    else:
-        title = several_title("Pareto fronts", labels)
+    what = "Best so far" if info.is_history else "Pareto front" + "s" * (styles is not None)
     return finish(
         figure,
-        title=title,
+        title=several_title(what, labels),
         facts=front_facts(info, windows),
-        meta=basis_meta("Pareto front" + "s" * (len(studies) > 1), *studies),
+        meta=basis_meta(what, *studies),
         pixels=(side * panel[0], side * panel[1]),
         inside=_INSIDE_PIXELS if side == 1 else None,
         least=_LEAST_INSIDE,
@@ -162,7 +164,8 @@ def _lines(
     """The steps of each study; of several each in its colour and dash, without a line in the
     legend: it goes with the study's marks."""
     if styles is None:
-        look = {"name": "Front", "legendgroup": "front", "legendrank": 1, "showlegend": in_legend}
+        name = "Best so far" if studies[0].objectives[0].metric == ENDED else "Front"
+        look = {"name": name, "legendgroup": "front", "legendrank": 1, "showlegend": in_legend}
         line = {"color": INK, "width": 1.5}
         return [front_line(studies[0], x, y, windows, line=line, **look)]
     lines = []
@@ -189,7 +192,7 @@ def _over(
     for place, (study, means) in enumerate(zip(info.studies, info.confirmed, strict=True)):
         color = None if styles is None else styles[place].color
         knee = knee_trace(study, x, y, color or INK, is_one=styles is None)
-        if knee is not None:
+        if knee is not None and not info.is_history:
             knee.showlegend = in_legend and not knees
             knees.append(knee)
         crosses += confirmed_traces(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ablate.ablation.answer import SearchAnswer, SetAnswer, is_tie
+from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetAnswer, is_tie
 from ablate.ablation.confirm import COMBINED_DA, ConfirmedPoint, ConfirmInfo
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
@@ -18,7 +18,7 @@ from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import NOTHING, interval_notes, scale
-from ablate.report.numbers import count_text, metric_words, share_text
+from ablate.report.numbers import count_text, metric_text, metric_words, share_text
 from ablate.report.page.ablation_answer import ablation_answer
 from ablate.report.page.card import (
     ASKED,
@@ -45,6 +45,8 @@ def study_answer(source: StudySource) -> Answer:
         return ablation_answer(source.record, source.ablation)
     if not source.front.points:
         return Answer((f"None of {source.front.trials} trials is complete yet.",))
+    if source.best is not None:
+        return _of_best(source, source.best)
     if source.answer is None:
         return Answer((_best_of_each(source.front),))
     if source.confirmation is not None:
@@ -104,13 +106,8 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     said += types_sentence(first.parts, first.robust)
     rivals = [one for one in answer.sets if one.rival is not None]
     said += [_rival(answer, one) for one in rivals]
-    said += _unsuccessful(source.record, answer)
-    seed = "" if info.seed is None else f" (seed {info.seed})"
-    said.append(
-        f"Each point was trained once{seed} and chosen from "
-        f"{count_text(len(answer.ranked), 'trial')}, so its score is optimistic, and no interval "
-        "covers other seeds. `ablate confirm` measures both, on the test images."
-    )
+    said += _unsuccessful(source.record, answer.collapsed)
+    said.append(_optimistic(info, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
     return Answer(tuple(said), cards, _search_notes(answer))
 
@@ -158,13 +155,12 @@ def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
     )
 
 
-def _unsuccessful(record: StudyRecord, answer: SearchAnswer) -> list[str]:
+def _unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
     failed = [(row.number, row.failure.kind) for row in record.rows if row.failure is not None]
     said = []
-    if answer.collapsed:
+    if collapsed:
         said.append(
-            f"{_numbers(answer.collapsed)} collapsed: far below the others in clean or robust "
-            "accuracy."
+            f"{_numbers(collapsed)} collapsed: far below the others in clean or robust accuracy."
         )
     if failed:
         kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
@@ -217,6 +213,8 @@ def _best_of_each(info: ParetoInfo) -> str:
         )
     if not found:
         return "No complete trial has numbers for its objectives."
+    if len(info.objectives) == 1:
+        return f"{capital(found[0])} of {count_text(len(info.points), 'complete trial')}."
     front = "1 trial is" if len(info.front) == 1 else f"{len(info.front)} trials are"
     return f"{capital('; '.join(found))}; {front} on the front."
 
@@ -254,10 +252,7 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
             f"{over}, and {points(chosen.gains[_CLEAN])} of clean accuracy."
         )
         said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
-    said.append(
-        "To choose another of these points by these numbers would be a choice on the test set: "
-        "report all of them, or the one that was chosen before."
-    )
+    said.append(_REPORT_ALL)
     said += [f"{capital(failure)}." for failure in info.test.failures]
     cards = tuple(
         point_card(
@@ -320,7 +315,22 @@ def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
     return {name: one for name, one in over.items() if not math.isnan(one.mean)}
 
 
-# -- Words that both share
+# -- Words that all share
+
+
+_REPORT_ALL = (
+    "To choose another of these points by these numbers would be a choice on the test set: report "
+    "all of them, or the one that was chosen before."
+)
+
+
+def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
+    seed = "" if info.seed is None else f" (seed {info.seed})"
+    return (
+        f"Each point was trained once{seed} and chosen from {count_text(chosen_from, 'trial')}, so "
+        "its score is optimistic, and no interval covers other seeds. `ablate confirm` measures "
+        "both, on the test images."
+    )
 
 
 def _if_outside(one: SetAnswer) -> str:
@@ -350,3 +360,77 @@ def _numbers(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
     more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
     return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
+
+
+# -- A search for one accuracy, and its confirmation
+
+
+_MOST_CARDS = 5
+
+
+def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
+    """The best trial, those that it may equal, and what is left of them on the test images."""
+    metric, best = source.front.objectives[0].metric, answer.best
+    gains = [
+        f"{points(one)} over {'the baseline' if name == 'baseline' else 'the plain finetune'}"
+        for name, one in answer.over.items()
+    ]
+    value = f"{metric_text(metric, best.values[0])} %"
+    said = [f"The best {metric_words(metric)} is {value}, of {named(best)}: {', '.join(gains)}."]
+    compared = min(MOST_COMPARED, len(answer.ranked) - 1)
+    if answer.ties:
+        are = f"of the next {compared} {'is' if len(answer.ties) == 1 else 'are'} not shown"
+        said.append(f"{_numbers([one.number for one in answer.ties])} {are} to be worse.")
+    elif compared:
+        said.append(f"Of the next {compared}, none may equal it on these images.")
+    cards = {
+        one: [(capital(metric_words(metric)), f"{metric_text(metric, one.values[0])} %")]
+        for one in (best, *answer.ties)[:_MOST_CARDS]
+    }
+    notes = [
+        "brackets: 95 % interval of new images for these networks, t over images",
+        "not shown: the interval of the difference contains 0, or it is at most one of "
+        f"{answer.n_images} images",
+    ]
+    said += _unsuccessful(source.record, ())
+    info = source.confirmation
+    if info is None:
+        said.append(_optimistic(source.front, len(answer.ranked)))
+    else:
+        tested = info.objectives[0] if info.objectives else ""
+        there = {one.name: one for one in info.points if tested in one.gains}
+        cards = {one: cards.get(one, []) for one in answer.ranked if one.name in there}
+        for point, facts in cards.items():
+            one = there[point.name]
+            facts.append(("On the test images", f"{points(one.gains[tested])} over the baseline"))
+            facts.append(("The best of these", share_text(one.front_probability)))
+        said += _best_confirmed(info, [there[point.name] for point in cards], best)
+    return Answer(
+        tuple(said),
+        tuple(
+            Card(f"{one.loss_terms}: {one.name}", one.loss_terms, one.number, tuple(facts))
+            for one, facts in cards.items()
+        ),
+        tuple(notes),
+    )
+
+
+def _best_confirmed(
+    info: ConfirmInfo, there: Sequence[ConfirmedPoint], best: ParetoPoint
+) -> list[str]:
+    if not there:
+        return ["Confirmation is running: no run on the test images has ended yet."]
+    tested = info.objectives[0]
+    chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
+    said = [
+        f"{count_text(len(there), 'trial')} retrained with "
+        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images; probability of "
+        f"the best mean: {chances}."
+    ]
+    chosen = next((one for one in there if one.name == best.name), None)
+    if chosen is not None:
+        said.append(
+            f"Chosen by the search alone: {named(best)}, {points(chosen.gains[tested])} of "
+            f"{metric_words(tested)} over the baseline on the test images."
+        )
+    return [*said, _REPORT_ALL]

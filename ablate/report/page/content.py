@@ -15,7 +15,7 @@ from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
-from ablate.report.figures.figure import FigureKind, why_not_drawn
+from ablate.report.figures.figure import FigureKind, usual_figure, why_not_drawn
 from ablate.report.page.answer import study_answer
 from ablate.report.page.card import Answer
 from ablate.report.page.methods import Methods, methods
@@ -128,13 +128,13 @@ SECTIONS = (
         "trade-off",
         "The trade-off",
         "Robust against clean accuracy, over all trials or runs.",
-        ("pareto", "curve", "hypervolume", "attainment", "edf"),
+        ("pareto", "history", "curve", "hypervolume", "attainment", "edf"),
     ),
     (
         "ablation",
         "Effects of the components",
         "Every arm and every contrast, with intervals and tests.",
-        ("effects", "interactions", "arms", "budget"),
+        ("effects", "interactions", "arms"),
     ),
     (
         "where",
@@ -152,13 +152,13 @@ SECTIONS = (
     (
         "run",
         "Training and run time",
-        "When and where each trial ran, and its scores by epoch where they were taken.",
-        ("curves", "timeline"),
+        "What the budget gave, when and where each trial ran, and its scores by epoch.",
+        ("budget", "curves", "timeline"),
     ),
 )
 """Anchor, heading, what it shows, and the figures in it; a section without a figure is left out."""
-_HOMES = {"ablation": "effects", "trade-off": "pareto"}
-"""The section of an ablation's tables, or of a search's, and the figure beside the answer."""
+_BEST = ("The best trials", "The best trials in numbers, and the values of all.")
+"""Heading of the section "trade-off" for one objective, and what it shows."""
 _OPEN = ("types", "confirmed")
 _CONFIRMED = ("effects", "arms")
 
@@ -279,7 +279,7 @@ def report_content(
         state = f"finished; confirmed: {source.confirming.ended} of {source.confirming.trials} runs"
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     marks = _marks(source, info)
-    first, missing = drawn_figures(source, (_HOMES[home],), marks)
+    first, missing = drawn_figures(source, (usual_figure(source),), marks)
     answer, sections = study_answer(source), _sections(source, info, home, missing, galleries)
     described = methods(source, info)
     return ReportContent(
@@ -311,12 +311,14 @@ def _sections(
     galleries: Sequence[Gallery],
 ) -> list[Section]:
     tables, marks = _tables(info), _marks(source, info)
+    usual, is_single = usual_figure(source), len(source.record.study.objectives) == 1
     found: list[Section] = []
     # After a confirmation the types are those of its arms, on the test images.
     of_types = source.confirmed or source
     order = sorted(SECTIONS, key=lambda one: (one[0] != "types", one[0] != home))
-    for anchor, title, says, names in order:
-        below = [name for name in names if name != _HOMES[home]]
+    for anchor, *heading, names in order:
+        title, says = _BEST if is_single and anchor == "trade-off" else heading
+        below = [name for name in names if name != usual]
         figures, missing = drawn_figures(of_types if anchor == "types" else source, below, marks)
         shown = tables if anchor == home else ()
         missing = " ".join(filter(None, (first_missing * (anchor == home), missing)))
@@ -332,7 +334,7 @@ def _sections(
                 replace(arms_paper_table(source.confirmation.test), title="Arms, test images"),
                 luck_paper_table(source.confirmation),
             ),
-            says="The front, retrained with new seeds and scored on images not used for selection.",
+            says="Trials, retrained with new seeds and scored on images not used for selection.",
             missing=missing,
         )
         found.insert(0, confirmed)

@@ -126,26 +126,28 @@ def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
 def _foreign(record: StudyRecord, cite: _Citations) -> str:
     return (
         f"Another tool searched with Optuna{cite('optuna')} in {_so_far(record)} for "
-        f"{_wanted(record.study)} jointly; its sampler, its seeds and how it ran its trials are "
+        f"{_wanted(record.study)}; its sampler, its seeds and how it ran its trials are "
         "unknown."
     )
 
 
 def _wanted(study: Study) -> str:
-    return " and ".join(
+    wanted = " and ".join(
         f"{metric_words(one.metric)}{' (less is better)' if one.direction == 'minimize' else ''}"
         for one in study.objectives
     )
+    return f"{wanted} jointly" if len(study.objectives) > 1 else wanted
 
 
 def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
     compared = " and ".join(map(metric_words, pruner.compared(study.objectives)))
-    rank = f" by Pareto rank{cite('moasha')}" if pruner.metric is None else ""
+    several = len(pruner.compared(study.objectives)) > 1
+    rank = f" by Pareto rank{cite('moasha')}" if several else ""
     images = f", scored on {pruner.images} validation images" if pruner.images else ""
     return (
         f" Trials that fell behind in {compared} were stopped early by asynchronous successive "
         f"halving{cite('asha')}{rank} (first rung at epoch {pruner.min_epochs}, reduction factor "
-        f"{pruner.reduction_factor}{images}); only trials at the full budget enter the front."
+        f"{pruner.reduction_factor}{images}); only trials at the full budget are results."
     )
 
 
@@ -155,7 +157,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}"
         f"{''.join(map(cite, keys))} (seed {search.seed}) in {_so_far(record)} for "
-        f"{_wanted(study)} jointly{_run_by(record, cite)}. All trials share the "
+        f"{_wanted(study)}{_run_by(record, cite)}. All trials share the "
         f"training seed {study.finetune.seed}."
     )
     text += "" if search.pruner is None else _pruned(study, search.pruner, cite)
@@ -182,8 +184,9 @@ def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
     soup = ""
     if any(arm.members for arm in info.test.arms):
         soup = f" The soup has the mean of their weights at each seed{cite('soup')}."
+    which = "The trials of the front" if len(info.objectives) > 1 else "The best trials"
     return (
-        f"The trials of the front were retrained with {info.test.seeds} new seeds, paired with a "
+        f"{which} were retrained with {info.test.seeds} new seeds, paired with a "
         "plain finetune and combined data augmentation at the same budget, and scored on the "
         "test images, which had not been used for any selection. Intervals of differences between "
         "networks, and between the splits, are 95 % t intervals over seeds and images, crossed; "

@@ -11,7 +11,7 @@ from ablate.analysis.accounting import StudyAccount
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import StudyRecord
-from ablate.report.numbers import duration_text
+from ablate.report.numbers import duration_text, epochs_text, work_text
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
         ("Started", _moment(record.drives[0].started) if record.drives else ""),
         ("Last run", _last(record)),
         ("Time", _time(account)),
+        *_epochs(account),
         ("GPU hours", f"{account.gpu_hours:.2f}" if account.gpu_hours else "none: no GPU was used"),
         ("Rows", _rows(record)),
         *_data(record),
@@ -113,6 +114,12 @@ def _time(account: StudyAccount) -> str:
         f"{duration_text(account.worked_seconds)} of trial time, "
         f"{duration_text(account.lost_seconds)} of it lost"
     )
+
+
+def _epochs(account: StudyAccount) -> list[tuple[str, str]]:
+    if not account.epochs.trained:
+        return []
+    return [("Epochs", epochs_text(account.epochs)), ("Work", work_text(account.epochs))]
 
 
 def _rows(record: StudyRecord) -> str:

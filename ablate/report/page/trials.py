@@ -40,12 +40,14 @@ class TrialsTable:
     Attributes:
         columns: `{key, heading, percent}`, in order.
         values: one list per column, one value per row; None if a row has no value.
-        front: numbers of the trials on the front; exportable: of those with weights.
+        front: numbers of the trials on the front, or of the best for one objective; front_words:
+            which of both; exportable: numbers of those with weights.
     """
 
     columns: tuple[Mapping[str, Any], ...]
     values: tuple[tuple[Any, ...], ...]
     front: tuple[int, ...]
+    front_words: str
     exportable: tuple[int, ...]
 
 
@@ -69,6 +71,7 @@ def trials_of(record: StudyRecord) -> TrialsTable:
         columns=columns,
         values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
         front=tuple(point.number for point in front),
+        front_words="on the front" if len(record.study.objectives) > 1 else "the best",
         exportable=() if own_loop else tuple(row.number for row in record.complete),
     )
 

@@ -78,9 +78,10 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
         for place, metric in enumerate(point.metrics)
     ]
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
+    where = "the best" if len(info.objectives) == 1 else "on the front"
     return PaperTable(
         name=f"{info.test.study}-luck",
-        title="Selection luck, and points that are still on the front",
+        title=f"Selection luck, and points that are still {where}",
         headings=(
             Heading("Point", "point", is_text=True),
             Heading("On", "metric", is_text=True),
@@ -88,7 +89,7 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             Heading("Luck", "luck"),
             Heading("Validation - test", "gap"),
             Heading("Baseline's", "baseline_gap"),
-            Heading("On the front", "front_probability"),
+            Heading(where.capitalize(), "front_probability"),
         ),
         rows=tuple(rows),
         notes=(
@@ -98,8 +99,8 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             "validation - test: difference for the new seeds, with its 95 % interval over seeds "
             "and the images of both sets; baseline's: the same difference for the baseline, which "
             "was not selected",
-            f"on the front: share of resampled seeds and images in which the mean {objectives} on "
-            "the test images is on the front of these points",
+            f"{where}: share of resampled seeds and images in which the mean {objectives} on "
+            f"the test images is {where} of these points",
             *no_interval_notes(
                 one for point in info.points for one in (*point.luck.values(), *point.gaps.values())
             ),

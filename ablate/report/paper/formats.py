@@ -1,4 +1,4 @@
-"""A table as text: a separate page, CSV, Markdown and LaTeX."""
+"""The table of a paper as a page, CSV, Markdown and LaTeX, and `ablate table`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import io
 import math
 import re
 from importlib.resources import files
+from pathlib import Path
 
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import UsageError
+from ablate.files.cache import publish_file
+from ablate.lifecycle.open_study import OpenStudy
 from ablate.report.arms import Cell
-from ablate.report.paper.table import PaperTable
+from ablate.report.paper.effects import effects_paper_table
+from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
 
 
 def html_text(table: PaperTable) -> str:
@@ -158,3 +164,44 @@ def _latex_escaped(text: str) -> str:
     """On one line, and nothing in it is a command."""
     escaped = "".join(_ESCAPES.get(one, one) for one in " ".join(text.split()))
     return escaped.replace("--", "-{}-{}")  # else drawn as a dash
+
+
+# -- `ablate table`: a study as the table of a paper -----------------------------------------
+
+
+_WRITERS = {"md": markdown_text, "latex": latex_text, "csv": csv_text, "html": html_text}
+
+
+def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
+    """Of an ablation or confirmation its arms, or its effects; of a search its front, or for one
+    objective its best trials.
+
+    Raises:
+        UsageError: if effects are asked of a search.
+    """
+    record = study.record
+    if effects:
+        if record.design is None:
+            raise UsageError(
+                f"study {record.name}: --effects needs an ablation, got a search. Leave it out."
+            )
+        return effects_paper_table(study.ablation)
+    if record.design is None:
+        return front_paper_table(pareto_info(record))
+    return arms_paper_table(study.ablation)
+
+
+def table_text(table: PaperTable, style: str) -> str:
+    """A table in one of the formats of `ablate table`."""
+    return _WRITERS[style](table)
+
+
+def write_table(text: str, path: Path) -> Path:
+    """Write the table atomically.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
+    """
+    publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path

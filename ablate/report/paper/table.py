@@ -28,7 +28,7 @@ from ablate.report.arms import (
     single_value,
 )
 from ablate.report.numbers import MISSING, metric_label, seed_texts
-from ablate.report.terminal.tables import REFERENCE_LABELS, add_whole_column
+from ablate.report.terminal.tables import REFERENCE_LABELS, add_whole_column, leading_text
 
 _LEAST_WIDTH = 20
 
@@ -123,7 +123,7 @@ def arms_paper_table(info: AblationInfo) -> PaperTable:
 
 
 def front_paper_table(info: ParetoInfo) -> PaperTable:
-    """Baseline, plain finetune, then the front: each objective, and its gain over the baseline.
+    """Baseline, plain finetune, then the front, or the best of one objective: values and gains.
 
     Nothing has a spread: a search trains each trial once.
     """
@@ -132,7 +132,7 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
         for name, label in REFERENCE_LABELS.items()
         if name in info.references
     ]
-    rows += [(point.name, point.loss_terms, point.values) for point in info.front]
+    rows += [(point.name, point.loss_terms, point.values) for point in info.leading]
     headings = [Heading("Trial", "trial", is_text=True)]
     columns = [[Cell(name) for name, _, _ in rows]]
     if any(terms for _, terms, _ in rows):
@@ -163,7 +163,7 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
 def _front_notes(info: ParetoInfo) -> list[str]:
     metrics = [objective.metric for objective in info.objectives]
     less = [one.metric for one in info.objectives if one.direction == "minimize"]
-    notes = [f"Pareto front: {len(info.front)} of {len(info.points)} complete trials"]
+    notes = [leading_text(info)]
     notes += basis_notes(info, metrics)
     if "baseline" in info.references and any(map(is_accuracy, metrics)):
         notes.append("gain: over the baseline, in points")

@@ -18,12 +18,14 @@ from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
+    epochs_text,
     hypervolume_text,
     metric_text,
     metric_unit,
     metric_words,
     moment_text,
     step_text,
+    work_text,
 )
 from ablate.study.json_data import json_value
 from ablate.study.settings import ObjectiveSettings
@@ -52,13 +54,16 @@ def status_table(info: StatusInfo) -> Table:
             f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} "
             f"(trial {best.number})",
         )
-    if info.cells is None:
+    if info.cells is None and len(info.objectives) > 1:
         table.add_row("hypervolume", _hypervolume_text(info))
     table.add_row("rate", _rate_text(info))
     table.add_row("cost", _cost_text(info))
     limits = _limits_text(info)
     if limits:
         table.add_row("budget", limits)
+    if info.account.epochs.trained:
+        table.add_row("epochs", epochs_text(info.account.epochs))
+        table.add_row("work", work_text(info.account.epochs))
     lost = info.account.lost_seconds
     table.add_row("time lost", f"{duration_text(lost)} of work that gave no result")
     table.add_row("peak memory", _memory_text(info))
@@ -108,6 +113,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "gpu_hours": account.gpu_hours,
         "worked_seconds": account.worked_seconds,
         "lost_seconds": account.lost_seconds,
+        "epochs": vars(account.epochs) | {"rungs": [vars(rung) for rung in account.epochs.rungs]},
         "driving_seconds": account.driving_seconds,
         "drives": account.drives,
         "hosts": account.hosts,

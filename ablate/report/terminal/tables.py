@@ -42,12 +42,9 @@ _TERMS = "loss.terms"
 
 
 def front_table(info: ParetoInfo) -> Table:
-    """The front, best first in the first objective, under the baseline and the plain finetune."""
+    """The front, or the best of one objective, under the baseline and the plain finetune."""
     table = Table(
-        title=escape(
-            f"{info.study}: Pareto front, {len(info.front)} of {len(info.points)} complete trials "
-            f"({info.trials} in all)"
-        ),
+        title=escape(f"{info.study}: {leading_text(info)} ({info.trials} in all)"),
         caption=escape(_caption(info)),
     )
     table.add_column("trial", justify="right", no_wrap=True)
@@ -67,7 +64,7 @@ def front_table(info: ParetoInfo) -> Table:
     if info.references:
         table.add_section()
     keys = sorted({key for point in info.points for key in point.params} - {_TERMS})
-    for point in info.front:
+    for point in info.leading:
         table.add_row(
             str(point.number),
             *_value_cells(info, point.values, gained=True),
@@ -79,7 +76,7 @@ def front_table(info: ParetoInfo) -> Table:
 
 
 def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
-    """The references, then the front: one dict each, for JSON.
+    """The references, then the front, or the best of one objective: one dict each, for JSON.
 
     Each has `name` ("baseline", "adapted baseline", "plain" or "trial"), `number` (None for a
     reference), `values` and `gains` by metric, and `marks`; a trial has `copy_of`, `loss_terms`,
@@ -113,9 +110,15 @@ def front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
             "scores": json_value(point.scores.metrics() if point.scores else {}),
             "marks": list(info.marks),
         }
-        for point in info.front
+        for point in info.leading
     ]
     return rows
+
+
+def leading_text(info: ParetoInfo) -> str:
+    """ "Pareto front, 3 of 16 complete trials"; "the best 5 of 16 ..." for one objective."""
+    of = f"{len(info.leading)} of {len(info.points)} complete trials"
+    return f"Pareto front, {of}" if len(info.objectives) > 1 else f"the best {of}"
 
 
 def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:

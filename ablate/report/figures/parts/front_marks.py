@@ -276,7 +276,7 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     finite = np.isfinite(values).all(axis=1)
     dominated = values[finite & ~on_front]
     if len(dominated):
-        said.append("faint: dominated")
+        said.append("faint: not the best so far" if info.is_history else "faint: dominated")
     said += outside_facts(dominated.tolist(), dict(enumerate(windows)))
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")

@@ -30,7 +30,7 @@ function choose(number) {
   for (const entry of drawn.values()) mark(entry);
   if (number === null) return;
   document.getElementById("trial-title").textContent =
-    `Trial ${number}${onFront.has(number) ? ", on the front" : ""}`;
+    `Trial ${number}${onFront.has(number) ? `, ${trials.front_words}` : ""}`;
   const list = document.getElementById("trial-values");
   list.replaceChildren();
   trials.columns.forEach((_, at) => {
