@@ -317,13 +317,14 @@ class BestAnswer:
     Attributes:
         ranked: complete trials with a number, the best first; of equal ones the first.
         over: the best less "baseline" and "plain", of those that there are.
-        ties: of the `MOST_COMPARED` after the best, those that the images do not tell from it.
+        ties: of the `MOST_COMPARED` after the best, those that the images do not tell from it, and
+            each less the best.
         n_images: that each of them was scored on.
     """
 
     ranked: tuple[ParetoPoint, ...]
     over: Mapping[str, Estimate]
-    ties: tuple[ParetoPoint, ...]
+    ties: tuple[tuple[ParetoPoint, Estimate], ...]
     n_images: int
 
     @property
@@ -350,6 +351,7 @@ def best_answer(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> B
     best, *others = sorted(points, key=search.rank, reverse=True)
     near = others[:MOST_COMPARED]
     search.read([best, *near], read_bits)
+    behind = [(one, search.less(one, best)) for one in near]
     n = search.n_images(best)
     return BestAnswer(
         ranked=(best, *others),
@@ -358,6 +360,6 @@ def best_answer(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> B
             for name in ("baseline", "plain")
             if name in info.references
         },
-        ties=tuple(one for one in near if is_tie(search.less(one, best), n)),
+        ties=tuple((one, less) for one, less in behind if is_tie(less, n)),
         n_images=n,
     )

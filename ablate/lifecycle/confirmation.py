@@ -123,8 +123,8 @@ def _points(
     if is_front:
         return originals
     answer = best_answer(record, info, read_bits)
-    tied = () if answer is None else answer.ties
-    return [point for point in originals if point is originals[0] or point in tied][:MOST_CONFIRMED]
+    tied = {originals[0].number, *(one.number for one, _ in (answer.ties if answer else ()))}
+    return [point for point in originals if point.number in tied][:MOST_CONFIRMED]
 
 
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:

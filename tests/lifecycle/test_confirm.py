@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ablate
+from ablate import api
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.errors import ParameterError, UsageError
 
@@ -149,3 +150,38 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     assert (refused.returncode, "--effects needs an ablation" in refused.stderr) == (2, True)
     table = ablate("table", "runs/searched/confirm", "--format", "csv")
     assert "test_robust_accuracy" in table.stdout
+
+
+def test_for_one_objective_the_best_trials_are_confirmed(
+    write_study: Write, ablate: Ablate
+) -> None:
+    from ablate.analysis.pareto import pareto_info
+
+    file = write_study(
+        "single",
+        objectives=[{"metric": "val_robust_accuracy"}],
+        space={"loss.terms": {"choice": ["clean+da", "clean+st", "clean"]}},
+        finetune={"budget": {"epochs": 1}, "batch_size": 24},
+        search={"trials": 3, "sampler": "random"},
+        run={"gpus_per_trial": 0},
+    )
+    record = api.launch(file, executor="inline")
+    assert record.reference_point is None
+    best = pareto_info(record).leading[0]
+    info = api.confirm(file, seeds=2, executor="inline")
+    names = [point.name for point in info.points]
+    assert names[0] == best.name
+    assert info.objectives == ("test_robust_accuracy",)
+    assert (
+        sum(point.front_probability for point in info.points) >= 1
+    )  # equal means are all the best
+    (opened,) = api.read(file).test_opened
+    assert opened.what.startswith(f"confirm {len(names)} trials for val_robust_accuracy")
+    with pytest.raises(ParameterError, match=r"--trials: must be complete, got 9"):
+        api.confirm(file, trials=[9])
+    shown = ablate("report", file, "--no-images")
+    assert shown.returncode == 0, shown.stderr
+    page = Path("runs/single/report.html").read_text()
+    assert "Probability of the best mean" in page
+    drawn = ablate("plot", file)
+    assert drawn.stdout.strip().endswith("history.html"), drawn.stderr

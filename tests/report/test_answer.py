@@ -122,6 +122,49 @@ def test_before_anything_and_without_a_baseline() -> None:
     ]
 
 
+ONE = [replace(row, values=row.values[1:] if row.values else None) for row in ROWS[:3]]
+FOR_ONE: dict[str, Any] = {
+    "objectives": [("val_robust_accuracy", "maximize")],
+    "reference_point": None,
+}
+
+
+def test_one_objective_in_words() -> None:
+    assert said(ONE, **FOR_ONE) == [
+        "The best robust accuracy is 81.0 %, of clean+da (trial 2): +21.0 points (no interval) "
+        "over the baseline, +20.0 points (no interval) over the plain finetune.",
+        "Of the next 2 trials, trials 1, 0 are not shown to be worse.",
+        "Each point was trained once (seed 0) and chosen from 3 trials, so its score is "
+        "optimistic, and no interval covers other seeds. `ablate confirm` measures both, on the "
+        "test images.",
+    ]
+    own = {"trainable": "loops:train", "references": {}, "reference_point": None}
+    rows = [example_row(at, (value,)) for at, value in enumerate((0.5, 0.25, math.nan))]
+    assert said(rows, objectives=[("loss", "minimize")], **own) == [
+        "The best loss is 0.25 (trial 1) of 3 complete trials."
+    ]
+
+
+def test_the_best_trials_confirmed() -> None:
+    record = example_record(ONE, **FOR_ONE)
+
+    def answer(**arms: tuple[float, float]) -> Any:
+        return study_answer(StudySource(record, confirmation=confirmation(**arms)))
+
+    found = answer(trial_2=(0.96, 0.71), trial_1=(0.955, 0.80))
+    assert list(found.sentences[2:]) == [
+        "2 trials were retrained with 8 new seeds and scored on the test images. Probability of "
+        "the best mean: trial 2 97 %, trial 1 40 %.",
+        "Chosen by the search alone: clean+da (trial 2), +11.0 points [+9.5, +12.5] of robust "
+        "accuracy over the baseline on the test images.",
+        "To choose another of these points by these numbers would be a choice on the test set: "
+        "report all of them, or the one that was chosen before.",
+    ]
+    assert [card.trial for card in found.cards] == [2, 1]
+    assert found.cards[1].facts[-1] == ("The best of these", "40 %")
+    assert answer().sentences[-1].startswith("Confirmation is running: no run")
+
+
 def confirmation(**arms: tuple[float, float]) -> ConfirmInfo:
     """Baseline 95 clean and 60 robust, and these arms, on the test images over 8 seeds."""
 

@@ -168,6 +168,58 @@ def test_without_bits_nothing_is_claimed() -> None:
     )
 
 
+# -- a search for one accuracy
+
+
+def for_one(search: Search) -> Search:
+    """The same, for robust accuracy alone."""
+    record = search.record
+    study = record.study.model_copy(update={"objectives": record.study.objectives[1:]})
+    rows = tuple(replace(row, values=row.values[1:] if row.values else None) for row in record.rows)
+    return Search(replace(record, study=study, rows=rows, reference_point=None), search.scored)
+
+
+def check_best(search: Search, source: StudySource) -> list[Any]:
+    """Returns the numbers of the trials that are not told from the best."""
+    answer = study_answer(source)
+    best, *others = sorted(search.terms, key=lambda one: (-search.value(one), one))
+    ties = [one for one in others[:12] if search.is_tie(search.less(one, best))]
+    shown = {"Robust accuracy": f"{100 * search.value(best):.1f} %"}
+    for to, name in {"the baseline": "baseline", "the plain finetune": "plain"}.items():
+        shown[f"Over {to}"] = in_points(search.less(best, name))
+    first, *rest = answer.cards
+    assert (first.trial, dict(first.facts)) == (best, shown)
+    assert answer.sentences[0].endswith(
+        f"(trial {best}): {shown['Over the baseline']} over the baseline, "
+        f"{shown['Over the plain finetune']} over the plain finetune."
+    )
+    assert [card.trial for card in rest] == ties[:4]
+    for card in rest:
+        assert dict(card.facts)["Less the best"] == in_points(search.less(card.trial, best))
+    if ties:
+        assert numbers(answer.sentences[1]) == numbers(f"{min(12, len(others))} {ties}")
+    else:
+        assert answer.sentences[1].startswith("It is shown to be better than each of the next")
+    return ties
+
+
+def test_every_number_of_a_drawn_search_for_one_accuracy() -> None:
+    search = for_one(drawn_search())
+    assert check_best(search, source_of(search)) == []
+    del search.scored[4]  # without the best one, the next three are alike
+    rows = tuple(row for row in search.record.rows if row.number != 4)
+    fewer = Search(replace(search.record, rows=rows), search.scored)
+    assert check_best(fewer, source_of(fewer)) == [2, 0]
+
+
+def test_every_number_of_the_quickstart_for_robust_accuracy(
+    recorded: Callable[[str], OpenStudy],
+) -> None:
+    study = recorded("quickstart")
+    search = for_one(recorded_search(study))
+    assert check_best(search, StudySource(search.record, read_bits=study.source.read_bits))
+
+
 # -- an ablation
 
 

@@ -15,8 +15,7 @@ from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.ledger.record import StudyRecord
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.arms import NOTHING, interval_notes, scale
 from ablate.report.numbers import count_text, metric_text, metric_words, share_text
 from ablate.report.page.ablation_answer import ablation_answer
@@ -31,11 +30,12 @@ from ablate.report.page.card import (
     point_card,
     points,
     told,
+    trial_numbers,
     types_sentence,
+    unsuccessful,
 )
 from ablate.study.scores import Scores
 
-_MOST_NAMED = 8
 _CLEAN, _ROBUST = "test_clean_accuracy", "test_robust_accuracy"
 
 
@@ -106,7 +106,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     said += types_sentence(first.parts, first.robust)
     rivals = [one for one in answer.sets if one.rival is not None]
     said += [_rival(answer, one) for one in rivals]
-    said += _unsuccessful(source.record, answer.collapsed)
+    said += unsuccessful(source.record, answer.collapsed)
     said.append(_optimistic(info, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
     return Answer(tuple(said), cards, _search_notes(answer))
@@ -155,25 +155,12 @@ def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
     )
 
 
-def _unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
-    failed = [(row.number, row.failure.kind) for row in record.rows if row.failure is not None]
-    said = []
-    if collapsed:
-        said.append(
-            f"{_numbers(collapsed)} collapsed: far below the others in clean or robust accuracy."
-        )
-    if failed:
-        kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
-        said.append(f"{_numbers([number for number, _ in failed])} failed ({kinds}).")
-    return said
-
-
 def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
     names = {"plain": "plain", "DA": "DA", "best": "the best set"}
     da = next((other for other in answer.sets if _is_da(other)), one)
     ratio = _images(one.best) / _images(da.best) if _images(da.best) > 0 else math.nan
     others = [("Compute", f"{ratio:.1f} times that of DA")] * (da is not one and ratio > 0)
-    tied = _numbers([point.number for point in one.tied])
+    tied = trial_numbers([point.number for point in one.tied])
     others += [("Tied in this set", tied)] * bool(one.tied)
     return point_card(
         one.best,
@@ -355,13 +342,6 @@ def _images(point: ParetoPoint) -> float:
     return scores.student_images + scores.teacher_images if isinstance(scores, Scores) else math.nan
 
 
-def _numbers(numbers: Sequence[int]) -> str:
-    """ "Trial 3", "Trials 3, 9 and 2 more"."""
-    shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
-    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
-    return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
-
-
 # -- A search for one accuracy, and its confirmation
 
 
@@ -370,49 +350,52 @@ _MOST_CARDS = 5
 
 def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
     """The best trial, those that it may equal, and what is left of them on the test images."""
-    metric, best = source.front.objectives[0].metric, answer.best
-    gains = [
-        f"{points(one)} over {'the baseline' if name == 'baseline' else 'the plain finetune'}"
-        for name, one in answer.over.items()
-    ]
-    value = f"{metric_text(metric, best.values[0])} %"
-    said = [f"The best {metric_words(metric)} is {value}, of {named(best)}: {', '.join(gains)}."]
+    metric, best, info = source.front.objectives[0].metric, answer.best, source.confirmation
+    words = metric_words(metric)
+    to = {"baseline": "the baseline", "plain": "the plain finetune"}
+    gains = ", ".join(f"{points(one)} over {to[name]}" for name, one in answer.over.items())
+    value = metric_text(metric, best.values[0])
+    said = [f"The best {words} is {value} %, of {named(best)}: {gains}."]
     compared = min(MOST_COMPARED, len(answer.ranked) - 1)
     if answer.ties:
-        are = f"of the next {compared} {'is' if len(answer.ties) == 1 else 'are'} not shown"
-        said.append(f"{_numbers([one.number for one in answer.ties])} {are} to be worse.")
+        are = "is" if len(answer.ties) == 1 else "are"
+        ties = trial_numbers([one.number for one, _ in answer.ties]).lower()
+        after = count_text(compared, "trial")
+        said.append(f"Of the next {after}, {ties} {are} not shown to be worse.")
     elif compared:
-        said.append(f"Of the next {compared}, none may equal it on these images.")
-    cards = {
-        one: [(capital(metric_words(metric)), f"{metric_text(metric, one.values[0])} %")]
-        for one in (best, *answer.ties)[:_MOST_CARDS]
-    }
-    notes = [
-        "brackets: 95 % interval of new images for these networks, t over images",
-        "not shown: the interval of the difference contains 0, or it is at most one of "
-        f"{answer.n_images} images",
-    ]
-    said += _unsuccessful(source.record, ())
-    info = source.confirmation
+        said.append(f"It is shown to be better than each of the next {compared} on these images.")
+    said += unsuccessful(source.record, ())
+    less = {one.number: [("Less the best", points(behind))] for one, behind in answer.ties}
+    over = [(f"Over {to[name]}", points(one)) for name, one in answer.over.items()]
+    facts: dict[int, list[tuple[str, str]]] = {best.number: over, **less}
     if info is None:
         said.append(_optimistic(source.front, len(answer.ranked)))
+        facts = dict([*facts.items()][:_MOST_CARDS])
     else:
-        tested = info.objectives[0] if info.objectives else ""
-        there = {one.name: one for one in info.points if tested in one.gains}
-        cards = {one: cards.get(one, []) for one in answer.ranked if one.name in there}
-        for point, facts in cards.items():
-            one = there[point.name]
-            facts.append(("On the test images", f"{points(one.gains[tested])} over the baseline"))
-            facts.append(("The best of these", share_text(one.front_probability)))
-        said += _best_confirmed(info, [there[point.name] for point in cards], best)
-    return Answer(
-        tuple(said),
-        tuple(
-            Card(f"{one.loss_terms}: {one.name}", one.loss_terms, one.number, tuple(facts))
-            for one, facts in cards.items()
-        ),
-        tuple(notes),
+        there = [one for one in info.points if info.objectives and info.objectives[0] in one.gains]
+        numbers = {Point.of_name(one.name).trial: one for one in there}
+        facts = {number: facts.get(number, []) for number in numbers}
+        for number, one in numbers.items():
+            gain = f"{points(one.gains[info.objectives[0]])} over the baseline"
+            facts[number].append(("On the test images", gain))
+            facts[number].append(("The best of these", share_text(one.front_probability)))
+        said += _best_confirmed(info, there, best)
+    cards = [
+        Card(
+            f"{one.loss_terms}: {one.name}",
+            one.loss_terms,
+            one.number,
+            ((capital(words), f"{metric_text(metric, one.values[0])} %"), *facts[one.number]),
+        )
+        for one in answer.ranked
+        if one.number in facts
+    ]
+    notes = (
+        "brackets: 95 % interval of new images for these networks, t over images",
+        "not shown: the interval of the difference contains 0 or is not known, or it is at most "
+        f"one of {answer.n_images} images",
     )
+    return Answer(tuple(said), tuple(cards), notes)
 
 
 def _best_confirmed(
@@ -423,8 +406,8 @@ def _best_confirmed(
     tested = info.objectives[0]
     chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
     said = [
-        f"{count_text(len(there), 'trial')} retrained with "
-        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images; probability of "
+        f"{count_text(len(there), 'trial was', 'trials were')} retrained with "
+        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images. Probability of "
         f"the best mean: {chances}."
     ]
     chosen = next((one for one in there if one.name == best.name), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ablate.ablation.answer import Part, is_tie
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.pareto import ParetoPoint
+from ablate.ledger.record import StudyRecord
 from ablate.report.arms import Cell
 from ablate.report.numbers import param_text
 from ablate.report.style import terms_style
@@ -22,6 +23,7 @@ ASKED = {
 }
 """How a question names a loss term, and combined augmentations."""
 _MOST_PARTS = 3
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -143,3 +145,23 @@ def capital(text: str) -> str:
 
 def _terms(point: ParetoPoint) -> set[str]:
     return {*point.loss_terms.split("+")}
+
+
+def trial_numbers(numbers: Sequence[int]) -> str:
+    """ "Trial 3", "Trials 3, 9 and 2 more"."""
+    shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
+    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
+
+
+def unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
+    """Sentences on trials that collapsed, by number, and on those that failed."""
+    failed = [(row.number, row.failure.kind) for row in record.rows if row.failure is not None]
+    said = []
+    if collapsed:
+        which = trial_numbers(collapsed)
+        said.append(f"{which} collapsed: far below the others in clean or robust accuracy.")
+    if failed:
+        kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
+        said.append(f"{trial_numbers([number for number, _ in failed])} failed ({kinds}).")
+    return said
