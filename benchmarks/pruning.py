@@ -6,7 +6,8 @@ Searches of two objectives over learning curves that are made from a formula: cl
 traded for robust accuracy by one parameter, curves of different learning rates cross, and values
 are noisy.  Points are sampled by the ledger's mirror of a study and compared by its pruner, one
 trial at a time, until the epochs of 32 whole trials are spent.  Rules for ties are compared on
-random points.  Every seed is another landscape.
+random points.  Every seed is another landscape.  Last, clean accuracy must be at least LEAST:
+searches with and without this constraint, until the epochs of 64 whole trials are spent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import moocore
 import numpy as np
@@ -22,11 +24,13 @@ from optuna.trial import TrialState
 from ablate.ledger.loaded import Mirror
 from ablate.search import asha
 from ablate.space.parse import parse_space
+from ablate.study.scores import violation
 from ablate.study.settings import Study
 
 EPOCHS, WHOLE = 9, 32
 NAMES = ("x0", "x1", "x2", "x3", "x4", "x5")
 REFERENCE = (0.70, 0.35)
+LEAST, CONSTRAINED_WHOLE = 0.83, 64
 MODES = {
     "random": "random points, no pruner",
     "tpe": "tpe, no pruner",
@@ -34,6 +38,23 @@ MODES = {
     "pruned_alone": "tpe on complete rows alone, pareto_asha",
     "pruned": "tpe on expected values, pareto_asha",
 }
+
+
+CONSTRAINED_MODES = {
+    "tpe": "tpe, no pruner",
+    "constrained_tpe": "tpe with the constraint, no pruner",
+    "pruned": "tpe, pareto_asha",
+    "constrained_pruned": "tpe with the constraint, pareto_asha",
+    "constrained_pruned_judged": "the same, the constraint first at rungs",
+}
+
+
+class Found(NamedTuple):
+    """A search: epochs spent and hypervolume after each whole trial, and how many of these violate
+    the constraint, if there is one."""
+
+    trace: list[tuple[int, float]]
+    infeasible: int
 
 
 class Landscape:
@@ -68,8 +89,13 @@ def hypervolume(points: Sequence[np.ndarray]) -> float:
     return float(measure(np.array(points))) if points else 0.0
 
 
-def run(seed: int, mode: str) -> list[tuple[int, float]]:
-    """One search: epochs spent and hypervolume, after each whole trial."""
+def run(seed: int, mode: str, whole: int = WHOLE, least: float | None = None) -> Found:
+    """One search.
+
+    Args:
+        whole: its budget, in whole trials.
+        least: of clean accuracy; trials below it add nothing to the hypervolume.
+    """
     study = Study.model_validate(
         {
             "version": 1,
@@ -78,6 +104,7 @@ def run(seed: int, mode: str) -> list[tuple[int, float]]:
             "finetune": {"budget": {"epochs": EPOCHS}},
             "space": {name: {"float": [0.0, 1.0]} for name in NAMES},
             "objectives": [{"metric": "clean"}, {"metric": "robust"}],
+            "constraints": [] if least is None else [{"metric": "clean", "min": least}],
             "search": {
                 "sampler": "random" if mode.endswith("random") else "tpe",
                 "seed": seed,
@@ -86,10 +113,14 @@ def run(seed: int, mode: str) -> list[tuple[int, float]]:
         }
     )
     assert study.search.pruner is not None
-    mirror, landscape = Mirror(study, parse_space(study, {}), {}), Landscape(seed)
-    pruner = asha.Asha(study.search.pruner, study.objectives, ())
+    used = study.bounds(None) if mode.startswith("constrained") else ()
+    mirror = Mirror(study, parse_space(study, {}), {}, used)
+    pruner = asha.Asha(study.search.pruner, study.objectives, (), used)
+    if mode.endswith("judged"):  # a constraint on an objective, too
+        pruner._bounds = list(used)
+    landscape, infeasible = Landscape(seed), 0
     spent, ends, trace = 0, list[np.ndarray](), list[tuple[int, float]]()
-    while spent < WHOLE * EPOCHS:
+    while spent < whole * EPOCHS:
         number = len(mirror)
         params, _ = mirror.draw(number)
         curve = landscape.curve(np.array([params[name] for name in NAMES]), seed * 7919 + number)
@@ -97,19 +128,26 @@ def run(seed: int, mode: str) -> list[tuple[int, float]]:
             spent += 1
             scores = dict(zip(("clean", "robust"), map(float, values), strict=True))
             rung = pruner.decide(number, epoch, {"scores": scores})
-            if rung is None or not mode.startswith("pruned"):
+            if rung is None or "pruned" not in mode:
                 continue
-            if mode == "pruned":
+            if mode == "pruned" or used:
                 mirror.reach(number, rung)
             if rung.stop:
                 mirror.end(number, TrialState.PRUNED)
                 break
         else:
             spent += 1
-            mirror.end(number, TrialState.COMPLETE, list(map(float, curve[-1])))
-            ends.append(curve[-1])
+            values = dict(zip(("clean", "robust"), map(float, curve[-1]), strict=True))
+            excess = [bound.excess(values) for bound in used]
+            mirror.end(number, TrialState.COMPLETE, [*values.values(), *excess])
+            if spent > whole * EPOCHS:
+                break
+            if violation(study.bounds(None), values):
+                infeasible += 1
+            else:
+                ends.append(curve[-1])
             trace.append((spent, hypervolume(ends)))
-    return [(epochs, volume) for epochs, volume in trace if epochs <= WHOLE * EPOCHS]
+    return Found(trace, infeasible)
 
 
 def by_hypervolume(points: np.ndarray, count: int) -> list[int]:
@@ -124,7 +162,7 @@ def by_hypervolume(points: np.ndarray, count: int) -> list[int]:
 
 def compare(seeds: int, modes: Mapping[str, str]) -> None:
     """Print each mode beside `tpe`, paired over seeds."""
-    traces = {mode: [run(seed, mode) for seed in range(seeds)] for mode in ("tpe", *modes)}
+    traces = {mode: [run(seed, mode).trace for seed in range(seeds)] for mode in ("tpe", *modes)}
     ends = {mode: [trace[-1][1] for trace in traces[mode]] for mode in traces}
     for mode, text in modes.items():
         gains = np.array(ends[mode]) / np.array(ends["tpe"]) - 1
@@ -144,10 +182,29 @@ def compare_ties(seeds: int, rules: Mapping[str, Callable[[np.ndarray, int], lis
     ends = []
     for name, rule in rules.items():
         asha.choose = rule
-        ends.append(np.array([run(seed, "pruned_random")[-1][1] for seed in range(seeds)]))
+        ends.append(np.array([run(seed, "pruned_random").trace[-1][1] for seed in range(seeds)]))
         gains = ends[-1] / ends[0] - 1
         print(
             f"ties by {name:30s} {gains.mean():+.4f} +- {gains.std() / seeds**0.5:.4f}", flush=True
+        )
+
+
+def compare_constraint(seeds: int, modes: Mapping[str, str]) -> None:
+    """Print the rows of each mode that violate the constraint, and the hypervolume of the others
+    beside `tpe`: the difference of means, paired over seeds."""
+    volumes: dict[str, np.ndarray] = {}
+    for mode, text in modes.items():
+        found = [run(seed, mode, CONSTRAINED_WHOLE, LEAST) for seed in range(seeds)]
+        counts = np.array([(one.infeasible, len(one.trace)) for one in found])
+        volumes[mode] = np.array([one.trace[-1][1] for one in found])
+        reference = volumes["tpe"]
+        gains = (volumes[mode] - reference) / reference.mean()
+        infeasible, complete = counts.mean(axis=0)
+        print(
+            f"{text:42s} {infeasible:.1f} of {complete:.1f} complete rows violate it "
+            f"({infeasible / complete:.2f}); hypervolume {gains.mean():+.3f} +- "
+            f"{gains.std() / seeds**0.5:.3f}",
+            flush=True,
         )
 
 
@@ -155,8 +212,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--tie-seeds", type=int, default=200)
+    parser.add_argument("--only", choices=["pruning", "ties", "constraint"])
     asked = parser.parse_args()
-    compare(asked.seeds, MODES)
+    if asked.only in (None, "constraint"):
+        compare_constraint(asked.seeds, CONSTRAINED_MODES)
+    if asked.only in (None, "pruning"):
+        compare(asked.seeds, MODES)
+    if asked.only in ("pruning", "constraint"):
+        return
     ties: Mapping[str, Callable[[np.ndarray, int], list[int]]] = {
         "each point's own hypervolume": asha.choose,
         "hypervolume, one by one": by_hypervolume,

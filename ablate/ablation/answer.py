@@ -134,7 +134,9 @@ def search_answer(
     points = [
         one
         for one in info.points
-        if isinstance(one.scores, Scores) and all(map(math.isfinite, one.values))
+        if isinstance(one.scores, Scores)
+        and all(map(math.isfinite, one.values))
+        and not one.violation
     ]
     if clean is None or robust is None or "baseline" not in info.references or not points:
         return None
@@ -342,7 +344,7 @@ def best_answer(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> B
         None before the baseline and a trial are scored, for another objective, and for several.
     """
     points = [one for one in info.points if isinstance(one.scores, Scores)]
-    points = [one for one in points if math.isfinite(one.values[0])]
+    points = [one for one in points if math.isfinite(one.values[0]) and not one.violation]
     metric = info.objectives[0].metric
     is_one = len(info.objectives) == 1 and is_accuracy(metric) and "baseline" in info.references
     if not is_one or not points:

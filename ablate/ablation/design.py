@@ -97,6 +97,9 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
     if document.get(("space",)) is not None and settings.tune is None:
         rule = "is searched only with ablation.tune, got a space without it"
         document.refuse(("space",), f"{rule}. Remove it, or add tune: {{trials: N}}.", key=True)
+    if study.constraints and settings.tune is None:
+        rule = "apply to a search, got an ablation without tune"
+        document.refuse(("constraints",), f"{rule}. Remove them, or add tune.", key=True)
     if settings.tune is not None and not study.space:
         document.refuse(("ablation", "tune"), "needs a space to search, got none. Add space.")
         return

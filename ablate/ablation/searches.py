@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ablate.ablation.cell import Cell, Design
 from ablate.ablation.configuration import Ground, Refuse
 from ablate.ablation.results import BASELINE
+from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
@@ -216,6 +217,12 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         got = f"trial {number}, which is {state}" if state else f"no trial {number}"
         raise ParameterError(
             f"{where}: must have that trial in state COMPLETE, got {got}. Pick another."
+        )
+    if info.picked is None and info.points and info.bounds:
+        raise ParameterError(
+            f"{where}: must have a trial that keeps all constraints, got none of "
+            f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Write pick: "
+            "trial N for one that does not, or change the constraints."
         )
     if info.picked is None:
         rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"

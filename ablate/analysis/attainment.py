@@ -215,5 +215,5 @@ def _of_arms(record: StudyRecord, info: ParetoInfo) -> AttainmentInfo:
 
 def _set(name: str, info: ParetoInfo, mask: NDArray[np.bool_] | bool = True) -> AttainedSet:
     numbers = np.array([point.number for point in info.points], dtype=np.int64)
-    there = np.isfinite(info.values).all(axis=1) & mask
+    there = np.isfinite(info.counted).all(axis=1) & mask
     return AttainedSet(name, numbers[there], info.values[there])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ablate.analysis.bounds import beyond_marks
-from ablate.analysis.objectives import metric_split
-from ablate.ledger.record import ADAPTED, StudyRecord
+from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.ledger.record import ADAPTED, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.scores import Scores
 from ablate.study.settings import ObjectiveSettings
@@ -124,10 +124,45 @@ def _teacher_marks(record: StudyRecord) -> tuple[str, ...]:
     return (f"{said}, whose forward passes budget.images does not count: budget.flops does",)
 
 
+def nearest_text(record: StudyRecord) -> str:
+    """The complete trial that violates the constraints least, and by how much, in words.
+
+    Args:
+        record: with constraints, and a complete trial.
+    """
+    scored = [row for row in record.complete if row.scores is not None]
+    nearest = min(scored, key=lambda row: row_violation(row, record.bounds))
+    metrics = {} if nearest.scores is None else nearest.scores.metrics()
+    missed = [
+        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}, must be "
+        f"{'at least' if bound.is_least else 'at most'} {_number(bound.metric, bound.limit)}"
+        for bound in record.bounds
+        if bound.excess(metrics) > 0
+    ]
+    return f"trial {nearest.number}, whose {' and '.join(missed)}"
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if is_accuracy(metric) else f"{value:.6g}"
+
+
+def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
+    """A note on trials that violate constraints, which are not on the front; if all do, how near
+    they came."""
+    rows = [row for row in record.complete if row.scores is not None]
+    count = sum(row_violation(row, record.bounds) > 0 for row in rows)
+    if not count:
+        return ()
+    if count == len(rows):
+        return (f"no complete trial keeps all constraints; nearest: {nearest_text(record)}",)
+    verb = "violates" if count == 1 else "violate"
+    return (f"{count} of {len(rows)} complete trials {verb} a constraint and do not count",)
+
+
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, training types, and cost."""
     study = record.study
-    beyond = (*_copy_marks(record), *beyond_marks(record.rows))
+    beyond = (*_constraint_marks(record), *_copy_marks(record), *beyond_marks(record.rows))
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)

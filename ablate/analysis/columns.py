@@ -10,8 +10,9 @@ from typing import Any
 from ablate.analysis.accounting import TrialAccount, trial_accounts
 from ablate.analysis.features import written_domains
 from ablate.analysis.objectives import short_metric
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord, row_violation
 from ablate.study.keys import find_key, meant_keys
+from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
@@ -19,6 +20,8 @@ CELL = ("cell", "pair", "train_seed")
 """Of an ablation alone."""
 CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
+VIOLATION = "violation"
+"""Of a study with constraints: 0 where a complete trial keeps all."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
@@ -34,7 +37,8 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
 
     Columns, in this order: number, state, attempt (number of attempts); of an ablation cell, pair
     (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
-    network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); every metric
+    network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
+    constraints violation (`ablate.study.scores.violation`); every metric
     (an objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
     lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
@@ -43,13 +47,16 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """
     objectives = record.study.objectives
     return [
-        _flat_row(row, objectives, account)
+        _flat_row(row, objectives, account, record.bounds)
         for row, account in zip(record.rows, trial_accounts(record), strict=True)
     ]
 
 
 def _flat_row(
-    row: RowRecord, objectives: Sequence[ObjectiveSettings], account: TrialAccount
+    row: RowRecord,
+    objectives: Sequence[ObjectiveSettings],
+    account: TrialAccount,
+    bounds: Sequence[Bound],
 ) -> dict[str, Any]:
     flat: dict[str, Any] = dict(row.scores.metrics()) if row.scores is not None else {}
     if row.values is not None:
@@ -61,6 +68,8 @@ def _flat_row(
         flat |= {"cell": row.cell, "pair": row.pair}
         if row.seeds is not None:
             flat["train_seed"] = row.seeds.train
+    if bounds and row.scores is not None:
+        flat[VIOLATION] = row_violation(row, bounds)
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
     for key, value in row.params.items():
@@ -108,8 +117,8 @@ def column_order(
     """Every column of these flat rows, objectives first among the metrics, parameters by name."""
     found = dict.fromkeys(name for row in rows for name in row)
     metrics = [objective.metric for objective in objectives]
-    fixed = {*LEADING, *CELL, *CURVE, *TRAILING, *metrics}
-    cell = [name for name in (*CELL, *CURVE) if name in found]
+    fixed = {*LEADING, *CELL, *CURVE, VIOLATION, *TRAILING, *metrics}
+    cell = [name for name in (*CELL, *CURVE, VIOLATION) if name in found]
     others = [name for name in found if name not in fixed and not name.startswith(PARAM)]
     params = sorted(name for name in found if name.startswith(PARAM))
     return [*LEADING, *cell, *dict.fromkeys(metrics), *others, *params, *TRAILING]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
+from ablate.analysis.summary import complete_values
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, Rung, State, StudyRecord
 
@@ -211,8 +212,7 @@ def _front(record: StudyRecord) -> set[int]:
     if record.design is not None:
         return set()
     rows = [row for row in record.complete if row.values is not None]
-    values = [row.values for row in rows if row.values is not None]
-    front = nondominated(values, record.study.objectives)
+    front = nondominated(complete_values(rows, record.bounds), record.study.objectives)
     return {row.number for row, is_on in zip(rows, front, strict=True) if is_on}
 
 

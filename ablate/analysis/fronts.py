@@ -169,7 +169,10 @@ def _history(info: ParetoInfo, places: Mapping[int, int]) -> ParetoInfo:
     objectives = (ObjectiveSettings(metric=ENDED, direction="minimize"), *info.objectives)
     points = [one for one in info.points if one.number in places]
     values = [(float(places[one.number]), *one.values) for one in points]
-    on_front = nondominated(values, objectives).tolist()
+    counted = [
+        (math.nan,) * 2 if one.violation else of for one, of in zip(points, values, strict=True)
+    ]
+    on_front = nondominated(counted, objectives).tolist()
     return replace(
         info,
         objectives=objectives,

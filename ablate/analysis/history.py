@@ -16,6 +16,7 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.fronts import ConfirmedMean, ended_rows
 from ablate.analysis.hypervolume import as_table, check_reference_point, hypervolume, maximised
 from ablate.analysis.objectives import check_several, shared_objectives
+from ablate.analysis.summary import complete_values
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
@@ -111,7 +112,7 @@ def hypervolume_info(
     for record, means in zip(records, confirmed, strict=True):
         ended = ended_rows(record)
         complete = np.flatnonzero([row.values is not None for row in ended])
-        values = [row.values for row in ended if row.values is not None]
+        values = complete_values(ended, record.bounds)
         curves.append(
             HypervolumeCurve(
                 **vars(study_basis(record)),

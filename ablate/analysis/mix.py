@@ -12,6 +12,7 @@ from ablate.analysis.features import written_domains
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.parameters import find_params
+from ablate.analysis.summary import complete_values
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord
 
@@ -119,7 +120,7 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
     parts = mixes[key]
     objective = record.study.objectives[place]
     rows = [row for row in record.complete if row.values is not None and key in row.params]
-    on_front = nondominated([row.values for row in rows if row.values], record.study.objectives)
+    on_front = nondominated(complete_values(rows, record.bounds), record.study.objectives)
     points = [
         _point(record, row, row.values[place], parts, row.params[key], bool(best))
         for row, best in zip(rows, on_front, strict=True)

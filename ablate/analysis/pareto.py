@@ -15,8 +15,9 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
-from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
-from ablate.study.scores import AnyScores, Scores
+from ablate.analysis.summary import complete_values
+from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord, row_violation
+from ablate.study.scores import AnyScores, Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class ParetoPoint(NamedTuple):
         loss_terms: as written, such as "clean+fma"; the study's if not searched; empty for a custom
             training loop.
         copy_of: number of the trial with the same point whose scores it copies; None if it was run.
+        violation: of constraints (`ablate.study.scores.violation`); above 0 it is not on the front.
     """
 
     point: Point
@@ -74,6 +76,7 @@ class ParetoPoint(NamedTuple):
     loss_terms: str
     on_front: bool
     copy_of: int | None = None
+    violation: float = 0.0
 
     @property
     def number(self) -> int:
@@ -117,8 +120,10 @@ class ParetoInfo(Basis):
             were not finetuned have NaN for metrics that are not accuracies.
         reference_point: of the hypervolume; None before the baseline is scored, and if a study
             without a baseline defines none.
-        hypervolume: of the points; None without a reference point, 0 without points.
+        hypervolume: of the points that keep all constraints; None without a reference point, 0
+            without points.
         curves: of the trials on the front that have one.
+        bounds: of the study's constraints.
     """
 
     points: tuple[ParetoPoint, ...]
@@ -126,11 +131,22 @@ class ParetoInfo(Basis):
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
     curves: tuple[FrontCurve, ...]
+    bounds: tuple[Bound, ...]
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """`[points, objectives]`, not to be written into."""
         table = as_table([point.values for point in self.points], len(self.objectives))
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def counted(self) -> NDArray[np.float64]:
+        """`values`, with NaN for points that violate a constraint; not to be written into."""
+        if not self.bounds:
+            return self.values
+        violations = np.array([point.violation for point in self.points])
+        table = np.where(violations.reshape(-1, 1) > 0, np.nan, self.values)
         table.flags.writeable = False
         return table
 
@@ -154,9 +170,11 @@ class ParetoInfo(Basis):
 
     @property
     def ranked(self) -> tuple[ParetoPoint, ...]:
-        """Points with a number for the first objective, best first, then by number."""
+        """Points that keep all constraints and have a number for the first objective, best first,
+        then by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
-        there = (point for point in self.points if math.isfinite(point.values[0]))
+        counted = (point for point in self.points if not point.violation)
+        there = (point for point in counted if math.isfinite(point.values[0]))
         return tuple(sorted(there, key=lambda point: (sign * point.values[0], point.number)))
 
     @property
@@ -208,7 +226,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     study = record.study
     objectives = study.objectives
     rows = [row for row in record.complete if row.values is not None]
-    values = as_table([row.values for row in rows if row.values is not None], len(objectives))
+    counted = as_table(complete_values(rows, record.bounds), len(objectives))
     # A tuple made by place: 10,000 of them are a good part of what a figure takes.
     points = tuple(
         ParetoPoint(
@@ -219,8 +237,9 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             record.loss_terms(row),
             on_front,
             row.copy_of,
+            row_violation(row, record.bounds),
         )
-        for row, on_front in zip(rows, nondominated(values, objectives).tolist(), strict=True)
+        for row, on_front in zip(rows, nondominated(counted, objectives).tolist(), strict=True)
         if row.values is not None
     )
     return ParetoInfo(
@@ -231,8 +250,9 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             for name, scores in record.references.items()
         },
         reference_point=record.reference_point,
-        hypervolume=hypervolume(values, objectives, record.reference_point),
+        hypervolume=hypervolume(counted, objectives, record.reference_point),
         curves=_curves(rows, points, objectives),
+        bounds=record.bounds,
     )
 
 

@@ -20,9 +20,17 @@ from ablate.analysis.caveats import Basis, result_marks, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume
 from ablate.errors import NothingToDrawError
-from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, TestOpened
+from ablate.ledger.record import (
+    TERMINAL,
+    RowRecord,
+    State,
+    StudyRecord,
+    TestOpened,
+    counted_values,
+)
 from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
+from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -143,8 +151,10 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         objectives=objectives,
         trials=record.trials,
         counts={state: counts[state] for state in get_args(State)},
-        best=best_values(record.rows, objectives),
-        hypervolume=hypervolume(complete_values(record.rows), objectives, record.reference_point),
+        best=best_values(record.rows, objectives, record.bounds),
+        hypervolume=hypervolume(
+            complete_values(record.rows, record.bounds), objectives, record.reference_point
+        ),
         reference_point=record.reference_point,
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
@@ -183,20 +193,25 @@ def _pairs(record: StudyRecord) -> tuple[int, int]:
     return len(there - left), len(there)
 
 
-def complete_values(rows: Sequence[RowRecord]) -> list[tuple[float, ...]]:
-    """The objectives' values of the complete rows."""
-    return [row.values for row in rows if row.state == "COMPLETE" and row.values is not None]
+def complete_values(
+    rows: Sequence[RowRecord], bounds: Sequence[Bound] = ()
+) -> list[tuple[float, ...]]:
+    """The objectives' values of the complete rows; NaN of those that violate a bound."""
+    return [counted_values(row, bounds) for row in rows if row.values is not None]
 
 
 def best_values(
-    rows: Sequence[RowRecord], objectives: Sequence[ObjectiveSettings]
+    rows: Sequence[RowRecord],
+    objectives: Sequence[ObjectiveSettings],
+    bounds: Sequence[Bound] = (),
 ) -> tuple[Best, ...]:
-    """The best value of each objective over the complete rows, whatever the others are.
+    """The best value of each objective over the complete rows within the bounds, whatever the
+    others are.
 
     NaN is never the best; an objective without any number is left out. Of equal rows the first.
     """
-    complete = [row for row in rows if row.state == "COMPLETE" and row.values is not None]
-    table = as_table(complete_values(complete), len(objectives))
+    complete = [row for row in rows if row.values is not None]
+    table = as_table(complete_values(complete, bounds), len(objectives))
     best = []
     for objective, column in zip(objectives, table.T, strict=True):
         if np.isfinite(column).any():

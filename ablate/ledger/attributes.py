@@ -17,7 +17,7 @@ from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
-from ablate.study.scores import AnyScores, Scores, scores_from_json
+from ablate.study.scores import AnyScores, Bound, Scores, scores_from_json
 
 HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
 REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
@@ -72,6 +72,16 @@ class StudyAttributes:
     def references(self) -> dict[str, AnyScores]:
         kept = self._get(REFERENCES) or {}
         return {name: scores_from_json(data) for name, data in kept.items()}
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The constraints of the search in numbers, once its baseline is scored."""
+        study, baseline = self.head.study, None
+        if not study.constraints or self.head.design is not None:
+            return ()
+        if (scores := self.references.get("baseline")) is not None:
+            baseline = scores.metrics()
+        return study.bounds(baseline)
 
     def set_reference(self, name: str, scores: AnyScores) -> None:
         """Store the scores of a network without a row, by its name in `StudyRecord.references`."""

@@ -53,6 +53,7 @@ class Driving:
         self._plain: Row | None = None
         self._waiting: list[int] = []
         self._trials = ledger.trials
+        self.bounds = ledger.bounds
         self._load()
 
     @property
@@ -207,23 +208,23 @@ class Driving:
         place: Mapping[str, Any] | None = None,
         kept: Mapping[str, Any] | None = None,
     ) -> RowRecord:
-        """End a row with its scores; a row whose objective is not finite fails instead.
+        """End a row with its scores; one that an objective or constraint cannot judge, because its
+        metric is not finite, fails instead.
 
         Args:
             kept: of its last report (`ended_as`).
         """
         scores, attributes = ended_as(self.ledger.head.study, scores, kept or {})
-        metrics, objectives = scores.metrics(), self.ledger.head.study.objectives
-        values = [float(metrics[objective.metric]) for objective in objectives]
-        if not all(map(math.isfinite, values)):
-            named = ", ".join(
-                f"{objective.metric} = {value}"
-                for objective, value in zip(objectives, values, strict=True)
-            )
-            failure = Failure("not_finite", f"an objective is not finite: {named}")
+        metrics, study = scores.metrics(), self.ledger.head.study
+        judged = {metric: float(metrics[metric]) for metric in study.judged_metrics}
+        if not all(map(math.isfinite, judged.values())):
+            named = ", ".join(f"{metric} = {value}" for metric, value in judged.items())
+            what = "an objective or constraint" if study.constraints else "an objective"
+            failure = Failure("not_finite", f"{what} is not finite: {named}")
             return self.fail(number, failure, entry, place)
         self._add_report(number, entry, place)
-        return self._end(number, TrialState.COMPLETE, values, attributes)
+        values = [judged[objective.metric] for objective in study.objectives]
+        return self._end(number, TrialState.COMPLETE, values, attributes, metrics=judged)
 
     def prune(
         self,
@@ -285,7 +286,8 @@ class Driving:
                 ROW: begun.row_attribute() | {"copy_of": twin},
                 CURVE: begun.curve_attribute(),
             }
-        values = [] if twin is None else self._mirror.values(twin)
+        seen = [] if twin is None else self._mirror.values(twin)
+        values = seen[: len(ledger.head.study.objectives)]
         of_sampler = self._mirror.changed_attributes()
 
         def write(connection: Connection) -> int | None:
@@ -322,7 +324,7 @@ class Driving:
         begun.trial_id = self._rows.trial_ids[number] = written
         if twin is not None:
             self._open.pop(number, None)
-            self._mirror.end(number, TrialState.COMPLETE, values)
+            self._mirror.end(number, TrialState.COMPLETE, seen)
             now, state = tables.moment(time.time()), TrialState.COMPLETE
             return row_record(tables.Stored(written, number, state, now, now, values, attributes))
         self._open[number] = begun
@@ -372,6 +374,8 @@ class Driving:
         values: Sequence[float] = (),
         attributes: Mapping[str, Any] | None = None,
         reason: str = "",
+        *,
+        metrics: Mapping[str, float] | None = None,
     ) -> RowRecord:
         row = self._open[number]
         self._close_attempt(row, state.name.lower(), reason)
@@ -382,7 +386,8 @@ class Driving:
             tables.end_row(connection, row.trial_id, state, values)
 
         self.ledger.store.write(write)
-        self._mirror.end(number, state, values)
+        excess = [bound.excess(metrics or {}) for bound in self.bounds]
+        self._mirror.end(number, state, [*values, *excess])
         self._rows.twins.end(number, state)
         del self._open[number]
         ended = tables.Stored(

@@ -19,10 +19,11 @@ from ablate.ledger import tables
 from ablate.ledger.extrapolation import Extrapolation
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
-from ablate.ledger.row import CELL, ROW, OpenRow, Twins
+from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
 from ablate.space.sampling import Filling, make_sampler, sample
 from ablate.space.space import Space
+from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
 
 # -- The study in memory, for the sampler --------------------------
@@ -63,13 +64,23 @@ class Mirror:
     that reached a rung, stopped or running, is shown as complete, with its expected values
     (`Extrapolation`); a row that was stopped without such scores is shown as failed.
 
+    Here the values of a row are those of the objectives, then what is in excess of each bound:
+    samplers see that as constraints.
+
     Args:
         study: defines objectives, sampler and seed.
         space: to sample points from.
         attributes: the sampler's attributes of the study.
+        bounds: of the study's constraints.
     """
 
-    def __init__(self, study: Study, space: Space, attributes: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        attributes: Mapping[str, Any],
+        bounds: Sequence[Bound] = (),
+    ) -> None:
         self._search = study.search
         self._space = space
         self._storage = InMemoryStorage()
@@ -85,6 +96,7 @@ class Mirror:
         for key, value in attributes.items():
             self._storage.set_study_system_attr(self._study_id, key, value)
         self._objectives = [objective.metric for objective in study.objectives]
+        self._bounds = bounds
         self._ids: list[int] = []
         self._states: list[TrialState] = []
         self._final: dict[int, list[float]] = {}
@@ -173,7 +185,7 @@ class Mirror:
         tables.overwrite_trial(self._storage, self._ids[number], trial)
 
     def values(self, number: int) -> list[float]:
-        """Values of a complete row, one per objective."""
+        """Values of a complete row."""
         return self._final[number]
 
     def start(self, number: int) -> None:
@@ -183,7 +195,7 @@ class Mirror:
             self._show(number)
 
     def reach(self, number: int, rung: Rung) -> None:
-        """Note the scores of a row at a rung; it counts if all objectives are known."""
+        """Note the scores of a row at a rung; it counts if all values are known."""
         self._add_rung(number, rung)
         self._show(number)
 
@@ -202,6 +214,7 @@ class Mirror:
 
     def _add_rung(self, number: int, rung: Rung) -> None:
         values = [rung.scores.get(metric, math.nan) for metric in self._objectives]
+        values += [bound.excess(rung.scores) for bound in self._bounds]
         if not any(map(math.isnan, values)):
             self._at_rungs.reach(number, rung.epoch, _clipped(values))
 
@@ -222,7 +235,12 @@ class Mirror:
         """Bring a row in memory up to date."""
         trial = copy.copy(self._storage.get_trial(self._ids[number]))
         trial.state, values = self._seen(number)
-        trial.values = None if values is None else _clipped(values)
+        seen, count = _clipped(values or ()), len(self._objectives)
+        trial.values = seen[:count] if seen else None
+        if self._bounds:
+            trial.system_attrs = tables.without_constraints(trial.system_attrs)
+            for place, excess in enumerate(seen[count:]):
+                trial.set_constraint(str(place), excess)
         if trial.state == TrialState.COMPLETE and self._filling.distributions:
             trial.params = {**self._filling.params(number), **trial.params}
             trial.distributions = {**self._filling.distributions, **trial.distributions}
@@ -293,6 +311,14 @@ class LoadedRows:
         return [numbers[cell, planned.pair] for cell in planned.members]
 
 
+def _values(stored: tables.Stored, bounds: Sequence[Bound]) -> list[float]:
+    """The values of a row, as in `Mirror`."""
+    if not bounds or stored.state != TrialState.COMPLETE:
+        return stored.values
+    metrics = scores_from_json(stored.attributes[SCORES]).metrics()
+    return [*stored.values, *(bound.excess(metrics) for bound in bounds)]
+
+
 def load_rows(ledger: Ledger) -> LoadedRows:
     """Read every row on one snapshot."""
 
@@ -305,10 +331,13 @@ def load_rows(ledger: Ledger) -> LoadedRows:
 
     rows, draws, attributes = ledger.store.read(everything)
     of_sampler = {key: value for key, value in attributes.items() if not key.startswith("study:")}
-    mirror = Mirror(ledger.head.study, ledger.space, of_sampler)
+    bounds = ledger.bounds
+    mirror = Mirror(ledger.head.study, ledger.space, of_sampler, bounds)
     none = tables.Draws()
     rungs = tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs)
-    filled = ((stored.state, stored.values, draws.get(stored.trial_id, none)) for stored in rows)
+    filled = (
+        (stored.state, _values(stored, bounds), draws.get(stored.trial_id, none)) for stored in rows
+    )
     mirror.fill(filled, rungs)
     twins = Twins(ledger.head.study)
     for stored in rows:

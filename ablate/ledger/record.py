@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
@@ -14,7 +15,7 @@ from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep
-from ablate.study.scores import AnyScores, Scores
+from ablate.study.scores import AnyScores, Bound, Scores, violation
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
@@ -255,6 +256,17 @@ class RowRecord:
     finished: datetime | None = None
 
 
+def row_violation(row: RowRecord, bounds: Sequence[Bound]) -> float:
+    """The violation of constraints by a complete row (`ablate.study.scores.violation`)."""
+    return violation(bounds, row.scores.metrics()) if bounds and row.scores is not None else 0.0
+
+
+def counted_values(row: RowRecord, bounds: Sequence[Bound]) -> tuple[float, ...]:
+    """The values of a complete row; NaN if it violates a constraint: such a row is on no front."""
+    assert row.values is not None
+    return (math.nan,) * len(row.values) if row_violation(row, bounds) else row.values
+
+
 @dataclass(frozen=True)
 class TestOpened(JsonData):
     """One use of the test images for a study.
@@ -325,6 +337,13 @@ class StudyRecord:
     @property
     def complete(self) -> tuple[RowRecord, ...]:
         return tuple(row for row in self.rows if row.state == "COMPLETE")
+
+    @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The constraints in numbers; none of a study that is no search."""
+        baseline = self.references.get("baseline")
+        metrics = None if baseline is None else baseline.metrics()
+        return () if self.design is not None else self.study.bounds(metrics)
 
     @property
     def ended(self) -> int:

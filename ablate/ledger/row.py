@@ -220,7 +220,8 @@ def ended_as(
         if kept.get(name) is not None
     }
     if kept.get("curve") is not None and isinstance(scores, Scores):
-        path = Curve.from_json(kept["curve"]).chosen(scores, study.answer.clean_margin)
+        margin, constraints = study.answer.clean_margin, study.constraints
+        path = Curve.from_json(kept["curve"]).chosen(scores, margin, constraints)
         if study.ablation is not None:
             path = replace(path, alpha=1.0, note="")
         else:

@@ -347,6 +347,12 @@ def overwrite_trial(storage: InMemoryStorage, trial_id: int, trial: FrozenTrial)
     storage._set_trial(trial_id, trial)
 
 
+def without_constraints(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """System attributes of a trial without those of `FrozenTrial.set_constraint`, which keeps what
+    was set first."""
+    return {key: value for key, value in attributes.items() if not key.startswith("constraints:")}
+
+
 # -- within --------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
 from ablate.ablation.searches import check_reference
-from ablate.errors import FingerprintError, InfrastructureError
+from ablate.errors import FingerprintError, InfrastructureError, ParameterError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
@@ -32,6 +32,7 @@ from ablate.lifecycle.place import Place, check_something_searched, shown_folder
 from ablate.lifecycle.study_file import kept_text
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
+from ablate.study.checks import unreachable
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
 from ablate.study.settings import Study
@@ -122,6 +123,7 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
             reference = find_reference(study, base)
             if reference.sections is not None:
                 check_reference(study, sections, reference.study, reference.sections)
+        check_reachable(study, prepared)
         environment = {
             **prepared.environment,
             "baseline_threads": running.job.baseline_threads,
@@ -341,6 +343,33 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         )
     if changes:
         ledger.log({"accepted_environment": changes})
+
+
+def check_reachable(study: Study, prepared: Prepared) -> None:
+    """Refuse a constraint on the baseline that no trial can keep, now that it is scored.
+
+    Raises:
+        ParameterError: naming its key.
+    """
+    if prepared.baseline_scores is None:
+        return
+    baseline = prepared.baseline_scores.metrics()
+    for place, constraint in enumerate(study.constraints):
+        value = f"{100 * baseline[constraint.metric]:.2f} %"
+        bounds = {bound.is_least: bound for bound in constraint.bounds(baseline)}
+        for is_least, bound in bounds.items():
+            side = "min" if is_least else "max"
+            if constraint.reads_baseline and (rule := unreachable(bound)) is not None:
+                raise ParameterError(
+                    f"constraints[{place}].{side}: {rule}, got {getattr(constraint, side)} with a "
+                    f"baseline of {value}. No trial would keep it: change it."
+                )
+        if len(bounds) == 2 and bounds[True].limit > bounds[False].limit:
+            raise ParameterError(
+                f"constraints[{place}]: min must be at most max, got {constraint.min} and "
+                f"{constraint.max} with a baseline of {value}. No trial would keep both: change "
+                "one."
+            )
 
 
 def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:

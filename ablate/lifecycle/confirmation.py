@@ -10,6 +10,7 @@ from typing import Any
 from ablate.ablation.answer import ReadBits, best_answer
 from ablate.ablation.cell import Design
 from ablate.ablation.confirm import front_design
+from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
@@ -107,6 +108,12 @@ def _points(
     info = pareto_info(record)
     is_front = len(info.objectives) > 1
     choice = {point.number: point for point in (info.front if is_front else info.ranked)}
+    if not choice and info.points and info.bounds:
+        raise UsageError(
+            f"study {record.name}: must have a trial that keeps all constraints, got none of "
+            f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Run more: "
+            "ablate resume --add N, or search again with other constraints."
+        )
     if not choice:
         raise UsageError(
             f"study {record.name}: must have a complete trial with a number for each objective, "
@@ -135,6 +142,7 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
         "name": name,
         "ablation": ablation,
         "search": SearchSettings(),
+        "constraints": (),
         "answer": AnswerSettings(),
         "finetune": search.finetune.model_copy(update={"interpolation": None}),
         "space": {},

@@ -23,7 +23,14 @@ from ablate.files.durable import check_writable, is_uri
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import ADAPTED, TERMINAL, Drive, RowRecord, StudyRecord
+from ablate.ledger.record import (
+    ADAPTED,
+    TERMINAL,
+    Drive,
+    RowRecord,
+    StudyRecord,
+    counted_values,
+)
 from ablate.lifecycle.place import Place
 from ablate.search.drive import Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
@@ -31,7 +38,7 @@ from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
-from ablate.study.scores import Scores
+from ablate.study.scores import Bound, Scores
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study
 from ablate.trial.task import Job, Prepared
@@ -207,6 +214,7 @@ def drive_to_end(
     keeper = Keeper(
         [objective.direction for objective in record.study.objectives],
         record.study.run.keep_checkpoints,
+        record.bounds,
     )
     janitor.remove_weights(keeper.resume(record.rows))
     janitor.remove_states_except(_unended(record))  # what a killed driver may have left
@@ -219,6 +227,7 @@ def drive_to_end(
         failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
         parallel=executor.parallel,
         grace_seconds=record.study.run.grace_seconds,
+        bounds=record.bounds,
     )
     driving = Driving(ledger, lease.last_sign)
     ledger.begin_drive(
@@ -278,11 +287,16 @@ class Keeper:
     Args:
         directions: one per objective.
         keep: trials, 1 or more, or "all".
+        bounds: of the study's constraints.
     """
 
     def __init__(
-        self, directions: Sequence[Literal["maximize", "minimize"]], keep: int | Literal["all"]
+        self,
+        directions: Sequence[Literal["maximize", "minimize"]],
+        keep: int | Literal["all"],
+        bounds: Sequence[Bound] = (),
     ) -> None:
+        self._bounds = bounds
         self._signs = np.array([1.0 if way == "maximize" else -1.0 for way in directions])
         self._keep = keep
         self._front: NDArray[np.float64] = np.empty((0, len(self._signs)))
@@ -295,8 +309,8 @@ class Keeper:
 
         Args:
             number: of the trial.
-            values: one per objective; a trial with a value that is not finite is never on the
-                front.
+            values: one per objective (`counted_values`); a trial with a value that is not finite
+                is never on the front.
 
         Returns:
             Numbers of the trials whose weights are to be deleted; may include this one.
@@ -320,7 +334,8 @@ class Keeper:
         """
         complete = [row for row in rows if row.values is not None and row.copy_of is None]
         complete.sort(key=lambda row: (row.finished.timestamp() if row.finished else 0, row.number))
-        return [gone for row in complete for gone in self.completed(row.number, row.values or ())]
+        counted = ((row.number, counted_values(row, self._bounds)) for row in complete)
+        return [gone for number, values in counted for gone in self.completed(number, values)]
 
     def _reaches_front(self, number: int, point: NDArray[np.float64]) -> bool:
         """Add a point to the front unless it is dominated, and remove points that it dominates."""

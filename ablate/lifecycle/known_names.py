@@ -60,6 +60,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         "objectives.metric": tuple(dict.fromkeys(metrics)),
+        "constraints.metric": tuple(dict.fromkeys(metrics)),
         "search.pruner.metric": tuple(dict.fromkeys(metrics)),
         "search.pruner.metrics": tuple(dict.fromkeys(metrics)),
         "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),

@@ -301,7 +301,10 @@ def _nearest_file(path: Path) -> str:
 # -- The JSON Schema of a study file, with which an editor completes and checks it ---------
 
 
-_METRICS = ("objectives.metric", "search.pruner.metric", "search.pruner.metrics")
+_METRICS = (
+    *("objectives.metric", "constraints.metric"),
+    *("search.pruner.metric", "search.pruner.metrics"),
+)
 """Keys whose values are metrics: those of the suite, or those that a trainable reports."""
 
 
@@ -351,6 +354,7 @@ def _by_kind(schema: dict[str, Any], names: KnownNames, about_space: str) -> Non
         "properties": {
             "space": _space("Space"),
             "objectives": {"items": {"properties": metric}},
+            "constraints": {"items": {"properties": metric}},
             "search": {"properties": {"pruner": {"properties": metric | metrics}}},
         },
     }

@@ -11,6 +11,7 @@ from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
+from ablate.study.checks import metric_paths
 from ablate.study.document import Path
 from ablate.study.scores import COSTS, Exposure, metric_names
 from ablate.study.settings import Study
@@ -225,20 +226,11 @@ def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tu
     scored = metric_names(suite.families, study.robustness.severities)
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
-    pruner = study.search.pruner
-    if pruner is not None and not _has(refused, "search"):
-        compared: dict[Path, str] = {
-            ("search", "pruner", "metrics", i): metric for i, metric in enumerate(pruner.metrics)
-        }
-        if pruner.metric is not None:
-            compared["search", "pruner", "metric"] = pruner.metric
-        for path, metric in compared.items():
-            if metric not in scored:
-                yield path, f"{rule}, got {metric}. {fix}"
+    for path, metric in metric_paths(study).items():
+        if metric not in scored and not _has(refused, str(path[0])):
+            yield path, f"{rule}, got {metric}. {fix}"
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric
-        if metric not in scored:
-            yield (*path, "metric"), f"{rule}, got {metric}. {fix}"
         if metric in COSTS:
             if objective.direction == "maximize":
                 yield path, f"{metric} must be minimized, got maximize. Add direction: minimize."

@@ -17,7 +17,7 @@ import numpy as np
 
 from ablate.errors import ParameterError
 from ablate.ledger.record import Rung
-from ablate.study.scores import COSTS
+from ablate.study.scores import COSTS, Bound, violation
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
 _MOST_MEASURED = 3
@@ -26,10 +26,16 @@ _MARGIN = 0.1
 """Distance of its reference point from the worst values, as a share of each metric's range."""
 
 
-def goes_on(gains: Sequence[Sequence[float]], own: int, factor: int) -> bool:
+def goes_on(
+    gains: Sequence[Sequence[float]],
+    own: int,
+    factor: int,
+    violations: Sequence[float] | None = None,
+) -> bool:
     """Whether a trial continues at its rung: if it is among the best n / factor (rounded up) of n.
 
-    Trials are ordered by Pareto rank: first those that no other dominates, then those that only
+    Trials that violate constraints less come first.  Those that violate them as much, as all that
+    keep them, are ordered by Pareto rank: first those that no other dominates, then those that only
     these dominate, and so on.  Of a rank that does not fit as a whole, some are taken (`choose`).
     Equal trials continue or stop together, so with one metric this is the order of its values.
 
@@ -37,14 +43,21 @@ def goes_on(gains: Sequence[Sequence[float]], own: int, factor: int) -> bool:
         gains: `[trial, metric]`, larger is better; not NaN.
         own: index of the trial.
         factor: at least 2; below this number of trials all continue.
+        violations: of constraints, 0 or more, one per trial; none: no constraints.
     """
     table = np.asarray(gains, dtype=np.float64)
     if len(table) < factor:
         return True
     import moocore
 
+    room = math.ceil(len(table) / factor)
+    if violations is not None:
+        missed = np.asarray(violations, dtype=np.float64)
+        room -= int((missed < missed[own]).sum())
+        alike = missed == missed[own]
+        table, own = table[alike], int(alike[:own].sum())
     ranks = moocore.pareto_rank(table, maximise=True)
-    room = math.ceil(len(table) / factor) - int((ranks < ranks[own]).sum())
+    room -= int((ranks < ranks[own]).sum())
     rivals, places = np.unique(table[ranks == ranks[own]], axis=0, return_inverse=True)
     if room <= 0 or len(rivals) <= room:
         return room > 0
@@ -106,6 +119,9 @@ class Asha:
         settings: of the study's pruner.
         objectives: of the study; a metric that is an objective has its direction.
         recorded: earlier decisions from the ledger, by row, in order.
+        bounds: of the study's constraints.  One on a metric that is compared anyway is not judged
+            at a rung (`README.md` has the figures), nor one on a metric that is not known there.
+        growing: metrics that only grow: a trial that is above their largest value is stopped.
     """
 
     def __init__(
@@ -113,20 +129,26 @@ class Asha:
         settings: PrunerSettings,
         objectives: Sequence[ObjectiveSettings],
         recorded: Iterable[tuple[int, Rung]],
+        bounds: Sequence[Bound] = (),
+        growing: Sequence[str] = (),
     ) -> None:
         self._settings = settings
+        compared = settings.compared(objectives)
+        self._bounds = [one for one in bounds if one.metric not in compared]
+        self._final = [one for one in bounds if one.metric in growing and not one.is_least]
         ways = {objective.metric: objective.direction for objective in objectives}
         self._signs: dict[str, float] = {}
-        for metric in settings.compared(objectives):
+        for metric in compared:
             default = "minimize" if metric in COSTS else "maximize"
             self._signs[metric] = 1.0 if ways.get(metric, default) == "maximize" else -1.0
         self._lock = threading.Lock()
         self._gains: dict[tuple[int, int], list[tuple[float, ...]]] = {}
+        self._violations: dict[tuple[int, int], list[float]] = {}
         self._sequence = 0
         self._decided: dict[tuple[int, int], Rung] = {}
         for number, rung in recorded:
             self._decided[number, rung.epoch] = rung
-            self._compared_with(rung).append(self._gain(rung))
+            self._add(rung)
             self._sequence = max(self._sequence, rung.sequence)
 
     @property
@@ -146,22 +168,27 @@ class Asha:
                 return self._decided[number, epoch]
             self._sequence += 1
             rung = Rung(epoch=epoch, stop=False, sequence=self._sequence, **found)
-            gains = self._compared_with(rung)
-            gains.append(self._gain(rung))
-            stop = not goes_on(gains, len(gains) - 1, self._settings.reduction_factor)
+            gains, violations = self._add(rung)
+            factor = self._settings.reduction_factor
+            stop = violation(self._final, rung.scores) > 0
+            stop |= not goes_on(gains, len(gains) - 1, factor, violations)
             self._decided[number, epoch] = replace(rung, stop=stop)
             return self._decided[number, epoch]
 
-    def _compared_with(self, rung: Rung) -> list[tuple[float, ...]]:
-        return self._gains.setdefault((rung.epoch, rung.images), [])
-
-    def _gain(self, rung: Rung) -> tuple[float, ...]:
-        """The metrics that are compared, larger is better."""
+    def _add(self, rung: Rung) -> tuple[list[tuple[float, ...]], list[float]]:
+        """Add a trial to those that it is compared with; their metrics, larger is better, and their
+        violations of constraints."""
         values = {metric: rung.value(metric) for metric in self._signs}
-        return tuple(
+        gain = tuple(
             -math.inf if math.isnan(value) else self._signs[metric] * value
             for metric, value in values.items()
         )
+        place = rung.epoch, rung.images
+        gains = self._gains.setdefault(place, [])
+        violations = self._violations.setdefault(place, [])
+        gains.append(gain)
+        violations.append(violation(self._bounds, rung.scores))
+        return gains, violations
 
 
 # -- Check that a custom training loop reports the pruner's metrics --

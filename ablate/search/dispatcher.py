@@ -31,7 +31,7 @@ from ablate.ledger.record import Failure, Row, RowRecord, Rung
 from ablate.search.asha import Asha, PrunerMetrics
 from ablate.search.failures import Losses
 from ablate.search.run_context import RunContext
-from ablate.study.scores import AnyScores, scores_from_json
+from ablate.study.scores import COSTS, AnyScores, scores_from_json
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import Report
 
@@ -66,7 +66,12 @@ class Dispatcher:
         self._study = driving.ledger.head.study
         self._around = around
         pruner, objectives = self._study.search.pruner, self._study.objectives
-        self._asha = None if pruner is None else Asha(pruner, objectives, driving.rungs())
+        growing = COSTS if self._study.trainable is None else ()
+        self._asha = (
+            None
+            if pruner is None
+            else Asha(pruner, objectives, driving.rungs(), driving.bounds, growing)
+        )
         self._metrics = (
             PrunerMetrics(pruner, objectives, reported=self._asha.has_decided)
             if pruner is not None and self._asha and self._study.trainable is not None

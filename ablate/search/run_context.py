@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.files.durable import list_folder, remove_folder, remove_state
-from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord
+from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord, counted_values
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
+from ablate.study.scores import Bound
 from ablate.study.settings import SearchBudgetSettings
 from ablate.trial.task import checkpoint_folder, weights_file
 
@@ -164,6 +165,7 @@ class RunContext:
     Attributes:
         parallel: number of rows run at once; further rows wait for a worker.
         grace_seconds: seconds for running epochs to finish once a drain has started.
+        bounds: of the study's constraints.
     """
 
     progress: Progress
@@ -174,6 +176,7 @@ class RunContext:
     failing: Failing
     parallel: int
     grace_seconds: float
+    bounds: tuple[Bound, ...] = ()
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
         """Write a line about an attempt to the run's log."""
@@ -215,4 +218,5 @@ class RunContext:
         self.progress.finished(record)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
-            self.janitor.remove_weights(self.keep.completed(record.number, record.values))
+            counted = counted_values(record, self.bounds)
+            self.janitor.remove_weights(self.keep.completed(record.number, counted))

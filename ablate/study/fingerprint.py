@@ -31,12 +31,13 @@ SECTIONS = (
     "loss",
     "augment",
     "objectives",
+    "constraints",
     "robustness",
     "answer",
     "space",
     "ablation",
 )
-_OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "space", "ablation")
+_OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "constraints", "space", "ablation")
 # Where data and weights lie, and how they get here: their content is compared instead.
 _NOT_IN_SECTIONS = (
     "dataset.path",
@@ -102,6 +103,8 @@ def study_fingerprint(
         section, _, name = later.rpartition(".")
         if value_at(data, later) == off:
             del value_at(data, section)[name]
+    if not study.constraints:
+        sections -= {"constraints"}
     if study.ablation is None:
         sections -= {"ablation"}
         data["ablation"] = {

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ablate.study.json_data import JsonData
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, violation
+from ablate.study.sections.search import ConstraintSettings
 
 CURVE_METRICS = ("val_clean_accuracy", "val_robust_accuracy")
 """What the rule reads."""
@@ -28,11 +29,13 @@ class AlphaScore(NamedTuple):
     Attributes:
         alpha: weight of the finetuned network: 0 is the baseline, 1 the finetuned network.
         clean, robust: accuracies, as fractions.
+        violation: of the study's constraints (`ablate.study.scores.violation`).
     """
 
     alpha: float
     clean: float
     robust: float
+    violation: float = 0.0
 
 
 class Choice(NamedTuple):
@@ -55,7 +58,9 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
 
     Of equal ones the one with the largest alpha.  If none keeps within the margin, it is the one
     with the smallest loss.  Where the curve has a barrier larger than the margin, nothing on it is
-    chosen and alpha is 1: networks between two basins are worse than both ends.
+    chosen and alpha is 1: networks between two basins are worse than both ends.  Under constraints
+    it is chosen from the networks that keep them, or, if none does, from those with the smallest
+    violation.
 
     Args:
         curve: at alpha 0, the baseline, which is not chosen; at 1; and at any others.
@@ -66,10 +71,11 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
     """
     scores = {one.alpha: one for one in curve}
     baseline, finetuned = scores[0.0], scores[1.0]
-    chosen_from = [one for one in curve if one.alpha > 0]
+    least = min(one.violation for one in curve if one.alpha > 0)
+    chosen_from = [one for one in curve if one.alpha > 0 and one.violation == least]
     lowest = min(curve, key=lambda one: (one.clean, one.alpha))
     barrier = max(0.0, min(baseline.clean, finetuned.clean) - lowest.clean)
-    if barrier > clean_margin + _ROUNDING:
+    if barrier > clean_margin + _ROUNDING and finetuned in chosen_from:
         note = (
             f"alpha 1 is used: at alpha {lowest.alpha:g} clean accuracy is {100 * barrier:.1f} "
             "points below both the baseline and the finetuned network"
@@ -130,10 +136,19 @@ class Curve(JsonData):
         """As `scores`, of each network by ascending alpha."""
         return [self.scores(like, alpha) for alpha in self.alphas]
 
-    def chosen(self, like: Scores, clean_margin: float) -> Curve:
+    def chosen(
+        self, like: Scores, clean_margin: float, constraints: Sequence[ConstraintSettings] = ()
+    ) -> Curve:
         """The curve with the network that the rule chooses (`choose_alpha`)."""
+        baseline = self.scores(like, 0.0).metrics()
+        bounds = [bound for one in constraints for bound in one.bounds(baseline)]
         curve = [
-            AlphaScore(alpha, one.clean_accuracy, one.robust_accuracy)
+            AlphaScore(
+                alpha,
+                one.clean_accuracy,
+                one.robust_accuracy,
+                violation(bounds, one.metrics()) if bounds else 0.0,
+            )
             for alpha, one in zip(self.alphas, self.all_scores(like), strict=True)
         ]
         alpha, barrier, note = choose_alpha(curve, clean_margin)

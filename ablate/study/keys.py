@@ -116,7 +116,8 @@ def plain_values(study: Study) -> dict[str, Any]:
     if study.trainable is not None:
         return {}
     data = study.model_dump(mode="json")
-    keys = (key for key in leaves() if not key.startswith(("objectives.", "space", "ablation")))
+    others = ("objectives.", "constraints.", "space", "ablation")
+    keys = (key for key in leaves() if not key.startswith(others))
     return {key: value_at(data, key) for key in keys}
 
 

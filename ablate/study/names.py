@@ -24,6 +24,8 @@ _NOUNS = {
 }
 # A key whose list is of other names than its text is.
 LISTED = {"robustness.suite": "robustness.corruptions"}
+# Keys of the items of a list.
+_OF_ITEMS = ("objectives.metric", "constraints.metric")
 # Values of a key that are not names.
 _WORDS = {"loss.fma.layers": "taps"}
 
@@ -150,10 +152,10 @@ def check_names(document: Document, names: KnownNames, refused: set[Path]) -> se
     unknown: set[Path] = set()
     for key in dict.fromkeys([*names, *BY_NAME, "loss.terms"]):
         path = tuple(key.split("."))
-        if key == "objectives.metric":
-            objectives = document.get(("objectives",))
-            count = len(objectives) if isinstance(objectives, list) else 0
-            paths: list[Path] = [("objectives", i, "metric") for i in range(count)]
+        if key in _OF_ITEMS:
+            items = document.get(path[:-1])
+            count = len(items) if isinstance(items, list) else 0
+            paths: list[Path] = [(*path[:-1], i, *path[-1:]) for i in range(count)]
         else:
             paths = [path]
         for at in paths:

@@ -142,6 +142,43 @@ class ReportedScores:
 AnyScores = Scores | ReportedScores
 
 
+# -- Bounds on these numbers: the constraints of a study, once its baseline is scored ------------
+
+
+_DIGITS = 9
+"""Of an excess: less than one image of any data set, so that rounding violates nothing."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least or the largest value of a metric with which a trial counts.
+
+    Attributes:
+        limit: in the metric's unit.
+        is_least: whether it is the least value, else the largest.
+    """
+
+    metric: str
+    limit: float
+    is_least: bool
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """By how much the metric is beyond the limit, as a share of the limit (of 1 if that is 0).
+
+        At most 0 if the bound is kept, so that it tells the distance to it too; NaN if the metric
+        is not known.
+        """
+        value = metrics.get(self.metric, math.nan)
+        beyond = self.limit - value if self.is_least else value - self.limit
+        return round(beyond / (abs(self.limit) or 1.0), _DIGITS)
+
+
+def violation(bounds: Sequence[Bound], metrics: Mapping[str, float]) -> float:
+    """The sum of what is in excess of bounds; 0 if all are kept.  A metric that is not known, or
+    NaN, is not judged."""
+    return sum(excess for bound in bounds if (excess := bound.excess(metrics)) > 0)
+
+
 def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
     """The scores that `to_json` wrote, of either kind."""
     if "reported" in data:

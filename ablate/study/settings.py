@@ -7,11 +7,13 @@ define them list the known names (`ablate.lifecycle.known_names`).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ablate.study.scores import Bound
 from ablate.study.sections import Seed, Settings
 from ablate.study.sections.ablation import (
     AblationSettings,
@@ -32,6 +34,7 @@ from ablate.study.sections.method import (
 )
 from ablate.study.sections.search import (
     AnswerSettings,
+    ConstraintSettings,
     ObjectiveSettings,
     PrunerSettings,
     RunSettings,
@@ -55,6 +58,7 @@ __all__ = [
     "BudgetSettings",
     "ClaimSettings",
     "CleanSettings",
+    "ConstraintSettings",
     "ContrastSettings",
     "DASettings",
     "DatasetSettings",
@@ -146,6 +150,7 @@ class Study(Settings):
     objectives: Annotated[tuple[ObjectiveSettings, ...], Field(min_length=1, strict=False)] = (
         DEFAULT_OBJECTIVES
     )
+    constraints: Annotated[tuple[ConstraintSettings, ...], Field(strict=False)] = ()
     answer: AnswerSettings = AnswerSettings()
     search: SearchSettings = SearchSettings()
     ablation: AblationSettings | None = Field(
@@ -171,6 +176,16 @@ class Study(Settings):
         """Caveats to be shown with every result of the study."""
         seen = self.baseline.saw_validation
         return ("validation seen by the baseline",) if seen else ()
+
+    @property
+    def judged_metrics(self) -> tuple[str, ...]:
+        """The metrics of objectives, then those of constraints, each once."""
+        metrics = [one.metric for one in self.objectives]
+        return tuple(dict.fromkeys([*metrics, *(one.metric for one in self.constraints)]))
+
+    def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
+        """The sides of all constraints, in numbers (`ConstraintSettings.bounds`)."""
+        return tuple(bound for one in self.constraints for bound in one.bounds(baseline))
 
     @property
     def ablation_section(self) -> AblationSettings:

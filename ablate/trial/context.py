@@ -109,7 +109,7 @@ class TrialContext:
         where: str,
         row: Row,
         epochs: int,
-        objectives: Sequence[str],
+        judged: Sequence[str],
         *,
         turns: Turns,
         workspace: Workspace,
@@ -122,7 +122,7 @@ class TrialContext:
         self.start_step = 0
         self.checkpoint: Path | None = None
         self._where = where
-        self._objectives = objectives
+        self._judged = judged
         self._turns = turns
         self._workspace = workspace
         self._folder: Path | None = None
@@ -156,12 +156,12 @@ class TrialContext:
 
         Args:
             epoch: epochs done: `start_epoch + 1`, then one more each time, at most `epochs`.
-            scores: numbers by name.  The last report needs all objectives; earlier ones may leave
-                out unknown ones.
+            scores: numbers by name.  The last report needs the metrics of all objectives and
+                constraints; earlier ones may leave out unknown ones.
 
         Raises:
             ParameterError: if the epoch is not the next one, or a score is not a number.
-            NotFiniteError: if an objective is NaN or infinite.
+            NotFiniteError: if the metric of an objective or constraint is NaN or infinite.
         """
         self._turns.check()
         try:
@@ -265,12 +265,12 @@ class TrialContext:
                 rule = f"names of scores must be text, got {_shown(name)}"
                 raise ParameterError(f"{self._where}: {rule}. Put it in quotes.")
             checked[name] = self._checked_score(name, value)
-        for name in self._objectives:
+        for name in self._judged:
             if not math.isfinite(checked.get(name, 0.0)):
                 raise NotFiniteError(
-                    f"{self._where}: an objective must be finite, got {name} {checked[name]} in "
-                    f"epoch {epoch}. The training diverged; leave out scores that are not known "
-                    "yet."
+                    f"{self._where}: an objective or constraint must be finite, got {name} "
+                    f"{checked[name]} in epoch {epoch}. The training diverged; leave out scores "
+                    "that are not known yet."
                 )
         return checked
 

@@ -114,7 +114,7 @@ class FunctionTrial:
         thread: thread to run in, idle.
         row: what is run.
         epochs: the budget.
-        objectives: metrics that the last report must have.
+        judged: metrics of objectives and constraints, which the last report must have.
     """
 
     def __init__(
@@ -125,16 +125,16 @@ class FunctionTrial:
         row: Row,
         *,
         epochs: int,
-        objectives: Sequence[str],
+        judged: Sequence[str],
     ) -> None:
         self._name = name
         self._function = function
         self._thread = thread
-        self._objectives = objectives
+        self._judged = judged
         self._turns = Turns()
         self._workspace = Workspace()
         self._context = TrialContext(
-            name, row, epochs, objectives, turns=self._turns, workspace=self._workspace
+            name, row, epochs, judged, turns=self._turns, workspace=self._workspace
         )
         self._scores: Mapping[str, float] | None = None
         self._started = False
@@ -195,15 +195,16 @@ class FunctionTrial:
         """The last report.
 
         Raises:
-            ParameterError: if there is none, or it lacks an objective.
+            ParameterError: if there is none, or it lacks a metric of an objective or constraint.
         """
         if self._scores is None:
             rule = "must report at least one epoch, got a function that returned without a report"
             raise ParameterError(f"{self._name}: {rule}. Call context.report(epoch, scores).")
-        missing = [name for name in self._objectives if name not in self._scores]
+        missing = [name for name in self._judged if name not in self._scores]
         if missing:
             names = ", ".join(self._scores) or "none"
-            rule = f"the last report must have every objective, got {names} without {missing[0]}"
+            rule = "the last report must have every objective and constraint, got"
+            rule = f"{rule} {names} without {missing[0]}"
             raise ParameterError(f"{self._name}: {rule}. Report {missing[0]} with the last epoch.")
         return ReportedScores(self._scores)
 

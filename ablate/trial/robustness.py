@@ -211,7 +211,8 @@ class TrialRun:
             1.0: scores,
         }
         points = {alpha_text(alpha): curve_point(one) for alpha, one in by_alpha.items()}
-        curve = Curve(points).chosen(scores, self._study.answer.clean_margin)
+        study = self._study
+        curve = Curve(points).chosen(scores, study.answer.clean_margin, study.constraints)
         return Interim(
             _finite_metrics(by_alpha[curve.alpha]),
             n_images,

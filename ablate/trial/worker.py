@@ -244,7 +244,7 @@ class Worker:
                 f"search.pruner: must compare what is scored after epoch {trial.epoch}, got "
                 f"{missing[0]}. Name another metric."
             )
-        return found.of([*compared, *(objective.metric for objective in study.objectives)])
+        return found.of([*compared, *study.judged_metrics])
 
     def _begun(self, row: Row) -> Trial:
         """The row's trial, from its last usable checkpoint, else from the start."""
@@ -303,7 +303,7 @@ class Worker:
             self._thread,
             row,
             epochs=epochs,
-            objectives=[objective.metric for objective in study.objectives],
+            judged=study.judged_metrics,
         )
 
     def _workbench(self, *, fresh: bool = False) -> Workbench:

@@ -215,7 +215,8 @@ def test_a_search_on_the_same_ground() -> None:
 
 
 def test_what_is_compared_is_what_there_is() -> None:
-    assert set(SECTIONS) - set(COMPARED) == {"space", "objectives", "answer", "ablation"}
+    others = {"space", "objectives", "constraints", "answer", "ablation"}
+    assert set(SECTIONS) - set(COMPARED) == others
     assert set(COMPARED) - set(SECTIONS) == {"data"}
 
 

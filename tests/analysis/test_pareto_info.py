@@ -9,8 +9,13 @@ from dataclasses import replace
 import pytest
 from example_records import example_record, example_row, example_scores
 
+from ablate.ablation.searches import pick_trial
+from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Failure
+from ablate.analysis.summary import status_info
+from ablate.errors import ParameterError
+from ablate.ledger.record import Failure, RowRecord
+from ablate.lifecycle.drive import Keeper
 from ablate.study.scores import ReportedScores
 
 
@@ -37,6 +42,70 @@ def test_a_front() -> None:
     assert info.references["baseline"] == pytest.approx((0.95, 0.60))
     assert info.references["plain"] == pytest.approx((0.96, 0.61))
     assert info.gains((0.94, 0.70)) == pytest.approx((-0.01, 0.10))
+
+
+CONSTRAINTS = [
+    {"metric": "val_clean_accuracy", "min": "baseline - 0.02"},
+    {"metric": "train_seconds", "max": 30},
+]
+
+
+def scored_row(number: int, clean: float, robust: float, seconds: float = 20.0) -> RowRecord:
+    scores = example_scores(clean, robust, train_seconds=seconds)
+    return example_row(number, (clean, robust), scores=scores)
+
+
+def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
+    rows = [
+        scored_row(0, 0.94, 0.70),
+        scored_row(1, 0.90, 0.90),  # loses five points
+        scored_row(2, 0.96, 0.80, seconds=31),  # takes too long
+        scored_row(3, 0.93, 0.72),  # loses just two points
+    ]
+    record = example_record(rows, constraints=CONSTRAINTS)
+    info = pareto_info(record)
+    assert [point.number for point in info.points if point.violation] == [1, 2]
+    assert info.points[1].violation == pytest.approx(0.03 / 0.93)
+    assert info.points[2].violation == pytest.approx(1 / 30)
+    assert [point.number for point in info.front] == [0, 3]
+    assert info.hypervolume == pytest.approx(0.09 * 0.1 + 0.08 * 0.12 - 0.08 * 0.1)
+    assert info.hypervolume == hypervolume_info([record], [()]).studies[0].hypervolume[-1]
+    assert "2 of 4 complete trials violate a constraint and do not count" in info.marks
+    assert [(best.value, best.number) for best in status_info(record, 0.0).best] == [
+        (0.94, 0),
+        (0.72, 3),
+    ]
+    assert pick_trial(record, "best robust_accuracy").number == 3
+    assert pick_trial(record, "trial 1").number == 1
+    free = pareto_info(example_record(rows))
+    assert [point.number for point in free.front] == [2, 1]
+
+
+def test_where_none_keeps_them_the_nearest_is_named() -> None:
+    rows = [
+        scored_row(0, 0.80, 0.70),
+        scored_row(1, 0.91, 0.90, seconds=45),
+        scored_row(2, 0.92, 0.5),
+    ]
+    record = example_record(rows, constraints=CONSTRAINTS)
+    info = pareto_info(record)
+    assert (info.front, info.picked, info.hypervolume) == ((), None, 0.0)
+    nearest = "trial 2, whose val_clean_accuracy is 92.00 %, must be at least 93.00 %"
+    assert f"no complete trial keeps all constraints; nearest: {nearest}" in info.marks
+    with pytest.raises(ParameterError) as raised:
+        pick_trial(record, "knee")
+    assert str(raised.value) == (
+        "ablation.reference: study example: must have a trial that keeps all constraints, got none "
+        f"of 3 complete ones: nearest is {nearest}. Write pick: trial N for one that does not, or "
+        "change the constraints."
+    )
+
+
+def test_weights_of_the_front_that_keeps_the_constraints_are_kept() -> None:
+    rows = [scored_row(0, 0.94, 0.70), scored_row(1, 0.90, 0.90), scored_row(2, 0.93, 0.60)]
+    record = example_record(rows, constraints=CONSTRAINTS)
+    for bounds, gone in ((record.bounds, [1, 2]), ((), [0, 2])):
+        assert Keeper(["maximize", "maximize"], 1, bounds).resume(rows) == gone
 
 
 def test_the_study_says_the_terms_where_they_are_not_searched() -> None:

@@ -16,6 +16,7 @@ from ablate.ledger.loaded import Mirror
 from ablate.ledger.record import Rung
 from ablate.ledger.tables import Draws
 from ablate.space.parse import parse_space
+from ablate.study.scores import Bound, violation
 from ablate.study.settings import Study
 
 COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
@@ -187,3 +188,88 @@ def test_a_gaussian_process_draws_conditional_parameters_by_its_model() -> None:
         mirror.end(number, COMPLETE, [gain, 1 - gain])
         near += [rate is not None and abs(rate - 0.9) < 0.1] if number >= 12 else []
     assert sum(near) >= 6  # by chance each is so with a probability of 0.1
+
+
+def constrained(sampler: str) -> tuple[Study, tuple[Bound, ...]]:
+    limits = [{"metric": "b", "max": 0.5}, {"metric": "size", "min": 2.0, "max": 8.0}]
+    study = study_of(sampler)
+    study = Study.model_validate({**study.model_dump(mode="json"), "constraints": limits})
+    return study, study.bounds(None)
+
+
+def constrained_search(
+    mirror: Mirror, bounds: tuple[Bound, ...], rows: int
+) -> Iterator[tuple[Kept, list[Rung]]]:
+    """Rows one after another: of three, one is stopped at epoch 1, and one fails."""
+    for number in range(rows):
+        params, draws = mirror.draw(number)
+        x, y = params["x"], params["y"]
+        metrics = {"a": x - y, "b": x * x, "size": 10 * y}
+        rung = Rung(1, metrics, stop=number % 3 == 1, sequence=number + 1)
+        mirror.reach(number, rung)
+        state, values = (PRUNED, []) if rung.stop else (COMPLETE, [metrics["a"], metrics["b"]])
+        if number % 3 == 2:
+            state, values = TrialState.FAIL, []
+        if state == COMPLETE:
+            values += [bound.excess(metrics) for bound in bounds]
+        mirror.end(number, state, values)
+        yield (state, values, draws), [rung]
+
+
+@pytest.mark.parametrize(
+    "sampler", ["tpe", "nsga2", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
+)
+def test_a_sampler_sees_what_is_in_excess_of_each_bound(sampler: str) -> None:
+    study, bounds = constrained(sampler)
+    rows = 90 if sampler == "nsga2" else 36
+    mirror = Mirror(study, parse_space(study, {}), {}, bounds)
+    kept = list(constrained_search(mirror, bounds, rows))
+    trials = mirror._study.get_trials()
+    for trial, ((state, _, _), (rung,)) in zip(trials, kept, strict=True):
+        if state == TrialState.FAIL:
+            assert trial.constraints == {}
+            continue
+        assert trial.state == COMPLETE
+        assert trial.values == [rung.scores["a"], rung.scores["b"]]
+        assert list(trial.constraints.values()) == [one.excess(rung.scores) for one in bounds]
+    # The same from the database; another draw than without constraints, if a sampler reads them.
+    again = Mirror(study, parse_space(study, {}), mirror.changed_attributes(), bounds)
+    again.fill((row for row, _ in kept), [(n, rung) for n, (_, (rung,)) in enumerate(kept)])
+    drawn = mirror.draw(rows)
+    assert again.draw(rows) == drawn
+    free = study_of(sampler)
+    alone = Mirror(free, parse_space(free, {}), {})
+    drawn_alone = [draws.params for (_, _, draws), _ in constrained_search(alone, (), rows)]
+    is_same = drawn_alone == [draws.params for (_, _, draws), _ in kept]
+    assert is_same == (sampler in ("random", "qmc"))
+
+
+def test_a_row_without_a_constraint_s_metric_at_its_rung_is_not_learned_from() -> None:
+    study, bounds = constrained("tpe")
+    mirror = Mirror(study, parse_space(study, {}), {}, bounds)
+    for number, more in enumerate(({}, {"size": math.nan}, {"size": 5.0})):
+        mirror.draw(number)
+        mirror.reach(number, Rung(1, {"a": 0.5, "b": 0.5, **more}, stop=True, sequence=number + 1))
+        mirror.end(number, PRUNED)
+    assert [state for state, _ in shown(mirror)] == [TrialState.FAIL, TrialState.FAIL, COMPLETE]
+
+
+def test_under_a_constraint_fewer_rows_violate_it() -> None:
+    """On a formula: `b` must be low, where `a` is best if it is high."""
+    counts = {True: 0, False: 0}
+    for seed in range(6):
+        for is_constrained in counts:
+            study, bounds = constrained("tpe")
+            study = study.model_copy(
+                update={"search": study.search.model_copy(update={"seed": seed})}
+            )
+            used = bounds if is_constrained else ()
+            mirror = Mirror(study, parse_space(study, {}), {}, used)
+            for number in range(40):
+                params, _ = mirror.draw(number)
+                x, y = params["x"], params["y"]
+                metrics = {"a": x - y, "b": x * x, "size": 10 * y}
+                excess = [bound.excess(metrics) for bound in used]
+                mirror.end(number, COMPLETE, [metrics["a"], metrics["b"], *excess])
+                counts[is_constrained] += violation(bounds, metrics) > 0
+    assert counts[True] < 0.7 * counts[False]

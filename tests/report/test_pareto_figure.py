@@ -304,3 +304,30 @@ def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -
         image = tmp_path / f"{count}.png"
         write_figure(draw(own_loop(metrics, [row[:count] for row in values])), image)
         assert image.stat().st_size > 20_000
+
+
+def test_the_side_of_an_axis_that_violates_a_constraint_is_shaded() -> None:
+    rows = [
+        example_row(number, values, scores=example_scores(*values))
+        for number, values in enumerate([(0.94, 0.70), (0.91, 0.75), (0.93, 0.65)])
+    ]
+    constraints = [{"metric": "val_clean_accuracy", "min": "baseline - 0.02"}]
+    figure = draw(example_record(rows, constraints=constraints))
+    (shade,) = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    low, high = figure.layout.xaxis.range
+    assert (shade.x0, shade.x1) == (pytest.approx(0.93), low)
+    assert low < 0.91
+    assert high > 0.94
+    (faint,) = [
+        trace
+        for trace in figure.data
+        if trace.legendgroup == "clean+fma" and 1 in list(trace.customdata)
+    ]
+    assert list(faint.customdata) == [1, 2]
+    assert [symbol.endswith("-open") for symbol in faint.marker.symbol] == [True, False]
+    assert "violates a constraint" in faint.hovertext[0]
+    assert "open: violates a constraint" in " · ".join(figure.layout.meta["facts"])
+    assert list(traces(figure, "Front")[0].y)[:2] == [0.70, 0.70]
+
+    kept = draw(example_record(rows[::2], constraints=constraints))
+    assert not [shape for shape in kept.layout.shapes if shape.type == "rect"]

@@ -11,6 +11,7 @@ import pytest
 
 from ablate.ledger.record import Rung
 from ablate.search.asha import Asha, epsilon_net, goes_on
+from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
 Gains = Sequence[tuple[float, ...]]
@@ -158,3 +159,46 @@ def test_a_rung_of_an_earlier_version_counts_for_its_only_metric() -> None:
     assert rung is not None
     assert (rung.stop, rung.sequence) == (True, 5)
     assert math.isnan(rung.value("speed"))
+
+
+def test_trials_that_violate_constraints_less_come_first() -> None:
+    gains = [(0.9, 0.9), (0.1, 0.1), (0.5, 0.2), (0.8, 0.8), (0.2, 0.5), (0.7, 0.7)]
+    missed = [0.3, 0.0, 0.0, 0.1, 0.0, 0.2]
+    going = {own for own in range(6) if goes_on(gains, own, 2, missed)}
+    assert going == {1, 2, 4}
+    assert {own for own in range(6) if goes_on(gains, own, 3, missed)} == {2, 4}
+    few = [0.3, 0.4, 0.0, 0.1, 0.5, 0.1]  # one keeps them: then the nearest, by Pareto rank
+    assert {own for own in range(6) if goes_on(gains, own, 3, few)} == {2, 3}
+    alike = [0.2] * 6
+    assert {own for own in range(6) if goes_on(gains, own, 3, alike)} == continuing(gains, 3)
+
+
+def test_a_constraint_is_judged_at_a_rung_unless_its_metric_is_compared() -> None:
+    bounds = [Bound("size", 10.0, False), Bound("accuracy", 0.5, True)]
+    asha = Asha(pruner_of(), OBJECTIVES, (), bounds)
+
+    def stops(number: int, accuracy: float, size: float | None) -> bool:
+        scores = {"accuracy": accuracy, "speed": 1.0} | ({} if size is None else {"size": size})
+        rung = asha.decide(number, 1, {"scores": scores})
+        assert rung is not None
+        return rung.stop
+
+    assert [stops(0, 0.4, 9.0), stops(1, 0.3, 9.0)] == [False, True]
+    assert stops(2, 0.9, 20.0)  # too large, whatever its accuracy
+    assert not stops(3, 0.45, 8.0)  # accuracy is compared, so 0.5 is not asked for here
+    assert not stops(4, 0.95, None)  # not known, not judged
+    assert stops(5, 0.1, 1.0)
+
+
+def test_above_the_limit_of_a_cost_that_only_grows_a_trial_is_stopped_at_once() -> None:
+    bounds = [Bound("train_seconds", 60.0, False)]
+
+    def first(seconds: float, growing: Sequence[str]) -> bool:
+        scores = {"accuracy": 0.9, "speed": 1.0, "train_seconds": seconds}
+        rung = Asha(pruner_of(), OBJECTIVES, (), bounds, growing).decide(0, 1, {"scores": scores})
+        assert rung is not None
+        return rung.stop
+
+    assert first(61.0, ["train_seconds"])
+    assert not first(60.0, ["train_seconds"])
+    assert not first(61.0, [])  # a loop's metric of this name may fall again

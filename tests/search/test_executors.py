@@ -78,7 +78,9 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(write_own: Write, exe
     assert (failed.state, complete.state) == ("FAIL", "COMPLETE")
     assert failed.failure is not None
     assert failed.failure.kind == "not_finite"
-    assert "an objective must be finite, got a nan in epoch 1" in failed.failure.reason
+    assert (
+        "an objective or constraint must be finite, got a nan in epoch 1" in failed.failure.reason
+    )
     assert "Traceback (most recent call last)" in failed.failure.traceback
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,17 @@ def train(context):
             except FileExistsError:
                 pass
         done = 1 - math.exp(-epoch * (0.2 + y))
-        context.report(epoch, {{"a": done * (x - y * y), "b": done * (1 - x * x)}})
+        scores = {{"a": done * (x - y * y), "b": done * (1 - x * x), "cost": epoch * (1 + y)}}
+        context.report(epoch, scores)
 """
 KILLS = [(5, 1), (5, 3), (11, 2), (14, 9)]
 
 
 def launched(
-    folder: Path, objectives: str, kills: list[tuple[int, int]]
+    folder: Path,
+    objectives: str,
+    kills: list[tuple[int, int]],
+    constraints: Sequence[Mapping[str, object]] = (),
 ) -> tuple[list[int], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
@@ -41,6 +46,7 @@ def launched(
         objectives=[{"metric": name} for name in objectives],
         finetune={"budget": {"epochs": 9}},
         space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
+        constraints=list(constraints),
         search={"trials": 16, "sampler": "tpe", "pruner": {}},
     )
     codes = []

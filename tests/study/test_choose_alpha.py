@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablate.study.interpolation import AlphaScore, Curve, CurvePoint, choose_alpha, curve_point
+from ablate.study.settings import ConstraintSettings
 from tests.example_records import example_scores
 
 MARGIN = 0.01
@@ -85,3 +86,39 @@ def test_the_scores_of_a_curve_are_those_of_its_networks() -> None:
     assert chosen.scores(middle, 1.0) == ends[1]
     assert Curve.from_json(chosen.to_json()) == chosen
     assert isinstance(chosen.points["0.5"], CurvePoint)
+
+
+def test_the_best_network_that_keeps_the_constraints_or_the_nearest() -> None:
+    curve = [(0.90, 0.50), (0.90, 0.60), (0.895, 0.65), (0.89, 0.70)]
+    alphas = [place / 3 for place in range(4)]
+
+    def chosen(*violations: float) -> float:
+        own = zip(alphas, curve, (0.0, *violations), strict=True)
+        return choose_alpha([AlphaScore(at, *one, missed) for at, one, missed in own], MARGIN).alpha
+
+    assert chosen(0, 0, 0) == 1
+    assert chosen(0, 0, 0.1) == alphas[2]
+    assert chosen(0.2, 0, 0) == 1
+    assert chosen(0.3, 0.1, 0.2) == alphas[2]
+    assert chosen(0.1, 0.1, 0.2) == alphas[2]
+
+
+def test_behind_a_barrier_the_finetuned_network_stands_for_the_trial_if_it_keeps_them() -> None:
+    points = [(0.0, 0.90, 0.5), (0.25, 0.89, 0.6), (0.5, 0.50, 0.3), (1.0, 0.90, 0.7)]
+    through = [AlphaScore(*one) for one in points]
+    assert choose_alpha(through, MARGIN)[0] == 1
+    missed = [*through[:3], through[3]._replace(violation=0.1)]
+    found = choose_alpha(missed, MARGIN)
+    assert (found.alpha, found.note) == (0.25, "")
+
+
+def test_constraints_on_the_baseline_read_that_of_the_curve() -> None:
+    scores = {0.0: (0.90, 0.50), 0.5: (0.895, 0.60), 1.0: (0.85, 0.70)}
+    points = {f"{at:g}": curve_point(example_scores(*one)) for at, one in scores.items()}
+    like = example_scores(*scores[1.0])
+    least = ConstraintSettings(metric="val_clean_accuracy", min="baseline - 0.02")
+    slow = ConstraintSettings(metric="train_seconds", max=10)
+    assert Curve(points).chosen(like, 0.1).alpha == 1
+    assert Curve(points).chosen(like, 0.1, [least]).alpha == 0.5
+    assert Curve(points).chosen(like, 0.1, [least, slow]).alpha == 0.5
+    assert Curve(points).chosen(like, 0.1, [slow]).alpha == 1

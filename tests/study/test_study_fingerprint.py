@@ -63,7 +63,8 @@ def test_what_a_score_depends_on_changes_its_section_alone(
     before, after = sections_of(head + SPACE, names), sections_of(head + SPACE, names, override)
     assert {name for name in before if before[name] != after[name]} == {section}
     assert fingerprint(before) != fingerprint(after)
-    assert set(before) == {*SECTIONS, "data", "method"} - {"trainable", "ablation", "answer"}
+    unused = {"trainable", "ablation", "answer", "constraints"}
+    assert set(before) == {*SECTIONS, "data", "method"} - unused
 
 
 def test_a_type_that_the_suite_gains_changes_the_robustness_alone(head: str, names: Names) -> None:

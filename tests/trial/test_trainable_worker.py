@@ -297,8 +297,8 @@ BAD = {
     "report(1.0, {'a': 1})": "got 1 instead of 1",
     "params": "must report at least one epoch, got a function that returned without a report. Call "
     "context.report(epoch, scores).",
-    "report(1, {'a': 1})": "the last report must have every objective, got a without b. Report b "
-    "with the last epoch.",
+    "report(1, {'a': 1})": "the last report must have every objective and constraint, got a "
+    "without b. Report b with the last epoch.",
     "report(1, {})": "got none without a",
     "report(1, {'a': 'high', 'b': 1})": "scores must be numbers, got a: 'high'. Convert it with "
     "float().",
@@ -343,7 +343,10 @@ def test_an_objective_that_is_not_finite(run: Run, value: str) -> None:
     assert len(reports) == 1
     assert reports[0].failure is not None
     assert reports[0].failure["kind"] == "not_finite"
-    assert f"an objective must be finite, got a {value} in epoch 1" in reports[0].failure["reason"]
+    assert (
+        f"an objective or constraint must be finite, got a {value} in epoch 1"
+        in reports[0].failure["reason"]
+    )
 
 
 def test_an_extra_score_is_kept(run: Run) -> None:

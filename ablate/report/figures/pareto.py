@@ -2,15 +2,16 @@
 
 A point is a complete trial, its colour and mark are its loss terms (`report.style`), pale if
 another trial dominates it.  The step line is the boundary of the attained region, the ring its
-knee; the baseline is a black star, the plain finetune a white cross.  If the front was confirmed,
-a white mark is the mean over a trial's new seeds with its interval, joined to the value in the
-search.  Angles in a corner are as long as one image, and one training seed, are worth.  Several
-studies share one plane; then colour, mark and dash show the study.  With more than two objectives
-each pair has a panel, axes linked, and each panel's step line is the front in its plane; trials on
-the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES` objectives have
-panels.  Thin lines go from the baseline to the trials of the front, through the networks between
-them, if these were scored (`finetune.interpolation`).  The history of one objective is drawn as the
-front of trials and values (`analysis/fronts.py`).
+knee; the baseline is a black star, the plain finetune a white cross.  A trial that violates a
+constraint is open; where the constraint is on an axis, its side is shaded.  If the
+front was confirmed, a white mark is the mean over a trial's new seeds with its interval, joined to
+the value in the search.  Angles in a corner are as long as one image, and one training seed, are
+worth.  Several studies share one plane; then colour, mark and dash show the study.  With more than
+two objectives each pair has a panel, axes linked, and each panel's step line is the front in its
+plane; trials on the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES`
+objectives have panels.  Thin lines go from the baseline to the trials of the front, through the
+networks between them, if these were scored (`finetune.interpolation`).  The history of one
+objective is drawn as the front of trials and values (`analysis/fronts.py`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from ablate.report.figures.parts.front_marks import (
     scale_traces,
     shared_references,
 )
-from ablate.report.figures.parts.window import Window, joint_window
+from ablate.report.figures.parts.window import Window, joint_window, shaded_bounds
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
@@ -107,6 +108,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
             axis = metric_axis(objectives[place].metric, titled=titled)
             update(axis | {"range": [windows[place].low, windows[place].high]}, row=y, col=x + 1)
         _add_baseline_lines(figure, studies, x, y)
+        _shade_violations(figure, studies, x, y, windows)
     panel = COLUMN_PIXELS if side == 1 else _GRID_PANEL_PIXELS
     what = "Best so far" if info.is_history else "Pareto front" + "s" * (styles is not None)
     return finish(
@@ -219,6 +221,25 @@ def _add_baseline_lines(figure: Figure, studies: Sequence[ParetoInfo], x: int, y
         figure.add_vline(baseline[x], **look)
     if not math.isnan(baseline[y]):
         figure.add_hline(baseline[y], **look)
+
+
+def _shade_violations(
+    figure: Figure, studies: Sequence[ParetoInfo], x: int, y: int, windows: Sequence[Window]
+) -> None:
+    """Shade what violates a constraint on one of the two axes, with a line at its limit."""
+    look: dict[str, Any] = {"layer": "below", "row": y, "col": x + 1}
+    line = {"color": INK, "width": 1, "dash": "dash"}
+    metrics = [objective.metric for objective in studies[0].objectives]
+    for bound in shaded_bounds(studies):
+        for place, rectangle, limit in (
+            (x, figure.add_vrect, figure.add_vline),
+            (y, figure.add_hrect, figure.add_hline),
+        ):
+            if metrics[place] != bound.metric:
+                continue
+            end = windows[place].low if bound.is_least else windows[place].high
+            rectangle(bound.limit, end, fillcolor=FAINT_INK, opacity=0.12, line_width=0, **look)
+            limit(bound.limit, line=line, row=y, col=x + 1)
 
 
 def _read(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:

@@ -14,6 +14,7 @@ from ablate.ablation.confirm import COMBINED_DA, ConfirmedPoint, ConfirmInfo
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.caveats import nearest_text
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.arms import NOTHING, interval_notes, scale
@@ -43,8 +44,8 @@ def study_answer(source: StudySource) -> Answer:
     """The answer of a study, from the rows that have ended."""
     if source.ablation is not None:
         return ablation_answer(source.record, source.ablation)
-    if not source.front.points:
-        return Answer((f"None of {source.front.trials} trials is complete yet.",))
+    if all(point.violation for point in source.front.points):
+        return Answer(_nothing(source))
     if source.best is not None:
         return _of_best(source, source.best)
     if source.answer is None:
@@ -87,6 +88,14 @@ def _compared(
 def _over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
     gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
     return [f"Over {da}: {'; '.join(gains)}."] * bool(gains)
+
+
+def _nothing(source: StudySource) -> tuple[str, ...]:
+    """That no trial is complete, or none keeps the constraints."""
+    if not source.front.points:
+        return (f"None of {source.front.trials} trials is complete yet.",)
+    nearest = f"The nearest is {nearest_text(source.record)}."
+    return ("No complete trial keeps all constraints.", nearest)
 
 
 # -- A search
@@ -188,7 +197,8 @@ def _best_of_each(info: ParetoInfo) -> str:
     """Of objectives that are not clean and robust accuracy: the best trial of each."""
     found = []
     for place, objective in enumerate(info.objectives):
-        numbers = [point for point in info.points if math.isfinite(point.values[place])]
+        counted = [point for point in info.points if not point.violation]
+        numbers = [point for point in counted if math.isfinite(point.values[place])]
         if not numbers:
             continue
         sign = 1 if objective.direction == "maximize" else -1

@@ -28,6 +28,7 @@ from ablate.report.numbers import (
     work_text,
 )
 from ablate.study.json_data import json_value
+from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
 _SHOWN_FAILURES = 4
@@ -225,6 +226,7 @@ class Standing:
         self._states: dict[int, str] = {}
         self._seconds = 0.0
         self._front: list[tuple[float, ...]] = []
+        self._bounds: tuple[Bound, ...] = ()
         self._started: dict[int | None, float] = {}
         self._widest = 1
         self._is_search = True
@@ -245,8 +247,9 @@ class Standing:
         self._is_search = record.design is None
         if not self._is_search:
             return
-        self.best = best_values(ended, self.objectives)
-        self._front = self._nondominated(complete_values(ended))
+        self._bounds = record.bounds
+        self.best = best_values(ended, self.objectives, self._bounds)
+        self._front = self._nondominated(complete_values(ended, self._bounds))
         self._measure()
         if "plain" in record.references:
             self._stop(None)
@@ -270,7 +273,7 @@ class Standing:
         if not self._is_search or row.state != "COMPLETE" or row.values is None:
             return
         self.best = self._better(row)
-        front = self._nondominated([*self._front, row.values])
+        front = self._nondominated([*self._front, *complete_values([row], self._bounds)])
         if front != self._front:
             self._front = front
             self._measure()
@@ -309,7 +312,7 @@ class Standing:
         """The best values, including this row; for ties the smallest number."""
         directions = {objective.metric: objective.direction for objective in self.objectives}
         found: dict[str, Best] = {best.metric: best for best in self.best}
-        for new in best_values([row], self.objectives):
+        for new in best_values([row], self.objectives, self._bounds):
             old = found.get(new.metric)
             sign = 1 if directions[new.metric] == "maximize" else -1
             if old is None or (sign * new.value, -new.number) > (sign * old.value, -old.number):

@@ -10,7 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis.caveats import result_marks
-from ablate.analysis.columns import column_heading, find_column, flat_rows, known_columns
+from ablate.analysis.columns import (
+    VIOLATION,
+    column_heading,
+    find_column,
+    flat_rows,
+    known_columns,
+)
 from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import RowRecord, Rung, StudyRecord
@@ -89,6 +95,7 @@ def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Attempts where a row has several, the row whose scores one has, each cost where there is
     any."""
     telling = ["attempt"] if any(row["attempt"] > 1 for row in flat) else []
+    telling += [VIOLATION] if any(row.get(VIOLATION) for row in flat) else []
     telling += ["copy_of"] if any("copy_of" in row for row in flat) else []
     return telling + [name for name in _COSTS if any(row.get(name) for row in flat)]
 

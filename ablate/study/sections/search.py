@@ -1,18 +1,86 @@
-"""Sections `objectives` and `search`: the goals of the search, and its method."""
+"""Sections `objectives`, `constraints` and `search`: the goals of the search, and its method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ablate.study.scores import Bound
 from ablate.study.sections import Count, Positive, Seed, Settings, Share
 
 
 class ObjectiveSettings(Settings):
     metric: str
     direction: Literal["maximize", "minimize"] = "maximize"
+
+
+_OF_BASELINE = re.compile(r"baseline(?: *([+-]) *(\d+\.?\d*(?:e-?\d+)?))?", re.IGNORECASE)
+
+
+class ConstraintSettings(Settings):
+    """The values of a metric with which a trial counts; others are not on the front."""
+
+    metric: str
+    min: float | str | None = Field(
+        None, description="The least value: a number, or `baseline - 0.01`, of the same metric."
+    )
+    max: float | str | None = Field(
+        None, description="The largest value: a number, or `baseline + 0.01`, of the same metric."
+    )
+
+    @field_validator("min", "max")
+    @classmethod
+    def _number_or_baseline(cls, limit: float | str | None) -> float | str | None:
+        if isinstance(limit, str) and _OF_BASELINE.fullmatch(limit) is None:
+            raise ValueError(
+                f"must be a number, or baseline plus or less one, got {limit!r}. Write 0.9, or "
+                "baseline - 0.01."
+            )
+        return limit
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs min or max, got neither. Add one, such as max: 300.")
+        (of_min, low), (of_max, high) = _parts(self.min), _parts(self.max)
+        if None not in (self.min, self.max) and of_min == of_max and low > high:
+            raise ValueError(
+                f"min must be at most max, got {self.min} and {self.max}: no value keeps both. "
+                "Swap them."
+            )
+        return self
+
+    @property
+    def reads_baseline(self) -> bool:
+        """Whether a side is relative to the baseline."""
+        return isinstance(self.min, str) or isinstance(self.max, str)
+
+    def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
+        """Its one or two sides in numbers.
+
+        Args:
+            baseline: its metrics; None: not scored, and sides relative to it are left out.
+        """
+        found = []
+        for limit, is_least in ((self.min, True), (self.max, False)):
+            relative, value = _parts(limit)
+            if limit is None or (relative and baseline is None):
+                continue
+            of_baseline = baseline[self.metric] if relative and baseline is not None else 0.0
+            found.append(Bound(self.metric, of_baseline + value, is_least))
+        return tuple(found)
+
+
+def _parts(limit: float | str | None) -> tuple[bool, float]:
+    """Whether a limit is relative to the baseline, and its number."""
+    if not isinstance(limit, str):
+        return False, limit or 0.0
+    found = _OF_BASELINE.fullmatch(limit)
+    assert found is not None
+    return True, float(f"{found[1]}{found[2]}") if found[1] else 0.0
 
 
 class AnswerSettings(Settings):

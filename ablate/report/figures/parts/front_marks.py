@@ -122,6 +122,10 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
             style, on_front, (8 if on_front else 5) if marks.many else (11 if on_front else 9)
         ),
     }
+    if any(point.violation for point in marks.points):
+        look["marker"]["symbol"] = [
+            style.symbol + "-open" * (point.violation > 0) for point in marks.points
+        ]
     at, numbers = marks.values, [point.number for point in marks.points]
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
         texts = [point_hover(marks.info, point) for point in marks.points]
@@ -150,8 +154,8 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
 def front_line(info: ParetoInfo, x: int, y: int, windows: Sequence[Window], **look: Any) -> Scatter:
     """The steps of a study's own front in this plane, to the edges of the axes."""
     line_x, line_y = staircase(
-        info.values[:, x],
-        info.values[:, y],
+        info.counted[:, x],
+        info.counted[:, y],
         (info.objectives[x], info.objectives[y]),
         (windows[x].worst, windows[y].worst),
     )
@@ -275,9 +279,12 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     on_front = np.concatenate([study.is_on_front for study in studies])
     finite = np.isfinite(values).all(axis=1)
     dominated = values[finite & ~on_front]
+    violates = any(point.violation for study in studies for point in study.points)
     if len(dominated):
-        said.append("faint: not the best so far" if info.is_history else "faint: dominated")
-    said += outside_facts(dominated.tolist(), dict(enumerate(windows)))
+        faint = "not the best so far" if info.is_history else "dominated"
+        said.append(f"faint: {faint}" + "; open: violates a constraint" * violates)
+        what = "trial off the front" if violates else "dominated trial"
+        said += outside_facts(dominated.tolist(), dict(enumerate(windows)), what)
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
     return said + confirmed_facts([mean for means in info.confirmed for mean in means])

@@ -25,6 +25,7 @@ _SEEN = {"seen_type": ", trained on", "seen_family": ", its family trained on", 
 def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
     """A trial in lines of plotly's markup; whatever the study's author wrote is escaped."""
     head = f"<b>{point.name.capitalize()}</b>{', on the front' if point.on_front else ''}"
+    head += ", violates a constraint" if point.violation else ""
     head += "" if point.copy_of is None else f", copy of trial {point.copy_of}"
     lines = [head, *_objective_lines(info, point.values)]
     lines.append("")

@@ -13,6 +13,7 @@ from ablate.analysis.bounds import fenced
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import count_text
+from ablate.study.scores import Bound
 
 _PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
@@ -42,13 +43,35 @@ def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = 
         kept: other values that must be inside.
     """
     columns = [info.values[:, objective] for info in infos]
+    metric = infos[0].objectives[objective].metric
     shown = [
-        *(column[info.is_on_front] for info, column in zip(infos, columns, strict=True)),
+        *(
+            column[info.is_on_front] if info.front else column
+            for info, column in zip(infos, columns, strict=True)
+        ),
         np.array([values[objective] for info in infos for values in info.references.values()]),
+        np.array([bound.limit for bound in shaded_bounds(infos) if bound.metric == metric]),
         np.asarray(kept, dtype=float),
     ]
     values = np.concatenate(columns)
     return value_window(infos[0].objectives[objective], np.concatenate(shown), values)
+
+
+def shaded_bounds(infos: Sequence[ParetoInfo]) -> list[Bound]:
+    """The bounds on objectives that a trial violates, where all studies have the same."""
+    metrics = {objective.metric: place for place, objective in enumerate(infos[0].objectives)}
+    if any(info.bounds != infos[0].bounds for info in infos):
+        return []
+    return [
+        bound
+        for bound in infos[0].bounds
+        if bound.metric in metrics
+        and any(
+            bound.excess({bound.metric: point.values[metrics[bound.metric]]}) > 0
+            for info in infos
+            for point in info.points
+        )
+    ]
 
 
 class Scored(Protocol):
@@ -116,8 +139,12 @@ def _padded(low: float, high: float, least: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Window]) -> list[str]:
-    """A fact on the number of dominated trials outside the axes, if any.
+def outside_facts(
+    points: Iterable[Sequence[float]],
+    windows: Mapping[int, Window],
+    what: str = "dominated trial",
+) -> list[str]:
+    """A fact on the number of trials outside the axes, if any; `what` they are.
 
     Args:
         points: their values, one per objective; windows: by the index of the objective.
@@ -126,7 +153,7 @@ def outside_facts(points: Iterable[Sequence[float]], windows: Mapping[int, Windo
         not all(window.contains(point[place]) for place, window in windows.items())
         for point in points
     )
-    return [f"{count_text(outside, 'dominated trial')} outside the axes"] if outside else []
+    return [f"{count_text(outside, what)} outside the axes"] if outside else []
 
 
 def least_span(metric: str, values: NDArray[np.float64]) -> float:
