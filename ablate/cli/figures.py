@@ -177,13 +177,15 @@ def table(study: str, *, style: str, effects: bool, output: Path | None) -> None
     Of an ablation: its arms or its effects; of a search: its front.
     """
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.paper.formats import paper_table, table_text, write_table
+    from ablate.report.paper.formats import paper_table, table_text
+    from ablate.report.write import write_text
 
     text = table_text(paper_table(open_study(study), effects=effects), style)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        click.echo(write_table(text, output))
+        write_text(text, output)
+        click.echo(output)
 
 
 COMMANDS = (plot, report, table)

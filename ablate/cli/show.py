@@ -270,7 +270,10 @@ def _print_ablation(info: AblationInfo) -> None:
 
 def _write_page(info: AblationInfo, folder: Path) -> Path:
     """The table as a page in the run's folder."""
-    from ablate.report.paper.formats import table_text, write_table
+    from ablate.report.paper.formats import html_text
     from ablate.report.paper.table import arms_paper_table
+    from ablate.report.write import write_text
 
-    return write_table(table_text(arms_paper_table(info), "html"), folder / "table.html")
+    file = folder / "table.html"
+    write_text(html_text(arms_paper_table(info)), file)
+    return file

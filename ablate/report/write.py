@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
 from ablate.errors.masking import without_secrets
+from ablate.files.cache import publish_file, writing
 from ablate.report.style import FONT, INCHES_PER_PIXEL, INK, PAPER
 
 if TYPE_CHECKING:
@@ -74,10 +74,9 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
                 f"{path}: a figure's file must end with {', '.join(ENDINGS)}, got "
                 f"{path.suffix or 'no ending'}. Write {path.with_suffix(PAGE).name}."
             )
-    with ExitStack() as stack:
-        write = [stack.enter_context(whole_file(path)) for _, path in drawn]
-        for content, into in zip(_contents(drawn), write, strict=True):
-            into(content)
+        check_file(path)
+    for (_, path), content in zip(drawn, _contents(drawn), strict=True):
+        _publish(content, path)
 
 
 def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
@@ -94,13 +93,13 @@ def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text as UTF-8 atomically.
+    """Write a text as UTF-8 atomically; its folder is made.
 
     Raises:
-        UsageError: if the folder is missing or cannot be written.
+        UsageError: if the folder cannot be written.
+        InfrastructureError: if the disk is full or broken.
     """
-    with whole_file(path) as write:
-        write(text.encode())
+    _publish(text.encode(), path)
 
 
 def make_folder(path: Path) -> None:
@@ -117,12 +116,8 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Write a file atomically: under a temporary name in the same folder, then renamed.
-
-    Yields:
-        A function that takes the content, to be called once; if not called, nothing is written.
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written, before it is made.
 
     Raises:
         UsageError: if the folder is missing or cannot be written.
@@ -134,25 +129,8 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
         raise UsageError(
             f"{path}: the folder must exist, got {folder}. Create it with: mkdir -p '{folder}'"
         )
-    try:
-        descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    with os.fdopen(descriptor, "wb") as file:
-
-        def write(content: bytes) -> None:
-            try:
-                file.write(content)
-                file.flush()
-                _as_a_new_file(unfinished)
-                Path(unfinished).replace(path)
-            except OSError as error:
-                raise _not_writable(path, error) from error
-
-        try:
-            yield write
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
+    with writing(path), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def figure_page(figure: Figure) -> str:
@@ -248,14 +226,5 @@ async def _drawn_by_chromium(figures: Sequence[tuple[Figure, str]]) -> list[byte
     return images
 
 
-def _as_a_new_file(name: str) -> None:
-    """Give the file the rights of any new file: a temporary one is its owner's alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(name).chmod(0o666 & ~mask)
-
-
-def _not_writable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{path}: the folder must be writable, got {error.strerror}. Choose another folder."
-    )
+def _publish(content: bytes, path: Path) -> None:
+    publish_file(path, lambda temporary: temporary.write_bytes(content))

@@ -169,8 +169,8 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_written() -> None:
     with pytest.raises(UsageError) as caught:
         write_figure(figure(), Path("/proc/front.html"))
-    assert str(caught.value).startswith("/proc/front.html: the folder must be writable, got ")
-    assert str(caught.value).endswith(". Choose another folder.")
+    assert str(caught.value).startswith("/proc/front.html: must be in a writable folder, got ")
+    assert str(caught.value).endswith(". Choose another folder or change its owner.")
 
 
 def test_a_folder_in_the_files_place_is_left_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
 from ablate.lifecycle.place import Place
 from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.style import DARK
-from ablate.report.write import PAGE, figure_image, whole_file, write_text
+from ablate.report.write import PAGE, check_file, figure_image, write_text
 
 
 def write_report(
@@ -113,8 +113,7 @@ def check_page_file(path: Path) -> None:
             f"{path}: a report's file must end with {PAGE}, got {path.suffix or 'no ending'}. "
             f"Write {path.with_suffix(PAGE).name}."
         )
-    with whole_file(path):
-        pass
+    check_file(path)
 
 
 def _open_once_there(

@@ -7,11 +7,9 @@ import io
 import math
 import re
 from importlib.resources import files
-from pathlib import Path
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
-from ablate.files.cache import publish_file
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.report.arms import Cell
 from ablate.report.paper.effects import effects_paper_table
@@ -194,14 +192,3 @@ def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
 def table_text(table: PaperTable, style: str) -> str:
     """A table in one of the formats of `ablate table`."""
     return _WRITERS[style](table)
-
-
-def write_table(text: str, path: Path) -> Path:
-    """Write the table atomically.
-
-    Raises:
-        UsageError: if the folder cannot be written.
-        InfrastructureError: if the disk is full or broken.
-    """
-    publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return path
