@@ -112,10 +112,13 @@ def test_galleries_are_pictures_with_words(origin: Origin) -> None:
             head, _, content = picture.uri.partition(",")
             assert head == "data:image/png;base64"
             image = Image.open(io.BytesIO(base64.b64decode(content)))
-            assert image.width in (picture.width, 2 * picture.width)
+            assert picture.width / picture.height == pytest.approx(
+                image.width / image.height, rel=0.02
+            )
     cards = [picture for gallery in galleries[2:] for picture in gallery.pictures]
     assert cards
     assert all("severity 3; is " in card.alt for card in cards)
+    assert all(card.alt == "; ".join(card.lines) for card in cards)
 
 
 def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> None:

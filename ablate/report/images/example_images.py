@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageDraw
-
 from ablate.analysis.pareto import pareto_info, point_of
 from ablate.errors import AblateError
 from ablate.files.cache import cache_folder
@@ -24,14 +21,8 @@ from ablate.lifecycle.place import Place
 from ablate.report.images.contact_sheet import (
     SheetInfo,
     SheetRow,
-    drawable,
-    sheet_font,
     sheet_info,
-    shown_size,
-    shown_tile,
-    wrapped,
 )
-from ablate.report.style import FAINT_INK, INK, PAPER
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 from ablate.trial.task import weights_file
@@ -254,61 +245,3 @@ def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | No
 def one_line(error: Exception) -> str:
     """The message of an error, on one line."""
     return " ".join(str(error).split())
-
-
-# -- Cards: an image as it is and distorted, and what two networks say of it ---------------
-
-
-SCALE = 2
-"""Pixels of a card for one of the page, so that its text is sharp."""
-_GAP, _MARGIN = 6, 10
-_TEXT, _LINE = 13, 5
-_NARROWEST = 210
-_LARGEST = 160
-"""Of a tile, across."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """The content of a card.
-
-    Attributes:
-        clean, distorted: uint8 `[height, width, 3]`.
-        distortion: description of it.
-        lines: text below.
-    """
-
-    clean: np.ndarray
-    distorted: np.ndarray
-    distortion: str
-    lines: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """Alternative text for screen readers."""
-        return "; ".join((self.distortion, *self.lines))
-
-
-def draw_card(card: Card) -> Image.Image:
-    """The card on white, `SCALE` pixels for one of the page."""
-    width, height = shown_size(card.clean)
-    shrunk = min(1.0, _LARGEST / width)
-    size = round(SCALE * shrunk * width), round(SCALE * shrunk * height)
-    font = sheet_font(SCALE * _TEXT)
-    gap, margin, line = SCALE * _GAP, SCALE * _MARGIN, SCALE * (_TEXT + _LINE)
-    across = max(2 * size[0] + gap, SCALE * _NARROWEST)
-    texts = [
-        (ink, words)
-        for ink, said in ((INK, (card.distortion,)), (FAINT_INK, card.lines))
-        for one in said
-        for words in wrapped(drawable(one, font), font, across)
-    ]
-    sheet = Image.new(
-        "RGB", (across + 2 * margin, size[1] + gap + line * len(texts) + 2 * margin), PAPER
-    )
-    draw = ImageDraw.Draw(sheet)
-    sheet.paste(shown_tile(card.clean, size), (margin, margin))
-    sheet.paste(shown_tile(card.distorted, size), (margin + size[0] + gap, margin))
-    for place, (ink, words) in enumerate(texts):
-        draw.text((margin, margin + size[1] + gap + place * line), words, ink, font)
-    return sheet

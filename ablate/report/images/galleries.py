@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place
-from ablate.report.images.contact_sheet import SheetInfo, draw_sheet, encoded
+from ablate.report.images.contact_sheet import SheetInfo, draw_sheet, encoded, shown_size
 from ablate.report.images.example_images import (
-    SCALE,
-    Card,
     ExampleImages,
     Origin,
-    draw_card,
     example_images,
     find_origin,
     suite_sheet,
@@ -30,6 +28,8 @@ _WIDEST = 1160
 """Pixels of a sheet."""
 _PHOTOGRAPH = 96
 """Pixels of a side above which a tile is a photograph."""
+_LARGEST = 160
+"""Pixels of an example, across."""
 
 
 def study_galleries(place: Place, record: StudyRecord) -> tuple[Gallery, ...]:
@@ -111,22 +111,25 @@ def _example_galleries(origin: Origin) -> tuple[Gallery, ...]:
 def _cards(
     anchor: str, title: str, says: str, found: ExampleImages, examples: Sequence[Example]
 ) -> Gallery:
-    pictures = []
-    for one in examples:
-        card = Card(
-            clean=one.clean,
-            distorted=one.distorted,
-            distortion=f"{one.kind}, severity {one.severity}",
-            lines=(
-                f"is {one.label}",
-                f"baseline: {one.by_baseline}, {_verdict(one.by_baseline, one.label)}",
-                f"trial {found.number}: {one.by_trial}, {_verdict(one.by_trial, one.label)}",
-            ),
-        )
-        drawn = draw_card(card)
-        uri = encoded(drawn, is_photograph=max(one.clean.shape[:2]) > _PHOTOGRAPH)
-        pictures.append(Picture(uri, card.text, drawn.width // SCALE, drawn.height // SCALE))
+    pictures = [_pair(one, found.number) for one in examples]
     return Gallery(anchor, title, says, tuple(pictures), "" if pictures else "None found.")
+
+
+def _pair(one: Example, trial: int) -> Picture:
+    """The image beside its distorted copy, and what two networks say of the copy."""
+    gap = np.full((len(one.clean), max(1, one.clean.shape[1] // 16), 3), 255, np.uint8)
+    pair = Image.fromarray(np.concatenate([one.clean, gap, one.distorted], axis=1))
+    scale = min(shown_size(one.clean)[0], _LARGEST) / one.clean.shape[1]
+    lines = (
+        f"{one.kind}, severity {one.severity}",
+        f"is {one.label}",
+        f"baseline: {one.by_baseline}, {_verdict(one.by_baseline, one.label)}",
+        f"trial {trial}: {one.by_trial}, {_verdict(one.by_trial, one.label)}",
+    )
+    uri = encoded(pair, is_photograph=max(one.clean.shape[:2]) > _PHOTOGRAPH)
+    return Picture(
+        uri, "; ".join(lines), round(shrunk * pair.width), round(shrunk * pair.height), lines
+    )
 
 
 def _verdict(said: str, label: str) -> str:

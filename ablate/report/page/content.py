@@ -170,12 +170,14 @@ class Picture:
     Attributes:
         uri: `data:image/png;base64,...`.
         alt: alternative text for screen readers.
+        lines: below it.
     """
 
     uri: str
     alt: str
     width: int
     height: int
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
