@@ -127,9 +127,8 @@ def _pair(one: Example, trial: int) -> Picture:
         f"trial {trial}: {one.by_trial}, {_verdict(one.by_trial, one.label)}",
     )
     uri = encoded(pair, is_photograph=max(one.clean.shape[:2]) > _PHOTOGRAPH)
-    return Picture(
-        uri, "; ".join(lines), round(shrunk * pair.width), round(shrunk * pair.height), lines
-    )
+    size = round(scale * pair.width), round(scale * pair.height)
+    return Picture(uri, "; ".join(lines), *size, lines)
 
 
 def _verdict(said: str, label: str) -> str:
