@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -241,23 +242,28 @@ class SeverityLine:
     accuracies: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class SeverityInfo(Basis):
-    """Accuracy against severity.
+class SeverityInfo(ProfileInfo):
+    """Accuracy against severity of the networks of a profile."""
 
-    Attributes:
-        families: of the suite, in its order.
-        severities: 0 (clean), then the scored ones, ascending.
-        lines: family by family; within each the baseline, the plain finetune, then the trials;
-            empty before anything is scored.
-        on_front, seeds: as in `ProfileInfo`.
-    """
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """0 (clean), then the severities; empty before anything is scored."""
+        return (0, *self.severities) if self.profiles else ()
 
-    families: tuple[str, ...]
-    severities: tuple[int, ...]
-    lines: tuple[SeverityLine, ...]
-    on_front: int
-    seeds: int
+    @cached_property
+    def lines(self) -> tuple[SeverityLine, ...]:
+        """Family by family; within each in the order of the profiles."""
+        return tuple(
+            SeverityLine(
+                name=one.name,
+                number=one.number,
+                loss_terms=one.loss_terms,
+                family=family,
+                accuracies=(one.clean_accuracy, *self.family_accuracies(one, family)),
+            )
+            for family in self.families
+            for one in self.profiles
+        )
 
     def frame(self) -> pd.DataFrame:
         """One row a network, family and severity.
@@ -274,28 +280,11 @@ class SeverityInfo(Basis):
             [
                 (line.name, line.number, line.loss_terms or None, line.family, severity, accuracy)
                 for line in self.lines
-                for severity, accuracy in zip(self.severities, line.accuracies, strict=True)
+                for severity, accuracy in zip(self.levels, line.accuracies, strict=True)
             ],
         )
 
 
 def severity_info(info: ProfileInfo) -> SeverityInfo:
     """Accuracy against severity of the networks of a profile."""
-    return SeverityInfo(
-        **{field.name: getattr(info, field.name) for field in fields(Basis)},
-        families=tuple(info.families),
-        severities=(0, *info.severities) if info.profiles else (),
-        lines=tuple(
-            SeverityLine(
-                name=one.name,
-                number=one.number,
-                loss_terms=one.loss_terms,
-                family=family,
-                accuracies=(one.clean_accuracy, *info.family_accuracies(one, family)),
-            )
-            for family in info.families
-            for one in info.profiles
-        ),
-        on_front=info.on_front,
-        seeds=info.seeds,
-    )
+    return SeverityInfo(**vars(info))

@@ -109,7 +109,7 @@ def test_a_family_is_the_mean_of_its_types() -> None:
     study = example_record([example_row(0, (0.9, 0.7), scores=scores)], references={})
     info = severity_info(profile_info(study))
     (line,) = info.lines
-    assert info.severities == (0, 1, 5)
+    assert info.levels == (0, 1, 5)
     assert (line.family, line.number) == ("noise", 0)
     assert line.accuracies == pytest.approx((0.9, 0.7, 0.3))
 

@@ -77,7 +77,7 @@ def test_of_many_trials_some_are_in_the_triangle_and_it_says_so() -> None:
     numbers = [number for trace in of_trials(figure) for number in trace.customdata]
     assert len(numbers) == len(set(numbers)) == _MOST_POINTS
     assert _MOST_POINTS + 199 in numbers, "the front is drawn whole"
-    assert "1,000 trials drawn" in " · ".join(figure.layout.meta["facts"])
+    assert "1,000 of 1,200 trials drawn" in " · ".join(figure.layout.meta["facts"])
     assert figure.to_json() == draw(record).to_json()
 
 

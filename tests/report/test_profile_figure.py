@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from example_records import example_record, example_row
 from example_sources import FAMILIES, searches, sloped_scores
+from plotly.graph_objects import Figure
 
 from ablate.analysis.profile import profile_info, severity_info
 from ablate.errors import NothingToDrawError
@@ -14,7 +15,8 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures import profile as profile_figure
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.profile import ProfileGrid, plot_profile
+from ablate.report.figures.parts.heat_panels import HeatGrid, HeatPanel
+from ablate.report.figures.profile import plot_profile
 from ablate.report.figures.severity import plot_severity
 from ablate.report.style import DIVERGING, INK, PAPER, terms_style
 
@@ -69,8 +71,8 @@ def test_the_baseline_shows_accuracies_and_the_others_differences() -> None:
 def test_a_panel_says_whose_it_is() -> None:
     figure = plot_profile(profile_info(record()))
     said = texts(figure)
-    assert said[:3] == ["<b>Baseline</b>", "accuracy", "clean 95.0"]
-    assert said[-3:] == ["<b>Trial 0</b>", "clean+fma", "clean 93.0 (-2.0)"]
+    assert said[0] == "<b>Baseline</b><br>accuracy<br>clean: 95.0"
+    assert said[-1] == "<b>Trial 0</b><br>clean+fma<br>clean: 93.0 (-2.0)"
     marks = [trace for trace in figure.data if trace.type == "scatter"]
     assert [mark.customdata for mark in marks] == [None, None, (1,), (0,)]
     assert [mark.marker.color for mark in marks] == [
@@ -83,8 +85,8 @@ def test_a_panel_says_whose_it_is() -> None:
 def test_types_that_were_trained_on_are_framed() -> None:
     figure = plot_profile(profile_info(record()))
     (frame,) = figure.layout.shapes
-    noise = [row for row in ProfileGrid.of(4, FAMILIES, (1, 3, 5)).rows if row.kind in NOISE]
-    assert (frame.yref, frame.y0, frame.y1) == ("y4", noise[0].head + 1, noise[1].foot - 1)
+    rows = [figure.layout.yaxis.ticktext.index(kind) for kind in NOISE]
+    assert (frame.yref, round(frame.y0), round(frame.y1)) == ("y4", *rows)
     assert "framed: types trained on" in " · ".join(figure.layout.meta["facts"])
     without = plot_profile(profile_info(record(), [1]))
     assert without.layout.shapes == ()
@@ -99,13 +101,15 @@ def test_numbers_lose_their_decimal_before_they_lose_their_cell() -> None:
 
 
 def test_more_panels_than_fit_stand_in_lines() -> None:
-    many = {"noise": [f"noise{number}" for number in range(19)]}
-    grid = ProfileGrid.of(8, many, (1, 2, 3, 4, 5))
-    assert (grid.lines, grid.columns) == (2, 4)
-    assert grid.width <= 900
-    first, fifth = grid.axes(0), grid.axes(4)
-    assert first["xaxis"]["domain"] == fifth["xaxis5"]["domain"]
-    assert first["yaxis"]["domain"][0] > fifth["yaxis5"]["domain"][1]
+    rows, severities = [f"noise{number}" for number in range(19)], list("12345")
+    grid = HeatGrid.of(8, rows, severities, (30, 46), 118, 3)
+    assert (grid.lines, grid.across) == (2, 4)
+    assert grid.sizes["pixels"][0] <= 900
+    figure = Figure()
+    grid.draw(figure, [HeatPanel(("",), [])] * 8, ("", ""))
+    first, fifth = figure.layout.xaxis.domain, figure.layout.xaxis5.domain
+    assert first == pytest.approx(fifth)
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis5.domain[1]
 
 
 def test_references_alone_are_drawn_and_it_is_said() -> None:

@@ -100,9 +100,6 @@ def plot_arms(info: ArmsInfo) -> Figure:
                 text = metric_text(metric, baseline) + metric_unit(metric)
                 axis["title"]["text"] += f"; baseline: {text}"
             add_rows(figure, rows, _marks(info, metric, rows), axis, domains[place], place + 1)
-    else:
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
     facts = _facts(info)
     left_out = len(info.arms) - min(map(len, panels.values()), default=0)
     if is_begun and left_out:

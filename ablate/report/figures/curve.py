@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from plotly.graph_objects import Figure, Scatter
 
@@ -19,9 +18,9 @@ from ablate.ablation.alpha_curves import (
     alpha_curves,
     has_interval,
 )
-from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.ablations import interval_bars
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     basis_facts,
@@ -85,13 +84,14 @@ def _line(
     points = curve.points
     terms = "" if curve.number is None else plain_text(terms_style(curve.loss_terms).label)
     name = plain_text(curve.name if curve.number is None else curve.name.capitalize())
+    bars: dict[str, Any] = {"color": style.color, "thickness": 1, "width": 0}
     is_labelled = len(info.curves) <= _LABELLED or is_lowest
     alphas = [f"{'alpha ' * (at == 1)}{point.alpha:g}" for at, point in enumerate(points)]
     return Scatter(
         x=[point.clean.mean for point in points],
         y=[point.robust.mean for point in points],
-        error_x=_bars([point.clean for point in points], style.color),
-        error_y=_bars([point.robust for point in points], style.color),
+        error_x=interval_bars([point.clean for point in points], **bars),
+        error_y=interval_bars([point.robust for point in points], **bars),
         mode="lines+markers+text" if is_labelled else "lines+markers",
         text=["", *alphas[1:]] if is_labelled else None,
         textposition="top right" if len(info.curves) <= _LABELLED else "bottom left",
@@ -112,23 +112,6 @@ def _line(
         hoverinfo="text",
         cliponaxis=False,
     )
-
-
-def _bars(estimates: Sequence[Estimate], color: str) -> dict[str, Any]:
-    """The interval of each mean; of one without an interval no bar."""
-    widths = [
-        (one.high - one.mean, one.mean - one.low) if has_interval(one) else (0.0, 0.0)
-        for one in estimates
-    ]
-    return {
-        "type": "data",
-        "array": [above for above, _ in widths],
-        "arrayminus": [below for _, below in widths],
-        "color": color,
-        "thickness": 1,
-        "width": 0,
-        "visible": any(map(any, widths)),
-    }
 
 
 def _ring(curve: AlphaCurve, *, in_legend: bool) -> Scatter:

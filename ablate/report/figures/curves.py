@@ -31,7 +31,6 @@ from ablate.report.figures.parts.canvas import (
 )
 from ablate.report.numbers import metric_label, plain_text, shortened
 from ablate.report.style import (
-    DASHES,
     DOMINATED_OPACITY,
     FAINT_INK,
     INK,
@@ -175,18 +174,12 @@ class Group:
 
 def groups(info: CurvesInfo) -> dict[str, Group]:
     """By `Curve.group`, in the colours of the loss terms; cells with the same differ by dash."""
-    named = dict.fromkeys(curve.group for curve in info.curves)
-    if info.seeds is None:
-        styles = {name: terms_style(name) for name in named}
-        return {
-            name: Group(style.label, style.color, style.symbol, DASHES[0])
-            for name, style in styles.items()
-        }
     terms = {curve.group: curve.loss_terms for curve in info.curves}
-    looks = line_styles([terms[name] for name in named])
+    labels = terms if info.seeds is not None else [terms_style(name).label for name in terms]
+    looks = line_styles(list(terms.values()))
     return {
-        name: Group(name, look.color, look.symbol, look.dash)
-        for name, look in zip(named, looks, strict=True)
+        name: Group(label, look.color, look.symbol, look.dash)
+        for name, label, look in zip(terms, labels, looks, strict=True)
     }
 
 

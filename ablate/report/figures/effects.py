@@ -61,9 +61,6 @@ def plot_effects(info: EffectsInfo) -> Figure:
     )
     for number, (metric, rows) in enumerate(panels.items(), start=1):
         add_forest(figure, info, metric, rows, domains[number - 1], number)
-    if not panels:
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
     facts = ablation_facts(
         info.ablation, effects_notes(info.ablation, info.effects, of_figure=True)
     )

@@ -206,7 +206,7 @@ def add_crossing(  # noqa: PLR0917 (what is drawn, and where)
                 yaxis=f"y{number}",
             )
         )
-        ends.append((len(found) - 1 + shift, found[-1].mean, wrapped(name, 15, 2), INK))
+        ends.append((len(found) - 1 + shift, found[-1].mean, wrapped(name, 15), INK))
     add_line_labels(figure, ends, window, str(number), panel=_PANEL, gap=0.2)
     first = across[0] == 0
     figure.update_layout(

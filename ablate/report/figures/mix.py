@@ -21,7 +21,11 @@ from ablate.analysis.objectives import is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import basis_facts, basis_meta, finish
 from ablate.report.figures.parts.point_hover import score_template
-from ablate.report.figures.parts.window import least_span
+from ablate.report.figures.parts.window import (
+    drawn_facts,
+    front_first,
+    least_span,
+)
 from ablate.report.numbers import metric_label, metric_words, plain_text, shortened
 from ablate.report.style import (
     FAINT_INK,
@@ -44,7 +48,6 @@ _MARK_PIXELS = ((150, 9), (500, 7))
 """Up to how many points a mark is how large; of more 5."""
 _CORNERS = "abc"
 _ON_FRONT = TermsStyle("On the front", PAPER, "circle")
-_SEED = 0
 
 
 def plot_mix(info: MixInfo) -> Figure:
@@ -58,7 +61,8 @@ def plot_mix(info: MixInfo) -> Figure:
         of each set of terms.
     """
     by_style: dict[TermsStyle, list[MixPoint]] = {}
-    for point in _drawn(info.points):
+    drawn = front_first([point.on_front for point in info.points], _MOST_POINTS)
+    for point in (info.points[at] for at in drawn):
         by_style.setdefault(terms_style(point.loss_terms), []).append(point)
     counts = Counter(terms_style(point.loss_terms) for point in info.points)
     styles = sorted(by_style, key=lambda style: style.label)
@@ -91,22 +95,12 @@ def _facts(info: MixInfo) -> list[str]:
         low, high = info.color_range
         beyond = sum(not low <= point.score <= high for point in info.points)
         said += [f"{beyond} of the worst in the colour of that end"] if beyond else []
-    if len(info.points) > _MOST_POINTS:
-        said.append(f"{_MOST_POINTS:,} trials drawn: those on the front, others at random")
+    said += drawn_facts(len(info.points), _MOST_POINTS)
     if info.not_finite:
         said.append(f"{info.not_finite} with a value that is not a number")
     if info.others:
         said.append(f"other mixes: {', '.join(info.others)}")
     return said
-
-
-def _drawn(points: tuple[MixPoint, ...]) -> list[MixPoint]:
-    if len(points) <= _MOST_POINTS:
-        return list(points)
-    # A stable sort of a random order: all of the front, then others by chance.
-    order = np.random.default_rng(_SEED).permutation(len(points)).tolist()
-    order.sort(key=lambda at: not points[at].on_front)
-    return [points[at] for at in sorted(order[:_MOST_POINTS])]
 
 
 def _nothing_there() -> Scatterternary:

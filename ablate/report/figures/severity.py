@@ -26,7 +26,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
-from ablate.report.figures.parts.gain_colours import ACCURACY
+from ablate.report.figures.parts.heat_panels import ACCURACY
 from ablate.report.figures.parts.networks import (
     NOT_YET,
     network_color,
@@ -68,7 +68,7 @@ def plot_severity(info: SeverityInfo) -> Figure:
     figure = Figure()
     numbers = {line.number for line in info.lines} - {None}
     facts = network_facts(info, len(numbers))
-    families = info.families or ("",)
+    families = tuple(info.families) or ("",)
     across = _across(len(families))
     down = math.ceil(len(families) / across)
     pixels = WIDE_PIXELS[0] if across > 1 else COLUMN_PIXELS[0]
@@ -98,7 +98,7 @@ def plot_severity(info: SeverityInfo) -> Figure:
         )
         notes.append(_name(family, number))
     figure.update_layout(annotations=notes)
-    gap = 0.06 * (info.severities or (0, 1))[-1]
+    gap = 0.06 * (info.levels or (0, 1))[-1]
     for place, family in enumerate(families):
         if place % across == across - 1 or place == len(families) - 1:
             lines = [line for line in info.lines if line.family == family]
@@ -123,7 +123,7 @@ def _across(panels: int) -> int:
 
 def _axes(info: SeverityInfo, number: str, *, first: bool, titled: bool) -> dict[str, Any]:
     """Both axes of a panel; all panels share them."""
-    severities = info.severities or (0, 1)
+    severities = info.levels or (0, 1)
     room = 0.06 * severities[-1]
     low, high = _range(info)
     title = {"text": "severity", "standoff": 6, "font": {"size": FONT_SIZE}}
@@ -191,7 +191,7 @@ def _line(
     marker = network_marker(line.name, line.loss_terms)
     name, terms = _texts(line)
     return Scatter(
-        x=list(info.severities),
+        x=list(info.levels),
         y=[None if math.isnan(one) else one for one in line.accuracies],
         mode="lines+markers",
         name=f"{name}, {terms}" if terms else name,
@@ -203,7 +203,7 @@ def _line(
             "dash": dashes[line.name],
         },
         marker={"size": 8, **marker},
-        customdata=None if line.number is None else [line.number] * len(info.severities),
+        customdata=None if line.number is None else [line.number] * len(info.levels),
         hovertext=_hover(info, line, baseline, f"<b>{name}</b>" + f", {terms}" * bool(terms)),
         hoverinfo="text",
         cliponaxis=False,
@@ -221,16 +221,14 @@ def _end(info: SeverityInfo, line: SeverityLine) -> tuple[float, float, list[str
     name, terms = _texts(line)
     lines = [f"{name}, {terms}"] if terms else wrapped(name, _NAME_CHARACTERS, 2)
     color = network_color(line.name, line.loss_terms)
-    return info.severities[-1], line.accuracies[-1], lines, color
+    return info.levels[-1], line.accuracies[-1], lines, color
 
 
 def _hover(
     info: SeverityInfo, line: SeverityLine, baseline: SeverityLine | None, head: str
 ) -> list[str]:
     texts = []
-    for place, (severity, accuracy) in enumerate(
-        zip(info.severities, line.accuracies, strict=True)
-    ):
+    for place, (severity, accuracy) in enumerate(zip(info.levels, line.accuracies, strict=True)):
         gain = math.nan
         if baseline is not None and baseline is not line:
             gain = accuracy - baseline.accuracies[place]

@@ -43,7 +43,13 @@ from ablate.report.figures.parts.parameter_axis import (
     placed,
 )
 from ablate.report.figures.parts.point_hover import score_template
-from ablate.report.figures.parts.window import Window, outside_facts, scores_window
+from ablate.report.figures.parts.window import (
+    Window,
+    drawn_facts,
+    front_first,
+    outside_facts,
+    scores_window,
+)
 from ablate.report.numbers import metric_label, plain_text
 from ablate.report.style import (
     FAINT_INK,
@@ -64,7 +70,6 @@ _BLOCK_GAP = 14
 
 _MOST_MARKS = 24_000
 """Of a whole figure: what a page of about 1 MB holds, and a browser still turns over quickly."""
-_SEED = 0
 _BASELINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 
 
@@ -139,28 +144,17 @@ class _Group:
 
 
 def _drawn(info: ParametersInfo) -> tuple[NDArray[np.int64], list[str]]:
-    """The trials with numbers for every objective; of very many some, picked at random by a fixed
-    seed, those on the front before the others.
+    """The trials with numbers for every objective, of very many some (`front_first`).
 
     Returns:
         Their places in `info.points`, ascending; and facts about those that are not drawn.
     """
-    finite, front = np.isfinite(info.values).all(axis=1), info.is_on_front
+    finite = np.flatnonzero(np.isfinite(info.values).all(axis=1))
     room = _MOST_MARKS // max(len(info.columns) * len(info.shown), 1)
-    random = np.random.default_rng(_SEED)
-    kept: list[NDArray[np.int64]] = []
-    said = []
-    for group, name in ((front, "on the front"), (~front, "dominated")):
-        places = np.flatnonzero(group & finite)
-        if len(places) > room:
-            said.append(f"{room:,} of {len(places):,} trials {name} drawn, picked at random")
-            places = random.permutation(places)[:room]
-        room -= len(places)
-        kept.append(places)
-    missing = int((~finite).sum())
-    if missing:
+    said = drawn_facts(len(finite), room)
+    if missing := len(info.points) - len(finite):
         said.append(f"{missing} with a value that is not a number")
-    return np.sort(np.concatenate(kept)), said
+    return finite[front_first(info.is_on_front[finite], room)], said
 
 
 def _groups(info: ParametersInfo, places: NDArray[np.int64]) -> Iterator[_Group]:

@@ -75,7 +75,8 @@ def finish(
             it.
         least: height of the plot that it needs, in pixels; None: `inside`.
         left, right, bottom: margins in pixels, without the legend.
-        nothing: text in the middle, if there is nothing to show yet.
+        nothing: text in the middle, if there is nothing to show yet; without a trace there are no
+            axes.
 
     Returns:
         The same figure.
@@ -111,6 +112,8 @@ def finish(
         overwrite=True,  # each of these is whole; merging them takes as long as the traces do
     )
     if nothing:
+        if not figure.data:
+            figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
         figure.add_annotation(
             text=nothing,
             xref="paper",

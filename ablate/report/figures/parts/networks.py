@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.profile import ProfileInfo, SeverityInfo, profile_info
+from ablate.analysis.profile import ProfileInfo, profile_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures.parts.canvas import basis_facts
 from ablate.report.figures.parts.front_marks import REFERENCES, reference_marker
@@ -43,7 +43,7 @@ def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int])
     return arms_profile(record, source.ablation)
 
 
-def network_facts(info: ProfileInfo | SeverityInfo, shown: int) -> list[str]:
+def network_facts(info: ProfileInfo, shown: int) -> list[str]:
     """The basis of the numbers, and what the shown networks are of all."""
     facts = basis_facts(info)
     if info.seeds:

@@ -15,6 +15,7 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import count_text
 from ablate.study.scores import Bound
 
+_SEED = 0
 _PAD_FRACTION = 0.06
 """Room beside the outermost point, as a share of the axis."""
 _LEAST_ACCURACY_SPAN = 0.02
@@ -154,6 +155,22 @@ def outside_facts(
         for point in points
     )
     return [f"{count_text(outside, what)} outside the axes"] if outside else []
+
+
+def front_first(on_front: ArrayLike, most: int) -> NDArray[np.int64]:
+    """Places of the trials that are drawn, ascending: all of few; of more the front, then others,
+    picked at random by a fixed seed."""
+    front = np.asarray(on_front, dtype=bool)
+    order = np.random.default_rng(_SEED).permutation(len(front))
+    kept: NDArray[np.int64] = np.sort(order[np.argsort(~front[order], kind="stable")][:most])
+    return kept
+
+
+def drawn_facts(count: int, most: int) -> list[str]:
+    """That some of so many trials are not drawn, if any."""
+    if count <= most:
+        return []
+    return [f"{most:,} of {count:,} trials drawn: those on the front, others at random"]
 
 
 def least_span(metric: str, values: NDArray[np.float64]) -> float:
