@@ -1,0 +1,96 @@
+"""The recorded table of `benchmarks/search`, its surrogate, and a search that is replayed on it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "search"
+sys.path.append(str(BENCHMARK))
+
+from compare import SEARCHES, Own, Peer, PeerError  # noqa: E402
+from surrogate import INACTIVE, TABLE, Surrogate, Table, encode, load_table  # noqa: E402
+
+from ablate.space.choice import ChoiceDomain  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return load_table()
+
+
+@pytest.fixture(scope="module")
+def surrogate(table: Table) -> Surrogate:
+    return Surrogate(table)
+
+
+def test_the_table_is_whole_and_small(table: Table) -> None:
+    assert sum(file.stat().st_size for file in TABLE.iterdir()) < 2_000_000
+    assert table.curves.shape == (len(table), 2, table.epochs, 2, len(table.metrics))
+    assert table.curves.min() >= 0
+    assert table.curves.max() <= 1
+    for times in (table.train_seconds, table.score_seconds):
+        assert times.shape == table.curves.shape[:3]
+        assert (times > 0).all()
+    for params in table.params:
+        again = table.space.resolve(table.space.encode(params))
+        assert encode(table.space, again) == pytest.approx(encode(table.space, params))
+
+
+def test_chunks_of_other_studies_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="needs chunks quickstart_3_"):
+        load_table("quickstart", 3, tmp_path)
+
+
+def test_a_point_is_encoded_with_what_is_not_active(table: Table) -> None:
+    coded = {len(encode(table.space, params)) for params in table.params}
+    assert len(coded) == 1
+    params = next(one for one in table.params if "loss.fma.weight" not in one)
+    features = encode(table.space, params)
+    terms, weight = table.space.parameters[:2]
+    assert isinstance(terms.domain, ChoiceDomain)
+    assert weight.key == "loss.fma.weight"
+    place = 1 + len(terms.domain.choices)
+    assert features[place : place + 2] == [0.0, INACTIVE]
+    assert min(features) == INACTIVE
+    assert max(features) <= 1 + 1e-9
+
+
+def test_a_training_is_the_same_with_its_seed_and_another_with_others(
+    table: Table, surrogate: Surrogate
+) -> None:
+    params = table.params[0]
+    curve = surrogate.curve(params, 3)
+    assert curve.shape == table.curves.shape[2:]
+    assert (curve == surrogate.curve(params, 3)).all()
+    assert (curve == Surrogate(table).curve(params, 3)).all()
+    others = [surrogate.curve(params, seed) for seed in range(4, 12)]
+    assert any((curve != other).any() for other in others)
+    near = np.abs(curve - table.curves.mean(axis=1)[0]).max()
+    assert near <= np.abs(table.curves[:, 0] - table.curves[:, 1]).max() / np.sqrt(2) + 0.5 / 359
+
+
+def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:
+    trial = float(surrogate.table.train_seconds.mean()) * surrogate.table.epochs
+    found = Own(SEARCHES["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
+    assert 12 * trial <= found.seconds < 14 * trial
+    assert 0 < len(found.ends) < found.started  # some were stopped
+    assert found.epochs < found.started * surrogate.table.epochs
+    assert found.scorings >= found.started  # each at the first rung
+    assert [end.seconds for end in found.ends] == sorted(end.seconds for end in found.ends)
+    again = Own(SEARCHES["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
+    assert again.ends == found.ends
+
+
+@pytest.mark.slow
+def test_a_peer_asks_and_is_answered(surrogate: Surrogate) -> None:
+    found = Peer("optuna_random", Path(sys.executable), trials=3)(surrogate, 0, np.inf)
+    assert (len(found.ends), found.started, found.scorings) == (3, 3, 3)
+    assert found.epochs == 3 * surrogate.table.epochs
+    with pytest.raises(PeerError, match="KeyError: 'unknown'"):
+        Peer("unknown", Path(sys.executable))(surrogate, 0, np.inf)
+    with pytest.raises(PeerError, match="No such file"):
+        Peer("optuna_random", BENCHMARK / "none")(surrogate, 0, np.inf)
