@@ -113,8 +113,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
         )
         said.append(f"The best points of the other sets, less this one: {behind}.")
     said += types_sentence(first.parts, first.robust)
-    rivals = [one for one in answer.sets if one.rival is not None]
-    said += [_rival(answer, one) for one in rivals]
+    said += [_rival(answer, one) for one in answer.sets if one.rival is not None]
     said += unsuccessful(source.record, answer.collapsed)
     said.append(_optimistic(info, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
@@ -165,8 +164,7 @@ def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
 
 
 def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
-    names = {"plain": "plain", "DA": "DA", "best": "the best set"}
-    da = next((other for other in answer.sets if _is_da(other)), one)
+    da = next((other for other in answer.sets if other.terms in ("clean+da", "da")), one)
     ratio = _images(one.best) / _images(da.best) if _images(da.best) > 0 else math.nan
     others = [("Compute", f"{ratio:.1f} times that of DA")] * (da is not one and ratio > 0)
     tied = trial_numbers([point.number for point in one.tied])
@@ -175,7 +173,7 @@ def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
         one.best,
         robust=one.robust,
         clean=f"{points(one.clean)}{_if_outside(one)}",
-        over={names[key]: estimate for key, estimate in one.over.items()},
+        over={key.replace("best", "the best set"): less for key, less in one.over.items()},
         parts=one.parts,
         n_images=n,
         others=[*others, ("Within the margin", f"{one.keeping} of {one.trials} trials")],
@@ -197,7 +195,7 @@ def _best_of_each(info: ParetoInfo) -> str:
     """Of objectives that are not clean and robust accuracy: the best trial of each."""
     found = []
     for place, objective in enumerate(info.objectives):
-        counted = [point for point in info.points if not point.violation]
+        counted = (point for point in info.points if not point.violation)
         numbers = [point for point in counted if math.isfinite(point.values[place])]
         if not numbers:
             continue
@@ -229,15 +227,13 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
     if not ranked:
         return Answer(("Confirmation is running: no run on the test images has ended yet.",))
     n = info.test.n_corrupted or 1
-    chances = ", ".join(
-        f"{one.name} {share_text(by_name[one.name].front_probability)}" for one in ranked
-    )
+    there = [by_name[point.name] for point in ranked]
     chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
     said = [
         *_asked_confirmed(info, source.front.question, ranked, n),
-        f"The front, {count_text(len(ranked), 'point')}, was retrained with "
-        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images. Probability of "
-        f"being on the front of these points: {chances}.",
+        _retrained(
+            info, there, f"The front ({count_text(len(there), 'point')}) was", "being on it"
+        ),
     ]
     if chosen is None:
         said.append(f"The point that the search would choose, {best}, is not among them.")
@@ -261,8 +257,7 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
             n_images=n,
             others=[("On the front", share_text(one.front_probability))],
         )
-        for point in ranked
-        for one in [by_name[point.name]]
+        for point, one in zip(ranked, there, strict=True)
     )
     effects = [one for one in info.test.effects if one.metric == _ROBUST]
     return Answer(tuple(said), cards, tuple(interval_notes(info.test, effects)))
@@ -290,9 +285,7 @@ def _asked_confirmed(
     combined = info.test.to_reference(COMBINED_DA, _ROBUST)
     if combined is not None and {"da", "ca"} & {*words}:
         name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
-        said.append(
-            f"{name}: combined data augmentation alone {told(combined.estimate, n)} over plain."
-        )
+        said += _over_da({name: combined.estimate}, "plain, by combined data augmentation alone", n)
     there = {term for point in ranked for term in point.loss_terms.split("+")}
     missing = [ASKED[one][0] for one in terms if one not in there]
     if missing:
@@ -321,6 +314,14 @@ _REPORT_ALL = (
 )
 
 
+def _retrained(info: ConfirmInfo, there: Sequence[ConfirmedPoint], what: str, of: str) -> str:
+    chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
+    return (
+        f"{what} retrained with {count_text(info.test.seeds, 'new seed')} and scored on the test "
+        f"images. Probability of {of}: {chances}."
+    )
+
+
 def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
     seed = "" if info.seed is None else f" (seed {info.seed})"
     return (
@@ -340,10 +341,6 @@ def _margin(answer: SearchAnswer) -> str:
 
 def _within(answer: SearchAnswer) -> str:
     return f"at a clean loss of at most {_margin(answer)}"
-
-
-def _is_da(one: SetAnswer) -> bool:
-    return {*one.terms.split("+")} - {"clean"} == {"da"}
 
 
 def _images(point: ParetoPoint) -> float:
@@ -414,12 +411,8 @@ def _best_confirmed(
     if not there:
         return ["Confirmation is running: no run on the test images has ended yet."]
     tested = info.objectives[0]
-    chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
-    said = [
-        f"{count_text(len(there), 'trial was', 'trials were')} retrained with "
-        f"{count_text(info.test.seeds, 'new seed')} and scored on the test images. Probability of "
-        f"the best mean: {chances}."
-    ]
+    count = count_text(len(there), "trial was", "trials were")
+    said = [_retrained(info, there, count, "the best mean")]
     chosen = next((one for one in there if one.name == best.name), None)
     if chosen is not None:
         said.append(
