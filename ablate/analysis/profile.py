@@ -187,9 +187,10 @@ def profiles_of(named: Sequence[Network]) -> dict[str, Any]:
 
 
 def _front(record: StudyRecord) -> tuple[list[int], int]:
-    """Numbers of up to `MOST_TRIALS` scored trials of the front, and how many are on it."""
+    """Numbers of up to `MOST_TRIALS` scored trials of the front, or of the best for one objective,
+    and how many there are."""
     points = [
-        point.number for point in pareto_info(record).front if isinstance(point.scores, Scores)
+        point.number for point in pareto_info(record).leading if isinstance(point.scores, Scores)
     ]
     count = min(len(points), MOST_TRIALS)
     if count < 2:

@@ -188,13 +188,13 @@ def _warmup(study: Study) -> Rules:
 def _interpolation(study: Study) -> Rules:
     path = ("finetune", "interpolation")
     metrics = [objective.metric for objective in study.objectives]
-    missing = [name for name in CURVE_METRICS if name not in metrics]
+    _, robust = CURVE_METRICS
     is_asked = study.finetune.interpolation is not None
     if study.trainable is not None:
         return
-    if is_asked and missing:
-        rule = "chooses by clean and robust accuracy, which must be objectives, got"
-        yield path, f"{rule} {show(metrics)} without {missing[0]}. Add it, or remove this."
+    if is_asked and robust not in metrics:
+        rule = f"chooses the most robust network, so {robust} must be an objective, got"
+        yield path, f"{rule} {show(metrics)}. Add it, or remove this."
     if not is_asked and study.answer.clean_margin != AnswerSettings().clean_margin:
         rule = "has no effect without finetune.interpolation, got"
         fix = "Remove it, or write finetune.interpolation: {}."

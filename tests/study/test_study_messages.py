@@ -245,9 +245,9 @@ Problems = Callable[..., list[str]]
             "objectives: [{metric: val_clean_accuracy}, "
             "{metric: train_seconds, direction: minimize}]\n"
             "search: {reference_point: [0.5, 100]}",
-            "5:27: finetune.interpolation: chooses by clean and robust accuracy, which must be "
-            "objectives, got ['val_clean_accuracy', 'train_seconds'] without "
-            "val_robust_accuracy. Add it, or remove this.",
+            "5:27: finetune.interpolation: chooses the most robust network, so "
+            "val_robust_accuracy must be an objective, got ['val_clean_accuracy', "
+            "'train_seconds']. Add it, or remove this.",
         ),
         (
             "answer: {clean_margin: 0.02}",

@@ -14,6 +14,7 @@ from ablate.ablation.info import ArmInfo
 from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
+from ablate.analysis.objectives import ENDED
 from ablate.analysis.pareto import ParetoInfo, Point
 from ablate.report.figures.parts.point_hover import mean_hover
 from ablate.report.style import FAINT_INK, PAPER, SMALL_SIZE, TermsStyle, terms_style
@@ -61,7 +62,9 @@ def confirmed_traces(
     Args:
         color: of all; None: each in that of its trial's loss terms.
     """
-    chosen = {point.number: point.values for point in info.front}
+    is_history = info.objectives[0].metric == ENDED
+    points = {point.number: point for point in (info.points if is_history else info.front)}
+    chosen = {number: point.values for number, point in points.items()}
     means = [mean for mean in means if mean.number in chosen]
     if not means:
         return []
@@ -78,10 +81,9 @@ def confirmed_traces(
         showlegend=False,
         hoverinfo="skip",
     )
-    terms = {point.number: point.loss_terms for point in info.front}
     of_style: dict[TermsStyle, list[ConfirmedMean]] = {}
     for mean in means:
-        style = terms_style(terms[mean.number])
+        style = terms_style(points[mean.number].loss_terms)
         style = style if color is None else replace(style, color=color)
         of_style.setdefault(style, []).append(mean)
     crosses = [

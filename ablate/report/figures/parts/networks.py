@@ -49,7 +49,8 @@ def network_facts(info: ProfileInfo, shown: int) -> list[str]:
     if info.seeds:
         facts.append(f"mean over {count_text(info.seeds, 'seed')}")
     elif shown < info.on_front:
-        facts.append(f"{shown} of the {info.on_front} trials on the front")
+        of = "trials on the front" if len(info.objectives) > 1 else "best trials"
+        facts.append(f"{shown} of the {info.on_front} {of}")
     return facts
 
 
