@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 from example_records import example_record, example_row, example_scores
 
+from ablate.ablation.answer import best_answer
 from ablate.ablation.searches import pick_trial
+from ablate.analysis.fronts import history_info
 from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
@@ -79,6 +81,25 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
     assert pick_trial(record, "trial 1").number == 1
     free = pareto_info(example_record(rows))
     assert [point.number for point in free.front] == [2, 1]
+
+
+def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None:
+    rows = [
+        example_row(number, (robust,), scores=example_scores(clean, robust))
+        for number, (clean, robust) in enumerate([(0.94, 0.70), (0.90, 0.90), (0.93, 0.60)])
+    ]
+    objectives = [("val_robust_accuracy", "maximize")]
+    record = example_record(
+        rows, objectives=objectives, reference_point=(0.5,), constraints=CONSTRAINTS
+    )
+    info = pareto_info(record)
+    assert [point.number for point in info.ranked] == [0, 2]
+    assert [point.number for point in info.front] == [0]
+    history = history_info([record], [()])
+    assert [point.number for point in history.studies[0].front] == [0]
+    answer = best_answer(record, info, lambda _: ({}, {}))
+    assert answer is not None
+    assert [point.number for point in answer.ranked] == [0, 2]
 
 
 def test_where_none_keeps_them_the_nearest_is_named() -> None:

@@ -83,7 +83,9 @@ def test_where_no_trial_keeps_them_the_nearest_is_named(tmp_path: Path) -> None:
     assert "no complete trial keeps all constraints" in " ".join(shown.stdout.split())
     page = tmp_path / "report.html"
     run_alone("report", tmp_path / "runs" / "none", "-o", page)
-    assert "No complete trial keeps all constraints. The nearest is trial" in page.read_text()
+    said = page.read_text().replace("\u00a0", " ")
+    assert "<p>No complete trial keeps all constraints.</p>" in said
+    assert f"<p>The nearest is trial {nearest.number}, whose b is {value:.6g}" in said
 
 
 @pytest.mark.slow
