@@ -298,7 +298,7 @@ class Confirmed:
         whole = self.arms.triple(chosen, "baseline")
         return [
             *said,
-            f"{len(names)} {seeds} {each}",
+            f"{seeds} {each}",
             f"{100 * self.search.margin:g} {chosen} {all_gains}",
             of_types(self.arms.parts(chosen, "baseline"), whole),
             "",

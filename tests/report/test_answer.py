@@ -231,7 +231,7 @@ def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chos
     """Trial 1 is the search's choice; on the test images trial 2 is better."""
     text = confirmed(confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80)))
     assert text == [
-        "The front (2 points) was retrained with 8 new seeds and scored on the test images. "
+        "The front was retrained with 8 new seeds and scored on the test images. "
         "Probability of being on it: trial 1 97 %, trial 2 40 %.",
         "Chosen by the search alone (at a clean loss of at most 1 point): clean+st (trial 1), "
         "+11.0 points [+9.5, +12.5] of robust accuracy over the baseline, +10.0 points [+8.0, "

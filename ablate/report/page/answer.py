@@ -231,9 +231,7 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
     chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
     said = [
         *_asked_confirmed(info, source.front.question, ranked, n),
-        _retrained(
-            info, there, f"The front ({count_text(len(there), 'point')}) was", "being on it"
-        ),
+        _retrained(info, there, "The front was", "being on it"),
     ]
     if chosen is None:
         said.append(f"The point that the search would choose, {best}, is not among them.")
