@@ -96,7 +96,7 @@ _ABSENT = object()
 def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterator[Feature]:
     present = [value for value in values if value is not _ABSENT]
     is_choice = "choice" in domain
-    if all(map(_is_mix, present)) and not is_choice:
+    if all(map(are_ratios, present)) and not is_choice:
         for part in _parts(present):
             yield Feature(key, str(part), "number", _column(values, partial(_ratio, part)))
     elif all(isinstance(value, (list, tuple)) for value in present) and not is_choice:
@@ -160,7 +160,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_mix(value: Any) -> bool:
+def are_ratios(value: Any) -> bool:
+    """Whether a value is a number for each of its parts, as a mix is."""
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.features import written_domains
+from ablate.analysis.features import are_ratios, written_domains
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.parameters import find_params
-from ablate.analysis.summary import complete_values
+from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,12 +118,17 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
     key = _chosen(params, list(mixes))
     parts = mixes[key]
     objective = record.study.objectives[place]
-    rows = [row for row in record.complete if row.values is not None and key in row.params]
-    on_front = nondominated(complete_values(rows, record.bounds), record.study.objectives)
+    mixed = [one for one in pareto_info(record).points if key in one.params]
     points = [
-        _point(record, row, row.values[place], parts, row.params[key], bool(best))
-        for row, best in zip(rows, on_front, strict=True)
-        if row.values is not None and math.isfinite(row.values[place])
+        MixPoint(
+            number=one.number,
+            ratios=_ratios(one.params[key], parts),
+            score=one.values[place],
+            loss_terms=one.loss_terms,
+            on_front=one.on_front,
+        )
+        for one in mixed
+        if math.isfinite(one.values[place])
     ]
     return MixInfo(
         **vars(study_basis(record)),
@@ -133,8 +137,8 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
         parts=parts,
         metric=objective.metric,
         direction=objective.direction,
-        points=tuple(sorted(points, key=lambda point: point.number)),
-        not_finite=len(rows) - len(points),
+        points=tuple(points),
+        not_finite=len(mixed) - len(points),
     )
 
 
@@ -159,11 +163,11 @@ def _mixes(
 
 def _is_mix(value: Any) -> bool:
     """Ratios by name: none negative, one above 0."""
-    if not isinstance(value, Mapping):
-        return False
-    ratios = list(value.values())
-    are_numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in ratios)
-    return are_numbers and all(0 <= one < math.inf for one in ratios) and sum(ratios) > 0
+    return (
+        are_ratios(value)
+        and all(0 <= one < math.inf for one in value.values())
+        and sum(value.values()) > 0
+    )
 
 
 def _chosen(params: Sequence[str], keys: list[str]) -> str:
@@ -177,20 +181,7 @@ def _chosen(params: Sequence[str], keys: list[str]) -> str:
     return chosen[0]
 
 
-def _point(  # noqa: PLR0917 (a row, and what is read of it)
-    record: StudyRecord,
-    row: RowRecord,
-    score: float,
-    parts: tuple[str, ...],
-    mix: Mapping[str, float],
-    on_front: bool,
-) -> MixPoint:
+def _ratios(mix: Mapping[Any, float], parts: Sequence[str]) -> tuple[float, ...]:
     named = {str(part): float(ratio) for part, ratio in mix.items()}
     total = math.fsum(named.values())
-    return MixPoint(
-        number=row.number,
-        ratios=tuple(named.get(part, 0.0) / total for part in parts),
-        score=score,
-        loss_terms=record.loss_terms(row),
-        on_front=on_front,
-    )
+    return tuple(named.get(part, 0.0) / total for part in parts)

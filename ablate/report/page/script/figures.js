@@ -36,10 +36,16 @@ function placesOf(data) {
   return places;
 }
 
+function textPixels(text) {
+  // As the print has it.
+  const ems = (one) => ("fijlrtI ().,:;|'![]-".includes(one) ? 0.3 : one === one.toLowerCase() ? 0.56 : 0.67);
+  return 13 * Array.from(text).reduce((sum, one) => sum + ems(one), 0);
+}
+
 function legendPixels(names, width) {
   // As the print has it: in several rows each entry is as wide as the widest.
   if (!names.length) return 0;
-  const entries = names.map((name) => 45 + 6.76 * name.length);
+  const entries = names.map((name) => 45 + textPixels(name));
   const whole = entries.reduce((sum, entry) => sum + entry, 0);
   const across = whole <= width ? names.length : Math.max(1, Math.floor(width / Math.max(...entries)));
   return 22 * Math.ceil(names.length / across) + 6;
