@@ -153,6 +153,8 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
             f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
             f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
             f"{', '.join(objective.metric for objective in study.objectives)}"
+            + ", constraints " * bool(study.constraints)
+            + ", ".join(constraint.metric for constraint in study.constraints)
         )
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()

@@ -229,3 +229,12 @@ def test_provenance_of_a_study_that_was_hardly_begun() -> None:
     )
     own = example_record(trainable="loops:train", objectives=[("a", "minimize"), ("b", "minimize")])
     assert "splits are unknown" in facts(own)["Data"]
+
+
+def test_constraints_are_named_beside_the_objectives() -> None:
+    limits = {"metric": "val_clean_accuracy", "min": "baseline - 0.01"}
+    said = text(example_record([], constraints=[limits, {"metric": "train_seconds", "max": 300}]))
+    assert (
+        "for clean accuracy and robust accuracy jointly, of trials with clean accuracy of at least "
+        "baseline - 0.01 and training time (s) of at most 300"
+    ) in said

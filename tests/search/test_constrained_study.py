@@ -93,6 +93,8 @@ def test_a_trial_without_the_metric_of_a_constraint_fails_with_its_name(tmp_path
     file = write_own_study(
         tmp_path, "lacks", constraints=[{"metric": "size", "max": 3}], search={"trials": 2}
     )
+    checked = run_alone("check", file, cwd=tmp_path)
+    assert "1 parameter searched, objectives a, b, constraints size" in checked.stdout
     done = run_alone("launch", file, "--executor", "inline", cwd=tmp_path)
     assert done.returncode == 1
     said = " ".join((done.stdout + done.stderr).split())

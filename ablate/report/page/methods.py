@@ -136,7 +136,19 @@ def _wanted(study: Study) -> str:
         f"{metric_words(one.metric)}{' (less is better)' if one.direction == 'minimize' else ''}"
         for one in study.objectives
     )
-    return f"{wanted} jointly" if len(study.objectives) > 1 else wanted
+    jointly = " jointly" * (len(study.objectives) > 1)
+    return f"{wanted}{jointly}{_constrained(study)}"
+
+
+def _constrained(study: Study) -> str:
+    """ ", of trials with clean accuracy of at least baseline - 0.01"; empty without constraints."""
+    sides = [
+        f"{metric_words(one.metric)} of {word} {limit if isinstance(limit, str) else f'{limit:g}'}"
+        for one in study.constraints
+        for word, limit in (("at least", one.min), ("at most", one.max))
+        if limit is not None
+    ]
+    return f", of trials with {' and '.join(sides)}" if sides else ""
 
 
 def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
