@@ -277,7 +277,7 @@ def plot_pareto(*studies: str | Path) -> Figure:
 
     Raises:
         StudyNotFoundError: if there is no such study.
-        NothingToDrawError: if a study has no complete trial.
+        NothingToDrawError: if a study has one objective: draw "history".
 
     Example:
         >>> figure = ablate.plot_pareto("runs/own")

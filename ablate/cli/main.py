@@ -199,8 +199,8 @@ def launch(
 ) -> None:
     """Run a study: a search or an ablation.
 
-    A search ends with its Pareto front, an ablation with its effects.  Ctrl-C stops it; `ablate
-    resume` continues it.  If the study is finished, its result is printed again.
+    A search ends with its front or best trials, an ablation with its effects.  Ctrl-C stops it;
+    `ablate resume` continues it.  If the study is finished, its result is printed again.
     """
     if dry_run:
         from ablate.lifecycle.dry_run import dry_run as estimate
