@@ -36,6 +36,9 @@ def make_views(copies: int = 1) -> Views:
 
 
 def build(**settings: Any) -> RobustLoss:
+    """With the clean branch as FMA's anchor, where `settings` do not say."""
+    if isinstance(fma := settings.get("fma", {}), dict):
+        settings["fma"] = {"anchor": "clean", **fma}
     return build_loss(LossSettings.model_validate(settings), NAMES)
 
 

@@ -53,7 +53,9 @@ def test_images_without_a_label_do_not_count() -> None:
 
 
 def build(terms: str, **settings: Any) -> Any:
+    """With the clean branch as FMA's anchor, where `settings` do not say."""
     names = LayerNames({layer: layer for layer in LAYERS}, LAYERS)
+    settings["fma"] = {"anchor": "clean", **settings.get("fma", {})}
     return build_loss(LossSettings.model_validate({"terms": terms, **settings}), names)
 
 

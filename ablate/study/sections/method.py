@@ -56,7 +56,7 @@ class FMASettings(Settings):
         "by 1 and by a factor of 2 per layer.",
     )
     distance: str = Field("relative", description="Distance of two feature maps.")
-    anchor: Anchor = Field("clean", description=_ANCHOR)
+    anchor: Anchor = Field("pretrained", description=_ANCHOR)
     activation: Literal["after", "before"] = Field(
         "after", description="Whether maps are read after or before a layer's last activation."
     )
