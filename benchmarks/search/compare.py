@@ -349,10 +349,13 @@ class Comparison:
         shares = [self._reached(one) / limit for one, limit, _ in pairs]
         middle = statistics.median(shares)
         whole = [sum(end.seconds <= limit for end in one.ends) for one, limit, _ in pairs]
-        spread = t_interval(np.array(gains))
+        gain = "0"
+        if name != BAR:
+            spread = t_interval(np.array(gains))
+            gain = f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]"
         cells = (
             name,
-            f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]",
+            gain,
             "not reached" if np.isinf(middle) else f"{middle:.2f}",
             f"{np.isfinite(shares).sum()} of {len(shares)}",
             f"{statistics.fmean(whole):.0f} / {statistics.fmean(one.started for one in found):.0f}",
