@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from commands import run_alone, run_here
+from fast_databases import make_databases_fast
 from jaxtyping import install_import_hook
 from needs import missing
 from own_study import write_own_study
 from postgres_server import PostgresServer, postgres_programs
 
 if TYPE_CHECKING:
-    from alembic.config import Config
     from ray.cluster_utils import Cluster
 
     from ablate.data.dataset import Split
@@ -130,27 +129,8 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _databases_are_made_fast() -> Iterator[None]:
-    """Optuna reads its files of migrations once or three times for each database that is opened:
-    most of the time of a test that makes one.  And no test cuts the power: SQLite need not wait
-    for the disk in this process."""
-    import sqlalchemy
-    from alembic.script import ScriptDirectory
-
-    read, kept = ScriptDirectory.from_config, {}
-
-    def read_once(config: Config) -> ScriptDirectory:
-        place = config.get_main_option("script_location")
-        if place not in kept:
-            kept[place] = read(config)
-        return kept[place]
-
-    def wait_for_no_disk(connection: object, _record: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous=OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", wait_for_no_disk)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", read_once)
+        make_databases_fast(patch.setattr)
         yield
 
 
@@ -289,15 +269,18 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Ray cluster of this session's own, of one node with two CPUs, as Ray is told."""
     from ray.cluster_utils import Cluster
 
+    from ablate.search.cluster.connect import few_daemons
+
     # Else Ray takes 15 s to find a killed node dead.
     soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     head: dict[str, Any] = {"num_cpus": 2, "include_dashboard": False, "_system_config": soon}
     head["object_store_memory"] = 100 * 2**20
-    # Ray's workers search the folder that it was started in first.
-    with contextlib.chdir(tmp_path_factory.mktemp("started")):
-        made = Cluster(initialize_head=True, head_node_args=head)
-    yield made
-    made.shutdown()
+    with few_daemons():
+        # Ray's workers search the folder that it was started in first.
+        with contextlib.chdir(tmp_path_factory.mktemp("started")):
+            made = Cluster(initialize_head=True, head_node_args=head)
+        yield made
+        made.shutdown()
 
 
 @pytest.fixture(scope="module")

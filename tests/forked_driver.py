@@ -1,8 +1,8 @@
 """Drivers of a study as children of one process that has imported all they need.
 
 A driver is a process of its own, with the command line's code from its first line on, and dies as
-one; what is left out is the start of Python and the imports, which take ten times as long as the
-driver itself.
+one; what is left out is the start of Python, the imports and what is read once a process, which
+take ten times as long as the driver itself.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
+import pytest
+
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["ablate.cli.main", "ablate.lifecycle.drive", "ablate.search.ray_tune"]
-)
+
+
+def _start_template() -> None:
+    """The process that drivers are forked from, once a process of the suite."""
+    _FORKS.set_forkserver_preload(["driver_template"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
 
 
 class ForkedDriver:
@@ -31,6 +39,7 @@ class ForkedDriver:
     def __init__(
         self, program: Sequence[str], folder: Path, environment: Mapping[str, str]
     ) -> None:
+        _start_template()
         self._log = folder / f"driver-{time.monotonic_ns()}.log"
         given = (list(program), str(folder), dict(environment), str(self._log))
         self._process = _FORKS.Process(target=_drive, args=given)

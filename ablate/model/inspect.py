@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import list_models
 
 from ablate.model.build import build_skeleton
 from ablate.model.modes import adaptable_norms, kept_mode
@@ -41,9 +40,9 @@ def has_adaptable_norm(model: str, base: Path | None = None) -> bool:
 @cache
 def torchvision_names() -> tuple[str, ...]:
     """`torchvision:NAME` for every network that torchvision can build for a classification."""
-    import torchvision
+    from torchvision import models  # takes as long to load as torch does
 
-    return tuple(f"torchvision:{name}" for name in list_models(module=torchvision.models))
+    return tuple(f"torchvision:{name}" for name in models.list_models(module=models))
 
 
 @dataclass(frozen=True)

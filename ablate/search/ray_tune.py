@@ -10,123 +10,45 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from ablate.errors import AblateError, InfrastructureError, error_text
-from ablate.ledger.record import Row
+import ray
+from ray import tune
+from ray.tune.execution import class_cache
+
+from ablate.errors import InfrastructureError, error_text
 from ablate.model.environment import preparation_cores
-from ablate.search.cluster.connect import (
+from ablate.search.cluster.connect import RayOutput, connect
+from ablate.search.cluster.node_watch import HeadWatch, LostNodes
+from ablate.search.cluster.nodes import Agreed, agree, forget, prepare_alone
+from ablate.search.cluster.tasks import (
     Capacity,
-    RayOutput,
-    connect,
+    fitting_nodes,
+    is_idle,
+    remaining_nodes,
     resolve_gpus,
     resolve_parallel,
 )
-from ablate.search.cluster.node_watch import HeadWatch, LostNodes
-from ablate.search.cluster.nodes import (
-    Agreed,
-    agree,
-    forget,
-    join,
-    keep_weights,
-    prepare_alone,
-)
-from ablate.search.cluster.tasks import fitting_nodes, is_idle, remaining_nodes
 from ablate.search.dispatcher import Dispatcher
 from ablate.search.drive import held
+from ablate.search.ray_worker import RowTrainable, Shared
+from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
-from ablate.trial.task import Job, Prepared, Report, weights_file
-from ablate.trial.worker import Worker
+from ablate.trial.task import Job, Prepared
 
-# Tune reads these when it is imported or run; each turns off other stored state.
+# Tune reads these when it runs; each turns off other stored state.
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_GLOBAL_CHECKPOINT_S="1e9",
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     RAY_AIR_NEW_OUTPUT="0",
-    RAY_CHDIR_TO_TRIAL_DIR="0",
 )
 
-import ray
-from ray import tune
-
-from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
-
-
-class Shared:
-    """Data for all workers of a run, sent once; Tune copies it into each trial's config."""
-
-    def __init__(self, job: Job, agreed: Agreed | None) -> None:
-        self._reference = ray.put((job.to_text(), agreed))
-
-    def get(self) -> tuple[Job, Agreed | None]:
-        text, agreed = ray.get(self._reference)
-        return Job.from_text(text), agreed
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Shared:
-        return self
-
-    def __repr__(self) -> str:
-        return "shared"
-
-
-class RowTrainable(tune.Trainable):  # type: ignore[misc]
-    """One step is one epoch; the actor is reused for several rows, with its data and caches."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        show_devices()
-        self._job, self._agreed = config["shared"].get()
-        self._worker = Worker(self._job)
-        self._apart = False
-        self._refused = ""
-        if self._agreed is not None:
-            try:
-                self._apart, told = join(self._job, self._agreed)
-                self._worker.note(told)
-            except AblateError as error:
-                self._refused = str(error)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002 (Tune's)
-        return True  # the next row starts like the first one
-
-    def take_up(self, row: str) -> None:
-        """Start this row, given as text, with the next step."""
-        self._row = Row.from_text(row)
-        self._worker.begin(self._row)
-
-    def step(self) -> dict[str, Any]:
-        report = Report(lost=self._refused) if self._refused else self._worker.step()
-        if self._apart and report.scores is not None:
-            report = self._hand_over(report)
-        return {"report": report.to_text(), "done": report.done}
-
-    def _hand_over(self, report: Report) -> Report:
-        """The weights are in the run's folder before the row is reported as complete."""
-        assert self._agreed is not None
-        file = weights_file(Path(self._job.folder), self._row.number)
-        if file.exists():
-            try:
-                keep_weights(self._agreed, file)
-            except AblateError as error:
-                return Report(lost=str(error))
-        return report
-
-    def cleanup(self) -> None:
-        self._worker.close()
-
-    def get_auto_filled_metrics(self, *_given: Any, **_named: Any) -> dict[str, Any]:
-        return {}  # Tune's own would send the config back with each epoch
-
-
-def show_devices() -> None:
-    """Make only the devices that Ray assigned visible to this worker, or none.
-
-    Ray itself leaves all devices visible to a worker without one.
-    """
-    if not ray.get_gpu_ids():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Without variables of their own, Tune's actors are processes that Ray has started ahead; what
+# these would set, `ray_worker` sets in its process.
+class_cache.DEFAULT_ENV_VARS.clear()
+class_cache.ENV_VARS_TO_PROPAGATE.discard("RAY_CHDIR_TO_TRIAL_DIR")
 
 
 class RayExecutor:

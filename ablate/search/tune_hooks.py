@@ -24,8 +24,8 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from ablate.errors import InfrastructureError, error_text, unexpected
-from ablate.search.cluster.connect import Capacity
 from ablate.search.cluster.node_watch import LostNodes, node_of
+from ablate.search.cluster.tasks import Capacity
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.trial.task import Report
 

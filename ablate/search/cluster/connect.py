@@ -18,14 +18,15 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from ray._private import worker
 
-from ablate.errors import AblateError, InfrastructureError, ResourceError, UsageError
+from ablate.errors import AblateError, InfrastructureError, UsageError
 from ablate.errors.masking import environment_without_secrets, masked
 from ablate.search.drive import held
 from ablate.study.settings import RunSettings
@@ -33,11 +34,10 @@ from ablate.study.settings import RunSettings
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
-from ray._private import services, utils
+from ray._private import parameter, services, utils
 
 KNOCK_SECONDS = 10
 CONNECT_SECONDS = 60
-_LOOK_SECONDS = 2
 
 _OTHER_TOKEN = "InvalidAuthToken"
 
@@ -191,13 +191,14 @@ def _start(settings: RunSettings) -> None:
     cpus = os.cpu_count() or 1
     if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
         cpus = settings.cpus_per_trial * settings.parallel
-    with held(), _apart_from_the_driver(), _handlers_kept():
+    with held(), _apart_from_the_driver(), _handlers_kept(), few_daemons():
         try:
             ray.init(
                 address="local",
                 num_cpus=cpus,
-                include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
+                # Else the workers that Ray starts ahead end after a second of the preparation.
+                _system_config={"idle_worker_killing_time_threshold_ms": 60_000},
                 **_QUIET,
             )
         except Exception as error:  # Ray raises bare ones
@@ -234,6 +235,18 @@ def _apart_from_the_driver() -> AbstractContextManager[None]:
     return _replaced(services, "ConsolePopen", start)
 
 
+@contextmanager
+def few_daemons() -> Iterator[None]:
+    """Start no autoscaler, dashboard or log forwarding: three Pythons that nothing here uses, and
+    that `ray.init` has no option for."""
+    params = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    with (
+        _replaced(parameter, "RayParams", params),
+        _replaced(services, "start_api_server", lambda *_given, **_named: (None, None)),
+    ):
+        yield
+
+
 def _handlers_kept() -> AbstractContextManager[None]:
     """Prevent Ray from replacing the driver's signal handlers."""
     return _replaced(utils, "set_sigterm_handler", lambda _handler: None)
@@ -243,94 +256,6 @@ def _masked_command() -> AbstractContextManager[None]:
     """Mask passwords in the driver's command line, which Ray stores and logs."""
     get_name = utils.get_entrypoint_name
     return _replaced(utils, "get_entrypoint_name", lambda: masked(get_name()))
-
-
-def resolve_gpus(settings: RunSettings) -> float:
-    """GPUs per trial: the requested number, or 1 if Ray sees any.
-
-    Raises:
-        ResourceError: if no node has as many.
-    """
-    there = max((node.get("GPU", 0.0) for node in _alive()), default=0.0)
-    asked = settings.gpus_per_trial
-    if asked == "auto":
-        return 1.0 if there else 0.0
-    if asked > there:
-        raise ResourceError(
-            f"run.gpus_per_trial: must be at most the GPUs of a node, got {asked:g} where Ray sees "
-            f"{there:g}. Set it to 0, or run on a machine with GPUs (`ablate doctor`)."
-        )
-    return asked
-
-
-def resolve_parallel(settings: RunSettings, gpus: float) -> int:
-    """Trials in parallel: as many as fit on the nodes, each on one node, or fewer if requested.
-
-    Raises:
-        ResourceError: if a trial fits on no node.
-    """
-    cpus, nodes = settings.cpus_per_trial, _alive()
-    most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    if cpus > most:
-        raise ResourceError(
-            f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "
-            f"{most:g} CPUs. Lower it."
-        )
-    fitting = sum(_carries(node, cpus, gpus) for node in nodes)
-    if not fitting:
-        raise ResourceError(
-            f"run.cpus_per_trial: CPUs and GPUs of a trial must fit on one node, got {cpus} and "
-            f"{gpus:g}. Lower cpus_per_trial or gpus_per_trial."
-        )
-    return fitting if settings.parallel == "auto" else min(settings.parallel, fitting)
-
-
-class Capacity:
-    """Number of trials that fit on the nodes now, which is smaller after a node was lost.
-
-    Otherwise the remaining workers would get new rows before the interrupted ones.
-
-    Args:
-        most: the number if all nodes are alive.
-        heard: called with Ray's table of nodes at each check.
-    """
-
-    def __init__(
-        self, cpus: int, gpus: float, most: int, heard: Callable[[list[dict[str, Any]]], None]
-    ) -> None:
-        self._trial = (cpus, gpus)
-        self._most = most
-        self._heard = heard
-        self._looked = time.monotonic()
-        self._found = most
-
-    def __call__(self) -> int:
-        """The number of at most two seconds ago; at least 1."""
-        self.look()
-        return max(1, min(self._most, self._found))
-
-    def look(self) -> None:
-        """Ask Ray for its nodes, at most once in two seconds."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._looked = time.monotonic()
-            nodes = ray.nodes()
-            alive = [node["Resources"] for node in nodes if node["Alive"]]
-            self._found = sum(_carries(node, *self._trial) for node in alive)
-            self._heard(nodes)
-
-
-def _carries(node: dict[str, float], cpus: int, gpus: float) -> int:
-    """Number of trials that fit on a node; a fraction of a GPU is never split over two."""
-    by_cpu = int(node.get("CPU", 0.0) // cpus)
-    if not gpus:
-        return by_cpu
-    there = int(node.get("GPU", 0.0))
-    by_gpu = there * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus)
-    return min(by_cpu, by_gpu)
-
-
-def _alive() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 RAY_LOG_FILE = "ray.log"

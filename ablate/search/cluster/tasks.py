@@ -1,4 +1,4 @@
-"""Ray's nodes, and running functions on a chosen one."""
+"""Ray's nodes: how many trials fit on them, and running functions on a chosen one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ import ray
 from ray._private.state import available_resources_per_node
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ablate.errors import AblateError, InfrastructureError, StudyFileError, unexpected
+from ablate.errors import (
+    AblateError,
+    InfrastructureError,
+    ResourceError,
+    StudyFileError,
+    unexpected,
+)
 from ablate.study.preparation import OnStep, PreparationStep
+from ablate.study.settings import RunSettings
 
 LOOK_SECONDS = 120
 """A node that takes longer to read a file or a version counts as lost."""
@@ -203,3 +210,96 @@ def named(node: Node, error: AblateError) -> AblateError:
     if isinstance(error, StudyFileError):
         return error  # names file and line, which belong to the driver
     return type(error)(f"node {node.name}: {error}")
+
+
+# -- How many trials fit on the nodes -------------------------------------------------------
+
+_ROOM_SECONDS = 2
+
+
+def resolve_gpus(settings: RunSettings) -> float:
+    """GPUs per trial: the requested number, or 1 if Ray sees any.
+
+    Raises:
+        ResourceError: if no node has as many.
+    """
+    there = max((node.get("GPU", 0.0) for node in _alive()), default=0.0)
+    asked = settings.gpus_per_trial
+    if asked == "auto":
+        return 1.0 if there else 0.0
+    if asked > there:
+        raise ResourceError(
+            f"run.gpus_per_trial: must be at most the GPUs of a node, got {asked:g} where Ray sees "
+            f"{there:g}. Set it to 0, or run on a machine with GPUs (`ablate doctor`)."
+        )
+    return asked
+
+
+def resolve_parallel(settings: RunSettings, gpus: float) -> int:
+    """Trials in parallel: as many as fit on the nodes, each on one node, or fewer if requested.
+
+    Raises:
+        ResourceError: if a trial fits on no node.
+    """
+    cpus, nodes = settings.cpus_per_trial, _alive()
+    most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    if cpus > most:
+        raise ResourceError(
+            f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "
+            f"{most:g} CPUs. Lower it."
+        )
+    fitting = sum(_carries(node, cpus, gpus) for node in nodes)
+    if not fitting:
+        raise ResourceError(
+            f"run.cpus_per_trial: CPUs and GPUs of a trial must fit on one node, got {cpus} and "
+            f"{gpus:g}. Lower cpus_per_trial or gpus_per_trial."
+        )
+    return fitting if settings.parallel == "auto" else min(settings.parallel, fitting)
+
+
+class Capacity:
+    """Number of trials that fit on the nodes now, which is smaller after a node was lost.
+
+    Otherwise the remaining workers would get new rows before the interrupted ones.
+
+    Args:
+        most: the number if all nodes are alive.
+        heard: called with Ray's table of nodes at each check.
+    """
+
+    def __init__(
+        self, cpus: int, gpus: float, most: int, heard: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
+        self._trial = (cpus, gpus)
+        self._most = most
+        self._heard = heard
+        self._looked = time.monotonic()
+        self._found = most
+
+    def __call__(self) -> int:
+        """The number of at most two seconds ago; at least 1."""
+        self.look()
+        return max(1, min(self._most, self._found))
+
+    def look(self) -> None:
+        """Ask Ray for its nodes, at most once in two seconds."""
+        if time.monotonic() - self._looked > _ROOM_SECONDS:
+            self._looked = time.monotonic()
+            nodes = ray.nodes()
+            alive = [node["Resources"] for node in nodes if node["Alive"]]
+            self._found = sum(_carries(node, *self._trial) for node in alive)
+            self._heard(nodes)
+
+
+def _carries(node: dict[str, float], cpus: int, gpus: float) -> int:
+    """Number of trials that fit on a node; a fraction of a GPU is never split over two."""
+    by_cpu = int(node.get("CPU", 0.0) // cpus)
+    if not gpus:
+        return by_cpu
+    there = int(node.get("GPU", 0.0))
+    by_gpu = there * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus)
+    return min(by_cpu, by_gpu)
+
+
+def _alive() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
