@@ -194,6 +194,13 @@ def readings_of(key: str) -> tuple[Reading, ...]:
     return found
 
 
+@cache
+def _trained_keys() -> tuple[tuple[str, tuple[Reading, ...]], ...]:
+    """The keys of a finetuning, each with its conditions."""
+    keys = (key for key in leaves() if key.partition(".")[0] in SECTIONS)
+    return tuple((key, readings_of(key)) for key in keys)
+
+
 def is_read(key: str, values: Values) -> bool:
     """Whether a key reaches the finetuning of a configuration."""
     return all(reading.holds(values) for reading in readings_of(key))
@@ -223,8 +230,8 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
     """
     read = {
         key: values[key]
-        for key in leaves()
-        if key.partition(".")[0] in SECTIONS and is_read(key, values)
+        for key, readings in _trained_keys()
+        if not readings or all(reading.holds(values) for reading in readings)
     }
     read["loss.terms"] = terms_of(values)
     read["finetune.frozen"] = sorted(values["finetune.frozen"])
@@ -252,7 +259,7 @@ def trained_identity(values: Values, taps: Sequence[str] = ()) -> str:
     try:
         read: Mapping[str, Any] = trained_values(values, taps)
     except ParameterError:  # the trial will report it
-        read = {key: values[key] for key in leaves() if key.partition(".")[0] in SECTIONS}
+        read = {key: values[key] for key, _ in _trained_keys()}
     return as_text(read)
 
 

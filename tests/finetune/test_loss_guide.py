@@ -71,8 +71,7 @@ for _ in range(3):
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the package and of the suites that the guide names."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PACKAGE, tmp_path / "ablate", ignore=ignored)
+    shutil.copytree(PACKAGE, tmp_path / "ablate")  # with the bytecode, which stays valid
     (tmp_path / "tests/finetune").mkdir(parents=True)
     for file in TESTS.parent.glob("*.py"):  # conftest.py, and the modules that it imports
         if not file.name.startswith("test_"):

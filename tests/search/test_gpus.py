@@ -14,6 +14,7 @@ import ray
 
 from ablate.errors import AblateError, ResourceError
 from ablate.ledger.record import Row
+from ablate.search.cluster.connect import few_daemons
 from ablate.search.dispatcher import FINISHED
 from ablate.search.ray_tune import RayExecutor
 from ablate.study.seeds import Seeds
@@ -75,7 +76,9 @@ class Rows:
 @pytest.fixture(scope="module", autouse=True)
 def _four_gpus() -> Iterator[None]:
     ray.shutdown()
-    ray.init(address="local", num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    keep = {"idle_worker_killing_time_threshold_ms": 60_000}
+    with few_daemons():
+        ray.init("local", num_cpus=8, num_gpus=4, log_to_driver=False, _system_config=keep)
     yield
     ray.shutdown()
 
