@@ -1,11 +1,16 @@
-"""The self-test's study: its file, its drivers, and the comparison of two runs."""
+"""The self-test's study: its file, its drivers, and the comparison of two runs.
+
+As a module, `python -m ablate.doctor.study ARGS...`, it is a driver that dies; ARGS are `ablate`'s.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import runpy
 import secrets
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -95,7 +100,7 @@ class Drivers:
         environment.pop("ABLATE_STORAGE", None)
         if storage is not None:
             environment["ABLATE_STORAGE"] = storage
-        module = "ablate.doctor.killed_driver" if kill else "ablate"
+        module = "ablate.doctor.study" if kill else "ablate"
         command = [sys.executable, "-m", module, "launch", file.name, "--resume", *self._where]
         # Into a file, because a pipe would stay open as long as any child process of the driver.
         log = self._folder / "driver.log"
@@ -210,3 +215,42 @@ def removed_afterwards(url: str, name: str) -> Iterator[None]:
         if file is not None and not was_there:
             for ending in ("", "-wal", "-shm"):
                 Path(f"{file}{ending}").unlink(missing_ok=True)
+
+
+# -- A driver that kills a worker, and then itself ----------------------------------------
+
+
+def _drive_and_die(arguments: list[str]) -> None:
+    """After the first epoch that is recorded, that row's worker gets SIGKILL, on whatever node it
+    runs; after the next epoch of the same row, which another process has run, the driver does."""
+    from ablate.ledger.driving import Driving
+
+    record_epoch, killed = Driving.record_epoch, dict[str, Any]()
+
+    def recorded(self: Driving, number: int, *given: Any) -> Any:
+        """As `Driving.record_epoch`, whose last argument is where the epoch was run."""
+        outdated = record_epoch(self, number, *given)
+        here = given[-1] or {}
+        if not killed:
+            killed.update(number=number, pid=here["pid"])
+            _kill(here["host"], here["pid"])
+        elif number == killed["number"] and here["pid"] != killed["pid"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return outdated
+
+    Driving.record_epoch = recorded  # type: ignore[assignment, method-assign]
+    sys.argv = ["ablate", *arguments]
+    runpy.run_module("ablate", run_name="__main__")
+
+
+def _kill(host: str, pid: int) -> None:
+    if host == socket.gethostname():
+        os.kill(pid, signal.SIGKILL)
+    else:
+        from ablate.search.cluster.tasks import kill_process
+
+        kill_process(host, pid)
+
+
+if __name__ == "__main__":
+    _drive_and_die(sys.argv[1:])
