@@ -8,13 +8,13 @@ from importlib import import_module
 
 from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
-from ablate.ablation.designs.arms import budget_rule
+from ablate.ablation.designs.arms import NOT_ADAPTED, budget_rule
 from ablate.ablation.designs.factorial import factors_of
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
 from ablate.ablation.searches import best_of, check_searches, pick_rule
 from ablate.errors import did_you_mean
-from ablate.ledger.record import NOT_FINETUNED, Planned
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
 from ablate.study.document import Document, show
 from ablate.study.names import KnownNames
@@ -267,7 +267,8 @@ def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Pat
         rule = f"a {design.kind} design has no reference, got only {show(declared.compare)}"
         return (), f"{rule}. Add to: CELL, or compare an effect, such as {effects[0].name}."
     if to not in names:
-        return ("to",), f"must be part of the design, got {show(to)}. {did_you_mean(to, names)}"
+        rule = f"must be part of the design, got {show(to)}. {did_you_mean(to, names)}"
+        return ("to",), NOT_ADAPTED if to == ADAPTED else rule
     if to == declared.compare:
         return (), f"must be two arms, got {show(to)} twice. Change one."
     return difference(design.arm(declared.compare), design.arm(to))
@@ -284,5 +285,9 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
         known += [f"val_robust_accuracy_{exposure}" for exposure in EXPOSURES]
         known += ON_CURVE if study.finetune.interpolation is not None else ()
         what = f"scored by robustness.suite {suite.name}"
+        if metric in ON_CURVE and metric not in known:
+            rule = f"needs finetune.interpolation, got {show(metric)} without it"
+            refuse(path, f"{rule}. Add finetune.interpolation: {{}}, or use {ON_CURVE[metric]}.")
+            return
     if metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")

@@ -138,8 +138,9 @@ def export(study: str, trial: str, *, alpha: float | None, output: Path, as_json
             f"--alpha {alpha:g}: needs the number of a trial, got plain, which is a reference. "
             "Leave it out."
         )
-    point = None if number is None else exported_point(opened.record, number, alpha)
-    written = export_weights_of(opened.record, opened.place.folder, point, output)
+    folder = opened.place.folder
+    point = None if number is None else exported_point(opened.record, folder, number, alpha)
+    written = export_weights_of(opened.record, folder, point, output)
     told = {"number": number, "alpha": point.alpha if point else 1.0, "file": str(written)}
     print_result([told]) if as_json else click.echo(written)
 

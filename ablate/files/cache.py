@@ -86,8 +86,10 @@ def publish_file(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
-            temporary.touch(exist_ok=False)  # with the rights of any new file: others may read it
+            temporary.touch(exist_ok=False)
+            rights = temporary.stat().st_mode & 0o777  # of any new file: others may read it
             write(temporary)
+            temporary.chmod(rights)  # a writer may have replaced the file by one of its own
             _sync(temporary)
             temporary.replace(path)
         finally:

@@ -10,23 +10,33 @@ from ablate.errors import DataError, InfrastructureError, UsageError
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.model.weights.export_metadata import read_metadata
+from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import weights_file
 
 _SUFFIX = ".safetensors"
 
 
-def exported_point(record: StudyRecord, number: int, alpha: float | None = None) -> Point:
+def exported_point(
+    record: StudyRecord, folder: Path, number: int, alpha: float | None = None
+) -> Point:
     """The network of a trial to export.
 
     Args:
-        alpha: in (0, 1]; None: that of the network whose scores are the trial's.
+        folder: of the run.
+        alpha: in (0, 1]; None: that of the network whose scores are the trial's, which for a
+            confirmed point is that of its weights.
 
     Raises:
-        UsageError: if there is no such trial.
+        UsageError: if there is no such trial, it is not complete, its weights are missing or
+            damaged, or alpha is out of range.
     """
     row = _row(record, number)
+    if alpha is None and row.path is None:
+        _check_complete(row)
+        alpha = _alpha_of(_source(record, folder, _origin(row))[1])
+    if alpha is not None and not 0 < alpha <= 1:
+        raise UsageError(f"--alpha: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
     return point_of(row) if alpha is None else Point(number, alpha)
 
 
@@ -66,10 +76,10 @@ def export_weights_of(
     else:
         row = _row(record, point.trial)
         _check_complete(row)
-        number = row.number if row.copy_of is None else row.copy_of
-    source = _source(record, folder, number)
-    if point is not None and point.alpha != 1:
-        _export_between(source, point, output.absolute(), cache or cache_folder())
+        number = _origin(row)
+    source, metadata = _source(record, folder, number)
+    if point is not None and point.alpha != _alpha_of(metadata):
+        _export_between(source, metadata, point, output.absolute(), cache or cache_folder())
         return output.absolute()
     publish_file(output.absolute(), lambda temporary: shutil.copyfile(source, temporary))
     return output.absolute()
@@ -95,20 +105,31 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
     return states, folder_bytes(str(weights_file(folder.absolute(), None).parent))
 
 
-def _export_between(source: Path, point: Point, output: Path, cache: Path) -> None:
+def _alpha_of(metadata: ExportMetadata | None) -> float:
+    """Of weights, between the baseline, 0, and the finetuned network, 1."""
+    return 1.0 if metadata is None else metadata.alpha
+
+
+def _origin(row: RowRecord) -> int:
+    """The trial that wrote the weights: a copy has those of its original."""
+    return row.number if row.copy_of is None else row.copy_of
+
+
+def _export_between(
+    source: Path, metadata: ExportMetadata | None, point: Point, output: Path, cache: Path
+) -> None:
     from ablate.finetune.baseline import kept_baseline, read_weights
     from ablate.finetune.interpolation import export_between
 
-    metadata = read_metadata(source)
+    if _alpha_of(metadata) != 1:
+        raise UsageError(
+            f"--alpha {point.alpha:g}: needs the finetuned network, got weights that are at alpha "
+            f"{_alpha_of(metadata):g} already. Leave --alpha out."
+        )
     if metadata is None or not metadata.baseline_sha256:
         raise UsageError(
             f"--alpha {point.alpha:g}: needs the baseline that the trial started from, got weights "
             "of an earlier version, which does not name it. Export alpha 1, or run the trial again."
-        )
-    if metadata.alpha != 1:
-        raise UsageError(
-            f"--alpha {point.alpha:g}: needs the finetuned network, got weights that are at alpha "
-            f"{metadata.alpha:g} already. Leave --alpha out."
         )
     baseline = kept_baseline(cache, metadata.baseline_sha256)
     if baseline is None:
@@ -154,18 +175,20 @@ def _check_complete(row: RowRecord) -> None:
         )
 
 
-def _source(record: StudyRecord, folder: Path, number: int | None) -> Path:
+def _source(
+    record: StudyRecord, folder: Path, number: int | None
+) -> tuple[Path, ExportMetadata | None]:
+    """The file of a trial's weights, and its metadata; None: of the plain finetune."""
     source = weights_file(folder.absolute(), number)
     who = "plain" if number is None else f"trial {number}"
     if source.is_file():
         try:
-            read_metadata(source)
+            return source, read_metadata(source)
         except DataError as error:
             raise DataError(
                 f"{source}: must be the weights that {who} wrote, got a damaged file. Restore it "
                 "from a backup, or run the same trial again."
             ) from error
-        return source
     if not source.parent.is_dir():
         raise UsageError(
             f"{source.parent}: must hold the weights of {record.name}, got no such folder. "

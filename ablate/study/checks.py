@@ -195,10 +195,12 @@ def _interpolation(study: Study) -> Rules:
     if is_asked and robust not in metrics:
         rule = f"chooses the most robust network, so {robust} must be an objective, got"
         yield path, f"{rule} {show(metrics)}. Add it, or remove this."
-    if not is_asked and study.answer.clean_margin != AnswerSettings().clean_margin:
-        rule = "has no effect without finetune.interpolation, got"
-        fix = "Remove it, or write finetune.interpolation: {}."
-        yield ("answer", "clean_margin"), f"{rule} {study.answer.clean_margin:g}. {fix}"
+    margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
+    has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
+    is_read = is_asked or (study.ablation is None and has_clean and len(accuracies) > 1)
+    if not is_read and margin != AnswerSettings().clean_margin:
+        rule = "has no effect without finetune.interpolation, or a search for clean and robust"
+        yield ("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it."
 
 
 def _crops(study: Study) -> Rules:
@@ -320,7 +322,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("run.gpus_per_trial", "trainable"), _gpus),
-    (("objectives", "finetune.interpolation", "answer"), _interpolation),
+    (("objectives", "finetune.interpolation", "answer", "ablation"), _interpolation),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),
     (("dataset.unlabeled", "loss.terms"), _labels),

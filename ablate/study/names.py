@@ -95,7 +95,8 @@ class ImportedNames(OpenNames):
 def nearest(name: str, known: Sequence[str]) -> str:
     """The fix for an unknown name, from all that there are."""
     others = known.others(name) if isinstance(known, OpenNames) else ()
-    return did_you_mean(name, [*known, *others])
+    outer_first = sorted(others, key=lambda one: one.count("."))  # the modules before their parts
+    return did_you_mean(name, [*dict.fromkeys([*known, *outer_first])])
 
 
 def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, str]]:

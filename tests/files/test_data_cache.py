@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -39,6 +40,22 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     publish_file(path, lambda temporary: temporary.write_text("two") and None)
     assert path.read_text() == "two"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_others_may_read_a_file_whatever_wrote_it(tmp_path: Path) -> None:
+    """As safetensors does, which writes to a private file of its own and renames it."""
+
+    def write(temporary: Path) -> None:
+        own = temporary.with_name("own")
+        own.touch(mode=0o600)
+        own.replace(temporary)
+
+    before = os.umask(0o027)
+    try:
+        publish_file(tmp_path / "file", write)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
 def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:

@@ -307,6 +307,11 @@ def test_shipped_studies_search_nothing_in_vain(file: Path) -> None:
 def test_layers_of_frozen_are_those_of_the_network() -> None:
     (wrong,) = said("finetune.layer_decay: {float: [0.5, 1]}", "finetune: {frozen: [stage9]}\n")
     assert wrong == "finetune.frozen[0]: unknown layer, got 'stage9'. Did you mean stage3?"
+    (wrong,) = said("finetune.layer_decay: {float: [0.5, 1]}", "finetune: {frozen: [fc]}\n")
+    assert wrong.startswith(
+        "finetune.frozen[0]: unknown layer, got 'fc'. Known: stem, stage1, stage2, stage3, "
+        "normalize, classifier, stem.0, "
+    )
     (wrong,) = said("finetune.frozen: {choice: [[], [stem, stages]]}")
     assert wrong == "finetune.frozen: unknown layer, got 'stages'. Did you mean stage3?"
     space = read("finetune.frozen: {subset: taps}\nfinetune.layer_decay: {float: [0.5, 1]}").space

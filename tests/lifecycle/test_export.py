@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import save, save_file
 
 from ablate.analysis.pareto import Point
 from ablate.errors import UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
-from ablate.lifecycle.export import checkpoint_bytes, export_weights_of
+from ablate.lifecycle.export import checkpoint_bytes, export_weights_of, exported_point
+from ablate.model.weights.export_metadata import ExportMetadata, seal_export
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
 from tests.example_records import example_record, example_row, example_scores
@@ -59,6 +61,50 @@ def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
     assert output.read_bytes() == weights_of(1)
     assert weights_file(folder, 1).exists()
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_path: Path) -> None:
+    """Its weights are those of the point, and no other network of the line can be made of them."""
+    file, record = weights_file(folder, 1), example_record(ROWS)
+    metadata = ExportMetadata(
+        model="resnet8",
+        classes=("0", "1"),
+        mean=(0.5,),
+        std=(0.5,),
+        image_size=8,
+        resize=None,
+        dataset="digits",
+        study="example",
+        trial=1,
+        loss_terms="clean+fma",
+        seen_types=(),
+        alpha=0.75,
+    )
+    save_file({"weight": np.ones(2)}, file, metadata=metadata.to_header())
+    seal_export(file)
+    for asked in (None, 0.75):
+        point = exported_point(record, folder, 1, asked)
+        assert point == Point(1, 0.75)
+        output = export_weights_of(record, folder, point, tmp_path / "one.safetensors")
+        assert output.read_bytes() == file.read_bytes()
+    for alpha in (0.5, 1.0):
+        point = exported_point(record, folder, 1, alpha)
+        with pytest.raises(UsageError) as error:
+            export_weights_of(record, folder, point, tmp_path / "other.safetensors")
+        assert str(error.value) == (
+            f"--alpha {alpha:g}: needs the finetuned network, got weights that are at alpha 0.75 "
+            "already. Leave --alpha out."
+        )
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+@pytest.mark.parametrize("alpha", [math.nan, math.inf, 0.0, -1.0, 1.5])
+def test_an_alpha_out_of_range_is_refused(folder: Path, alpha: float) -> None:
+    with pytest.raises(UsageError) as error:
+        exported_point(example_record(ROWS), folder, 1, alpha)
+    assert str(error.value) == (
+        f"--alpha: must be above 0 and at most 1, got {alpha:g}. Write 0.5."
+    )
 
 
 def test_plain_replaces_a_file_that_is_there(

@@ -152,12 +152,13 @@ class Search:
             "Over plain": self.told(self.less(number, "plain")),
         }
         if da is not None and da != number:
-            images = [
-                one.student_images + one.teacher_images
-                for one in (self.scored[number].scores, self.scored[da].scores)
-            ]
+            costs = [self.scored[one].scores for one in (number, da)]
+            flops, images = (
+                [getattr(c, k) for c in costs] for k in ("train_flops", "student_images")
+            )
             facts["Over DA"] = self.told(self.less(number, da, pairs=pairs))
-            facts["Compute"] = f"{images[0] / images[1]:.1f} times that of DA"
+            unit, of = ("Training FLOPs", flops) if all(flops) else ("Images trained on", images)
+            facts[unit] = f"{of[0] / of[1]:.1f} times those of DA"
         if number != bests[0]:
             facts["Over the best set"] = self.told(self.less(number, bests[0], pairs=pairs))
         if ties:

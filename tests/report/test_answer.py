@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from example_ablations import (
     CLEAN,
     ROBUST,
@@ -91,6 +92,31 @@ def test_where_nothing_keeps_clean_accuracy() -> None:
 def test_the_margin_is_the_study_s() -> None:
     first = said(ROWS, answer={"clean_margin": 0.05})[0]
     assert "at a clean loss of at most 5 points, clean+da (trial 2): +21.0 points" in first
+
+
+@pytest.mark.parametrize(
+    ("flops", "fact"),
+    [
+        ((117, 100), ("Training FLOPs", "1.2 times those of DA")),
+        ((117, 0), ("Images trained on", "2.0 times those of DA")),
+    ],
+)
+def test_training_is_compared_by_flops_or_by_images_of_the_network(
+    flops: tuple[int, int], fact: tuple[str, str]
+) -> None:
+    """Images through a teacher cost less than images through the network, and are no such."""
+    rows = [
+        replace(row, scores=replace(row.scores, train_flops=one, **images))  # type: ignore[type-var]
+        for row, one, images in zip(
+            (ROWS[0], ROWS[2]),
+            flops,
+            ({"student_images": 200, "teacher_images": 100}, {"student_images": 100}),
+            strict=True,
+        )
+    ]
+    fma, da = study_answer(StudySource(example_record(rows))).cards
+    assert fact in fma.facts
+    assert not any("of DA" in value for _, value in da.facts)
 
 
 def test_equally_robust_trials_are_ranked_by_clean_accuracy_then_by_number() -> None:

@@ -66,8 +66,13 @@ def test_curves_are_described_where_they_were_scored() -> None:
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
         "were scored at the weights 0.5, 1 of the latter [3]. A trial is represented by the most "
         "robust of them that loses at most 2 points of clean accuracy to the baseline, chosen on "
-        "the same images that it is scored on." in said
+        "the same images that it is scored on. Where none of them does, the one that loses least "
+        "is taken; where clean accuracy between the two falls below both by more than that, the "
+        "finetuned network." in said
     )
+    one_point = curve | {"answer": {"clean_margin": 0.01}}
+    said = text(example_record([example_row(0, (0.9, 0.7))], **one_point))
+    assert "loses at most 1 point of clean accuracy" in said
     found = methods(StudySource(record), pareto_info(record))
     assert found.references[2].startswith("Wortsman et al. 2022.")
     settings = {"design": "arms", "arms": {"a": {}}, "seeds": 3}

@@ -754,6 +754,24 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
             "30 for one of them. Remove it; finetune.budget applies to all.",
         ),
         (
+            "{a: {}, b: {loss.terms: clean}}, compare_to: adapted baseline}",
+            "6:77: ablation.compare_to: needs robustness.adapt_batch_norm, got 'adapted baseline' "
+            "without it. Add it, such as robustness.adapt_batch_norm: 256, or compare with the "
+            "baseline.",
+        ),
+        (
+            "{a: {}, b: {loss.terms: clean}}, primary: [{compare: a, to: adapted baseline}]}",
+            "6:92: ablation.primary[0].to: needs robustness.adapt_batch_norm, got 'adapted "
+            "baseline' without it.",
+        ),
+        (
+            "{a: {}, b: {loss.terms: clean}}, primary: [{compare: b, metric: "
+            "val_robust_accuracy_interpolated}]}",
+            "6:96: ablation.primary[0].metric: needs finetune.interpolation, got "
+            "'val_robust_accuracy_interpolated' without it. Add finetune.interpolation: {}, or use "
+            "val_robust_accuracy.",
+        ),
+        (
             "{a: {}}, compare_to: b}",
             "6:53: ablation.compare_to: must be one of the arms, got 'b'. Known: a.",
         ),

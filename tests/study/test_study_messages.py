@@ -237,6 +237,11 @@ Problems = Callable[..., list[str]]
             "[1.0, 0.5, 0.5]. Remove one.",
         ),
         (
+            "finetune: {interpolation: {alpha: 0.3, alphas: [0.5, 1]}}",
+            "5:27: finetune.interpolation: takes alphas, the networks of a curve, or alpha, one of "
+            "them alone, got both. Remove one.",
+        ),
+        (
             "finetune: {interpolation: {alphas: [0, 1]}}",
             "5:37: finetune.interpolation.alphas[0]: must be above 0, got 0. Raise it.",
         ),
@@ -250,9 +255,9 @@ Problems = Callable[..., list[str]]
             "'train_seconds']. Add it, or remove this.",
         ),
         (
-            "answer: {clean_margin: 0.02}",
-            "5:24: answer.clean_margin: has no effect without finetune.interpolation, got 0.02. "
-            "Remove it, or write finetune.interpolation: {}.",
+            "answer: {clean_margin: 0.02}\nobjectives: [{metric: val_robust_accuracy}]",
+            "5:24: answer.clean_margin: has no effect without finetune.interpolation, or a search "
+            "for clean and robust accuracy, got 0.02. Remove it.",
         ),
         (
             "space: {finetune.interpolation: {choice: [null]}}",

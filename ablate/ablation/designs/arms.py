@@ -10,13 +10,17 @@ from ablate.ablation.components import drawn_types, single_type
 from ablate.ablation.configuration import Cells, Ground, Path, Refuse, Values, check_values
 from ablate.ablation.results import BASELINE
 from ablate.errors import did_you_mean
-from ablate.ledger.record import NOT_FINETUNED
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.study.document import show
 
 EACH = "each"
 TYPES = "augment.types"
 PLAIN = "plain"
 BUDGET = "finetune.budget."
+NOT_ADAPTED = (
+    f"needs robustness.adapt_batch_norm, got {show(ADAPTED)} without it. Add it, such as "
+    "robustness.adapt_batch_norm: 256, or compare with the baseline."
+)
 
 
 def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
@@ -83,7 +87,10 @@ def _compared_to(ground: Ground, asked: str | None, arms: list[Arm], refuse: Ref
     wanted = asked or (PLAIN if PLAIN in names else names[0])
     if wanted in _fixed_arms(ground):
         return Arm(wanted, (wanted,))
-    if wanted not in names:
+    if wanted == ADAPTED and ground.study.trainable is None:
+        refuse(("compare_to",), NOT_ADAPTED)
+        wanted = names[0]
+    elif wanted not in names:
         rule = f"must be one of the arms, got {show(wanted)}"
         refuse(("compare_to",), f"{rule}. {did_you_mean(wanted, names)}")
         wanted = names[0]

@@ -27,6 +27,7 @@ from ablate.report.page.card import (
     asked_points,
     asked_words,
     capital,
+    compute_facts,
     named,
     point_card,
     points,
@@ -35,7 +36,6 @@ from ablate.report.page.card import (
     types_sentence,
     unsuccessful,
 )
-from ablate.study.scores import Scores
 
 _CLEAN, _ROBUST = "test_clean_accuracy", "test_robust_accuracy"
 
@@ -165,8 +165,7 @@ def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
 
 def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
     da = next((other for other in answer.sets if other.terms in ("clean+da", "da")), one)
-    ratio = _images(one.best) / _images(da.best) if _images(da.best) > 0 else math.nan
-    others = [("Compute", f"{ratio:.1f} times that of DA")] * (da is not one and ratio > 0)
+    others = [] if da is one else compute_facts(one.best, da.best)
     tied = trial_numbers([point.number for point in one.tied])
     others += [("Tied in this set", tied)] * bool(one.tied)
     return point_card(
@@ -279,7 +278,8 @@ def _asked_confirmed(
     if asked:
         over = {name: over_da[point.name] for name, point in asked.items()}
         said += _compared(asked, less, n, "On the test images")
-        said += _over_da(over, "combined data augmentation alone", n)
+        at = " at alpha 1" * any(point.point.alpha != 1 for point in asked.values())
+        said += _over_da(over, f"combined data augmentation alone{at}", n)
     combined = info.test.to_reference(COMBINED_DA, _ROBUST)
     if combined is not None and {"da", "ca"} & {*words}:
         name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
@@ -296,9 +296,10 @@ def _asked_confirmed(
 def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
     """Robust accuracy over the arms that are retrained beside the points, where it is known."""
     plain = info.test.to_reference(point.name, _ROBUST)
+    at = " at alpha 1" * (Point.of_name(point.name).alpha != 1)
     over = {
-        "plain": NOTHING if plain is None else plain.estimate,
-        "combined DA": point.over_da.get(_ROBUST, NOTHING),
+        f"plain{at}": NOTHING if plain is None else plain.estimate,
+        f"combined DA{at}": point.over_da.get(_ROBUST, NOTHING),
     }
     return {name: one for name, one in over.items() if not math.isnan(one.mean)}
 
@@ -339,12 +340,6 @@ def _margin(answer: SearchAnswer) -> str:
 
 def _within(answer: SearchAnswer) -> str:
     return f"at a clean loss of at most {_margin(answer)}"
-
-
-def _images(point: ParetoPoint) -> float:
-    """That went through the network and a teacher."""
-    scores = point.scores
-    return scores.student_images + scores.teacher_images if isinstance(scores, Scores) else math.nan
 
 
 # -- A search for one accuracy, and its confirmation

@@ -14,6 +14,7 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.arms import Cell
 from ablate.report.numbers import param_text
 from ablate.report.style import terms_style
+from ablate.study.scores import Scores
 
 ASKED = {
     "fma": ("FMA", re.compile(r"\bFMA\b|feature[- ]map")),
@@ -97,6 +98,17 @@ def point_card(
         *others,
     ]
     return Card(f"{point.loss_terms}: {point.name}", point.loss_terms, point.number, tuple(facts))
+
+
+def compute_facts(point: ParetoPoint, other: ParetoPoint) -> list[tuple[str, str]]:
+    """Of data augmentation as the other: how much more training takes, in FLOPs of network and
+    teachers; in images through the network where FLOPs are not known."""
+    costs = [one.scores for one in (point, other) if isinstance(one.scores, Scores)]
+    for name, key in (("Training FLOPs", "train_flops"), ("Images trained on", "student_images")):
+        counts = [getattr(scores, key) for scores in costs]
+        if len(counts) == 2 and all(counts):
+            return [(name, f"{counts[0] / counts[1]:.1f} times those of DA")]
+    return []
 
 
 def types_sentence(parts: Sequence[Part], whole: Estimate) -> list[str]:

@@ -337,7 +337,12 @@ def _curve(study: Study, cite: _Citations) -> str:
     if not study.finetune.curve_alphas:
         return ""
     alphas = ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas)
-    margin = f"{100 * study.answer.clean_margin:g} points of clean accuracy to the baseline"
+    points = 100 * study.answer.clean_margin
+    margin = f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline"
+    otherwise = (
+        " Where none of them does, the one that loses least is taken; where clean accuracy between "
+        "the two falls below both by more than that, the finetuned network."
+    )
     text = (
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
         f"were scored at the weights {alphas} of the latter{cite('wortsman')}. "
@@ -345,9 +350,9 @@ def _curve(study: Study, cite: _Citations) -> str:
     if study.ablation is None:
         return text + (
             f"A trial is represented by the most robust of them that loses at most {margin}, "
-            "chosen on the same images that it is scored on."
+            f"chosen on the same images that it is scored on.{otherwise}"
         )
     return text + (
         "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "
-        f"at most {margin}, on the other seeds and the other half of the images."
+        f"at most {margin}, on the other seeds and the other half of the images.{otherwise}"
     )

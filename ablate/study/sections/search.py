@@ -88,9 +88,9 @@ class AnswerSettings(Settings):
 
     clean_margin: Share = Field(
         0.01,
-        description="Clean accuracy, as a fraction, that may be lost to the baseline without "
-        "being counted; used to choose a trial's network by `finetune.interpolation`, and the "
-        "points of a report's answer.",
+        description="Clean accuracy, as a fraction, that may be lost to the baseline by the points "
+        "that the report of a search names, and, with `finetune.interpolation`, by the network of "
+        "each trial.",
     )
 
 
