@@ -138,7 +138,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Check a study file and print all errors.  Each has its file:line:column."""
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
-    from ablate.robustness.suites import types_without_effect
+    from ablate.robustness.suites import find_suite, types_without_effect
     from ablate.space.parse import parse_space
 
     study = place_of_file(file, overrides, must_search=True).study
@@ -161,10 +161,13 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
         if not folder.is_dir():
             click.echo(f"{file}: note: dataset.path does not exist yet: {folder}")
     if without := types_without_effect(study):
+        suite = find_suite(study.robustness.suite)
+        is_own = suite.made_by == "distortion"
+        fix = "Use families_grey." if is_own else "Write a list of the other corruptions."
         click.echo(
-            f"{file}: note: robustness.suite {study.robustness.suite} scores "
+            f"{file}: note: robustness.suite {suite.name} scores "
             f"{' and '.join(without)}, which {'change' if len(without) > 1 else 'changes'} nothing "
-            f"on {study.dataset.name}, whose images are grey. Use families_grey."
+            f"on {study.dataset.name}, whose images are grey. {fix}"
         )
 
 

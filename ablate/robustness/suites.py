@@ -141,11 +141,23 @@ def added_types(suite: Suite) -> tuple[str, ...]:
 
 
 def types_without_effect(study: Study) -> tuple[str, ...]:
-    """Types of a study's suite that change nothing on its data, as far as its name tells."""
+    """Types of a study's suite that change nothing on its data, as far as its name tells; those
+    that do so at some severities with these."""
     suite = find_suite(study.robustness.suite)
-    if study.trainable or suite.made_by != "distortion" or study.dataset.name not in GREY:
+    if study.trainable or study.dataset.name not in GREY:
         return ()
-    return tuple(kind for kind in suite.types if kind in distortion.OF_COLOUR)
+    if suite.made_by == "distortion":
+        return tuple(kind for kind in suite.types if kind in distortion.OF_COLOUR)
+    kept = {
+        kind: [one for one in study.robustness.severities if one in corruption.GREY_KEPT[kind]]
+        for kind in suite.types
+        if kind in corruption.GREY_KEPT
+    }
+    return tuple(
+        f"{kind} at severity {', '.join(map(str, severities))}"
+        for kind, severities in kept.items()
+        if severities
+    )
 
 
 def restrict(suite: Suite, types: Sequence[str]) -> Suite:

@@ -85,6 +85,26 @@ def test_check_names_types_that_change_nothing(
     assert ("Use families_grey." in said) == bool(named)
 
 
+@pytest.mark.parametrize(
+    ("suite", "severities", "named"),
+    [
+        (["saturate", "fog"], [2, 4], "saturate at severity 2"),
+        ("cifar10c_extra", [1, 2, 3, 4, 5], "saturate at severity 1, 2, 3"),
+        (["saturate", "fog"], [4, 5], ""),
+        ("cifar10c", [1], ""),
+    ],
+)
+def test_check_names_corruptions_that_change_nothing(
+    write_study: Write, ablate: Run, suite: str | list[str], severities: list[int], named: str
+) -> None:
+    robustness = {"suite": suite, "severities": severities}
+    said = ablate("check", write_study(dataset={"name": "digits"}, robustness=robustness)).stdout
+    assert ": ok: study" in said
+    note = f"scores {named}, which changes nothing on digits, whose images are grey. Write a list "
+    assert (note in said) == bool(named)
+    assert ("whose images are grey" in said) == bool(named)
+
+
 def test_set_overrides_a_key(write_study: Write, ablate: Run) -> None:
     file = write_study()
     assert "9 trials" in ablate("check", file, "--set", "search.trials=9").stdout

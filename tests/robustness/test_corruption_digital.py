@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ablate.distortion.random import as_uniform, draw_bits, make_generator
+from ablate.robustness.corruption import GREY_KEPT
 from ablate.robustness.corruption.kind import load
 
 CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
@@ -91,6 +92,13 @@ def test_saturate_is_hsvs(scale: str, severity: int) -> None:
         saturation = min(max(saturation * factor + summand, 0), 1)
         expected[place] = colorsys.hsv_to_rgb(hue, saturation, value)
     np.testing.assert_allclose(corrupt("saturate", images, severity, scale), expected, 0, 1e-5)
+
+
+@pytest.mark.parametrize(("scale", "severity"), CELLS)
+def test_the_severities_that_keep_grey_are_listed(scale: str, severity: int) -> None:
+    grey = make_bytes(*SIZES[0])[:, :1]
+    is_kept = bool((corrupt("saturate", grey, severity, scale) == by_pixel(grey)).all())
+    assert is_kept == (severity in GREY_KEPT["saturate"])
 
 
 def test_saturate_turns_grey_red() -> None:

@@ -29,6 +29,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four corruptions that the benchmark reserves for validation."""
 
+GREY_KEPT = {"saturate": (1, 2, 3)}
+"""Severities at which a corruption changes nothing on grey images, with either table."""
+
 CORRUPTIONS = tuple(name for names in FAMILIES.values() for name in names)
 
 BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
