@@ -219,7 +219,7 @@ def measure(
     last = tuple(names.taps)[-1]
     terms: dict[str, Term] = {}
     for distance in DISTANCES:
-        fma = FMASettings(distance=distance, layers=(last,))
+        fma = FMASettings(distance=distance, layers=(last,), anchor="clean")
         loss = build_loss(LossSettings(terms="clean+da+st+fma", fma=fma), names)
         terms |= {distance if one.name == "fma" else one.name: one for one in loss.terms}
     augment = build_augmentation(AugmentSettings())

@@ -83,8 +83,16 @@ LOSSES: dict[str, dict[str, Values]] = {
         },
     },
     "DA+FMA": {
-        "weight 0.3, clean": {"loss.terms": "clean+da+fma", "loss.fma.weight": 0.3},
-        "weight 1, clean": {"loss.terms": "clean+da+fma", "loss.fma.weight": 1.0},
+        "weight 0.3, clean": {
+            "loss.terms": "clean+da+fma",
+            "loss.fma.weight": 0.3,
+            "loss.fma.anchor": "clean",
+        },
+        "weight 1, clean": {
+            "loss.terms": "clean+da+fma",
+            "loss.fma.weight": 1.0,
+            "loss.fma.anchor": "clean",
+        },
         "weight 1, pretrained": {
             "loss.terms": "clean+da+fma",
             "loss.fma.weight": 1.0,

@@ -56,6 +56,7 @@ from ablate.study.settings import (
     BudgetSettings,
     DatasetSettings,
     FinetuneSettings,
+    FMASettings,
     LossSettings,
     ModelSettings,
 )
@@ -134,12 +135,13 @@ def make_ablate(
     model: nn.Module, split: Split, environment: Environment, options: argparse.Namespace
 ) -> Round:
     environment.apply()
+    loss = LossSettings(terms="clean+fma", fma=FMASettings(anchor="clean"))  # as in `usual`
     run = Finetuning(
         model,
         split,
         FinetuneSettings(batch_size=options.batch_size),
         budget=BudgetSettings(epochs=options.rounds + 1),
-        loss=build_loss(LossSettings(terms="clean+fma"), layer_names(model)),
+        loss=build_loss(loss, layer_names(model)),
         augment=CombinedAugmentations(),
         dataset_settings=MOVED,
         environment=environment,

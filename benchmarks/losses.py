@@ -50,7 +50,10 @@ STEP = "clean+da"
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     STEP: ({"terms": STEP}, {}),
     **{
-        f"fma, distance {distance}": ({"terms": f"{STEP}+fma", "fma": {"distance": distance}}, {})
+        f"fma, distance {distance}": (
+            {"terms": f"{STEP}+fma", "fma": {"distance": distance, "anchor": "clean"}},
+            {},
+        )
         for distance in DISTANCES
     },
     **{
