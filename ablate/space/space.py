@@ -247,6 +247,9 @@ def check_enqueued(document: Document, space: Space, sets: Sequence[Mapping[str,
 
 
 def _first_problem(space: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    unknown = next((key for key in values if key not in space.keys), None)
+    if unknown is not None:
+        return unknown, f"not in the space. {did_you_mean(unknown, space.keys)}"
     try:
         space.encode_partial(values)
     except ParameterError as error:

@@ -32,11 +32,14 @@ def test_several_studies_are_a_line_each() -> None:
         ("example", ""), ("other", ""),
     ]  # fmt: skip
     figure = plot_edf(info)
-    first, _, _, last = figure.data
+    baseline = [trace for trace in figure.data if trace.name == "Baseline"]
+    assert [trace.showlegend for trace in baseline] == [True, False]
+    lines = [trace for trace in figure.data if trace not in baseline]
+    first, _, _, last = lines
     assert list(first.x) == pytest.approx([0.7, 0.7, 0.8, 0.9])
     assert list(first.y) == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert (first.line.shape, first.name, last.name) == ("hv", "example (3)", "other (1)")
-    assert [trace.showlegend for trace in figure.data] == [True, True, False, False]
+    assert [trace.showlegend for trace in lines] == [True, True, False, False]
 
 
 def test_nothing_yet() -> None:

@@ -175,7 +175,7 @@ def lasting(folder: Path) -> list[Path]:
 def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], folder: Path) -> None:
     before = lasting(folder)
     line = said(run("plot", "runs/drawn", "--figure", "nothing"))
-    assert line.startswith("ablate: --figure: must be one of pareto, hypervolume, ")
+    assert line.startswith("ablate: --figure: must be one of pareto, history, ")
     line = said(run("plot", "runs/drawn", "--figure", "rank"))
     assert line == "ablate: --figure: rank was removed. Draw slice."
     line = said(run("plot", "runs/drawn", "--figure", "effects"))

@@ -45,7 +45,8 @@ from ablate.finetune.loss.term import View, Views
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
-settings = {"terms": "fma+logit_mse", "fma": {"distance": "huber"}, "logit_mse": {"weight": 0.5}}
+fma = {"distance": "huber", "anchor": "clean"}
+settings = {"terms": "fma+logit_mse", "fma": fma, "logit_mse": {"weight": 0.5}}
 loss = build_loss(LossSettings.model_validate(settings), LayerNames({"body": "body"}, ("body",)))
 torch.manual_seed(0)
 body, head = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)

@@ -155,7 +155,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulation": {"accumulation_steps": 3},
     "separate": {"batch_norm": "separate"},
     "frozen": {"batch_norm": "frozen"},
-    "pretrained": {"loss": {"fma": {"anchor": "pretrained"}}},
+    "anchor clean": {"loss": {"fma": {"anchor": "clean"}}},
     "ema": {"loss": {"fma": {"anchor": "ema"}}},
     "two teachers": {
         "loss": {

@@ -166,6 +166,6 @@ def test_what_an_ablation_cannot_compare_with(tmp_path: Path) -> None:
     )
     lines = said(text.replace(", adapt_batch_norm: 16", ""), tmp_path)
     assert len(lines) == 2
-    assert "to: must be part of the design, got 'adapted baseline'" in lines[0]
+    assert "to: needs robustness.adapt_batch_norm, got 'adapted baseline' without it" in lines[0]
     lines = said(text.replace("plain: {", "adapted baseline: {"), tmp_path)
     assert "is always an arm, the network before finetuning, got values for it" in lines[0]

@@ -112,10 +112,11 @@ def test_scores_say_how_it_was_finetuned(bench: Workbench, scores: Scores) -> No
     steps = len(bench.dataset.train) // 64
     assert scores.seen_types == CORE["noise"]
     assert (scores.epochs, scores.student_images) == (2, 2 * 2 * 64 * steps)
-    assert scores.teacher_images == 0
+    assert scores.teacher_images == scores.student_images // 2  # the clean ones
     flops = image_flops(bench)
     assert flops.training > 2 * flops.forward > 0
-    assert scores.train_flops == scores.student_images * flops.training
+    teacher = scores.teacher_images * flops.forward
+    assert scores.train_flops == scores.student_images * flops.training + teacher
     assert scores.train_seconds > 0
     assert list(scores.accuracies) == [kind for kinds in scores.families.values() for kind in kinds]
     assert all(list(row) == ["1", "5"] for row in scores.accuracies.values())
