@@ -11,6 +11,8 @@ ledger.  All are scored on validation images.
                 the network; the best of a method goes into `METHODS` and into the shipped studies
     around      one thing at a time around the best `clean+fma`: taps, anchor, batch norm; and the
                 best of each method without `clean`, which reads twice as many copies
+    competitors what costs nothing or little beside `clean+da` and `clean+fma`: batch norm adapted
+                at test time, TRADES, layer-wise learning rates, frozen stages, probing first
     methods     the best of each method on 8 seeds that no candidate has seen
     tradeoff    the networks between baseline and finetuned weights (`finetune.interpolation`)
                 against other ways of losing less clean accuracy, each of which trains on more
@@ -42,7 +44,8 @@ Values = dict[str, Any]
 
 MARGIN = 0.01
 """Clean accuracy lost to the baseline at which methods are compared, as `answer.clean_margin`."""
-SEEDS = {"candidates": range(101, 104), "around": range(101, 104), "methods": range(1, 9)}
+SEEDS = {"methods": range(1, 9)}
+SEEDS |= dict.fromkeys(["candidates", "around", "competitors"], range(101, 104))
 SEEDS |= dict.fromkeys(["curve", "others"], range(201, 204))
 RATES = (0.01, 0.03)
 
@@ -127,7 +130,7 @@ def data_of(folder: Path | None, epochs: int | None) -> Data:
             "robustness": {"suite": "families_grey"},
         }
         images = {"candidates": 10_000, "methods": 10_000, "curve": 10_000, "others": 14_000}
-        images["around"] = images["candidates"]
+        images |= dict.fromkeys(["around", "competitors"], images["candidates"])
         return Data("digits", study, images)
     study = {
         "dataset": {
@@ -143,7 +146,7 @@ def data_of(folder: Path | None, epochs: int | None) -> Data:
         "robustness": {"suite": "families", "images": 1000},
     }
     images = {"candidates": 12_000, "methods": 24_000, "curve": 12_000, "others": 19_000}
-    images["around"] = images["candidates"]
+    images |= dict.fromkeys(["around", "competitors"], images["candidates"])
     return Data("cifar10", study, images)
 
 
@@ -209,13 +212,30 @@ def around(data: Data) -> dict[str, Values]:
     return {name: best["FMA"] | values for name, values in varied.items()} | alone
 
 
+ADAPTED_IMAGES = 64
+"""How many images the baseline's own statistics count as, where batch norm is adapted."""
+
+
+def competitors(data: Data) -> dict[str, Values]:
+    best = {name: candidates()[one] for name, one in METHODS[data.name].items()}
+    trades = {"loss.terms": "clean+st", "loss.st.form": "kl", "loss.st.weight": 6.0}
+    return {
+        "DA": best["DA"],
+        "FMA": best["FMA"],
+        "TRADES, beta 6": best["DA"] | trades,
+        "DA, layer_decay 0.7": best["DA"] | {"finetune.layer_decay": 0.7},
+        "DA, stem and stage1 frozen": best["DA"] | {"finetune.frozen": ["stem", "stage1"]},
+        "DA, last layer first": best["DA"] | {"finetune.probe_fraction": 0.25},
+    }
+
+
 def arms_of(kind: str, data: Data) -> dict[str, Values]:
     if kind == "candidates":
         return candidates()
     if kind == "methods":
         return {name: candidates()[best] for name, best in METHODS[data.name].items()}
-    if kind == "around":
-        return around(data)
+    if kind in ("around", "competitors"):
+        return around(data) if kind == "around" else competitors(data)
     return {"networks between": CURVE} if kind == "curve" else others(data)
 
 
@@ -223,6 +243,7 @@ ALL_ALPHAS = [0.25, 0.5, 0.75, 1.0]
 ALPHAS = {
     "candidates": [0.5, 1.0],
     "around": [0.5, 1.0],
+    "competitors": [0.5, 1.0],
     "methods": ALL_ALPHAS,
     "curve": ALL_ALPHAS,
 }
@@ -247,13 +268,16 @@ def study_of(kind: str, data: Data) -> Values:
         ablation["primary"] = [{"compare": one, "to": first, "metric": metric} for one in rest]
     severities = [1, 3, 5]
     if data.name != "digits":
-        severities = [2, 4] if kind in ("candidates", "around") else [3]
+        severities = [2, 4] if kind in ("candidates", "around", "competitors") else [3]
+    robustness = {**data.study["robustness"], "severities": severities}
+    if kind == "competitors":
+        robustness["adapt_batch_norm"] = ADAPTED_IMAGES
     return {
         "version": 1,
         "name": f"defaults_{kind}_{data.name}_{data.study['baseline']['epochs']}",
         "question": "Which settings are good defaults, and what keeps clean accuracy?",
         **data.study,
-        "robustness": {**data.study["robustness"], "severities": severities},
+        "robustness": robustness,
         "finetune": finetune,
         "loss": {"fma": {"layers": ["stage3"]}},
         "ablation": {**ablation, "seeds": list(SEEDS[kind])},
@@ -319,9 +343,11 @@ def show(record: StudyRecord) -> None:
     """One line an arm, means over seeds; in brackets the deviation of the seeds."""
     baseline = record.references["baseline"]
     assert isinstance(baseline, Scores)
+    for name, scores in record.references.items():
+        if isinstance(scores, Scores) and name != "plain":
+            print(f"{name} {scores.clean_accuracy:.1%} clean, {scores.robust_accuracy:.1%} robust")
     print(
-        f"baseline {baseline.clean_accuracy:.1%} clean, {baseline.robust_accuracy:.1%} robust\n\n"
-        "| arm | seeds | clean | robust | robust at 1 point of clean loss | seconds |\n"
+        "\n| arm | seeds | clean | robust | robust at 1 point of clean loss | seconds |\n"
         "|---|---|---|---|---|---|"
     )
     for name, rows in by_cell(record).items():
@@ -386,7 +412,9 @@ def show_against_curve(record: StudyRecord, curve: StudyRecord) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The studies behind the defaults.")
-    parser.add_argument("kind", choices=["candidates", "around", "methods", "tradeoff"])
+    parser.add_argument(
+        "kind", choices=["candidates", "around", "competitors", "methods", "tradeoff"]
+    )
     parser.add_argument("--data", type=Path, help="folder with train/CLASS/* and test/CLASS/*")
     parser.add_argument("--baseline", type=int, metavar="EPOCHS", help="of the baseline")
     parser.add_argument("--show", action="store_true", help="print the table, run nothing")
