@@ -157,7 +157,7 @@ class ParetoInfo(Basis):
         mask.flags.writeable = False
         return mask
 
-    @property
+    @cached_property
     def front(self) -> tuple[ParetoPoint, ...]:
         """The points on the front, best first in the first objective, then by number; of one
         objective the best trial, or all that are equal to it."""
@@ -168,7 +168,7 @@ class ParetoInfo(Basis):
         """The points of a table: the front; of one objective the `MOST_LEADING` best."""
         return self.ranked[:MOST_LEADING] if len(self.objectives) == 1 else self.front
 
-    @property
+    @cached_property
     def ranked(self) -> tuple[ParetoPoint, ...]:
         """Points that keep all constraints and have a number for the first objective, best first,
         then by number."""
