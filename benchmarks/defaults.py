@@ -196,8 +196,12 @@ def others(data: Data) -> dict[str, Values]:
     return {name: CURVE | values for name, values in varied.items()}
 
 
+def methods(data: Data) -> dict[str, Values]:
+    return {name: candidates()[best] for name, best in METHODS[data.name].items()}
+
+
 def around(data: Data) -> dict[str, Values]:
-    best = {name: candidates()[one] for name, one in METHODS[data.name].items()}
+    best = methods(data)
     varied: dict[str, Values] = {
         "last tap": {},
         "all taps": {"loss.fma.layers": "taps"},
@@ -217,7 +221,7 @@ ADAPTED_IMAGES = 64
 
 
 def competitors(data: Data) -> dict[str, Values]:
-    best = {name: candidates()[one] for name, one in METHODS[data.name].items()}
+    best = methods(data)
     trades = {"loss.terms": "clean+st", "loss.st.form": "kl", "loss.st.weight": 6.0}
     return {
         "DA": best["DA"],
@@ -232,11 +236,10 @@ def competitors(data: Data) -> dict[str, Values]:
 def arms_of(kind: str, data: Data) -> dict[str, Values]:
     if kind == "candidates":
         return candidates()
-    if kind == "methods":
-        return {name: candidates()[best] for name, best in METHODS[data.name].items()}
-    if kind in ("around", "competitors"):
-        return around(data) if kind == "around" else competitors(data)
-    return {"networks between": CURVE} if kind == "curve" else others(data)
+    if kind == "curve":
+        return {"networks between": CURVE}
+    made = {"methods": methods, "around": around, "competitors": competitors, "others": others}
+    return made[kind](data)
 
 
 ALL_ALPHAS = [0.25, 0.5, 0.75, 1.0]

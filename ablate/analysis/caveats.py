@@ -149,6 +149,8 @@ def _number(metric: str, value: float) -> str:
 def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
     """A note on trials that violate constraints, which are not on the front; if all do, how near
     they came."""
+    if not record.bounds:
+        return ()
     rows = [row for row in record.complete if row.scores is not None]
     count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     if not count:
