@@ -14,6 +14,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ablate.errors import MissingDependencyError, StudyNotFoundError, UsageError
+from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.lifecycle.place import locate
@@ -68,7 +69,7 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
     except ImportError as error:
         raise MissingDependencyError(
             "ablate dashboard: needs optuna-dashboard, got none. "
-            "Install it with: pip install 'ablate[dashboard]'"
+            f"Install it with: {pip_install('dashboard')}"
         ) from error
     place = locate(study)
     storage = open_storage(place.url, create=False)

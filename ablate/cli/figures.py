@@ -22,7 +22,7 @@ from ablate.report.figures import FIGURES
 )
 @output_option(
     "FILE",
-    "Output file: .html, or .png, .svg, .pdf (needs `ablate[images]`); for several figures "
+    "Output file: .html, or .png, .svg, .pdf (needs the extra `images`); for several figures "
     "a folder, which is created.  Default: runs/NAME/FIGURE.html.",
 )
 @click.option(

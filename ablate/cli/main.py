@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+import ablate
 from ablate.cli import cache as cli_cache
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
@@ -119,7 +120,7 @@ def _check_working_folder() -> None:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="ablate", message="ablate %(version)s")
+@click.version_option(ablate.__version__, message="ablate %(version)s")
 def main(debug: bool) -> None:
     """Hyperparameter search and ablation studies for robustness finetuning.
 

@@ -9,12 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ablate.errors import AblateError, MissingDependencyError, error_text
+from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
+from ablate.study.provenance import versions
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,7 @@ def versions_finding() -> Finding:
 
 
 def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
+    return versions([package]).get(package, "absent")
 
 
 def torch_finding() -> Finding:
@@ -175,7 +173,7 @@ def _storage() -> Finding:
 
 def _postgres() -> Finding:
     if importlib.util.find_spec("psycopg") is None:
-        return Finding("PostgreSQL", "absent", "no driver", "pip install 'ablate[postgres]'")
+        return Finding("PostgreSQL", "absent", "no driver", pip_install("postgres"))
     return Finding("PostgreSQL", "ok", f"driver psycopg {_version('psycopg')}")
 
 
@@ -191,5 +189,5 @@ def _images() -> Finding:
 
 def _dashboard() -> Finding:
     if importlib.util.find_spec("optuna_dashboard") is None:
-        return Finding("dashboard", "absent", "no package", "pip install 'ablate[dashboard]'")
+        return Finding("dashboard", "absent", "no package", pip_install("dashboard"))
     return Finding("dashboard", "ok", f"optuna-dashboard {_version('optuna-dashboard')}")

@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 )
 
 from ablate.errors import MissingDependencyError, StorageError, UsageError
+from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
 from ablate.ledger.url import parse_url, sqlite_file
 
@@ -95,7 +96,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
-                "pip install 'ablate[postgres]' and write postgresql+psycopg://..."
+                f"{pip_install('postgres')} and write postgresql+psycopg://..."
             ) from error
         except RuntimeError as error:  # Optuna's error for tables of another version
             raise StorageError(

@@ -18,6 +18,7 @@ from ablate.errors import (
     UsageError,
     did_you_mean,
 )
+from ablate.errors.installation import pip_install
 from ablate.files.shown import show_name
 from ablate.model import MODELS, is_external
 from ablate.model.build import own_image_size, own_statistics
@@ -166,7 +167,7 @@ def _find_name(name: str) -> tuple[str, tuple[str, ...]]:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"MODEL: must be a known network or a file, got {name!r}, which neither ablate nor "
-            "torchvision has; timm is not installed. Run pip install 'ablate[timm]'."
+            f"torchvision has; timm is not installed. Run {pip_install('timm')}."
         ) from error
     if name.partition(".")[0] in timm.list_models():
         return f"timm:{name}", (f"{name} is timm's: timm:{name}",)

@@ -1,4 +1,4 @@
-"""Networks of timm (`pip install 'ablate[timm]'`), by `timm:NAME` or `timm:NAME.TAG`.
+"""Networks of timm (extra `timm`), by `timm:NAME` or `timm:NAME.TAG`.
 
 Aliases are the feature levels that timm itself lists: `stem` where the first stands before all
 stages, then `stage1` and on.
@@ -13,6 +13,7 @@ from torch import nn
 
 from ablate.data.dataset import Statistics
 from ablate.errors import MissingDependencyError, ParameterError, did_you_mean
+from ablate.errors.installation import pip_install
 
 _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 
@@ -75,7 +76,7 @@ def import_timm(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"model.name: 'timm:{name}' needs timm, which is not installed. "
-            "Run pip install 'ablate[timm]'."
+            f"Run {pip_install('timm')}."
         ) from error
     known = timm.list_models()
     network, _, tag = name.partition(".")

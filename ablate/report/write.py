@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
+from ablate.errors.installation import pip_install
 from ablate.errors.masking import without_secrets
 from ablate.files.cache import publish_file, writing
 from ablate.report.style import FONT, INCHES_PER_PIXEL, INK, PAPER
@@ -180,7 +181,7 @@ def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
     if find_spec("kaleido") is None:
         raise MissingDependencyError(
             f"a .{ending} needs kaleido, which is not installed. "
-            "Install it with: pip install 'ablate[images]', or write a .html."
+            f"Install it with: {pip_install('images')}, or write a .html."
         )
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import ablate
 from ablate.errors.masking import environment_without_secrets
 
 PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
@@ -61,6 +62,8 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
 
 
 def _version(package: str) -> str | None:
+    if package == "ablate":  # the code that runs, also where it is not installed
+        return ablate.__version__
     try:
         return version(package)
     except PackageNotFoundError:

@@ -115,5 +115,5 @@ def test_without_the_package(work: Path, ablate_alone: Run) -> None:
     assert result.returncode == 2
     assert result.stderr == (
         "ablate: ablate dashboard: needs optuna-dashboard, got none. "
-        "Install it with: pip install 'ablate[dashboard]'\n"
+        "Install it with: pip install 'ablate-robustness[dashboard]'\n"
     )

@@ -119,5 +119,5 @@ def test_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
         build_model(settings("resnet18"), 5, MEAN, STD, 0)
     assert str(error.value) == (
         "model.name: 'timm:resnet18' needs timm, which is not installed. "
-        "Run pip install 'ablate[timm]'."
+        "Run pip install 'ablate-robustness[timm]'."
     )

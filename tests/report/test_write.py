@@ -187,7 +187,7 @@ def test_without_kaleido(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         write_figure(figure(), tmp_path / "front.png")
     assert str(caught.value) == (
         "a .png needs kaleido, which is not installed. "
-        "Install it with: pip install 'ablate[images]', or write a .html."
+        "Install it with: pip install 'ablate-robustness[images]', or write a .html."
     )
     assert list(tmp_path.iterdir()) == []
 

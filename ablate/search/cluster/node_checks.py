@@ -134,11 +134,12 @@ def look_at_packages() -> Callable[[Sequence[str]], dict[str, str]]:
             except metadata.PackageNotFoundError:
                 found[name] = "none"
         try:
-            root = Path(str(importlib.import_module("ablate").__file__)).parent
+            package = importlib.import_module("ablate")
+            root = Path(str(package.__file__)).parent
             code = hashlib.sha256()
             for file in sorted(root.rglob("*.py")):
                 code.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
-            found["ablate"] += f" with code {code.hexdigest()[:10]}"
+            found["ablate"] = f"{package.__version__} with code {code.hexdigest()[:10]}"
         except Exception as error:
             found["ablate"] = f"one that cannot be imported ({type(error).__name__}: {error})"
         return found
