@@ -1,4 +1,4 @@
-"""Search and ablation for robustness finetuning.
+"""Search and ablation for robustness finetuning (pip install ablate-robustness).
 
 Everything public is here and loaded when it is first used: `import ablate` loads none of torch,
 ray, optuna, pandas and plotly.
@@ -6,6 +6,7 @@ ray, optuna, pandas and plotly.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,25 @@ __all__ = [
     "write_evaluation",
     "write_report",
 ]
+
+
+def _warn_of_another() -> None:
+    """Warn if PyPI's `ablate` is installed into this folder too."""
+    above = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (pathlib takes milliseconds)
+    try:
+        names = os.listdir(above)  # noqa: PTH208
+    except OSError:  # in an archive
+        return
+    if any(name.startswith("ablate-") and name.endswith(".dist-info") for name in names):
+        from ablate_robustness import another_ablate
+
+        if message := another_ablate([above]):
+            import warnings
+
+            warnings.warn(message, stacklevel=3)
+
+
+_warn_of_another()
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from ablate.errors import AblateError, MissingDependencyError, error_text
 from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
 from ablate.study.provenance import versions
+from ablate_robustness import another_ablate
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
         begin: called with the name of each check before it starts.
     """
     yield versions_finding()
+    if another := another_ablate():
+        yield Finding("package", "broken", another)
     for look, what in (
         (torch_finding, "torch"),
         (_ray, "ray"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,8 +15,10 @@ import pytest
 import yaml
 
 import ablate
+from ablate.doctor.findings import examine
 from ablate.errors.installation import DISTRIBUTION, pip_install
 from ablate.study.provenance import provenance, versions
+from ablate_robustness import another_ablate
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,3 +50,91 @@ def test_the_version_is_of_the_code_that_runs(package: str) -> None:
     assert found == ({"ablate": ablate.__version__} if package == "ablate" else {})
     assert provenance(ROOT)["packages"]["ablate"] == ablate.__version__
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == ablate.__version__
+
+
+THEIRS = "from .report import Report\n"  # the last line of PyPI's ablate/__init__.py, 0.2.3
+SAID = (
+    "{}: must hold ablate-robustness alone, got ablate 0.2.3, which is another package of the same "
+    "name. Run `pip uninstall -y ablate && pip install --force-reinstall --no-deps "
+    "ablate-robustness`, and use an environment for each."
+)
+
+
+def install(folder: Path, version: str, entry_points: str = "") -> None:
+    """What importlib.metadata sees of a distribution `ablate`."""
+    about = folder / f"ablate-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ablate\nVersion: {version}\n")
+    (about / "entry_points.txt").write_text(entry_points)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of packages with this one in it."""
+    (tmp_path / "ablate").mkdir()
+    for part in sorted((ROOT / "ablate").iterdir()):
+        if part.name != "__init__.py":
+            (tmp_path / "ablate" / part.name).symlink_to(part)
+    shutil.copy(ROOT / "ablate" / "__init__.py", tmp_path / "ablate")
+    shutil.copy(ROOT / "ablate_robustness.py", tmp_path)
+    return tmp_path
+
+
+def run_python(site: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        cwd=site.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+START = (
+    "import sys, ablate_robustness; sys.argv = ['ablate', '--version']; ablate_robustness.main()"
+)
+
+
+def test_another_package_of_the_name_is_named_by_the_first_import(site: Path) -> None:
+    install(site, "0.2.3")
+    result = run_python(site, "import ablate; print(ablate.__version__)")
+    assert result.stdout == f"{ablate.__version__}\n"
+    assert f"UserWarning: {SAID.format(site / 'ablate')}\n" in result.stderr
+
+
+def test_a_package_that_was_overwritten_is_named(site: Path) -> None:
+    install(site, "0.2.3")
+    (site / "ablate" / "__init__.py").write_text(THEIRS)
+    said = SAID.format(site / "ablate")
+    assert run_python(site, "import ablate").stderr.endswith(f"ImportError: {said}\n")
+    result = run_python(site, START)
+    assert (result.returncode, result.stderr) == (2, f"ablate: {said}\n")
+
+
+def test_a_package_whose_first_file_was_uninstalled_is_named(site: Path) -> None:
+    (site / "ablate" / "__init__.py").unlink()
+    result = run_python(site, START, "-S")  # without this checkout
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"ablate: {site / 'ablate'}: must hold ablate-robustness, got no __init__.py. Run "
+        "`pip install --force-reinstall --no-deps ablate-robustness`.\n"
+    )
+
+
+def test_the_former_name_of_this_distribution_is_not_another_package(site: Path) -> None:
+    install(site, "0.1.0", "[console_scripts]\nablate = ablate.cli.main:main\n")
+    assert another_ablate([str(site)]) is None
+    result = run_python(site, START)
+    assert (result.stdout, result.stderr) == (f"ablate {ablate.__version__}\n", "")
+
+
+def test_doctor_names_another_package(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(site, "0.2.3")
+    assert [finding.what for finding in itertools.islice(examine(), 2)] == ["versions", "torch"]
+    monkeypatch.syspath_prepend(site)
+    found = list(itertools.islice(examine(), 2))[1]
+    assert (found.what, found.state, found.found) == (
+        *("package", "broken"),
+        SAID.format(site / "ablate"),
+    )
