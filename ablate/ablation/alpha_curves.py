@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ablate.ablation.answer import ReadBits
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.figure_infos import arm_terms
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.intervals import Estimate, t_interval
+from ablate.ablation.intervals import Estimate, over_images, t_interval
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.profile import profile_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.robustness.bits import image_shares, unpack_bits
+from ablate.study.interpolation import CURVE_METRICS, FINETUNED_BITS
 from ablate.study.scores import Scores
 
 if TYPE_CHECKING:
@@ -30,11 +33,14 @@ class AlphaPoint(NamedTuple):
     Attributes:
         alpha: weight of the finetuned network: 0 is the baseline.
         clean, robust: over seeds; of a trial a number without an interval.
+        less_finetuned: of the network that stands for a trial: its clean and robust accuracy less
+            those at alpha 1, over images; None where it is that one, or its bits are not known.
     """
 
     alpha: float
     clean: Estimate
     robust: Estimate
+    less_finetuned: tuple[Estimate, Estimate] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,18 +90,23 @@ class AlphaCurvesInfo(Basis):
 
         Columns: name, loss_terms (text); trial (Int64), missing of an arm; alpha (float64); clean,
         robust, each with .low and .high (float64), NaN without an interval; chosen (bool); barrier
-        (float64); seeds (int64).
+        (float64); seeds (int64); clean_less_finetuned, robust_less_finetuned, each with .low and
+        .high (float64), of the network that stands for a trial.
         """
-        columns = [f"{metric}{end}" for metric in ("clean", "robust") for end in _ENDS]
+        metrics = ["clean", "robust"]
+        columns = [f"{metric}{end}" for metric in metrics for end in _ENDS]
+        less = [f"{metric}_less_finetuned{end}" for metric in metrics for end in _ENDS]
         types = {"name": "string", "loss_terms": "string", "trial": "Int64"}
         types |= dict.fromkeys(["alpha", *columns], "float64")
         types |= {"chosen": "bool", "barrier": "float64", "seeds": "int64"}
+        types |= dict.fromkeys(less, "float64")
         rows = [
             (
                 *(curve.name, curve.loss_terms or None, curve.number, point.alpha),
-                *(point.clean.mean, point.clean.low, point.clean.high),
-                *(point.robust.mean, point.robust.low, point.robust.high),
+                *_ends(point.clean),
+                *_ends(point.robust),
                 *(point.alpha in curve.chosen, curve.barrier, curve.seeds),
+                *_less_columns(point),
             )
             for curve in self.curves
             for point in curve.points
@@ -106,13 +117,28 @@ class AlphaCurvesInfo(Basis):
 _ENDS = ("", ".low", ".high")
 
 
+def _ends(one: Estimate) -> tuple[float, float, float]:
+    return one.mean, one.low, one.high
+
+
+def _less_columns(point: AlphaPoint) -> tuple[float, ...]:
+    if point.less_finetuned is None:
+        return (math.nan,) * 2 * len(_ENDS)
+    clean, robust = point.less_finetuned
+    return *_ends(clean), *_ends(robust)
+
+
 def alpha_curves(
-    record: StudyRecord, ablation: AblationInfo | None, trials: Sequence[int] = ()
+    record: StudyRecord,
+    ablation: AblationInfo | None,
+    read_bits: ReadBits,
+    trials: Sequence[int] = (),
 ) -> AlphaCurvesInfo:
     """The curves of a study with `finetune.interpolation`.
 
     Args:
         ablation: of an ablation; None: a search.
+        read_bits: of a search.
         trials: numbers of complete trials of a search; empty: some of the front, as `profile_info`
             selects them.
 
@@ -134,7 +160,8 @@ def alpha_curves(
         on_front = profiles.on_front
         rows = {row.number: row for row in record.complete}
         chosen = [rows[one.number] for one in profiles.profiles if one.number is not None]
-        curves = [_of_trial(record, row) for row in chosen]
+        bits, _ = read_bits(sorted(map(_origin, chosen)))
+        curves = [_of_trial(record, row, bits.get(_origin(row), {})) for row in chosen]
     else:
         assert record.design is not None
         design = Design.from_json(record.design)
@@ -150,19 +177,36 @@ def alpha_curves(
     )
 
 
-def _of_trial(record: StudyRecord, row: RowRecord) -> AlphaCurve | None:
+def _origin(row: RowRecord) -> int:
+    """The row that has its bits: a copy has those of its original."""
+    return row.number if row.copy_of is None else row.copy_of
+
+
+def _of_trial(record: StudyRecord, row: RowRecord, bits: Mapping[str, str]) -> AlphaCurve | None:
     if row.path is None or not isinstance(row.scores, Scores):
         return None
+    less = _less_finetuned(row.scores, bits) if FINETUNED_BITS in bits else None
     return AlphaCurve(
         name=f"trial {row.number}",
         number=row.number,
         loss_terms=record.loss_terms(row),
-        points=_points([[row]]),
+        points=tuple(
+            point._replace(less_finetuned=less) if point.alpha == row.path.alpha else point
+            for point in _points([[row]])
+        ),
         chosen=(row.path.alpha,),
         barrier=row.path.barrier,
         note=row.path.note,
         seeds=1,
     )
+
+
+def _less_finetuned(scores: Scores, bits: Mapping[str, str]) -> tuple[Estimate, Estimate]:
+    both = unpack_bits([bits["val"], bits[FINETUNED_BITS]], scores)
+    shares = (image_shares(both, scores, metric) for metric in CURVE_METRICS)
+    differences = (one[0] - one[1] for one in shares if one is not None)
+    clean, robust = (over_images(one).estimate() for one in differences)
+    return clean, robust
 
 
 def _of_arm(

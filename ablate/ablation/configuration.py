@@ -250,6 +250,12 @@ def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, 
         fixed = study.model_copy(update={"space": {}})
         for at, rule in study_rules(fixed, refused):
             yield at, rule
+        if fixed.finetune.frozen and not refused:
+            from ablate.finetune.depth import frozen_rule  # which loads torch
+
+            frozen = frozen_rule(fixed, fixed.finetune.frozen)
+            if frozen is not None:
+                yield ("finetune", "frozen"), frozen
 
 
 def runs_rule(cells: int, settings: AblationSettings, fewer: str = "levels") -> str | None:

@@ -261,7 +261,8 @@ def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Pat
     known = [*(effect.name for effect in effects), *names]
     if declared.compare not in names:
         rule = f"must be part of the design, got {show(declared.compare)}"
-        return ("compare",), f"{rule}. {did_you_mean(declared.compare, known)}"
+        rule = f"{rule}. {did_you_mean(declared.compare, known)}"
+        return ("compare",), NOT_ADAPTED if declared.compare == ADAPTED else rule
     to = declared.to or design.reference
     if not to:
         rule = f"a {design.kind} design has no reference, got only {show(declared.compare)}"

@@ -8,6 +8,7 @@ from itertools import chain
 
 from ablate.analysis.bounds import beyond_marks
 from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.files.shown import few
 from ablate.ledger.record import ADAPTED, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.scores import Scores
@@ -161,10 +162,21 @@ def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
     return (f"{count} of {len(rows)} complete trials {verb} a constraint and do not count",)
 
 
+def _curve_marks(record: StudyRecord) -> tuple[str, ...]:
+    """A note on trials for which no network on the way from the baseline was chosen."""
+    rows = [row for row in record.complete if row.path is not None and row.path.note]
+    if not rows:
+        return ()
+    were = "curve of 1 trial was" if len(rows) == 1 else f"curves of {len(rows)} trials were"
+    said = f"{were} refused ({few([row.number for row in rows], 12)}): networks between lose clean"
+    return (f"{said} accuracy to both ends, so alpha 1 is used",)
+
+
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, training types, and cost."""
     study = record.study
     beyond = (*_constraint_marks(record), *_copy_marks(record), *beyond_marks(record.rows))
+    beyond += _curve_marks(record)
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)

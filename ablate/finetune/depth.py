@@ -13,12 +13,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from torch import nn
 
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.model.build import build_skeleton
 from ablate.model.modes import batch_norms
 from ablate.model.taps import LayerNames, layer_names
+from ablate.study.checks import searched
+from ablate.study.settings import LossSettings, Study
 
 
 def rate_factors(model: nn.Module, layer_decay: float) -> dict[str, float]:
@@ -60,6 +65,7 @@ class LearningParts:
                 parameter.requires_grad_(False)
         frozen_modules = {modules[path] for path in paths}
         self._frozen = tuple(frozen)
+        self._model = model
         self._every_norm = batch_norms(model)
         self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
         self._learning = [one for one in model.parameters() if one.requires_grad]
@@ -68,6 +74,23 @@ class LearningParts:
                 f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
             )
         self._last = _last_layer(model) if probes else set()
+
+    def check_reached(self, loss: LossSettings) -> None:
+        """Check that feature maps, if they are all that an objective reads, depend on what learns.
+
+        Raises:
+            ParameterError: if nothing learns up to the last layer whose map is compared.
+        """
+        if loss.term_names != ("fma",):
+            return
+        names, layers = layer_names(self._model), loss.fma.layers
+        end = max(map(names.ready, names.taps if layers == "taps" else layers), default=-1)
+        places = {path: place for place, path in enumerate(names.modules)}
+        if not any(
+            one.requires_grad and places.get(path.rpartition(".")[0], -1) <= end
+            for path, one in self._model.named_parameters()
+        ):
+            raise self.unreached(probing=False)
 
     def hold(self, *, probing: bool = False) -> None:
         """Let the batch norms of what does not learn keep their statistics; call it after
@@ -92,6 +115,27 @@ class LearningParts:
             f"finetune.frozen: a term must reach a layer that learns, got {list(self._frozen)}. "
             "Remove one, or change loss.terms or loss.fma.layers."
         )
+
+
+def frozen_rule(study: Study, frozen: Sequence[str], base: Path | None = None) -> str | None:
+    """Why a finetuning would have nothing to learn, as `rule, got X. Fix.`; None if it has, or if
+    that is not known before a trial.
+
+    Args:
+        frozen: layers of the study's network that do not learn.
+        base: folder of the study file, where a network of the user's own may stand.
+    """
+    if not frozen:
+        return None
+    with suppress(UsageError):  # a network that cannot be built is refused when it is
+        model = build_skeleton(study.model, base=base)
+        try:
+            parts = LearningParts(model, frozen)
+            if not searched(study.space) & {"loss.terms", "loss.fma.layers"}:
+                parts.check_reached(study.loss)
+        except ParameterError as error:
+            return str(error).removeprefix("finetune.frozen: ")
+    return None
 
 
 def _last_layer(model: nn.Module) -> set[nn.Parameter]:

@@ -15,7 +15,7 @@ from ablate.finetune.reads import as_text, trained_identity, with_params
 from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, Soup, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
-from ablate.study.interpolation import Curve, bits_name
+from ablate.study.interpolation import FINETUNED_BITS, Curve, bits_name
 from ablate.study.keys import plain_values
 from ablate.study.scores import COSTS, AnyScores, Scores, scores_from_json
 from ablate.study.seeds import Seeds
@@ -212,7 +212,8 @@ def ended_as(
     Args:
         scores: of its finetuned network.
         kept: `outcomes` by split; `test`, the scores on the test images; `curve`, from which a
-            search takes the network that stands for the row, and of the bits only its.
+            search takes the network that stands for the row, and of the bits those of that one
+            and of the finetuned one.
     """
     attributes = {
         key: kept[name]
@@ -226,7 +227,10 @@ def ended_as(
             path = replace(path, alpha=1.0, note="")
         else:
             path = replace(path, odd="")
-            attributes[OUTCOMES] = {"val": kept["outcomes"][bits_name(path.alpha)]}
+            bits = kept["outcomes"]
+            attributes[OUTCOMES] = {"val": bits[bits_name(path.alpha)]}
+            if path.alpha < 1:
+                attributes[OUTCOMES][FINETUNED_BITS] = bits["val"]
         scores = path.scores(scores, path.alpha)
         attributes[PATH] = path.to_json()
     return scores, attributes | {SCORES: scores.to_json()}

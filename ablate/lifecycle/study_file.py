@@ -25,7 +25,7 @@ from ablate.errors import Problem, StudyFileError, UsageError
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.reads import check_inert
 from ablate.robustness.suites import objective_rules
-from ablate.space.parse import check_space, space_definitions
+from ablate.space.parse import check_space, parameter_paths, space_definitions
 from ablate.space.reach import Doubts, check_reach, nothing_searched
 from ablate.space.space import Space, check_enqueued
 from ablate.study.checks import check_study, no_batch_norm
@@ -227,6 +227,8 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     refuse_failures(document, known)
     if study.ablation is None and is_known:
         _check_search(document, study, space or Space(), must_search=must_search)
+    if study.trainable is None:
+        _check_frozen(document, study, space or Space(), base)
     if len(document.problems) == at_first:
         check_ablation(document, study, known)
         refuse_failures(document, known)
@@ -236,8 +238,8 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
 def _check_batch_norm(document: Document, study: Study, refused: set[DataPath], base: Path) -> None:
     """Report that the baseline's batch norm is to be adapted where it has none."""
     pseudo_images = study.robustness.adapt_batch_norm
-    known = not any(path[0] == "model" for path in refused)
-    if pseudo_images is None or study.trainable is not None or not known:
+    is_known = study.trainable is None and not any(path[0] == "model" for path in refused)
+    if pseudo_images is None or not is_known:
         return
     from ablate.model.inspect import has_adaptable_norm  # which loads torch
 
@@ -257,6 +259,18 @@ def _check_search(document: Document, study: Study, space: Space, *, must_search
     rule = nothing_searched(study, space) if must_search and not doubts.about_all() else None
     if rule is not None:
         document.refuse(path, rule)
+
+
+def _check_frozen(document: Document, study: Study, space: Space, base: Path) -> None:
+    """Report frozen layers that leave nothing to learn; of cells an ablation does it."""
+    key, domain = "finetune.frozen", {one.key: one.domain for one in space.parameters}
+    written = getattr(domain[key], "choices", ()) if key in domain else [study.finetune.frozen]
+    for frozen in filter(None, () if document.problems else written):
+        from ablate.finetune.depth import frozen_rule  # which loads torch
+
+        if (rule := frozen_rule(study, frozen, base)) is not None:
+            at = parameter_paths(document.get(("space",), {}), ("space",)) if domain else {}
+            document.refuse(at.get(key, ("finetune", "frozen")), rule, name=key)
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:

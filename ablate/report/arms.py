@@ -81,6 +81,11 @@ class Cell:
         return f"{self.scale * value:.{self.decimals}f}"
 
 
+def printed(estimate: Estimate) -> str:
+    """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
+    return Cell(estimate=estimate, scale=100, decimals=1, is_difference=True).printed
+
+
 def leading_metrics(info: AblationInfo) -> list[str]:
     """Clean and robust accuracy, if they are scored; for a custom training loop all metrics."""
     if not info.families:

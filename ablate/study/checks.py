@@ -29,6 +29,10 @@ def check_study(document: Document, study: Study, refused: set[Path]) -> None:
     """
     if study.trainable is not None:
         check_trainable(document)
+    interpolation = study.trainable is None and document.get(("finetune", "interpolation"))
+    if isinstance(interpolation, dict) and {"alphas", "alpha"} <= interpolation.keys():
+        rule = "takes alphas, the networks of a curve, or alpha, one of them alone, got both"
+        document.refuse(("finetune", "interpolation"), f"{rule}. Remove one.")
     for path, text in study_rules(study, refused):
         document.refuse(path, text)
 

@@ -15,6 +15,10 @@ from ablate.study.json_data import JsonData
 from ablate.study.scores import Scores, violation
 from ablate.study.sections.search import ConstraintSettings
 
+FINETUNED_BITS = "val@1"
+"""Under which a row of a search has the validation bits of its finetuned network, where another
+network of the curve stands for the row; those of that one are "val"."""
+
 CURVE_METRICS = ("val_clean_accuracy", "val_robust_accuracy")
 """What the rule reads."""
 

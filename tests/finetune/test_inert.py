@@ -316,3 +316,45 @@ def test_layers_of_frozen_are_those_of_the_network() -> None:
     assert wrong == "finetune.frozen: unknown layer, got 'stages'. Did you mean stage3?"
     space = read("finetune.frozen: {subset: taps}\nfinetune.layer_decay: {float: [0.5, 1]}").space
     assert set(space) == {"finetune.frozen", "finetune.layer_decay"}
+
+
+ALL = "[stem, stage1, stage2, stage3, classifier]"
+TAPS = "[stem, stage1, stage2, stage3]"
+RATE = "finetune.learning_rate: {float: [0.01, 0.1]}"
+
+
+@pytest.mark.parametrize(
+    ("study", "space"),
+    [
+        (f"finetune: {{frozen: {ALL}}}\n", RATE),
+        ("", f"finetune.frozen: {{choice: [[stem], {ALL}]}}"),
+        (
+            "",
+            "loss.terms: {choice: [clean+da, clean+fma]}\n"
+            f"deep: {{when: {{loss.terms: clean+da}}, parameters: {{finetune.frozen: {{choice: "
+            f"[[], {ALL}]}}}}}}",
+        ),
+    ],
+)
+def test_a_network_in_which_every_layer_is_frozen_is_refused(study: str, space: str) -> None:
+    assert said(space, study) == [
+        "finetune.frozen: must leave a layer that learns, got ['stem', 'stage1', 'stage2', "
+        "'stage3', 'classifier']. Remove one."
+    ]
+
+
+def test_feature_maps_alone_must_depend_on_what_learns() -> None:
+    def refused(frozen: str, loss: str, space: str = RATE) -> list[str]:
+        return said(space, f"loss: {{{loss}}}\nfinetune: {{frozen: {frozen}}}\n")
+
+    (rule,) = refused(TAPS, "terms: fma")
+    assert rule == (
+        "finetune.frozen: a term must reach a layer that learns, got ['stem', 'stage1', 'stage2', "
+        "'stage3']. Remove one, or change loss.terms or loss.fma.layers."
+    )
+    assert refused("[stem, stage1]", "terms: fma, fma: {layers: [stage1]}")
+    assert not refused("[stem, stage1]", "terms: fma, fma: {layers: [stage1, stage2]}")
+    assert not refused(TAPS, "terms: clean+fma")
+    terms = "loss.terms: {choice: [fma, clean+fma]}"
+    assert not refused(TAPS, "terms: fma", f"{RATE}\n{terms}")  # of one of the trials, not of all
+    assert not said("finetune.frozen: {subset: taps}", f"finetune: {{frozen: {ALL}}}\n")

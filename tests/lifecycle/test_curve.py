@@ -111,6 +111,11 @@ def test_bits_are_of_the_networks_that_are_scored(searched: Path) -> None:
             for of in ("clean", "robust")
         )
         assert (clean, robust) == pytest.approx((scores.clean_accuracy, scores.robust_accuracy))
+    assert row.path is not None
+    finetuned = row.path.scores(scored["row"], 1.0)
+    right = images_right(rows[0]["val@1"], finetuned, "val_robust_accuracy").mean()
+    assert right == pytest.approx(finetuned.robust_accuracy)
+    assert right != pytest.approx(scored["row"].robust_accuracy)
     assert source.answer is not None
     assert not math.isnan(source.answer.sets[0].robust.low)
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from example_ablations import example_ablation, example_arm
 from example_records import example_record, example_row
 from example_sources import curved_record, curved_row
+from explicit_statistics import images_right
 
 from ablate.ablation.cell import Arm, Cell, Design
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.caveats import result_marks
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError
+from ablate.report.arms import printed
 from ablate.report.figures import find_figure
 from ablate.report.figures.figure import FigureOptions
+from ablate.report.page.answer import study_answer
+from ablate.report.terminal.trials import trials_table
+from ablate.robustness.bits import pack_row
+from ablate.study.interpolation import FINETUNED_BITS
+from ablate.study.scores import Scores
 
 THIN = "From the baseline"
 
@@ -77,6 +86,67 @@ def test_the_curves_of_a_front_and_the_networks_that_stand_for_its_trials() -> N
     chosen = table[table.chosen]
     assert list(zip(chosen.trial, chosen.alpha, strict=True)) == [(1, 1.0), (0, 0.5), (2, 1.0)]
     assert table.barrier.max() == pytest.approx(0.23)
+
+
+def bits_of(right: int, of_each: int, seed: int) -> str:
+    """Of 359 images and 18 copies each: so many right, drawn."""
+    rows = [np.arange(359) < count for count in (right, *[of_each] * 18)]
+    drawn = np.random.default_rng(seed)
+    return pack_row(np.concatenate([drawn.permutation(row) for row in rows]))
+
+
+def test_the_network_of_a_trial_against_its_finetuned_one() -> None:
+    """Over images, in hover, caption and data; on the row's own bits, or those of its original."""
+    record, names = curved_record(), ("clean", "robust")
+    copied = replace(record.rows[0], number=3, copy_of=0)
+    record = replace(record, rows=(*record.rows, copied), trials=4)
+    kept = {0: {"val": bits_of(340, 250, 0), FINETUNED_BITS: bits_of(320, 270, 1)}, 1: {}}
+    info, figure = drawn(StudySource(record, read_bits=lambda _: (kept, {})))
+    scores = record.rows[0].scores
+    assert isinstance(scores, Scores)
+    for curve in info.curves:
+        for point in curve.points:
+            expected = curve.number in (0, 3) and point.alpha == 0.5
+            assert (point.less_finetuned is not None) == expected
+    less = next(one for one in info.curves if one.number == 3).points[1].less_finetuned
+    for name, found in zip(names, less, strict=True):
+        one, other = (
+            images_right(text, scores, f"val_{name}_accuracy") for text in kept[0].values()
+        )
+        difference = one - other
+        assert found.mean == pytest.approx(difference.mean())
+        assert found.low < found.mean < found.high
+        plain = 1.967 * difference.std(ddof=1) / 359**0.5  # 2.5 images of any difference are added
+        assert plain < (found.high - found.low) / 2 < 1.2 * plain
+    clean, robust = map(printed, less)
+    assert clean.startswith("+5.6 [+")
+    text = f"alpha 0.5 less alpha 1: {clean} points clean, {robust} robust"
+    (line,) = traces(figure, "Trial 0")
+    assert line.hovertext[1].endswith(f"stands for the trial<br>{text}")
+    assert f"trial 0, {text}" in facts(figure)
+    assert facts(figure).endswith("brackets: 95 % interval, t over images")
+    table = info.frame().set_index(["trial", "alpha"])
+    assert table.loc[(0, 0.5), "clean_less_finetuned.low"] == pytest.approx(less[0].low)
+    assert table["robust_less_finetuned"].count() == 2
+
+
+def test_a_refused_curve_is_said_wherever_the_trial_is() -> None:
+    record = curved_record()
+    (mark,) = (one for one in result_marks(record) if "refused" in one)
+    assert mark == (
+        "curve of 1 trial was refused (2): networks between lose clean accuracy to both ends, so "
+        "alpha 1 is used"
+    )
+    table = trials_table(record)
+    assert "alpha" in [str(column.header) for column in table.columns]
+    notes = [str(cell) for cell in table.columns[-1].cells]
+    refused = "alpha 1 is used: at alpha 0.5 clean accuracy is 23.0 points below both"
+    assert [refused in note for note in notes] == [False, False, True]
+    source = StudySource(replace(record, references={"baseline": record.rows[0].scores}))
+    answer = study_answer(source)
+    assert [note for note in answer.notes if refused in note] == [
+        f"trial 2: {refused} the baseline and the finetuned network"
+    ]
 
 
 def test_one_trial() -> None:

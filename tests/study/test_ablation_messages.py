@@ -765,6 +765,16 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
             "baseline' without it.",
         ),
         (
+            "{a: {}, b: {loss.terms: clean}}, primary: [{compare: adapted baseline, to: a}]}",
+            "6:80: ablation.primary[0].compare: needs robustness.adapt_batch_norm, got 'adapted "
+            "baseline' without it.",
+        ),
+        (
+            "{a: {}, b: {finetune.frozen: [stem, stage1, stage2, stage3, classifier]}}}",
+            "6:61: ablation.arms.b.finetune.frozen: must leave a layer that learns, got ['stem', "
+            "'stage1', 'stage2', 'stage3', 'classifier']. Remove one.",
+        ),
+        (
             "{a: {}, b: {loss.terms: clean}}, primary: [{compare: b, metric: "
             "val_robust_accuracy_interpolated}]}",
             "6:96: ablation.primary[0].metric: needs finetune.interpolation, got "

@@ -237,7 +237,7 @@ Problems = Callable[..., list[str]]
             "[1.0, 0.5, 0.5]. Remove one.",
         ),
         (
-            "finetune: {interpolation: {alpha: 0.3, alphas: [0.5, 1]}}",
+            "finetune: {interpolation: {alpha: 0.3, alphas: [0.25, 0.5, 0.75, 1]}}",  # the default
             "5:27: finetune.interpolation: takes alphas, the networks of a curve, or alpha, one of "
             "them alone, got both. Remove one.",
         ),

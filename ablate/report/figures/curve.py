@@ -20,6 +20,7 @@ from ablate.ablation.alpha_curves import (
     has_interval,
 )
 from ablate.ablation.study_source import StudySource
+from ablate.report.arms import printed
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.ablations import interval_bars
 from ablate.report.figures.parts.canvas import (
@@ -157,8 +158,16 @@ def _hover(curve: AlphaCurve, point: AlphaPoint, name: str, terms: str) -> str:
             text += f", {metric_text(metric, one.low)} to {metric_text(metric, one.high)}"
         lines.append(text)
     if curve.number is not None and point.alpha in curve.chosen:
-        lines.append("stands for the trial")
+        lines += ["stands for the trial", *_less_finetuned(point)]
     return "<br>".join(lines)
+
+
+def _less_finetuned(point: AlphaPoint) -> list[str]:
+    """The network that stands for a trial against its finetuned one."""
+    if point.less_finetuned is None:
+        return []
+    clean, robust = map(printed, point.less_finetuned)
+    return [f"alpha {point.alpha:g} less alpha 1: {clean} points clean, {robust} robust"]
 
 
 def _facts(info: AlphaCurvesInfo) -> list[str]:
@@ -171,6 +180,13 @@ def _facts(info: AlphaCurvesInfo) -> list[str]:
         if len(info.curves) < info.on_front:
             facts.append(f"{len(info.curves)} of the {info.on_front} trials on the front")
         facts += [f"{curve.name}: {curve.note}" for curve in info.curves if curve.note]
+        less = [
+            f"{curve.name}, {text}"
+            for curve in info.curves[:_LABELLED]
+            for point in curve.points
+            for text in _less_finetuned(point)
+        ]
+        facts += [*less, "brackets: 95 % interval, t over images"] if less else []
     elif info.curves:
         seeds = max(curve.seeds for curve in info.curves)
         facts.append(
@@ -187,7 +203,7 @@ def _facts(info: AlphaCurvesInfo) -> list[str]:
 
 def _read(sources: Sequence[StudySource], options: FigureOptions) -> AlphaCurvesInfo:
     (source,) = sources
-    return alpha_curves(source.record, source.ablation, options.trials)
+    return alpha_curves(source.record, source.ablation, source.read_bits, options.trials)
 
 
 FIGURE = FigureKind(

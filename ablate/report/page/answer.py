@@ -31,6 +31,7 @@ from ablate.report.page.card import (
     named,
     point_card,
     points,
+    refused_curves,
     told,
     trial_numbers,
     types_sentence,
@@ -117,7 +118,8 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     said += unsuccessful(source.record, answer.collapsed)
     said.append(_optimistic(info, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
-    return Answer(tuple(said), cards, _search_notes(answer))
+    refused = refused_curves(source.record, [one.best.number for one in answer.sets])
+    return Answer(tuple(said), cards, (*_search_notes(answer), *refused))
 
 
 def _asked_sets(answer: SearchAnswer, question: str, n: int) -> list[str]:

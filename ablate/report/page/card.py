@@ -11,7 +11,7 @@ from ablate.ablation.answer import Part, is_tie
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.pareto import ParetoPoint
 from ablate.ledger.record import StudyRecord
-from ablate.report.arms import Cell
+from ablate.report.arms import printed
 from ablate.report.numbers import param_text
 from ablate.report.style import terms_style
 from ablate.study.scores import Scores
@@ -134,11 +134,6 @@ def named(point: ParetoPoint) -> str:
     return f"{point.loss_terms}{on} ({point.name})"
 
 
-def printed(estimate: Estimate) -> str:
-    """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
-    return Cell(estimate=estimate, scale=100, decimals=1, is_difference=True).printed
-
-
 def points(estimate: Estimate) -> str:
     """ "+16.3 points [+15.0, +17.6]"."""
     mean, _, interval = printed(estimate).partition(" ")
@@ -177,3 +172,10 @@ def unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
         kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
         said.append(f"{trial_numbers([number for number, _ in failed])} failed ({kinds}).")
     return said
+
+
+def refused_curves(record: StudyRecord, numbers: Sequence[int]) -> list[str]:
+    """Why these trials stand at alpha 1, of those whose curves were refused."""
+    paths = {row.number: row.path for row in record.rows}
+    notes = {number: path.note for number in numbers if (path := paths[number]) is not None}
+    return [f"trial {number}: {note}" for number, note in notes.items() if note]

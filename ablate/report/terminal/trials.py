@@ -92,10 +92,11 @@ def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[s
 
 
 def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Attempts where a row has several, the row whose scores one has, each cost where there is
-    any."""
+    """Attempts where a row has several, alphas where one is not 1, the row whose scores one has,
+    each cost where there is any."""
     telling = ["attempt"] if any(row["attempt"] > 1 for row in flat) else []
     telling += [VIOLATION] if any(row.get(VIOLATION) for row in flat) else []
+    telling += ["alpha"] if any(row.get("alpha", 1.0) < 1 for row in flat) else []
     telling += ["copy_of"] if any("copy_of" in row for row in flat) else []
     return telling + [name for name in _COSTS if any(row.get(name) for row in flat)]
 
@@ -132,10 +133,12 @@ def _stopped_text(record: StudyRecord, rung: Rung) -> str:
 
 
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text:
-    """Why a row failed or was stopped, then its parameters."""
+    """Why a row failed, was stopped or stands at alpha 1, then its parameters."""
     lines = []
     if row.failure is not None:
         lines.append(Text(f"{row.failure.kind}: {row.failure.reason}", style="red"))
+    elif row.path is not None and row.path.note:
+        lines.append(Text(row.path.note, style="yellow"))
     elif row.state == "PRUNED" and row.rungs:
         lines.append(Text(_stopped_text(record, row.rungs[-1]), style="yellow"))
     params = params_cell(row.params, short)

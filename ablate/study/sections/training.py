@@ -152,15 +152,6 @@ class InterpolationSettings(Settings):
             raise ValueError(f"must differ from each other, got {list(alphas)}. Remove one.")
         return tuple(sorted(alphas))
 
-    @model_validator(mode="after")
-    def _one_or_curve(self) -> InterpolationSettings:
-        if self.alpha is not None and self.alphas != type(self).model_fields["alphas"].default:
-            raise ValueError(
-                "takes alphas, the networks of a curve, or alpha, one of them alone, got both. "
-                "Remove one."
-            )
-        return self
-
 
 class FinetuneSettings(TrainingSettings):
     budget: BudgetSettings = BudgetSettings()
