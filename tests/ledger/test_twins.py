@@ -237,8 +237,9 @@ def test_a_row_stands_at_the_network_of_its_curve_and_so_does_its_copy(make_ledg
         assert (one.path.alpha, one.path.note) == (0.5, "")
     assert curve.chosen(ends[1], 0.01).alpha == 0.5  # none keeps one point: the smallest loss
 
-    # Bits of a search are of the network that stands for the row; copies have none of their own.
-    assert ledger.outcomes()[0] == ledger.outcomes([0, 1])[0] == {0: {"val": "BBBB"}}
+    # Of the network that stands for the row and of the finetuned one; a copy has none itself.
+    bits = {0: {"val": "BBBB", "val@1": "AAAA"}}
+    assert ledger.outcomes()[0] == ledger.outcomes([0, 1])[0] == bits
     assert ledger.outcomes([1])[0] == {}
     ablation = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
     of_arm = Study.model_validate(
