@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ablate.cli.completion import complete_model
 from ablate.cli.options import json_option, listed, output_option, progress_bar
 
 # -- What both commands take ----------------------------------------------------------------
@@ -77,7 +78,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--checkpoint",
     metavar="FILE",

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import click
 
+from ablate.cli.completion import complete_figure, complete_study, complete_trial
 from ablate.cli.options import listed, output_option, said_when_slow, study_argument
 from ablate.report.figures import FIGURES
 
 
 @click.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.argument(
+    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
+)
 @click.option(
     "--figure",
     "names",
     callback=listed(),
     metavar="NAME,...",
+    shell_complete=complete_figure,
     help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
     "applies.  Default: pareto; for an ablation, effects.",
 )
@@ -54,7 +58,13 @@ from ablate.report.figures import FIGURES
     help="Leave out the caption: under the figure of an .html, in a .txt beside an image.",
 )
 @click.option("--data", is_flag=True, help="Also write the data of each figure as .csv.")
-@click.option("--trials", callback=listed(int), metavar="N,...", help="Only these trials.")
+@click.option(
+    "--trials",
+    callback=listed(int),
+    metavar="N,...",
+    shell_complete=complete_trial,
+    help="Only these trials.",
+)
 @click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")
 @click.option("--objective", default="", metavar="METRIC", help="Show this objective.")
 def plot(

@@ -16,12 +16,14 @@ from ablate.cli import cache as cli_cache
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
 from ablate.cli import study as cli_study
+from ablate.cli.completion import complete_model, complete_shipped, completion
 from ablate.cli.options import (
     json_option,
     run_options,
     said_when_slow,
     set_option,
     study_argument,
+    study_file_argument,
 )
 from ablate.cli.show import print_result, run_and_show
 from ablate.errors import AblateError, UsageError, unencodable
@@ -124,7 +126,8 @@ def _check_working_folder() -> None:
 def main(debug: bool) -> None:
     """Hyperparameter search and ablation studies for robustness finetuning.
 
-    STUDY is a study file, a run folder (runs/NAME), URL#NAME, or #NAME with ABLATE_STORAGE set.
+    STUDY is a study file, a run folder (runs/NAME), URL#NAME, #NAME with ABLATE_STORAGE set, or
+    the name of a study that comes with ablate (ablate init lists them).
 
     Exit codes: 0 success; 1 no complete trial, or too many failed trials; 2 invalid arguments or
     study file; 3 infrastructure failure (the study can be resumed); 130 Ctrl-C; 143 SIGTERM;
@@ -133,7 +136,7 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@study_file_argument
 @set_option()
 def check(file: Path, overrides: tuple[str, ...]) -> None:
     """Check a study file and print all errors.  Each has its file:line:column."""
@@ -142,7 +145,8 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     from ablate.robustness.suites import find_suite, types_without_effect
     from ablate.space.parse import parse_space
 
-    study = place_of_file(file, overrides, must_search=True).study
+    place = place_of_file(file, overrides, must_search=True)
+    study, file = place.study, place.file or file
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
     if study.ablation is not None:
@@ -173,6 +177,36 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("name", required=False, shell_complete=complete_shipped)
+@click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
+@json_option
+def init(name: str | None, folder: Path, as_json: bool) -> None:
+    """Write a study that comes with ablate, to edit.  Without NAME: list them.
+
+    Writes NAME.yaml, and the search space that it names, into FOLDER (default: the current one).
+    No file is overwritten.  `ablate launch NAME` runs the study as it is.
+    """
+    from ablate.lifecycle.shipped import question_of, shipped_studies, write_shipped
+
+    if name is not None:
+        files = write_shipped(name, folder)
+        if as_json:
+            print_result([{"file": str(file)} for file in files])
+            return
+        click.echo(f"wrote {' and '.join(map(str, files))}")
+        click.echo(f"run it: ablate launch {files[0]}")
+        return
+    questions = {known: question_of(file) for known, file in shipped_studies().items()}
+    if as_json:
+        print_result([{"name": known, "question": text} for known, text in questions.items()])
+        return
+    width = max(map(len, questions), default=0)
+    for known, text in questions.items():
+        click.echo(f"{known:{width}}  {text}")
+    click.echo("ablate init NAME writes one to edit; ablate launch NAME runs it")
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     from ablate.lifecycle.known_names import names_for
@@ -182,7 +216,7 @@ def schema() -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="STUDY.yaml")
+@study_file_argument
 @set_option(" of the file, e.g. finetune.budget.epochs=8")
 @click.option("--resume", "go_on", is_flag=True, help="Resume if the study already exists.")
 @click.option(
@@ -262,7 +296,7 @@ def resume(
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Input size in pixels."
 )
@@ -335,6 +369,7 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
         raise click.exceptions.Exit(code)
 
 
+main.add_command(completion)
 for _module in (cli_study, cli_figures, cli_evaluate, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -10,12 +10,23 @@ from typing import Any
 
 import click
 
+from ablate.cli.completion import complete_override, complete_study, complete_study_file
+
 SLOW_SECONDS = 1.0
 """What takes longer says what it does."""
 
 
 def study_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("study", metavar="STUDY")(function)
+    return click.argument("study", metavar="STUDY", shell_complete=complete_study)(function)
+
+
+def study_file_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument(
+        "file",
+        type=click.Path(path_type=Path),
+        metavar="STUDY.yaml",
+        shell_complete=complete_study_file,
+    )(function)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +41,7 @@ def set_option(example: str = "") -> Callable[..., Any]:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=complete_override,
         help=f"Override a key{example}.  May be repeated.",
     )
 

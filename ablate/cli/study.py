@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ablate.cli.completion import complete_override, complete_trial
 from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
 from ablate.errors import ParameterError, Problem, StudyFileError, UsageError
@@ -77,7 +78,9 @@ def trials(
 
 @click.command()
 @study_argument
-@click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.argument(
+    "values", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=complete_override
+)
 @json_option
 def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     """Queue a trial with these parameters.
@@ -113,7 +116,11 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @study_argument
 @click.option(
-    "--trial", required=True, metavar="N|plain", help="Trial number; plain: the plain finetune."
+    "--trial",
+    required=True,
+    metavar="N|plain",
+    shell_complete=complete_trial,
+    help="Trial number; plain: the plain finetune.",
 )
 @click.option(
     "--alpha",
@@ -147,7 +154,13 @@ def export(study: str, trial: str, *, alpha: float | None, output: Path, as_json
 
 @click.command()
 @study_argument
-@click.option("--trial", type=int, metavar="N", help="Only this trial, with its output.")
+@click.option(
+    "--trial",
+    type=int,
+    metavar="N",
+    shell_complete=complete_trial,
+    help="Only this trial, with its output.",
+)
 @click.option("--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
 @json_option
 def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
@@ -228,6 +241,7 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     "--trials",
     callback=listed(int),
     metavar="N,...",
+    shell_complete=complete_trial,
     help="Only these trials: of the front, or for one objective any.",
 )
 @click.option(

@@ -92,6 +92,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
         StudyFileError, DataError, ResourceError: as `launch` would.
     """
     place = place_of_file(file, overrides)
+    file = place.file or file
     study = place.study
     assert study is not None
     if study.trainable is not None:

@@ -24,6 +24,7 @@ from ablate.errors import (
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.shipped import paths_from_here, shipped_file
 from ablate.lifecycle.study_file import read_study
 from ablate.space.reach import nothing_searched
 from ablate.space.space import Space
@@ -128,12 +129,15 @@ def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: boo
     """The place of a study file's study.
 
     Args:
+        file: a path, or the name of a study that comes with ablate.
         must_search: reject a search without a searched parameter; such a study can be read, but
             not started.
 
     Raises:
         StudyFileError: if the file is invalid; with all problems.
     """
+    if (shipped := shipped_file(file)) is not None:
+        file, overrides = shipped, paths_from_here(overrides)
     names = partial(names_for, base=file.parent)
     study = read_study(file, overrides, names=names, must_search=must_search)
     folder = run_folder(study.name)
@@ -156,7 +160,8 @@ def locate(reference: str) -> Place:
     """Find the place of a study from the user's reference.
 
     Args:
-        reference: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
+        reference: a study file, a run folder, `URL#NAME`, `#NAME` with ABLATE_STORAGE, or the name
+            of a study that comes with ablate.
 
     Raises:
         UsageError: if it is none of them.
@@ -188,6 +193,8 @@ def locate(reference: str) -> Place:
             f"{reference}: must be URL#NAME, got no name of a study. Add #NAME; in a password "
             "write @ as %40, / as %2F, : as %3A and # as %23."
         )
+    if shipped_file(path) is not None:
+        return place_of_file(path)
     raise UsageError(
         f"{reference}: must be a study file, a run folder or URL#NAME, not recognised. "
         f"{_nearest_study(path)}"

@@ -21,9 +21,10 @@ import yaml
 from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
-from ablate.errors import Problem, StudyFileError, UsageError
+from ablate.errors import Problem, StudyFileError, UsageError, did_you_mean
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.reads import check_inert
+from ablate.lifecycle.shipped import shipped_studies
 from ablate.robustness.suites import objective_rules
 from ablate.space.parse import check_space, parameter_paths, space_definitions
 from ablate.space.reach import Doubts, check_reach, nothing_searched
@@ -307,6 +308,8 @@ def _nearest_file(path: Path) -> str:
     nearest = get_close_matches(path.name, there, n=1)
     if nearest:
         return f"Did you mean {folder / nearest[0]}?"
+    if not path.suffix:
+        return did_you_mean(str(path), list(shipped_studies()))
     return (
         f"Files there: {', '.join(there)}." if there else "There are no YAML files in its folder."
     )

@@ -1,0 +1,108 @@
+"""The studies that come with ablate, by name: `ablate launch quickstart`, `ablate init quickstart`.
+
+In a checkout they are the files of `studies/`, which name spaces in `search_spaces/`.  A wheel has
+both folders in `ablate/shipped/`, without the pictures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ablate.errors import UsageError, did_you_mean
+
+_PACKAGE = Path(__file__).parents[1]
+_SPACES = "search_spaces"
+_PATHS = ("dataset.path", "dataset.validation.path", "baseline.checkpoint")
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Name -> study file, sorted by name."""
+    wheel = _PACKAGE / "shipped" / "studies"
+    folder = wheel if wheel.is_dir() else _PACKAGE.parent / "studies"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def question_of(file: Path) -> str:
+    """The question of a shipped study file."""
+    found = re.search(r"^question: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def shipped_file(name: Path) -> Path | None:
+    """The file of the shipped study that is meant; None if nothing or a path here is meant.
+
+    Args:
+        name: as the user named a study.
+
+    Raises:
+        UsageError: if a study file of that name is in the current folder: it may be meant too.
+    """
+    file = shipped_studies().get(str(name))
+    if file is None or name.exists():
+        return None
+    own = name.with_suffix(".yaml")
+    if own.exists():
+        raise UsageError(
+            f"{name}: must name one study, got a shipped one and the file {own}. Write {own}, or "
+            "run the shipped one in another folder."
+        )
+    return file
+
+
+def paths_from_here(overrides: Iterable[str]) -> list[str]:
+    """Overrides of a shipped study, whose paths the user wrote as seen from the current folder."""
+    found = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        is_path = key.strip() in _PATHS and (key.strip() != _PATHS[-1] or Path(value).is_file())
+        found.append(f"{key}={Path(value).absolute()}" if is_path else override)
+    return found
+
+
+def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
+    """Write a shipped study and its space into a folder, to be edited.
+
+    The study is FOLDER/NAME.yaml; its paths lead to FOLDER instead of the folder above it.
+
+    Args:
+        folder: made if it does not exist.
+
+    Returns:
+        The files: the study, then the space file, if it names one.
+
+    Raises:
+        UsageError: if no shipped study has that name, a file exists, or the folder cannot be
+            written.  Nothing is overwritten.
+    """
+    known = shipped_studies()
+    if name not in known:
+        raise UsageError(
+            f"{name}: must be a shipped study, got another name. {did_you_mean(name, list(known))}"
+        )
+    source = known[name]
+    text = source.read_text(encoding="utf-8").replace("../", "").replace("studies/", "")
+    contents = {folder / f"{name}.yaml": text}
+    for space in re.findall(rf"^space: {_SPACES}/(\S+)$", text, re.MULTILINE):
+        file = source.parents[1] / _SPACES / space
+        contents[folder / _SPACES / space] = file.read_text(encoding="utf-8")
+    try:
+        for file, content in contents.items():
+            is_shared = file.parent != folder  # by studies that were written here before
+            if file.exists() and not (is_shared and file.read_text(encoding="utf-8") == content):
+                raise UsageError(
+                    f"{file}: must not exist, got a file. Name another FOLDER, or move the file."
+                )
+        for file, content in contents.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                with file.open("x", encoding="utf-8") as out:
+                    out.write(content)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{folder}: must be a folder, got a file. Name another FOLDER.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: must be writable, got: {error.strerror}. Name another FOLDER."
+        ) from error
+    return tuple(contents)
