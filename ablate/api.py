@@ -1,8 +1,8 @@
 """The Python interface: what the commands do, for notebooks and scripts.
 
 Every function takes a study as the commands do: a study file, a run folder, `URL#NAME`, or
-`#NAME` with ABLATE_STORAGE in the environment.  The examples use `own.yaml`, the study of the
-README with its own training loop; tests/test_docstrings.py runs them.
+`#NAME` with ABLATE_STORAGE in the environment.  The examples use `own.yaml`, the study of
+docs/tutorials/own_loop.md; tests/test_docstrings.py runs them.
 """
 
 from __future__ import annotations

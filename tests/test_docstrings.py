@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from tests.test_readme import own_loop
+from tests.test_docs import own_loop
 
 WHICH = """
 version: 1
@@ -26,7 +26,7 @@ OF_A_SEARCH = ("confirm", "read_confirmation")
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's study of an own loop and an ablation of it, both finished."""
+    """A folder with the tutorial's study of an own loop and an ablation of it, both finished."""
     folder = tmp_path_factory.mktemp("studies")
     own_loop(folder)
     (folder / "which.yaml").write_text(WHICH)

@@ -17,10 +17,10 @@ def test_the_recipe_is_shell_and_says_what_it_lacks() -> None:
     assert "the study file is missing: sbatch slurm.sh STUDY.yaml" in done.stderr
 
 
-def test_the_readme_points_to_the_recipe() -> None:
-    readme = (ROOT / "README.md").read_text()
-    section = readme.partition("### Slurm")[2].partition("\n## ")[0]
-    assert "(examples/slurm.sh)" in section
+def test_the_tutorial_points_to_the_recipe() -> None:
+    tutorial = (ROOT / "docs/tutorials/cluster.md").read_text()
+    section = tutorial.partition("## Slurm")[2].partition("\n## ")[0]
+    assert "(../../examples/slurm.sh)" in section
     assert re.search(r"sbatch .*examples/slurm\.sh STUDY\.yaml", section)
 
 

@@ -1,0 +1,391 @@
+"""Pages of the site that are made from the code when it is built; a hook of mkdocs.
+
+Study keys come from the JSON Schema, the Python reference from `ablate.__all__`, the gallery from
+recorded studies by the commands that it shows, the pages of the packages from their READMEs. Links
+in a page are those of the repository: what they lead to outside docs/ is copied into the site.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import lzma
+import posixpath
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, closing, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.testing import CliRunner
+from mkdocs.structure.files import File, Files
+
+import ablate
+from ablate.cli.main import main
+from ablate.report.figures import FIGURES, find_figure
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+LEDGERS = ROOT / "tests/report/ledgers"
+_LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages, the packages' READMEs, and what pages link to outside docs/."""
+    made = {
+        "reference/keys.md": keys_page(),
+        "reference/commands.md": commands_page(),
+        "reference/python.md": python_page(),
+        "reference/figures.md": gallery_page(),
+        "packages/index.md": packages_page(),
+        **{page: (ROOT / file).read_text() for file, page in package_pages().items()},
+        **gallery_images(),
+    }
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    for page in files.documentation_pages():
+        for target in linked(page.content_string, origin(page.src_uri)):
+            site = site_path(target)
+            if not target.startswith("docs/") and files.get_file_from_path(site) is None:
+                with suppress(OSError):  # what is not there is a broken link, which mkdocs names
+                    content = (ROOT / target).read_bytes()
+                    files.append(File.generated(config, site, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, **_of_mkdocs: Any) -> str:
+    """Turn links between files of the repository into links between pages of the site."""
+    source = origin(page.file.src_uri)
+    here = posixpath.dirname(page.file.src_uri)
+
+    def to_site(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[0]))
+        return posixpath.relpath(site_path(target), here or ".")
+
+    return _LINK.sub(to_site, markdown)
+
+
+# -- Where a file of the repository is on the site ------------------------------------------
+
+
+@cache
+def package_pages() -> Mapping[str, str]:
+    """The README of each package, and its page."""
+    readmes = sorted((ROOT / "ablate").rglob("README.md"))
+    return {
+        str(file.relative_to(ROOT)): f"packages/{file.parent.relative_to(ROOT / 'ablate')}.md"
+        for file in readmes
+    } | {"benchmarks/search/README.md": "packages/benchmarks.md"}
+
+
+def origin(page: str) -> str:
+    """The file of the repository that a page of the site is made of."""
+    return {site: file for file, site in package_pages().items()}.get(page, f"docs/{page}")
+
+
+def site_path(target: str) -> str:
+    """Where the site has a file of the repository."""
+    if target.startswith("docs/"):
+        return target.removeprefix("docs/")
+    return package_pages().get(target, f"files/{target}")
+
+
+def linked(markdown: str, source: str) -> Iterator[str]:
+    """The files of the repository that a page made of `source` links to."""
+    for target in _LINK.findall(markdown):
+        yield posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+
+
+# -- Pages from the code --------------------------------------------------------------------
+
+
+def packages_page() -> str:
+    """A list of the packages, each with the title of its README."""
+    lines = [
+        f"- [{page.removeprefix('packages/').removesuffix('.md')}](../{page})"
+        f": {(ROOT / file).read_text().partition(chr(10))[0].lstrip('# ').partition(': ')[2]}"
+        for file, page in package_pages().items()
+    ]
+    return (
+        "# Packages\n\nThe README of each package, for those who read or change the code: its "
+        "files, its formats, its decisions and their reasons. "
+        "[Architecture](../architecture.md) shows how they work together.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options, from click."""
+    parts = [
+        "# Commands\n\nMade from the commands themselves: `ablate COMMAND --help` prints the same. "
+        "STUDY is a study file, a run folder (`runs/NAME`), `URL#NAME`, or `#NAME` with "
+        "`ABLATE_STORAGE` set. Commands that print tables accept `--json`. "
+        "[Exit codes](../howto/resume.md#exit-codes).\n"
+    ]
+    for name, command in sorted(main.commands.items()):
+        of_it = getattr(command, "commands", {})
+        for words, one in [(name, command), *((f"{name} {sub}", of_it[sub]) for sub in of_it)]:
+            parts.append(_command_section(f"ablate {words}", one))
+    return "".join(parts)
+
+
+def _command_section(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    said = inspect.cleandoc(command.help or "")
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and parameter.name != "help":
+            options, text = (" ".join(part.split()).replace("|", "\\|") for part in record)
+            rows.append(f"| `{options}` | {_plain(text)} |")
+    table = "| option | |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
+    return f"\n## {name}\n\n```text\n{usage}\n```\n\n{_plain(said)}\n\n{table}"
+
+
+def _plain(text: str) -> str:
+    """Text for a page: what looks like a tag or a link is none."""
+    return text.replace("<", "&lt;").replace("[", "\\[").replace("*", "\\*")
+
+
+def python_page() -> str:
+    """Everything public, with its signature and its docstring."""
+    parts = [
+        "# Python\n\nEverything public is in `ablate`: `import ablate`, then `ablate.launch(...)`. "
+        "Made from the docstrings; each example is run by a test. `own.yaml` is the study of "
+        "[your training loop](../tutorials/own_loop.md).\n"
+    ]
+    for name in ablate.__all__:
+        thing = getattr(ablate, name)
+        parts.append(f"\n## {name}\n\n{_documented(thing, name)}")
+        if inspect.isclass(thing):
+            for part, value in vars(thing).items():
+                method = value.fget if isinstance(value, property) else value
+                if not part.startswith("_") and inspect.isfunction(method) and method.__doc__:
+                    parts.append(f"\n### {name}.{part}\n\n{_documented(method, part)}")
+    return "".join(parts)
+
+
+def _documented(thing: Any, name: str) -> str:
+    text = inspect.getdoc(thing) or ""
+    signature = ""
+    with suppress(ValueError, TypeError):
+        shown = inspect.signature(thing, eval_str=False)
+        bare = [one.replace(annotation=one.empty) for one in shown.parameters.values()]
+        signature = str(shown.replace(parameters=bare, return_annotation=shown.empty))
+        signature = f"```python\n{name}{signature}\n```\n\n"
+    return signature + _docstring_page(text)
+
+
+_SECTION = re.compile(
+    r"^(Args|Returns|Raises|Yields|Attributes|Example|Source):(.*\n(?:(?:[ ]+.*)?\n)*)",
+    re.MULTILINE,
+)
+
+
+def _docstring_page(text: str) -> str:
+    """A docstring in Google's style as Markdown."""
+
+    def section(found: re.Match[str]) -> str:
+        name, body = found[1], inspect.cleandoc(found[2])
+        if name == "Example":
+            return f"**Example**\n\n```python\n{body}\n```\n\n"
+        if name not in ("Args", "Raises", "Attributes"):
+            return f"**{name}**: {_plain(body)}\n\n"
+        entry = r"^([\w*][\w*, ]*(?:\([^)]*\))?): "
+        items = re.sub(entry, r"- `\1`: ", _plain(body).replace("\\*", "*"), flags=re.MULTILINE)
+        return f"**{name}**\n\n{items}\n\n"
+
+    return _SECTION.sub(section, text + "\n")
+
+
+def keys_page() -> str:
+    """Every key of a study file: section by section, from the JSON Schema."""
+    schema = json.loads(_output(["schema"]))
+    parts = [
+        "# Study keys\n\nMade from the schema that `ablate schema` prints and `ablate check` "
+        "enforces. A study needs `version`, `name`, and `dataset` and `model` or `trainable`; "
+        "every other key has a default. `--set KEY=VALUE` accepts any of them. "
+        "[Search spaces](spaces.md) has the domains of `space`.\n"
+    ]
+    top: list[str] = []
+    for key, entry in schema["properties"].items():
+        settings = _settings(entry, schema)
+        if settings is None or key == "space":
+            top.append(_key_row(key, entry, schema, key in schema["required"]))
+        else:
+            rows = list(_key_rows(f"{key}.", settings, schema))
+            said = entry.get("description") or settings.get("description") or ""
+            parts.append(f"\n## {key}\n\n{said}\n\n{_HEAD}" + "\n".join(rows) + "\n")
+    parts.insert(1, f"\n## The top of the file\n\n{_HEAD}" + "\n".join(top) + "\n")
+    return "".join(parts)
+
+
+_HEAD = "| key | values | default | |\n|---|---|---|---|\n"
+
+
+def _settings(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The section that a key holds, if it holds one; of a list the section of its items."""
+    ways = [entry, *entry.get("anyOf", ()), entry.get("items", {})]
+    for way in ways:
+        found = schema["$defs"].get(way.get("$ref", "").removeprefix("#/$defs/"), {})
+        if "properties" in found:
+            return dict(found)
+    return None
+
+
+def _key_rows(prefix: str, settings: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    for key, entry in settings["properties"].items():
+        inner = _settings(entry, schema)
+        yield _key_row(prefix + key, entry, schema, key in settings.get("required", ()))
+        if inner is not None:
+            yield from _key_rows(f"{prefix}{key}.", inner, schema)
+
+
+def _key_row(key: str, entry: Mapping[str, Any], schema: Mapping[str, Any], required: bool) -> str:
+    default = "required" if required else _shown_default(entry, schema)
+    said = entry.get("description", "").replace("|", "\\|").replace("  ", " ")
+    return f"| `{key}` | {_values(entry, schema)} | {default} | {said} |"
+
+
+def _shown_default(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    is_section = _settings(entry, schema) is not None
+    if "default" not in entry or (is_section and entry["default"]):
+        return ""
+    default = entry["default"]
+    if default in (None, "", [], {}):
+        return "none"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _values(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Type and range of a key, in a few words."""
+    if "enum" in entry:
+        return ", ".join(f"`{value}`" for value in entry["enum"])
+    if "const" in entry:
+        return f"`{entry['const']}`"
+    if "anyOf" in entry:
+        ways = [_values(way, schema) for way in entry["anyOf"] if way.get("type") != "null"]
+        return " or ".join(dict.fromkeys(ways))
+    if "$ref" in entry or "allOf" in entry:
+        return "section"
+    kind = entry.get("type", "")
+    if kind == "array":
+        items = entry.get("items", {})
+        return "list of sections" if "$ref" in items else f"list of {_values(items, schema)}"
+    names = {"integer": "int", "number": "float", "string": "text", "boolean": "true or false"}
+    return f"{names.get(kind, 'mapping' if kind == 'object' else 'any')}{_range(entry)}"
+
+
+def _range(entry: Mapping[str, Any]) -> str:
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    said = [f"{sign} {entry[name]:g}" for name, sign in bounds.items() if name in entry]
+    return f" {', '.join(said)}" if said else ""
+
+
+# -- The gallery ----------------------------------------------------------------------------
+
+STUDIES = {
+    "runs/quickstart": (
+        "`studies/quickstart.yaml` with its confirmation: 16 trials on handwritten digits.",
+        (
+            *("pareto", "hypervolume", "edf", "profile", "severity"),
+            *("slice", "layers", "mix", "curves", "timeline"),
+        ),
+    ),
+    "runs/one_objective": (
+        "The study of [one objective](../howto/one_objective.md): a pruner, a constraint, and "
+        "networks between baseline and finetuned weights.",
+        ("history", "budget"),
+    ),
+    "runs/cifar10_arms": (
+        "Four methods on CIFAR-10, 8 seeds each: `python benchmarks/defaults.py methods`.",
+        ("curve",),
+    ),
+    "runs/ablation_quickstart": (
+        "`studies/ablation_quickstart.yaml`: six arms on handwritten digits, 8 seeds each.",
+        ("effects", "arms", "attainment"),
+    ),
+}
+"""Recorded studies, each with its dump in LEDGERS: what it is, and the figures that show it."""
+
+
+def gallery_page() -> str:
+    """Every figure, its picture, its caption and its command."""
+    captions = {name: text for name, text in gallery_images().items() if name.endswith(".txt")}
+    parts = [
+        "# Figures\n\nEach picture is drawn by the command under it from a recorded study when "
+        "this site is built. `ablate plot STUDY --figure all -o FOLDER` draws every figure that "
+        "applies; from Python `ablate.plot(NAME, STUDY)` returns a plotly figure. "
+        "[Print figures](../howto/figures.md) has sizes and formats. "
+        "Any Optuna study can be drawn, also one of another tool: "
+        "`ablate plot sqlite:///other.db#NAME`.\n"
+    ]
+    by_figure = {figure: name for name, (_, shown) in STUDIES.items() for figure in shown}
+    for figure in FIGURES:
+        kind, study = find_figure(figure), by_figure.get(figure, "STUDY")
+        command = f"ablate plot {study} --figure {figure} -o {figure}.svg"
+        parts.append(f"\n## {figure}\n\n**{kind.title}.** {kind.says}\n\n")
+        if figure in by_figure:
+            folder, title = f"figures/{Path(study).name}", kind.title
+            caption = captions[f"reference/{folder}/light/{figure}.txt"]
+            parts.append(
+                f"![{title}]({folder}/light/{figure}.svg#only-light)\n"
+                f"![{title}]({folder}/dark/{figure}.svg#only-dark)\n\n"
+                f"{STUDIES[study][0]}\n\n"
+                f'<details markdown="1"><summary>Caption</summary>\n\n{_as_text(caption)}\n\n'
+                "</details>\n\n"
+            )
+        parts.append(f"```bash\n{command}\n```\n")
+    return "".join(parts)
+
+
+def _as_text(caption: str | bytes) -> str:
+    text = caption.decode() if isinstance(caption, bytes) else caption
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text.strip())
+
+
+@cache
+def gallery_images() -> Mapping[str, bytes]:
+    """The pictures and captions of the gallery, by their path on the site."""
+    found: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as work, chdir(work):
+        for study, (_, figures) in STUDIES.items():
+            name = Path(study).name
+            restore(name)
+            for theme in ("light", "dark"):
+                folder = Path("drawn", name, theme)
+                folder.mkdir(parents=True)
+                to = [str(folder), "--format", "svg"]
+                if len(figures) == 1:
+                    to = [str(folder / f"{figures[0]}.svg")]
+                _output(["plot", study, "--figure", ",".join(figures), "--theme", theme, "-o", *to])
+                for file in folder.iterdir():
+                    found[f"reference/figures/{name}/{theme}/{file.name}"] = file.read_bytes()
+    return found
+
+
+def restore(name: str) -> None:
+    """Write a recorded study into runs/NAME."""
+    folder = Path("runs", name)
+    folder.mkdir(parents=True)
+    dump = lzma.decompress((LEDGERS / f"{name}.sql.xz").read_bytes()).decode()
+    with closing(sqlite3.connect(folder / "study.db")) as database:
+        database.executescript(dump)
+        study, *_ = database.execute("SELECT study_name FROM studies ORDER BY study_id").fetchone()
+    (folder / "run.json").write_text(json.dumps({"name": study, "storage": None}))
+
+
+def _output(command: list[str]) -> str:
+    done = CliRunner().invoke(main, command)
+    if done.exit_code != 0:
+        raise RuntimeError(f"ablate {' '.join(command)}: {done.output}")
+    return done.stdout
