@@ -50,8 +50,8 @@ def write_study(folder: Path, name: str, *, gpus: float, trials: int) -> Path:
         "name": name,
         "dataset": {
             "name": "digits",
-            "train_fraction": 1.0 if gpus else 0.4,
-            "validation": {"fraction": 0.25},
+            "train_fraction": 1.0 if gpus else 0.25,
+            "validation": {"fraction": 0.1},
         },
         "model": {"name": "resnet8"},
         "baseline": {"epochs": 1},

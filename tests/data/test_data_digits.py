@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ablate.data.dataset import Dataset
-from ablate.data.digits import upsample_digits
+from ablate.data.digits import read_scans, upsample_digits
 from ablate.data.load import load_dataset
 from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings, ValidationSettings
@@ -39,6 +39,15 @@ def test_sizes_shapes_and_types(tmp_path: Path) -> None:
         assert split.labels.dtype == torch.int64
         assert torch.bincount(split.labels, minlength=10).min() > 0
     assert data.classes == tuple("0123456789")
+
+
+def test_they_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    scans, labels = read_scans()
+    expected = load_digits()
+    assert np.array_equal(scans, expected.images)
+    assert np.array_equal(labels.numpy(), expected.target)
 
 
 def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
