@@ -33,11 +33,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from clean_loss import at_clean_loss, curve_of, differences_to_first
 
 import ablate
 from ablate.ablation.intervals import t_interval
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.study.interpolation import AlphaScore
 from ablate.study.scores import Scores
 
 Values = dict[str, Any]
@@ -288,43 +288,6 @@ def study_of(kind: str, data: Data) -> Values:
     }
 
 
-def at_clean_loss(curve: Sequence[AlphaScore], baseline: Scores, loss: float) -> float:
-    """Robust accuracy where a curve has lost this much clean accuracy.
-
-    Linear between its networks, from the finetuned one towards the baseline; of the finetuned one
-    if it has lost less.
-    """
-    start = AlphaScore(0.0, baseline.clean_accuracy, baseline.robust_accuracy)
-    lower, higher = start.clean - loss, curve[-1]
-    if higher.clean >= lower:
-        return higher.robust
-    for one in (*reversed(curve[:-1]), start):
-        if one.clean >= lower:
-            share = (lower - higher.clean) / (one.clean - higher.clean)
-            return higher.robust + share * (one.robust - higher.robust)
-        higher = one
-    raise AssertionError("the baseline loses nothing")
-
-
-def mean_curve(rows: Sequence[RowRecord]) -> list[AlphaScore]:
-    found: dict[float, list[Scores]] = {}
-    for row in rows:
-        assert isinstance(row.scores, Scores)
-        if row.path is None:
-            found.setdefault(1.0, []).append(row.scores)
-            continue
-        for alpha, scores in zip(row.path.alphas, row.path.all_scores(row.scores), strict=True):
-            found.setdefault(alpha, []).append(scores)
-    return [
-        AlphaScore(
-            alpha,
-            statistics.mean(one.clean_accuracy for one in scores),
-            statistics.mean(one.robust_accuracy for one in scores),
-        )
-        for alpha, scores in found.items()
-    ]
-
-
 def by_cell(record: StudyRecord) -> dict[str, list[RowRecord]]:
     cells: dict[str, list[RowRecord]] = {}
     for row in sorted(record.complete, key=lambda row: row.pair or 0):
@@ -342,48 +305,54 @@ def seconds_of(rows: Iterable[RowRecord]) -> float:
     )
 
 
+def kept_at(rows: Sequence[RowRecord], baseline: Scores, loss: float) -> np.ndarray:
+    """Robust accuracy of each run at a clean loss, in percent."""
+    found = [at_clean_loss(*curve_of(row, baseline), loss) for row in rows]
+    return 100 * np.array(found)
+
+
+def mean_of(rows: Sequence[RowRecord], baseline: Scores) -> np.ndarray:
+    """Clean and robust accuracy by alpha, means over the runs in percent: `[alphas, 2]`."""
+    curves = np.array([np.stack(curve_of(row, baseline), axis=1) for row in rows])
+    return np.asarray(100 * curves.mean(axis=0))
+
+
 def show(record: StudyRecord) -> None:
     """One line an arm, means over seeds; in brackets the deviation of the seeds."""
     baseline = record.references["baseline"]
-    assert isinstance(baseline, Scores)
     for name, scores in record.references.items():
-        if isinstance(scores, Scores) and name != "plain":
+        if name != "plain":
             print(f"{name} {scores.clean_accuracy:.1%} clean, {scores.robust_accuracy:.1%} robust")
     print(
         "\n| arm | seeds | clean | robust | robust at 1 point of clean loss | seconds |\n"
         "|---|---|---|---|---|---|"
     )
     for name, rows in by_cell(record).items():
-        last = mean_curve(rows)[-1]
-        kept = [at_clean_loss(mean_curve([row]), baseline, MARGIN) for row in rows]
-        spread = statistics.stdev(kept) if len(kept) > 1 else math.nan
+        clean, robust = mean_of(rows, baseline)[-1]
+        kept = kept_at(rows, baseline, MARGIN)
+        spread = kept.std(ddof=1) if len(kept) > 1 else math.nan
         print(
-            f"| {name} | {len(rows)} | {last.clean:.1%} | {last.robust:.1%} | "
-            f"{statistics.mean(kept):.1%} [{100 * spread:.1f}] | {seconds_of(rows):.0f} |"
+            f"| {name} | {len(rows)} | {clean:.1f}% | {robust:.1f}% | "
+            f"{kept.mean():.1f}% [{spread:.1f}] | {seconds_of(rows):.0f} |"
         )
     print()
 
 
-def show_differences(record: StudyRecord) -> None:
+def show_differences(folder: Path, record: StudyRecord) -> None:
     """The curve of each method, and its paired differences to the first at equal clean accuracy,
-    in points, with 95 % t intervals over seeds."""
-    baseline = record.references["baseline"]
-    assert isinstance(baseline, Scores)
-    cells = by_cell(record)
-    first = next(iter(cells))
-
-    def at(name: str, loss: float) -> np.ndarray:
-        found = [at_clean_loss(mean_curve([row]), baseline, loss) for row in cells[name]]
-        return 100 * np.array(found)
-
+    in points, with 95 % intervals over seeds and images."""
+    baseline, cells = record.references["baseline"], by_cell(record)
+    losses = [MARGIN, 2 * MARGIN]
+    gains = differences_to_first(folder, record, cells, losses) if len(cells) > 1 else {}
     print("| method | clean / robust at alpha 0.25, 0.5, 0.75, 1 | 1 point | 2 points |")
     print("|---|---|---|---|")
     for name, rows in cells.items():
-        curve = mean_curve(rows)[1:]
-        shown = ", ".join(f"{100 * one.clean:.1f} / {100 * one.robust:.1f}" for one in curve)
-        gains = [t_interval(at(name, loss) - at(first, loss)) for loss in (MARGIN, 2 * MARGIN)]
-        texts = [f"{one.mean:+.1f} [{one.low:+.1f}, {one.high:+.1f}]" for one in gains]
-        print(f"| {name} | {shown} | " + " | ".join(texts if name != first else ("", "")) + " |")
+        curve = mean_of(rows, baseline)[1:]
+        shown = ", ".join(f"{clean:.1f} / {robust:.1f}" for clean, robust in curve)
+        texts = [
+            f"{one.mean:+.1f} [{one.low:+.1f}, {one.high:+.1f}]" for one in gains.get(name, ())
+        ]
+        print(f"| {name} | {shown} | " + " | ".join(texts or ("", "")) + " |")
     print()
 
 
@@ -391,8 +360,7 @@ def show_against_curve(record: StudyRecord, curve: StudyRecord) -> None:
     """One line an arm: its robust accuracy, less that of the networks between of the same seed at
     the arm's clean accuracy, in points, with a 95 % t interval over seeds."""
     baseline = record.references["baseline"]
-    assert isinstance(baseline, Scores)
-    between = {row.pair: mean_curve([row]) for row in curve.complete}
+    between = {row.pair: curve_of(row, baseline) for row in curve.complete}
     print(
         "| arm | seeds | clean | robust | less networks between at its clean accuracy | seconds |\n"
         "|---|---|---|---|---|---|"
@@ -400,14 +368,11 @@ def show_against_curve(record: StudyRecord, curve: StudyRecord) -> None:
     for name, rows in by_cell(record).items():
         gains = []
         for row in rows:
-            assert isinstance(row.scores, Scores)
-            lost = baseline.clean_accuracy - row.scores.clean_accuracy
-            gains.append(
-                row.scores.robust_accuracy - at_clean_loss(between[row.pair], baseline, lost)
-            )
-        last, gain = mean_curve(rows)[-1], t_interval(100 * np.array(gains))
+            clean, robust = curve_of(row, baseline)
+            gains.append(robust[-1] - at_clean_loss(*between[row.pair], clean[0] - clean[-1]))
+        last, gain = mean_of(rows, baseline)[-1], t_interval(100 * np.array(gains))
         print(
-            f"| {name} | {len(rows)} | {last.clean:.1%} | {last.robust:.1%} | "
+            f"| {name} | {len(rows)} | {last[0]:.1f}% | {last[1]:.1f}% | "
             f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] | {seconds_of(rows):.0f} |"
         )
     print()
@@ -431,14 +396,15 @@ def main() -> None:
             file.write_text(yaml.safe_dump(study, sort_keys=False))
             command = [sys.executable, "-m", "ablate", "launch", str(file), "--resume"]
             subprocess.run(command, check=True)
-        record = ablate.read(Path("runs", study["name"]))
+        folder = Path("runs", study["name"])
+        record = ablate.read(folder)
         if kind == "others":
             curve = ablate.read(Path("runs", study_of("curve", data)["name"]))
             show_against_curve(record, curve)
             continue
         show(record)
         if kind in ("methods", "curve"):
-            show_differences(record)
+            show_differences(folder, record)
 
 
 if __name__ == "__main__":
