@@ -228,8 +228,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     refuse_failures(document, known)
     if study.ablation is None and is_known:
         _check_search(document, study, space or Space(), must_search=must_search)
-    if study.trainable is None:
-        _check_frozen(document, study, space or Space(), base)
+    _check_frozen(document, study, space or Space(), base)
     if len(document.problems) == at_first:
         check_ablation(document, study, known)
         refuse_failures(document, known)
@@ -239,8 +238,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
 def _check_batch_norm(document: Document, study: Study, refused: set[DataPath], base: Path) -> None:
     """Report that the baseline's batch norm is to be adapted where it has none."""
     pseudo_images = study.robustness.adapt_batch_norm
-    is_known = study.trainable is None and not any(path[0] == "model" for path in refused)
-    if pseudo_images is None or not is_known:
+    if pseudo_images is None or study.trainable or any(path[0] == "model" for path in refused):
         return
     from ablate.model.inspect import has_adaptable_norm  # which loads torch
 
@@ -266,7 +264,7 @@ def _check_frozen(document: Document, study: Study, space: Space, base: Path) ->
     """Report frozen layers that leave nothing to learn; of cells an ablation does it."""
     key, domain = "finetune.frozen", {one.key: one.domain for one in space.parameters}
     written = getattr(domain[key], "choices", ()) if key in domain else [study.finetune.frozen]
-    for frozen in filter(None, () if document.problems else written):
+    for frozen in filter(None, () if document.problems or study.trainable else written):
         from ablate.finetune.depth import frozen_rule  # which loads torch
 
         if (rule := frozen_rule(study, frozen, base)) is not None:
@@ -310,9 +308,8 @@ def _nearest_file(path: Path) -> str:
         return f"Did you mean {folder / nearest[0]}?"
     if not path.suffix:
         return did_you_mean(str(path), list(shipped_studies()))
-    return (
-        f"Files there: {', '.join(there)}." if there else "There are no YAML files in its folder."
-    )
+    none = "There are no YAML files in its folder."
+    return f"Files there: {', '.join(there)}." if there else none
 
 
 # -- The JSON Schema of a study file, with which an editor completes and checks it ---------
