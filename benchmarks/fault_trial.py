@@ -26,8 +26,8 @@ def next_state(state: str, epoch: int, step: int) -> str:
 
 
 def scores(state: str) -> dict[str, float]:
-    """Two objectives, each from 0 to 1."""
-    return {name: int(part, 16) / 16**8 for name, part in (("a", state[:8]), ("b", state[8:16]))}
+    """Two objectives, a and b, and a metric for a constraint, c; each from 0 to 1."""
+    return {name: int(state[8 * i : 8 * i + 8], 16) / 16**8 for i, name in enumerate("abc")}
 
 
 def uninterrupted(params: Mapping[str, Any], seed: int, epochs: int) -> dict[str, float]:

@@ -9,6 +9,9 @@ have started before the last durable state. A row of the table is one kind of fa
 steps that a trial repeated. A trial has 30 steps, 10 per epoch. If the kind says "after a
 checkpoint in it", states are saved within an epoch, at each step of .2 s; otherwise after each
 epoch.
+
+With `--pruned` the study has 12 trials, a pruner and a constraint, and runs one trial at a time
+where the fault allows it: then parameters, values and decisions must equal those without faults.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from ray.cluster_utils import Cluster
 from two_machines import NotAllowedError, TwoMachines, two_machines
 
 import ablate
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 
 TRIALS, EPOCHS = 6, 3
 _TIMEOUT_SECONDS = 120
@@ -65,6 +68,16 @@ FINETUNING: dict[str, Any] = {
     "run": {"precision": "fp32"},
 }
 """A search on handwritten digits; its name and weights are the lab's."""
+PRUNED: dict[str, Any] = {
+    "search": {"trials": 12, "pruner": {"reduction_factor": 2}},
+    "constraints": [{"metric": "c", "min": 0.3}],
+}
+"""What `--pruned` changes; at this seed trial 2, which several faults break, is not stopped."""
+FINETUNED_PRUNED: dict[str, Any] = {
+    "finetune": {"budget": {"epochs": EPOCHS}, "learning_rate": 0.02},
+    "search": {**PRUNED["search"], "trials": TRIALS},
+    "constraints": [{"metric": "val_accuracy.contrast", "min": 0.2}],
+}
 
 
 @functools.cache
@@ -107,14 +120,23 @@ def begin_python(
 
 
 @functools.cache
-def finetuned_alone() -> dict[int, tuple[float, ...] | None]:
-    """The values of `FINETUNING` without faults."""
+def rows_without_faults(text: str, begin: Begin) -> tuple[RowRecord, ...]:
+    """The rows of a study that nothing breaks, one trial at a time.
+
+    Args:
+        text: of its file.
+        begin: as of `Lab`.
+    """
+    study = yaml.safe_load(text)
+    if "trainable" in study:  # other keys of `run` need Ray, or folders
+        study["run"] = {}
     with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
-        lab = Lab(Path(folder), None)
-        lab.write_finetuning()
+        lab = Lab(Path(folder), None, begin=begin)
+        lab.hurry()
+        lab.write_files(study)
         code, output = lab.end(lab.start())
         assert code == 0, output
-        return {row.number: row.values for row in lab.read().rows}
+        return lab.read().rows
 
 
 class Lab:
@@ -124,6 +146,7 @@ class Lab:
         address: of the cluster; none: drivers run inline.
         begin: how drivers begin that need no Python of their own.
         resumed_on: an executor to go on with after the fault; none: the same as before.
+        pruned: with a pruner and a constraint.
     """
 
     def __init__(
@@ -133,8 +156,11 @@ class Lab:
         storage: str | None = None,
         begin: Begin = begin_python,
         resumed_on: str | None = None,
+        *,
+        pruned: bool = False,
     ) -> None:
         self.folder = folder
+        self._pruned = pruned
         self._begin, self._resumed_on = begin, resumed_on
         self._where = ("--ray-address", address) if address else ("--executor", "inline")
         self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -148,7 +174,7 @@ class Lab:
         self.failed: tuple[int, ...] = ()
         self.trials, self.epochs = TRIALS, EPOCHS
         self.codes: list[int] = []
-        self.expected: dict[int, tuple[float, ...] | None] = {}
+        self.expected: tuple[RowRecord, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -168,10 +194,7 @@ class Lab:
 
     def write(self, *, epoch_seconds: float = 0.02, **keys: Any) -> None:
         """The study file; keywords replace its sections."""
-        trial = (HERE / "fault_trial.py").read_text()
-        (self.folder / "fault_trial.py").write_text(
-            trial.replace("EPOCH_SECONDS = 0.02", f"EPOCH_SECONDS = {epoch_seconds}")
-        )
+        run = keys.pop("run", {})
         study = {
             "version": 1,
             "name": "faulty",
@@ -180,28 +203,36 @@ class Lab:
             "space": {"x": {"float": [0.0, 1.0]}, "y": {"float": [0.01, 1.0], "log": True}},
             "objectives": [{"metric": "a"}, {"metric": "b"}],
             "search": {"trials": TRIALS, "sampler": "random"},
-            "run": {"parallel": 2, "grace_seconds": 5.0, **keys.pop("run", {})},
+            "run": {"parallel": 1 if self._pruned else 2, "grace_seconds": 5.0, **run},
             **keys,
+            **(PRUNED if self._pruned else {}),
         }
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+        self.write_files(study, epoch_seconds)
 
     def write_finetuning(self) -> None:
-        """Write a robustness study of seconds, with given weights and its own cache.
+        """Write a robustness study of seconds.
 
         It runs in the driver's process, because workers of a cluster would spend most of the time
         importing torch.
         """
-        weights = self.folder / "digits.safetensors"
-        shutil.copy(untrained_weights(), weights)
-        study = {
-            **FINETUNING,
-            "baseline": {"checkpoint": weights.name, "saw_validation": False},
-            "name": "faulty",
-        }
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
-        self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
+        baseline = {"checkpoint": "digits.safetensors", "saw_validation": False}
+        study = {**FINETUNING, "baseline": baseline, "name": "faulty"}
+        self.write_files({**study, **(FINETUNED_PRUNED if self._pruned else {})})
         self.leave_the_cluster("inline")
-        self.trials, self.epochs = TRIALS, 1
+
+    def write_files(self, study: Mapping[str, Any], epoch_seconds: float = 0.02) -> None:
+        """Write a study file, and its loop; or its weights, for which it has its own cache."""
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+        self.trials = study["search"]["trials"]
+        self.epochs = study["finetune"]["budget"].get("epochs", 1)
+        if "trainable" in study:
+            trial = (HERE / "fault_trial.py").read_text()
+            (self.folder / "fault_trial.py").write_text(
+                trial.replace("EPOCH_SECONDS = 0.02", f"EPOCH_SECONDS = {epoch_seconds}")
+            )
+        else:
+            shutil.copy(untrained_weights(), self.folder / "digits.safetensors")
+            self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """Start a driver in a new process; with a point it kills itself there."""
@@ -281,9 +312,16 @@ class Lab:
             assert code in _RESUMABLE, f"exit code {code}:\n{output}"
         raise AssertionError(f"not ended after five resumes:\n{output}")
 
+    def without_faults(self) -> tuple[RowRecord, ...]:
+        """The rows of the same study, if nothing breaks it."""
+        return rows_without_faults((self.folder / "study.yaml").read_text(), self._begin)
+
     def faults(self) -> list[str]:
         """What is wrong with the ended study."""
         record, wrong = self.read(), []
+        if self._pruned and record.study.run.parallel == 1 and not self.failed:
+            self.expected = self.without_faults()
+        wrong += _differences(record.rows, self.expected)
         if [row.number for row in record.rows] != list(range(self.trials)):
             wrong.append(f"rows: {[row.number for row in record.rows]}")
         for row in record.rows:
@@ -297,9 +335,7 @@ class Lab:
             last = row.rungs[-1].epoch if row.state == "PRUNED" else self.epochs
             if epochs != list(range(1, last + 1)):
                 wrong.append(f"{name}: epochs {epochs}")
-            if self.expected:
-                if row.values != self.expected[row.number]:
-                    wrong.append(f"{name}: {row.values} instead of {self.expected[row.number]}")
+            if record.study.trainable is None:
                 continue
             assert row.seeds is not None
             alone = fault_trial.uninterrupted(row.params, row.seeds.train, self.epochs)
@@ -311,6 +347,16 @@ class Lab:
                 if begun < self.durable[row.number]:
                     wrong.append(f"{name}: from {begun}, durable {self.durable[row.number]}")
         return wrong
+
+
+def _differences(rows: Sequence[RowRecord], expected: Sequence[RowRecord]) -> list[str]:
+    """In what rows are not as expected, with a pruner's decisions."""
+    return [
+        f"row {row.number}: {what} {getattr(row, what)} instead of {getattr(other, what)}"
+        for row, other in zip(rows, expected, strict=False)
+        for what in ("params", "state", "values", "rungs")
+        if getattr(row, what) != getattr(other, what)
+    ]
 
 
 # -- the faults ----------------------------------------------------------------------------
@@ -488,7 +534,7 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
 
     def fault(lab: Lab) -> None:
         lab.write_finetuning()
-        lab.expected = finetuned_alone()
+        lab.expected = lab.without_faults()
         driver = lab.start()
         lab.wait_for(lambda record: bool(record.complete), driver)
         driver.send_signal(signal.SIGSTOP)  # it must not end before its files are damaged
@@ -679,6 +725,7 @@ class Bench:
         storage: str = "sqlite",
         inline: bool = False,
         resumed_on: str | None = None,
+        pruned: bool = False,
     ) -> list[str]:
         """Run one fault; returns what is wrong afterwards.
 
@@ -688,7 +735,7 @@ class Bench:
         address = None if inline else self.cluster.address
         with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
             url = self.server.new_database() if storage == "postgresql" and self.server else None
-            lab = Lab(Path(folder), address, url, self.begin, resumed_on)
+            lab = Lab(Path(folder), address, url, self.begin, resumed_on, pruned=pruned)
             try:
                 fault(lab)
                 wrong = lab.faults()
@@ -722,7 +769,6 @@ class Bench:
         def fault(lab: Lab) -> None:
             assert self.server is not None
             lab.write(epoch_seconds=0.5, finetune={"budget": {"epochs": 12}})
-            lab.epochs = 12
             driver = lab.start()
             lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
             self.server.stop()
@@ -740,7 +786,6 @@ class Bench:
         """SIGKILL of a driver that cannot write to PostgreSQL, with workers epochs ahead."""
         assert self.server is not None
         lab.write(epoch_seconds=0.5, finetune={"budget": {"epochs": 12}})
-        lab.epochs = 12
         driver = lab.start()
         lab.wait_for(lambda record: any(row.checkpoints for row in record.rows), driver)
         self.server.stop()
@@ -776,6 +821,7 @@ def main() -> None:
     parser.add_argument(
         "--outage", type=float, default=60.0, help="seconds of PostgreSQL's absence"
     )
+    parser.add_argument("--pruned", action="store_true", help="with a pruner and a constraint")
     options = parser.parse_args()
     began = time.monotonic()
     with bench() as tools:
@@ -802,7 +848,9 @@ def main() -> None:
                 served = "PostgreSQL" in name or (number % 4 in (1, 2) and not of_sqlite)
                 storage = "postgresql" if served else "sqlite"
                 try:
-                    wrong = tools.run(name, fault, storage=storage, inline=inline)
+                    wrong = tools.run(
+                        name, fault, storage=storage, inline=inline, pruned=options.pruned
+                    )
                 except NotAllowedError as error:
                     print(f"{number:3d}  {name}: left out, it needs {error}", flush=True)
                     continue

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.answer import Part, sorted_parts
-from ablate.ablation.cell import Arm, Cell, Design, difference
+from ablate.ablation.cell import Arm, Design
+from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
@@ -20,17 +21,11 @@ from ablate.ablation.results import BASELINE, Outcomes, References, Results, Spl
 from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import SPLITS
-from ablate.analysis.pareto import ParetoPoint
-from ablate.errors import ParameterError, UsageError, did_you_mean
-from ablate.ledger.record import NOT_FINETUNED, StudyRecord
+from ablate.errors import ParameterError, did_you_mean
+from ablate.ledger.record import StudyRecord
 from ablate.robustness.measures import LEVEL
-from ablate.study.document import show
 from ablate.study.scores import Scores
-from ablate.study.seeds import PLAIN
-from ablate.study.settings import ObjectiveSettings
-
-COMBINED_DA = "DA combined"
-TRAINED_ON = "trained on the training images only; the validation images are held out"
+from ablate.study.settings import ConstraintSettings, ObjectiveSettings
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,8 @@ class ConfirmedPoint:
         baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         front_probability: share of the resamples of seeds and test images in which its means are
             on the front of the confirmed points; of one objective, in which its mean is the best.
+            Means that violate a constraint of the search are on no front.
+        feasible_probability: share of them in which its means keep all constraints; NaN without.
     """
 
     name: str
@@ -62,6 +59,7 @@ class ConfirmedPoint:
     over_da: Mapping[str, Estimate]
     parts: tuple[Part, ...]
     front_probability: float
+    feasible_probability: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class ConfirmInfo:
         points: of the front, in order.
         objectives: test metrics for the front probability.
         compare: the name of an arm, of another, a test metric and a level: the one less the other.
+        constraints: test metrics of the search's constraints, which the probabilities count;
+            unknown: of constraints that they do not, as the test images were not scored for them.
     """
 
     test: AblationInfo
@@ -80,69 +80,8 @@ class ConfirmInfo:
     points: tuple[ConfirmedPoint, ...]
     objectives: tuple[str, ...]
     compare: Callable[[str, str, str, float], Estimate]
-
-
-def front_design(
-    points: Sequence[ParetoPoint], *, soup: bool = False, adapted: bool = False
-) -> Design:
-    """What a confirmation runs: plain finetune, combined data augmentation, and the front.
-
-    Args:
-        soup: also the mean of the front's networks at each seed.
-        adapted: also the baseline with batch norm adapted at test time.
-
-    Raises:
-        UsageError: if the front has no soup.
-    """
-    cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
-    cells += [Cell(point.name, point.retrained) for point in points]
-    soups = {}
-    if soup:
-        cells.append(_soup_cell(points))
-        soups[cells[-1].name] = tuple(point.name for point in points)
-    fixed = NOT_FINETUNED if adapted else (BASELINE,)
-    arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
-    plain = arms[len(fixed)]
-    return Design(
-        kind="arms",
-        cells=tuple(cells),
-        arms=tuple(arms),
-        contrasts=tuple(difference(arm, plain) for arm in arms if arm is not plain),
-        reference=plain.name,
-        notes=(TRAINED_ON,),
-        selected={
-            point.name: {
-                name: value
-                for name, value in (point.scores.metrics() if point.scores else {}).items()
-                if math.isfinite(value)
-            }
-            for point in points
-        },
-        soups=soups,
-    )
-
-
-def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
-    """A cell with the values that all points' baselines are made from."""
-    if len(points) < 2:
-        raise UsageError(
-            f"--soup: needs two trials or more, got {len(points)}. Leave it out, or name more: "
-            "--trials."
-        )
-    shared: dict[str, Any] = {}
-    for key in dict.fromkeys(key for point in points for key in point.retrained):
-        section = key.partition(".")[0]
-        if section not in ("dataset", "model", "baseline") or key == "dataset.train_fraction":
-            continue
-        values = [point.retrained.get(key) for point in points]
-        if any(value != values[0] for value in values):
-            raise UsageError(
-                f"--soup: needs trials that start from one baseline, got {key}: "
-                f"{', '.join(map(show, values))}. Leave it out, or name trials that share it: "
-                "--trials."
-            )
-        shared[key] = values[0]
-    return Cell(f"soup of {len(points)} trials", shared)
+    constraints: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def is_confirmation(record: StudyRecord) -> bool:
@@ -188,9 +127,16 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         for tested in map(_on_test, asked)
         if any(np.isfinite(on_test.values(name, tested)).any() for name in names)
     ]
-    probabilities = _probabilities(record, on_test, names, objectives)
+    constraints = {_on_test(one.metric): one for one in record.study.constraints}
+    unknown = [
+        tested
+        for tested, one in constraints.items()
+        if not any(np.isfinite(on_test.values(name, tested)).any() for name in names)
+        or (one.reads_baseline and not np.isfinite(on_test.values(BASELINE, tested)).any())
+    ]
+    probabilities = _probabilities(record, on_test, names, objectives, unknown)
     points = []
-    for name, probability in zip(names, probabilities, strict=True):
+    for name, (on_front, feasible) in zip(names, probabilities, strict=True):
         luck, gaps, baseline_gaps = {}, {}, {}
         for metric in metrics:
             values = on_validation.values(name, metric)
@@ -214,7 +160,8 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
                     for kind, weight in weights.items()
                     if by_type
                 ),
-                front_probability=probability,
+                front_probability=on_front,
+                feasible_probability=feasible,
             )
         )
     return ConfirmInfo(
@@ -222,6 +169,8 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         validation=ablation_info(record, outcomes, references, split="val"),
         points=tuple(points),
         objectives=tuple(objectives),
+        constraints=tuple(one for one in constraints if one not in unknown),
+        unknown=tuple(unknown),
         compare=partial(_less, on_test),
     )
 
@@ -240,31 +189,62 @@ def _over(results: Results, name: str, other: str, metrics: Sequence[str]) -> di
 
 
 def _probabilities(
-    record: StudyRecord, results: Results, names: Sequence[str], objectives: Sequence[str]
-) -> list[float]:
-    """Front probability of each point; NaN for fewer than two seeds, and where only one of
-    several objectives is known on the test images."""
+    record: StudyRecord,
+    results: Results,
+    names: Sequence[str],
+    objectives: Sequence[str],
+    unknown: Sequence[str],
+) -> list[tuple[float, float]]:
+    """Of each point the probability of being on the front, and of keeping the constraints; NaN for
+    fewer than two seeds, and where only one of several objectives is known on the test images.
+
+    Args:
+        unknown: metrics of constraints that are not known there.
+    """
+    nothing = [(math.nan, math.nan)] * len(names)
     directions = {
         _on_test(objective.metric): objective.direction for objective in record.study.objectives
     }
     if len(objectives) < min(2, len(directions)):
-        return [math.nan] * len(names)
+        return nothing
     values = {name: [results.values(name, one) for one in objectives] for name in names}
     # A point of which no run has ended well is none that the others could be beaten by.
     there = [name for name, found in values.items() if np.isfinite(found).all(axis=0).any()]
     if not there:
-        return [math.nan] * len(names)
+        return nothing
     are_complete = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
     places = np.flatnonzero(are_complete).tolist()
-    tables = []
-    for name in there:
-        shares = [results.shares(name, one, places) for one in objectives]
-        columns = [found[places, None] for found in values[name]]
-        pairs = zip(shares, columns, strict=True)
-        tables.append([column if share is None else share for share, column in pairs])
-    found = front_probability(tables, [directions[one] for one in objectives])
-    by_name = dict(zip(there, found.tolist(), strict=True))
-    return [by_name.get(name, math.nan) for name in names]
+    tables = [[_table(results, name, one, places) for one in objectives] for name in there]
+    judged = [one for one in record.study.constraints if _on_test(one.metric) not in unknown]
+    excesses = [_excesses(results, name, judged, places) for name in there]
+    found = front_probability(tables, [directions[one] for one in objectives], excesses=excesses)
+    kept = [math.nan] * len(there)
+    if judged and len(places) > 1:
+        kept = keeps_constraints(excesses).mean(axis=0).tolist()
+    by_name = dict(zip(there, zip(found.tolist(), kept, strict=True), strict=True))
+    return [by_name.get(name, nothing[0]) for name in names]
+
+
+def _table(results: Results, name: str, metric: str, places: Sequence[int]) -> NDArray[np.float64]:
+    """A metric of a cell by seed and image, `[places, n]`; by seed alone where it is no mean."""
+    shares = results.shares(name, metric, places)
+    return results.values(name, metric)[places, None] if shares is None else shares
+
+
+def _excesses(
+    results: Results, name: str, constraints: Sequence[ConstraintSettings], places: Sequence[int]
+) -> list[NDArray[np.float64]]:
+    """By how much a cell is beyond each bound, by seed and image: `_table` for each."""
+    found = []
+    for constraint in constraints:
+        metric = _on_test(constraint.metric)
+        values = _table(results, name, metric, places)
+        for bound in constraint.bounds({constraint.metric: 0.0}):
+            limit: Any = bound.limit
+            if isinstance(constraint.min if bound.is_least else constraint.max, str):
+                limit = bound.limit + _table(results, BASELINE, metric, places)
+            found.append(limit - values if bound.is_least else values - limit)
+    return found
 
 
 def _gap_estimate(
@@ -311,12 +291,15 @@ def _same_suite(one: object, other: object) -> bool:
 Direction = Literal["maximize", "minimize"]
 
 _DIRECTIONS = get_args(Direction)
+_ROUNDED = 9
+"""Decimals of an excess: far less than one image, so that rounding violates nothing."""
 
 
 def front_probability(
     tables: Sequence[Sequence[np.ndarray]],
     directions: Sequence[Direction],
     *,
+    excesses: Sequence[Sequence[np.ndarray]] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
@@ -330,6 +313,7 @@ def front_probability(
         tables: of each point for each objective `[K, n_images]`, finite; `[K, 1]` of an objective
             that is no mean over images.
         directions: one an objective.
+        excesses: as for `keeps_constraints`; none: no constraints.
         seed: of the draws.
 
     Returns:
@@ -370,7 +354,31 @@ def front_probability(
         ],
         axis=2,
     )
+    if any(excesses):
+        kept = keeps_constraints(excesses, resamples=resamples, seed=seed)
+        means[~kept] = math.nan
     shares: NDArray[np.float64] = np.mean(
         [nondominated(sample, objectives) for sample in means], axis=0
     )
     return shares
+
+
+def keeps_constraints(
+    excesses: Sequence[Sequence[np.ndarray]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Whether a point's means keep all constraints, in each resample of `front_probability`.
+
+    Args:
+        excesses: of each point for each bound `[K, n_images]`, finite: how far beyond the bound it
+            is; at most 0 where it is kept. A bound that is relative to the baseline has the
+            baseline's share of the same image in it, so both are resampled together.
+
+    Returns:
+        `[resamples, points]`.
+    """
+    beyond = [
+        [resampled_means([table], resamples=resamples, seed=seed)[:, 0] for table in of_point]
+        for of_point in excesses
+    ]
+    kept: NDArray[np.bool_] = np.all(np.round(np.array(beyond), _ROUNDED) <= 0, axis=1).T
+    return kept

@@ -1,10 +1,13 @@
-"""From the section `ablation` of a study to a design, with every problem at once."""
+"""From the section `ablation` of a study to a design, with every problem at once; the design of a
+confirmation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Design, difference
 from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
@@ -13,13 +16,14 @@ from ablate.ablation.designs.factorial import factors_of
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
 from ablate.ablation.searches import best_of, check_searches, pick_rule
-from ablate.errors import did_you_mean
+from ablate.analysis.pareto import ParetoPoint
+from ablate.errors import UsageError, did_you_mean
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
 from ablate.study.document import Document, show
 from ablate.study.names import KnownNames
 from ablate.study.scores import EXPOSURES, metric_names
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import AblationSettings, ContrastSettings, Study
 
 UNTRAINED: Values = {
@@ -292,3 +296,73 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
             return
     if metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")
+
+
+# -- The design of a confirmation -----------------------------------
+
+
+COMBINED_DA = "DA combined"
+TRAINED_ON = "trained on the training images only; the validation images are held out"
+
+
+def front_design(
+    points: Sequence[ParetoPoint], *, soup: bool = False, adapted: bool = False
+) -> Design:
+    """What a confirmation runs: plain finetune, combined data augmentation, and the front.
+
+    Args:
+        soup: also the mean of the front's networks at each seed.
+        adapted: also the baseline with batch norm adapted at test time.
+
+    Raises:
+        UsageError: if the front has no soup.
+    """
+    cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
+    cells += [Cell(point.name, point.retrained) for point in points]
+    soups = {}
+    if soup:
+        cells.append(_soup_cell(points))
+        soups[cells[-1].name] = tuple(point.name for point in points)
+    fixed = NOT_FINETUNED if adapted else (BASELINE,)
+    arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
+    plain = arms[len(fixed)]
+    return Design(
+        kind="arms",
+        cells=tuple(cells),
+        arms=tuple(arms),
+        contrasts=tuple(difference(arm, plain) for arm in arms if arm is not plain),
+        reference=plain.name,
+        notes=(TRAINED_ON,),
+        selected={
+            point.name: {
+                name: value
+                for name, value in (point.scores.metrics() if point.scores else {}).items()
+                if math.isfinite(value)
+            }
+            for point in points
+        },
+        soups=soups,
+    )
+
+
+def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
+    """A cell with the values that all points' baselines are made from."""
+    if len(points) < 2:
+        raise UsageError(
+            f"--soup: needs two trials or more, got {len(points)}. Leave it out, or name more: "
+            "--trials."
+        )
+    shared: dict[str, Any] = {}
+    for key in dict.fromkeys(key for point in points for key in point.retrained):
+        section = key.partition(".")[0]
+        if section not in ("dataset", "model", "baseline") or key == "dataset.train_fraction":
+            continue
+        values = [point.retrained.get(key) for point in points]
+        if any(value != values[0] for value in values):
+            raise UsageError(
+                f"--soup: needs trials that start from one baseline, got {key}: "
+                f"{', '.join(map(show, values))}. Leave it out, or name trials that share it: "
+                "--trials."
+            )
+        shared[key] = values[0]
+    return Cell(f"soup of {len(points)} trials", shared)

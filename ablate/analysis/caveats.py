@@ -11,7 +11,7 @@ from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
 from ablate.ledger.record import ADAPTED, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
-from ablate.study.scores import Scores
+from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -135,12 +135,16 @@ def nearest_text(record: StudyRecord) -> str:
     nearest = min(scored, key=lambda row: row_violation(row, record.bounds))
     metrics = {} if nearest.scores is None else nearest.scores.metrics()
     missed = [
-        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}, must be "
-        f"{'at least' if bound.is_least else 'at most'} {_number(bound.metric, bound.limit)}"
+        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}, {_must_be(bound)}"
         for bound in record.bounds
         if bound.excess(metrics) > 0
     ]
     return f"trial {nearest.number}, whose {' and '.join(missed)}"
+
+
+def _must_be(bound: Bound) -> str:
+    side = "at least" if bound.is_least else "at most"
+    return f"must be {side} {_number(bound.metric, bound.limit)}"
 
 
 def _number(metric: str, value: float) -> str:
@@ -148,18 +152,21 @@ def _number(metric: str, value: float) -> str:
 
 
 def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on trials that violate constraints, which are not on the front; if all do, how near
-    they came."""
+    """A note on the constraints, and on trials that violate them, which are not on the front; if
+    all do, how near they came."""
     if not record.bounds:
         return ()
     rows = [row for row in record.complete if row.scores is not None]
-    count = sum(row_violation(row, record.bounds) > 0 for row in rows)
-    if not count:
+    if not rows:
         return ()
+    count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     if count == len(rows):
         return (f"no complete trial keeps all constraints; nearest: {nearest_text(record)}",)
-    verb = "violates" if count == 1 else "violate"
-    return (f"{count} of {len(rows)} complete trials {verb} a constraint and do not count",)
+    must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
+    if not count:
+        return (f"every complete trial keeps the constraints: {must}",)
+    do = "violates a constraint and does" if count == 1 else "violate a constraint and do"
+    return (f"{count} of {len(rows)} complete trials {do} not count: {must}",)
 
 
 def _curve_marks(record: StudyRecord) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_answer
 from ablate.ablation.cell import Design
-from ablate.ablation.confirm import front_design
+from ablate.ablation.design import front_design
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -137,12 +137,12 @@ def _points(
 def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:
     arms: dict[str, dict[str, Any]] = {one.name: one.retrained for one in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
-    # Each point has its alpha, so that nothing is chosen again.
+    # Each point has its alpha, so that nothing is chosen again; constraints are judged on the test
+    # images.
     update = {
         "name": name,
         "ablation": ablation,
         "search": SearchSettings(),
-        "constraints": (),
         "answer": AnswerSettings(),
         "finetune": search.finetune.model_copy(update={"interpolation": None}),
         "space": {},

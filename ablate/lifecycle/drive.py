@@ -228,6 +228,7 @@ def drive_to_end(
         parallel=executor.parallel,
         grace_seconds=record.study.run.grace_seconds,
         bounds=record.bounds,
+        rung_bounds=rung_bounds(record, prepared),
     )
     driving = Driving(ledger, lease.last_sign)
     ledger.begin_drive(
@@ -258,6 +259,13 @@ def drive_to_end(
         lease.check_file()  # a deleted database is reported, whatever else ended the drive
     lease.release()  # so that reading shows no driver
     return ledger.read()
+
+
+def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:
+    """The constraints in numbers on the images of a rung."""
+    if prepared.rung_scores is None or not record.bounds:
+        return record.bounds
+    return record.study.bounds(prepared.rung_scores.metrics())
 
 
 def _end_drive(ledger: Ledger, end: str) -> None:

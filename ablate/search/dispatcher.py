@@ -70,7 +70,7 @@ class Dispatcher:
         self._asha = (
             None
             if pruner is None
-            else Asha(pruner, objectives, driving.rungs(), driving.bounds, growing)
+            else Asha(pruner, objectives, driving.rungs(), around.rung_bounds, growing)
         )
         self._metrics = (
             PrunerMetrics(pruner, objectives, reported=self._asha.has_decided)

@@ -165,7 +165,8 @@ class RunContext:
     Attributes:
         parallel: number of rows run at once; further rows wait for a worker.
         grace_seconds: seconds for running epochs to finish once a drain has started.
-        bounds: of the study's constraints.
+        bounds: of the study's constraints; rung_bounds: the same at a rung, where the baseline
+            was scored on the images of rungs.
     """
 
     progress: Progress
@@ -177,6 +178,7 @@ class RunContext:
     parallel: int
     grace_seconds: float
     bounds: tuple[Bound, ...] = ()
+    rung_bounds: tuple[Bound, ...] = ()
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
         """Write a line about an attempt to the run's log."""

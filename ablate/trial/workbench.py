@@ -179,9 +179,7 @@ class Workbench:
     def frost(self) -> FrostPhotographs | None:
         """The photographs that the study names."""
         folder = self.study.robustness.frost_images
-        if folder is None:
-            return None
-        return load_frost(path_from(self.base, folder))
+        return None if folder is None else load_frost(path_from(self.base, folder))
 
     def frost_for(self, suite: Suite) -> FrostPhotographs | None:
         """The photographs if a suite contains frost."""
@@ -312,6 +310,9 @@ class Workbench:
             adapted = self.score(model, adapt=adapts)
             if test is not None:
                 adapted_on_test = self.score_test(model, **test, adapt=adapts)
+        pruner, rung_scores = self.study.search.pruner, None
+        if pruner and pruner.images and any(one.reads_baseline for one in self.study.constraints):
+            rung_scores = self.score_baseline(pruner.images).scores
         return Prepared(
             data_digest=self._digest(),
             baseline_sha256=self.baseline.sha256,
@@ -320,6 +321,7 @@ class Workbench:
             kept=kept_scores(scored, tested),
             adapted_scores=None if adapted is None else adapted.scores,
             adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
+            rung_scores=rung_scores,
         )
 
     def _digest(self) -> str:

@@ -22,14 +22,13 @@ from explicit_statistics import Explicit
 
 from ablate.ablation.cell import Design
 from ablate.ablation.confirm import (
-    COMBINED_DA,
     ConfirmedPoint,
     ConfirmInfo,
     confirm_info,
-    front_design,
     front_probability,
     is_confirmation,
 )
+from ablate.ablation.design import COMBINED_DA, front_design
 from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
 from ablate.errors import ParameterError
@@ -216,7 +215,9 @@ def test_intervals_are_over_images_where_bits_are_kept() -> None:
     assert found.method == "t over seeds and images"
 
 
-def with_bits(*, seeds: int = 3, missing: Mapping[str, Sequence[int]] | None = None) -> Example:
+def with_bits(
+    *, seeds: int = 3, missing: Mapping[str, Sequence[int]] | None = None, **keys: Any
+) -> Example:
     """Every cell on 40 validation and 60 test images, 30 of them corrupted; the baseline too."""
     random = np.random.default_rng(0)
     rates = {"plain": 0.5, COMBINED_DA: 0.6, "trial 7": 0.65, "trial 2": 0.6}
@@ -229,7 +230,7 @@ def with_bits(*, seeds: int = 3, missing: Mapping[str, Sequence[int]] | None = N
         name: [DIED if k in holes.get(name, ()) else drawn(rate) for k in range(seeds)]
         for name, rate in rates.items()
     }
-    return make_example(runs, design=DESIGN, baseline=drawn(0.45))
+    return make_example(runs, design=DESIGN, baseline=drawn(0.45), **keys)
 
 
 def right(example: Example, cell: str, split: str, metric: str) -> np.ndarray:
@@ -373,6 +374,64 @@ def test_the_probability_is_over_seeds_and_images_where_bits_are_kept() -> None:
     found = [point.front_probability for point in info.points]
     assert found == pytest.approx(hits / 2000, abs=0.05)
     assert 0 < min(found) < 1
+
+
+def test_the_probability_counts_only_means_that_keep_the_constraints() -> None:
+    margin, most = 0.02, 1.8
+    constraints = [
+        {"metric": CLEAN, "min": f"baseline + {margin}"},
+        {"metric": "train_seconds", "max": most},
+        {"metric": "val_accuracy.fog", "min": 0.5},
+    ]
+    example = with_bits(seeds=4, constraints=constraints)
+    seconds = {"trial 7": (1.0, 2.0, 3.0, 1.0), "trial 2": (1.0, 1.0, 1.0, 1.0)}
+    rows = tuple(
+        replace(
+            row, test_scores=replace(row.test_scores, train_seconds=seconds[row.cell][row.pair])
+        )
+        if row.cell in seconds
+        else row
+        for row in example.record.rows
+    )
+    example = replace(example, record=replace(example.record, rows=rows))
+    info = info_of(example)
+    assert info.constraints == ("test_clean_accuracy", "train_seconds")
+    assert info.unknown == ("test_accuracy.fog",)
+
+    def shares(name: str, metric: str) -> np.ndarray:
+        return right(example, name, "test", metric)
+
+    names = [point.name for point in info.points]
+    random = np.random.default_rng(0)
+    kept, hits = np.zeros(2), np.zeros(2)
+    for _ in range(2000):
+        seeds = random.integers(0, 4, 4)
+        # Of all points, and of the baseline, the same images.
+        sizes = [shares("trial 7", one).shape[1] for one in info.objectives]
+        images = [random.integers(0, n, n) for n in sizes]
+        means = {
+            name: [
+                float(shares(name, one)[seeds if name in seconds else [0]][:, of].mean())
+                for one, of in zip(info.objectives, images, strict=True)
+            ]
+            for name in ("baseline", *names)
+        }
+        keeps = [
+            means[name][0] >= means["baseline"][0] + margin - 1e-9
+            and np.array(seconds[name])[seeds].mean() <= most + 1e-9
+            for name in names
+        ]
+        kept += keeps
+        for place, name in enumerate(names):
+            own, other = means[name], means[names[1 - place]]
+            beaten = keeps[1 - place] and other != own and other[0] >= own[0] and other[1] >= own[1]
+            hits[place] += keeps[place] and not beaten
+    assert [one.feasible_probability for one in info.points] == pytest.approx(kept / 2000, abs=0.05)
+    found = [one.front_probability for one in info.points]
+    assert found == pytest.approx(hits / 2000, abs=0.05)
+    free = [one.front_probability for one in info_of(with_bits(seeds=4)).points]
+    assert 0 < found[0] < free[0] - 0.1
+    assert math.isnan(info_of(with_bits(seeds=4)).points[0].feasible_probability)
 
 
 def test_one_seed_says_nothing_of_the_front() -> None:

@@ -72,13 +72,19 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
     assert [point.number for point in info.front] == [0, 3]
     assert info.hypervolume == pytest.approx(0.09 * 0.1 + 0.08 * 0.12 - 0.08 * 0.1)
     assert info.hypervolume == hypervolume_info([record], [()]).studies[0].hypervolume[-1]
-    assert "2 of 4 complete trials violate a constraint and do not count" in info.marks
+    assert (
+        "2 of 4 complete trials violate a constraint and do not count: val_clean_accuracy must be "
+        "at least 93.00 % and train_seconds must be at most 30"
+    ) in info.marks
     assert [(best.value, best.number) for best in status_info(record, 0.0).best] == [
         (0.94, 0),
         (0.72, 3),
     ]
     assert pick_trial(record, "best robust_accuracy").number == 3
     assert pick_trial(record, "trial 1").number == 1
+    kept = pareto_info(example_record(rows[::3], constraints=CONSTRAINTS[:1]))
+    said = "every complete trial keeps the constraints: val_clean_accuracy must be at least 93.00 %"
+    assert said in kept.marks
     free = pareto_info(example_record(rows))
     assert [point.number for point in free.front] == [2, 1]
 

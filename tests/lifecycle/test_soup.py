@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 import ablate
 import ablate.trial.soup as soup_module
-from ablate.ablation.confirm import ConfirmInfo, front_design
+from ablate.ablation.confirm import ConfirmInfo
+from ablate.ablation.design import front_design
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import NothingToDrawError, ParameterError, UsageError
 from ablate.files.cache import cache_folder

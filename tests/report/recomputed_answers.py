@@ -25,7 +25,7 @@ from recomputed_arms import (
 )
 from scipy import stats
 
-from ablate.ablation.confirm import COMBINED_DA
+from ablate.ablation.design import COMBINED_DA
 from ablate.ledger.record import StudyRecord
 from ablate.robustness.bits import Scored
 

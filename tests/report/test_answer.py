@@ -267,6 +267,25 @@ def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chos
     ]
 
 
+def test_a_confirmation_of_a_constrained_search_counts_what_keeps_the_constraints() -> None:
+    front = confirmation(trial_1=(0.955, 0.71))
+    (point,) = front.points
+    info = replace(
+        front,
+        points=(replace(point, feasible_probability=0.98),),
+        constraints=("test_clean_accuracy",),
+        unknown=("test_accuracy.fog",),
+    )
+    answer = study_answer(StudySource(example_record(ROWS), confirmation=info))
+    assert answer.sentences[0] == (
+        "The front was retrained with 8 new seeds and scored on the test images. Probability of "
+        "keeping the constraints and being on it: trial 1 97 %. Not judged, as the test images "
+        "were not scored for it: accuracy, fog."
+    )
+    facts = answer.cards[0].facts
+    assert facts[-2:] == (("On the front", "97 %"), ("Keeps the constraints", "98 %"))
+
+
 def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
     text = confirmed(confirmation(trial_2=(0.91, 0.80)))
     assert (

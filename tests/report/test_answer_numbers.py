@@ -40,7 +40,8 @@ from recomputed_arms import (
 )
 
 from ablate.ablation.cell import Arm, Claim, difference
-from ablate.ablation.confirm import COMBINED_DA, confirm_info, front_design
+from ablate.ablation.confirm import confirm_info
+from ablate.ablation.design import COMBINED_DA, front_design
 from ablate.ablation.info import ablation_info
 from ablate.ablation.study_source import StudySource
 from ablate.lifecycle.open_study import OpenStudy, open_study, read_bits, read_outcomes

@@ -329,5 +329,8 @@ def test_the_side_of_an_axis_that_violates_a_constraint_is_shaded() -> None:
     assert "open: violates a constraint" in " · ".join(figure.layout.meta["facts"])
     assert list(traces(figure, "Front")[0].y)[:2] == [0.70, 0.70]
 
-    kept = draw(example_record(rows[::2], constraints=constraints))
-    assert not [shape for shape in kept.layout.shapes if shape.type == "rect"]
+    for least, is_inside in ((0.93, True), (0.5, False)):  # a limit that all trials keep
+        limits = [{"metric": "val_clean_accuracy", "min": least}]
+        kept = draw(example_record(rows[::2], constraints=limits))
+        shades = [shape.x0 for shape in kept.layout.shapes if shape.type == "rect"]
+        assert shades == [least] * is_inside

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_records import example_record
 
 from ablate.files.durable import Checkpoint
 from ablate.ledger.record import Row
+from ablate.lifecycle.drive import rung_bounds
 from ablate.study.preparation import PreparationStep
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
@@ -85,9 +87,19 @@ def test_a_curve_is_scored_at_a_rung_on_fewer_images(session_cache: Path, tmp_pa
             **STUDY.model_dump(mode="json"),
             "search": {"pruner": pruner},
             "finetune": {"budget": {"epochs": 2}, "interpolation": {"alphas": [0.25, 1]}},
+            "constraints": [{"metric": "val_clean_accuracy", "min": "baseline"}],
         }
     )
     worker = worker_of(study, session_cache, tmp_path)
+    prepared = worker.prepare()
+    assert prepared.rung_scores is not None
+    assert prepared.baseline_scores is not None
+    assert (prepared.rung_scores.n_images, prepared.rung_scores.n_corrupted) == (100, 100)
+    assert float(100 * prepared.rung_scores.clean_accuracy).is_integer()
+    # A rung is judged by the baseline's score on the same images.
+    (bound,) = rung_bounds(example_record(constraints=study.constraints), prepared)
+    assert bound.limit == prepared.rung_scores.clean_accuracy
+    assert bound.limit != prepared.baseline_scores.clean_accuracy
     worker.begin(ROW)
     rung = worker.step().rung
     assert rung is not None

@@ -51,7 +51,7 @@ from ablate.report.figures.parts.front_marks import (
     scale_traces,
     shared_references,
 )
-from ablate.report.figures.parts.window import Window, joint_window, shaded_bounds
+from ablate.report.figures.parts.window import Window, joint_window, shared_bounds
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
@@ -226,16 +226,17 @@ def _add_baseline_lines(figure: Figure, studies: Sequence[ParetoInfo], x: int, y
 def _shade_violations(
     figure: Figure, studies: Sequence[ParetoInfo], x: int, y: int, windows: Sequence[Window]
 ) -> None:
-    """Shade what violates a constraint on one of the two axes, with a line at its limit."""
+    """Shade what violates a constraint on one of the two axes, with a line at its limit; a limit
+    that no trial violates is drawn only if it is inside the axes."""
     look: dict[str, Any] = {"layer": "below", "row": y, "col": x + 1}
     line = {"color": INK, "width": 1, "dash": "dash"}
     metrics = [objective.metric for objective in studies[0].objectives]
-    for bound in shaded_bounds(studies):
+    for bound in shared_bounds(studies):
         for place, rectangle, limit in (
             (x, figure.add_vrect, figure.add_vline),
             (y, figure.add_hrect, figure.add_hline),
         ):
-            if metrics[place] != bound.metric:
+            if metrics[place] != bound.metric or not windows[place].contains(bound.limit):
                 continue
             end = windows[place].low if bound.is_least else windows[place].high
             rectangle(bound.limit, end, fillcolor=FAINT_INK, opacity=0.12, line_width=0, **look)

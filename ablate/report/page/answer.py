@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetAnswer, is_tie
-from ablate.ablation.confirm import COMBINED_DA, ConfirmedPoint, ConfirmInfo
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
@@ -28,6 +29,7 @@ from ablate.report.page.card import (
     asked_words,
     capital,
     compute_facts,
+    kept_facts,
     named,
     point_card,
     points,
@@ -254,7 +256,7 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
             over=_over(info, one),
             parts=one.parts,
             n_images=n,
-            others=[("On the front", share_text(one.front_probability))],
+            others=[("On the front", share_text(one.front_probability)), *kept_facts(info, one)],
         )
         for point, one in zip(ranked, there, strict=True)
     )
@@ -317,10 +319,12 @@ _REPORT_ALL = (
 
 def _retrained(info: ConfirmInfo, there: Sequence[ConfirmedPoint], what: str, of: str) -> str:
     chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
-    return (
-        f"{what} retrained with {count_text(info.test.seeds, 'new seed')} and scored on the test "
-        f"images. Probability of {of}: {chances}."
-    )
+    seeds = count_text(info.test.seeds, "new seed")
+    keeping = "keeping the constraints and " * bool(info.constraints)
+    unknown = " and ".join(map(metric_words, info.unknown))
+    but = f" Not judged, as the test images were not scored for it: {unknown}." * bool(unknown)
+    scored = f"{what} retrained with {seeds} and scored on the test images."
+    return f"{scored} Probability of {keeping}{of}: {chances}.{but}"
 
 
 def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
@@ -381,6 +385,7 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
             gain = f"{points(one.gains[info.objectives[0]])} over the baseline"
             facts[number].append(("On the test images", gain))
             facts[number].append(("The best of these", share_text(one.front_probability)))
+            facts[number] += kept_facts(info, one)
         said += _best_confirmed(info, there, best)
     cards = [
         Card(

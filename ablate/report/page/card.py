@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.ablation.answer import Part, is_tie
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.pareto import ParetoPoint
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import printed
-from ablate.report.numbers import param_text
+from ablate.report.numbers import param_text, share_text
 from ablate.report.style import terms_style
 from ablate.study.scores import Scores
 
@@ -109,6 +110,12 @@ def compute_facts(point: ParetoPoint, other: ParetoPoint) -> list[tuple[str, str
         if len(counts) == 2 and all(counts):
             return [(name, f"{counts[0] / counts[1]:.1f} times those of DA")]
     return []
+
+
+def kept_facts(info: ConfirmInfo, point: ConfirmedPoint) -> list[tuple[str, str]]:
+    """The probability that a confirmed point keeps the search's constraints, if it has any."""
+    chance = share_text(point.feasible_probability)
+    return [("Keeps the constraints", chance)] * bool(info.constraints)
 
 
 def types_sentence(parts: Sequence[Part], whole: Estimate) -> list[str]:

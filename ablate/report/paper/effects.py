@@ -79,6 +79,8 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
     ]
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
     where = "the best" if len(info.objectives) == 1 else "on the front"
+    constraints = " and ".join(map(metric_words, info.constraints))
+    keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
     return PaperTable(
         name=f"{info.test.study}-luck",
         title=f"Selection luck, and points that are still {where}",
@@ -100,7 +102,7 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
             "and the images of both sets; baseline's: the same difference for the baseline, which "
             "was not selected",
             f"{where}: share of resampled seeds and images in which the mean {objectives} on "
-            f"the test images is {where} of these points",
+            f"the test images is {where} of these points{keeping}",
             *no_interval_notes(
                 one for point in info.points for one in (*point.luck.values(), *point.gaps.values())
             ),

@@ -51,21 +51,25 @@ def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = 
             for info, column in zip(infos, columns, strict=True)
         ),
         np.array([values[objective] for info in infos for values in info.references.values()]),
-        np.array([bound.limit for bound in shaded_bounds(infos) if bound.metric == metric]),
+        np.array([bound.limit for bound in _violated_bounds(infos) if bound.metric == metric]),
         np.asarray(kept, dtype=float),
     ]
     values = np.concatenate(columns)
     return value_window(infos[0].objectives[objective], np.concatenate(shown), values)
 
 
-def shaded_bounds(infos: Sequence[ParetoInfo]) -> list[Bound]:
-    """The bounds on objectives that a trial violates, where all studies have the same."""
+def shared_bounds(infos: Sequence[ParetoInfo]) -> tuple[Bound, ...]:
+    """The bounds, where all studies have the same."""
+    (first, *others) = (info.bounds for info in infos)
+    return () if any(bounds != first for bounds in others) else first
+
+
+def _violated_bounds(infos: Sequence[ParetoInfo]) -> list[Bound]:
+    """The bounds on objectives that a trial violates."""
     metrics = {objective.metric: place for place, objective in enumerate(infos[0].objectives)}
-    if any(info.bounds != infos[0].bounds for info in infos):
-        return []
     return [
         bound
-        for bound in infos[0].bounds
+        for bound in shared_bounds(infos)
         if bound.metric in metrics
         and any(
             bound.excess({bound.metric: point.values[metrics[bound.metric]]}) > 0
