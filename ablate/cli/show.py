@@ -71,7 +71,7 @@ def run_with_display(
     from ablate.search.drive import Terminated
 
     # With --json, standard output is for the JSON alone.
-    display = make_display(Console(stderr=as_json), folder.name)
+    display = make_display(Console(stderr=as_json, emoji=False), folder.name)
     try:
         return run(display)
     except (KeyboardInterrupt, Terminated) as stop:
@@ -173,9 +173,9 @@ def print_result(what: Any) -> None:
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)  # `loop:train:` has none
     if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no width of its own
+        console = Console(width=200, emoji=False)  # a pipe has no width of its own
     console.print(what)
 
 

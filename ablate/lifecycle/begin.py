@@ -123,7 +123,7 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
             reference = find_reference(study, base)
             if reference.sections is not None:
                 check_reference(study, sections, reference.study, reference.sections)
-        check_reachable(study, prepared)
+        check_prepared(study, prepared)
         environment = {
             **prepared.environment,
             "baseline_threads": running.job.baseline_threads,
@@ -345,14 +345,21 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         ledger.log({"accepted_environment": changes})
 
 
-def check_reachable(study: Study, prepared: Prepared) -> None:
-    """Refuse a constraint on the baseline that no trial can keep, now that it is scored.
+def check_prepared(study: Study, prepared: Prepared) -> None:
+    """Refuse a constraint on the baseline that no trial can keep, and more images at a rung than
+    there are, now that data and baseline are known.
 
     Raises:
         ParameterError: naming its key.
     """
     if prepared.baseline_scores is None:
         return
+    pruner, n_images = study.search.pruner, prepared.baseline_scores.n_images
+    if pruner is not None and pruner.images is not None and pruner.images > n_images:
+        raise ParameterError(
+            f"search.pruner.images: must be at most the {n_images:,} validation images, got "
+            f"{pruner.images}. Lower it, or remove it to score all of them."
+        )
     baseline = prepared.baseline_scores.metrics()
     for place, constraint in enumerate(study.constraints):
         value = f"{100 * baseline[constraint.metric]:.2f} %"

@@ -72,12 +72,26 @@ def _constraints(study: Study) -> Rules:
         elif constraint.reads_baseline and metric in COSTS:
             got = f"got {_sides(constraint)}: a baseline has no {metric}"
             yield path, f"must be a number, {got}. Write it, such as max: 300."
+        elif constraint.reads_baseline and (written := _whole_points(constraint)):
+            rule = "must be baseline plus or less a fraction below 1, because accuracies are"
+            yield path, f"{rule} fractions, got {written}. Write baseline - 0.01 for one point."
         for bound in constraint.bounds(None) if study.trainable is None else ():
             side = "min" if bound.is_least else "max"
             limit = unreachable(bound)
             if limit is not None:
                 got = show(getattr(constraint, side))
                 yield (*path, side), f"{limit}, got {got}. No trial would keep it: change it."
+
+
+def _whole_points(constraint: ConstraintSettings) -> str:
+    """Sides that are 1 or more away from the baseline; empty without."""
+    far = {
+        bound.is_least
+        for bound in constraint.bounds({constraint.metric: 0.0})
+        if abs(bound.limit) >= 1
+    }
+    sides = (constraint.min if True in far else None, constraint.max if False in far else None)
+    return " and ".join(side for side in sides if isinstance(side, str))
 
 
 def _sides(constraint: ConstraintSettings) -> str:

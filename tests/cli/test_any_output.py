@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
+from rich.table import Table
 
 import ablate
 from ablate.cli.main import main
+from ablate.cli.show import print_result
 from ablate.errors import error_text, storable_text
 from ablate.report.terminal.streams import take_every_text
 from ablate.search.progress import Silent
@@ -77,3 +80,12 @@ def test_a_stream_keeps_the_way_that_its_owner_gave_it(tmp_path: Path) -> None:
         take_every_text(file, None)
         file.write("a\N{CHECK MARK}b")
     assert (tmp_path / "out").read_bytes() == b"ab"
+
+
+def test_the_name_of_a_training_loop_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table("")
+    table.add_row("failed: my_loop:train: no")  # rich would print a train
+    print_result(table)
+    assert "my_loop:train: no" in capsys.readouterr().out

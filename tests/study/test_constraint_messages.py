@@ -11,7 +11,7 @@ import pytest
 from example_records import example_scores
 
 from ablate.errors import ParameterError, StudyFileError
-from ablate.lifecycle.begin import check_reachable
+from ablate.lifecycle.begin import check_prepared
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
@@ -56,6 +56,12 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "[{metric: train_seconds, max: baseline + 5}]",
             "s.yaml:5:15: constraints[0]: must be a number, got baseline + 5: a baseline has no "
             "train_seconds. Write it, such as max: 300.",
+        ),
+        (
+            "[{metric: val_clean_accuracy, min: baseline - 1, max: baseline + 0.01}]",
+            "s.yaml:5:15: constraints[0]: must be baseline plus or less a fraction below 1, "
+            "because accuracies are fractions, got baseline - 1. Write baseline - 0.01 for one "
+            "point.",
         ),
         (
             "[{metric: val_clean_accuracy, min: 90}]",
@@ -194,8 +200,21 @@ def test_what_no_trial_can_keep_is_refused_once_the_baseline_is_scored(
     study = read(HEAD).model_copy(update={"constraints": (constraint,)})
     prepared = Prepared("d", "b", example_scores(0.9, 0.5), {})
     if not message:
-        check_reachable(study, prepared)
+        check_prepared(study, prepared)
         return
     with pytest.raises(ParameterError) as raised:
-        check_reachable(study, prepared)
+        check_prepared(study, prepared)
     assert str(raised.value) == message
+
+
+def test_a_rung_cannot_have_more_images_than_the_split() -> None:
+    prepared = Prepared("d", "b", example_scores(0.9, 0.5), {})
+    assert prepared.baseline_scores is not None
+    n = prepared.baseline_scores.n_images
+    check_prepared(read(f"{HEAD}search: {{pruner: {{images: {n}}}}}\n"), prepared)
+    with pytest.raises(ParameterError) as raised:
+        check_prepared(read(f"{HEAD}search: {{pruner: {{images: {n + 1}}}}}\n"), prepared)
+    assert str(raised.value) == (
+        f"search.pruner.images: must be at most the {n:,} validation images, got {n + 1}. Lower "
+        "it, or remove it to score all of them."
+    )

@@ -76,7 +76,7 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
     if not (progress is None or isinstance(progress, bool)):
         yield progress
         return
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     is_seen = console.is_terminal or console.is_jupyter if progress is None else progress
     if not is_seen:
         yield Silent()
