@@ -9,9 +9,9 @@ from itertools import chain
 from ablate.analysis.bounds import beyond_marks
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
-from ablate.ledger.record import ADAPTED, StudyRecord, row_violation
+from ablate.ledger.record import ADAPTED, RowRecord, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
-from ablate.study.scores import Bound, Scores
+from ablate.study.scores import Bound, Scores, violation
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -126,20 +126,46 @@ def _teacher_marks(record: StudyRecord) -> tuple[str, ...]:
 
 
 def nearest_text(record: StudyRecord) -> str:
-    """The complete trial that violates the constraints least, and by how much, in words.
+    """The trial that violates the constraints least, and by how much, in words: of the complete
+    ones; if there are none, of those that violated one when they were stopped.
 
     Args:
-        record: with constraints, and a complete trial.
+        record: with constraints, and such a trial.
     """
-    scored = [row for row in record.complete if row.scores is not None]
-    nearest = min(scored, key=lambda row: row_violation(row, record.bounds))
-    metrics = {} if nearest.scores is None else nearest.scores.metrics()
+    found = [
+        (row_violation(row, record.bounds), row.number, "", row.scores.metrics())
+        for row in record.complete
+        if row.scores is not None
+    ]
+    if not found:
+        found = [
+            (
+                violation(record.bounds, rung.scores),
+                row.number,
+                f" after epoch {rung.epoch}",
+                dict(rung.scores),
+            )
+            for row in stopped_beyond(record)
+            for rung in row.rungs[-1:]
+        ]
+    _, number, when, metrics = min(found, key=lambda one: one[:2])
     missed = [
-        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}, {_must_be(bound)}"
+        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}{when}, {_must_be(bound)}"
         for bound in record.bounds
         if bound.excess(metrics) > 0
     ]
-    return f"trial {nearest.number}, whose {' and '.join(missed)}"
+    return f"trial {number}, whose {' and '.join(missed)}"
+
+
+def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
+    """The trials that violated a constraint at the rung where they were stopped."""
+    return [
+        row
+        for row in record.rows
+        if row.state == "PRUNED"
+        and row.rungs
+        and violation(record.bounds, row.rungs[-1].scores) > 0
+    ]
 
 
 def _must_be(bound: Bound) -> str:
@@ -158,7 +184,10 @@ def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
         return ()
     rows = [row for row in record.complete if row.scores is not None]
     if not rows:
-        return ()
+        if not (stopped := stopped_beyond(record)):
+            return ()
+        said = f"{len(stopped)} of {len(record.rows)} trials violated a constraint when stopped"
+        return (f"no trial is complete; {said}; nearest: {nearest_text(record)}",)
     count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     if count == len(rows):
         return (f"no complete trial keeps all constraints; nearest: {nearest_text(record)}",)

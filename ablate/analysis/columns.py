@@ -125,8 +125,10 @@ def column_order(
 
 
 def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`column_order` of a study's flat rows, then every parameter that no row has had yet."""
+    """`column_order` of a study's flat rows, then every parameter, and with constraints the
+    violation, that no row has had yet."""
     there = column_order(rows, record.study.objectives)
+    there += [VIOLATION] * bool(record.bounds and VIOLATION not in there)
     searched = [PARAM + key for key, _ in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}
     return there + [key for key in searched if key not in there and key not in has_parts]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import ENDED, check_several, is_accuracy, shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
-from ablate.errors import NothingToDrawError
+from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -41,6 +41,18 @@ class ConfirmedMean:
     seeds: int
 
 
+class StoppedTrial(NamedTuple):
+    """A trial that a pruner stopped.
+
+    Attributes:
+        epoch: of its last rung; values: one per objective, scored then.
+    """
+
+    number: int
+    epoch: int
+    values: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class FrontsInfo:
     """Fronts of studies with the same objectives.
@@ -51,10 +63,16 @@ class FrontsInfo:
     Attributes:
         studies: at least one.
         confirmed: one entry a study; empty of one whose front was not confirmed.
+        stopped: trials that were stopped, and scored on the images of the front; empty unless
+            asked for. Never on a front: their scores are of an earlier epoch.
+        unlike: number of stopped trials that were scored on fewer images, or in other metrics;
+            None: stopped trials were not asked for.
     """
 
     studies: tuple[ParetoInfo, ...]
     confirmed: tuple[tuple[ConfirmedMean, ...], ...]
+    stopped: tuple[StoppedTrial, ...] = ()
+    unlike: int | None = None
 
     @property
     def objectives(self) -> tuple[ObjectiveSettings, ...]:
@@ -82,12 +100,12 @@ class FrontsInfo:
         return math.sqrt(fmean(squares)) if squares else math.nan
 
     def frame(self) -> pd.DataFrame:
-        """One row a complete trial.
+        """One row a complete trial, and one a stopped trial where these were asked for.
 
         Columns: study (text), number (int64), loss_terms (text), on_front, is_knee (bool), a
         float64 column an objective; where any front was confirmed also confirmed_seeds (Int64)
         and, an objective, confirmed.METRIC, confirmed.METRIC.low and .high (float64), missing of
-        trials that were not confirmed.
+        trials that were not confirmed; with stopped trials stopped_epoch (Int64).
         """
         metrics = [objective.metric for objective in self.objectives]
         types = {"study": "string", "number": "int64", "loss_terms": "string"}
@@ -97,6 +115,8 @@ class FrontsInfo:
             for metric in metrics:
                 named = (f"confirmed.{metric}{ending}" for ending in ("", ".low", ".high"))
                 types |= dict.fromkeys(named, "float64")
+        if self.unlike is not None:
+            types["stopped_epoch"] = "Int64"
         rows = []
         for info, means in zip(self.studies, self.confirmed, strict=True):
             found = {mean.number: mean for mean in means}
@@ -109,28 +129,50 @@ class FrontsInfo:
                     row.append(mean.seeds)
                     row += chain.from_iterable(zip(mean.values, mean.low, mean.high, strict=True))
                 rows.append(row + [None] * (len(types) - len(row)))
+        for one in self.stopped:  # of the one study
+            row = [self.studies[0].study, one.number, None, False, False, *one.values]
+            rows.append([*row, *[None] * (len(types) - len(row) - 1), one.epoch])
         return typed_frame(types, rows)
 
 
 def fronts_info(
-    records: Sequence[StudyRecord], confirmed: Sequence[Sequence[ConfirmedMean]]
+    records: Sequence[StudyRecord],
+    confirmed: Sequence[Sequence[ConfirmedMean]],
+    *,
+    rungs: bool = False,
 ) -> FrontsInfo:
     """The fronts of these studies.
 
     Args:
         records: at least one.
         confirmed: one entry a record.
+        rungs: also the trials that were stopped at rungs, of one study.
 
     Raises:
         NothingToDrawError: if they have one objective.
-        ParameterError: if their objectives differ.
+        ParameterError: if their objectives differ, or several studies are given with `rungs`.
     """
     shared_objectives(records)
     check_several(records[0], "pareto")
+    if rungs and len(records) > 1:
+        raise ParameterError(f"--rungs: needs one study, got {len(records)}. Draw one at a time.")
+    at_rungs = [row for row in records[0].rows if row.state == "PRUNED" and row.rungs and rungs]
+    stopped = [_stopped(row, records[0].study.objectives) for row in at_rungs]
     return FrontsInfo(
         studies=tuple(pareto_info(record) for record in records),
         confirmed=tuple(tuple(means) for means in confirmed),
+        stopped=tuple(one for one in stopped if one is not None),
+        unlike=stopped.count(None) if rungs else None,
     )
+
+
+def _stopped(row: RowRecord, objectives: Sequence[ObjectiveSettings]) -> StoppedTrial | None:
+    """A stopped trial at its last rung; None if it was not scored there as after the last epoch."""
+    rung = row.rungs[-1]
+    values = tuple(rung.scores.get(objective.metric, math.nan) for objective in objectives)
+    if rung.images or not all(map(math.isfinite, values)):
+        return None
+    return StoppedTrial(row.number, rung.epoch, values)
 
 
 def history_info(

@@ -67,6 +67,11 @@ from ablate.report.figures import FIGURES
 )
 @click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")
 @click.option("--objective", default="", metavar="METRIC", help="Show this objective.")
+@click.option(
+    "--rungs",
+    is_flag=True,
+    help="Of pareto: also trials that were stopped at a rung, with their scores there.",
+)
 def plot(
     studies: tuple[str, ...],
     *,
@@ -82,6 +87,7 @@ def plot(
     trials: tuple[int, ...] | None,
     params: tuple[str, ...] | None,
     objective: str,
+    rungs: bool,
 ) -> None:
     """Draw figures of one study, or of several studies in one figure.
 
@@ -93,7 +99,7 @@ def plot(
     from ablate.report.draw import draw_to_files, print_size
     from ablate.report.figures.figure import FigureOptions
 
-    options = FigureOptions(trials or (), params or (), objective)
+    options = FigureOptions(trials or (), params or (), objective, rungs)
     printed = print_size(size, font_size, titled=not no_title)
     written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],

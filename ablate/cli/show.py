@@ -114,11 +114,11 @@ def _is_good(record: StudyRecord, folder: Path) -> bool:
     failed = record.count("FAIL") / max(1, len(record.rows))
     if record.complete and failed <= record.study.run.max_failed_fraction:
         return True
-    click.echo(
-        f"ablate: {record.count('FAIL')} of {len(record.rows)} trials failed; see "
-        f"`ablate trials {shown_folder(folder)} --state fail`",
-        err=True,
-    )
+    count = len(record.rows)
+    said, option = f"{record.count('FAIL')} of {count} trials failed", " --state fail"
+    if not record.complete and not failed:
+        said, option = f"no trial is complete, {record.count('PRUNED')} of {count} were stopped", ""
+    click.echo(f"ablate: {said}; see `ablate trials {shown_folder(folder)}{option}`", err=True)
     return False
 
 

@@ -36,6 +36,7 @@ def plot(
     trials: Sequence[int] = (),
     params: Sequence[str] = (),
     objective: str = "",
+    rungs: bool = False,
 ) -> Figure:
     """Draw a figure of one study or several.
 
@@ -44,6 +45,7 @@ def plot(
         studies: study files, run folders or `URL#NAME`.
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.
+        rungs: show trials that were stopped at rungs, with their scores there.
 
     Raises:
         ParameterError: if the figure or an option is unknown, or the figure takes fewer studies.
@@ -54,7 +56,8 @@ def plot(
         >>> figure = ablate.plot("slice", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("slice.html")
     """
-    kind, options = find_figure(name), FigureOptions(tuple(trials), tuple(params), objective)
+    options = FigureOptions(tuple(trials), tuple(params), objective, rungs)
+    kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
     return themed(kind.draw(info), theme)
 

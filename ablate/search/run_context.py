@@ -16,7 +16,7 @@ from ablate.files.durable import list_folder, remove_folder, remove_state
 from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord, counted_values
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
-from ablate.study.scores import Bound
+from ablate.study.scores import COSTS, Bound
 from ablate.study.settings import SearchBudgetSettings
 from ablate.trial.task import checkpoint_folder, weights_file
 
@@ -202,6 +202,10 @@ class RunContext:
         if rung is not None:
             decision = "stop" if rung.stop else "go on"
             self.log("rung", row, epoch=rung.epoch, scores=dict(rung.scores), decision=decision)
+            for bound in self.rung_bounds if rung.stop else ():
+                if bound.metric in COSTS and bound.excess(rung.scores) > 0:
+                    spent = f"{rung.value(bound.metric):.4g}, must be at most {bound.limit:.6g}"
+                    self.row_note(row, f"stopped, {bound.metric} is {spent}")
         loss = entry.get("train_loss", float("nan"))
         self.progress.epoch(row.number, entry["epoch"], entry.get("epochs"), loss)
 

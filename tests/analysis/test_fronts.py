@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.fronts import ConfirmedMean, fronts_info, history_info
+from ablate.analysis.fronts import ConfirmedMean, StoppedTrial, fronts_info, history_info
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import RowRecord, Rung, StudyRecord
 
 ONE = example_record([example_row(0, (0.94, 0.70)), example_row(1, (0.90, 0.60))], name="one")
 TWO = example_record(
@@ -42,6 +42,30 @@ def test_what_was_confirmed_stands_beside_its_trial() -> None:
     assert first["confirmed.val_robust_accuracy"] == 0.68
     assert math.isnan(first["confirmed.val_robust_accuracy.high"])
     assert math.isnan(frame["confirmed.val_clean_accuracy"][2])
+
+
+def test_stopped_trials_are_shown_where_asked_if_they_were_scored_alike() -> None:
+    scores = {"val_clean_accuracy": 0.95, "val_robust_accuracy": 0.9}
+    rungs = {
+        2: [Rung(1, {**scores, "val_robust_accuracy": 0.8}, False, 1), Rung(3, scores, True, 2)],
+        3: [Rung(1, scores, True, 3, images=100)],
+        4: [Rung(1, {"val_clean_accuracy": 0.9}, True, 4)],
+    }
+    stopped = [example_row(at, None, state="PRUNED", rungs=of) for at, of in rungs.items()]
+    record = example_record([*ONE.rows, *stopped], name="one")
+    info = fronts_info([record], [()], rungs=True)
+    assert info.stopped == (StoppedTrial(2, 3, (0.95, 0.9)),)
+    assert info.unlike == 2
+    frame = info.frame()
+    assert frame["number"].tolist() == [0, 1, 2]
+    assert frame["on_front"].tolist() == [True, False, False]  # though no trial is better
+    assert frame["stopped_epoch"].isna().tolist() == [True, True, False]
+    assert (frame["stopped_epoch"][2], frame["val_robust_accuracy"][2]) == (3, 0.9)
+    usual = fronts_info([record], [()])
+    assert (usual.stopped, usual.unlike) == ((), None)
+    with pytest.raises(ParameterError) as raised:
+        fronts_info([record, TWO], [(), ()], rungs=True)
+    assert str(raised.value) == "--rungs: needs one study, got 2. Draw one at a time."
 
 
 def test_no_trial_gives_every_column() -> None:

@@ -11,13 +11,16 @@ from example_records import example_record, example_row, example_scores
 
 from ablate.ablation.answer import best_answer
 from ablate.ablation.searches import pick_trial
+from ablate.analysis.caveats import stopped_beyond
+from ablate.analysis.columns import flat_rows, known_columns
 from ablate.analysis.fronts import history_info
 from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
-from ablate.ledger.record import Failure, RowRecord
+from ablate.ledger.record import Failure, RowRecord, Rung
 from ablate.lifecycle.drive import Keeper
+from ablate.report.page.card import nothing_counts
 from ablate.study.scores import ReportedScores
 
 
@@ -126,6 +129,30 @@ def test_where_none_keeps_them_the_nearest_is_named() -> None:
         f"of 3 complete ones: nearest is {nearest}. Write pick: trial N for one that does not, or "
         "change the constraints."
     )
+
+
+def test_where_all_are_stopped_for_their_costs_the_nearest_is_named() -> None:
+    seconds = {0: 33.0, 1: 31.5, 2: 12.0}
+    rows = [
+        example_row(
+            number,
+            None,
+            state="PRUNED",
+            rungs=[Rung(1, {"val_clean_accuracy": 0.95, "train_seconds": spent}, True, number + 1)],
+        )
+        for number, spent in seconds.items()
+    ]
+    record = example_record(rows, trials=3, constraints=CONSTRAINTS)
+    assert [row.number for row in stopped_beyond(record)] == [0, 1]
+    nearest = "trial 1, whose train_seconds is 31.5 after epoch 1, must be at most 30"
+    said = "no trial is complete; 2 of 3 trials violated a constraint when stopped"
+    assert f"{said}; nearest: {nearest}" in pareto_info(record).marks
+    assert nothing_counts(record) == (
+        "None of 3 trials is complete.",
+        f"The nearest is {nearest}.",
+    )
+    assert not stopped_beyond(example_record(rows, trials=3))
+    assert "violation" in known_columns(record, flat_rows(record))
 
 
 def test_weights_of_the_front_that_keeps_the_constraints_are_kept() -> None:

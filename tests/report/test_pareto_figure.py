@@ -11,8 +11,10 @@ import pytest
 from example_records import example_record, example_row, example_scores
 from example_sources import draw_front
 
+from ablate.analysis.fronts import fronts_info
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Failure, StudyRecord
+from ablate.ledger.record import Failure, Rung, StudyRecord
+from ablate.report.figures.pareto import plot_fronts
 from ablate.report.figures.parts.window import joint_window
 from ablate.report.page.content import trials_of
 from ablate.report.write import write_figure
@@ -304,6 +306,33 @@ def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -
         image = tmp_path / f"{count}.png"
         write_figure(draw(own_loop(metrics, [row[:count] for row in values])), image)
         assert image.stat().st_size > 20_000
+
+
+def test_stopped_trials_are_small_rings_only_where_asked() -> None:
+    scores = {"val_clean_accuracy": 0.93, "val_robust_accuracy": 0.66}
+    rungs = [Rung(3, scores, True, 1)]
+    few = [Rung(1, scores, True, 2, images=50)]
+    rows = [
+        *ROWS,
+        example_row(90, None, state="PRUNED", rungs=rungs),
+        example_row(91, None, state="PRUNED", rungs=few),
+    ]
+    record = example_record(rows)
+    figure = plot_fronts(fronts_info([record], [()], rungs=True))
+    (rings,) = traces(figure, "Stopped at a rung (1)")
+    assert (list(rings.x), list(rings.y), list(rings.customdata)) == ([0.93], [0.66], [90])
+    assert rings.hovertext[0] == (
+        "trial 90, stopped after epoch 3: clean accuracy 93.0, robust accuracy 66.0"
+    )
+    facts = " · ".join(figure.layout.meta["facts"])
+    assert "rings: stopped trials as they were after epoch 3, on no front" in facts
+    assert "1 stopped trial not drawn: scored on other images" in facts
+    usual = draw(record)
+    assert not traces(usual, "Stopped")
+    for one, other in zip(traces(figure, "Front"), traces(usual, "Front"), strict=True):
+        assert (list(one.x), list(one.y)) == (list(other.x), list(other.y))
+    unstopped = plot_fronts(fronts_info([example_record(ROWS)], [()], rungs=True))
+    assert "no trial was stopped at a rung" in " · ".join(unstopped.layout.meta["facts"])
 
 
 def test_the_side_of_an_axis_that_violates_a_constraint_is_shaded() -> None:

@@ -25,7 +25,7 @@ from ablate.space.interval import FloatDomain
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint
-from ablate.study.scores import Scores
+from ablate.study.scores import Bound, Scores
 from ablate.study.settings import Study
 from ablate.trial.task import Report, checkpoint_folder
 
@@ -74,7 +74,11 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
     made: list[Dispatcher] = []
 
     def start(
-        ledger: Ledger, watcher: Watcher | None = None, *, grace_seconds: float = 30.0
+        ledger: Ledger,
+        watcher: Watcher | None = None,
+        *,
+        grace_seconds: float = 30.0,
+        rung_bounds: tuple[Bound, ...] = (),
     ) -> Dispatcher:
         record = ledger.read()
         around = RunContext(
@@ -86,6 +90,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
             failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
             parallel=1,
             grace_seconds=grace_seconds,
+            rung_bounds=rung_bounds,
         )
         made.append(Dispatcher(Driving(ledger), around))
         return made[-1]
@@ -141,6 +146,23 @@ def test_nothing_is_handed_out_while_the_last_rows_run(make_ledger: Make, dispat
     assert dispatcher.take(0.2) is None
     dispatcher.report(row, DONE)
     assert dispatcher.take(10) == FINISHED
+
+
+def test_a_trial_whose_cost_is_above_its_largest_value_is_stopped_with_a_note(
+    make_ledger: Make, dispatch: Start, tmp_path: Path
+) -> None:
+    """On the bounds of the run's context, as a rung may have its own."""
+    dispatcher = dispatch(
+        make_ledger(trials=1, search={"pruner": {}}),
+        rung_bounds=(Bound("train_seconds", 30.0, False),),
+    )
+    dispatcher.report(take(dispatcher), DONE)
+    scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.5, "train_seconds": 31.5}
+    dispatcher.report(take(dispatcher), epoch(1, rung={"scores": scores}))
+    assert dispatcher.take(10) == FINISHED
+    dispatcher.close()
+    notes = [event["text"] for event in read_events(tmp_path) if event["event"] == "note"]
+    assert notes == ["stopped, train_seconds is 31.5, must be at most 30"]
 
 
 def test_a_row_that_raises_fails_and_the_study_goes_on(make_ledger: Make, dispatch: Start) -> None:

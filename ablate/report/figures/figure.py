@@ -33,11 +33,13 @@ class FigureOptions:
         trials: numbers of the trials to show.
         params: dotted keys of the parameters to show, or their last parts.
         objective: the metric to show.
+        rungs: whether to show trials that were stopped at rungs.
     """
 
     trials: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     objective: str = ""
+    rungs: bool = False
 
 
 USUAL = FigureOptions()

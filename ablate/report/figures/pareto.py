@@ -10,7 +10,8 @@ worth.  Several studies share one plane; then colour, mark and dash show the stu
 two objectives each pair has a panel, axes linked, and each panel's step line is the front in its
 plane; trials on the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES`
 objectives have panels.  Thin lines go from the baseline to the trials of the front, through the
-networks between them, if these were scored (`finetune.interpolation`).  The history of one
+networks between them, if these were scored (`finetune.interpolation`).  Trials that were stopped at
+a rung are drawn only on request, as small grey rings at their scores there.  The history of one
 objective is drawn as the front of trials and values (`analysis/fronts.py`).
 """
 
@@ -50,6 +51,7 @@ from ablate.report.figures.parts.front_marks import (
     reference_traces,
     scale_traces,
     shared_references,
+    stopped_trace,
 )
 from ablate.report.figures.parts.window import Window, joint_window, shared_bounds
 from ablate.report.numbers import plain_text
@@ -98,6 +100,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         first = (x, y) == (0, 1)
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
+        traces += [stopped_trace(info, x, y, in_legend=first)] * bool(info.stopped)
         traces += [mark_trace(one, x, y, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)
@@ -243,10 +246,12 @@ def _shade_violations(
             limit(bound.limit, line=line, row=y, col=x + 1)
 
 
-def _read(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInfo:
     searches = [the_search([source], "pareto") for source in sources]
     return fronts_info(
-        [source.record for source in searches], [confirmed_means(source) for source in searches]
+        [source.record for source in searches],
+        [confirmed_means(source) for source in searches],
+        rungs=options.rungs,
     )
 
 
@@ -257,4 +262,5 @@ FIGURE = FigureKind(
     read=_read,
     draw=plot_fronts,
     several=True,
+    takes=("rungs",),
 )

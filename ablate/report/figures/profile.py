@@ -26,11 +26,11 @@ from ablate.report.figures.parts.heat_panels import (
     whole_points,
 )
 from ablate.report.figures.parts.networks import (
-    NOT_YET,
     network_facts,
     network_marker,
     network_name,
     networks,
+    no_network,
     terms_label,
 )
 from ablate.report.figures.parts.point_hover import against_baseline
@@ -58,14 +58,14 @@ def plot_profile(info: ProfileInfo) -> Figure:
     facts = network_facts(info, len(info.chosen))
     meta = basis_meta("Profile", info)
     if not info.types:
-        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=NOT_YET)
+        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=no_network(info))
     rows = profile_rows(info)
     severities = [str(severity) for severity in info.severities]
     names = [plain_text(kind) or f"<b>{plain_text(family)}</b>" for family, kind in rows]
     grid = HeatGrid.of(len(info.profiles), names, severities, _CELLS, _LEAST_PANEL, lines_over=3)
     panels = [_panel(info, profile, rows, grid.cell) for profile in info.profiles]
     grid.draw(figure, panels, ("severity", ""))
-    facts += [] if info.chosen else [NOT_YET]
+    facts += [] if info.chosen else [no_network(info)]
     facts += ["framed: types trained on"] if any(panel.frames for panel in panels) else []
     return finish(figure, title=_TITLE, facts=facts, meta=meta, **grid.sizes)
 

@@ -28,12 +28,12 @@ from ablate.report.figures.parts.canvas import (
 )
 from ablate.report.figures.parts.heat_panels import ACCURACY
 from ablate.report.figures.parts.networks import (
-    NOT_YET,
     network_color,
     network_facts,
     network_marker,
     network_name,
     networks,
+    no_network,
     terms_label,
 )
 from ablate.report.figures.parts.point_hover import against_baseline
@@ -113,7 +113,7 @@ def plot_severity(info: SeverityInfo) -> Figure:
         inside=plot[1],
         right=_NAMES,
         bottom=_UNDER,
-        nothing="" if numbers or info.seeds else NOT_YET,
+        nothing="" if numbers or info.seeds else no_network(info),
     )
 
 

@@ -15,7 +15,6 @@ from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import nearest_text
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.arms import NOTHING, interval_notes, scale
@@ -31,6 +30,7 @@ from ablate.report.page.card import (
     compute_facts,
     kept_facts,
     named,
+    nothing_counts,
     point_card,
     points,
     refused_curves,
@@ -48,7 +48,7 @@ def study_answer(source: StudySource) -> Answer:
     if source.ablation is not None:
         return ablation_answer(source.record, source.ablation)
     if all(point.violation for point in source.front.points):
-        return Answer(_nothing(source))
+        return Answer(nothing_counts(source.record))
     if source.best is not None:
         return _of_best(source, source.best)
     if source.answer is None:
@@ -91,14 +91,6 @@ def _compared(
 def _over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
     gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
     return [f"Over {da}: {'; '.join(gains)}."] * bool(gains)
-
-
-def _nothing(source: StudySource) -> tuple[str, ...]:
-    """That no trial is complete, or none keeps the constraints."""
-    if not source.front.points:
-        return (f"None of {source.front.trials} trials is complete yet.",)
-    nearest = f"The nearest is {nearest_text(source.record)}."
-    return ("No complete trial keeps all constraints.", nearest)
 
 
 # -- A search
@@ -319,12 +311,11 @@ _REPORT_ALL = (
 
 def _retrained(info: ConfirmInfo, there: Sequence[ConfirmedPoint], what: str, of: str) -> str:
     chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
-    seeds = count_text(info.test.seeds, "new seed")
-    keeping = "keeping the constraints and " * bool(info.constraints)
+    of = "keeping the constraints and " * bool(info.constraints) + of
     unknown = " and ".join(map(metric_words, info.unknown))
     but = f" Not judged, as the test images were not scored for it: {unknown}." * bool(unknown)
-    scored = f"{what} retrained with {seeds} and scored on the test images."
-    return f"{scored} Probability of {keeping}{of}: {chances}.{but}"
+    seeds = f"{count_text(info.test.seeds, 'new seed')} and scored on the test images"
+    return f"{what} retrained with {seeds}. Probability of {of}: {chances}.{but}"
 
 
 def _optimistic(info: ParetoInfo, chosen_from: int) -> str:

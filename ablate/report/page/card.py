@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ablate.ablation.answer import Part, is_tie
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.intervals import Estimate
+from ablate.analysis.caveats import nearest_text, stopped_beyond
 from ablate.analysis.pareto import ParetoPoint
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import printed
@@ -166,6 +167,16 @@ def trial_numbers(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
     more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
     return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
+
+
+def nothing_counts(record: StudyRecord) -> tuple[str, ...]:
+    """That no trial is complete, or none keeps the constraints, and which one is nearest."""
+    said = "No complete trial keeps all constraints."
+    if not record.complete:
+        said = f"None of {record.trials} trials is complete{'' if record.is_over else ' yet'}."
+        if not stopped_beyond(record):
+            return (said,)
+    return said, f"The nearest is {nearest_text(record)}."
 
 
 def unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:

@@ -18,7 +18,13 @@ from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, outside_facts
-from ablate.report.numbers import hypervolume_text, plain_text
+from ablate.report.numbers import (
+    count_text,
+    hypervolume_text,
+    metric_text,
+    metric_words,
+    plain_text,
+)
 from ablate.report.style import (
     FAINT_INK,
     INK,
@@ -259,6 +265,45 @@ def reference_traces(
     return traces
 
 
+def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:
+    """Trials that were stopped, at the scores of their last rung."""
+    (metric_x, metric_y) = (info.objectives[place].metric for place in (x, y))
+    return Scatter(
+        x=[one.values[x] for one in info.stopped],
+        y=[one.values[y] for one in info.stopped],
+        mode="markers",
+        name=f"Stopped at a rung ({len(info.stopped)})",
+        legendgroup="stopped",
+        legendrank=3,
+        showlegend=in_legend,
+        marker={"symbol": "circle-open", "size": 5, "color": FAINT_INK, "opacity": 0.7},
+        customdata=[one.number for one in info.stopped],
+        hovertext=[
+            f"trial {one.number}, stopped after epoch {one.epoch}: "
+            f"{metric_words(metric_x)} {metric_text(metric_x, one.values[x])}, "
+            f"{metric_words(metric_y)} {metric_text(metric_y, one.values[y])}"
+            for one in info.stopped
+        ],
+        hoverinfo="text",
+    )
+
+
+def stopped_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
+    """What the marks of stopped trials are, and which are missing; nothing unless asked for."""
+    if info.unlike is None:
+        return []
+    if not info.stopped and not info.unlike:
+        return ["no trial was stopped at a rung"]
+    said = []
+    if info.stopped:
+        epochs = " or ".join(map(str, sorted({one.epoch for one in info.stopped})))
+        said.append(f"rings: stopped trials as they were after epoch {epochs}, on no front")
+        values = [one.values for one in info.stopped]
+        said += outside_facts(values, dict(enumerate(windows)), "stopped trial")
+    unlike = count_text(info.unlike, "stopped trial")
+    return said + [f"{unlike} not drawn: scored on other images"] * bool(info.unlike)
+
+
 # -- What the numbers of a front stand on, of one study or several -------------------------
 
 
@@ -287,6 +332,7 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
         said += outside_facts(dominated.tolist(), dict(enumerate(windows)), what)
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
+    said += stopped_facts(info, windows)
     return said + confirmed_facts([mean for means in info.confirmed for mean in means])
 
 

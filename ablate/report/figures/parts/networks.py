@@ -13,8 +13,6 @@ from ablate.report.figures.parts.front_marks import REFERENCES, reference_marker
 from ablate.report.numbers import count_text, plain_text
 from ablate.report.style import INK, terms_style
 
-NOT_YET = "no complete trial yet"
-
 
 def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int]) -> ProfileInfo:
     """Accuracies by type: of selected trials of a search, or the means of an ablation's arms.
@@ -52,6 +50,11 @@ def network_facts(info: ProfileInfo, shown: int) -> list[str]:
         of = "trials on the front" if len(info.objectives) > 1 else "best trials"
         facts.append(f"{shown} of the {info.on_front} {of}")
     return facts
+
+
+def no_network(info: ProfileInfo) -> str:
+    """Why no trial is shown."""
+    return "no trial is on the front" if info.complete else "no complete trial yet"
 
 
 def network_name(name: str) -> str:
