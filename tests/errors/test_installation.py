@@ -138,3 +138,17 @@ def test_doctor_names_another_package(site: Path, monkeypatch: pytest.MonkeyPatc
         *("package", "broken"),
         SAID.format(site / "ablate"),
     )
+
+
+def test_a_release_is_built_from_the_tag_of_its_version_and_published_without_a_token() -> None:
+    release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
+    build, publish = release["jobs"]["build"], release["jobs"]["publish"]
+    (check,) = (step["run"] for step in build["steps"] if "version" in step.get("name", ""))
+    for tag, code in ((f"v{ablate.__version__}", 0), ("v0.0.0", 1)):
+        environment = {**os.environ, "GITHUB_REF_NAME": tag}
+        done = subprocess.run(["bash", "-c", check], cwd=ROOT, env=environment, check=False)
+        assert done.returncode == code
+    assert publish["needs"] == "build"
+    assert publish["permissions"] == {"id-token": "write"}
+    assert "secrets." not in (ROOT / ".github/workflows/release.yml").read_text()
