@@ -38,7 +38,7 @@ class StudySource:
     confirming: StudyRecord | None = None
     read_bits: ReadBits = no_bits
 
-    @cached_property
+    @property
     def front(self) -> ParetoInfo:
         """The front of a search."""
         return pareto_info(self.record)

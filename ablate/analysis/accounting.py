@@ -14,7 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.ledger.record import TERMINAL, Attempt, Drive, RowRecord, StudyRecord
+from ablate.ledger.record import (
+    TERMINAL,
+    Attempt,
+    Drive,
+    RowRecord,
+    StudyRecord,
+    kept_with_record,
+)
 
 _Spans = list[tuple[float, float]]
 """Start and end of each attempt, in seconds since 1970."""
@@ -107,7 +114,7 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
         now: seconds since 1970, the end of a running drive.
     """
     spans = [_spans(row) for row in record.rows]
-    trials = _trial_accounts(record, spans)
+    trials = trial_accounts(record)
     return StudyAccount(
         worked_seconds=sum(trial.worked_seconds for trial in trials),
         busy_seconds=_union([span for of_row in spans for span in of_row]),
@@ -118,16 +125,16 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
         peak_gpu_bytes=max((trial.peak_gpu_bytes for trial in trials), default=0),
         drives=len(record.drives),
         hosts=tuple(dict.fromkeys(host for trial in trials for host in trial.hosts)),
-        epochs=epoch_account(record, trials),
+        epochs=epoch_account(record),
         trials=trials,
     )
 
 
-def epoch_account(record: StudyRecord, trials: Sequence[TrialAccount]) -> EpochAccount:
-    """Where the epochs of a study went; `trials` as of `trial_accounts`."""
+def epoch_account(record: StudyRecord) -> EpochAccount:
+    """Where the epochs of a study went."""
     kept = [
         (row, account)
-        for row, account in zip(record.rows, trials, strict=True)
+        for row, account in zip(record.rows, trial_accounts(record), strict=True)
         if row.state != "FAIL"
     ]
     training, saved_seconds = 0.0, 0.0
@@ -157,9 +164,11 @@ def epoch_account(record: StudyRecord, trials: Sequence[TrialAccount]) -> EpochA
     )
 
 
+@kept_with_record
 def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
     """What each row has cost, in the record's order."""
-    return _trial_accounts(record, [_spans(row) for row in record.rows])
+    gpus_at = _GpusAt(record.drives)
+    return tuple(_trial_account(row, _spans(row), gpus_at) for row in record.rows)
 
 
 def worked_seconds(row: RowRecord) -> float:
@@ -212,13 +221,6 @@ def _drive_seconds(record: StudyRecord, spans: Sequence[_Spans], now: float) -> 
             signs = (moment for of_row in spans for span in of_row for moment in span)
             ended = max((moment for moment in signs if moment <= limit), default=drive.started)
         yield max(0.0, ended - drive.started)
-
-
-def _trial_accounts(record: StudyRecord, spans: Sequence[_Spans]) -> tuple[TrialAccount, ...]:
-    gpus_at = _GpusAt(record.drives)
-    return tuple(
-        _trial_account(row, of_row, gpus_at) for row, of_row in zip(record.rows, spans, strict=True)
-    )
 
 
 def _trial_account(row: RowRecord, spans: _Spans, gpus_at: _GpusAt) -> TrialAccount:

@@ -6,14 +6,13 @@ A value beyond `LARGEST` is not drawn, like infinity; the caveats of the study s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord, kept_with_record
 
 LARGEST = 1e37
 """Below the largest number of single precision, in which trees and pages compute."""
@@ -24,26 +23,34 @@ exponentially with them."""
 
 def is_beyond(value: Any) -> bool:
     """Whether a value is beyond the limits of figures."""
-    return isinstance(value, (int, float)) and abs(value) > LARGEST
+    return isinstance(value, (int, float)) and (value > LARGEST or value < -LARGEST)
 
 
+@kept_with_record
+def rows_beyond(record: StudyRecord) -> tuple[RowRecord, ...]:
+    """The rows with an objective or a parameter beyond `LARGEST`."""
+    return tuple(
+        row
+        for row in record.rows
+        if any(map(is_beyond, row.values or ())) or any(map(is_beyond, row.params.values()))
+    )
+
+
+@kept_with_record
 def drawn_record(record: StudyRecord) -> StudyRecord:
     """The record as figures read it: values beyond `LARGEST` are infinite; the same where none
     is."""
-    rows = tuple(map(_drawn_row, record.rows))
-    if all(one is other for one, other in zip(rows, record.rows, strict=True)):
+    drawn = {row.number: _drawn_row(row) for row in rows_beyond(record)}
+    if not drawn:
         return record
-    return replace(record, rows=rows)
+    return replace(record, rows=tuple(drawn.get(row.number, row) for row in record.rows))
 
 
 def _drawn_row(row: RowRecord) -> RowRecord:
-    values, params = row.values or (), row.params
-    if not any(map(is_beyond, (*values, *params.values()))):
-        return row
     return replace(
         row,
-        values=None if row.values is None else tuple(map(_drawn, values)),
-        params={key: _drawn(value) for key, value in params.items()},
+        values=None if row.values is None else tuple(map(_drawn, row.values)),
+        params={key: _drawn(value) for key, value in row.params.items()},
     )
 
 
@@ -51,12 +58,9 @@ def _drawn(value: Any) -> Any:
     return math.copysign(math.inf, value) if is_beyond(value) else value
 
 
-def beyond_marks(rows: Sequence[RowRecord]) -> list[str]:
+def beyond_marks(record: StudyRecord) -> list[str]:
     """A note on the number of complete trials with a value beyond the limits, if any."""
-    count = sum(
-        row.state == "COMPLETE" and any(map(is_beyond, (*(row.values or ()), *row.params.values())))
-        for row in rows
-    )
+    count = sum(row.state == "COMPLETE" for row in rows_beyond(record))
     trials = "1 trial has" if count == 1 else f"{count} trials have"
     return [f"{trials} a value beyond {LARGEST:g}, which is not drawn"] if count else []
 

@@ -9,7 +9,13 @@ from itertools import chain
 from ablate.analysis.bounds import beyond_marks
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
-from ablate.ledger.record import ADAPTED, RowRecord, StudyRecord, row_violation
+from ablate.ledger.record import (
+    ADAPTED,
+    RowRecord,
+    StudyRecord,
+    kept_with_record,
+    row_violation,
+)
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.scores import Bound, Scores, violation
 from ablate.study.settings import ObjectiveSettings
@@ -81,6 +87,7 @@ class Basis(StudyFacts):
     seed: int | None
 
 
+@kept_with_record
 def study_basis(record: StudyRecord) -> Basis:
     """The basis of a study's numbers, at the moment at which its record was read."""
     study = record.study
@@ -211,7 +218,7 @@ def _curve_marks(record: StudyRecord) -> tuple[str, ...]:
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, training types, and cost."""
     study = record.study
-    beyond = (*_constraint_marks(record), *_copy_marks(record), *beyond_marks(record.rows))
+    beyond = (*_constraint_marks(record), *_copy_marks(record), *beyond_marks(record))
     beyond += _curve_marks(record)
     if study.trainable is not None:
         return (*study.marks, *beyond)

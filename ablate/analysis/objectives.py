@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
@@ -63,6 +64,7 @@ _ACCURACY = re.compile(
 )
 
 
+@cache
 def is_accuracy(metric: str) -> bool:
     """Whether the metric is a fraction from 0 to 1 that a person reads in percent."""
     return _ACCURACY.fullmatch(metric) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -284,7 +284,7 @@ def parameters_info(
         told = {column.key: association(column, ranks) for column in differ or columns.values()}
         chosen = sorted(told, key=lambda key: -told[key])[:SHOWN]
     return ParametersInfo(
-        **vars(pareto),
+        **{field.name: getattr(pareto, field.name) for field in fields(pareto)},
         columns=tuple(columns[key] for key in chosen),
         keys=tuple(columns),
         shown=(place,) if objective else tuple(range(min(len(pareto.objectives), MOST_OBJECTIVES))),

@@ -16,7 +16,13 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.summary import complete_values
-from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord, row_violation
+from ablate.ledger.record import (
+    NOT_FINETUNED,
+    RowRecord,
+    StudyRecord,
+    kept_with_record,
+    row_violation,
+)
 from ablate.study.scores import AnyScores, Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -213,6 +219,7 @@ class ParetoInfo(Basis):
         )
 
 
+@kept_with_record
 def pareto_info(record: StudyRecord) -> ParetoInfo:
     """The front of a study's complete trials.
 

@@ -14,7 +14,6 @@ from ablate.analysis.accounting import (
     StudyAccount,
     epoch_account,
     study_account,
-    trial_accounts,
 )
 from ablate.analysis.caveats import Basis, result_marks, study_basis
 from ablate.analysis.frame import typed_frame
@@ -260,7 +259,7 @@ def spending_info(record: StudyRecord) -> SpendingInfo:
     Raises:
         NothingToDrawError: if nothing was compared at a rung, and no pruner is set.
     """
-    account = epoch_account(record, trial_accounts(record))
+    account = epoch_account(record)
     if record.study.search.pruner is None and not account.rungs:
         raise NothingToDrawError(
             record.name,

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.fanova import fanova
+from ablate.analysis.fanova import DEPTH, TREES, fanova
 from ablate.analysis.features import Feature, varying_features
 from ablate.analysis.importance import LEAST_TRIALS, METHODS, ImportancePanel, importance_info
 from ablate.analysis.ped_anova import best_share, ped_anova
@@ -101,10 +101,20 @@ def test_fanova_of_equal_scores_is_nothing() -> None:
     assert fanova(points, np.ones(2), [(0.0, 1.0)], seed=0).tolist() == [0.0]
 
 
-def test_fanova_leaves_optunas_log_as_it_was() -> None:
-    before = optuna.logging.get_verbosity()
-    fanova(np.array([[0.0], [1.0]]), np.array([0.0, 1.0]), [(0.0, 1.0)], seed=0)
-    assert optuna.logging.get_verbosity() == before
+def test_fanova_is_optunas() -> None:
+    random = np.random.default_rng(4)
+    points = random.uniform(size=(60, 4)) * (1, 5, 1, 1) - (0, 2, 0, 0)
+    points[:, 3] = points[:, 3].round()
+    scores = points[:, 0] + points[:, 1] ** 2 + points[:, 2] * points[:, 3]
+    bounds = [(float(of.min()), float(of.max())) for of in points.T]
+    study = optuna.create_study()
+    box = {str(at): optuna.distributions.FloatDistribution(*bounds[at]) for at in range(4)}
+    for point, score in zip(points.tolist(), scores.tolist(), strict=True):
+        params = {str(at): value for at, value in enumerate(point)}
+        study.add_trial(optuna.trial.create_trial(value=score, params=params, distributions=box))
+    theirs = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=3)
+    found = theirs.evaluate(study)
+    assert fanova(points, scores, bounds, seed=3) == pytest.approx([found[name] for name in box])
 
 
 def caused_rows(count: int, *, terms: str = "clean+fma", first: int = 0) -> list[RowRecord]:
