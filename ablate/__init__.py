@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ablate import space
     from ablate.api import (
+        check,
         confirm,
+        dry_run,
         enqueue,
         launch,
         load_trials,
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
     from ablate.finetune.augment.per_sample import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
+    from ablate.lifecycle.python_study import Study
     from ablate.model.taps import FeatureTaps
     from ablate.report.draw import plot
     from ablate.report.page.publish import write_report
     from ablate.robustness.corrupt.source import corrupt
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
+    from ablate.search.callbacks import StopStudy
     from ablate.trial.context import TrialContext
 
 _HOMES = {
@@ -42,10 +47,13 @@ _HOMES = {
     "FMALoss": "ablate.finetune.loss.fma",
     "FeatureTaps": "ablate.model.taps",
     "StabilityLoss": "ablate.finetune.loss.st",
+    "StopStudy": "ablate.search.callbacks",
+    "Study": "ablate.lifecycle.python_study",
     "TrialContext": "ablate.trial.context",
-    "read_ablation": "ablate.api",
+    "check": "ablate.api",
     "confirm": "ablate.api",
     "corrupt": "ablate.robustness.corrupt.source",
+    "dry_run": "ablate.api",
     "enqueue": "ablate.api",
     "evaluate": "ablate.robustness.evaluation.evaluate",
     "launch": "ablate.api",
@@ -54,6 +62,7 @@ _HOMES = {
     "plot": "ablate.report.draw",
     "plot_pareto": "ablate.api",
     "read": "ablate.api",
+    "read_ablation": "ablate.api",
     "read_confirmation": "ablate.api",
     "resume": "ablate.api",
     "write_evaluation": "ablate.robustness.evaluation.evaluation_file",
@@ -66,9 +75,13 @@ __all__ = [
     "FMALoss",
     "FeatureTaps",
     "StabilityLoss",
+    "StopStudy",
+    "Study",
     "TrialContext",
+    "check",
     "confirm",
     "corrupt",
+    "dry_run",
     "enqueue",
     "evaluate",
     "launch",
@@ -80,6 +93,7 @@ __all__ = [
     "read_ablation",
     "read_confirmation",
     "resume",
+    "space",
     "write_evaluation",
     "write_report",
 ]
@@ -105,6 +119,8 @@ _warn_of_another()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "space":
+        return import_module("ablate.space")
     if name not in _HOMES:
         raise AttributeError(f"module 'ablate' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,25 +1,28 @@
 """The Python interface: what the commands do, for notebooks and scripts.
 
 Every function takes a study as the commands do: a study file, a run folder, `URL#NAME`, or
-`#NAME` with ABLATE_STORAGE in the environment.  The examples use `own.yaml`, the study of
-docs/tutorials/own_loop.md; tests/test_docstrings.py runs them.
+`#NAME` with ABLATE_STORAGE in the environment; or, instead of a study file, an `ablate.Study` or a
+dict of the same keys.  The examples use `own.yaml`, the study of docs/tutorials/own_loop.md;
+tests/test_docstrings.py runs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import UsageError
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.drive import RunOptions
-from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
-from ablate.lifecycle.place import locate, place_of_file
+from ablate.lifecycle.open_study import open_ledger, open_place, open_study, read_outcomes
+from ablate.lifecycle.place import Place, StudyReference, locate, place_of
 from ablate.lifecycle.resume import launch_study, resume_study
 from ablate.report.terminal.live import watching
-from ablate.search.progress import Progress
+from ablate.search.callbacks import Callbacks, EpochEnd
+from ablate.search.drive import CallbackStop
+from ablate.search.progress import EventLog, Progress
+from ablate.study.settings import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,33 +30,102 @@ if TYPE_CHECKING:
 
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+    from ablate.lifecycle.dry_run import DryRun
+
+OnEpoch = Callable[[EpochEnd], object]
+OnTrialEnd = Callable[[RowRecord], object]
+OnStudyEnd = Callable[[StudyRecord], object]
+
+
+def check(study: StudyReference, overrides: Sequence[str] = ()) -> Study:
+    """Check a study before it is launched: every key, name, value and searched parameter.
+
+    Args:
+        study: a study file, an `ablate.Study`, or a dict of the same keys.
+        overrides: `key=value` strings, as for `--set`.
+
+    Returns:
+        The study as it would be launched, its space inline.
+
+    Raises:
+        StudyFileError: with all problems, by line of a file, by path of the key of other studies.
+
+    Example:
+        >>> ablate.check("own.yaml", ["search.trials=3"]).search.trials
+        3
+        >>> data = {"name": "mine", "dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
+        >>> ablate.check({**data, "search": {"trial": 1}}, ["search.trials=1"])
+        Traceback (most recent call last):
+            ...
+        ablate.errors.StudyFileError: search.trial: unknown key. Did you mean trials?
+    """
+    checked = place_of(study, overrides, must_search=True).study
+    assert checked is not None
+    return checked
+
+
+def dry_run(study: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
+    """Estimate the cost of a study from a few real batches of its data; nothing is stored.
+
+    Args:
+        study, overrides: as for `check`.
+        options: fields of `ablate.lifecycle.drive.RunOptions`.
+
+    Returns:
+        Runs, seconds, GPU hours and bytes, and of an ablation its cells
+        (`ablate.lifecycle.dry_run.DryRun`).
+
+    Raises:
+        StudyFileError, DataError, ResourceError: as `launch` would.
+        UsageError: for a training loop of your own, whose cost is not known.
+
+    Example:
+        >>> ablate.dry_run("own.yaml")
+        Traceback (most recent call last):
+            ...
+        ablate.errors.UsageError: own.yaml: --dry-run cannot estimate a custom training loop, got \
+trainable my_loop:train. Launch it with --set search.trials=1 to time one trial.
+    """
+    from ablate.lifecycle.dry_run import dry_run as estimate
+
+    return estimate(study, overrides, **options)
 
 
 def launch(
-    study: str | Path,
+    study: StudyReference,
     overrides: Sequence[str] = (),
     *,
     resume: bool = False,
     progress: Progress | bool | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_trial_end: OnTrialEnd | None = None,
+    on_study_end: OnStudyEnd | None = None,
     **options: Any,
 ) -> StudyRecord:
-    """Run the study that a file describes.  A finished study is returned without running.
+    """Run a study.  A finished study is returned without running.
 
     Args:
-        study: the study file.
+        study: a study file, an `ablate.Study`, or a dict of the same keys.
         overrides: `key=value` strings, as for `--set`.
         resume: resume the study if it exists and is unfinished.
         progress: receives progress events (`ablate.report.terminal.live.watching`).  Default: a
             display in a terminal or notebook, otherwise nothing; False: nothing.
+        on_epoch: called after each epoch, with an `ablate.search.callbacks.EpochEnd`.
+        on_trial_end: called when a trial has ended, with its row (number, state, params, values).
+        on_study_end: called at the end, with the record that is returned.
+            A callback runs in a thread of the driver, which waits for it.  It stops the study by
+            raising `ablate.StopStudy`; if it raises something else, a line in the log says so, and
+            it is not called again.
         options: fields of `ablate.lifecycle.drive.RunOptions`.
 
     Returns:
-        The study with all rows in a final state.
+        The study with all rows in a final state, or as a callback has stopped it.
 
     Raises:
-        StudyFileError: if the file has errors; the message lists all of them.
+        StudyFileError: if the study has errors; the message lists all of them.
         StudyExistsError: if the study exists and is unfinished, and `resume` is false.
-        FingerprintError: if a study of this name exists with other contents.
+        FingerprintError: if a study of this name exists with other contents, such as another
+            function.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed.
 
     Example:
@@ -63,35 +135,57 @@ def launch(
         >>> record.rows[0].params, record.rows[0].values
         ({'lr': 0.5}, (0.375, 2.625))
     """
-    place = place_of_file(Path(study), overrides)
+    place = place_of(study, overrides)
+    callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
     with watching(progress, place.name) as told:
-        return launch_study(place, RunOptions(progress=told, **options), resume=resume)
+        run = RunOptions(progress=told, callbacks=callbacks, **options)
+        return _run(place, run, lambda: launch_study(place, run, resume=resume))
+
+
+def _run(place: Place, run: RunOptions, work: Callable[[], StudyRecord]) -> StudyRecord:
+    """The record of a run, also where a callback has stopped it."""
+    try:
+        record = work()
+    except CallbackStop:
+        record = open_place(place).record
+
+    def note(event: str, text: str) -> None:
+        EventLog(place.folder).driver(event, text=text)
+        run.progress.note(text)
+
+    run.callbacks.study_ended(record, note)
+    return record
 
 
 def resume(
-    study: str | Path,
+    study: StudyReference,
     *,
     trials: int | None = None,
     add: int | None = None,
     seeds: int | None = None,
     progress: Progress | bool | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_trial_end: OnTrialEnd | None = None,
+    on_study_end: OnStudyEnd | None = None,
     **options: Any,
 ) -> StudyRecord:
     """Finish an interrupted study: interrupted trials continue, missing trials are added.
 
     Args:
-        study: a study file, a run folder, or `URL#NAME`.
+        study: a study file, a run folder, `URL#NAME`, or a study from Python.  One with a function
+            that no module holds needs the same function.
         trials: new total number of trials; add: number of additional trials.  Neither: the
             number that the study was started with.
         seeds: for an ablation, instead of these: new number of runs of each cell.
-        progress, options: as for `launch`.
+        progress, on_epoch, on_trial_end, on_study_end, options: as for `launch`.
 
     Returns:
-        The study with all rows in a final state.
+        The study with all rows in a final state, or as a callback has stopped it.
 
     Raises:
         StudyNotFoundError: if there is no such study.
-        FingerprintError: if a change of the file or the environment would change scores.
+        FingerprintError: if a change of the study or the environment would change scores.
+        ParameterError: if the study needs a function that this process was not given.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed again.
 
     Example:
@@ -99,13 +193,14 @@ def resume(
         >>> len(record.rows)
         10
     """
-    place = locate(str(study))
+    place = locate(study)
+    callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
     with watching(progress, place.name) as told:
-        run = RunOptions(progress=told, **options)
-        return resume_study(place, run, trials, add, seeds)
+        run = RunOptions(progress=told, callbacks=callbacks, **options)
+        return _run(place, run, lambda: resume_study(place, run, trials, add, seeds))
 
 
-def read(study: str | Path) -> StudyRecord:
+def read(study: StudyReference) -> StudyRecord:
     """Read a study and its rows, as frozen data.
 
     An Optuna study of another tool has only parameters, values and times
@@ -124,7 +219,7 @@ def read(study: str | Path) -> StudyRecord:
     return open_study(study).record
 
 
-def read_ablation(study: str | Path) -> AblationInfo:
+def read_ablation(study: StudyReference) -> AblationInfo:
     """Read an ablation, or a confirmation on the test images: its arms and effects so far.
 
     Raises:
@@ -143,7 +238,7 @@ def read_ablation(study: str | Path) -> AblationInfo:
 
 
 def confirm(
-    study: str | Path,
+    study: StudyReference,
     *,
     seeds: int = 8,
     trials: Sequence[int] | None = None,
@@ -189,7 +284,7 @@ def confirm(
             f"--seeds: a confirmation needs at least two, got {seeds}. With 8 the smallest "
             "two-sided p is .0078."
         )
-    place = locate(str(study))
+    place = locate(study)
     ledger = open_ledger(place)
     with watching(progress, f"{place.name}, confirm") as told:
         confirm_front(
@@ -205,7 +300,7 @@ def confirm(
     return confirm_info(*read_outcomes(place.confirmation))
 
 
-def read_confirmation(study: str | Path) -> ConfirmInfo:
+def read_confirmation(study: StudyReference) -> ConfirmInfo:
     """Read the confirmation of a search: its results so far.
 
     Args:
@@ -223,10 +318,10 @@ def read_confirmation(study: str | Path) -> ConfirmInfo:
     """
     from ablate.ablation.confirm import confirm_info
 
-    return confirm_info(*read_outcomes(locate(str(study))))
+    return confirm_info(*read_outcomes(locate(study)))
 
 
-def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
+def enqueue(study: StudyReference, values: Mapping[str, Any]) -> int:
     """Queue a trial with these parameters.  It runs next and counts towards the total.
 
     A running driver starts it; otherwise `resume` does.
@@ -247,11 +342,11 @@ def enqueue(study: str | Path, values: Mapping[str, Any]) -> int:
         >>> ablate.enqueue("runs/own", {"lr": 0.1})
         8
     """
-    with closing(open_ledger(locate(str(study)))) as ledger:
+    with closing(open_ledger(locate(study))) as ledger:
         return ledger.enqueue(values)
 
 
-def load_trials(study: str | Path) -> pd.DataFrame:
+def load_trials(study: StudyReference) -> pd.DataFrame:
     """Load the trials of a study as a data frame, one row per trial.
 
     `ablate.analysis.frame` lists the columns.
@@ -269,7 +364,7 @@ def load_trials(study: str | Path) -> pd.DataFrame:
     return trials_frame(read(study))
 
 
-def plot_pareto(*studies: str | Path) -> Figure:
+def plot_pareto(*studies: StudyReference) -> Figure:
     """Plot the Pareto front of one study or several, with the dominated trials.
 
     Of a robustness finetuning also the baseline and the plain finetune.  Same as

@@ -14,7 +14,7 @@ sys.path.append(str(BENCHMARK))
 from compare import SEARCHES, Own, Peer, PeerError  # noqa: E402
 from surrogate import INACTIVE, TABLE, Surrogate, Table, encode, load_table  # noqa: E402
 
-from ablate.space.choice import ChoiceDomain  # noqa: E402
+from ablate.space.choices import ChoiceDomain  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ class Problem:
     """One problem in a study or space file.
 
     Attributes:
-        file: as the user named it.
+        file: as the user named it; empty for a study from Python.
         line, column: from 1; 0 if there is no position (a missing file, a `--set`).
         message: `key: rule, got X. Fix.`
     """
@@ -127,7 +127,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.message}"
+        return f"{place}: {self.message}" if place else self.message
 
 
 class StudyFileError(UsageError):

@@ -19,7 +19,7 @@ from ablate.errors import ParameterError
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
 from ablate.model import taps_of
-from ablate.space.choice import ChoiceDomain
+from ablate.space.choices import ChoiceDomain
 from ablate.space.parse import parameter_paths
 from ablate.space.reach import MOST_POINTS, Doubts, points, telling_values
 from ablate.space.space import Parameter, Space

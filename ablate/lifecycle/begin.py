@@ -29,7 +29,6 @@ from ablate.lifecycle.drive import (
 )
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, check_something_searched, shown_folder
-from ablate.lifecycle.study_file import kept_text
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
 from ablate.study.checks import unreachable
@@ -40,20 +39,18 @@ from ablate.trial.task import Prepared
 
 
 def begin(place: Place, run: RunOptions) -> StudyRecord:
-    """Start the study of a file and run it to its end.
+    """Start the study that a file or Python gives, and run it to its end.
 
     Raises:
         StudyExistsError: if another driver has started it meanwhile."""
     assert place.study is not None
-    assert place.file is not None
-    study, base = _for_workers(place.study), place.file.absolute().parent
-    text = kept_text(place.file)
+    study, base, text = _for_workers(place.study), place.base, place.text
     if study.ablation is None:
         space = parse_space(study, names_for(study.model.name, base))
         check_something_searched(study, place.file, space)
         return begin_study(place, study, base, text, run)
     reference = find_reference(study, base)
-    design = design_of(study, base, str(place.file), reference)
+    design = design_of(study, base, str(place.file or ""), reference)
     return begin_study(place, study, base, text, run, design=design)
 
 
@@ -267,11 +264,11 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
 
 def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
     """Record changes of the study file that do not affect scores."""
-    if place.study is None or place.file is None:
+    if place.study is None:
         return
     _check_seeds(ledger, place.study)
     noted = noted_keys(*_dumps(ledger, place.study))
-    base = str(place.file.absolute().parent)
+    base = str(place.base)
     if noted or base != ledger.head.base:
         ledger.change_study(_for_workers(place.study), base, noted)
     if noted:

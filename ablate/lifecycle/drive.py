@@ -32,10 +32,12 @@ from ablate.ledger.record import (
     counted_values,
 )
 from ablate.lifecycle.place import Place
-from ablate.search.drive import Executor, Stops, Terminated, drive, held
+from ablate.search.callbacks import Callbacks
+from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, RunContext, Spending
+from ablate.study.by_value import given_functions
 from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
@@ -59,6 +61,7 @@ class RunOptions:
         takeover: drive the study even if another driver seems to be alive.
         accept_environment: continue although device, precision, threads or torch have changed.
         progress: receives progress events; its exceptions are ignored.
+        callbacks: of the user.
     """
 
     executor: ExecutorName = "ray"
@@ -66,6 +69,7 @@ class RunOptions:
     takeover: bool = False
     accept_environment: bool = False
     progress: Progress = field(default_factory=Silent)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "progress", Guarded(self.progress))
@@ -127,6 +131,7 @@ def running_on(
         baseline_threads: number of threads that trained the baseline before; None: all cores of the
             node.
     """
+    given_functions(study.model_dump(mode="json"))  # of this process, or it says so
     stops = Stops()
     with stops.heard():
         checkpoints = checkpoint_root(study, base, place.folder, identity)
@@ -229,6 +234,7 @@ def drive_to_end(
         grace_seconds=record.study.run.grace_seconds,
         bounds=record.bounds,
         rung_bounds=rung_bounds(record, prepared),
+        callbacks=run.callbacks,
     )
     driving = Driving(ledger, lease.last_sign)
     ledger.begin_drive(
@@ -249,7 +255,7 @@ def drive_to_end(
     try:
         drive(driving, lease, executor, job, around, stops=running.stops)
         end = "finished"
-    except (KeyboardInterrupt, Terminated):
+    except (KeyboardInterrupt, Terminated, CallbackStop):
         end = "stopped"
         raise
     finally:

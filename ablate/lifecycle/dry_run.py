@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ablate.ablation.searches import tuned_cells
@@ -12,7 +11,7 @@ from ablate.errors import UsageError
 from ablate.files.cache import cache_folder
 from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
-from ablate.lifecycle.place import place_of_file
+from ablate.lifecycle.place import Place, StudyReference, place_of
 from ablate.model import is_external
 from ablate.model.environment import resolve_environment
 from ablate.study.json_data import JsonData
@@ -85,20 +84,19 @@ class DryRun(JsonData):
     ablation: PlannedAblation | None = None
 
 
-def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun:
+def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
     """Estimate a study from a few real batches of its data.
 
     Raises:
         StudyFileError, DataError, ResourceError: as `launch` would.
     """
-    place = place_of_file(file, overrides)
-    file = place.file or file
+    place = place_of(given, overrides)
     study = place.study
     assert study is not None
     if study.trainable is not None:
         raise UsageError(
-            f"{file}: --dry-run cannot estimate a custom training loop, got trainable "
-            f"{study.trainable}. Launch it with --set search.trials=1 to time one trial."
+            f"{place.file or place.name}: --dry-run cannot estimate a custom training loop, got "
+            f"trainable {study.trainable}. Launch it with --set search.trials=1 to time one trial."
         )
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial
@@ -109,7 +107,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
         device="cuda" if gpus else "cpu",
         compile_mode=study.run.compile,
     )
-    bench = Workbench(study, file.absolute().parent, cache_folder(), environment)
+    bench = Workbench(study, place.base, cache_folder(), environment)
     checkpoint = study.baseline.checkpoint
     if checkpoint is not None and not is_external(checkpoint):
         bench.build_baseline()  # an unusable file is reported now; nothing is downloaded
@@ -119,7 +117,7 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
     if study.ablation is None:
         rows, work = study.search.trials, each * (study.search.trials + 1)
     else:
-        planned = _plan(file, study, bench, trial.score_seconds)
+        planned = _plan(place, study, bench, trial.score_seconds)
         rows = len(planned.cells) * planned.seeds
         work = planned.seeds * sum(cell.seconds for cell in planned.cells)
         work += planned.tuning_trials * each
@@ -140,12 +138,12 @@ def dry_run(file: Path, overrides: Sequence[str] = (), **options: Any) -> DryRun
     )
 
 
-def _plan(file: Path, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
+def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
     """The design of an ablation with the time of a run of each cell; for an arm of several models,
     the first is timed."""
     settings = study.ablation_section
-    base = file.absolute().parent
-    design = design_of(study, base, str(file), find_reference(study, base))
+    base = place.base
+    design = design_of(study, base, str(place.file or ""), find_reference(study, base))
     seconds: dict[str, float] = {}
     for arm in design.arms:
         timed = [cell for cell in design.cells if cell.name in arm.cells]

@@ -17,7 +17,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.rescue import rescued_copy
 from ablate.ledger.url import sqlite_url
-from ablate.lifecycle.place import Place, locate, shown_folder
+from ablate.lifecycle.place import Place, StudyReference, locate, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
     from ablate.ablation.info import AblationInfo
@@ -90,19 +90,20 @@ class OpenStudy:
         return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
 
 
-def open_study(study: str | Path) -> OpenStudy:
+def open_study(study: StudyReference) -> OpenStudy:
     """Find a study and read its rows.
 
     An Optuna study of another tool has only parameters, values and times (`ablate.ledger.foreign`);
     its database is not modified.
 
     Args:
-        study: a study file, a run folder, `URL#NAME`, or `#NAME` with ABLATE_STORAGE.
+        study: a study file, a run folder, `URL#NAME`, `#NAME` with ABLATE_STORAGE, or a study from
+            Python.
 
     Raises:
         StudyNotFoundError: if there is no such study.
     """
-    return open_place(locate(str(study)))
+    return open_place(locate(study))
 
 
 def open_place(place: Place) -> OpenStudy:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ablate.errors import (
     LONGEST,
@@ -24,8 +25,9 @@ from ablate.errors import (
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
-from ablate.lifecycle.study_file import read_study
+from ablate.lifecycle.study_file import kept_data, kept_text, read_study
 from ablate.space.reach import nothing_searched
 from ablate.space.space import Space
 from ablate.study.settings import Study
@@ -33,6 +35,10 @@ from ablate.study.settings import Study
 _FOLDER_FILE = "run.json"
 _STORAGE_VARIABLE = "${ABLATE_STORAGE}"
 _IS_URL = re.compile(r"[\w+.-]+://")
+
+StudyReference = str | Path | Study | Mapping[str, Any]
+"""How Python names a study: a study file or the name of one that comes with ablate, a run folder,
+`URL#NAME`, `#NAME` with ABLATE_STORAGE, an `ablate.Study`, or a dict of the same keys."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Place:
         url: of the storage, variables filled in; never show it, show `shown` instead.
         folder: absolute run folder for storage, checkpoints, weights and figures.
         given: the storage as written, variables not filled in; None: the default in the run folder.
-        file: the study file, if the user named one; study: its content.
+        file: the study file, if the user named one.
+        study: its content, or the study that Python gave.
     """
 
     name: str
@@ -57,6 +64,17 @@ class Place:
     @property
     def shown(self) -> str:
         return masked(self.url)
+
+    @property
+    def base(self) -> Path:
+        """Absolute folder for relative paths of `study`."""
+        return Path.cwd() if self.file is None else self.file.absolute().parent
+
+    @property
+    def text(self) -> str:
+        """The text of `study` as the ledger keeps it."""
+        assert self.study is not None
+        return kept_data(self.study.written()) if self.file is None else kept_text(self.file)
 
     @property
     def confirmation(self) -> Place:
@@ -72,7 +90,7 @@ class Place:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = self.folder / _FOLDER_FILE
-            if self.file is not None or not self._is_noted():
+            if self.study is not None or not self._is_noted():
                 note = {"name": self.name, "storage": self._storage_note()}
                 file.write_text(json.dumps(note) + "\n")
         except OSError as error:
@@ -140,12 +158,35 @@ def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: boo
         file, overrides = shipped, paths_from_here(overrides)
     names = partial(names_for, base=file.parent)
     study = read_study(file, overrides, names=names, must_search=must_search)
-    folder = run_folder(study.name)
+    return _place_of_study(study, file)
+
+
+def place_of_data(
+    data: Study | Mapping[str, Any], overrides: Sequence[str] = (), *, must_search: bool = False
+) -> Place:
+    """The place of a study that is given from Python; arguments, errors as `place_of_file`."""
+    written = data.written() if isinstance(data, Study) else data
+    return _place_of_study(parse_data(written, overrides, must_search=must_search))
+
+
+def place_of(
+    study: StudyReference, overrides: Sequence[str] = (), *, must_search: bool = False
+) -> Place:
+    """The place of a study that is to be launched, from its file, a dict or an `ablate.Study`.
+
+    Arguments, errors as `place_of_file`.
+    """
+    if isinstance(study, str | Path):
+        return place_of_file(Path(study), overrides, must_search=must_search)
+    return place_of_data(study, overrides, must_search=must_search)
+
+
+def _place_of_study(study: Study, file: Path | None = None) -> Place:
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
-    return _place(study.name, study.storage or given, folder, file, study)
+    return _place(study.name, study.storage or given, run_folder(study.name), file, study)
 
 
-def check_something_searched(study: Study, file: Path, space: Space) -> None:
+def check_something_searched(study: Study, file: Path | None, space: Space) -> None:
     """Refuse to start a search whose trials would all be equal.
 
     Raises:
@@ -153,20 +194,19 @@ def check_something_searched(study: Study, file: Path, space: Space) -> None:
     """
     rule = nothing_searched(study, space)
     if rule is not None:
-        raise StudyFileError([Problem(str(file), 0, 0, f"space: {rule}")])
+        raise StudyFileError([Problem(str(file or ""), 0, 0, f"space: {rule}")])
 
 
-def locate(reference: str) -> Place:
+def locate(study: StudyReference) -> Place:
     """Find the place of a study from the user's reference.
 
-    Args:
-        reference: a study file, a run folder, `URL#NAME`, `#NAME` with ABLATE_STORAGE, or the name
-            of a study that comes with ablate.
-
     Raises:
-        UsageError: if it is none of them.
-        StudyFileError: if it is an invalid study file.
+        UsageError: if it is none.
+        StudyFileError: if it is an invalid study or study file.
     """
+    if not isinstance(study, str | Path):
+        return place_of_data(study)
+    reference = str(study)
     is_url = _IS_URL.match(reference) is not None
     path = Path(reference)
     if not is_url and _is(Path.is_dir, path):

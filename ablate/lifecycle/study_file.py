@@ -17,7 +17,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
@@ -36,7 +35,7 @@ from ablate.study.keys import BY_NAME, all_keys, apply_overrides, is_searchable
 from ablate.study.names import LISTED, KnownNames, NamesFor, OpenNames, check_names, refuse_failures
 from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
-from ablate.study.yaml_source import parse_yaml, without_key
+from ablate.study.yaml_source import parse_yaml, without_key, write_yaml
 
 # Placeholders for missing or invalid required keys, so that the rest can be checked.
 _PLACEHOLDERS: dict[str, Any] = {
@@ -64,9 +63,13 @@ def kept_text(path: Path) -> str:
     if not document.problems and isinstance(document.data, dict):
         return kept
     # Another value refers to the storage (`*anchor`), or is itself a secret.
-    data = parse_yaml(text, str(path)).data
+    return kept_data(parse_yaml(text, str(path)).data)
+
+
+def kept_data(data: Mapping[str, Any]) -> str:
+    """As `kept_text`, for the data of a study."""
     left = {key: value for key, value in data.items() if key != "storage"}
-    return yaml.safe_dump(masked_data(left), sort_keys=False, allow_unicode=True)
+    return write_yaml(masked_data(left))
 
 
 def study_text(path: Path) -> str:
@@ -143,6 +146,13 @@ def parse_study(
     if document.data and all(_is_of_a_space(*entry) for entry in document.data.items()):
         rule = "must be a study file, got a search space. Name it in a study file: space: FILE."
         raise StudyFileError([*document.problems, Problem(file, 1, 1, rule)])
+    return study_of(document, overrides, names, base, must_search=must_search)
+
+
+def study_of(
+    document: Document, overrides: Sequence[str], names: NamesFor, base: Path, *, must_search: bool
+) -> Study:
+    """The study in a document whose data is a mapping; arguments, errors as `parse_study`."""
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)
     include()
@@ -192,7 +202,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     """The study, as far as possible; `document.problems` lists the problems."""
     at_first = len(document.problems)
     data = copy.deepcopy(document.data)
-    refused, mended = set[DataPath](), set[DataPath]()
+    refused, mended = set(document.refused), set(document.refused)
     while True:
         try:
             study = Study.model_validate(data)

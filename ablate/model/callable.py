@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ablate.errors import ParameterError, error_text
+from ablate.study.by_value import is_given
 from ablate.study.callables import import_callable
 
 _WHERE = "model.name"
@@ -56,13 +57,15 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
 
 
 def code_digest(spec: str, base: Path | None) -> str:
-    """sha256 of the callable's source file; empty if there is none.
+    """sha256 of the callable's source file; empty if there is none, or its name has a digest.
 
     Imported files are not included.
 
     Raises:
         ParameterError: if it cannot be imported.
     """
+    if is_given(spec):
+        return ""
     try:
         file = inspect.getsourcefile(inspect.unwrap(import_callable(_WHERE, spec, base)))
     except TypeError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
 from ablate.lifecycle.open_study import OpenStudy, open_study
+from ablate.lifecycle.place import StudyReference
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import (
     FigureKind,
@@ -31,7 +32,7 @@ THEMES = ("light", "dark")
 
 def plot(
     name: str,
-    *studies: str | Path,
+    *studies: StudyReference,
     theme: str = "light",
     trials: Sequence[int] = (),
     params: Sequence[str] = (),
@@ -42,7 +43,7 @@ def plot(
 
     Args:
         name: a name of `ablate.report.figures.FIGURES`, as for `ablate plot --figure`.
-        studies: study files, run folders or `URL#NAME`.
+        studies: study files, run folders, `URL#NAME`, or studies from Python.
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.
         rungs: show trials that were stopped at rungs, with their scores there.

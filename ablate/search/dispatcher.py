@@ -90,6 +90,7 @@ class Dispatcher:
         self._losses = Losses()
         self.drained = False
         self.error: AblateError | None = None
+        around.callbacks.bind(self.drain)
         self._thread = threading.Thread(target=self._serve, name="ablate-ledger", daemon=True)
         self._inbox.put(self._begin)
         self._thread.start()

@@ -15,6 +15,7 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.store import Patience
 from ablate.model.environment import preparation_cores
+from ablate.search.callbacks import Callbacks
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.run_context import RunContext
 from ablate.study.preparation import OnStep, ignore_step
@@ -75,6 +76,10 @@ class Terminated(BaseException):
         self.signal = number
 
 
+class CallbackStop(BaseException):
+    """A callback has stopped the study; it can be resumed."""
+
+
 class Stops:
     """Handles SIGINT, SIGTERM and SIGUSR1 (which Slurm sends before its time limit).
 
@@ -125,8 +130,10 @@ class Stops:
         finally:
             self._dispatcher = None
 
-    def exception(self) -> BaseException:
+    def exception(self, callbacks: Callbacks) -> BaseException:
         """The exception that ends a drained run."""
+        if self._first is None and callbacks.stopped is not None:
+            return CallbackStop(callbacks.stopped)
         first = self._first or signal.SIGTERM
         return KeyboardInterrupt() if first == signal.SIGINT else Terminated(first)
 
@@ -246,6 +253,7 @@ def drive(
         LeaseError: if another driver took the study over meanwhile.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed.
         KeyboardInterrupt, Terminated: as they come.
+        CallbackStop: if a callback has stopped the study.
     """
     at_once = threading.Event()
     driving.ledger.hold(lease, Patience(lease.seconds_left, lease.renewed, around.note, at_once))
@@ -262,4 +270,4 @@ def drive(
     if dispatcher.error is not None:
         raise dispatcher.error
     if dispatcher.drained:
-        raise stops.exception()
+        raise stops.exception(around.callbacks)

@@ -14,7 +14,7 @@ from ray.tune import Trainable
 
 from ablate.errors import AblateError
 from ablate.ledger.record import Row
-from ablate.search.cluster.nodes import Agreed, join, keep_weights
+from ablate.search.cluster.nodes import Agreed, SentJob, join, keep_weights
 from ablate.trial.task import Job, Report, weights_file
 from ablate.trial.worker import Worker
 
@@ -25,11 +25,11 @@ class Shared:
     """Data for all workers of a run, sent once; Tune copies it into each trial's config."""
 
     def __init__(self, job: Job, agreed: Agreed | None) -> None:
-        self._reference = ray.put((job.to_text(), agreed))
+        self._reference = ray.put((SentJob.of(job), agreed))
 
     def get(self) -> tuple[Job, Agreed | None]:
-        text, agreed = ray.get(self._reference)
-        return Job.from_text(text), agreed
+        sent, agreed = ray.get(self._reference)
+        return sent.take(), agreed
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Shared:
         return self

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.files.durable import list_folder, remove_folder, remove_state
 from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord, counted_values
+from ablate.search.callbacks import Callbacks
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
 from ablate.study.scores import COSTS, Bound
@@ -179,6 +180,7 @@ class RunContext:
     grace_seconds: float
     bounds: tuple[Bound, ...] = ()
     rung_bounds: tuple[Bound, ...] = ()
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
         """Write a line about an attempt to the run's log."""
@@ -208,6 +210,7 @@ class RunContext:
                     self.row_note(row, f"stopped, {bound.metric} is {spent}")
         loss = entry.get("train_loss", float("nan"))
         self.progress.epoch(row.number, entry["epoch"], entry.get("epochs"), loss)
+        self.callbacks.epoch(row, entry, self.note)
 
     def ended(self, record: RowRecord) -> None:
         """Note the end of a row, whose training states are no longer needed."""
@@ -222,6 +225,7 @@ class RunContext:
             **({} if record.copy_of is None else {"copy_of": record.copy_of}),
         )
         self.progress.finished(record)
+        self.callbacks.trial_ended(record, self.note)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
             counted = counted_values(record, self.bounds)

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from ablate.errors import did_you_mean
-from ablate.space.choice import ChoiceDomain, SubsetDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Domain
 from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.simplex import SimplexDomain
+from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter
 from ablate.study.document import Document, Path, show
 from ablate.study.keys import (

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.errors import ParameterError, StudyFileError, did_you_mean
-from ablate.space.choice import SubsetDomain
+from ablate.space.choices import SubsetDomain
 from ablate.space.condition import Condition, parse_when
 from ablate.space.domain import Domain
 from ablate.space.fit import check_conditions, check_related, check_sampler, check_values
 from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Document, Path, dotted, show
 from ablate.study.keys import (
     FIXED_KEYS,
     LONGEST_OWN_KEY,
@@ -157,7 +157,8 @@ class _Entries:
             return False
         if key in self._seen:
             first = document.place(self._seen[key], key=True)
-            rule = f"searched twice, got it here and on line {first.line}. Keep one."
+            there = f"on line {first.line}" if first.line else f"at {dotted(self._seen[key])}"
+            rule = f"searched twice, got it here and {there}. Keep one."
             document.refuse(at, rule, name=key, key=True)
             return False
         self._seen[key] = at

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations, islice
 from typing import Any
 
-from ablate.space.choice import ChoiceDomain, SubsetDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Domain
 from ablate.space.parse import parameter_paths
-from ablate.space.simplex import SimplexDomain
+from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter, Space
 from ablate.study.document import Document, Path, show
 from ablate.study.settings import Study

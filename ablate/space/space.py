@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.choice import ChoiceDomain, SubsetDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Dimension, Domain
 from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.simplex import SimplexDomain
+from ablate.space.ratios import SimplexDomain
 from ablate.study.document import Document, dotted, show
 from ablate.study.seeds import Params
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.files.shown import show_name
+from ablate.study.by_value import given_function, is_given
 
 _LOCK = threading.RLock()
 # Top-level package -> the folder that it was imported from, for modules found next to a study file.
@@ -33,12 +34,15 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
 
     Args:
         where: dotted key of the study, for messages.
-        spec: `package.module:callable`; the part after the colon may contain dots.
+        spec: `package.module:callable`; the part after the colon may contain dots.  Or the name of
+            a function given from Python (`ablate.study.by_value`).
         base: folder of the study file, searched too.
 
     Raises:
         ParameterError: if the module or the callable does not exist, or its import fails.
     """
+    if is_given(spec):
+        return given_function(where, spec)
     name, colon, attribute = spec.partition(":")
     parts = [*name.split("."), *attribute.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):

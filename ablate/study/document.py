@@ -29,7 +29,7 @@ class Document:
     """Plain data, the position of each part, and the problems found.
 
     Attributes:
-        file: of the complete data.
+        file: of the complete data; empty for data from Python, whose parts are named by their path.
         data: dicts, lists, text, numbers, true, false and None; text keys only.
         keys, values: positions by path, such as `("loss", "fma", "layers", 0)`; a list has no keys.
         written: text of each number, by path.
@@ -92,7 +92,7 @@ class Document:
             rule = rule.replace(f"got {show(self.get(path))}", f"got {self.written[path]}", 1)
         self.refused.append(path)
         place = self.place(path, key=key)
-        name = dotted(path) if name is None else name
+        name = dotted(path) if name is None or not place.file else name
         prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "
         self.problems.append(Problem(place.file, place.line, place.column, prefix + rule))
 

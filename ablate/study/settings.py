@@ -48,6 +48,7 @@ from ablate.study.sections.training import (
     InterpolationSettings,
     TrainingSettings,
 )
+from ablate.study.yaml_source import write_yaml
 
 __all__ = [
     "AblationSettings",
@@ -198,6 +199,21 @@ class Study(Settings):
         """`ablation.tune`, of a study that has one."""
         assert self.ablation_section.tune is not None
         return self.ablation_section.tune
+
+    def written(self) -> dict[str, Any]:
+        """The study as a file would write it: without keys that have their default."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        unused = ("dataset", "model") if self.trainable is not None else ()
+        return {key: value for key, value in data.items() if key not in unused}
+
+    def to_yaml(self) -> str:
+        """The text of a study file that is this study and has its fingerprint.
+
+        Paths in it stay as they are, so write it into the folder that they are relative to.  A
+        function that no module holds stays a name with a digest: the file can be read only where
+        that function was given, and a study of it is resumed from Python.
+        """
+        return write_yaml(self.written())
 
     def with_values(self, values: dict[str, Any]) -> Study:
         """This study with dotted keys replaced, validated again.

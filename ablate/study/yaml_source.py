@@ -167,6 +167,34 @@ def _entries(text: str) -> tuple[yaml.MappingStartEvent, list[tuple[str, Mark, M
     ]
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that puts in quotes what `_Loader` would not read as text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+    def serialize(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.CollectionNode):
+            node.flow_style = False
+        super().serialize(node)
+
+
+def write_yaml(data: Any) -> str:
+    """The text that `parse_yaml` reads as this plain data; innermost lists and mappings below the
+    first level in one line."""
+    text: str = yaml.dump(
+        data,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=100,
+    )
+    return text
+
+
 def _place(file: str, mark: Mark | None) -> Place:
     return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
 

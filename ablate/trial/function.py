@@ -21,6 +21,7 @@ from typing import Any
 from ablate.errors import InfrastructureError, ParameterError
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.ledger.record import Row
+from ablate.study.by_value import is_given
 from ablate.study.callables import import_callable
 from ablate.study.scores import ReportedScores
 from ablate.trial.context import Ended, Said, Saved, TrialContext, Turns, Workspace
@@ -45,13 +46,15 @@ def load_trainable(name: str, base: Path) -> Trainable:
     """Load the function that a study names, from the current content of its file.
 
     Args:
-        name: `package.module:function`.
+        name: `package.module:function`, or of a function given from Python.
         base: folder of the study file.
 
     Raises:
         ParameterError: if it cannot be imported.
     """
     function = import_callable("trainable", name, base)
+    if is_given(name):
+        return function
     module = name.partition(":")[0]
     digest = _digest(function, module)
     if _IMPORTED.get(module, digest) != digest:  # edited since, as in a notebook
@@ -62,12 +65,14 @@ def load_trainable(name: str, base: Path) -> Trainable:
 
 
 def trainable_digest(name: str, base: Path) -> str:
-    """Sha256 in hex of the source of the module that a study names, and of the function's module.
+    """Sha256 in hex of the source of the module that a study names, and of the function's module;
+    empty for a function given from Python, whose name has a digest.
 
     Raises:
         ParameterError: if it cannot be imported.
     """
-    return _digest(import_callable("trainable", name, base), name.partition(":")[0])
+    function = import_callable("trainable", name, base)
+    return "" if is_given(name) else _digest(function, name.partition(":")[0])
 
 
 def _digest(function: Trainable, module: str) -> str:

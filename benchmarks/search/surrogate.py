@@ -23,8 +23,8 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import KFold
 
-from ablate.space.choice import ChoiceDomain, SubsetDomain
-from ablate.space.simplex import SimplexDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
+from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Space
 
 TABLE = Path(__file__).parent / "table"

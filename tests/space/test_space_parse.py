@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ablate.space.choice import ChoiceDomain, SubsetDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.simplex import SimplexDomain
+from ablate.space.ratios import SimplexDomain
 from ablate.space.space import DOMAINS, Parameter, Space
 
 MakeSpace = Callable[..., Space]

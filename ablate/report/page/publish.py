@@ -14,15 +14,15 @@ from typing import Any
 
 from ablate.errors import MissingDependencyError, ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.open_study import OpenStudy, open_place, open_study
-from ablate.lifecycle.place import Place
+from ablate.lifecycle.open_study import OpenStudy, open_place
+from ablate.lifecycle.place import Place, StudyReference, locate
 from ablate.report.page.content import Gallery, ReportContent, report_content
 from ablate.report.style import DARK
 from ablate.report.write import PAGE, check_file, figure_image, write_text
 
 
 def write_report(
-    study: str | Path,
+    study: StudyReference,
     output: str | Path,
     *,
     with_images: bool = True,
@@ -32,7 +32,7 @@ def write_report(
     """Write the report of a study, one HTML file.  It is written completely or not at all.
 
     Args:
-        study: a study file, a run folder, or `URL#NAME`.
+        study: a study file, a run folder, `URL#NAME`, or a study from Python.
         output: file to write; its name must end in .html.
         with_images: include example images, if data and weights are available.
         brief: write only the first screen (`report_page`).
@@ -47,8 +47,9 @@ def write_report(
         >>> ablate.write_report("runs/own", "report.html")
     """
     check_page_file(Path(output))
-    begin(f"reading {study}")
-    publish(open_study(study), Path(output), with_images=with_images, brief=brief, begin=begin)
+    place = locate(study)
+    begin(f"reading {place.file or place.name}")
+    publish(open_place(place), Path(output), with_images=with_images, brief=brief, begin=begin)
 
 
 def publish(

@@ -1,6 +1,7 @@
-"""What a person sees of a running study: a live panel on a terminal, plain lines elsewhere.
+"""What a person sees of a running study: a live panel on a terminal or in a notebook's cell, plain
+lines elsewhere.
 
-Both listen to `ablate.search.progress.Progress`; the search does not know them.
+All listen to `ablate.search.progress.Progress`; the search does not know them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from importlib import import_module
+from io import StringIO
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -52,12 +55,14 @@ def make_display(console: Console, study: str) -> Display:
     """The display that fits the console.
 
     Args:
-        console: the output; a live panel only for a terminal that can redraw.
+        console: the output; a live panel only for a terminal that can redraw, or in a notebook.
         study: the study's name for the head line.
 
     Returns:
         The display. A live panel occupies the terminal: always close it.
     """
+    if console.is_jupyter:
+        return CellDisplay(study)
     take_every_text(console.file)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, study)
@@ -163,44 +168,49 @@ class PlainDisplay:
             self._closed = True
 
 
-class LiveDisplay:
-    """A panel that is redrawn in place four times a second until it is closed."""
+class _Panel:
+    """The state of a run, as a panel to be drawn.
 
-    def __init__(self, console: Console, study: str) -> None:
+    Args:
+        study: its name.
+        lines: of the screen or the cell.
+    """
+
+    def __init__(self, study: str, lines: int) -> None:
         self._study = study
+        self._lines = lines
         self._step: PreparationStep | None = None
         self._standing = Standing()
         self._lock = threading.Lock()
-        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4)
-        self._live.start()
 
     def preparing(self, step: PreparationStep) -> None:
         with self._lock:
             self._step = step
-
-    def note(self, text: str) -> None:
-        self._live.console.print(Text(masked(f"{self._study}: {text}")))
+        self._changed()
 
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
             self._standing.reset(record)
             self._step = None
+        self._changed()
 
     def started(self, number: int | None) -> None:
         with self._lock:
             self._standing.start(number, time.monotonic())
+        self._changed()
 
     def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
         with self._lock:
             self._standing.epoch(number, Epoch(epoch, epochs, train_loss))
+        self._changed()
 
     def finished(self, row: RowRecord) -> None:
         with self._lock:
             self._standing.finish(row)
+        self._changed()
 
-    def close(self) -> None:
-        with suppress(OSError, ValueError):  # a terminal that is gone
-            self._live.stop()
+    def _changed(self) -> None:
+        """The panel is to be drawn again; called without the lock."""
 
     def render(self) -> RenderableType:
         """The current panel."""
@@ -237,7 +247,7 @@ class LiveDisplay:
             return []
         table = Table.grid(padding=(0, 2))
         running = list(self._standing.running.items())
-        most = max(3, self._live.console.height - _OTHER_LINES)  # else notes would scroll away
+        most = max(3, self._lines - _OTHER_LINES)  # else notes would scroll away
         for number, epoch in running[:most]:
             name = "plain finetune" if number is None else f"trial {number}"
             if epoch is None:
@@ -261,6 +271,70 @@ class LiveDisplay:
         ]
         lines = [" · ".join(texts), self._standing.hypervolume_text()]
         return [Text(line) for line in lines if line]
+
+
+class LiveDisplay(_Panel):
+    """A panel that is redrawn in place four times a second until it is closed."""
+
+    def __init__(self, console: Console, study: str) -> None:
+        super().__init__(study, console.height)
+        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4)
+        self._live.start()
+
+    def note(self, text: str) -> None:
+        self._live.console.print(Text(masked(f"{self._study}: {text}")))
+
+    def close(self) -> None:
+        with suppress(OSError, ValueError):  # a terminal that is gone
+            self._live.stop()
+
+
+_CELL_COLUMNS, _CELL_LINES, _CELL_NOTES, _CELL_SECONDS = 100, 24, 5, 0.25
+_CELL_HTML = '<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">{code}</pre>'
+
+
+class CellDisplay(_Panel):
+    """The panel in the cell of a notebook, with the last notes below it.
+
+    It is redrawn when something happens, at most four times a second: it has no thread of its own
+    and needs no event loop.
+    """
+
+    def __init__(self, study: str) -> None:
+        super().__init__(study, _CELL_LINES)
+        self._notes: list[str] = []
+        self._drawing = threading.Lock()
+        self._drawn = time.monotonic()
+        self._closed = False
+        self._notebook: Any = import_module("IPython.display")
+        self._handle = self._notebook.display(self._page(), display_id=True)
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._notes = [*self._notes, masked(text)][-_CELL_NOTES:]
+        self._changed()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._draw()
+
+    def _changed(self) -> None:
+        if not self._closed and time.monotonic() - self._drawn >= _CELL_SECONDS:
+            self._draw()
+
+    def _draw(self) -> None:
+        with self._drawing:
+            self._drawn = time.monotonic()
+            if self._handle is not None:  # there is none outside of a notebook
+                self._handle.update(self._page())
+
+    def _page(self) -> Any:
+        console = Console(file=StringIO(), record=True, width=_CELL_COLUMNS, force_jupyter=False)
+        console.print(self.render())
+        for note in self._notes:
+            console.print(Text(note), soft_wrap=True)
+        return self._notebook.HTML(console.export_html(inline_styles=True, code_format=_CELL_HTML))
 
 
 def _row_name(row: RowRecord) -> str:

@@ -8,7 +8,7 @@ compared by the first worker that starts on it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,28 @@ from ablate.search.cluster.tasks import (
     submit,
     this_node,
 )
+from ablate.study.by_value import given_functions, keep_functions
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
+
+
+@dataclass(frozen=True)
+class SentJob:
+    """A job on its way to a worker: its text, and the functions that it was given by value, which
+    Ray pickles."""
+
+    text: str
+    functions: Mapping[str, Callable[..., Any]]
+
+    @classmethod
+    def of(cls, job: Job) -> SentJob:
+        return cls(job.to_text(), given_functions(job.study.model_dump(mode="json")))
+
+    def take(self) -> Job:
+        """The job, with its functions known in this process."""
+        keep_functions(self.functions)
+        return Job.from_text(self.text)
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ def agree(
     apart = _check_folders(job, nodes, token)
     first, *others = nodes
     prepared, files = run_told(
-        first, _prepare_first, job.to_text(), on_step=on_step, cpus=first_cpus or cpus, gpus=gpus
+        first, _prepare_first, SentJob.of(job), on_step=on_step, cpus=first_cpus or cpus, gpus=gpus
     )
     if others:
         on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
@@ -107,7 +126,7 @@ def agree(
     waiting = []
     for node in others:
         cores = node.cpus if is_idle(node) else cpus
-        given = (job.to_text(), prepared, [baseline], int(cores))
+        given = (SentJob.of(job), prepared, [baseline], int(cores))
         waiting.append((node, submit(node, prepare_like, *given, cpus=cores, gpus=gpus)))
     for done, (node, reference) in enumerate(waiting, start=1):
         told = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
@@ -139,7 +158,7 @@ def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
     if wrong := paths.see_token(job.checkpoints, agreed.token, node.id, write=False):
         raise _unseen(node, job.checkpoints, wrong)
     try:
-        told = prepare_like(job.to_text(), agreed.prepared, [agreed.baseline], None)
+        told = prepare_like(SentJob.of(job), agreed.prepared, [agreed.baseline], None)
     except AblateError as error:
         raise named(node, error) from error
     return bool(paths.see_token(job.folder, agreed.token, node.id, write=False)), told
@@ -153,19 +172,19 @@ def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: On
         InfrastructureError: if its process is lost.
     """
     prepared: Prepared = run_told(
-        node, _prepare, job.to_text(), on_step=on_step, cpus=cpus, gpus=gpus, by_name=False
+        node, _prepare, SentJob.of(job), on_step=on_step, cpus=cpus, gpus=gpus, by_name=False
     )
     return prepared
 
 
-def _prepare(job_text: str, *, on_step: OnStep) -> Prepared:
-    job = Job.from_text(job_text)
+def _prepare(sent: SentJob, *, on_step: OnStep) -> Prepared:
+    job = sent.take()
     _check_gpu(job)
     return Worker(job).prepare(on_step, cores=job.free_cores)
 
 
 def prepare_like(
-    job_text: str,
+    sent: SentJob,
     prepared: Prepared,
     baseline: Sequence[ray.ObjectRef | None],
     cores: int | None,
@@ -183,7 +202,7 @@ def prepare_like(
     Raises:
         DataError, FingerprintError, UsageError: what differs.
     """
-    job = Job.from_text(job_text)
+    job = sent.take()
     _check_gpu(job)
     damage: Sequence[str] = ()
     if baseline[0] is not None:
@@ -223,9 +242,9 @@ def _write(file: str, content: bytes) -> None:
     publish_file(Path(file), lambda temporary: temporary.write_bytes(content))
 
 
-def _prepare_first(job_text: str, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
-    job = Job.from_text(job_text)
-    prepared = _prepare(job_text, on_step=on_step)
+def _prepare_first(sent: SentJob, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
+    job = sent.take()
+    prepared = _prepare(sent, on_step=on_step)
     if job.study.trainable is not None:
         return prepared, None
     return prepared, read_baseline(_workbench(job).baseline.path.parent)
