@@ -166,6 +166,10 @@ def python_page() -> str:
     for name in ablate.__all__:
         thing = getattr(ablate, name)
         parts.append(f"\n## {name}\n\n{_documented(thing, name)}")
+        if inspect.ismodule(thing):
+            for part in thing.__all__:
+                if inspect.isfunction(function := getattr(thing, part)):
+                    parts.append(f"\n### {name}.{part}\n\n{_documented(function, part)}")
         if inspect.isclass(thing):
             for part, value in vars(thing).items():
                 method = value.fget if isinstance(value, property) else value

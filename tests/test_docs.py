@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import posixpath
 import re
+import runpy
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -235,7 +236,7 @@ def test_the_studies_of_a_page_are_right(
 # -- Python -----------------------------------------------------------------------------------
 
 
-RUN_BELOW = ("ablate.launch", "FMALoss", "ablate.evaluate")
+RUN_BELOW = ("ablate.Study", "ablate.launch", "FMALoss", "ablate.evaluate")
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,20 @@ def test_the_python_of_a_page_runs(block: Block, work: Path) -> None:
 @pytest.mark.slow
 def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
     """README and docs show the same."""
-    first, *others = (block.text for block in blocks("python") if "ablate.launch" in block.text)
+    first, *others = (block.text for block in blocks("python") if 'ablate.launch("' in block.text)
     assert set(others) <= {first}
     file = write_study("quickstart", search={"trials": 1})  # type: ignore[operator]
     scope: dict[str, object] = {}
     exec(first.replace("studies/quickstart.yaml", str(file)), scope)
     assert len(scope["frame"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_study_without_a_file_runs(work: Path) -> None:
+    """From a script, since a function needs its source."""
+    Path("script.py").write_text(one_block("python", "ablate.Study", "docs/howto/python.md"))
+    scope = runpy.run_path("script.py", run_name="__main__")
+    assert scope["record"].count("COMPLETE") == 8
+    assert "trainable: __main__:train#" in scope["text"]
 
 
 def test_the_losses_run_in_somebodys_own_loop(capsys: pytest.CaptureFixture[str]) -> None:

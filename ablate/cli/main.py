@@ -210,7 +210,7 @@ def init(name: str | None, folder: Path, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     from ablate.lifecycle.known_names import names_for
-    from ablate.lifecycle.study_file import json_schema
+    from ablate.lifecycle.schema import json_schema
 
     click.echo(json.dumps(json_schema(names_for(None)), indent=2))
 

@@ -54,10 +54,10 @@ def name_function(function: Callable[..., Any]) -> str:
             f"{getattr(function, '__name__', '')}".rstrip()
             + ". Write a function with def that calls it."
         )
-    where = f"{function.__module__}:{function.__qualname__}"
     if _is_in_a_module(function):
-        return where
-    name = f"{where}#{source_digest(function)}"
+        return f"{function.__module__}:{function.__qualname__}"
+    module = re.sub(r"[^\w.]", "", function.__module__ or "__main__")
+    name = f"{module}:{function.__qualname__}#{source_digest(function)}"
     _GIVEN[name] = function
     return name
 
@@ -127,6 +127,8 @@ def _is_in_a_module(thing: Any) -> bool:
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
     if module in (None, "__main__") or name is None or module not in sys.modules:
         return False
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False  # of `runpy`, for one
     found: Any = sys.modules[module]
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -12,7 +12,7 @@ import pytest
 from ablate.errors import StudyFileError
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import place_of_file
-from ablate.lifecycle.study_file import json_schema
+from ablate.lifecycle.schema import json_schema
 from ablate.robustness.corruption import ADDED, CORRUPTIONS
 from ablate.robustness.suites import SUITES
 
