@@ -75,7 +75,7 @@ def confirm_front(
     one = len(record.study.objectives) == 1
     of_which = "of the front" if not one else f"for {record.study.objectives[0].metric}"
     what = (
-        f"confirm {len(points)} trials {of_which} ({_numbers(points)})"
+        f"confirm {len(points)} trial{'s' * (len(points) > 1)} {of_which} ({_numbers(points)})"
         f"{' and their soup' if soup else ''}, {seeds} seeds, "
         f"{show(test['suite'])} at severities {show(test['severities'])}"
     )

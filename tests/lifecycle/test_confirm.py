@@ -75,7 +75,9 @@ def test_the_front_is_run_again_and_scored_on_the_test_images(
     assert {row.seeds.train for row in record.rows if row.seeds} == {1, 2}  # 0 was the search's
     (opened,) = ablate.read(searched).test_opened
     assert opened.study == "searched~confirm"
-    assert opened.what.startswith(f"confirm {len(front)} trials of the front")
+    assert opened.what.startswith(
+        f"confirm {len(front)} trial{'s' * (len(front) > 1)} of the front"
+    )
     assert "2 seeds, 'families' at severities [3]" in opened.what
 
 
@@ -160,15 +162,18 @@ def test_for_one_objective_the_best_trials_are_confirmed(
     file = write_study(
         "single",
         objectives=[{"metric": "val_robust_accuracy"}],
+        constraints=[{"metric": "val_clean_accuracy", "min": 0.0}],
         space={"loss.terms": {"choice": ["clean+da", "clean+st", "clean"]}},
         finetune={"budget": {"epochs": 1}, "batch_size": 24},
         search={"trials": 3, "sampler": "random"},
         run={"gpus_per_trial": 0},
     )
-    record = api.launch(file, executor="inline")
+    record = api.launch(file)  # on Ray
     assert record.reference_point is None
     best = pareto_info(record).leading[0]
     info = api.confirm(file, seeds=2, executor="inline")
+    assert info.constraints == ("test_clean_accuracy",)
+    assert {point.feasible_probability for point in info.points} == {1.0}
     names = [point.name for point in info.points]
     assert names[0] == best.name
     assert info.objectives == ("test_robust_accuracy",)
@@ -176,12 +181,16 @@ def test_for_one_objective_the_best_trials_are_confirmed(
         sum(point.front_probability for point in info.points) >= 1
     )  # equal means are all the best
     (opened,) = api.read(file).test_opened
-    assert opened.what.startswith(f"confirm {len(names)} trials for val_robust_accuracy")
+    trials = f"{len(names)} trial{'s' * (len(names) > 1)}"
+    assert opened.what.startswith(f"confirm {trials} for val_robust_accuracy")
     with pytest.raises(ParameterError, match=r"--trials: must be complete, got 9"):
         api.confirm(file, trials=[9])
     shown = ablate("report", file, "--no-images")
     assert shown.returncode == 0, shown.stderr
     page = Path("runs/single/report.html").read_text()
-    assert "Probability of the best mean" in page
+    assert "Probability of keeping the constraints and having the best mean" in page
+    exported = ablate("export", file, "--trial", str(best.number), "-o", "best.safetensors")
+    assert exported.returncode == 0, exported.stderr
+    assert Path("best.safetensors").stat().st_size > 10_000
     drawn = ablate("plot", file)
     assert drawn.stdout.strip().endswith("history.html"), drawn.stderr

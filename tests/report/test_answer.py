@@ -180,7 +180,7 @@ def test_the_best_trials_confirmed() -> None:
     found = answer(trial_2=(0.96, 0.71), trial_1=(0.955, 0.80))
     assert list(found.sentences[2:]) == [
         "2 trials were retrained with 8 new seeds and scored on the test images. Probability of "
-        "the best mean: trial 2 97 %, trial 1 40 %.",
+        "having the best mean: trial 2 97 %, trial 1 40 %.",
         "Chosen by the search alone: clean+da (trial 2), +11.0 points [+9.5, +12.5] of robust "
         "accuracy over the baseline on the test images.",
         "To choose another of these points by these numbers would be a choice on the test set: "

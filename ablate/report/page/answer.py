@@ -403,7 +403,7 @@ def _best_confirmed(
         return ["Confirmation is running: no run on the test images has ended yet."]
     tested = info.objectives[0]
     count = count_text(len(there), "trial was", "trials were")
-    said = [_retrained(info, there, count, "the best mean")]
+    said = [_retrained(info, there, count, "having the best mean")]
     chosen = next((one for one in there if one.name == best.name), None)
     if chosen is not None:
         said.append(
