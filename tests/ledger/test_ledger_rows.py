@@ -236,6 +236,28 @@ def test_enqueued_rows_count_towards_n_and_come_first(ledger: Ledger, storage_ur
     assert [row.enqueued for row in ledger.read().rows] == [True, False, False]
 
 
+def test_samplers_learn_from_enqueued_rows(storage_url: str) -> None:
+    """As many as tpe draws at random before it models: the next point is near the good ones."""
+    drawn = []
+    for name, sign in (("high", 1), ("low", -1)):
+        head = make_head(name=name, search={"sampler": "tpe"})
+        ledger = Ledger.create(storage_url, head, trials=30)
+        strengths = [round(0.2 + 0.06 * place, 2) for place in range(14)]
+        for strength in strengths:
+            ledger.enqueue({"loss.terms": "clean+da", "augment.strength": strength})
+        driving = Driving(ledger)
+        for strength in strengths:
+            row = driving.ask()
+            assert row is not None
+            assert row.number is not None
+            gain = sign * strength / 10
+            driving.complete(row.number, make_scores(0.8 + gain, 0.5 + gain))
+        rows = [driving.ask() for _ in range(5)]
+        drawn.append([row.params["augment.strength"] for row in rows if row is not None])
+    high, low = (sum(strengths) / len(strengths) for strengths in drawn)
+    assert high > low + 0.3
+
+
 def test_a_study_that_was_never_prepared_is_taken_away_with_no_row_lost(storage_url: str) -> None:
     def create() -> Ledger:
         ledger = Ledger.create(storage_url, replace(make_head(), fingerprint={}), trials=3)
