@@ -144,7 +144,7 @@ def _command_section(name: str, command: click.Command) -> str:
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and parameter.name != "help":
+        if record is not None and not record[0].endswith("--help"):
             options, text = (" ".join(part.split()).replace("|", "\\|") for part in record)
             rows.append(f"| `{options}` | {_plain(text)} |")
     table = "| option | |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
@@ -173,7 +173,9 @@ def python_page() -> str:
         if inspect.isclass(thing):
             for part, value in vars(thing).items():
                 method = value.fget if isinstance(value, property) else value
-                if not part.startswith("_") and inspect.isfunction(method) and method.__doc__:
+                said = inspect.getdoc(method) or ""
+                is_called = inspect.isfunction(method) and ("\n" in said or method is not value)
+                if is_called and not part.startswith("_"):
                     parts.append(f"\n### {name}.{part}\n\n{_documented(method, part)}")
     return "".join(parts)
 
@@ -341,15 +343,28 @@ def gallery_page() -> str:
         if figure in by_figure:
             folder, title = f"figures/{Path(study).name}", kind.title
             caption = captions[f"reference/{folder}/light/{figure}.txt"]
+            drawn = gallery_images()[f"reference/{folder}/light/{figure}.svg"]
+            size = f"{{ width={_PIXELS_PER_INCH * _width(drawn):.0f} }}"
             parts.append(
-                f"![{title}]({folder}/light/{figure}.svg#only-light)\n"
-                f"![{title}]({folder}/dark/{figure}.svg#only-dark)\n\n"
+                f"![{title}]({folder}/light/{figure}.svg#only-light){size}\n"
+                f"![{title}]({folder}/dark/{figure}.svg#only-dark){size}\n\n"
                 f"{STUDIES[study][0]}\n\n"
                 f'<details markdown="1"><summary>Caption</summary>\n\n{_as_text(caption)}\n\n'
                 "</details>\n\n"
             )
         parts.append(f"```bash\n{command}\n```\n")
     return "".join(parts)
+
+
+_PIXELS_PER_INCH = 133
+"""On a page: the smallest text of a figure has 7 pt in print, and 13 pixels here."""
+
+
+def _width(svg: bytes) -> float:
+    """In inches."""
+    found = re.search(rb'<svg[^>]* width="([\d.]+)', svg)
+    assert found is not None
+    return float(found[1]) / 96
 
 
 def _as_text(caption: str | bytes) -> str:
