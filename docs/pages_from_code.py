@@ -37,6 +37,10 @@ LEDGERS = ROOT / "tests/report/ledgers"
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 
 
+_FOUND_LATER = "---\nsearch: {boost: 0.3}\n---\n"
+"""Pages of the packages come after the others in the search."""
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, the packages' READMEs, and what pages link to outside docs/."""
     made = {
@@ -45,7 +49,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/python.md": python_page(),
         "reference/figures.md": gallery_page(),
         "packages/index.md": packages_page(),
-        **{page: (ROOT / file).read_text() for file, page in package_pages().items()},
+        **{
+            page: _FOUND_LATER + (ROOT / file).read_text() for file, page in package_pages().items()
+        },
         **gallery_images(),
     }
     for name, content in made.items():
