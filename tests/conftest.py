@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ SLOW_FIXTURES = {"ray_head", "postgres_server", "chromium_path", "ablate_alone"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files come first; what starts much is slow; without a GPU nothing needs one."""
+    """The longest files come first; what starts much is slow; without a GPU nothing needs one;
+    whole networks are trained where they are asked for."""
     import torch
 
     for item in items:
@@ -88,11 +90,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
-    if torch.cuda.is_available():
-        return
-    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    config.hook.pytest_deselected(items=needs_gpu)
-    items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+    left_out = [] if "whole" in config.option.markexpr else ["whole"]
+    left_out += [] if torch.cuda.is_available() else ["gpu"]
+    there = [any(map(item.get_closest_marker, left_out)) for item in items]
+    config.hook.pytest_deselected(items=[*compress(items, there)])
+    items[:] = [item for item, is_out in zip(items, there, strict=True) if not is_out]
 
 
 def pytest_collection_finish() -> None:
