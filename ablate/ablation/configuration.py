@@ -250,12 +250,12 @@ def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, 
         fixed = study.model_copy(update={"space": {}})
         for at, rule in study_rules(fixed, refused):
             yield at, rule
-        if fixed.finetune.frozen and not refused:
-            from ablate.finetune.depth import frozen_rule  # which loads torch
+        if (fixed.finetune.frozen or fixed.finetune.probe_fraction) and not refused:
+            from ablate.finetune.depth import learning_problem  # which loads torch
 
-            frozen = frozen_rule(fixed, fixed.finetune.frozen)
-            if frozen is not None:
-                yield ("finetune", "frozen"), frozen
+            if (problem := learning_problem(fixed, fixed.finetune.frozen)) is not None:
+                key, rule = problem
+                yield tuple(key.split(".")), rule
 
 
 def runs_rule(cells: int, settings: AblationSettings, fewer: str = "levels") -> str | None:

@@ -117,24 +117,31 @@ class LearningParts:
         )
 
 
-def frozen_rule(study: Study, frozen: Sequence[str], base: Path | None = None) -> str | None:
-    """Why a finetuning would have nothing to learn, as `rule, got X. Fix.`; None if it has, or if
-    that is not known before a trial.
+def learning_problem(
+    study: Study, frozen: Sequence[str], base: Path | None = None
+) -> tuple[str, str] | None:
+    """Why a finetuning would have nothing to learn, or nothing to probe.
 
     Args:
         frozen: layers of the study's network that do not learn.
         base: folder of the study file, where a network of the user's own may stand.
+
+    Returns:
+        The key, and `rule, got X. Fix.`; None if there is something, or if that is not known before
+        a trial.
     """
-    if not frozen:
+    probes = study.finetune.probe_fraction > 0
+    if not frozen and not probes:
         return None
     with suppress(UsageError):  # a network that cannot be built is refused when it is
         model = build_skeleton(study.model, base=base)
         try:
-            parts = LearningParts(model, frozen)
+            parts = LearningParts(model, frozen, probes=probes)
             if not searched(study.space) & {"loss.terms", "loss.fma.layers"}:
                 parts.check_reached(study.loss)
         except ParameterError as error:
-            return str(error).removeprefix("finetune.frozen: ")
+            key, _, rule = str(error).partition(": ")
+            return key, rule
     return None
 
 
@@ -145,7 +152,8 @@ def _last_layer(model: nn.Module) -> set[nn.Parameter]:
     if not (isinstance(last, nn.Linear) and found):
         raise ParameterError(
             "finetune.probe_fraction: needs a network that ends in a linear layer that learns, got "
-            f"{type(last).__name__}. Leave it out, or change finetune.frozen."
+            f"{type(last).__name__}{', which is frozen' * isinstance(last, nn.Linear)}. Leave it "
+            "out, or change finetune.frozen."
         )
     return found
 

@@ -162,8 +162,7 @@ def study_of(
 
 
 def _is_of_a_space(key: str, entry: Any) -> bool:
-    """Whether this is a parameter of a search space, or a block of them, and not a key of a
-    study."""
+    """Whether this is a parameter of a search space, or a block of them."""
     return is_searchable(key) or (isinstance(entry, dict) and {"when", "parameters"} <= set(entry))
 
 
@@ -237,7 +236,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     refuse_failures(document, known)
     if study.ablation is None and is_known:
         _check_search(document, study, space or Space(), must_search=must_search)
-    _check_frozen(document, study, space or Space(), base)
+    _check_learning(document, study, space or Space(), base)
     if len(document.problems) == at_first:
         check_ablation(document, study, known)
         refuse_failures(document, known)
@@ -269,16 +268,17 @@ def _check_search(document: Document, study: Study, space: Space, *, must_search
         document.refuse(path, rule)
 
 
-def _check_frozen(document: Document, study: Study, space: Space, base: Path) -> None:
-    """Report frozen layers that leave nothing to learn; of cells an ablation does it."""
-    key, domain = "finetune.frozen", {one.key: one.domain for one in space.parameters}
-    written = getattr(domain[key], "choices", ()) if key in domain else [study.finetune.frozen]
-    for frozen in filter(None, () if document.problems or study.trainable else written):
-        from ablate.finetune.depth import frozen_rule  # which loads torch
+def _check_learning(document: Document, study: Study, space: Space, base: Path) -> None:
+    """Report what leaves nothing to learn, or to probe; of cells an ablation does it."""
+    frozen = {one.key: one.domain for one in space.parameters}.get("finetune.frozen")
+    tried = [study.finetune.frozen] if frozen is None else getattr(frozen, "choices", ())
+    if document.problems or study.trainable or not (any(tried) or study.finetune.probe_fraction):
+        return
+    from ablate.finetune.depth import learning_problem  # which loads torch
 
-        if (rule := frozen_rule(study, frozen, base)) is not None:
-            at = parameter_paths(document.get(("space",), {}), ("space",)) if domain else {}
-            document.refuse(at.get(key, ("finetune", "frozen")), rule, name=key)
+    places = parameter_paths(document.get(("space",)) or {}, ("space",))
+    for key, rule in filter(None, {learning_problem(study, one, base) for one in tried}):
+        document.refuse(places.get(key, tuple(key.split("."))), rule, name=key)
 
 
 def _overlap(one: DataPath, other: DataPath) -> bool:

@@ -343,6 +343,17 @@ def test_a_network_in_which_every_layer_is_frozen_is_refused(study: str, space: 
     ]
 
 
+def test_a_frozen_last_layer_is_not_probed() -> None:
+    (rule,) = said(RATE, "finetune: {probe_fraction: 0.5, frozen: [classifier]}\n")
+    assert rule == (
+        "finetune.probe_fraction: needs a network that ends in a linear layer that learns, got "
+        "Linear, which is frozen. Leave it out, or change finetune.frozen."
+    )
+    assert not said(RATE, "finetune: {probe_fraction: 0.5, frozen: [stem]}\n")
+    tried = "finetune.frozen: {choice: [[stem], [classifier], [stem, classifier]]}"
+    assert said(tried, "finetune: {probe_fraction: 0.5}\n") == [rule]
+
+
 def test_feature_maps_alone_must_depend_on_what_learns() -> None:
     def refused(frozen: str, loss: str, space: str = RATE) -> list[str]:
         return said(space, f"loss: {{{loss}}}\nfinetune: {{frozen: {frozen}}}\n")
