@@ -26,7 +26,7 @@ are the median over the rounds, the smallest and the largest. Above 1 ablate is 
 over the types' times in a round, and its ratio that of two such sums.
 
 `--data` is a folder of images, with or without folders of classes; without it the images are
-scikit-learn's digits, enlarged. `--frost-images` is a folder of photographs of frost; without it
+ablate's digits, enlarged. `--frost-images` is a folder of photographs of frost; without it
 noise is used instead, which costs the same. The last line is for the texture that ablate generates
 without photographs.
 """

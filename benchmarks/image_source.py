@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ablate.data.digits import read_scans
+
 ENDINGS = {".jpg", ".jpeg", ".png"}
 
 
@@ -15,12 +17,10 @@ def read_images(folder: Path | None, count: int, side: int) -> np.ndarray:
 
     Args:
         folder: of images, in folders of classes or not; they are taken evenly. None: the digits
-            of scikit-learn, enlarged, over and over.
+            of ablate, enlarged, over and over.
     """
     if folder is None:
-        from sklearn.datasets import load_digits
-
-        inks = (load_digits().images * 15.9375).astype(np.uint8)
+        inks = (read_scans()[0] * 15.9375).astype(np.uint8)
         found = [Image.fromarray(inks[i % len(inks)]).convert("RGB") for i in range(count)]
     else:
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS)

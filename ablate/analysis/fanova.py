@@ -7,6 +7,7 @@ Optuna's evaluator, computed from the boxes of its leaves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ DEPTH = 5
 ranking."""
 
 Numbers = NDArray[np.float64]
+
+
+def has_fanova() -> bool:
+    """Whether scikit-learn is installed (the extra `fanova`)."""
+    return find_spec("sklearn") is not None
 
 
 def fanova(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.fanova import fanova
+from ablate.analysis.fanova import fanova, has_fanova
 from ablate.analysis.features import Feature, varying_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.ped_anova import best_share, normalised, ped_anova
@@ -52,7 +52,8 @@ class ParameterImportance:
     Attributes:
         key: dotted; part: empty for a single value.
         shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 if all scores are equal.
-            NaN for fANOVA of a parameter that some trials of the set lack.
+            NaN for fANOVA of a parameter that some trials of the set lack; without scikit-learn, of
+            all.
         sds: by method, standard deviation of the share over bootstrap resamples of the trials.
         null: PED-ANOVA's share that `NULL_LEVEL` of `PERMUTATIONS` permutations of the scores stay
             below: what a parameter without any influence may have.
@@ -71,7 +72,8 @@ class ImportancePanel:
 
     Attributes:
         loss_terms: empty for a custom training loop.
-        trials: complete, with finite objectives; fanova_trials: used by fANOVA.
+        trials: complete, with finite objectives; fanova_trials: used by fANOVA, 0 where
+            scikit-learn is not installed.
         best_share: fraction of trials that PED-ANOVA treats as the best.
         parameters: that differ between these trials, by name; the same for all objectives.
     """
@@ -182,7 +184,7 @@ def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[
                 loss_terms=terms,
                 metric=objective.metric,
                 trials=len(rows),
-                fanova_trials=min(len(rows), FANOVA_TRIALS),
+                fanova_trials=min(len(rows), FANOVA_TRIALS) if has_fanova() else 0,
                 best_share=best_share(len(rows)),
                 parameters=parameters,
             )
@@ -212,14 +214,17 @@ def _null_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
 
 
 def _fanova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
-    """As `_ped_anova_shares`; NaN for features that some trials do not have."""
+    """As `_ped_anova_shares`; NaN for features that some trials do not have.
+
+    All NaN without scikit-learn.
+    """
     random = np.random.default_rng(_SEED)
     n = min(len(losses), FANOVA_TRIALS)
     some = np.sort(random.permutation(len(losses))[:n])
     whole = [not np.isnan(feature.values).any() for feature in features]
     points = np.stack([feature.values for feature in features], axis=1) if features else None
     shares = np.full((1 + RESAMPLES["fanova"], len(features)), math.nan)
-    if points is not None and any(whole):
+    if points is not None and any(whole) and has_fanova():
         points = points[:, whole]
         bounds = list(zip(points.min(axis=0), points.max(axis=0), strict=True))
         for resample in range(len(shares)):

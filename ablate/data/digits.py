@@ -1,12 +1,12 @@
-"""Handwritten digits: 1,797 real scans of 8x8 pixels, included in scikit-learn.
+"""Handwritten digits: 1,797 real scans of 8x8 pixels, in `digits.csv.gz` beside this file.
 
-Source: UCI Optical Recognition of Handwritten Digits, its test part.  Differs: upsampled, made
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
+Repository, its test part (CC BY 4.0); the file is that of scikit-learn.  Differs: upsampled, made
 three equal channels, and split into training and test images here, since it has no such split.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +53,8 @@ def read(settings: DatasetSettings, _base: Path, _cache: Path, image_size: int) 
 
 
 def read_scans() -> tuple[np.ndarray, torch.Tensor]:
-    """The file of scikit-learn, read without scikit-learn, which takes as long to load as torch.
-
-    Returns:
-        Scans `[n, 8, 8]`, ink from 0 to 16, and labels `[n]`.
-    """
-    package = find_spec("sklearn")
-    assert package is not None
-    assert package.origin is not None
-    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    rows = np.loadtxt(file, delimiter=",")
+    """Scans `[n, 8, 8]`, ink from 0 to 16, and labels `[n]`."""
+    rows = np.loadtxt(Path(__file__).with_name("digits.csv.gz"), delimiter=",")
     return rows[:, :-1].reshape(-1, 8, 8), torch.from_numpy(rows[:, -1].astype(np.int64))
 
 

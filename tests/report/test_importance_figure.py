@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +72,20 @@ def test_what_is_left_out_is_said(info: ImportanceInfo) -> None:
     assert "clean+fma (6), clean+st+fma (5), clean+da (4)" in facts
     assert "sd over 20 (fANOVA: 6) bootstraps" in facts
     assert "the best 50% of the trials" in facts
+
+
+def test_without_scikit_learn_ped_anova_is_drawn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.analysis.fanova.find_spec", lambda _: None)
+    info = importance_info(usual_record(30))
+    assert all(math.isnan(one.shares["fanova"]) for one in info.panels[0].parameters)
+    figure = plot_importance(info)
+    assert [trace.name for trace in bars(figure) if len(trace.x)] == ["PED-ANOVA"] * 2
+    assert [trace.name for trace in figure.data if trace.type == "bar" and trace.showlegend] == [
+        "PED-ANOVA"
+    ]
+    facts = " · ".join(figure.layout.meta["facts"])
+    assert "fANOVA is not drawn: it needs pip install 'ablate-robustness[fanova]'" in facts
+    assert "sd over 20 bootstraps" in facts
 
 
 def test_too_few_trials() -> None:

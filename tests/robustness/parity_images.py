@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ablate.data.digits import read_scans
+
 COUNT = 192
 _EPOCHS = 8
 
@@ -20,16 +22,13 @@ _EPOCHS = 8
 @cache
 def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
     """1,797 digits, uint8 `[n, 3, 32, 32]`, and their labels, shuffled."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    ink = torch.from_numpy(data.images).float()[:, None] / 16
+    scans, labels = read_scans()
+    ink = torch.from_numpy(scans).float()[:, None] / 16
     ink = functional.interpolate(ink, (24, 24), mode="bilinear", align_corners=False)
     generator = torch.Generator().manual_seed(0)
     colours = 0.3 + 0.2 * torch.rand(len(ink), 3, 1, 1, generator=generator)
     images = make_ground(len(ink), 32, generator) + functional.pad(ink, (4, 4, 4, 4)) * colours
     order = torch.randperm(len(ink), generator=generator)
-    labels = torch.from_numpy(data.target).long()
     return (images.clamp(0, 1) * 255).to(torch.uint8)[order], labels[order]
 
 

@@ -28,6 +28,7 @@ from ablate.analysis.importance import (
     importance_info,
 )
 from ablate.errors import NothingToDrawError
+from ablate.errors.installation import pip_install
 from ablate.files.shown import few
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
@@ -87,7 +88,7 @@ def plot_importance(info: ImportanceInfo) -> Figure:
     figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(rows)})
     figure.update_xaxes(_share_axis(info))
     figure.update_xaxes(title_text="Share", row=len(heights))
-    figure.add_traces([_swatch(method) for method in METHODS if rows])
+    figure.add_traces([_swatch(method) for method in METHODS if _is_drawn(info, method)])
     for at, (panels, chosen) in enumerate(zip(rows, shown, strict=True)):
         for column, panel in enumerate(panels, start=1):
             figure.add_traces(_bars(panel, chosen), rows=at + 1, cols=column)
@@ -189,6 +190,10 @@ def _fill(color: str, method: str) -> dict[str, Any]:
     return {"color": color, "pattern": hatched, "line": {"color": color, "width": 1}}
 
 
+def _is_drawn(info: ImportanceInfo, method: str) -> bool:
+    return any(method == "ped_anova" or panel.fanova_trials for panel in info.panels)
+
+
 def _swatch(method: str) -> Bar:
     return Bar(
         x=[None], y=[None], name=_METHOD_NAMES[method], marker=_fill(INK, method), showlegend=True
@@ -286,10 +291,9 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     if not info.panels:
         return said
     said.append("shares of a panel and method sum to 100%")
-    said.append(
-        f"whiskers: sd over {RESAMPLES['ped_anova']} (fANOVA: {RESAMPLES['fanova']}) "
-        "bootstraps of the trials"
-    )
+    with_fanova = _is_drawn(info, "fanova")
+    of_fanova = f" (fANOVA: {RESAMPLES['fanova']})" * with_fanova
+    said.append(f"whiskers: sd over {RESAMPLES['ped_anova']}{of_fanova} bootstraps of the trials")
     said.append(
         f"black line: {NULL_LEVEL:.0%} of {PERMUTATIONS} permutations of the scores stay below it "
         "(PED-ANOVA)"
@@ -297,7 +301,9 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     low, *_, high = sorted(f"{panel.best_share:.0%}" for panel in [*info.panels, info.panels[-1]])
     share = low if low == high else f"{low} to {high}"
     said.append(f"PED-ANOVA: the best {share} of the trials compared with all")
-    if any(panel.fanova_trials < panel.trials for panel in info.panels):
+    if not with_fanova:
+        said.append(f"fANOVA is not drawn: it needs {pip_install('fanova')}")
+    elif any(panel.fanova_trials < panel.trials for panel in info.panels):
         said.append(f"fANOVA: of {info.panels[0].fanova_trials} random trials per set")
     if others:
         said.append(f"{others} less important parameters not shown")
