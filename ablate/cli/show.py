@@ -52,7 +52,7 @@ def run_and_show(
         show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
     if not as_json:
         click.echo(f"full report: ablate report {shown_folder(folder)}")
-    if not _is_good(record, folder):
+    if not is_good(record, folder):
         raise click.exceptions.Exit(1)
 
 
@@ -108,7 +108,8 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     return "no trial has started; run `ablate launch` again (the cache is kept)"
 
 
-def _is_good(record: StudyRecord, folder: Path) -> bool:
+def is_good(record: StudyRecord, folder: Path) -> bool:
+    """Whether a study has ended well; else one line says why not."""
     from ablate.lifecycle.place import shown_folder
 
     failed = record.count("FAIL") / max(1, len(record.rows))

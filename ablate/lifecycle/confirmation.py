@@ -121,7 +121,8 @@ def _points(
         )
     for number in trials or ():
         if number not in choice:
-            where = "on the front" if is_front else "complete"
+            where = "complete" + " and keep the constraints" * bool(info.bounds)
+            where = "on the front" if is_front else where
             near = did_you_mean(str(number), [str(one) for one in choice])
             raise ParameterError(f"--trials: must be {where}, got {number}. {near}")
     if trials is not None:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from commands import run_here
+from example_records import example_record, example_row
 
 from ablate.cli.main import main
+from ablate.cli.show import is_good
 from ablate.doctor.findings import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -313,3 +315,19 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
         assert result.exit_code == 130
         assert result.stderr == "ablate: stopped\n"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_search_of_which_all_trials_were_stopped_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopped = [example_row(number, None, state="PRUNED") for number in range(2)]
+    for rows, said in (
+        (stopped, "no trial is complete, 2 of 2 were stopped; see `ablate trials runs/a`"),
+        (
+            [*stopped, example_row(2, None, state="FAIL")],
+            "1 of 3 trials failed; see `ablate trials runs/a --state fail`",
+        ),
+    ):
+        assert not is_good(example_record(rows), Path("runs/a"))
+        assert capsys.readouterr().err == f"ablate: {said}\n"
+    assert is_good(example_record([example_row(0, (0.9, 0.5)), *stopped]), Path("runs/a"))

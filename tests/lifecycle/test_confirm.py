@@ -183,7 +183,7 @@ def test_for_one_objective_the_best_trials_are_confirmed(
     (opened,) = api.read(file).test_opened
     trials = f"{len(names)} trial{'s' * (len(names) > 1)}"
     assert opened.what.startswith(f"confirm {trials} for val_robust_accuracy")
-    with pytest.raises(ParameterError, match=r"--trials: must be complete, got 9"):
+    with pytest.raises(ParameterError, match=r"must be complete and keep the constraints, got 9"):
         api.confirm(file, trials=[9])
     shown = ablate("report", file, "--no-images")
     assert shown.returncode == 0, shown.stderr

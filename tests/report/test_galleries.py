@@ -25,6 +25,7 @@ from ablate.report.images.example_images import (
     training_sheet,
 )
 from ablate.report.images.galleries import study_galleries
+from ablate.study.settings import ConstraintSettings
 from ablate.trial.task import weights_file
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,16 @@ def test_weights_that_are_gone_are_a_reason(origin: Origin, tmp_path: Path) -> N
     )  # fmt: skip
 
     assert training_sheet(elsewhere)[0] is not None, "its parameters are enough"
+
+
+def test_trials_that_all_violate_a_constraint_are_a_reason(origin: Origin) -> None:
+    limit = ConstraintSettings(metric="val_robust_accuracy", min=1.0)
+    study = origin.record.study.model_copy(update={"constraints": (limit,)})
+    constrained = replace(origin, record=replace(origin.record, study=study))
+    for make in (example_images, training_sheet):
+        found, reason = make(constrained)
+        assert found is None
+        assert reason.startswith("no complete trial keeps all constraints")
 
 
 def test_a_cache_that_is_gone_is_a_reason(origin: Origin, tmp_path: Path) -> None:

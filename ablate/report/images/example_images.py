@@ -53,6 +53,9 @@ class ExampleImages:
     lost: tuple[Example, ...]
 
 
+_NONE_COUNTS = "no complete trial keeps all constraints, or has a number for each objective"
+
+
 def example_images(origin: Origin) -> tuple[ExampleImages | None, str]:
     """Images that a trial classifies correctly and the baseline does not, and the reverse.
 
@@ -66,6 +69,8 @@ def example_images(origin: Origin) -> tuple[ExampleImages | None, str]:
         return None, "the weights of a custom training loop are unknown to ablate"
     there = [row for row in record.complete if weights_file(origin.folder, row.number).is_file()]
     row = best_trial(record, there)
+    if row is None and there:
+        return None, _NONE_COUNTS
     if row is None:
         return None, f"weights of all complete trials are missing in {origin.folder / 'weights'}"
     study = record.study.with_values(dict(row.params))
@@ -108,7 +113,7 @@ def training_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
     record = origin.record
     row = best_trial(record, record.complete)
     if row is None or not isinstance(row.scores, Scores):
-        return None, "no complete trial yet"
+        return None, _NONE_COUNTS if record.complete else "no complete trial yet"
     study = record.study.with_values(dict(row.params))
     if not row.scores.seen_types:
         return None, f"trial {row.number} trained on no distortion"
