@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ablate.errors import UsageError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.drive import RunOptions
-from ablate.lifecycle.open_study import open_ledger, open_place, open_study, read_outcomes
+from ablate.lifecycle.open_study import (
+    OpenStudy,
+    open_ledger,
+    open_place,
+    open_study,
+    read_outcomes,
+)
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of
 from ablate.lifecycle.resume import launch_study, resume_study
 from ablate.report.terminal.live import watching
@@ -154,6 +160,11 @@ def _run(place: Place, run: RunOptions, work: Callable[[], StudyRecord]) -> Stud
         run.progress.note(text)
 
     run.callbacks.study_ended(record, note)
+    if (place.study or record.study).run.trackers:
+        from ablate.report.tracked import hand_over
+
+        for line in hand_over(OpenStudy(place, record)):
+            note("tracker", line)
     return record
 
 

@@ -42,8 +42,12 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 import fault_trial
+from fault_driver import EAGER, NOWHERE
+from forked_driver import ForkedDriver
+from mlflow_server import PYTHON, MlflowServer
 from postgres_server import PostgresServer, postgres_programs
 from ray.cluster_utils import Cluster
+from tracker_readers import differences, read_mlflow, read_tensorboard, read_wandb
 from two_machines import NotAllowedError, TwoMachines, two_machines
 
 import ablate
@@ -147,6 +151,7 @@ class Lab:
         begin: how drivers begin that need no Python of their own.
         resumed_on: an executor to go on with after the fault; none: the same as before.
         pruned: with a pruner and a constraint.
+        mlflow: a server: the study has all trackers, and they are judged too.
     """
 
     def __init__(
@@ -158,13 +163,16 @@ class Lab:
         resumed_on: str | None = None,
         *,
         pruned: bool = False,
+        mlflow: str | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.mlflow = folder, mlflow
         self._pruned = pruned
         self._begin, self._resumed_on = begin, resumed_on
         self._where = ("--ray-address", address) if address else ("--executor", "inline")
         self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
         self._environment.pop("ABLATE_STORAGE", None)
+        if mlflow is not None:
+            self._environment |= {EAGER: "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         self.storage = storage
         if storage is not None:
             self._environment["ABLATE_STORAGE"] = storage
@@ -203,11 +211,21 @@ class Lab:
             "space": {"x": {"float": [0.0, 1.0]}, "y": {"float": [0.01, 1.0], "log": True}},
             "objectives": [{"metric": "a"}, {"metric": "b"}],
             "search": {"trials": TRIALS, "sampler": "random"},
-            "run": {"parallel": 1 if self._pruned else 2, "grace_seconds": 5.0, **run},
+            "run": {
+                "parallel": 1 if self._pruned else 2,
+                **{"grace_seconds": 5.0, "trackers": self._trackers()},
+                **run,
+            },
             **keys,
             **(PRUNED if self._pruned else {}),
         }
         self.write_files(study, epoch_seconds)
+
+    def _trackers(self) -> list[Any]:
+        if self.mlflow is None:
+            return []
+        server = {"uri": self.mlflow, "experiment": self.folder.name}
+        return ["tensorboard", {"mlflow": server}, "wandb"]
 
     def write_finetuning(self) -> None:
         """Write a robustness study of seconds.
@@ -239,10 +257,15 @@ class Lab:
         if not arguments:
             arguments = ("launch", "study.yaml", "--resume")
         program = [*arguments, *self._where]
-        if point is not None:
-            program = ["--at", point, str(call), *program]
+        if point is not None or self.mlflow is not None:
+            program = ["--at", point or NOWHERE, str(call), *program]
         if self._prefix:
             return begin_python(program, self.folder, self._environment, self._prefix)
+        return self._begin(program, self.folder, self._environment)
+
+    def start_track(self) -> Any:
+        """Start `ablate track`."""
+        program = ["--at", NOWHERE, "0", "track", self.reference]
         return self._begin(program, self.folder, self._environment)
 
     def end(self, driver: Any) -> tuple[int, str]:
@@ -318,7 +341,8 @@ class Lab:
 
     def faults(self) -> list[str]:
         """What is wrong with the ended study."""
-        record, wrong = self.read(), []
+        record = self.read()
+        wrong = [] if self.mlflow is None else self._tracker_faults(record)
         if self._pruned and record.study.run.parallel == 1 and not self.failed:
             self.expected = self.without_faults()
         wrong += _differences(record.rows, self.expected)
@@ -347,6 +371,17 @@ class Lab:
                 if begun < self.durable[row.number]:
                     wrong.append(f"{name}: from {begun}, durable {self.durable[row.number]}")
         return wrong
+
+    def _tracker_faults(self, record: StudyRecord) -> list[str]:
+        """What is wrong with what the trackers show of the ended study."""
+        assert self.mlflow is not None
+        run = self.folder / "runs" / "faulty"
+        shown = {
+            "tensorboard": read_tensorboard(run / "tensorboard"),
+            "wandb": read_wandb(run / "wandb"),
+            "mlflow": read_mlflow(self.mlflow, self.folder.name),
+        }
+        return differences(record, shown)
 
 
 def _differences(rows: Sequence[RowRecord], expected: Sequence[RowRecord]) -> list[str]:
@@ -705,6 +740,36 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
 }
 
 
+TRACKER_POINTS: dict[str, Callable[[Lab], None]] = {
+    "driver: before an event file": at_point("before:tensorboard", 2),
+    "driver: after an event file": at_point("after:tensorboard", 3),
+    "driver: before an offline run": at_point("before:wandb", 2),
+    "driver: after an offline run": at_point("after:wandb", 4),
+    "driver: before a run is created": at_point("before:mlflow_run", 2),
+    "driver: between a run and its numbers": at_point("after:mlflow_run", 2),
+    "driver: before numbers are logged": at_point("before:mlflow_log", 4),
+    "driver: after numbers are logged": at_point("after:mlflow_log", 5),
+    "driver: after a row is passed on": at_point("after:mlflow_row", 3),
+    "driver: after runs are found": at_point("after:mlflow_delete", 1),
+}
+OF_RAY = (
+    *("driver: during epochs", "worker: SIGKILL", "driver: SIGUSR1"),
+    "worker: within an epoch, after a checkpoint in it",
+)
+"""With trackers, faults that are made on the cluster; the others are made inline."""
+WITHOUT_TRACKERS = (
+    *("driver: Ctrl-C while Ray starts", "trial: os._exit (inline)"),
+    *("trial: never ends (epoch_timeout_seconds)", "trial: an exception that cannot be printed"),
+    *(
+        "evaluation set: damaged",
+        "baseline: damaged",
+        "driver: within an epoch, after a checkpoint in it",
+    ),
+    CUT_OFF,
+)
+"""Faults that take long or have studies of their own, and say no more about trackers."""
+
+
 # -- with what they need -------------------------------------------------------------------
 
 
@@ -715,6 +780,7 @@ class Bench:
     cluster: Cluster
     server: PostgresServer | None
     begin: Begin = begin_python
+    mlflow: MlflowServer | None = None
     results: dict[str, Counter[str]] = field(default_factory=dict)
 
     def run(
@@ -735,7 +801,15 @@ class Bench:
         address = None if inline else self.cluster.address
         with tempfile.TemporaryDirectory(prefix="ablate-fault-") as folder:
             url = self.server.new_database() if storage == "postgresql" and self.server else None
-            lab = Lab(Path(folder), address, url, self.begin, resumed_on, pruned=pruned)
+            lab = Lab(
+                Path(folder),
+                address,
+                url,
+                self.begin,
+                resumed_on,
+                pruned=pruned,
+                mlflow=None if self.mlflow is None else self.mlflow.uri,
+            )
             try:
                 fault(lab)
                 wrong = lab.faults()
@@ -747,6 +821,34 @@ class Bench:
         kept["again"] = max(kept["again"], again)
         kept["wrong"] += bool(wrong)
         return wrong
+
+    def tracker_killed(self, *, until_the_end: bool) -> Callable[[Lab], None]:
+        """SIGKILL of the MLflow server while rows are passed on; it is started again during the
+        study, or after it, when `ablate track` catches up."""
+
+        def fault(lab: Lab) -> None:
+            assert self.mlflow is not None
+            lab.write(epoch_seconds=0.3 if until_the_end else 4.0)
+            driver = lab.start()
+            lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
+            time.sleep(random.uniform(0.0, 0.6))
+            self.mlflow.kill()
+            try:
+                if until_the_end:
+                    lab.hurry()
+                    code, output = lab.end(driver)
+                    assert code == 0, f"exit code {code}:\n{output}"
+                    assert "run `ablate track runs/faulty` once it works" in output, output
+            finally:
+                self.mlflow.start()
+            if until_the_end:
+                code, output = lab.end(lab.start_track())
+            else:
+                lab.hurry()
+                code, output = lab.end(driver)
+            assert code == 0, f"exit code {code}:\n{output}"
+
+        return fault
 
     def node_lost(self, lab: Lab) -> None:
         """A Ray node with a running trial dies: its row continues elsewhere."""
@@ -796,22 +898,82 @@ class Bench:
         assert lab.durable, "nothing was durable before the kill"
 
 
+def with_trackers(tools: Bench, rounds: int) -> None:
+    """All trackers on: faults of driver, worker, storage and tracker."""
+    others = {name: fault for name, fault in OTHERS.items() if name not in WITHOUT_TRACKERS}
+    others[AT_RANDOM] = driver_at_random(0.0, 2.0)
+    others["PostgreSQL: away for 4 s"] = tools.server_away(4.0)
+    others["driver: SIGKILL while PostgreSQL is away"] = tools.driver_behind
+    others["MLflow: killed, and back during the study"] = tools.tracker_killed(until_the_end=False)
+    others["MLflow: killed, and back after the study"] = tools.tracker_killed(until_the_end=True)
+    for number in range(rounds):
+        random.seed(number)
+        for name, fault in {**TRACKER_POINTS, **POINTS, **others}.items():
+            served = "PostgreSQL" in name or (number % 2 == 1 and "deleted" not in name)
+            inline = name not in OF_RAY and "PostgreSQL" not in name
+            then = None if inline else "inline"
+            storage = "postgresql" if served else "sqlite"
+            wrong = tools.run(name, fault, storage=storage, inline=inline, resumed_on=then)
+            print(f"{number:3d}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
+
+
 @contextlib.contextmanager
-def bench() -> Iterator[Bench]:
-    """Start the cluster and the server, and stop them in the end."""
+def bench(*, trackers: bool = False) -> Iterator[Bench]:
+    """Start the cluster and the servers, and stop them in the end.
+
+    Args:
+        trackers: start MLflow too; drivers are forked from a process that has loaded the trackers.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     programs = postgres_programs()
     server = PostgresServer(programs) if programs else None
     arguments = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    mlflow = MlflowServer(os.environ[PYTHON]) if trackers else None
     cluster = Cluster(initialize_head=True, head_node_args=arguments)
     try:
         if server is not None:
             server.start()
-        yield Bench(cluster, server)
+        if mlflow is not None:
+            mlflow.start()
+        yield Bench(cluster, server, ForkedDriver if trackers else begin_python, mlflow)
     finally:
+        if mlflow is not None:
+            mlflow.remove()
         cluster.shutdown()
         if server is not None:
             server.remove()
+
+
+def without_trackers(tools: Bench, options: argparse.Namespace) -> None:
+    """Every kind of fault, each round."""
+    others = {
+        **OTHERS,
+        "driver: SIGKILL while PostgreSQL is away": tools.driver_behind,
+        "node: killed": tools.node_lost,
+    }
+    for number in range(options.rounds):
+        random.seed(number)
+        faults = {
+            **(POINTS if options.only != "others" else {}),
+            **(others if options.only != "points" else {}),
+        }
+        if number % 5 == 0 and options.only != "points":
+            faults[f"PostgreSQL: away for {options.outage:g} s"] = tools.server_away(options.outage)
+        for name, fault in faults.items():
+            # A point of the driver's code is the same whatever executor runs beside it.
+            inline = name in POINTS and (number % 2 == 1 or options.only == "points")
+            # The server listens on this machine alone, which another "machine" cannot reach.
+            of_sqlite = "deleted during a run" in name or name == CUT_OFF
+            served = "PostgreSQL" in name or (number % 4 in (1, 2) and not of_sqlite)
+            storage = "postgresql" if served else "sqlite"
+            try:
+                wrong = tools.run(
+                    name, fault, storage=storage, inline=inline, pruned=options.pruned
+                )
+            except NotAllowedError as error:
+                print(f"{number:3d}  {name}: left out, it needs {error}", flush=True)
+                continue
+            print(f"{number:3d}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
 
 
 def main() -> None:
@@ -822,39 +984,16 @@ def main() -> None:
         "--outage", type=float, default=60.0, help="seconds of PostgreSQL's absence"
     )
     parser.add_argument("--pruned", action="store_true", help="with a pruner and a constraint")
+    parser.add_argument(
+        "--trackers", action="store_true", help=f"with all trackers; needs {PYTHON}"
+    )
     options = parser.parse_args()
     began = time.monotonic()
-    with bench() as tools:
-        others = {
-            **OTHERS,
-            "driver: SIGKILL while PostgreSQL is away": tools.driver_behind,
-            "node: killed": tools.node_lost,
-        }
-        for number in range(options.rounds):
-            random.seed(number)
-            faults = {
-                **(POINTS if options.only != "others" else {}),
-                **(others if options.only != "points" else {}),
-            }
-            if number % 5 == 0 and options.only != "points":
-                faults[f"PostgreSQL: away for {options.outage:g} s"] = tools.server_away(
-                    options.outage
-                )
-            for name, fault in faults.items():
-                # A point of the driver's code is the same whatever executor runs beside it.
-                inline = name in POINTS and (number % 2 == 1 or options.only == "points")
-                # The server listens on this machine alone, which another "machine" cannot reach.
-                of_sqlite = "deleted during a run" in name or name == CUT_OFF
-                served = "PostgreSQL" in name or (number % 4 in (1, 2) and not of_sqlite)
-                storage = "postgresql" if served else "sqlite"
-                try:
-                    wrong = tools.run(
-                        name, fault, storage=storage, inline=inline, pruned=options.pruned
-                    )
-                except NotAllowedError as error:
-                    print(f"{number:3d}  {name}: left out, it needs {error}", flush=True)
-                    continue
-                print(f"{number:3d}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
+    with bench(trackers=options.trackers) as tools:
+        if options.trackers:
+            with_trackers(tools, options.rounds)
+        else:
+            without_trackers(tools, options)
     print("\n| fault | runs | wrong | most steps of a trial done again |")
     print("| --- | ---: | ---: | ---: |")
     for name, counted in tools.results.items():

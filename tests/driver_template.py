@@ -10,6 +10,7 @@ from pathlib import Path
 
 from commands import run_here
 from fast_databases import make_databases_fast
+from mlflow_server import PYTHON
 from own_study import write_own_study
 
 import ablate.search.ray_tune
@@ -17,6 +18,11 @@ import ablate.trial.robustness  # noqa: F401
 
 with contextlib.suppress(ImportError):
     import psycopg  # noqa: F401
+
+if PYTHON in os.environ:  # drivers with trackers are tested
+    import mlflow  # noqa: F401
+    import tensorboard.plugins.hparams.metadata  # noqa: F401
+    import wandb  # noqa: F401
 
 make_databases_fast()
 os.environ.pop("ABLATE_STORAGE", None)

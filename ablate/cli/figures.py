@@ -1,14 +1,25 @@
-"""Commands that make files for a paper or a browser: figures, the report, a table."""
+"""Commands that make files for a paper, a browser or a tracker: figures, the report, a table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ablate.cli.completion import complete_figure, complete_study, complete_trial
-from ablate.cli.options import listed, output_option, said_when_slow, study_argument
+from ablate.cli.options import (
+    json_option,
+    listed,
+    output_option,
+    said_when_slow,
+    study_argument,
+)
 from ablate.report.figures import FIGURES
+
+if TYPE_CHECKING:
+    from ablate.study.settings import TrackerSettings
 
 
 @click.command()
@@ -204,4 +215,81 @@ def table(study: str, *, style: str, effects: bool, output: Path | None) -> None
         click.echo(output)
 
 
-COMMANDS = (plot, report, table)
+@click.command()
+@study_argument
+@click.option(
+    "--tracker",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this tracker, or one that the study file lacks: tensorboard, mlflow, wandb; with "
+    "settings in YAML as in run.trackers: '{mlflow: {uri: ...}}'.  May be repeated.",
+)
+@json_option
+def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Bring the study's trackers up to date: every ended trial, once.
+
+    Also for a finished study, and one that had no trackers.  Pages are drawn and handed over too.
+    """
+    from contextlib import closing
+    from dataclasses import asdict
+
+    from ablate.cli.show import print_result
+    from ablate.errors import InfrastructureError
+    from ablate.lifecycle.drive import track_rows
+    from ablate.lifecycle.open_study import open_ledger, open_place
+    from ablate.lifecycle.place import locate, shown_folder
+    from ablate.report.tracked import hand_over
+
+    place = locate(study)
+    with closing(open_ledger(place)) as ledger:
+        settings = parse_trackers(names, ledger.head.study.run.trackers)
+        done = track_rows(ledger, place, settings)
+    good = [one for one, line in zip(settings, done, strict=True) if not line.failed]
+    lines = [line.text(f"`ablate track {shown_folder(place.folder)}`") for line in done]
+    lines += hand_over(open_place(place), good) if good else []
+    if as_json:
+        print_result([asdict(line) for line in done])
+    else:
+        click.echo("\n".join(lines))
+    if any(line.failed for line in done):
+        raise click.exceptions.Exit(InfrastructureError.exit_code)
+
+
+COMMANDS = (plot, report, table, track)
+
+
+def parse_trackers(
+    names: Sequence[str], of_study: Sequence[TrackerSettings]
+) -> list[TrackerSettings]:
+    """The trackers that --tracker names, with the study's settings where it has them.
+
+    Raises:
+        ParameterError: if there is none, or one is wrong.
+    """
+    from pydantic import ValidationError
+
+    from ablate.errors import ParameterError
+    from ablate.study.settings import TrackerSettings
+    from ablate.study.translate import findings
+    from ablate.study.yaml_source import parse_yaml
+
+    found = list(of_study) if not names else []
+    for text in names:
+        data = parse_yaml(text, "--tracker").data
+        given = [one for one in of_study if one.name == data]
+        if given:
+            found += given
+            continue
+        try:
+            found.append(TrackerSettings.model_validate(data))
+        except ValidationError as error:
+            rule = findings(error, data)[0]
+            key = ".".join(["--tracker", *map(str, rule.path)])
+            raise ParameterError(f"{key}: {rule.rule}") from None
+    if not found:
+        raise ParameterError(
+            "--tracker: must name one, because the study has no run.trackers, got none. "
+            "Add --tracker tensorboard."
+        )
+    return found

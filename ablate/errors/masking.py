@@ -34,6 +34,13 @@ SECRET_VARIABLES = (
 )
 """Environment variables that only the driver may see, including those in a storage's `${NAME}`."""
 
+_SECRETS = (
+    *("PGPASSWORD", "PGSSLPASSWORD"),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY"),
+)
+"""Environment variables whose value is a secret; trials see those of trackers, for their own
+loop."""
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _LEAST_CHARACTERS = 6
 """Shortest secret that is searched everywhere; shorter ones occur in too many words and numbers."""
@@ -205,7 +212,7 @@ def without_secrets() -> Iterator[None]:
 def _keep_environment() -> None:
     """Register the passwords in the environment, if it has changed."""
     global _environment  # noqa: PLW0603 (what was seen last)
-    now = tuple(map(os.environ.get, ("ABLATE_STORAGE", "PGPASSWORD", "PGSSLPASSWORD")))
+    now = tuple(map(os.environ.get, ("ABLATE_STORAGE", *_SECRETS)))
     if now != _environment:
         _environment = now
         storage, *passwords = now

@@ -21,7 +21,6 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.loaded import load_rows
 from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung
 from ablate.ledger.row import (
-    CELL,
     CURVE,
     FAILURE,
     PATH,
@@ -191,6 +190,10 @@ class Driving:
         outdated = row.add_checkpoint(checkpoint)
         self._write(row, {CURVE: row.curve_attribute()})
         return outdated
+
+    def running(self, number: int) -> RowRecord:
+        """A running row, as it was recorded last."""
+        return self._open[number].record(TrialState.RUNNING, planned=self._rows.planned.get(number))
 
     def leave(self, number: int) -> None:
         """Leave the row in state running when the driver stops; the next driver continues it."""
@@ -390,19 +393,7 @@ class Driving:
         self._mirror.end(number, state, [*values, *excess])
         self._rows.twins.end(number, state)
         del self._open[number]
-        ended = tables.Stored(
-            row.trial_id,
-            number,
-            state,
-            tables.moment(row.attempts[0].started),
-            tables.moment(row.attempts[-1].ended or time.time()),
-            list(values),
-            {ROW: row.row_attribute(), **written},
-        )
-        planned = self._rows.planned.get(number)
-        if planned is not None:
-            ended.attributes[CELL] = planned.to_json()
-        return row_record(ended)
+        return row.record(state, values, attributes, self._rows.planned.get(number))
 
     def _close_attempt(
         self, row: OpenRow, end: str, reason: str = "", at: float | None = None

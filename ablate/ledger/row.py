@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
-from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung, Soup, State
-from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
+from ablate.ledger.record import Attempt, Failure, Planned, Row, RowRecord, Rung, Soup, State
+from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored, moment
 from ablate.model import taps_of
 from ablate.study.interpolation import FINETUNED_BITS, Curve, bits_name
 from ablate.study.keys import plain_values
@@ -133,6 +133,30 @@ class OpenRow:
         asked = self.attempts[-1].started
         said["started"] = min(max(asked, place.get("started", asked)), time.time())
         self.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
+
+    def record(
+        self,
+        state: TrialState,
+        values: Sequence[float] = (),
+        attributes: Mapping[str, Any] | None = None,
+        planned: Planned | None = None,
+    ) -> RowRecord:
+        """The row as it was written.
+
+        Args:
+            attributes: written when it ended.
+        """
+        assert self.row.number is not None
+        ended = self.attempts[-1].ended
+        written = {ROW: self.row_attribute(), CURVE: self.curve_attribute(), **(attributes or {})}
+        if planned is not None:
+            written[CELL] = planned.to_json()
+        started = moment(self.attempts[0].started)
+        finished = None if ended is None else moment(ended)
+        stored = Stored(
+            self.trial_id, self.row.number, state, started, finished, list(values), written
+        )
+        return row_record(stored)
 
     def curve_attribute(self) -> dict[str, Any]:
         return {

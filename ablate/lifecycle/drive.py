@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from ablate.ledger.record import (
     StudyRecord,
     counted_values,
 )
-from ablate.lifecycle.place import Place
+from ablate.lifecycle.place import Place, shown_folder
 from ablate.search.callbacks import Callbacks
 from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
@@ -42,7 +42,9 @@ from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
 from ablate.study.seeds import needs_plain
-from ablate.study.settings import Study
+from ablate.study.settings import Study, TrackerSettings
+from ablate.trackers import Tracker, check_installed, make_trackers
+from ablate.trackers.feed import CaughtUp, Feed, catch_up
 from ablate.trial.task import Job, Prepared
 
 ExecutorName = Literal["ray", "inline"]
@@ -111,6 +113,7 @@ class Running:
     job: Job
     folder: Path
     stops: Stops
+    trackers: tuple[Tracker, ...] = ()
 
 
 @contextmanager
@@ -133,6 +136,8 @@ def running_on(
     """
     given_functions(study.model_dump(mode="json"))  # of this process, or it says so
     stops = Stops()
+    check_installed(study.run.trackers)
+    trackers = make_trackers(study.run.trackers, base, place.folder)
     with stops.heard():
         checkpoints = checkpoint_root(study, base, place.folder, identity)
         check_writable(checkpoints)
@@ -151,7 +156,7 @@ def running_on(
                 free_cores=executor.free_cores,
             )
             with stops.heard():  # Ray has put its own handlers in between
-                yield Running(executor, job, place.folder, stops)
+                yield Running(executor, job, place.folder, stops, trackers)
         finally:
             executor.close()
 
@@ -200,6 +205,78 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
 def drive_to_end(
     ledger: Ledger, lease: Lease, running: Running, prepared: Prepared, run: RunOptions
 ) -> StudyRecord:
+    _keep_references(ledger, prepared)
+    executor, job = running.executor, running.job
+    record = ledger.read()
+    events = EventLog(running.folder)
+    janitor = Janitor(running.folder, job.checkpoints)
+    keeper = Keeper(
+        [objective.direction for objective in record.study.objectives],
+        record.study.run.keep_checkpoints,
+        record.bounds,
+    )
+    janitor.remove_weights(keeper.resume(record.rows))
+    janitor.remove_states_except(_unended(record))  # what a killed driver may have left
+    drive_now = Drive(
+        started=time.time(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        parallel=executor.parallel,
+        gpus_per_trial=executor.gpus_per_trial,
+        checkpoints=job.checkpoints,
+        provenance=provenance(Path(job.base)),
+    )
+    feed = None
+
+    def note_tracker(text: str) -> None:
+        run.progress.note(text)
+        events.driver("tracker", text=text)
+
+    if running.trackers:
+        begun = replace(record, drives=(*record.drives, drive_now))
+        feed = Feed(running.trackers, begun, ledger.head, note_tracker)
+    around = RunContext(
+        progress=run.progress,
+        events=events,
+        feed=feed,
+        janitor=janitor,
+        keep=keeper,
+        spending=Spending(record, executor.gpus_per_trial, lease.last_sign),
+        failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
+        parallel=executor.parallel,
+        grace_seconds=record.study.run.grace_seconds,
+        bounds=record.bounds,
+        rung_bounds=rung_bounds(record, prepared),
+        callbacks=run.callbacks,
+    )
+    driving = Driving(ledger, lease.last_sign)
+    ledger.begin_drive(drive_now, lease.last_sign)
+    events.driver("drive_started", rows=len(record.rows), trials=record.trials)
+    run.progress.totals(record)
+    end = "failed"
+    try:
+        drive(driving, lease, executor, job, around, stops=running.stops)
+        end = "finished"
+    except (KeyboardInterrupt, Terminated, CallbackStop):
+        end = "stopped"
+        raise
+    finally:
+        if feed is not None:
+            feed.close()
+        janitor.close()
+        events.driver("drive_ended", end=end)
+        _end_drive(ledger, end)
+        lease.check_file()  # a deleted database is reported, whatever else ended the drive
+    if feed is not None and feed.has_ended():
+        command = f"`ablate track {shown_folder(running.folder)}`"
+        for done in catch_up(running.trackers, ledger.read(), ledger.head):
+            note_tracker(done.text(command))
+    lease.release()  # so that reading shows no driver
+    return ledger.read()
+
+
+def _keep_references(ledger: Ledger, prepared: Prepared) -> None:
+    """Record the scores of the baseline, and of the same with batch norm adapted."""
     if prepared.baseline_scores is not None and "baseline" not in ledger.references:
         ledger.set_reference("baseline", prepared.baseline_scores)
     if prepared.kept is not None:
@@ -212,59 +289,19 @@ def drive_to_end(
         ledger.set_outcomes(ADAPTED, prepared.adapted_kept["outcomes"])
         if "test" in prepared.adapted_kept:
             ledger.set_test_reference(ADAPTED, Scores.from_json(prepared.adapted_kept["test"]))
-    executor, job = running.executor, running.job
-    record = ledger.read()
-    events = EventLog(running.folder)
-    janitor = Janitor(running.folder, job.checkpoints)
-    keeper = Keeper(
-        [objective.direction for objective in record.study.objectives],
-        record.study.run.keep_checkpoints,
-        record.bounds,
-    )
-    janitor.remove_weights(keeper.resume(record.rows))
-    janitor.remove_states_except(_unended(record))  # what a killed driver may have left
-    around = RunContext(
-        progress=run.progress,
-        events=events,
-        janitor=janitor,
-        keep=keeper,
-        spending=Spending(record, executor.gpus_per_trial, lease.last_sign),
-        failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
-        parallel=executor.parallel,
-        grace_seconds=record.study.run.grace_seconds,
-        bounds=record.bounds,
-        rung_bounds=rung_bounds(record, prepared),
-        callbacks=run.callbacks,
-    )
-    driving = Driving(ledger, lease.last_sign)
-    ledger.begin_drive(
-        Drive(
-            started=time.time(),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            parallel=executor.parallel,
-            gpus_per_trial=executor.gpus_per_trial,
-            checkpoints=job.checkpoints,
-            provenance=provenance(Path(job.base)),
-        ),
-        lease.last_sign,
-    )
-    events.driver("drive_started", rows=len(record.rows), trials=record.trials)
-    run.progress.totals(record)
-    end = "failed"
-    try:
-        drive(driving, lease, executor, job, around, stops=running.stops)
-        end = "finished"
-    except (KeyboardInterrupt, Terminated, CallbackStop):
-        end = "stopped"
-        raise
-    finally:
-        janitor.close()
-        events.driver("drive_ended", end=end)
-        _end_drive(ledger, end)
-        lease.check_file()  # a deleted database is reported, whatever else ended the drive
-    lease.release()  # so that reading shows no driver
-    return ledger.read()
+
+
+def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]) -> list[CaughtUp]:
+    """Bring trackers up to date with a study that no driver runs.
+
+    Raises:
+        MissingDependencyError: if a tracker's package is not installed.
+        LeaseError: if a driver runs the study: it does so at its end.
+    """
+    check_installed(settings)
+    trackers = make_trackers(settings, Path(ledger.head.base), place.folder)
+    with leased(ledger, RunOptions()):
+        return catch_up(trackers, ledger.read(), ledger.head)
 
 
 def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:

@@ -6,7 +6,7 @@ from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, check_same_study, go_on
-from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.study.seeds import needs_plain
@@ -37,7 +37,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
         return begin(place, run)
     check_same_study(ledger, place, run)
     if _is_finished(ledger, place):
-        return ledger.read()
+        return _tracked(ledger, place, run)
     if not resume:
         raise StudyExistsError(
             f"study {place.name}: launch starts a new study, got one that already exists and is "
@@ -68,7 +68,7 @@ def resume_study(
             f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."
         )
     if total in (None, ledger.trials) and _is_finished(ledger, place):
-        return ledger.read()
+        return _tracked(ledger, place, run)
     place.make_folder()
     return go_on(ledger, place, run, total)
 
@@ -91,9 +91,18 @@ def _resume_ablation(
         )
     asks_more = seeds is not None and seeds > settings.seed_count
     if not asks_more and _is_finished(ledger, place):
-        return ledger.read()
+        return _tracked(ledger, place, run)
     place.make_folder()
     return go_on(ledger, place, run, None, seeds=seeds)
+
+
+def _tracked(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
+    """A finished study, whose trackers are brought up to date: its driver may have died before."""
+    settings = (place.study or ledger.head.study).run.trackers
+    command = f"`ablate track {shown_folder(place.folder)}`"
+    for done in track_rows(ledger, place, settings) if settings else ():
+        run.progress.note(done.text(command))
+    return ledger.read()
 
 
 def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:

@@ -35,6 +35,7 @@ from ablate.study.names import NamesFor, check_names, refuse_failures
 from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
 from ablate.study.yaml_source import parse_yaml, without_key, write_yaml
+from ablate.trackers import missing_packages
 
 # Placeholders for missing or invalid required keys, so that the rest can be checked.
 _PLACEHOLDERS: dict[str, Any] = {
@@ -100,8 +101,8 @@ def read_study(
         path: of the file; paths in it are relative to its folder.
         overrides: `key=value` each, as from `--set`.
         names: allowed names by dotted key; keys without names are not checked.
-        must_search: reject a search without a searched parameter; such a study can be read, but
-            not started.
+        must_search: reject what can be read, but not started here: a search without a searched
+            parameter, a tracker whose package is missing.
 
     Returns:
         The study, with its space inline, so that it needs no other file.
@@ -156,6 +157,8 @@ def study_of(
     apply_overrides(document, overrides, include)
     include()
     study = _check(document, names, base, must_search=must_search)
+    for place, rule in missing_packages(study.run.trackers) if must_search else ():
+        document.refuse(("run", "trackers", place), rule)
     if document.problems:
         raise StudyFileError(document.problems)
     return study

@@ -159,11 +159,25 @@ class Keep(Protocol):
         """Rows whose weights are deleted after this one is complete."""
 
 
+class Feed(Protocol):
+    """Passes committed rows on to trackers (`ablate.trackers.feed.Feed`).
+
+    Attributes:
+        takes_running: whether it takes rows after each epoch too.
+    """
+
+    takes_running: bool
+
+    def changed(self, row: RowRecord) -> None:
+        """Take a row; returns at once."""
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What a dispatcher works with.
 
     Attributes:
+        feed: gets each row after a commit; None: the study has no trackers.
         parallel: number of rows run at once; further rows wait for a worker.
         grace_seconds: seconds for running epochs to finish once a drain has started.
         bounds: of the study's constraints; rung_bounds: the same at a rung, where the baseline
@@ -181,6 +195,7 @@ class RunContext:
     bounds: tuple[Bound, ...] = ()
     rung_bounds: tuple[Bound, ...] = ()
     callbacks: Callbacks = field(default_factory=Callbacks)
+    feed: Feed | None = None
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
         """Write a line about an attempt to the run's log."""
@@ -226,6 +241,8 @@ class RunContext:
         )
         self.progress.finished(record)
         self.callbacks.trial_ended(record, self.note)
+        if self.feed is not None:
+            self.feed.changed(record)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
             counted = counted_values(record, self.bounds)

@@ -40,6 +40,7 @@ from ablate.study.sections.search import (
     RunSettings,
     SearchBudgetSettings,
     SearchSettings,
+    TrackerSettings,
 )
 from ablate.study.sections.training import (
     BaselineSettings,
@@ -78,6 +79,7 @@ __all__ = [
     "SearchSettings",
     "Settings",
     "Study",
+    "TrackerSettings",
     "TrainingSettings",
     "TuneSettings",
     "ValidationSettings",

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ablate.errors import did_you_mean
+from ablate.errors.masking import has_secret
 from ablate.study.scores import Bound
 from ablate.study.sections import Count, Positive, Seed, Settings, Share
 
@@ -206,6 +208,81 @@ class SearchSettings(Settings):
 # -- Section `run`: how a study is carried out ---------------------------------------------
 
 
+class TensorBoardSettings(Settings):
+    folder: str | None = Field(
+        None, description="Relative to the study file; none: tensorboard/ in the run's folder."
+    )
+
+
+class MLflowSettings(Settings):
+    uri: str | None = Field(None, description="Of the server; none: MLFLOW_TRACKING_URI.")
+    experiment: str | None = Field(None, description="None: the name of the study.")
+
+    @field_validator("uri")
+    @classmethod
+    def _without_password(cls, uri: str | None) -> str | None:
+        if uri is not None and has_secret(uri):
+            raise ValueError(
+                "must hold no password, got one. Put it in the environment: "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+            )
+        return uri
+
+
+class WandbSettings(Settings):
+    project: str = "ablate"
+    entity: str | None = Field(None, description="None: the default of the account.")
+    mode: Literal["offline", "online"] = Field(
+        "offline",
+        description="offline: files for `wandb sync`; online: these are synced when the study "
+        "ends, with the key in WANDB_API_KEY.",
+    )
+    folder: str | None = Field(
+        None, description="Relative to the study file; none: wandb/ in the run's folder."
+    )
+
+
+class TrackerSettings(Settings):
+    """One tracker: its name, or its name with settings, `{mlflow: {uri: http://...}}`."""
+
+    tensorboard: TensorBoardSettings | None = None
+    mlflow: MLflowSettings | None = None
+    wandb: WandbSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, data: Any) -> Any:
+        names = list(cls.model_fields)
+        if isinstance(data, str):
+            if data not in names:
+                raise ValueError(
+                    f"must be one of {', '.join(names)}, got {data!r}. {did_you_mean(data, names)}"
+                )
+            return {data: {}}
+        if isinstance(data, dict):
+            if len(data) == 1 and None in data.values():
+                return {key: {} for key in data}
+            given = [name for name in names if data.get(name) is not None]
+            if len(given) > 1:
+                raise ValueError(
+                    f"must be one tracker, got {' and '.join(given)}. Write an item for each."
+                )
+            if not data:
+                raise ValueError(f"must name a tracker, got nothing. Known: {', '.join(names)}.")
+        return data
+
+    @property
+    def name(self) -> str:
+        """Of the tracker."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+def _allow_names(schema: dict[str, Any]) -> None:
+    """In the schema for editors, an item may be the name of a tracker alone."""
+    names = {"enum": list(TrackerSettings.model_fields)}
+    schema["items"] = {"anyOf": [names, schema["items"]]}
+
+
 class RunSettings(Settings):
     """How it is run: only `precision`, `compile` and `cpus_per_trial` change a score's digits."""
 
@@ -259,6 +336,13 @@ class RunSettings(Settings):
         60.0,
         description="After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this many seconds to "
         "finish and be saved.",
+    )
+
+    trackers: Annotated[tuple[TrackerSettings, ...], Field(strict=False)] = Field(
+        (),
+        description="Where the study is shown too: tensorboard, mlflow, wandb, each with its "
+        "settings, as [tensorboard, {mlflow: {uri: http://localhost:5000}}].",
+        json_schema_extra=_allow_names,
     )
 
     @field_validator("gpus_per_trial")
