@@ -67,7 +67,11 @@ def test_the_curves_of_a_front_and_the_networks_that_stand_for_its_trials() -> N
     (line,) = traces(figure, "Trial 0")
     assert list(line.x) == [0.95, 0.945, 0.90]
     assert list(line.y) == pytest.approx([0.60, 0.70, 0.75])
-    assert list(line.text) == ["", "alpha 0.5", "1"]
+    assert [list(one.text or ()) for one in traces(figure, "Trial")] == [
+        [],
+        [],
+        ["", "alpha 0.5", "1"],  # the lowest: the alphas are the same for all
+    ]
     assert set(line.error_x.array) == {None}
     assert line.hovertext[1] == (
         "<b>Trial 0</b>, clean+da, alpha 0.5<br>Clean accuracy: <b>94.5</b><br>"

@@ -37,9 +37,8 @@ from ablate.study.interpolation import CURVE_METRICS
 _TITLE = "From the baseline to the finetuned network"
 _CLEAN, _ROBUST = CURVE_METRICS
 _INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
-_LABELLED = 3
-"""Of so many curves, or else of the lowest one, the alphas are printed beside the marks: print has
-no hover."""
+_MOST_COMPARED = 3
+"""Trials whose network is compared with the finetuned one in the caption; hover has all."""
 
 
 def plot_curve(info: AlphaCurvesInfo) -> Figure:
@@ -87,16 +86,19 @@ def _line(
     terms = "" if curve.number is None else plain_text(terms_style(curve.loss_terms).label)
     name = plain_text(curve.name if curve.number is None else curve.name.capitalize())
     bars: dict[str, Any] = {"color": style.color, "thickness": 1, "width": 0}
-    is_labelled = len(info.curves) <= _LABELLED or is_lowest
+    # Print has no hover, and the alphas are the same for all: those of one curve are enough.
+    clean = [point.clean.mean for curve in info.curves for point in curve.points]
+    middle = (min(clean) + max(clean)) / 2
+    sides = ["left" if point.clean.mean > middle else "right" for point in points]
     alphas = [f"{'alpha ' * (at == 1)}{point.alpha:g}" for at, point in enumerate(points)]
     return Scatter(
         x=[point.clean.mean for point in points],
         y=[point.robust.mean for point in points],
         error_x=interval_bars([point.clean for point in points], **bars),
         error_y=interval_bars([point.robust for point in points], **bars),
-        mode="lines+markers+text" if is_labelled else "lines+markers",
-        text=["", *alphas[1:]] if is_labelled else None,
-        textposition="top right" if len(info.curves) <= _LABELLED else "bottom left",
+        mode="lines+markers+text" if is_lowest else "lines+markers",
+        text=["", *alphas[1:]] if is_lowest else None,
+        textposition=[f"bottom {side}" for side in sides],
         textfont={"size": SMALL_SIZE, "color": INK},
         name=f"{name}, {terms}" if terms else name,
         showlegend=True,
@@ -182,7 +184,7 @@ def _facts(info: AlphaCurvesInfo) -> list[str]:
         facts += [f"{curve.name}: {curve.note}" for curve in info.curves if curve.note]
         less = [
             f"{curve.name}, {text}"
-            for curve in info.curves[:_LABELLED]
+            for curve in info.curves[:_MOST_COMPARED]
             for point in curve.points
             for text in _less_finetuned(point)
         ]
