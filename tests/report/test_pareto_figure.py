@@ -308,6 +308,14 @@ def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -
         assert image.stat().st_size > 20_000
 
 
+def test_equal_trials_of_the_front_have_one_label() -> None:
+    other_terms = example_row(4, (0.94, 0.70), params={"loss.terms": "clean+da"})
+    rows = [other_terms, example_row(2, (0.94, 0.70)), example_row(3, (0.90, 0.75))]
+    figure = draw(example_record(rows))
+    texts = [list(trace.text) for trace in figure.data if trace.mode == "markers+text"]
+    assert sorted(text for of_trace in texts for text in of_trace) == ["", "2, 4", "3"]
+
+
 def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     scores = {"val_clean_accuracy": 0.93, "val_robust_accuracy": 0.66}
     rungs = [Rung(3, scores, True, 1)]

@@ -139,7 +139,7 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
         if on_front and len(marks.info.front) <= _NUMBERED:
             told |= {
                 "mode": "markers+text",
-                "text": [str(number) for number in numbers],
+                "text": [_label(marks.info, point) for point in marks.points],
                 "textposition": "top right",
                 "cliponaxis": False,  # the best stand at the edge
                 "textfont": {"size": SMALL_SIZE, "color": FAINT_INK},
@@ -263,6 +263,13 @@ def reference_traces(
             )
         )
     return traces
+
+
+def _label(info: ParetoInfo, point: ParetoPoint) -> str:
+    """The number of a trial on the front; of equal ones, which lie over each other, all at the
+    first."""
+    alike = sorted(one.number for one in info.front if one.values == point.values)
+    return ", ".join(map(str, alike)) if point.number == alike[0] else ""
 
 
 def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:
