@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import inspect
 import json
-import lzma
 import posixpath
 import re
-import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, closing, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.testing import CliRunner
+from gallery import gallery_images, gallery_page, printed
 from mkdocs.structure.files import File, Files
 
 import ablate
 from ablate.cli.main import main
-from ablate.report.figures import FIGURES, find_figure
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-LEDGERS = ROOT / "tests/report/ledgers"
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -187,14 +182,21 @@ def python_page() -> str:
 
 
 def _documented(thing: Any, name: str) -> str:
-    text = inspect.getdoc(thing) or ""
     signature = ""
-    with suppress(ValueError, TypeError):
-        shown = inspect.signature(thing, eval_str=False)
-        bare = [one.replace(annotation=one.empty) for one in shown.parameters.values()]
-        signature = str(shown.replace(parameters=bare, return_annotation=shown.empty))
-        signature = f"```python\n{name}{signature}\n```\n\n"
-    return signature + _docstring_page(text)
+    with suppress(ValueError, TypeError):  # a module has none
+        signature = f"```python\n{name}{_signature(inspect.signature(thing))}\n```\n\n"
+    return signature + _docstring_page(inspect.getdoc(thing) or "")
+
+
+def _signature(of: inspect.Signature) -> str:
+    """Without types, which the docstring says; a long one has a line for each parameter."""
+    shown = []
+    for one in of.parameters.values():
+        if one.kind is one.KEYWORD_ONLY and not any(text.startswith("*") for text in shown):
+            shown.append("*")
+        shown.append(re.sub(r"=<.*>$", "=...", str(one.replace(annotation=one.empty))))
+    together = f"({', '.join(shown)})"
+    return together if len(together) < 72 else "(\n    " + ",\n    ".join(shown) + "\n)"
 
 
 _SECTION = re.compile(
@@ -221,7 +223,7 @@ def _docstring_page(text: str) -> str:
 
 def keys_page() -> str:
     """Every key of a study file: section by section, from the JSON Schema."""
-    schema = json.loads(_output(["schema"]))
+    schema = json.loads(printed(["schema"]))
     parts = [
         "# Study keys\n\nMade from the schema that `ablate schema` prints and `ablate check` "
         "enforces. A study needs `version`, `name`, and `dataset` and `model` or `trainable`; "
@@ -301,125 +303,3 @@ def _range(entry: Mapping[str, Any]) -> str:
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     said = [f"{sign} {entry[name]:g}" for name, sign in bounds.items() if name in entry]
     return f" {', '.join(said)}" if said else ""
-
-
-# -- The gallery ----------------------------------------------------------------------------
-
-STUDIES = {
-    "runs/quickstart": (
-        "`studies/quickstart.yaml` with its confirmation: 16 trials on handwritten digits.",
-        (
-            *("pareto", "hypervolume", "edf", "profile", "severity"),
-            *("slice", "layers", "mix", "curves", "timeline"),
-        ),
-    ),
-    "runs/one_objective": (
-        "The study of [one objective](../howto/one_objective.md): a pruner, a constraint, and "
-        "networks between baseline and finetuned weights.",
-        ("history", "budget"),
-    ),
-    "runs/cifar10_arms": (
-        "Four methods on CIFAR-10, 8 seeds each: `python benchmarks/defaults.py methods`.",
-        ("curve",),
-    ),
-    "runs/ablation_quickstart": (
-        "`studies/ablation_quickstart.yaml`: six arms on handwritten digits, 8 seeds each.",
-        ("effects", "arms", "attainment"),
-    ),
-    "runs/factorial": (
-        "Stability training and combined augmentations, each with and without the other, on the "
-        "digits, 4 seeds each.",
-        ("interactions",),
-    ),
-    "runs/transfer": (
-        "One model per distortion (`augment.types: each`), on the digits, 3 seeds each.",
-        ("transfer",),
-    ),
-}
-"""Recorded studies, each with its dump in LEDGERS: what it is, and the figures that show it."""
-
-
-def gallery_page() -> str:
-    """Every figure, its picture, its caption and its command."""
-    captions = {name: text for name, text in gallery_images().items() if name.endswith(".txt")}
-    parts = [
-        "# Figures\n\nEach picture is drawn by the command under it from a recorded study when "
-        "this site is built. `ablate plot STUDY --figure all -o FOLDER` draws every figure that "
-        "applies; from Python `ablate.plot(NAME, STUDY)` returns a plotly figure. "
-        "[Print figures](../howto/figures.md) has sizes and formats. "
-        "Any Optuna study can be drawn, also one of another tool: "
-        "`ablate plot sqlite:///other.db#NAME`.\n"
-    ]
-    by_figure = {figure: name for name, (_, shown) in STUDIES.items() for figure in shown}
-    for figure in FIGURES:
-        kind, study = find_figure(figure), by_figure.get(figure, "STUDY")
-        command = f"ablate plot {study} --figure {figure} -o {figure}.svg"
-        parts.append(f"\n## {figure}\n\n**{kind.title}.** {kind.says}\n\n")
-        if figure in by_figure:
-            folder, title = f"figures/{Path(study).name}", kind.title
-            caption = captions[f"reference/{folder}/light/{figure}.txt"]
-            drawn = gallery_images()[f"reference/{folder}/light/{figure}.svg"]
-            size = f"{{ width={_PIXELS_PER_INCH * _width(drawn):.0f} }}"
-            parts.append(
-                f"![{title}]({folder}/light/{figure}.svg#only-light){size}\n"
-                f"![{title}]({folder}/dark/{figure}.svg#only-dark){size}\n\n"
-                f"{STUDIES[study][0]}\n\n"
-                f'<details markdown="1"><summary>Caption</summary>\n\n{_as_text(caption)}\n\n'
-                "</details>\n\n"
-            )
-        parts.append(f"```bash\n{command}\n```\n")
-    return "".join(parts)
-
-
-_PIXELS_PER_INCH = 133
-"""On a page: the smallest text of a figure has 7 pt in print, and 13 pixels here."""
-
-
-def _width(svg: bytes) -> float:
-    """In inches."""
-    found = re.search(rb'<svg[^>]* width="([\d.]+)', svg)
-    assert found is not None
-    return float(found[1]) / 96
-
-
-def _as_text(caption: str | bytes) -> str:
-    text = caption.decode() if isinstance(caption, bytes) else caption
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text.strip())
-
-
-@cache
-def gallery_images() -> Mapping[str, bytes]:
-    """The pictures and captions of the gallery, by their path on the site."""
-    found: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory() as work, chdir(work):
-        for study, (_, figures) in STUDIES.items():
-            name = Path(study).name
-            restore(name)
-            for theme in ("light", "dark"):
-                folder = Path("drawn", name, theme)
-                folder.mkdir(parents=True)
-                to = [str(folder), "--format", "svg"]
-                if len(figures) == 1:
-                    to = [str(folder / f"{figures[0]}.svg")]
-                _output(["plot", study, "--figure", ",".join(figures), "--theme", theme, "-o", *to])
-                for file in folder.iterdir():
-                    found[f"reference/figures/{name}/{theme}/{file.name}"] = file.read_bytes()
-    return found
-
-
-def restore(name: str) -> None:
-    """Write a recorded study into runs/NAME."""
-    folder = Path("runs", name)
-    folder.mkdir(parents=True)
-    dump = lzma.decompress((LEDGERS / f"{name}.sql.xz").read_bytes()).decode()
-    with closing(sqlite3.connect(folder / "study.db")) as database:
-        database.executescript(dump)
-        study, *_ = database.execute("SELECT study_name FROM studies ORDER BY study_id").fetchone()
-    (folder / "run.json").write_text(json.dumps({"name": study, "storage": None}))
-
-
-def _output(command: list[str]) -> str:
-    done = CliRunner().invoke(main, command)
-    if done.exit_code != 0:
-        raise RuntimeError(f"ablate {' '.join(command)}: {done.output}")
-    return done.stdout

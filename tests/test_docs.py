@@ -159,6 +159,7 @@ def test_every_command_and_every_figure_is_in_the_docs() -> None:
     _, _, table = PAGES["docs/howto/figures.md"].partition("| figures | contents |\n")
     named = re.findall(r"`(\w+)`", table.partition("\n\n")[0])
     assert sorted(set(FIGURES) - set(named)) == [], "docs/howto/figures.md, table of figures"
+    assert f"[{len(FIGURES)} figures]" in PAGES["README.md"]
     help_text = " ".join(CliRunner().invoke(main, ["plot", "--help"]).output.split())
     assert f"{', '.join(FIGURES)}; or all" in help_text
 
