@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ablate.finetune.augment.per_sample import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
+    from ablate.lifecycle.export import load_model
     from ablate.lifecycle.python_study import Study
     from ablate.model.taps import FeatureTaps
     from ablate.report.draw import plot
@@ -58,6 +59,7 @@ _HOMES = {
     "evaluate": "ablate.robustness.evaluation.evaluate",
     "launch": "ablate.api",
     "load_evaluation": "ablate.robustness.evaluation.evaluation_file",
+    "load_model": "ablate.lifecycle.export",
     "load_trials": "ablate.api",
     "plot": "ablate.report.draw",
     "plot_pareto": "ablate.api",
@@ -86,6 +88,7 @@ __all__ = [
     "evaluate",
     "launch",
     "load_evaluation",
+    "load_model",
     "load_trials",
     "plot",
     "plot_pareto",

@@ -253,12 +253,15 @@ def test_the_python_of_a_page_runs(block: Block, work: Path) -> None:
 @pytest.mark.slow
 def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
     """README and docs show the same."""
-    first, *others = (block.text for block in blocks("python") if 'ablate.launch("' in block.text)
+    first, *others = (block.text for block in blocks("python") if "load_trials" in block.text)
     assert set(others) <= {first}
     file = write_study("quickstart", search={"trials": 1})  # type: ignore[operator]
     scope: dict[str, object] = {}
     exec(first.replace("studies/quickstart.yaml", str(file)), scope)
     assert len(scope["frame"]) == 1  # type: ignore[arg-type]
+    predicted = one_block("python", "load_model", "docs/howto/weights.md")
+    exec(predicted.replace("studies/quickstart.yaml", str(file)), scope)
+    assert set(scope["names"]) <= {"left", "middle", "right"}  # type: ignore[call-overload]
 
 
 def test_a_study_without_a_file_runs(work: Path) -> None:

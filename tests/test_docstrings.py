@@ -21,7 +21,7 @@ finetune: {budget: {epochs: 3}}
 objectives: [{metric: error, direction: minimize}, {metric: size, direction: minimize}]
 ablation: {design: one_at_a_time, reference: {lr: 0.5}, factors: {lr: [0.1, 0.9]}, seeds: 4}
 """
-OF_A_SEARCH = ("confirm", "read_confirmation")
+OF_A_SEARCH = ("confirm", "load_model", "read_confirmation")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import click
 from ablate.cli.completion import complete_override, complete_trial
 from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
 from ablate.cli.show import bytes_on_disk, print_result
-from ablate.errors import ParameterError, Problem, StudyFileError, UsageError
+from ablate.errors import ParameterError, Problem, StudyFileError
 
 _FOLLOW_SECONDS = 1.0
 
@@ -118,9 +118,9 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--trial",
     required=True,
-    metavar="N|plain",
+    metavar="N|WORD",
     shell_complete=complete_trial,
-    help="Trial number; plain: the plain finetune.",
+    help="Trial number; plain: the plain finetune; knee, or best METRIC, of the front.",
 )
 @click.option(
     "--alpha",
@@ -129,26 +129,36 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     help="Weight of the finetuned network against the baseline.  "
     "Default: the alpha of the trial's scores, which is 1 without finetune.interpolation.",
 )
-@output_option("FILE.safetensors", "Output file.", required=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["safetensors", "torch_export", "onnx"]),
+    help="safetensors: the weights; torch_export (.pt2) and onnx: the network with its "
+    "normalisation, for images in [0, 1].  Default: by the ending of the file.",
+)
+@output_option("FILE", "Output file: .safetensors, .pt2 or .onnx.", required=True)
 @json_option
-def export(study: str, trial: str, *, alpha: float | None, output: Path, as_json: bool) -> None:
-    """Export the finetuned weights of a complete trial.
+def export(
+    study: str,
+    trial: str,
+    *,
+    alpha: float | None,
+    kind: str | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Export the finetuned network of a complete trial.
 
     With --alpha, the network between the baseline and the finetuned one.
     """
-    from ablate.lifecycle.export import export_weights_of, exported_point
+    from ablate.lifecycle.export import asked_trial, export_network
     from ablate.lifecycle.open_study import open_study
 
-    number, opened = parse_trial(trial), open_study(study)
-    if number is None and alpha not in (None, 1):
-        raise UsageError(
-            f"--alpha {alpha:g}: needs the number of a trial, got plain, which is a reference. "
-            "Leave it out."
-        )
-    folder = opened.place.folder
-    point = None if number is None else exported_point(opened.record, folder, number, alpha)
-    written = export_weights_of(opened.record, folder, point, output)
-    told = {"number": number, "alpha": point.alpha if point else 1.0, "file": str(written)}
+    opened = open_study(study)
+    number = asked_trial(opened.record, trial, where="--trial")
+    point = export_network(opened, number, output, alpha=alpha, kind=kind)
+    written = str(output.absolute())
+    told = {"number": number, "alpha": point.alpha if point else 1.0, "file": written}
     print_result([told]) if as_json else click.echo(written)
 
 
@@ -336,16 +346,3 @@ def parse_values(written: Sequence[str]) -> dict[str, Any]:
     if problems:
         raise StudyFileError(problems)
     return values
-
-
-def parse_trial(text: str) -> int | None:
-    """A trial's number; None for "plain".
-
-    Raises:
-        ParameterError: if it is neither.
-    """
-    if text == "plain":
-        return None
-    if text.isdecimal():
-        return int(text)
-    raise ParameterError(f"--trial: must be a trial's number or plain, got {text}.")

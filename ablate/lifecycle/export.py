@@ -1,20 +1,175 @@
-"""The files of a run: copying a trial's weights, and counting bytes on disk."""
+"""The networks of a run: a trial's weights as a file or a module; counting bytes on disk."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import Point, point_of
-from ablate.errors import DataError, InfrastructureError, UsageError
+from ablate.errors import (
+    DataError,
+    InfrastructureError,
+    ParameterError,
+    UsageError,
+    did_you_mean,
+)
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes
 from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_study
+from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import weights_file
 
+if TYPE_CHECKING:
+    from ablate.model.trained import TrainedNetwork
+
 _SUFFIX = ".safetensors"
+
+FORMATS = {"safetensors": _SUFFIX, "torch_export": ".pt2", "onnx": ".onnx"}
+"""Of an exported file, with its ending."""
+
+
+def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") -> int | None:
+    """The number of a trial; None: the plain finetune.
+
+    Args:
+        trial: a number, "plain", "knee", or "best METRIC" (of an objective; `val_` may be left
+            out).
+        where: for messages.
+
+    Raises:
+        ParameterError: if it is none of these, or the study has no such trial.
+    """
+    text = str(trial).strip()
+    if text == "plain" or text.isdecimal():
+        return None if text == "plain" else int(text)
+    words = text.split()
+    if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
+        return pick_trial(record, text, key=where).number
+    known = ["plain", "knee", *(f"best {one.metric}" for one in record.study.objectives)]
+    raise ParameterError(
+        f"{where}: must be a trial's number, plain, knee or best METRIC, got {text or 'nothing'}. "
+        f"{did_you_mean(text, known)}"
+    )
+
+
+def export_network(
+    opened: OpenStudy,
+    trial: int | None,
+    output: Path,
+    *,
+    alpha: float | None = None,
+    kind: str | None = None,
+) -> Point | None:
+    """Write the network of a trial, completely or not at all.
+
+    Args:
+        trial: its number; None: the plain finetune.
+        output: its folder is created, an existing file is replaced.
+        alpha: as for `exported_point`.
+        kind: a name of `FORMATS`; None: that of the output's ending.
+
+    Returns:
+        What was written; None: the plain finetune.
+
+    Raises:
+        UsageError: as `exported_point` and `export_weights_of`; if the ending is not the format's,
+            or the network cannot be written in this format.
+        MissingDependencyError: if the format needs a package that is not installed.
+    """
+    kinds = {ending: name for name, ending in FORMATS.items()}
+    kind = kind or kinds.get(output.suffix, "safetensors")
+    if output.suffix != FORMATS[kind] and kind != "safetensors":
+        raise UsageError(
+            f"{output}: must end in {FORMATS[kind]}, got {output.suffix or 'no ending'!r}. Write "
+            f"{output.with_suffix(FORMATS[kind])}."
+        )
+    point = _asked_point(opened, trial, alpha)
+    if kind == "safetensors":
+        export_weights_of(opened.record, opened.place.folder, point, output)
+        return point
+    from ablate.model.weights.programs import write_onnx, write_torch_export
+
+    write = write_onnx if kind == "onnx" else write_torch_export
+    write(_load(opened, point), output.absolute())
+    return point
+
+
+def load_model(
+    study: StudyReference, trial: int | str | None = None, *, alpha: float | None = None
+) -> TrainedNetwork:
+    """Load the finetuned network of a trial, ready to be used: in eval mode, on the CPU.
+
+    Args:
+        study: the study; or a .safetensors file that `ablate export` wrote.
+        trial: its number, "plain" (the plain finetune), "knee", or "best METRIC" of the front, such
+            as "best val_robust_accuracy"; of a file, None.
+        alpha: weight of the finetuned network against the baseline, in (0, 1]; None: that of the
+            trial's scores.
+
+    Returns:
+        A `torch.nn.Module` from images (batch, 3, height, width), in [0, 1] or uint8, to logits
+        (batch, classes), its normalisation inside; with `classes`, `image_size` and `provenance`.
+
+    Raises:
+        ParameterError: if the trial is none of these, or its network cannot be built.
+        UsageError: if the trial is not complete, has no weights, or they are gone; the message says
+            how to make them again.
+        DataError: if a file is missing, damaged, or no export.
+
+    Example:
+        >>> model = ablate.load_model("runs/search", "plain")
+        >>> model.classes, model.training, model.provenance.study
+        (('left', 'middle', 'right'), False, 'search')
+        >>> import torch
+        >>> model(torch.rand(2, 3, 16, 16)).shape
+        torch.Size([2, 3])
+    """
+    is_file = isinstance(study, str | Path) and Path(study).suffix == ".safetensors"
+    if is_file and (trial, alpha) != (None, None):
+        raise ParameterError(
+            f"{study}: is the network of one trial, got trial and alpha too. Leave them out."
+        )
+    if is_file:
+        from ablate.model.trained import load_export
+
+        return load_export(Path(str(study)), Path.cwd())
+    if trial is None:
+        raise ParameterError(
+            "trial: must be a trial's number, plain, knee or best METRIC, got nothing. Write "
+            "trial='knee'."
+        )
+    opened = open_study(study)
+    return _load(opened, _asked_point(opened, asked_trial(opened.record, trial), alpha))
+
+
+def _load(opened: OpenStudy, point: Point | None) -> TrainedNetwork:
+    from ablate.model.trained import load_export
+
+    with closing(open_ledger(opened.place)) as ledger:
+        base = Path(ledger.head.base)
+    with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
+        file = Path(folder) / f"weights{_SUFFIX}"
+        export_weights_of(opened.record, opened.place.folder, point, file)
+        return load_export(file, base)
+
+
+def _asked_point(opened: OpenStudy, trial: int | None, alpha: float | None) -> Point | None:
+    if trial is None and alpha not in (None, 1):
+        raise UsageError(
+            f"--alpha {alpha:g}: needs the number of a trial, got plain, which is a reference. "
+            "Leave it out."
+        )
+    if trial is None:
+        return None
+    return exported_point(opened.record, opened.place.folder, trial, alpha)
 
 
 def exported_point(
@@ -198,9 +353,20 @@ def _source(
     if number is not None and keep != "all":
         raise UsageError(
             f"{who}: must have its weights, got none: run.keep_checkpoints is {keep}, so they "
-            "were deleted. `run.keep_checkpoints: all` keeps those of all future trials."
+            f"were deleted. {_again(record, number)}"
         )
     raise UsageError(
         f"{who}: must have its weights in {source}, got no such file. "
-        "It was moved or deleted: restore it."
+        f"It was moved or deleted: restore it. {_again(record, number)}".rstrip()
+    )
+
+
+def _again(record: StudyRecord, number: int | None) -> str:
+    """How the weights of a trial of a search are made again."""
+    if number is None or record.design is not None:
+        return ""
+    values = json.dumps([_row(record, number).params])
+    return (
+        f"To train it again, launch the study file with --set name={record.name}_again --set "
+        f"search.trials=1 --set 'search.enqueue={values}'"
     )

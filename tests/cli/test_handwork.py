@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from commands import COMMAND
 
 from ablate.cli.main import main
-from ablate.cli.study import parse_trial, parse_values
-from ablate.errors import ParameterError, StudyFileError
+from ablate.cli.study import parse_values
+from ablate.errors import StudyFileError
 from ablate.report.terminal.lines import event_text
 from ablate.search.progress import EventLog
 
@@ -232,7 +232,9 @@ def test_what_cannot_be_exported_is_said(there: Path, ablate: Run) -> None:
     assert result.stderr.count("\n") == 1
     result = ablate("export", "own.yaml", "--trial", "best", "-o", "weights.safetensors")
     assert result.returncode == 2
-    assert "--trial: must be a trial's number or plain, got best." in result.stderr
+    assert (
+        "--trial: must be a trial's number, plain, knee or best METRIC, got best." in result.stderr
+    )
 
 
 def test_status_counts_what_it_has_cost(there: Path, ablate: Run) -> None:
@@ -257,13 +259,6 @@ def test_values_are_yaml() -> None:
     with pytest.raises(StudyFileError) as caught:
         parse_values(["a={", "=3"])
     assert len(caught.value.problems) == 2
-
-
-def test_a_trial_is_a_number_or_plain() -> None:
-    assert parse_trial("17") == 17
-    assert parse_trial("plain") is None
-    with pytest.raises(ParameterError):
-        parse_trial("-1")
 
 
 def test_an_event_in_a_line() -> None:

@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from ablate.analysis.pareto import Point
-from ablate.errors import UsageError
+from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
-from ablate.lifecycle.export import checkpoint_bytes, export_weights_of, exported_point
+from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_weights_of, exported_point
 from ablate.model.weights.export_metadata import ExportMetadata, seal_export
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
@@ -53,6 +53,28 @@ def refusal(
     assert not file.exists()
     assert "\n" not in str(error.value)
     return str(error.value).replace(str(folder), "RUN")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("17", 17), (3, 3), ("plain", None), ("best clean_accuracy", 0), ("knee", 0)],
+)
+def test_a_trial_is_a_number_or_a_word(asked: int | str, expected: int | None) -> None:
+    assert asked_trial(example_record(ROWS[:2]), asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("-1", "trial: must be a trial's number, plain, knee or best METRIC, got -1. "),
+        ("kne", "trial: must be a trial's number, plain, knee or best METRIC, got kne. Did you"),
+        ("best val_x", "trial: study example: best needs one of its objectives, got val_x. "),
+    ],
+)
+def test_a_wrong_word_is_refused(asked: str, said: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        asked_trial(example_record(ROWS[:2]), asked)
+    assert str(error.value).startswith(said)
 
 
 def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
@@ -157,7 +179,9 @@ def test_weights_that_were_removed(folder: Path) -> None:
     record = example_record(ROWS, run={"keep_checkpoints": 1})
     assert refusal(record, folder, 0) == (
         "trial 0: must have its weights, got none: run.keep_checkpoints is 1, so they were "
-        "deleted. `run.keep_checkpoints: all` keeps those of all future trials."
+        "deleted. To train it again, launch the study file with --set "
+        'name=example_again --set search.trials=1 --set \'search.enqueue=[{"loss.terms": '
+        '"clean+fma"}]\''
     )
 
 
@@ -165,7 +189,9 @@ def test_weights_that_somebody_took(folder: Path) -> None:
     record = example_record(ROWS, run={"keep_checkpoints": "all"})
     assert refusal(record, folder, 0) == (
         "trial 0: must have its weights in RUN/weights/00000.safetensors, got no such file. "
-        "It was moved or deleted: restore it."
+        "It was moved or deleted: restore it. To train it again, launch the study file with --set "
+        'name=example_again --set search.trials=1 --set \'search.enqueue=[{"loss.terms": '
+        '"clean+fma"}]\''
     )
     weights_file(folder, None).unlink()
     assert refusal(example_record(ROWS), folder, None).startswith("plain: must have its weights in")
