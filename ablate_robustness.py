@@ -26,11 +26,14 @@ def another_ablate(folders: Iterable[str] | None = None) -> str | None:
     for found in distributions(name="ablate", path=path):
         # The former name of this distribution was `ablate` too.
         if "ablate.cli.main" not in (found.read_text("entry_points.txt") or ""):
-            folder = found.locate_file("ablate")
+            folder = Path(str(found.locate_file("ablate")))
+            # An editable install lost no file to it.
+            is_mixed = folder.parent == Path(__file__).parent
+            fix = "pip uninstall -y ablate" + f" && {_REINSTALL}" * is_mixed
             return (
-                f"{folder}: must hold ablate-robustness alone, got ablate {found.version}, which "
-                "is another package of the same name. Run "
-                f"`pip uninstall -y ablate && {_REINSTALL}`, and use an environment for each."
+                f"{folder}: must not be installed beside ablate-robustness, got ablate "
+                f"{found.version}, which is another package of the same name. Run `{fix}`, and use "
+                "an environment for each."
             )
     return None
 
