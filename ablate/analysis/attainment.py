@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised
-from ablate.analysis.objectives import search_figure, shared_objectives
+from ablate.analysis.objectives import check_several, shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -126,12 +126,13 @@ def attainment_info(records: Sequence[StudyRecord]) -> AttainmentInfo:
     """
     objectives = shared_objectives(records)
     name = records[0].name
-    if len(objectives) != 2:
+    check_several(records[0], "attainment")
+    if len(objectives) > 2:
         raise NothingToDrawError(
             name,
             "attainment",
             f"needs two objectives, got {len(objectives)}",
-            f"Draw {search_figure(objectives)}.",
+            "Draw pareto.",
         )
     studies = tuple(pareto_info(record) for record in records)
     if len(records) == 1:

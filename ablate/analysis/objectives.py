@@ -32,6 +32,13 @@ def search_figure(objectives: Sequence[ObjectiveSettings]) -> str:
     return "pareto" if len(objectives) > 1 else "history"
 
 
+def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
+    """What the trials of a front are called: of one objective it is the best trial."""
+    if objectives[0].metric == ENDED:
+        return "the best until then"
+    return "on the front" if len(objectives) > 1 else "the best"
+
+
 def check_several(record: StudyRecord, figure: str) -> None:
     """Refuse a study with one objective.
 

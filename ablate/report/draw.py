@@ -109,14 +109,14 @@ class PrintSize:
         meta = figure.layout.meta
         width, height = meta["image_pixels"]
         if self.inches is None:
-            lay_out(figure, width, height, titled=self.titled)
+            lay_out(figure, width, height, titled=self.titled, is_page=False)
             figure.layout.meta |= {"inches": (width / scale, height / scale)}
             return ""
         width, height = (scale * side for side in self.inches)
-        lay_out(figure, width, height, titled=self.titled)
+        lay_out(figure, width, height, titled=self.titled, is_page=False)
         needed = least_pixels(figure)
         shrunk = max(1.0, needed[0] / width, needed[1] / height)
-        lay_out(figure, shrunk * width, shrunk * height, titled=self.titled)
+        lay_out(figure, shrunk * width, shrunk * height, titled=self.titled, is_page=False)
         figure.layout.meta |= {"inches": self.inches}
         if shrunk < 1.005:
             return ""

@@ -25,6 +25,8 @@ from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Failure, RowRecord
 from ablate.report.page.answer import study_answer
+from ablate.study.interpolation import Curve, CurvePoint
+from ablate.study.scores import Scores
 
 
 def trial(number: int, clean: float, robust: float, terms: str, **params: Any) -> RowRecord:
@@ -251,6 +253,44 @@ def test_a_confirmation_answers_the_question_in_its_own_words() -> None:
     assert confirmed(alone, "Which of FMA and ST?")[0] == (
         "No confirmed point has FMA: `ablate confirm --trials` adds one."
     )
+
+
+def test_a_confirmation_answers_da_and_ca_by_the_arm_retrained_beside_it() -> None:
+    front = confirmation(trial_1=(0.955, 0.71))
+    effect = example_effect("DA combined - plain", 0.15, metric="test_robust_accuracy")
+    test = replace(front.test, effects=(*front.test.effects, effect))
+    beside = replace(front, test=test)
+    gain = "+15.0 points [+13.0, +17.0]"
+    by = "Over plain, by combined data augmentation alone"
+    assert confirmed(beside, "Does data augmentation help?")[0] == f"{by}: DA {gain}."
+    assert confirmed(beside, "Does CA earn its keep?")[0] == f"{by}: CA {gain}."
+    assert confirmed(beside, "What do DA and CA buy?")[0] == f"{by}: DA/CA {gain}."
+    assert gain not in " ".join(confirmed(beside, "What does ST buy?"))
+
+
+def test_arms_beside_a_point_of_a_curve_stand_at_alpha_1() -> None:
+    """The arms are finetuned networks; the point is one between the baseline and its trial."""
+    row = ROWS[1]
+    assert isinstance(row.scores, Scores)
+    point = CurvePoint(row.scores.clean_accuracy, row.scores.accuracies)
+    path = Curve({"0": point, "0.5": point, "1": point}, alpha=0.5)
+    name = "trial 1 at alpha 0.5"
+    front = confirmation(**{name.replace(" ", "_"): (0.955, 0.71)})
+    effect = example_effect(f"{name} - plain", 0.1, metric="test_robust_accuracy")
+    over = {"test_robust_accuracy": estimate(-0.02, 0.01, method=OVER_SEEDS_AND_IMAGES)}
+    front = replace(
+        front,
+        test=replace(front.test, effects=(effect,)),
+        points=(replace(front.points[0], over_da=over),),
+    )
+    record = example_record([replace(row, path=path)], question="Does ST help?")
+    answer = study_answer(StudySource(record, confirmation=front))
+    assert answer.sentences[0] == (
+        "Over combined data augmentation alone at alpha 1: ST -2.0 points [-3.0, -1.0]."
+    )
+    (card,) = answer.cards
+    names = [fact for fact, _ in card.facts]
+    assert {"Over plain at alpha 1", "Over combined DA at alpha 1"} <= {*names}
 
 
 def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chosen() -> None:

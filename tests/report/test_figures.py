@@ -14,6 +14,7 @@ from example_sources import ablations, one_objective, searches, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
+from ablate.report.draw import print_size
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
@@ -100,6 +101,21 @@ def test_the_smallest_text_has_seven_points_in_a_column() -> None:
     assert pytest.approx(7.0) == 72 * SMALL_SIZE * INCHES_PER_PIXEL
 
 
+def test_a_high_legend_is_in_columns_of_print_which_leave_the_plot_room() -> None:
+    _, figure = draw("pareto", "usual")
+    entries = [one for one in figure.data if one.showlegend]
+    print_size("3.25x2.4in", 7.0, titled=False).apply(figure)
+    columns = [
+        [one.name for one in entries if (one.legend or "legend") == name]
+        for name in ("legend", "legend2", "legend3")
+    ]
+    assert sum(map(len, columns)) == len(entries) >= 7
+    assert all(columns)
+    assert figure.layout.legend2.font.size == SMALL_SIZE
+    height, margin = figure.layout.meta["image_pixels"][1], figure.layout.margin
+    assert height - margin.t - margin.b > 0.4 * height
+
+
 @pytest.mark.parametrize(
     "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
 )
@@ -174,7 +190,7 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     [
         ("pareto", "one objective", "needs two objectives, got one. Draw history."),
         ("hypervolume", "one objective", "needs two objectives, got one. Draw history."),
-        ("attainment", "one objective", "needs two objectives, got 1. Draw history."),
+        ("attainment", "one objective", "needs two objectives, got one. Draw history."),
         ("effects", "one objective", "got a search. Draw history, or run ablate confirm and"),
         ("history", "usual", "needs one objective, got 2. Draw pareto or hypervolume."),
     ],
@@ -186,11 +202,15 @@ def test_one_objective_has_its_own_figure(name: str, case: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["edf", "profile", "severity", "importance", "slice", "layers", "mix", "curves"]
+    "name",
+    ["history", "edf", "profile", "severity", "importance", "slice", "layers", "mix", "curves"],
 )
-def test_one_objective_is_drawn(name: str) -> None:
+def test_one_objective_has_best_trials_and_no_front(name: str) -> None:
     _, figure = drawn(name, "one objective")
     assert len(figure.data) > 0
+    text = figure.to_json()
+    assert "on the front" not in text
+    assert "dominated" not in text
 
 
 def test_an_unknown_figure_is_answered_with_the_list() -> None:

@@ -180,7 +180,8 @@ def _facts(info: AlphaCurvesInfo) -> list[str]:
     if info.is_search:
         facts.append(f"ring: the most robust that loses at most {margin}")
         if len(info.curves) < info.on_front:
-            facts.append(f"{len(info.curves)} of the {info.on_front} trials on the front")
+            of = "trials on the front" if len(info.objectives) > 1 else "best trials"
+            facts.append(f"{len(info.curves)} of the {info.on_front} {of}")
         facts += [f"{curve.name}: {curve.note}" for curve in info.curves if curve.note]
         less = [
             f"{curve.name}, {text}"

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -127,11 +127,12 @@ def _facts(info: CurvesInfo) -> list[str]:
     if info.seeds is not None:
         said.append(f"each line is a run, {info.seeds} seeds")
     elif any(curve.on_front for curve in info.curves):
-        said.append("full colour: on the front")
+        said.append(f"full colour: {front_words(info.objectives)}")
     if info.own_losses:
         said.append("losses as shares of the first epoch's: their terms and weights differ")
     if len(info.curves) < info.found:
-        said.append(f"{len(info.curves)} of {info.found} trials drawn: the front, others evenly")
+        kept = "the front" if len(info.objectives) > 1 else "the best"
+        said.append(f"{len(info.curves)} of {info.found} trials drawn: {kept}, others evenly")
     if any(len(curve.epochs) > _most_points(info) for curve in info.curves):
         said.append("long lines are drawn at evenly spaced epochs")
     return said
@@ -198,7 +199,7 @@ _Part = tuple[Sequence[int], Sequence[float], int]
 class _Look:
     """Style of trials with the same end; later styles are drawn over earlier ones."""
 
-    says: str
+    says: str  # empty: `front_words`
     holds: Callable[[Curve], bool]
     opacity: float = DOMINATED_OPACITY
     width: float = 1.2
@@ -210,7 +211,7 @@ _LOOKS = (
     _Look("failed", lambda curve: curve.state == "FAIL", dash="dash"),
     _Look("pruned", lambda curve: curve.state == "PRUNED", dash="dot"),
     _Look("complete", lambda curve: curve.state == "COMPLETE" and not curve.on_front),
-    _Look("on the front", lambda curve: curve.on_front, opacity=1.0, width=2.2),
+    _Look("", lambda curve: curve.on_front, opacity=1.0, width=2.2),
 )
 _OF_ABLATION = 0.6
 """Opacity of its lines, none of which is on a front."""
@@ -225,6 +226,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     points = sum(min(most, len(curve.epochs)) for curve in drawn)
     value = "%{y:.2%}" if is_accuracy(info.metric) or info.own_losses else "%{y:.4g}"
     label = plain_text(shortened(metric_label(info.metric), _LONGEST_NAME))
+    best = front_words(info.objectives)
     traces: list[list[Any]] = [[] for _ in _LOOKS]
     for rank, (group, of_group) in enumerate(_grouped(drawn, by)):
         kept = [
@@ -248,7 +250,7 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
                         "dash": look.dash or group.dash,
                     },
                     marker={"color": group.color, "size": 2 * look.width + 1},
-                    meta=[plain_text(f"{group.label}, {look.says}"), label],
+                    meta=[plain_text(f"{group.label}, {look.says or best}"), label],
                     hovertemplate="<b>Trial %{customdata}</b>, %{meta[0]}<br>"
                     f"epoch %{{x}}, %{{meta[1]}}: {value}<extra></extra>",
                 )

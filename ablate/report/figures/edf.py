@@ -16,7 +16,6 @@ from ablate.analysis.edf import EdfInfo, edf_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.ablations import stacked
 from ablate.report.figures.parts.canvas import (
-    axis_number,
     axis_title,
     basis_meta,
     finish,
@@ -29,6 +28,7 @@ from ablate.report.figures.parts.canvas import (
     study_styles,
 )
 from ablate.report.figures.parts.front_marks import shared_references
+from ablate.report.figures.parts.names import axis_number
 from ablate.report.figures.parts.window import scores_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, INK, base_axis, terms_style

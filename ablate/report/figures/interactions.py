@@ -37,10 +37,10 @@ from ablate.report.figures.parts.canvas import (
     LEFT,
     RIGHT,
     WIDE_PIXELS,
-    add_line_labels,
     finish,
     metric_axis,
 )
+from ablate.report.figures.parts.names import add_line_labels
 from ablate.report.figures.parts.rows import add_forest, cut_rows, forest_height, forest_rows
 from ablate.report.figures.parts.window import metric_range
 from ablate.report.numbers import metric_text, plain_text, short_names

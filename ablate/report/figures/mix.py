@@ -17,7 +17,7 @@ from plotly.graph_objects import Figure, Scatterternary
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.mix import MixInfo, MixPoint, mix_info
-from ablate.analysis.objectives import is_accuracy, objective_place
+from ablate.analysis.objectives import front_words, is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import basis_facts, basis_meta, finish
 from ablate.report.figures.parts.point_hover import score_template
@@ -47,7 +47,6 @@ _MOST_POINTS = 1000
 _MARK_PIXELS = ((150, 9), (500, 7))
 """Up to how many points a mark is how large; of more 5."""
 _CORNERS = "abc"
-_ON_FRONT = TermsStyle("On the front", PAPER, "circle")
 
 
 def plot_mix(info: MixInfo) -> Figure:
@@ -71,7 +70,8 @@ def plot_mix(info: MixInfo) -> Figure:
         figure.add_traces([_points(info, style, by_style[style], on_front) for style in styles])
     figure.add_traces([_swatch(style, counts[style]) for style in styles])
     if styles:
-        figure.add_trace(_swatch(_ON_FRONT, None))
+        best = TermsStyle(front_words(info.objectives).capitalize(), PAPER, "circle")
+        figure.add_trace(_swatch(best, None))
     figure.update_layout(ternary=_triangle(info.parts), coloraxis=_colors(info))
     return finish(
         figure,
@@ -95,7 +95,7 @@ def _facts(info: MixInfo) -> list[str]:
         low, high = info.color_range
         beyond = sum(not low <= point.score <= high for point in info.points)
         said += [f"{beyond} of the worst in the colour of that end"] if beyond else []
-    said += drawn_facts(len(info.points), _MOST_POINTS)
+    said += drawn_facts(info, len(info.points), _MOST_POINTS)
     if info.not_finite:
         said.append(f"{info.not_finite} with a value that is not a number")
     if info.others:
@@ -114,7 +114,7 @@ def _points(
     of_kind = [point for point in points if point.on_front is on_front]
     ratios = np.array([point.ratios for point in of_kind], dtype=np.float32).reshape(-1, 3)
     size = next((size for most, size in _MARK_PIXELS if len(info.points) <= most), 5)
-    lines = ["<b>Trial %{customdata}</b>" + ", on the front" * on_front]
+    lines = ["<b>Trial %{customdata}</b>" + f", {front_words(info.objectives)}" * on_front]
     lines += [
         f"{plain_text(part)}: %{{{axis}:.0%}}"
         for part, axis in zip(info.parts, _CORNERS, strict=True)

@@ -20,13 +20,12 @@ from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
     WIDE_PIXELS,
-    add_line_labels,
-    axis_number,
     axis_title,
     basis_meta,
     finish,
 )
 from ablate.report.figures.parts.heat_panels import ACCURACY
+from ablate.report.figures.parts.names import add_line_labels, axis_number
 from ablate.report.figures.parts.networks import (
     network_color,
     network_facts,

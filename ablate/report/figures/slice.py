@@ -24,7 +24,6 @@ from ablate.report.figures.parts.canvas import (
     LEFT,
     RIGHT,
     WIDE_PIXELS,
-    axis_number,
     basis_facts,
     basis_meta,
     finish,
@@ -32,6 +31,7 @@ from ablate.report.figures.parts.canvas import (
     objectives_facts,
     trace_type,
 )
+from ablate.report.figures.parts.names import axis_number
 from ablate.report.figures.parts.parameter_axis import (
     broken,
     dots_facts,
@@ -151,7 +151,7 @@ def _drawn(info: ParametersInfo) -> tuple[NDArray[np.int64], list[str]]:
     """
     finite = np.flatnonzero(np.isfinite(info.values).all(axis=1))
     room = _MOST_MARKS // max(len(info.columns) * len(info.shown), 1)
-    said = drawn_facts(len(finite), room)
+    said = drawn_facts(info, len(finite), room)
     if missing := len(info.points) - len(finite):
         said.append(f"{missing} with a value that is not a number")
     return finite[front_first(info.is_on_front[finite], room)], said
@@ -266,7 +266,8 @@ def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
     ]
     if not all(group.on_front for group in groups):
         faint = trial_marker(TermsStyle("", INK, "circle"), on_front=False, size=10)
-        entries.append(Scatter(name="Faint: dominated", mode="markers", marker=faint))
+        name = "Faint: dominated" if len(info.objectives) > 1 else "Faint: not the best"
+        entries.append(Scatter(name=name, mode="markers", marker=faint))
     if "baseline" in info.references:
         entries.append(Scatter(name="Baseline", mode="lines", line=_BASELINE))
     empty = {"x": [None], "y": [None], "showlegend": True, "hoverinfo": "skip"}

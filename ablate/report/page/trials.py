@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import metric_label, short_names
@@ -71,7 +71,7 @@ def trials_of(record: StudyRecord) -> TrialsTable:
         columns=columns,
         values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
         front=tuple(point.number for point in front),
-        front_words="on the front" if len(record.study.objectives) > 1 else "the best",
+        front_words=front_words(record.study.objectives),
         exportable=() if own_loop else tuple(row.number for row in record.complete),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,12 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.report.figures.parts.names import (
+    legend_pixels,
+    legend_room,
+    place_columns,
+    text_pixels,
+)
 from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
 from ablate.report.style import (
     FAINT_INK,
@@ -35,8 +40,6 @@ _LEAST_INSIDE = 140
 """Pixels of a plot whose marks may stand closer together in a smaller image."""
 _OVER_TITLE, _HEAD, _BARE = 12, 66, 16
 """Pixels over the title; of the margin with title and subtitle; of the margin without them."""
-_LEGEND_ROW, _LEGEND_MARK = 22, 45
-"""Height of a row of the legend; width of an entry without its name."""
 _TITLE_LINE, _LEAST_TITLE = 17, 105
 """Of another line of an upright title; and the shortest axis for which it is broken."""
 MANY = 2000
@@ -83,7 +86,7 @@ def finish(
     """
     width, height = pixels
     if inside is not None:
-        height = round(_HEAD + inside + bottom + _legend_pixels(figure, width - left - right))
+        height = round(_HEAD + inside + bottom + legend_pixels(figure, width - left - right))
     figure.update_layout(
         base_layout()
         | {
@@ -127,19 +130,23 @@ def finish(
     return lay_out(figure, width, height)
 
 
-def lay_out(figure: Figure, width: float, height: float, *, titled: bool = True) -> Figure:
+def lay_out(
+    figure: Figure, width: float, height: float, *, titled: bool = True, is_page: bool = True
+) -> Figure:
     """Set what depends on the size of a finished figure: its heading, and room for the legend.
 
     Args:
         width, height: of the image, in pixels.
         titled: whether title and subtitle are shown.
+        is_page: whether it may be stretched; a high legend of one that is not is in columns.
 
     Returns:
         The same figure.
     """
     meta, margin = figure.layout.meta, figure.layout.margin
     top, foot = _HEAD if titled else _BARE, meta["bottom"]
-    foot += _legend_pixels(figure, width - meta["left"] - margin.r)
+    legend, columns = legend_room(figure, width, width - meta["left"] - margin.r, is_page=is_page)
+    foot += legend
     lines = _break_titles(figure, max(0.0, height - top - foot))
     if titled:
         figure.layout.title.update(_heading(meta["heading"], meta["facts"], width))
@@ -148,6 +155,8 @@ def lay_out(figure: Figure, width: float, height: float, *, titled: bool = True)
     figure.layout.title.y = 1 - _OVER_TITLE / height  # a share of the figure
     figure.layout.margin.update(t=top, b=foot, l=meta["left"] + _TITLE_LINE * (lines - 1))
     figure.layout.legend.y = 4 / height  # near to the edge, however high the image is
+    if columns:
+        place_columns(figure, columns, width, height)
     figure.layout.meta = meta | {"image_pixels": [width, height]}
     return figure
 
@@ -184,35 +193,7 @@ def _break_titles(figure: Figure, inside: float) -> int:
 
 _BREAK = "<br />"
 """Made here, and undone for another size; a "<br>" is a figure's own."""
-_NARROW = frozenset("fijlrtI ().,:;|'![]-")
-
-
-def text_pixels(text: str, size: float) -> float:
-    """The width of a line in the font of figures, about."""
-    ems = (0.3 if one in _NARROW else 0.67 if one.isupper() else 0.56 for one in text)
-    return size * sum(ems)
-
-
-def _legend_pixels(figure: Figure, width: float) -> float:
-    """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
-    entries = [
-        _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
-        for one in figure.data
-        if one.showlegend
-    ]
-    if not entries:
-        return 0.0
-    # In several rows each entry is as wide as the widest.
-    across = len(entries) if sum(entries) <= width else max(1, int(width // max(entries)))
-    return _LEGEND_ROW * math.ceil(len(entries) / across) + 6.0
-
-
 # -- Axes of metrics, alike in every figure that has one -----------------------------------
-
-
-def axis_number(place: int) -> str:
-    """The number of a panel's axes as plotly writes it, from its place from 0: "", "2", "3"."""
-    return str(place + 1) if place else ""
 
 
 def axis_title(text: str) -> dict[str, Any]:
@@ -230,68 +211,6 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
         label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
         axis["title"] = axis_title(label)
     return axis
-
-
-# -- Names of lines at their right ends, in place of a legend ------------------------------
-
-
-_LINE_PIXELS = 1.25 * SMALL_SIZE
-
-
-def add_line_labels(
-    figure: Figure,
-    ends: Sequence[tuple[float, float, Sequence[str], str]],
-    window: tuple[float, float],
-    number: str,
-    *,
-    panel: float,
-    gap: float,
-) -> None:
-    """Name lines, pushed apart where two names would overlap.
-
-    Args:
-        ends: of each line x and y of its last point, lines of plotly's markup, and its colour; one
-            without a finite y has no name.
-        window: of the y axis; number: of both axes, as plotly writes it.
-        panel: height of the axis in pixels; gap: from the last point to the names, in x.
-    """
-    there = sorted((end for end in ends if math.isfinite(end[1])), key=lambda end: end[1])
-    line = (window[1] - window[0]) * _LINE_PIXELS / panel
-    places = _apart([end[1] for end in there], [line * len(end[2]) for end in there])
-    x = max((end[0] for end in there), default=0.0)
-    notes = [
-        {
-            "text": "<br>".join(name),
-            "xref": f"x{number}",
-            "yref": f"y{number}",
-            "x": x,
-            "y": y,
-            "axref": f"x{number}",
-            "ayref": f"y{number}",
-            "ax": x + gap,
-            "ay": at,
-            "xanchor": "left",
-            "align": "left",
-            "arrowhead": 0,
-            "arrowwidth": 1,
-            "arrowcolor": FAINT_INK,
-            "standoff": 8,
-            "font": {"size": SMALL_SIZE, "color": color},
-        }
-        for (_, y, name, color), at in zip(there, places, strict=True)
-    ]
-    figure.layout.annotations = [*figure.layout.annotations, *notes]
-
-
-def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Places near those that are wanted, ascending, none of which overlap."""
-    placed: list[float] = []
-    for place, (at, height) in enumerate(zip(wanted, heights, strict=True)):
-        below = placed[-1] + (heights[place - 1] + height) / 2 if placed else -math.inf
-        placed.append(max(at, below))
-    # What was pushed up is shared by all.
-    lift = sum(at - one for at, one in zip(placed, wanted, strict=True)) / max(1, len(placed))
-    return [at - lift for at in placed]
 
 
 # -- Figure heading: what it shows, and what the numbers are based on -----------------------

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from plotly.graph_objects import Figure, Heatmap, Scatter
 
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS, axis_number, text_pixels
+from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
+from ablate.report.figures.parts.names import axis_number, text_pixels
 from ablate.report.numbers import plain_text
 from ablate.report.style import DIVERGING, INK, SMALL_SIZE
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.objectives import front_words
 from ablate.analysis.profile import ProfileInfo, profile_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures.parts.canvas import basis_facts
@@ -54,7 +55,9 @@ def network_facts(info: ProfileInfo, shown: int) -> list[str]:
 
 def no_network(info: ProfileInfo) -> str:
     """Why no trial is shown."""
-    return "no trial is on the front" if info.complete else "no complete trial yet"
+    return (
+        f"no trial is {front_words(info.objectives)}" if info.complete else "no complete trial yet"
+    )
 
 
 def network_name(name: str) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ablate.analysis.fronts import ConfirmedMean
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.report.numbers import (
     duration_text,
@@ -24,7 +24,8 @@ _SEEN = {"seen_type": ", trained on", "seen_family": ", its family trained on", 
 
 def point_hover(info: ParetoInfo, point: ParetoPoint) -> str:
     """A trial in lines of plotly's markup; whatever the study's author wrote is escaped."""
-    head = f"<b>{point.name.capitalize()}</b>{', on the front' if point.on_front else ''}"
+    head = f"<b>{point.name.capitalize()}</b>"
+    head += f", {front_words(info.objectives)}" * point.on_front
     head += ", violates a constraint" if point.violation else ""
     head += "" if point.copy_of is None else f", copy of trial {point.copy_of}"
     lines = [head, *_objective_lines(info, point.values)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.bounds import fenced
+from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import count_text
@@ -170,11 +171,12 @@ def front_first(on_front: ArrayLike, most: int) -> NDArray[np.int64]:
     return kept
 
 
-def drawn_facts(count: int, most: int) -> list[str]:
+def drawn_facts(info: Basis, count: int, most: int) -> list[str]:
     """That some of so many trials are not drawn, if any."""
     if count <= most:
         return []
-    return [f"{most:,} of {count:,} trials drawn: those on the front, others at random"]
+    kept = "the front" if len(info.objectives) > 1 else "the best"
+    return [f"{most:,} of {count:,} trials drawn: {kept}, others at random"]
 
 
 def least_span(metric: str, values: NDArray[np.float64]) -> float:
