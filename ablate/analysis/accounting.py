@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablate.analysis.bounds import kept_with_record
 from ablate.ledger.record import (
     TERMINAL,
     Attempt,
     Drive,
     RowRecord,
     StudyRecord,
-    kept_with_record,
 )
 
 _Spans = list[tuple[float, float]]

@@ -1,4 +1,5 @@
-"""Limits of figures: numbers whose squares and ranges are finite, and visible panels.
+"""A record as figures read it: once, and within limits: numbers whose squares and ranges are
+finite, and visible panels.
 
 A value beyond `LARGEST` is not drawn, like infinity; the caveats of the study state this.
 """
@@ -6,19 +7,38 @@ A value beyond `LARGEST` is not drawn, like infinity; the caveats of the study s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.ledger.record import RowRecord, StudyRecord, kept_with_record
+from ablate.ledger.record import RowRecord, StudyRecord
 
 LARGEST = 1e37
 """Below the largest number of single precision, in which trees and pages compute."""
 MOST_OBJECTIVES = 6
 """Of a figure with a panel an objective or a pair; and of an exact hypervolume, whose time grows
 exponentially with them."""
+
+
+Found = TypeVar("Found")
+
+
+def kept_with_record(read: Callable[[StudyRecord], Found]) -> Callable[[StudyRecord], Found]:
+    """Read something from a record, which never changes, once, however many ask for it."""
+    name = f"{read.__module__}.{read.__name__}"
+
+    @wraps(read)
+    def kept(record: StudyRecord) -> Found:
+        if name not in vars(record):
+            vars(record)[name] = read(record)
+        found: Found = vars(record)[name]
+        return found
+
+    return kept
 
 
 def is_beyond(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.analysis.bounds import kept_with_record
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
@@ -20,7 +21,6 @@ from ablate.ledger.record import (
     NOT_FINETUNED,
     RowRecord,
     StudyRecord,
-    kept_with_record,
     row_violation,
 )
 from ablate.study.scores import AnyScores, Bound, Scores

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import cached_property, wraps
-from typing import Any, Literal, Self, TypeVar
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
@@ -360,23 +360,6 @@ class StudyRecord:
         if self.study.trainable is not None or row.members:
             return ""
         return str(row.params.get("loss.terms", self.study.loss.terms))
-
-
-Found = TypeVar("Found")
-
-
-def kept_with_record(read: Callable[[StudyRecord], Found]) -> Callable[[StudyRecord], Found]:
-    """Read something from a record, which never changes, once, however many ask for it."""
-    name = f"{read.__module__}.{read.__name__}"
-
-    @wraps(read)
-    def kept(record: StudyRecord) -> Found:
-        if name not in vars(record):
-            vars(record)[name] = read(record)
-        found: Found = vars(record)[name]
-        return found
-
-    return kept
 
 
 # -- The head of a study in the ledger: what it was started with -----------------------------

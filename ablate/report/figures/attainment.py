@@ -192,7 +192,7 @@ def _facts(info: AttainmentInfo) -> list[str]:
         if len(info.sets) < info.arms:
             said.append(f"{len(info.sets)} of {info.arms} arms have ended runs and a colour")
     else:
-        said.append(f"{len(info.sets)} searches")
+        said.append(f"{len(info.sets)} searches; the band shows how much they differ")
     if info.left_out:
         runs = "run has" if info.left_out == 1 else "runs have"
         said.append(f"{info.left_out} {runs} not ended")
@@ -214,8 +214,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
 FIGURE = FigureKind(
     name="attainment",
     title="Attainment",
-    says="The area below a line is attained by that many searches, and the band shows how much "
-    "they differ; of an ablation, by half of an arm's runs.",
+    says="The area below a line is attained by so many searches, or by half of an arm's runs.",
     read=_read,
     draw=plot_attainment,
     several=True,

@@ -128,6 +128,8 @@ def _facts(info: CurvesInfo) -> list[str]:
         said.append(f"each line is a run, {info.seeds} seeds")
     elif any(curve.on_front for curve in info.curves):
         said.append(f"full colour: {front_words(info.objectives)}")
+    if info.rung_metric is not None:
+        said.append("below: the pruner's metric less the median of its rung")
     if info.own_losses:
         said.append("losses as shares of the first epoch's: their terms and weights differ")
     if len(info.curves) < info.found:
@@ -146,7 +148,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
 FIGURE = FigureKind(
     name="curves",
     title="Curves",
-    says="Each line is a trial by epoch; below, the pruner's metric less the median of its rung.",
+    says="Each line is a trial by epoch.",
     read=_read,
     draw=plot_curves,
     takes=("trials", "objective"),

@@ -142,8 +142,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo
 FIGURE = FigureKind(
     name="profile",
     title="Robustness profile",
-    says="Accuracy by type and severity: trials of the front, the best of one objective, or the "
-    "means of the arms, compared with the baseline.",
+    says="Accuracy by type and severity, compared with the baseline.",
     read=_read,
     draw=plot_profile,
     takes=("trials",),

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.ablation.answer import search_answer
+from ablate.ablation.study_source import no_bits
 from ablate.analysis.pareto import pareto_info, point_of
 from ablate.errors import AblateError
 from ablate.files.cache import cache_folder
@@ -234,7 +236,8 @@ def find_origin(place: Place, record: StudyRecord) -> Origin:
 
 
 def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | None:
-    """What `pick: knee` takes of these rows; of an ablation the best in robust accuracy."""
+    """Of these rows the one that the answer names first; without an answer in robust accuracy what
+    `pick: knee` takes; of an ablation the best in robust accuracy."""
     scored = {row.number: row for row in rows if isinstance(row.scores, Scores)}
     if record.design is not None:
         robust = {
@@ -243,7 +246,10 @@ def best_trial(record: StudyRecord, rows: Sequence[RowRecord]) -> RowRecord | No
             if isinstance(row.scores, Scores)
         }
         return scored[max(robust, key=lambda number: robust[number])] if robust else None
-    point = pareto_info(replace(record, rows=tuple(scored.values()))).picked
+    record = replace(record, rows=tuple(scored.values()))
+    front = pareto_info(record)
+    answer = search_answer(record, front, no_bits)
+    point = front.picked if answer is None else answer.sets[0].best
     return None if point is None else scored[point.number]
 
 
