@@ -398,20 +398,22 @@ def test_the_probability_counts_only_means_that_keep_the_constraints() -> None:
     assert info.constraints == ("test_clean_accuracy", "train_seconds")
     assert info.unknown == ("test_accuracy.fog",)
 
-    def shares(name: str, metric: str) -> np.ndarray:
-        return right(example, name, "test", metric)
-
     names = [point.name for point in info.points]
+    shares = {
+        (name, one): right(example, name, "test", one)
+        for name in ("baseline", *names)
+        for one in info.objectives
+    }
     random = np.random.default_rng(0)
     kept, hits = np.zeros(2), np.zeros(2)
     for _ in range(2000):
         seeds = random.integers(0, 4, 4)
         # Of all points, and of the baseline, the same images.
-        sizes = [shares("trial 7", one).shape[1] for one in info.objectives]
+        sizes = [shares["trial 7", one].shape[1] for one in info.objectives]
         images = [random.integers(0, n, n) for n in sizes]
         means = {
             name: [
-                float(shares(name, one)[seeds if name in seconds else [0]][:, of].mean())
+                float(shares[name, one][seeds if name in seconds else [0]][:, of].mean())
                 for one, of in zip(info.objectives, images, strict=True)
             ]
             for name in ("baseline", *names)

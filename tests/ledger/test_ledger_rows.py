@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -236,12 +237,12 @@ def test_enqueued_rows_count_towards_n_and_come_first(ledger: Ledger, storage_ur
     assert [row.enqueued for row in ledger.read().rows] == [True, False, False]
 
 
-def test_samplers_learn_from_enqueued_rows(storage_url: str) -> None:
+def test_samplers_learn_from_enqueued_rows(tmp_path: Path) -> None:
     """As many as tpe draws at random before it models: the next point is near the good ones."""
     drawn = []
     for name, sign in (("high", 1), ("low", -1)):
         head = make_head(name=name, search={"sampler": "tpe"})
-        ledger = Ledger.create(storage_url, head, trials=30)
+        ledger = Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials=30)
         strengths = [round(0.2 + 0.06 * place, 2) for place in range(14)]
         for strength in strengths:
             ledger.enqueue({"loss.terms": "clean+da", "augment.strength": strength})
