@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_walls import FILES, imports
 
 import ablate
 from ablate.doctor.findings import examine
@@ -42,6 +43,35 @@ def test_every_extra_that_is_named_exists() -> None:
     assert of_others == []
     assert {"images", "postgres", "timm", "dashboard"} <= named
     assert named - set(PROJECT["optional-dependencies"]) == set()
+
+
+OTHER_NAMES = {
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "mlflow": "mlflow-skinny",
+    "optuna_dashboard": "optuna-dashboard",
+}
+COMES_WITH = {
+    "numpy": "scipy",
+    "PIL": "torchvision",
+    "markupsafe": "jinja2",
+    "choreographer": "kaleido",
+}
+
+
+def test_what_is_imported_is_installed_and_what_is_installed_is_imported() -> None:
+    def names(requirements: list[str]) -> set[str]:
+        return {re.match(r"[\w.-]+", one)[0] for one in requirements}  # type: ignore[index]
+
+    core = names(PROJECT["dependencies"])
+    extras = {extra: names(needs) for extra, needs in PROJECT["optional-dependencies"].items()}
+    users = set().union(*(needs for extra, needs in extras.items() if extra not in {"dev", "docs"}))
+    imported = {module.partition(".")[0] for file in FILES for module in imports(file)}
+    imported -= sys.stdlib_module_names | {"ablate", "ablate_robustness"}
+    needed = {COMES_WITH.get(name, OTHER_NAMES.get(name, name)) for name in imported}
+    assert needed - core - users == set()
+    assert core - needed == set()
+    assert core & users == set()
 
 
 @pytest.mark.parametrize("package", ["ablate", "no-such-package"])
