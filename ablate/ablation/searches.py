@@ -221,8 +221,8 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
     if info.picked is None and info.points and info.bounds:
         raise ParameterError(
             f"{where}: must have a trial that keeps all constraints, got none of "
-            f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Write pick: "
-            "trial N for one that does not, or change the constraints."
+            f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Name "
+            "one that does not by its number, or change the constraints."
         )
     if info.picked is None:
         rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"

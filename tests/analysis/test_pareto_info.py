@@ -126,7 +126,7 @@ def test_where_none_keeps_them_the_nearest_is_named() -> None:
         pick_trial(record, "knee")
     assert str(raised.value) == (
         "ablation.reference: study example: must have a trial that keeps all constraints, got none "
-        f"of 3 complete ones: nearest is {nearest}. Write pick: trial N for one that does not, or "
+        f"of 3 complete ones: nearest is {nearest}. Name one that does not by its number, or "
         "change the constraints."
     )
 

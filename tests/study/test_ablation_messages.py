@@ -766,7 +766,7 @@ def test_what_it_makes(problems: Problems, head: str, ablation: str, message: st
         ),
         (
             "{a: {}, b: {loss.terms: clean}}, primary: [{compare: adapted baseline, to: a}]}",
-            "6:80: ablation.primary[0].compare: needs robustness.adapt_batch_norm, got 'adapted "
+            "6:85: ablation.primary[0].compare: needs robustness.adapt_batch_norm, got 'adapted "
             "baseline' without it.",
         ),
         (

@@ -150,14 +150,14 @@ def test_any_file_and_any_override_is_a_study_or_a_few_lines(
 
 
 def test_a_study_that_is_not_there_has_a_nearest(work: Path) -> None:
-    (work / "runs" / "quickstart").mkdir(parents=True)
-    (work / "runs" / "quickstart" / "run.json").write_text('{"name": "quickstart"}')
+    (work / "runs" / "gradients").mkdir(parents=True)
+    (work / "runs" / "gradients" / "run.json").write_text('{"name": "gradients"}')
     (work / "studies").mkdir()
     (work / "studies" / "joint.yaml").write_text("version: 1")
     for asked, near in (
-        ("quickstart", "runs/quickstart"),
-        ("run/quickstart", "runs/quickstart"),
-        ("runs/quikstart", "runs/quickstart"),
+        ("gradients", "runs/gradients"),
+        ("run/gradients", "runs/gradients"),
+        ("runs/gradint", "runs/gradients"),
         ("runs/joint", "studies/joint.yaml"),
     ):
         text = said(lambda asked=asked: locate(asked))
