@@ -3,10 +3,16 @@ of an ablation (`finetune.interpolation`), with intervals over seeds and images.
 
 Where one method's curve has lost a point of clean accuracy is itself measured on images, so the
 images count twice: in the robust accuracy, and in the alpha at which it is read.
+
+    python benchmarks/clean_loss.py runs/defaults_methods_digits_10
+
+draws studies from a study, with its seeds and images as the population, and counts how often the
+interval of one of them holds the difference in the whole.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import ablate
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.files.cache import cache_folder
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -92,7 +99,13 @@ class CurveBits(NamedTuple):
 
 
 def at_equal_clean(
-    one: CurveBits, other: CurveBits, loss: float, corrupted: NDArray[np.int64], *, seed: int = 0
+    one: CurveBits,
+    other: CurveBits,
+    loss: float,
+    corrupted: NDArray[np.int64],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Estimate:
     """The robust accuracy of a method less that of another, both at this clean loss.
 
@@ -110,7 +123,7 @@ def at_equal_clean(
     seeds, images = (
         np.stack([np.bincount(draw, minlength=count) for draw in draws]).astype(np.float64)
         for count in (n_seeds, n)
-        for draws in [drawn.integers(0, count, (RESAMPLES, count))]
+        for draws in [drawn.integers(0, count, (resamples, count))]
     )
     # First the images as they are, then as drawn.
     images = np.concatenate([np.ones((1, n)), images])
@@ -133,32 +146,104 @@ def at_equal_clean(
     )
 
 
+def methods_of(
+    folder: Path, record: StudyRecord, cells: Mapping[str, Sequence[RowRecord]]
+) -> tuple[dict[str, CurveBits], NDArray[np.int64]]:
+    """The bits of each method, and which images its corrupted copies have.
+
+    Args:
+        folder: of the study's run, whose data are read where copies do not have all images.
+        cells: the runs of each method, in the order of their seeds.
+    """
+    bits, _ = read_bits(locate(str(folder)))
+    methods = {name: CurveBits.of(rows, bits) for name, rows in cells.items()}
+    first = next(iter(methods.values()))
+    n = first.clean.shape[-1]
+    if first.robust.shape[-1] == n:
+        return methods, np.arange(n)
+    bench = Workbench.get(record.study, folder, cache_folder())
+    places = bench.corrupted_places(bench.dataset.validation)
+    assert places is not None
+    return methods, places.numpy()
+
+
 def differences_to_first(
     folder: Path,
     record: StudyRecord,
     cells: Mapping[str, Sequence[RowRecord]],
     losses: Sequence[float],
 ) -> dict[str, list[Estimate]]:
-    """Each method less the first at equal clean accuracy, in points, by clean loss.
+    """Each method less the first at equal clean accuracy, in points, by clean loss; arguments as of
+    `methods_of`."""
+    methods, places = methods_of(folder, record, cells)
+    first, *others = methods.values()
+    names = [*methods][1:]
+    return {
+        name: [at_equal_clean(method, first, loss, places).times(100) for loss in losses]
+        for name, method in zip(names, others, strict=True)
+    }
+
+
+# -- How often the interval holds the difference
+
+
+def coverage(
+    one: CurveBits,
+    other: CurveBits,
+    loss: float,
+    corrupted: NDArray[np.int64],
+    *,
+    repetitions: int,
+    random: np.random.Generator,
+) -> tuple[float, float]:
+    """The share of intervals that hold the difference, and their median width.
 
     Args:
-        folder: of the study's run, whose data are read to find which images are corrupted.
-        cells: the runs of each method, in the order of their seeds.
+        one, other, loss, corrupted: as of `at_equal_clean`; the population.
     """
-    bits, _ = read_bits(locate(str(folder)))
-    methods = {name: CurveBits.of(rows, bits) for name, rows in cells.items()}
+    n_seeds, _, n = one.clean.shape
+    place = np.full(n, -1)
+    place[corrupted] = np.arange(len(corrupted))
+    difference = at_equal_clean(one, other, loss, corrupted).mean
+    found = []
+    for repetition in range(repetitions):
+        images, seeds = random.integers(0, n, n), random.integers(0, n_seeds, n_seeds)
+        there = np.flatnonzero(place[images] >= 0)
+        copies = place[images][there]
+        first, second = (
+            CurveBits(method.clean[seeds][:, :, images], method.robust[seeds][:, :, copies])
+            for method in (one, other)
+        )
+        drawn = at_equal_clean(first, second, loss, there, seed=repetition, resamples=400)
+        found.append(drawn)
+    held = [estimate.low <= difference <= estimate.high for estimate in found]
+    return float(np.mean(held)), float(np.median([one.high - one.low for one in found]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Coverage of intervals at equal clean accuracy.")
+    parser.add_argument("folder", type=Path, help="run of defaults.py methods")
+    parser.add_argument("--repetitions", type=int, default=150)
+    options = parser.parse_args()
+    record = ablate.read(options.folder)
+    cells: dict[str, list[RowRecord]] = {}
+    for row in sorted(record.complete, key=lambda row: row.pair or 0):
+        cells.setdefault(row.cell or "", []).append(row)
+    methods, places = methods_of(options.folder, record, cells)
     first, *others = methods
-    n = methods[first].clean.shape[-1]
-    places = np.arange(n)
-    if methods[first].robust.shape[-1] < n:
-        bench = Workbench.get(record.study, folder, cache_folder())
-        taken = bench.corrupted_places(bench.dataset.validation)
-        assert taken is not None
-        places = taken.numpy()
-    return {
-        name: [
-            at_equal_clean(methods[name], methods[first], loss, places).times(100)
-            for loss in losses
-        ]
-        for name in others
-    }
+    random = np.random.default_rng(5)
+    for name in others:
+        for loss in (0.01, 0.02):
+            share, width = coverage(
+                methods[name],
+                methods[first],
+                loss,
+                places,
+                repetitions=options.repetitions,
+                random=random,
+            )
+            print(f"{name} less {first} at {loss:.0%}: {share:.1%}, width {100 * width:.2f}")
+
+
+if __name__ == "__main__":
+    main()
