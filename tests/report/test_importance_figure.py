@@ -47,7 +47,7 @@ def test_a_bar_is_a_parameter_by_a_method_in_the_colour_of_its_terms(info: Impor
     assert full.error_x.arrayminus[at] <= full.x[at], "no share is below zero"
     nulls = [trace for trace in figure.data if trace.type == "scatter"]
     assert [trace.showlegend for trace in nulls] == [True, False]
-    assert nulls[1].x[3 * at] == strength.null
+    assert nulls[1].x[at] == strength.null
 
 
 def test_the_most_important_stand_above(info: ImportanceInfo) -> None:

@@ -47,10 +47,10 @@ MOST_PARAMETERS = 12
 _METHOD_NAMES = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 _BAR_PIXELS = 24
 """Of a parameter: both bars."""
-_GAP_PIXELS = 64
+_GAP_PIXELS = 80
 """Between two rows of panels: ticks, and the name of the next set."""
-_HEAD_PIXELS = 14
-"""Over the first row: room for its names."""
+_HEAD_PIXELS, _LINE_PIXELS = 30, 17
+"""Over the first row: room for two lines of names; and of one of them."""
 _MOST_CHARACTERS = 24
 """Of a name."""
 _THICK = 0.38
@@ -171,14 +171,15 @@ def _bars(panel: ImportancePanel, chosen: Sequence[int]) -> list[Bar]:
 def _nulls(panel: ImportancePanel, chosen: Sequence[int], *, in_legend: bool) -> Scatter:
     """A line across each PED-ANOVA bar, at the share that chance alone may give."""
     nulls = [panel.parameters[at].null for at in chosen]
+    line = {"color": INK, "width": 2}
     return Scatter(
-        x=[one for null in nulls for one in (null, null, None)],
-        y=[one for at in range(len(nulls)) for one in (at - _THICK, at, None)],
-        mode="lines",
+        x=nulls,
+        y=[at - _THICK / 2 for at in range(len(nulls))],
+        mode="markers",
         name=f"By chance ({NULL_LEVEL:.0%})",
         legendgroup="null",
         showlegend=in_legend,
-        line={"color": INK, "width": 2},
+        marker={"symbol": "line-ns", "size": _THICK * _BAR_PIXELS, "line": line},
         hoverinfo="skip",
     )
 
@@ -207,7 +208,8 @@ def _hover(one: ParameterImportance, method: str) -> str:
 
 
 def _over(axis: int, text: str, *, shift: float | None = None) -> dict[str, Any]:
-    """A text over a panel: at its right end, or in bold, `shift` pixels from its left end."""
+    """A text over a panel: at its right end; or in bold, a line higher and `shift` pixels from its
+    left end."""
     number = "" if axis == 1 else axis
     short = plain_text(shortened(text, _MOST_CHARACTERS))
     return {
@@ -218,6 +220,7 @@ def _over(axis: int, text: str, *, shift: float | None = None) -> dict[str, Any]
         "xshift": shift or 0,
         "y": 1,
         "yanchor": "bottom",
+        "yshift": 0 if shift is None else _LINE_PIXELS,
         "xref": f"x{number} domain",
         "yref": f"y{number} domain",
         "showarrow": False,
