@@ -5,6 +5,12 @@
 The peers are Ray Tune with OptunaSearch, as in its documentation, with and without reused workers;
 ours is `ablate launch` with a trainable that does nothing.  Both: 4 parameters, 2 objectives, the
 random sampler, SQLite, 2 CPUs, one run after the other in separate processes.
+
+    python benchmarks/overhead.py --trackers --rounds 5
+
+compares 1,000 rows with and without trackers, in pairs: time and processor time of the driver from
+the first row to the last, and what catching up takes after it.  With ABLATE_MLFLOW_PYTHON, the
+Python of an environment with `pip install mlflow`, on a real server; else without MLflow.
 """
 
 from __future__ import annotations
@@ -19,10 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from mlflow_server import PYTHON, MlflowServer
 
 TRIAL = """\
 import time
@@ -57,12 +67,14 @@ def write_study(folder: Path, *, seconds: float = 0.0, epochs: int = 1, **keys: 
 # -- each in a process of its own -----------------------------------------------------------
 
 
-def ours(folder: Path, rows: int) -> dict[str, Any]:
+def ours(folder: Path, rows: int, trackers: Sequence[Any] = ()) -> dict[str, Any]:
     """Rows per second of `ablate launch`: overall, and for parts of a long run."""
     import ablate
 
-    file = write_study(folder, search={"trials": rows, "sampler": "random"}, run={"parallel": 2})
+    run = {"parallel": 2, "trackers": list(trackers)}
+    file = write_study(folder, search={"trials": rows, "sampler": "random"}, run=run)
     os.chdir(folder)
+    drive_seconds = _timed_drive()
     began = time.monotonic()
     record = ablate.launch(file)
     wall = time.monotonic() - began
@@ -76,7 +88,72 @@ def ours(folder: Path, rows: int) -> dict[str, Any]:
     parts = {"rate": rows / wall, "steady": rows / (ends[-1] - starts), "wall": wall}
     if rows >= 10_000:
         parts |= {"rate_100_1000": rate(100, 1000), "rate_9000_10000": rate(9000, 10_000)}
-    return parts | {"peak_gb": _peak_gb()}
+    return parts | drive_seconds | {"peak_gb": _peak_gb()}
+
+
+def _timed_drive() -> dict[str, float]:
+    """Filled by the next run: seconds and processor seconds of its drive, and of what follows."""
+    from ablate.lifecycle import drive as lifecycle
+
+    found: dict[str, float] = {}
+    times: list[tuple[float, float]] = []
+
+    def now() -> tuple[float, float]:
+        return time.monotonic(), time.process_time()
+
+    def note(name: str) -> None:
+        times.append(now())
+        for unit, last, before in zip(("", "_cpu"), times[-1], times[-2], strict=True):
+            found[name + unit] = last - before
+
+    def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            times.append(now())
+            try:
+                return function(*arguments, **named)
+            finally:
+                note(name)
+
+        return run
+
+    lifecycle.drive = timed(lifecycle.drive, "drive")  # type: ignore[assignment]
+    lifecycle.catch_up = timed(lifecycle.catch_up, "catch_up")  # type: ignore[assignment]
+    return found
+
+
+def compare_trackers(rounds: int) -> None:
+    """Pairs of runs with and without trackers."""
+    python = os.environ.get(PYTHON)
+    server = None if python is None else MlflowServer(python)
+    if server is not None:
+        server.start()
+    ratios: dict[str, list[float]] = {"drive": [], "drive_cpu": []}
+    try:
+        for number in range(rounds):
+            trackers: list[Any] = ["tensorboard", "wandb"]
+            if server is not None:
+                named = {"uri": server.uri, "experiment": f"round {number}"}
+                trackers.append({"mlflow": named})
+            found = {}
+            for written in (
+                ("[]", json.dumps(trackers))
+                if number % 2 == 0
+                else (
+                    json.dumps(trackers),
+                    "[]",
+                )
+            ):
+                with tempfile.TemporaryDirectory() as folder:
+                    found[written] = apart("tracked", folder, 1000, written)
+            without, with_them = found["[]"], found[json.dumps(trackers)]
+            for name, kept in ratios.items():
+                kept.append(with_them[name] / without[name] - 1)
+    finally:
+        if server is not None:
+            server.remove()
+    for name, kept in ratios.items():
+        middle = statistics.median(kept)
+        print(f"{name}: {middle:+.1%} [{min(kept):+.1%}, {max(kept):+.1%}], n = {rounds}")
 
 
 def bare(folder: Path, rows: int, *, reuse_actors: bool) -> dict[str, Any]:
@@ -204,12 +281,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000, help="of the long run")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trackers", action="store_true", help="only the cost of trackers")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
         what, folder, *rest = options.part
         parts = {
             "ours": lambda: ours(Path(folder), int(rest[0])),
+            "tracked": lambda: ours(Path(folder), int(rest[0]), json.loads(rest[1])),
             "bare": lambda: bare(Path(folder), int(rest[0]), reuse_actors=False),
             "reused": lambda: bare(Path(folder), int(rest[0]), reuse_actors=True),
             "asks": lambda: asks(Path(folder), rest[0]),
@@ -219,6 +298,9 @@ def main() -> None:
         print("\n" + json.dumps(result))
         return
     print(f"{os.cpu_count()} CPUs, Python {sys.version.split()[0]}")
+    if options.trackers:
+        compare_trackers(options.rounds)
+        return
     ratios: dict[str, list[float]] = {"bare": [], "reused": []}
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as text:

@@ -15,6 +15,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _IDENT = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _SYNCED = ".wandb.synced"
 """Ending of the mark that `wandb sync` leaves beside a file that it has uploaded."""
-_SYNC_SECONDS = 300
+_SYNC_SECONDS = 60
+"""Without another run uploaded, after which `wandb sync` is stopped."""
 
 
 class Wandb:
@@ -186,33 +188,45 @@ class Wandb:
 
     def _sync(self) -> None:
         """Upload the runs that were not uploaded since they were written, with `wandb sync`."""
-        waiting = self._not_synced()
+        waiting = left = self._not_synced()
         if not waiting:
             return
-        command = [sys.executable, "-m", "wandb", "sync", *map(str, waiting)]
-        try:
-            done = subprocess.run(
-                command,
+        with tempfile.TemporaryFile("w+") as output:
+            sync = subprocess.Popen(
+                [sys.executable, "-m", "wandb", "sync", *map(str, waiting)],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_SYNC_SECONDS,
-                check=False,
+                stdout=output,
+                stderr=output,
             )
-        except subprocess.TimeoutExpired as error:
-            raise InfrastructureError(f"wandb sync did not end in {_SYNC_SECONDS} s") from error
-        left = len(self._not_synced())
+            try:
+                # It tries again for ever if the server is away.
+                while not _has_ended(sync) and len(self._not_synced()) < len(left):
+                    left = self._not_synced()
+            finally:
+                sync.kill()
+                sync.wait()
+            left = self._not_synced()
+            output.seek(0)
+            lines = [line.strip() for line in output.read().splitlines() if line.strip()]
         if left:
-            lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-            why = lines[-1] if lines else f"exit code {done.returncode}"
-            raise InfrastructureError(f"wandb sync left {left} of {len(waiting)} runs: {why}")
+            why = lines[-1] if lines else f"exit code {sync.returncode}"
+            raise InfrastructureError(
+                f"wandb sync left {len(left)} of {len(waiting)} runs, the last line is: {why}"
+            )
 
     def _not_synced(self) -> list[Path]:
         """The folders of runs without the mark of `wandb sync`."""
         assert self._study is not None
         files = self._root.glob(f"offline-run-*-{self._study.identity}-*/run-*.wandb")
         return sorted(file.parent for file in files if not file.with_suffix(_SYNCED).exists())
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_SYNC_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _files_below(folder: Path) -> list[Path]:

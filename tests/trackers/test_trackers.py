@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -267,3 +269,36 @@ def test_track_needs_a_tracker(launched: Path) -> None:
         "ablate: --tracker: must name one, because the study has no run.trackers, got none. "
         "Add --tracker tensorboard."
     )
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server of W&B that accepts no key."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"] or 0))
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"errors": [{"message": "invalid key"}]}')
+
+    def log_message(self, *_given: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_a_key_that_is_refused_is_not_printed(
+    tracked: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wandb sync` reads the files, and asks the server."""
+    shutil.copytree(tracked, work, dirs_exist_ok=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("WANDB_API_KEY", SECRETS["WANDB_API_KEY"])
+        online = "{wandb: {project: p, mode: online}}"
+        result = run_here("track", "runs/own", "--tracker", online)
+        server.shutdown()
+    assert result.returncode == 3
+    assert (
+        "wandb sync left 7 of 7 runs, the last line is: wandb: ERROR invalid key" in result.stdout
+    )
+    assert SECRETS["WANDB_API_KEY"] not in result.stdout + result.stderr
