@@ -26,6 +26,7 @@ POINTS = {
     "tell": ("ablate.ledger.driving", "Driving", "complete"),
     "end_row": ("ablate.ledger.tables", None, "end_row"),
     "create": ("ablate.ledger.tables", None, "insert_study"),
+    "rename": ("ablate.files.cache", None, "_sync"),
     "tensorboard": ("ablate.trackers.tensorboard", "TensorBoard", "_publish"),
     "wandb": ("ablate.trackers.wandb", "Wandb", "_publish"),
     "mlflow_run": ("ablate.trackers.mlflow", "MLflow", "_create"),

@@ -741,6 +741,8 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
 
 
 TRACKER_POINTS: dict[str, Callable[[Lab], None]] = {
+    "driver: before a file is renamed": at_point("after:rename", 4),
+    "driver: before a later file is renamed": at_point("after:rename", 9),
     "driver: before an event file": at_point("before:tensorboard", 2),
     "driver: after an event file": at_point("after:tensorboard", 3),
     "driver: before an offline run": at_point("before:wandb", 2),

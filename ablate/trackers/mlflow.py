@@ -22,6 +22,8 @@ from ablate.trackers.tracked import Epoch, TrackedRow, TrackedStudy
 _STUDY, _ROW = "ablate.study", "ablate.row"
 _OF_STUDY = "study"
 """Row tag of the run of the study itself."""
+_SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
+"""Of an experiment: MLflow's page opens on its runs, not on traces of language models."""
 _MOST_METRICS, _MOST_PARAMS, _LONGEST = 1000, 100, 5000
 """Of one request of MLflow, and of a value in characters."""
 _ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
@@ -124,7 +126,9 @@ class MLflow:
         name = self._settings.experiment or study.name
         found = self._client.get_experiment_by_name(name)
         self._experiment = (
-            self._client.create_experiment(name) if found is None else found.experiment_id
+            self._client.create_experiment(name, tags=_SHOWN_AS)
+            if found is None
+            else found.experiment_id
         )
 
     def _connect(self) -> Any:

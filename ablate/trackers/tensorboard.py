@@ -14,6 +14,8 @@ from ablate.files.cache import publish_file
 from ablate.trackers.tracked import Epoch, TrackedRow, TrackedStudy
 
 _FILE = "events.out.tfevents.ablate"
+_UNREAD = "written"
+"""The file until it is complete: TensorBoard reads whatever has `tfevents` in its name."""
 _KINDS: dict[type, str] = {bool: "DATA_TYPE_BOOL", float: "DATA_TYPE_FLOAT64"}
 _STATUS = {"COMPLETE": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "FAIL": "STATUS_FAILURE"}
 
@@ -87,7 +89,11 @@ class TensorBoard:
                 for event in events:
                     writer.write(event.SerializeToString())
 
-        publish_file(self._folder / folder / _FILE, write)
+        into = self._folder / folder
+        for left in into.glob(f".{_UNREAD}.*"):  # by a driver that was killed
+            left.unlink()
+        publish_file(into / _UNREAD, write)
+        (into / _UNREAD).replace(into / _FILE)
 
 
 def _event(time: float, step: int, **value: Any) -> Any:

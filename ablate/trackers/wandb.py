@@ -183,6 +183,8 @@ class Wandb:
         folder = self._folder(which)
         content = b"".join(_log(record.SerializeToString() for record in records))
         file = folder / f"run-{self._study.identity}-{which}.wandb"
+        for left in folder.glob(f".{file.name}.*"):  # by a driver that was killed
+            left.unlink()
         publish_file(file, lambda path: path.write_bytes(content))
         file.with_suffix(_SYNCED).unlink(missing_ok=True)
 

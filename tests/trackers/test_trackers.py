@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -19,6 +20,7 @@ from tracker_readers import differences, read_tensorboard, read_wandb
 
 import ablate
 from ablate.errors.installation import pip_install
+from ablate.files import cache
 from ablate.ledger.record import Attempt
 from ablate.trackers.tracked import tracked_row
 
@@ -154,6 +156,34 @@ def test_what_is_missing_is_written_again_and_once(tracked: Path, work: Path) ->
         "wandb": read_wandb(work / "runs/own/wandb"),
     }
     assert differences(ablate.read("runs/own"), shown) == []
+
+
+def test_a_file_that_was_not_finished_is_not_read(tracked: Path, work: Path) -> None:
+    """A driver dies before it renames the file of a row; another one writes the row."""
+    shutil.copytree(tracked, work, dirs_exist_ok=True)
+    (board,) = (work / "runs/own/tensorboard").iterdir()
+    shutil.rmtree(board / "trial-00002")
+    driver = os.fork()
+    if driver == 0:
+        cache._sync = lambda _path: os._exit(9)  # type: ignore[assignment]
+        run_here("track", "runs/own", "--tracker", "tensorboard")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 9
+    assert len(list((board / "trial-00002").iterdir())) == 1  # what it left
+    assert 2 not in read_rows(board)
+    assert run_here("track", "runs/own", "--tracker", "tensorboard").returncode == 0
+    shown = {"tensorboard": read_tensorboard(board.parent)}
+    assert differences(ablate.read("runs/own"), shown) == []
+    assert len(list((board / "trial-00002").iterdir())) == 1
+
+
+def read_rows(board: Path) -> set[int]:
+    """The rows that TensorBoard finds below a folder."""
+    from tensorboard.backend.event_processing.io_wrapper import IsSummaryEventsFile
+
+    files = [file for file in board.rglob("*") if IsSummaryEventsFile(str(file))]
+    names = [file.parent.name for file in files]
+    return {int(name.removeprefix("trial-")) for name in names if name.startswith("trial-")}
 
 
 def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
