@@ -7,6 +7,7 @@ ray, optuna, pandas and plotly.
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,17 @@ def _warn_of_another() -> None:
 
 
 _warn_of_another()
+
+
+def _show_in_notebooks() -> None:
+    """Display results as tables and figures where IPython runs; loads nothing else."""
+    if "IPython" in sys.modules:
+        from ablate.report.notebook import register
+
+        register()
+
+
+_show_in_notebooks()
 
 
 def __getattr__(name: str) -> Any:

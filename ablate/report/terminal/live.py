@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from io import StringIO
 from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from ablate.errors.masking import masked
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
+from ablate.report.notebook import html_of
 from ablate.report.numbers import (
     duration_text,
     metric_text,
@@ -289,8 +289,7 @@ class LiveDisplay(_Panel):
             self._live.stop()
 
 
-_CELL_COLUMNS, _CELL_LINES, _CELL_NOTES, _CELL_SECONDS = 100, 24, 5, 0.25
-_CELL_HTML = '<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">{code}</pre>'
+_CELL_LINES, _CELL_NOTES, _CELL_SECONDS = 24, 5, 0.25
 
 
 class CellDisplay(_Panel):
@@ -330,11 +329,7 @@ class CellDisplay(_Panel):
                 self._handle.update(self._page())
 
     def _page(self) -> Any:
-        console = Console(file=StringIO(), record=True, width=_CELL_COLUMNS, force_jupyter=False)
-        console.print(self.render())
-        for note in self._notes:
-            console.print(Text(note), soft_wrap=True)
-        return self._notebook.HTML(console.export_html(inline_styles=True, code_format=_CELL_HTML))
+        return self._notebook.HTML(html_of(self.render(), *map(Text, self._notes)))
 
 
 def _row_name(row: RowRecord) -> str:

@@ -1,0 +1,146 @@
+"""What a study, a front, effects and an evaluation look like in a notebook: a small table, and the
+figure where there is one.
+
+IPython is told the names of their classes, so that none of them is loaded, or knows of notebooks.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from html import escape
+from importlib import import_module
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from ablate.ablation.confirm import ConfirmInfo
+    from ablate.ablation.info import AblationInfo
+    from ablate.analysis.pareto import ParetoInfo
+    from ablate.ledger.record import StudyRecord
+    from ablate.robustness.evaluation.evaluation import Evaluation
+    from ablate.study.settings import Study
+
+_COLUMNS = 100
+_PRE = '<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">{code}</pre>'
+
+
+def html_of(*parts: RenderableType) -> str:
+    """The HTML of what the command line would print."""
+    console = Console(file=StringIO(), record=True, width=_COLUMNS, force_jupyter=False)
+    for part in parts:
+        console.print(part)
+    return console.export_html(inline_styles=True, code_format=_PRE)
+
+
+def study_html(study: Study) -> str:
+    """A study, as its file."""
+    return _PRE.format(code=escape(study.to_yaml()))
+
+
+def record_html(record: StudyRecord) -> str:
+    """The state of a study, and the front or the best trials of a search."""
+    from ablate.analysis.pareto import pareto_info
+    from ablate.analysis.summary import status_info
+    from ablate.report.terminal.status import status_table
+    from ablate.report.terminal.tables import front_table
+
+    parts = [status_table(status_info(record, time.time()))]
+    if record.design is None and any(row.values is not None for row in record.rows):
+        parts.append(front_table(pareto_info(record)))
+    return html_of(*parts)
+
+
+def front_html(info: ParetoInfo) -> str:
+    """The front of a search."""
+    from ablate.report.terminal.tables import front_table
+
+    return html_of(front_table(info))
+
+
+def ablation_html(info: AblationInfo) -> str:
+    """The arms of an ablation, and its effects."""
+    from ablate.report.terminal.ablation import arms_table, effects_table
+
+    return html_of(arms_table(info), effects_table(info))
+
+
+def confirmation_html(info: ConfirmInfo) -> str:
+    """The points of a front on the test images, and all arms."""
+    from ablate.report.terminal.ablation import arms_table, points_table
+
+    return html_of(points_table(info), arms_table(info.test))
+
+
+def evaluation_html(evaluation: Evaluation) -> str:
+    """The scores of an evaluation."""
+    from ablate.report.terminal.evaluation import evaluation_report
+
+    return html_of(evaluation_report(evaluation))
+
+
+def record_figure(record: StudyRecord) -> Figure | None:
+    """Of a search with a complete trial, its usual figure."""
+    from ablate.ablation.study_source import StudySource
+    from ablate.report.figures import find_figure
+    from ablate.report.figures.figure import FigureOptions, usual_figure
+
+    if record.design is not None or all(row.values is None for row in record.rows):
+        return None
+    source = StudySource(record)
+    kind = find_figure(usual_figure(source))
+    return kind.draw(kind.info([source], FigureOptions()))
+
+
+def ablation_figure(info: AblationInfo) -> Figure:
+    """The effects of an ablation."""
+    from ablate.ablation.figure_infos import effects_info
+    from ablate.report.figures.effects import plot_effects
+
+    return plot_effects(effects_info(info, info.effects))
+
+
+_SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Any], Figure | None]]] = {
+    ("ablate.study.settings", "Study"): (study_html, lambda _: None),
+    ("ablate.ledger.record", "StudyRecord"): (record_html, record_figure),
+    ("ablate.analysis.pareto", "ParetoInfo"): (front_html, lambda _: None),
+    ("ablate.ablation.info", "AblationInfo"): (ablation_html, ablation_figure),
+    ("ablate.ablation.confirm", "ConfirmInfo"): (
+        confirmation_html,
+        lambda info: ablation_figure(info.test),
+    ),
+    ("ablate.robustness.evaluation.evaluation", "Evaluation"): (evaluation_html, lambda _: None),
+}
+"""By module and name of a class: its table, and its figure."""
+
+
+def register() -> None:
+    """Tell IPython, where it runs, how these objects are displayed; a kernel shows the figure too,
+    in plotly's own way."""
+    shell = sys.modules["IPython"].get_ipython()
+    if shell is None:
+        return
+    formatter = shell.display_formatter
+    for (module, name), (html, figure) in _SHOWN.items():
+        formatter.formatters["text/html"].for_type_by_name(module, name, html)
+        if hasattr(shell, "kernel"):
+            show = _shower(html, figure)
+            formatter.ipython_display_formatter.for_type_by_name(module, name, show)
+
+
+def _shower(
+    html: Callable[[Any], str], figure: Callable[[Any], Figure | None]
+) -> Callable[[Any], None]:
+    def show(thing: Any) -> None:
+        notebook: Any = import_module("IPython.display")
+        notebook.display(notebook.HTML(html(thing)))
+        drawn = figure(thing)
+        if drawn is not None:
+            notebook.display(drawn)
+
+    return show

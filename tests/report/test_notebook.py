@@ -1,0 +1,94 @@
+"""What IPython shows of studies, fronts, effects and evaluations, as a kernel would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from IPython.core import displaypub, interactiveshell
+
+import ablate
+from ablate.analysis.pareto import pareto_info
+from ablate.report.notebook import register
+from tests.example_ablations import example_ablation
+from tests.own_study import write_own_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a search with a training loop, finished."""
+    folder = tmp_path_factory.mktemp("notebook")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        file = write_own_study(folder, "shown")
+        ablate.launch(file, executor="inline", progress=False)
+    return folder / "runs" / "shown"
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A shell that passes for a kernel's, and keeps what it displays."""
+    found = interactiveshell.InteractiveShell.instance()
+    monkeypatch.setattr(found, "kernel", object(), raising=False)
+    monkeypatch.setattr(found, "display_pub", displaypub.CapturingDisplayPublisher(parent=found))
+    register()
+    return found
+
+
+def shown(shell: Any, thing: object) -> tuple[str, list[str]]:
+    """The table's HTML, and the kinds of data of everything that is displayed."""
+    html = shell.display_formatter.formatters["text/html"](thing)
+    assert html is not None
+    shell.display_formatter.format(thing)
+    displayed = [kind for one in shell.display_pub.outputs for kind in one["data"]]
+    assert shell.display_pub.outputs[0]["data"]["text/html"] == html
+    return html, displayed
+
+
+def test_a_study_shows_its_state_its_front_and_its_figure(shell: Any, study: Path) -> None:
+    html, displayed = shown(shell, ablate.read(study))
+    assert "3 of 3 trials ended" in html
+    assert "front" in html
+    assert "application/vnd.plotly.v1+json" in displayed
+
+
+def test_a_front_shows_its_table(shell: Any, study: Path) -> None:
+    html, displayed = shown(shell, pareto_info(ablate.read(study)))
+    assert "front" in html
+    assert len(displayed) == 2
+
+
+def test_a_study_from_python_shows_its_file(shell: Any, study: Path) -> None:
+    html, _ = shown(shell, ablate.read(study).study)
+    assert "trainable: loop_shown:train" in html
+
+
+def test_effects_show_their_table_and_their_figure(shell: Any) -> None:
+    html, displayed = shown(shell, example_ablation())
+    assert "seeds" in html
+    assert "application/vnd.plotly.v1+json" in displayed
+
+
+def test_an_evaluation_shows_its_scores(shell: Any, work: Path) -> None:
+    from torch import nn
+
+    random = np.random.default_rng(0)
+    from PIL import Image
+
+    for name in ("a", "b"):
+        for i in range(3):
+            file = work / "images" / "test" / name / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(file)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    found = ablate.evaluate(
+        model,
+        dataset=work / "images",
+        types=["gaussian_noise"],
+        severities=[1],
+        normalization="none",
+    )
+    html, _ = shown(shell, found)
+    assert "clean" in html
