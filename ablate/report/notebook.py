@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ablate.study.settings import Study
 
 _COLUMNS = 100
-_PRE = '<pre style="line-height: 1.3; white-space: pre; overflow-x: auto">{code}</pre>'
+_STYLE = "font-family: monospace; line-height: 1.2; white-space: pre; overflow-x: auto"
+_PRE = f'<pre style="{_STYLE}">{{code}}</pre>'
 
 
 def html_of(*parts: RenderableType) -> str:

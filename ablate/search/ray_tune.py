@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
@@ -49,6 +50,18 @@ os.environ.update(
 # these would set, `ray_worker` sets in its process.
 class_cache.DEFAULT_ENV_VARS.clear()
 class_cache.ENV_VARS_TO_PROPAGATE.discard("RAY_CHDIR_TO_TRIAL_DIR")
+
+# It advises every notebook to install ipywidgets, for output that is turned off here.
+logging.getLogger("ray.widgets").setLevel(logging.WARNING)
+
+
+class _NoReporter(tune.ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: Tune's own for notebooks clears the cell that shows the study's progress."""
+
+    def should_report(self, *_given: Any, **_named: Any) -> bool:
+        return False
+
+    def report(self, *_given: Any) -> None: ...
 
 
 class RayExecutor:
@@ -137,6 +150,7 @@ class RayExecutor:
                         storage_path=folder,
                         name="run",
                         verbose=0,
+                        progress_reporter=_NoReporter(),
                         trial_name_creator=lambda trial: trial.trial_id,
                         trial_dirname_creator=lambda trial: trial.trial_id,
                     )
