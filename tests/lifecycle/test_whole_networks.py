@@ -20,7 +20,7 @@ from ablate.model.weights.export_metadata import read_metadata
 from ablate.study.scores import Scores
 from tests.commands import run_here
 
-pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SIDES = {
     "torchvision:vit_b_16": 224,
