@@ -30,7 +30,7 @@ STUDIES = {
     "runs/one_objective": (
         "The study of [one objective](../howto/one_objective.md): a pruner, a constraint, and "
         "networks between baseline and finetuned weights.",
-        ("history", "budget"),
+        ("history", "importance", "budget"),
     ),
     "runs/cifar10_arms": (
         "Four methods on CIFAR-10, 8 seeds each: `python benchmarks/defaults.py methods`.",
