@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -83,6 +84,8 @@ def make_executor(run: RunOptions, study: Study) -> Executor:
         from ablate.search.drive import InlineExecutor
 
         return InlineExecutor(study.run, loads_torch=study.trainable is None)
+    # In a notebook, importing it advises packages for output that is turned off.
+    logging.getLogger("ray.widgets").setLevel(logging.WARNING)
     with held():  # half an import cannot be repeated
         from ablate.search.ray_tune import RayExecutor
 

@@ -51,9 +51,6 @@ os.environ.update(
 class_cache.DEFAULT_ENV_VARS.clear()
 class_cache.ENV_VARS_TO_PROPAGATE.discard("RAY_CHDIR_TO_TRIAL_DIR")
 
-# It advises every notebook to install ipywidgets, for output that is turned off here.
-logging.getLogger("ray.widgets").setLevel(logging.WARNING)
-
 
 class _NoReporter(tune.ProgressReporter):  # type: ignore[misc]
     """Reports nothing: Tune's own for notebooks clears the cell that shows the study's progress."""
