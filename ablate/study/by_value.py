@@ -106,7 +106,7 @@ def keep_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
 def _absent(name: str) -> str:
     return (
         f"must be a function that this process was given, got {name}, which is in no module. "
-        "Resume the study from Python with the same function: ablate.resume(study)."
+        "Go on from Python with the same function, as by ablate.resume(study)."
     )
 
 

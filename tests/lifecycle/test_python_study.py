@@ -249,7 +249,7 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
         assert result.returncode == 2
         assert result.stderr.startswith("ablate: trainable: must be a function that this process")
         assert result.stderr.endswith(
-            ", which is in no module. Resume the study from Python with the same function: "
+            ", which is in no module. Go on from Python with the same function, as by "
             "ablate.resume(study).\n"
         )
         Path("own.yaml").write_text(stopped.to_yaml())
