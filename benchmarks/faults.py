@@ -816,7 +816,7 @@ class Bench:
                 fault(lab)
                 wrong = lab.faults()
             except (AssertionError, ablate.AblateError) as error:
-                wrong = [str(error)]
+                wrong = [str(error) or "an assertion of the fault"]
             again = lab.steps_again()
         kept = self.results.setdefault(name, Counter())
         kept["runs"] += 1
@@ -913,7 +913,8 @@ def with_trackers(tools: Bench, rounds: int) -> None:
         for name, fault in {**TRACKER_POINTS, **POINTS, **others}.items():
             served = "PostgreSQL" in name or (number % 2 == 1 and "deleted" not in name)
             inline = name not in OF_RAY and "PostgreSQL" not in name
-            then = None if inline else "inline"
+            # What is to happen to a worker must not happen to a driver.
+            then = None if inline or name.startswith("worker") else "inline"
             storage = "postgresql" if served else "sqlite"
             wrong = tools.run(name, fault, storage=storage, inline=inline, resumed_on=then)
             print(f"{number:3d}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
