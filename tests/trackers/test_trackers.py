@@ -47,13 +47,17 @@ KEYS: Mapping[str, object] = {
 SECRETS = {"WANDB_API_KEY": "0123456789" * 4, "MLFLOW_TRACKING_TOKEN": "a-token-of-the-server"}
 
 
+def needs(*packages: str) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            missing(f"{package} ({pip_install(package)})")
+
+
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study of six rows, of which one failed and some were pruned, that is shown in
     TensorBoard and W&B; an MLflow server that it names is not there."""
-    for package in ("tensorboard", "wandb", "mlflow"):
-        if find_spec(package) is None:
-            missing(f"{package} ({pip_install(package)})")
+    needs("tensorboard", "wandb", "mlflow")
     folder = tmp_path_factory.mktemp("tracked")
     away = {"mlflow": {"uri": "http://127.0.0.1:9"}}
     run = {"trackers": ["tensorboard", {"wandb": {"project": "p"}}, away]}
@@ -188,6 +192,7 @@ def read_rows(board: Path) -> set[int]:
 
 def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
     """A robustness finetuning that had no trackers; one that is away ends the command with 3."""
+    needs("tensorboard")
     shutil.copytree(launched, work, dirs_exist_ok=True)
     result = run_here("track", "runs/done", "--tracker", "tensorboard")
     assert result.returncode == 0, result.stderr
@@ -265,8 +270,7 @@ def test_a_tracker_that_is_not_installed_is_named(
 
 def test_a_server_must_be_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    if find_spec("mlflow") is None:
-        missing("mlflow")
+    needs("mlflow")
     file = write_own_study(work, "own", run={"trackers": ["mlflow"]})
     result = run_here("launch", file, "--executor", "inline")
     assert result.returncode == 2
@@ -278,8 +282,7 @@ def test_a_server_must_be_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_trackers_are_no_part_of_a_study(work: Path) -> None:
     """They may be added to a study that has been run; launched again, it is only shown."""
-    if find_spec("tensorboard") is None:
-        missing("tensorboard")
+    needs("tensorboard")
     file = write_own_study(work, "own")
     assert run_here("launch", file, "--executor", "inline").returncode == 0
     before = ablate.read("runs/own")
