@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
+from inspect import unwrap
 from itertools import chain
 from typing import Any
 
@@ -56,8 +58,8 @@ def build_optimizer(
         ]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(
+        return _uncompiled(torch.optim.AdamW)(groups, lr=rate, weight_decay=decay, fused=True)
+    return _uncompiled(torch.optim.SGD)(
         groups,
         lr=rate,
         momentum=settings.momentum,
@@ -65,6 +67,19 @@ def build_optimizer(
         nesterov=settings.momentum > 0,
         fused=True,
     )
+
+
+@cache
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """An optimiser that does not load torch's compiler, which takes as long to load as torch.
+
+    torch wraps these methods to keep its compiler out of them, and loads it for that.  Only the
+    network is ever compiled here.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    methods = {name: unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])
+    return type(kind.__name__, (kind,), methods)
 
 
 _PLACE = r"(.*_)?pos(ition(al)?)?(_.*)?"

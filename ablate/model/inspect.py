@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from inspect import unwrap
 from pathlib import Path
 
 import torch
@@ -74,7 +75,20 @@ def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> ImageFlo
         model.eval()
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with FlopCounterMode(display=False) as counter:
+            _leave_compiler_unloaded(counter)
             output = model(images)
             forward = counter.get_total_flops()
             torch.autograd.grad(output.sum(), parameters, allow_unused=True)
         return ImageFlops(forward, counter.get_total_flops())
+
+
+def _leave_compiler_unloaded(counter: FlopCounterMode) -> None:
+    """Count without torch's compiler, which takes as long to load as torch.
+
+    torch wraps the method that sees each operation to keep its compiler out, and loads it for that
+    unless the method says that it has been done.
+    """
+    method = getattr(type(counter.mode), "__torch_dispatch__", None)
+    if method is not None:
+        plain = unwrap(method)
+        plain.__dict__.setdefault("__dynamo_disable", plain)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -173,3 +175,25 @@ def test_the_first_step_of_adamw_by_hand() -> None:
     # Adam's first step has the learning rate's length; decay takes lr * decay of the weight.
     assert model.weight.item() == pytest.approx(2 - 0.1 * 0.5 * 2 - 0.1)
     assert model.bias.item() == pytest.approx(2 - 0.1)
+
+
+@pytest.mark.slow
+def test_a_training_loads_no_compiler() -> None:
+    """It takes as long to load as torch, in each process that trains."""
+    code = (
+        "import sys, torch\n"
+        "from ablate.finetune.optimizer import build_optimizer\n"
+        "from ablate.model.inspect import count_flops\n"
+        "from ablate.study.settings import TrainingSettings\n"
+        "model = torch.nn.Conv2d(3, 2, 3)\n"
+        "for name in ('sgd', 'adamw'):\n"
+        "    optimizer = build_optimizer(model, TrainingSettings(optimizer=name))\n"
+        "    model(torch.ones(1, 3, 4, 4)).sum().backward()\n"
+        "    optimizer.step()\n"
+        "    optimizer.zero_grad()\n"
+        "    optimizer.load_state_dict(optimizer.state_dict())\n"
+        "assert count_flops(model, (3, 4, 4)).forward == 2 * 2 * 2 * 2 * 27\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "False\n"

@@ -189,9 +189,9 @@ def test_what_has_no_fingerprint_is_refused_by_its_key() -> None:
         f"numpy.random._generator.Generator, whose content cannot be compared: {TELL} Make it "
         "inside the function, or write it into a module."
     )
-    assert problems(own(print)) == (
+    assert problems(own(len)) == (
         "trainable: must be a function or a class written in Python, got "
-        "builtin_function_or_method print. Write a function with def that calls it."
+        "builtin_function_or_method len. Write a function with def that calls it."
     )
 
 

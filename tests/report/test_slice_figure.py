@@ -113,6 +113,4 @@ def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
     numbers = [number for trace in drawn for number in trace.customdata]
     assert len(numbers) == 24_000 // 16
     assert {point.number for point in info.front} <= set(numbers)
-    assert " trials drawn: those on the front, others at random" in " · ".join(
-        figure.layout.meta["facts"]
-    )
+    assert " trials drawn: the front, others at random" in " · ".join(figure.layout.meta["facts"])
