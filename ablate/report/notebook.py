@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from ablate.study.settings import Study
 
 _COLUMNS = 100
-_STYLE = "font-family: monospace; line-height: 1.2; white-space: pre; overflow-x: auto"
+_STYLE = (
+    "font-family: monospace; font-size: 0.9em; line-height: 1.2; white-space: pre; overflow-x: auto"
+)
 _PRE = f'<pre style="{_STYLE}">{{code}}</pre>'
 
 

@@ -144,7 +144,7 @@ FIGURE = FigureKind(
     name="timeline",
     title="Timeline",
     says="Each bar is an attempt at a trial, in the row of its worker, coloured by how it ended. "
-    "Grey: time in which the study was not running.",
+    "A grey area, where there is one, is time in which the study was not running.",
     read=_read,
     draw=plot_timeline,
 )
