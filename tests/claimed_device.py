@@ -13,12 +13,23 @@ Copies that do not wait (page-locked, `non_blocking`) are *sent*.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import return_and_correct_aliasing
+
+import ablate
+
+# A module that is first loaded while `Watch` has exchanged `torch.Generator` would have the other
+# class in its checked annotations for the rest of the process.
+for _package in ("distortion", "finetune/augment", "finetune/loss", "robustness/corruption"):
+    for _file in sorted((Path(ablate.__file__).parent / _package).rglob("*.py")):
+        _parts = _file.relative_to(Path(ablate.__file__).parents[1]).with_suffix("").parts
+        import_module(".".join(part for part in _parts if part != "__init__"))
 
 DEVICE = torch.device("cuda:0")
 
