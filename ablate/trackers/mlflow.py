@@ -115,7 +115,8 @@ class MLflow:
     def attach(self, study: TrackedStudy, files: Sequence[Path]) -> None:
         """Upload files to the run of the study; former ones of the same names are replaced."""
         self._find(study)
-        parent = next(self._runs(_OF_STUDY)).info.run_id
+        found = next(self._runs(_OF_STUDY), None)
+        parent = self._create_parent(study) if found is None else found.info.run_id
         for file in files:
             self._client.log_artifact(parent, str(file))
 

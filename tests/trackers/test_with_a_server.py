@@ -16,6 +16,9 @@ from own_study import write_own_study
 from tracker_readers import differences, read_mlflow, read_tensorboard, read_wandb
 
 import ablate
+from ablate.lifecycle.open_study import open_study
+from ablate.report.tracked import hand_over
+from ablate.study.settings import TrackerSettings
 from ablate.trackers import feed
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -144,3 +147,20 @@ def test_the_judge_sees_a_run_that_is_there_twice(server: MlflowServer, work: Pa
     assert (
         differences(ablate.read("runs/twice"), {"mlflow": read_mlflow(server.uri, "twice")}) == []
     )
+
+
+def test_a_study_that_the_server_lacks_is_made_for_its_pages(
+    server: MlflowServer, work: Path
+) -> None:
+    """As after a server that was away while the rows were caught up with."""
+    from mlflow import MlflowClient
+
+    file = write_own_study(work, "lacking")
+    assert run_here("launch", file, "--executor", "inline").returncode == 0
+    settings = TrackerSettings.model_validate({"mlflow": {"uri": server.uri}})
+    assert hand_over(open_study("runs/lacking"), [settings]) == []
+    client = MlflowClient(server.uri)
+    found = client.get_experiment_by_name("lacking")
+    assert found is not None
+    (run,) = client.search_runs([found.experiment_id], "tags.`ablate.row` = 'study'")
+    assert "table.md" in {one.path for one in client.list_artifacts(run.info.run_id)}
