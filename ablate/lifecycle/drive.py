@@ -270,7 +270,7 @@ def drive_to_end(
         events.driver("drive_ended", end=end)
         _end_drive(ledger, end)
         lease.check_file()  # a deleted database is reported, whatever else ended the drive
-    if feed is not None and feed.has_ended():
+    if feed is not None and feed.wait():
         command = f"`ablate track {shown_folder(running.folder)}`"
         for done in catch_up(running.trackers, ledger.read(), ledger.head):
             note_tracker(done.text(command))

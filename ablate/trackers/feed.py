@@ -82,8 +82,12 @@ class Feed:
         with self._changed:
             self._changed.notify()
 
-    def has_ended(self) -> bool:
-        """Wait for the end of the thread, of which a tracker that does not answer says a line."""
+    def wait(self) -> bool:
+        """Wait for the thread, and say so if it does not end: a tracker does not answer.
+
+        Returns:
+            Whether it has ended.
+        """
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
             names = " or ".join(line.tracker.name for line in self._lines)

@@ -25,10 +25,10 @@ class TensorBoard:
 
     name = "tensorboard"
     takes_running = False
+    _study: TrackedStudy
 
     def __init__(self, folder: Path) -> None:
         self._root = folder
-        self._study: TrackedStudy | None = None
 
     @property
     def place(self) -> str:
@@ -73,7 +73,6 @@ class TensorBoard:
 
     @property
     def _folder(self) -> Path:
-        assert self._study is not None
         return self._root / self._study.key
 
     def _publish(self, folder: str, started: float, events: Sequence[Any]) -> None:

@@ -42,11 +42,11 @@ class Wandb:
 
     name = "wandb"
     takes_running = False
+    _study: TrackedStudy
 
     def __init__(self, settings: WandbSettings, folder: Path) -> None:
         self._settings = settings
         self._root = folder
-        self._study: TrackedStudy | None = None
 
     @property
     def place(self) -> str:
@@ -119,7 +119,6 @@ class Wandb:
     def _folder(self, which: str) -> Path:
         """The folder of a run.  Its name has the start of the study, which never changes, so that
         a run has one folder."""
-        assert self._study is not None
         moment = datetime.fromtimestamp(self._study.started, UTC)
         return self._root / f"offline-run-{moment:%Y%m%d_%H%M%S}-{self._study.identity}-{which}"
 
@@ -145,7 +144,6 @@ class Wandb:
         """
         from wandb.proto import wandb_internal_pb2 as proto
 
-        assert self._study is not None
         began, ended = times
         run = proto.RunRecord(
             run_id=f"{self._study.identity}-{which}",
@@ -202,7 +200,7 @@ class Wandb:
             )
             try:
                 # It tries again for ever if the server is away.
-                while not _has_ended(sync) and len(self._not_synced()) < len(left):
+                while not _ends(sync) and len(self._not_synced()) < len(left):
                     left = self._not_synced()
             finally:
                 sync.kill()
@@ -218,12 +216,12 @@ class Wandb:
 
     def _not_synced(self) -> list[Path]:
         """The folders of runs without the mark of `wandb sync`."""
-        assert self._study is not None
         files = self._root.glob(f"offline-run-*-{self._study.identity}-*/run-*.wandb")
         return sorted(file.parent for file in files if not file.with_suffix(_SYNCED).exists())
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for its end, for `_SYNC_SECONDS` at most; returns whether it came."""
     try:
         process.wait(_SYNC_SECONDS)
     except subprocess.TimeoutExpired:
