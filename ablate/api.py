@@ -25,6 +25,7 @@ from ablate.lifecycle.open_study import (
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of
 from ablate.lifecycle.resume import launch_study, resume_study
 from ablate.report.terminal.live import watching
+from ablate.report.tracked import hand_over
 from ablate.search.callbacks import Callbacks, EpochEnd
 from ablate.search.drive import CallbackStop
 from ablate.search.progress import EventLog, Progress
@@ -160,11 +161,8 @@ def _run(place: Place, run: RunOptions, work: Callable[[], StudyRecord]) -> Stud
         run.progress.note(text)
 
     run.callbacks.study_ended(record, note)
-    if (place.study or record.study).run.trackers:
-        from ablate.report.tracked import hand_over
-
-        for line in hand_over(OpenStudy(place, record)):
-            note("tracker", line)
+    for line in hand_over(OpenStudy(place, record)):
+        note("tracker", line)
     return record
 
 

@@ -41,6 +41,7 @@ def run_and_show(
     from ablate.lifecycle.open_study import OpenStudy
     from ablate.lifecycle.place import shown_folder
     from ablate.report.terminal.tables import front_rows, front_table
+    from ablate.report.tracked import hand_over
 
     folder = place.folder
     record = run_with_display(run, study, folder, as_json=as_json, options=options)
@@ -50,11 +51,8 @@ def run_and_show(
         info = pareto_info(record)
         print_result(front_rows(info) if as_json else front_table(info))
         show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
-    if (place.study or record.study).run.trackers:
-        from ablate.report.tracked import hand_over
-
-        for line in hand_over(OpenStudy(place, record)):
-            click.echo(f"ablate: {line}", err=True)
+    for line in hand_over(OpenStudy(place, record)):
+        click.echo(f"ablate: {line}", err=True)
     if not as_json:
         click.echo(f"full report: ablate report {shown_folder(folder)}")
     if not is_good(record, folder):
