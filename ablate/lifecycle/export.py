@@ -132,15 +132,14 @@ def load_model(
         >>> model(torch.rand(2, 3, 16, 16)).shape
         torch.Size([2, 3])
     """
-    is_file = isinstance(study, str | Path) and Path(study).suffix == ".safetensors"
-    if is_file and (trial, alpha) != (None, None):
-        raise ParameterError(
-            f"{study}: is the network of one trial, got trial and alpha too. Leave them out."
-        )
-    if is_file:
+    if isinstance(study, str | Path) and Path(study).suffix == _SUFFIX:
+        if (trial, alpha) != (None, None):
+            raise ParameterError(
+                f"{study}: is the network of one trial, got trial and alpha too. Leave them out."
+            )
         from ablate.model.trained import load_export
 
-        return load_export(Path(str(study)), Path.cwd())
+        return load_export(Path(study), Path.cwd())
     if trial is None:
         raise ParameterError(
             "trial: must be a trial's number, plain, knee or best METRIC, got nothing. Write "

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
-from ablate.analysis.objectives import front_words, is_accuracy
+from ablate.analysis.objectives import front_noun, front_words, is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
@@ -133,7 +133,7 @@ def _facts(info: CurvesInfo) -> list[str]:
     if info.own_losses:
         said.append("losses as shares of the first epoch's: their terms and weights differ")
     if len(info.curves) < info.found:
-        kept = "the front" if len(info.objectives) > 1 else "the best"
+        kept = front_noun(info.objectives)
         said.append(f"{len(info.curves)} of {info.found} trials drawn: {kept}, others evenly")
     if any(len(curve.epochs) > _most_points(info) for curve in info.curves):
         said.append("long lines are drawn at evenly spaced epochs")

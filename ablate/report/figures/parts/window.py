@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.bounds import fenced
 from ablate.analysis.caveats import Basis
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import front_noun, is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import count_text
 from ablate.study.scores import Bound
@@ -175,7 +175,7 @@ def drawn_facts(info: Basis, count: int, most: int) -> list[str]:
     """That some of so many trials are not drawn, if any."""
     if count <= most:
         return []
-    kept = "the front" if len(info.objectives) > 1 else "the best"
+    kept = front_noun(info.objectives)
     return [f"{most:,} of {count:,} trials drawn: {kept}, others at random"]
 
 
