@@ -262,7 +262,7 @@ def test_on_a_terminal_it_asks(folder: Path, answer: str, left: int) -> None:
         text=True,
     ) as child:
         os.write(person, f"{answer}\n".encode())
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=180)
     os.close(person)
     os.close(process)
     assert f"{folder}\nevaluation: 4 entries, " in err

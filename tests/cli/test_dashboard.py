@@ -54,7 +54,7 @@ def served(*arguments: str) -> Iterator[tuple[str, int]]:
         (said,) = json.loads(printed)
         yield said["url"], process.pid
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=20)
+        out, error = process.communicate(timeout=120)
         assert (process.returncode, out, error) == (0, "", "")
     finally:
         process.kill()
@@ -62,7 +62,7 @@ def served(*arguments: str) -> Iterator[tuple[str, int]]:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         return answer.read().decode()
 
 
@@ -80,7 +80,7 @@ def test_it_shows_the_study_and_changes_nothing(stored: str, work: Path) -> None
             f"{root}/api/studies/{summary['study_id']}", method="DELETE"
         )
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=20)
+            urllib.request.urlopen(request, timeout=120)
         assert refused.value.code == 403
         # The URL of the storage, with its password, stands on no command line.
         line = Path(f"/proc/{pid}/cmdline").read_text()

@@ -219,7 +219,7 @@ def test_a_log_is_followed_until_ctrl_c(there: Path) -> None:
                 if json.loads(line)["event"] == "drive_ended":
                     EventLog(there / "runs" / "own").write("note", text="written meanwhile")
             process.send_signal(signal.SIGINT)
-            _, error = process.communicate(timeout=20)
+            _, error = process.communicate(timeout=120)
         finally:
             process.kill()
     assert (process.returncode, error) == (0, b"")

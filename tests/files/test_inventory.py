@@ -200,7 +200,7 @@ def test_what_a_killed_builder_leaves_goes_with_the_next_set(tmp_path: Path) -> 
     entry = tmp_path / "evaluation" / key(1)
     builder = context.Process(target=_die_in_the_middle, args=(entry, started))
     builder.start()
-    started.get(timeout=30)
+    started.get(timeout=120)
     new = make(tmp_path, "evaluation", 2)
     assert list_leftovers(tmp_path, "evaluation", time.time()) == []
     assert bound_evaluation_sets(tmp_path, keep=new) == []
@@ -308,7 +308,7 @@ def test_processes_that_make_room_at_once_remove_no_more_than_one_would(tmp_path
     workers = [context.Process(target=_bound, args=(tmp_path, entries[-1], gone)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    removed = [path for _ in workers for path in gone.get(timeout=30)]
+    removed = [path for _ in workers for path in gone.get(timeout=120)]
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0

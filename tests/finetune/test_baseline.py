@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import shutil
-import time
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.damage import DamagedError, heard_damage
 from ablate.files.inventory import state_file
 from ablate.finetune import baseline as module
-from ablate.finetune.baseline import Baseline, kept_baseline, load_baseline, obtain_baseline
+from ablate.finetune.baseline import (
+    Baseline,
+    TrainingStates,
+    kept_baseline,
+    load_baseline,
+    obtain_baseline,
+)
+from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.model.environment import resolve_environment
 from ablate.study.settings import (
     BaselineSettings,
@@ -127,16 +135,28 @@ def kept_states(cache: Path) -> list[dict[str, Any]]:
     ]
 
 
+def killed_amid(cache: Path) -> None:
+    """A training whose process is killed once a state with an epoch is kept."""
+    save = TrainingStates.save
+
+    def save_and_die(
+        self: TrainingStates, training: Finetuning, reports: list[EpochReport]
+    ) -> None:
+        save(self, training, reports)
+        if reports:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStates, "save", save_and_die)
+        obtain_long(cache)
+
+
 @pytest.mark.slow
 def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=obtain_long, args=(tmp_path,))
+    process = multiprocessing.get_context("spawn").Process(target=killed_amid, args=(tmp_path,))
     process.start()
-    deadline = time.monotonic() + 60
-    while not any(state["curve"] for state in kept_states(tmp_path)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
     process.join()
+    assert process.exitcode == -signal.SIGKILL
     (state,) = kept_states(tmp_path)
     again = obtain_long(tmp_path)
     curve = json.loads((again.path.parent / "baseline.json").read_text())["curve"]

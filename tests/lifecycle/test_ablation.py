@@ -6,11 +6,10 @@ import contextlib
 import functools
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import COMMAND, run_here
+from commands import run_here
 from explicit_statistics import Explicit, holm, images_right, simultaneous
 from scipy import stats
 
@@ -137,28 +136,20 @@ def test_the_same_digits_on_ray(done: StudyRecord, write_ablation: Write, ray_he
 
 
 def kill_amid(file: Path, rows: int) -> None:
-    """Launch in another process, and kill it during a row, once so many are complete.
-
-    It is stopped before the log is looked at, so that the row cannot end in between.
+    """Launch in another process, which kills itself after an epoch once so many rows have ended."""
+    code = f"""if True:
+        import os, signal, ablate
+        ended = []
+        def tell(epoch):
+            if len(ended) >= {rows}:
+                os.kill(os.getpid(), signal.SIGKILL)
+        ablate.launch(
+            {str(file)!r}, executor="inline", progress=False,
+            on_epoch=tell, on_trial_end=ended.append,
+        )
     """
-    command = [*COMMAND, "launch", str(file), "--executor", "inline"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = Path("runs") / file.stem / "log.jsonl"
-    until = time.monotonic() + 120
-    try:
-        while True:
-            assert process.poll() is None, "it ended before it was killed"
-            assert time.monotonic() < until
-            os.kill(process.pid, signal.SIGSTOP)
-            events = log.read_text().split('"event": "')[1:] if log.exists() else []
-            complete = sum(event.startswith("complete") for event in events)
-            if complete >= rows and events[-1].startswith(("asked", "epoch")):
-                return
-            os.kill(process.pid, signal.SIGCONT)
-            time.sleep(0.05)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

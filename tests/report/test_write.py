@@ -137,7 +137,7 @@ def test_a_plot_loads_nothing_heavy() -> None:
         "print(*(m for m in ('torch', 'ray', 'optuna', 'pandas', 'kaleido') if m in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert done.stdout.strip() == ""
 

@@ -414,7 +414,7 @@ def test_the_training_states_of_an_ended_row_are_removed(
     folder = Path(checkpoint_folder(str(tmp_path / "checkpoints"), row.number))
     folder.mkdir(parents=True)
     dispatcher.report(row, DONE)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not folder.exists()
@@ -455,7 +455,7 @@ def test_a_drain_keeps_the_epochs_under_way(
     assert not dispatcher.stopping
     dispatcher.report(row, epoch(1))
     assert dispatcher.is_stopped(row)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not dispatcher.drained and time.monotonic() < deadline:
         time.sleep(0.01)
     assert dispatcher.stopping
@@ -470,7 +470,7 @@ def test_a_drain_waits_for_no_row_that_nobody_has_taken(make_ledger: Make, dispa
     ledger = make_ledger(trials=1)
     dispatcher = dispatch(ledger)
     assert dispatcher.take(0) is None  # it is asked for, and handed to nobody
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not dispatcher._ready and time.monotonic() < deadline:
         time.sleep(0.01)
     dispatcher.drain("Ctrl-C")
@@ -484,7 +484,7 @@ def test_a_drain_ends_with_its_grace(make_ledger: Make, dispatch: Start) -> None
     dispatcher.report(take(dispatcher), DONE)
     take(dispatcher)
     dispatcher.drain("SIGTERM")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not dispatcher.stopping and time.monotonic() < deadline:
         time.sleep(0.01)
     assert dispatcher.drained

@@ -32,7 +32,7 @@ def meet(context):
     folder, at_once = Path(context.params["folder"]), context.params["at_once"]
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     (folder / f"{context.number}").write_text(devices)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while len(list(folder.iterdir())) < at_once and time.monotonic() < end:
         time.sleep(0.05)
     context.report(1, {"met": float(len(list(folder.iterdir()))), "pid": float(os.getpid())})

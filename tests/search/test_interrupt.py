@@ -60,7 +60,7 @@ def stop_after_first_row(file: Path, executor: str, number: int, code: int) -> S
         if re.match(r"trial \d+ complete", line):
             break
     os.killpg(process.pid, number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=180)
     output = "".join(seen) + rest
     assert process.returncode == code, output
     assert f"resume with: ablate resume runs/{file.stem}" in output

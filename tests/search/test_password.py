@@ -114,7 +114,7 @@ def test_a_password_is_nowhere_but_in_the_driver(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(work.glob("runs/secret/logs/*/*")) and time.monotonic() < deadline:
             time.sleep(0.1)
         showing = set(processes_that_show_it())
@@ -156,7 +156,7 @@ def dashboard_answers(study: str) -> bytes:
         page = json.loads(written)[0]["url"]
         host, number = page.split("/dashboard/")[0], page.rpartition("/")[2]
         for path in ("/api/studies", f"/api/studies/{number}"):
-            with urllib.request.urlopen(host + path, timeout=30) as answer:
+            with urllib.request.urlopen(host + path, timeout=60) as answer:
                 written += answer.read()
         return written
     finally:

@@ -451,7 +451,7 @@ def test_one_thread_serves_all_rows_and_ends_with_the_worker(start: Start) -> No
     worker.begin(row(20))
     worker.close()
     for thread in trials():
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     assert trials() == []
 
 
