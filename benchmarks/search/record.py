@@ -7,6 +7,9 @@ A chunk is two searches of ablate, one for each training seed, of the same point
 with the chunk's number as the sampler's seed.  Each epoch is scored at alpha 1 (the network) and
 0.5 (halfway to the baseline), as at a rung of a search.  An interrupted chunk is resumed by the
 same command; a finished one is written to `table/`, and is not recorded again.
+
+All chunks of a study begin from one network, whatever processor records them: the first trains it,
+and its weights lie beside the chunks.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import gzip
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -25,7 +29,7 @@ import yaml
 from surrogate import ALPHAS, TABLE, written_domain
 
 import ablate
-from ablate.files.cache import cache_folder
+from ablate.files.cache import cache_folder, publish_file
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import place_of_file
@@ -67,6 +71,11 @@ class Chunk(NamedTuple):
         return f"{Path(self.file).stem}_{self.epochs}_{self.number:03d}"
 
     @property
+    def baseline(self) -> Path:
+        """Weights of the network that is finetuned."""
+        return TABLE / f"{Path(self.file).stem}.safetensors"
+
+    @property
     def command(self) -> str:
         """Without the places of files."""
         words = ["--chunk", self.number, "--points", self.points, "--epochs", self.epochs]
@@ -78,11 +87,23 @@ class Chunk(NamedTuple):
         return " ".join(map(str, ["python benchmarks/search/record.py", *words]))
 
 
+def keep_baseline(chunk: Chunk) -> None:
+    """Train the study's baseline, if the table has none."""
+    if chunk.baseline.exists():
+        return
+    study = place_of_file(Path(chunk.file), chunk.settings).study
+    assert study is not None
+    bench = Workbench.get(study, Path(chunk.file).parent, cache_folder())
+
+    publish_file(chunk.baseline, lambda new: shutil.copyfile(bench.baseline.path, new))
+
+
 @cache
 def finetuning(chunk: Chunk) -> tuple[Study, Workbench, Prepared]:
     """The study whose points are recorded, its data and baseline, and the baseline's scores."""
     settings = (
         *chunk.settings,
+        f"baseline={{checkpoint: {chunk.baseline}, saw_validation: false}}",
         f"finetune.budget={{epochs: {chunk.epochs}}}",
         "finetune.interpolation.alphas=[0.5, 1.0]",
         "run.gpus_per_trial=0",
@@ -160,6 +181,7 @@ def record(chunk: Chunk) -> Path:
     written = TABLE / f"{chunk.name}.json.gz"
     if written.exists():
         return written
+    keep_baseline(chunk)
     os.environ[RECORDED] = json.dumps(chunk)
     study, _, prepared = finetuning(chunk)
     space = parse_space(study, names_for(study.model.name, Path(chunk.file).parent))
@@ -184,11 +206,8 @@ def record(chunk: Chunk) -> Path:
             for row in one.rows
         ],
     }
-    TABLE.mkdir(exist_ok=True)
     content = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), 9, mtime=0)
-    unfinished = written.with_suffix(".part")
-    unfinished.write_bytes(content)
-    unfinished.rename(written)
+    publish_file(written, lambda new: new.write_bytes(content))
     return written
 
 
