@@ -274,26 +274,6 @@ def _seconds_of_children() -> float:
 # -- The comparison ------------------------------------------------------------------------
 
 
-class Hypervolume:
-    """Of whole trials, above clean accuracy - 0.10 and robust accuracy of the baseline."""
-
-    def __init__(self, surrogate: Surrogate) -> None:
-        table = surrogate.table
-        clean, robust = (table.baseline[table.metrics.index(name)] for name in OBJECTIVES)
-        self._measure = moocore.Hypervolume(ref=[clean - 0.10, robust], maximise=True)
-
-    def at(self, replay: Replay, seconds: float) -> float:
-        """Of the trials that had ended by then."""
-        points = [end.values for end in replay.ends if end.seconds <= seconds]
-        return float(self._measure(np.array(points))) if points else 0.0
-
-    def reached(self, replay: Replay, goal: float) -> float:
-        """Seconds until it was as large as `goal`; infinite if it never was."""
-        return next(
-            (end.seconds for end in replay.ends if self.at(replay, end.seconds) >= goal), np.inf
-        )
-
-
 def searches(peers: Path) -> dict[str, Own | Peer]:
     """Each search by its name.
 
