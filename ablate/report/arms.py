@@ -24,6 +24,7 @@ NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 _ACCURACY_DECIMALS = 1
 _SEEDS_FOR_BOLD = 5
 _DIGITS = 4
+_MORE_DECIMALS = 6
 
 
 class Parts(NamedTuple):
@@ -62,7 +63,7 @@ class Cell:
         if one is None:
             return Parts("", "", "", "")
         if self.is_difference:
-            return Parts(self._shown(one.mean), "", self._shown(one.low), self._shown(one.high))
+            return Parts(self._shown(one.mean), "", self._end(one.low), self._end(one.high))
         return Parts(self._shown(one.mean), self._shown(one.sd), "", "")
 
     @property
@@ -72,6 +73,16 @@ class Cell:
             return self.text
         mean, sd, low, high = self.parts
         return (mean or MISSING) + f" ± {sd}" * bool(sd) + f" [{low}, {high}]" * bool(low)
+
+    def _end(self, end: float) -> str:
+        """An end of the interval, which does not read as 0 where the interval excludes 0: it has
+        more decimals, or is ">0" where Holm's test sets it (`ablation.effects.simultaneous`)."""
+        one, shown = self.estimate, self._shown(end)
+        if one is None or not (one.low >= 0 or one.high <= 0) or one.mean == 0 or float(shown):
+            return shown
+        places = range(self.decimals + 1, self.decimals + _MORE_DECIMALS)
+        longer = (signed_text(self.scale * end, count) for count in places)
+        return next(filter(float, longer), ">0" if one.mean > 0 else "<0")
 
     def _shown(self, value: float) -> str:
         if math.isnan(value):
@@ -253,6 +264,10 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
         notes[0] += (
             f"; those of the {len(info.primary)} primary contrasts are simultaneous (Bonferroni)"
         )
+        ends = {
+            end for one in effects if one.primary for end in (one.estimate.low, one.estimate.high)
+        }
+        notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * (0 in ends)
     return notes + no_interval_notes(effect.estimate for effect in effects)
 
 

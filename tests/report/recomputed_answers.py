@@ -188,9 +188,12 @@ class Search:
         said.append(of_types(self.parts(best), gains[0]))
         for one in bests:
             said += self._rival(one)
-        collapsed = [one for one in self.terms if self._is_collapsed(one)]
-        said += [" ".join(map(str, collapsed))] * bool(collapsed)
+        said += self.collapsed()
         return [*said, f"{self.record.study.finetune.seed} {len(self.terms)}"]
+
+    def collapsed(self) -> list[str]:
+        found = [one for one in self.terms if self._is_collapsed(one)]
+        return [" ".join(map(str, found))] * bool(found)
 
     def _rival(self, best: Name) -> list[str]:
         """A more robust point of the set outside the margin, if its loss is not shown to be larger;
@@ -303,4 +306,5 @@ class Confirmed:
             f"{100 * self.search.margin:g} {chosen} {all_gains}",
             of_types(self.arms.parts(chosen, "baseline"), whole),
             "",
+            *self.search.collapsed(),
         ]

@@ -20,7 +20,7 @@ from ablate.study.scores import Scores
 
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
 INTERPOLATED = "_interpolated"
-NUMBER = re.compile(r"(?<![\w.])<?[+-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?!\w)")
+NUMBER = re.compile(r"(?<![\w.])[<>]?[+-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?!\w)")
 Name = int | str
 Triple = tuple[float, float, float]
 """Mean, and the ends of the interval."""
@@ -32,8 +32,13 @@ def numbers(text: str) -> list[str]:
 
 
 def printed(of: Triple) -> str:
-    """ "+1.2 [-0.3, +2.7]", in points."""
-    return "{} [{}, {}]".format(*("0.0" if one == 0 else f"{100 * one:+.1f}" for one in of))
+    """ "+1.2 [-0.3, +2.7]", in points; no end that excludes 0 reads as 0."""
+    mean, *ends = ("0.0" if one == 0 else f"{100 * one:+.1f}" for one in of)
+    near = 0 if of[0] > 0 else 1
+    if (of[1] >= 0 or of[2] <= 0) and not float(ends[near]):
+        longer = (f"{100 * of[1 + near]:+.{digits}f}" for digits in range(2, 8))
+        ends[near] = next(filter(float, longer), "<>"[of[0] > 0] + "0")
+    return f"{mean} [{ends[0]}, {ends[1]}]"
 
 
 def in_points(of: Triple) -> str:

@@ -73,12 +73,12 @@ def test_a_question_is_answered_in_its_own_words() -> None:
         return said(ROWS, question=question)[0]
 
     assert first("Which of FMA and ST?").startswith(
-        "In this search ST and FMA are not shown to differ at a clean loss of at most 1 point: "
-        "clean+st (trial 1) "
-        "less clean+fma on stage2+stage3 (trial 0): +2.0 points (no interval)."
+        "In this search ST and FMA are not shown to differ in robust accuracy at a clean loss of "
+        "at most 1 point: clean+st (trial 1) less clean+fma on stage2+stage3 (trial 0): +2.0 points "
+        "(no interval)."
     )
     assert first("Does the feature-map term help?").startswith(
-        "Over the best point of DA alone: FMA -11.0 points"
+        "Over the best point of DA alone, robust accuracy: FMA -11.0 points"
     )
     assert first("Is it stable at the best?").startswith("The most robust point of all")
 
@@ -240,14 +240,14 @@ def test_a_confirmation_answers_the_question_in_its_own_words() -> None:
     front = confirmation(trial_0=(0.95, 0.75), trial_1=(0.955, 0.71), trial_2=(0.9, 0.8))
     text = confirmed(front, "Which of FMA and ST?")
     assert text[0] == (  # though the search ranks trial 1 before trial 0
-        "On the test images FMA buys more robust accuracy than ST: clean+fma on stage2+stage3 "
-        "(trial 0) less clean+st (trial 1): +4.0 points [+3.0, +5.0] of robust and -0.5 points "
-        "[-1.5, +0.5] of clean accuracy."
+        "On the test images FMA bought more robust accuracy than ST, with no difference in clean "
+        "accuracy shown (exploratory): clean+fma on stage2+stage3 (trial 0) less clean+st (trial "
+        "1): +4.0 points [+3.0, +5.0] of robust and -0.5 points [-1.5, +0.5] of clean accuracy."
     )
-    near = confirmation(trial_0=(0.95, 0.715), trial_1=(0.955, 0.71))
+    near = confirmation(trial_0=(0.9, 0.715), trial_1=(0.955, 0.71))
     assert (
-        "ST and FMA are not shown to differ: clean+st (trial 1) less"
-        in confirmed(near, "FMA or ST?")[0]
+        "ST and FMA are not shown to differ in robust accuracy, and ST has more clean accuracy "
+        "(exploratory): clean+st (trial 1) less" in confirmed(near, "FMA or ST?")[0]
     )
     alone = confirmation(trial_1=(0.955, 0.71))
     assert confirmed(alone, "Which of FMA and ST?")[0] == (
@@ -261,7 +261,7 @@ def test_a_confirmation_answers_da_and_ca_by_the_arm_retrained_beside_it() -> No
     test = replace(front.test, effects=(*front.test.effects, effect))
     beside = replace(front, test=test)
     gain = "+15.0 points [+13.0, +17.0]"
-    by = "Over plain, by combined data augmentation alone"
+    by = "Over plain, by combined data augmentation alone, robust accuracy"
     assert confirmed(beside, "Does data augmentation help?")[0] == f"{by}: DA {gain}."
     assert confirmed(beside, "Does CA earn its keep?")[0] == f"{by}: CA {gain}."
     assert confirmed(beside, "What do DA and CA buy?")[0] == f"{by}: DA/CA {gain}."
@@ -286,7 +286,8 @@ def test_arms_beside_a_point_of_a_curve_stand_at_alpha_1() -> None:
     record = example_record([replace(row, path=path)], question="Does ST help?")
     answer = study_answer(StudySource(record, confirmation=front))
     assert answer.sentences[0] == (
-        "Over combined data augmentation alone at alpha 1: ST -2.0 points [-3.0, -1.0]."
+        "Over combined data augmentation alone at alpha 1, robust accuracy: ST -2.0 points [-3.0, "
+        "-1.0]."
     )
     (card,) = answer.cards
     names = [fact for fact, _ in card.facts]
@@ -331,6 +332,12 @@ def test_a_confirmation_of_other_trials_and_of_none_yet() -> None:
     assert (
         text[1] == "The point that the search would choose, clean+st (trial 1), is not among them."
     )
+    begun = confirmation(trial_1=(math.nan, math.nan), trial_2=(0.91, 0.80))
+    begun = replace(begun, test=replace(begun.test, ended=3))
+    text = confirmed(begun, "Does ST help?")
+    assert text[0] == "3 of 24 runs have ended: the results below will change."
+    assert text[2].endswith("would choose, clean+st (trial 1), has no score yet.")
+    assert "No confirmed point has" not in " ".join(text)
     assert confirmed(confirmation()) == [
         "Confirmation is running: no run on the test images has ended yet."
     ]

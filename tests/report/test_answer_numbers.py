@@ -291,7 +291,7 @@ def check_ablation(arms: Arms, source: StudySource, exploratory: list[tuple[str,
             parts = arms.parts(card.title, info.reference)
             facts[f"Over {info.reference}{at}, by type"] = largest(parts)
         assert dict(card.facts) == facts
-    assert numbers(answer.notes[0]) == ["95", str(len(arms.claims()))]
+    assert numbers(answer.notes[0])[:2] == ["95", str(len(arms.claims()))]
 
 
 def test_every_number_of_a_drawn_ablation() -> None:

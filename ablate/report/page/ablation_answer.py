@@ -26,15 +26,21 @@ from ablate.report.arms import (
 )
 from ablate.report.effects import kept_text, loss_text, p_text, verdict_text
 from ablate.report.numbers import metric_unit, metric_words, share_text
-from ablate.report.page.card import ASKED, Answer, Card, asked_words, capital, part_facts
+from ablate.report.page.card import (
+    ASKED,
+    Answer,
+    Card,
+    asked_words,
+    capital,
+    part_facts,
+    unfinished,
+)
 from ablate.study.scores import Scores
 
 
 def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
     """What an ablation answers so far, arm by arm."""
-    said = []
-    if info.ended < info.runs:
-        said.append(f"{info.ended} of {info.runs} runs have ended: the results below will change.")
+    said = unfinished(info)
     said += _shares(info)
     declared = _declared(record, info)
     said += _by_arm(info, declared)

@@ -37,6 +37,7 @@ from ablate.report.page.card import (
     told,
     trial_numbers,
     types_sentence,
+    unfinished,
     unsuccessful,
 )
 
@@ -70,6 +71,12 @@ def _compared(
     asked: Mapping[str, ParetoPoint], less: Less, n: int, where: str, within: str = ""
 ) -> list[str]:
     """The points of the terms that the question names: the first less each of the others."""
+
+    def of_clean(one: Estimate, first: str, second: str) -> str:
+        if is_tie(one, n):
+            return ", with no difference in clean accuracy shown"
+        return f", and {first if one.mean > 0 else second} has more clean accuracy"
+
     (first, best), *others = asked.items()
     others = [(name, point) for name, point in others if point is not best]
     said = []
@@ -81,16 +88,17 @@ def _compared(
         pair = f"{named(more[1])} less {named(fewer[1])}: {points(robust)}"
         pair += "".join(f" of robust and {points(one)} of clean accuracy" for one in clean)
         if is_tie(robust, n):
-            verdict = f"{first} and {name} are not shown to differ"
+            verdict = f"{first} and {name} are not shown to differ in robust accuracy"
         else:
-            verdict = f"{more[0]} buys more robust accuracy than {fewer[0]}"
+            verdict = f"{more[0]} bought more robust accuracy than {fewer[0]}"
+        verdict += "".join(of_clean(one, more[0], fewer[0]) for one in clean)
         said.append(f"{where} {verdict}{within}: {pair}.")
     return said
 
 
 def _over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
     gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
-    return [f"Over {da}: {'; '.join(gains)}."] * bool(gains)
+    return [f"Over {da}, robust accuracy: {'; '.join(gains)}."] * bool(gains)
 
 
 # -- A search
@@ -224,12 +232,15 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
     n = info.test.n_corrupted or 1
     there = [by_name[point.name] for point in ranked]
     chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
+    planned = [point for point in answer.ranked if point.name in {one.name for one in info.points}]
     said = [
-        *_asked_confirmed(info, source.front.question, ranked, n),
+        *unfinished(info.test),
+        *_asked_confirmed(info, source.front.question, ranked, planned, n),
         _retrained(info, there, "The front was", "being on it"),
     ]
     if chosen is None:
-        said.append(f"The point that the search would choose, {best}, is not among them.")
+        why = "has no score yet" if answer.sets[0].best in planned else "is not among them"
+        said.append(f"The point that the search would choose, {best}, {why}.")
     else:
         over = "".join(f", {told(one, n)} over {to}" for to, one in _over(info, chosen).items())
         said.append(
@@ -239,6 +250,7 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
         )
         said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
     said.append(_REPORT_ALL)
+    said += unsuccessful(source.record, answer.collapsed)
     said += [f"{capital(failure)}." for failure in info.test.failures]
     cards = tuple(
         point_card(
@@ -257,7 +269,11 @@ def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInf
 
 
 def _asked_confirmed(
-    info: ConfirmInfo, question: str, ranked: Sequence[ParetoPoint], n: int
+    info: ConfirmInfo,
+    question: str,
+    ranked: Sequence[ParetoPoint],
+    planned: Sequence[ParetoPoint],
+    n: int,
 ) -> list[str]:
     """Each term by the confirmed point that the search ranks first; DA and CA by the arm that is
     retrained beside them."""
@@ -273,14 +289,14 @@ def _asked_confirmed(
     said = []
     if asked:
         over = {name: over_da[point.name] for name, point in asked.items()}
-        said += _compared(asked, less, n, "On the test images")
+        said += _compared(asked, less, n, "On the test images", " (exploratory)")
         at = " at alpha 1" * any(point.point.alpha != 1 for point in asked.values())
         said += _over_da(over, f"combined data augmentation alone{at}", n)
     combined = info.test.to_reference(COMBINED_DA, _ROBUST)
     if combined is not None and {"da", "ca"} & {*words}:
         name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
         said += _over_da({name: combined.estimate}, "plain, by combined data augmentation alone", n)
-    there = {term for point in ranked for term in point.loss_terms.split("+")}
+    there = {term for point in planned for term in point.loss_terms.split("+")}
     missing = [ASKED[one][0] for one in terms if one not in there]
     if missing:
         said.append(
@@ -403,7 +419,7 @@ def _best_confirmed(
         return ["Confirmation is running: no run on the test images has ended yet."]
     tested = info.objectives[0]
     count = count_text(len(there), "trial was", "trials were")
-    said = [_retrained(info, there, count, "having the best mean")]
+    said = [*unfinished(info.test), _retrained(info, there, count, "having the best mean")]
     chosen = next((one for one in there if one.name == best.name), None)
     if chosen is not None:
         said.append(

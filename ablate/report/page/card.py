@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ablate.ablation.answer import Part, is_tie
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.analysis.caveats import nearest_text, stopped_beyond
 from ablate.analysis.pareto import ParetoPoint
@@ -190,6 +191,13 @@ def unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
         kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
         said.append(f"{trial_numbers([number for number, _ in failed])} failed ({kinds}).")
     return said
+
+
+def unfinished(info: AblationInfo) -> list[str]:
+    """How many runs of an ablation or a confirmation have ended, while some have not."""
+    if info.ended == info.runs:
+        return []
+    return [f"{info.ended} of {info.runs} runs have ended: the results below will change."]
 
 
 def refused_curves(record: StudyRecord, numbers: Sequence[int]) -> list[str]:
