@@ -79,7 +79,7 @@ def test_what_stands_at_the_edge_and_the_margin() -> None:
         "+14.5 [+12.5, +16.5]<br>not shown, p .062",
         "-1.0 [-3.0, +1.0]",
         "-0.5 [-2.5, +1.5]<br>kept: yes (p .0039)",
-        "-2.0 [-4.0, 0.0]<br>kept: not shown (bound -3.0)",
+        "-2.0 [-4.0, <0]<br>kept: not shown (bound -3.0)",
         "-1.0 [-3.0, +1.0]",
     ]
     (band,) = figure.layout.shapes

@@ -74,8 +74,8 @@ def test_a_question_is_answered_in_its_own_words() -> None:
 
     assert first("Which of FMA and ST?").startswith(
         "In this search ST and FMA are not shown to differ in robust accuracy at a clean loss of "
-        "at most 1 point: clean+st (trial 1) less clean+fma on stage2+stage3 (trial 0): +2.0 points "
-        "(no interval)."
+        "at most 1 point: clean+st (trial 1) less clean+fma on stage2+stage3 (trial 0): +2.0 "
+        "points (no interval)."
     )
     assert first("Does the feature-map term help?").startswith(
         "Over the best point of DA alone, robust accuracy: FMA -11.0 points"
