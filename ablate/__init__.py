@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ablate.model.taps import FeatureTaps
     from ablate.report.draw import plot
     from ablate.report.page.publish import write_report
+    from ablate.report.tracked import track
     from ablate.robustness.corrupt.source import corrupt
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
@@ -68,6 +69,7 @@ _HOMES = {
     "read_ablation": "ablate.api",
     "read_confirmation": "ablate.api",
     "resume": "ablate.api",
+    "track": "ablate.report.tracked",
     "write_evaluation": "ablate.robustness.evaluation.evaluation_file",
     "write_report": "ablate.report.page.publish",
 }
@@ -98,6 +100,7 @@ __all__ = [
     "read_confirmation",
     "resume",
     "space",
+    "track",
     "write_evaluation",
     "write_report",
 ]

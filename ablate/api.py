@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import UsageError
@@ -255,6 +256,9 @@ def confirm(
     severities: Sequence[int] | None = None,
     soup: bool = False,
     progress: Progress | bool | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_trial_end: OnTrialEnd | None = None,
+    on_study_end: OnStudyEnd | None = None,
     **options: Any,
 ) -> ConfirmInfo:
     """Retrain the front of a search with new seeds, and score it on the test images.
@@ -271,7 +275,12 @@ def confirm(
         suite, severities: for scoring the test images; None: those of the search.
         soup: also score, at each seed, the network whose weights are the mean of those of the
             trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all runs.
-        progress, options: as for `launch`.
+        progress, on_epoch, on_trial_end, on_study_end, options: as for `launch`; the callbacks see
+            the runs of the confirmation, which is a study of its own.
+
+    Returns:
+        The points and arms on the test images, of as many runs as there are where a callback has
+        stopped it.
 
     Raises:
         UsageError: if the study is not a search, was confirmed with other trials, another suite or
@@ -295,17 +304,12 @@ def confirm(
         )
     place = locate(study)
     ledger = open_ledger(place)
+    callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
+    asked = {"trials": trials, "suite": suite, "severities": severities, "soup": soup}
     with watching(progress, f"{place.name}, confirm") as told:
-        confirm_front(
-            ledger,
-            place,
-            RunOptions(progress=told, **options),
-            seeds=seeds,
-            trials=trials,
-            suite=suite,
-            severities=severities,
-            soup=soup,
-        )
+        run = RunOptions(progress=told, callbacks=callbacks, **options)
+        confirming = partial(confirm_front, ledger, place, run, seeds=seeds, **asked)
+        _run(place.confirmation, run, confirming)
     return confirm_info(*read_outcomes(place.confirmation))
 
 

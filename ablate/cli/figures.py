@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +15,6 @@ from ablate.cli.options import (
     study_argument,
 )
 from ablate.report.figures import FIGURES
-
-if TYPE_CHECKING:
-    from ablate.study.settings import TrackerSettings
 
 
 @click.command()
@@ -231,65 +226,22 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
 
     Also for a finished study, and one that had no trackers.  Pages are drawn and handed over too.
     """
-    from contextlib import closing
     from dataclasses import asdict
 
     from ablate.cli.show import print_result
     from ablate.errors import InfrastructureError
-    from ablate.lifecycle.drive import track_rows
-    from ablate.lifecycle.open_study import open_ledger, open_place
     from ablate.lifecycle.place import locate, shown_folder
-    from ablate.report.tracked import hand_over
+    from ablate.report.tracked import track as bring_up_to_date
+    from ablate.study.yaml_source import parse_yaml
 
-    place = locate(study)
-    with closing(open_ledger(place)) as ledger:
-        settings = parse_trackers(names, ledger.head.study.run.trackers)
-        done = track_rows(ledger, place, settings)
-    good = [one for one, line in zip(settings, done, strict=True) if not line.failed]
-    lines = [line.text(f"`ablate track {shown_folder(place.folder)}`") for line in done]
-    lines += hand_over(open_place(place), good) if good else []
+    done = bring_up_to_date(study, [parse_yaml(text, "--tracker").data for text in names])
     if as_json:
         print_result([asdict(line) for line in done])
     else:
-        click.echo("\n".join(lines))
+        again = f"`ablate track {shown_folder(locate(study).folder)}`"
+        click.echo("\n".join(line.text(again) for line in done))
     if any(line.failed for line in done):
         raise click.exceptions.Exit(InfrastructureError.exit_code)
 
 
 COMMANDS = (plot, report, table, track)
-
-
-def parse_trackers(
-    names: Sequence[str], of_study: Sequence[TrackerSettings]
-) -> list[TrackerSettings]:
-    """The trackers that --tracker names, with the study's settings where it has them.
-
-    Raises:
-        ParameterError: if there is none, or one is wrong.
-    """
-    from pydantic import ValidationError
-
-    from ablate.errors import ParameterError
-    from ablate.study.settings import TrackerSettings
-    from ablate.study.translate import findings
-    from ablate.study.yaml_source import parse_yaml
-
-    found = list(of_study) if not names else []
-    for text in names:
-        data = parse_yaml(text, "--tracker").data
-        given = [one for one in of_study if one.name == data]
-        if given:
-            found += given
-            continue
-        try:
-            found.append(TrackerSettings.model_validate(data))
-        except ValidationError as error:
-            rule = findings(error, data)[0]
-            key = ".".join(["--tracker", *map(str, rule.path)])
-            raise ParameterError(f"{key}: {rule.rule}") from None
-    if not found:
-        raise ParameterError(
-            "--tracker: must name one, because the study has no run.trackers, got none. "
-            "Add --tracker tensorboard."
-        )
-    return found

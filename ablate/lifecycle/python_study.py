@@ -10,11 +10,11 @@ from typing import Any, Literal
 from ablate.errors.masking import keep_secrets_in
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import study_of
-from ablate.study import settings
+from ablate.study import settings, typed
 from ablate.study.python_source import read_python
 
-Section = Mapping[str, Any]
-"""Keys of a section as in a study file; an object of `ablate.study.settings` is one too."""
+_NOT_GIVEN: Any = None
+"""A type checker names the wrong key of a section; of `section | None` it would name only that."""
 
 
 def parse_data(
@@ -94,20 +94,20 @@ class Study(settings.Study):
         version: Literal[1] = 1,
         question: str = "",
         trainable: Callable[..., object] | str | None = None,
-        dataset: Section | settings.DatasetSettings | None = None,
-        model: Section | settings.ModelSettings | None = None,
-        baseline: Section | settings.BaselineSettings | None = None,
-        finetune: Section | settings.FinetuneSettings | None = None,
-        loss: Section | settings.LossSettings | None = None,
-        augment: Section | settings.AugmentSettings | None = None,
+        dataset: typed.DatasetKeys = _NOT_GIVEN,
+        model: typed.ModelKeys = _NOT_GIVEN,
+        baseline: typed.BaselineKeys = _NOT_GIVEN,
+        finetune: typed.FinetuneKeys = _NOT_GIVEN,
+        loss: typed.LossKeys = _NOT_GIVEN,
+        augment: typed.AugmentKeys = _NOT_GIVEN,
         space: Mapping[str, Any] | str | None = None,
-        objectives: Sequence[Section | settings.ObjectiveSettings] | None = None,
-        constraints: Sequence[Section | settings.ConstraintSettings] | None = None,
-        answer: Section | settings.AnswerSettings | None = None,
-        search: Section | settings.SearchSettings | None = None,
-        ablation: Section | settings.AblationSettings | None = None,
-        robustness: Section | settings.RobustnessSettings | None = None,
-        run: Section | settings.RunSettings | None = None,
+        objectives: Sequence[typed.ObjectiveKeys] = _NOT_GIVEN,
+        constraints: Sequence[typed.ConstraintKeys] = _NOT_GIVEN,
+        answer: typed.AnswerKeys = _NOT_GIVEN,
+        search: typed.SearchKeys = _NOT_GIVEN,
+        ablation: typed.AblationKeys = _NOT_GIVEN,
+        robustness: typed.RobustnessKeys = _NOT_GIVEN,
+        run: typed.RunKeys = _NOT_GIVEN,
         storage: str | None = None,
     ) -> None:
         said = {key: value for key, value in locals().items() if value is not None}

@@ -1,29 +1,91 @@
-"""A study's pages for its trackers: the front, the report and the table, drawn and handed over."""
+"""Trackers brought up to date, with the front, the report and the table drawn for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ablate.errors import AblateError
-from ablate.lifecycle.open_study import OpenStudy, open_ledger
+from pydantic import ValidationError
+
+from ablate.errors import AblateError, ParameterError
+from ablate.lifecycle.drive import track_rows
+from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
+from ablate.lifecycle.place import StudyReference, locate
 from ablate.study.settings import TrackerSettings
+from ablate.study.translate import findings
 from ablate.trackers import make_trackers
-from ablate.trackers.feed import attach
+from ablate.trackers.feed import CaughtUp, attach
 
 
-def hand_over(study: OpenStudy, settings: Sequence[TrackerSettings] | None = None) -> list[str]:
-    """Draw the pages of a study into its run folder, and hand them to its trackers.
+def track(
+    study: StudyReference, trackers: Sequence[str | Mapping[str, Any]] = ()
+) -> list[CaughtUp]:
+    """Bring trackers up to date: every ended trial, once, and the study's front, report and table.
+
+    Also of a finished study, and one that had no trackers.
 
     Args:
-        settings: of the trackers; None: those of the study.
+        study: a run folder, a study file, or as for `read`.
+        trackers: names, or names with settings as in `run.trackers`, such as
+            `{"mlflow": {"uri": "http://localhost:5000"}}`.  None named: those of the study.
+
+    Returns:
+        For each tracker what it has now: `tracker`, `place`, `rows`, `written` (how many of them
+        are new) and `failed`, which says why it is not up to date, and is empty if it is.
+
+    Raises:
+        ParameterError: if no tracker is named and the study has none, or one has a wrong key.
+        MissingDependencyError: if a tracker's package is not installed.
+        LeaseError: if the study is running: it does this at its end.
+
+    Example:
+        >>> done = ablate.track("runs/own", ["tensorboard"])
+        >>> done[0].rows, done[0].failed
+        (8, '')
+    """
+    place = locate(study)
+    with closing(open_ledger(place)) as ledger:
+        settings = _chosen(trackers, ledger.head.study.run.trackers)
+        done = track_rows(ledger, place, settings)
+    good = [one for one, now in zip(settings, done, strict=True) if not now.failed]
+    lines = iter(_hand_over(open_place(place), good))
+    return [now if now.failed else replace(now, failed=next(lines)) for now in done]
+
+
+def _chosen(named: Sequence[Any], of_study: Sequence[TrackerSettings]) -> list[TrackerSettings]:
+    """The trackers that are named, with the study's settings where it has them."""
+    found = [] if named else list(of_study)
+    for data in named:
+        given = [one for one in of_study if one.name == data]
+        try:
+            found += given or [TrackerSettings.model_validate(data)]
+        except ValidationError as error:
+            rule = findings(error, data)[0]
+            key = ".".join(["--tracker", *map(str, rule.path)])
+            raise ParameterError(f"{key}: {rule.rule}") from None
+    if not found:
+        raise ParameterError(
+            "--tracker: must name one, because the study has no run.trackers, got none. "
+            "Add --tracker tensorboard."
+        )
+    return found
+
+
+def hand_over(study: OpenStudy) -> list[str]:
+    """Draw the pages of a study into its run folder, and hand them to its trackers.
 
     Returns:
         A line for each tracker that failed, none if all have them.
     """
-    if settings is None:
-        settings = (study.place.study or study.record.study).run.trackers
+    settings = (study.place.study or study.record.study).run.trackers
+    return [line for line in _hand_over(study, settings) if line]
+
+
+def _hand_over(study: OpenStudy, settings: Sequence[TrackerSettings]) -> list[str]:
+    """The same for these trackers; a line for each, empty if it has the pages."""
     if not settings:
         return []
     files = _pages(study)

@@ -201,13 +201,13 @@ def catch_up(trackers: Sequence[Tracker], record: StudyRecord, head: Head) -> li
 def attach(
     trackers: Sequence[Tracker], record: StudyRecord, head: Head, files: Sequence[Path]
 ) -> list[str]:
-    """Hand finished pages to trackers; returns a line for each that failed."""
-    study, lines = tracked_study(record, head), []
-    for tracker in trackers:
+    """Hand finished pages to trackers; returns a line for each, empty if it has them."""
+    study, lines = tracked_study(record, head), [""] * len(trackers)
+    for place, tracker in enumerate(trackers):
         try:
             tracker.attach(study, files)
         except Exception as error:
-            lines.append(_failed(tracker, error))
+            lines[place] = _failed(tracker, error)
     return lines
 
 

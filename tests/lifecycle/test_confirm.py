@@ -111,11 +111,26 @@ def check_luck(info: ConfirmInfo, searched: Path) -> None:
 
 def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path) -> None:
     rows = ablate.read("runs/searched/confirm").rows
-    more = ablate.confirm(searched, seeds=3, executor="inline")
+    ends = []
+
+    def enough(row: object) -> None:
+        raise ablate.StopStudy("one run is enough")
+
+    stopped = ablate.confirm(
+        searched, seeds=3, executor="inline", on_trial_end=enough, on_study_end=ends.append
+    )
+    (end,) = ends
+    assert len(rows) < end.count("COMPLETE") < end.trials
+    assert [point.name for point in stopped.points] == [
+        f"trial {one}" for one in front_of(searched)
+    ]
+    epochs = []
+    more = ablate.confirm(searched, seeds=3, executor="inline", on_epoch=epochs.append)
+    assert epochs
     assert ablate.read("runs/searched/confirm").rows[: len(rows)] == rows
     assert {row.seeds.train for row in rows if row.seeds} == {1, 2}
     assert more.test.seeds == 3
-    assert len(ablate.read(searched).test_opened) == 2
+    assert len(ablate.read(searched).test_opened) == 3
     with pytest.raises(
         UsageError, match=r"score the test images as before .*'suite': 'families'|suite: 'fam"
     ):

@@ -18,7 +18,6 @@ from tracker_readers import differences, read_mlflow, read_tensorboard, read_wan
 import ablate
 from ablate.lifecycle.open_study import open_study
 from ablate.report.tracked import hand_over
-from ablate.study.settings import TrackerSettings
 from ablate.trackers import feed
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -157,8 +156,8 @@ def test_a_study_that_the_server_lacks_is_made_for_its_pages(
 
     file = write_own_study(work, "lacking")
     assert run_here("launch", file, "--executor", "inline").returncode == 0
-    settings = TrackerSettings.model_validate({"mlflow": {"uri": server.uri}})
-    assert hand_over(open_study("runs/lacking"), [settings]) == []
+    file = write_own_study(work, "lacking", run={"trackers": [{"mlflow": {"uri": server.uri}}]})
+    assert hand_over(open_study(file)) == []
     client = MlflowClient(server.uri)
     found = client.get_experiment_by_name("lacking")
     assert found is not None
