@@ -305,10 +305,19 @@ def confirm(
     place = locate(study)
     ledger = open_ledger(place)
     callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    asked = {"trials": trials, "suite": suite, "severities": severities, "soup": soup}
     with watching(progress, f"{place.name}, confirm") as told:
         run = RunOptions(progress=told, callbacks=callbacks, **options)
-        confirming = partial(confirm_front, ledger, place, run, seeds=seeds, **asked)
+        confirming = partial(
+            confirm_front,
+            ledger,
+            place,
+            run,
+            seeds=seeds,
+            trials=trials,
+            suite=suite,
+            severities=severities,
+            soup=soup,
+        )
         _run(place.confirmation, run, confirming)
     return confirm_info(*read_outcomes(place.confirmation))
 

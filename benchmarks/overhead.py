@@ -8,8 +8,9 @@ random sampler, SQLite, 2 CPUs, one run after the other in separate processes.
 
     python benchmarks/overhead.py --trackers --rounds 5
 
-compares 1,000 rows with and without trackers, in pairs: time and processor time of the driver from
-the first row to the last, and what catching up takes after it.  With ABLATE_MLFLOW_PYTHON, the
+compares 1,000 rows with and without trackers, in alternating pairs: time and processor time of the
+driver from the first row to the last, of which `trackers_cpu` is what its thread for trackers used,
+and what catching up takes after it.  With ABLATE_MLFLOW_PYTHON, the
 Python of an environment with `pip install mlflow`, on a real server; else without MLflow.
 """
 
@@ -116,6 +117,13 @@ def _timed_drive() -> dict[str, float]:
 
         return run
 
+    class Feed(lifecycle.Feed):
+        def wait(self) -> bool:
+            ended = super().wait()
+            found["trackers_cpu"] = self._used
+            return ended
+
+    lifecycle.Feed = Feed  # type: ignore[misc]
     lifecycle.drive = timed(lifecycle.drive, "drive")  # type: ignore[assignment]
     lifecycle.catch_up = timed(lifecycle.catch_up, "catch_up")  # type: ignore[assignment]
     return found
@@ -127,7 +135,7 @@ def compare_trackers(rounds: int) -> None:
     server = None if python is None else MlflowServer(python)
     if server is not None:
         server.start()
-    ratios: dict[str, list[float]] = {"drive": [], "drive_cpu": []}
+    ratios: dict[str, list[float]] = {"drive": [], "drive_cpu": [], "trackers_cpu": []}
     try:
         for number in range(rounds):
             trackers: list[Any] = ["tensorboard", "wandb"]
@@ -135,19 +143,13 @@ def compare_trackers(rounds: int) -> None:
                 named = {"uri": server.uri, "experiment": f"round {number}"}
                 trackers.append({"mlflow": named})
             found = {}
-            for written in (
-                ("[]", json.dumps(trackers))
-                if number % 2 == 0
-                else (
-                    json.dumps(trackers),
-                    "[]",
-                )
-            ):
+            for written in ("[]", json.dumps(trackers))[:: 1 if number % 2 == 0 else -1]:
                 with tempfile.TemporaryDirectory() as folder:
                     found[written] = apart("tracked", folder, 1000, written)
             without, with_them = found["[]"], found[json.dumps(trackers)]
-            for name, kept in ratios.items():
-                kept.append(with_them[name] / without[name] - 1)
+            for name in ("drive", "drive_cpu"):
+                ratios[name].append(with_them[name] / without[name] - 1)
+            ratios["trackers_cpu"].append(with_them["trackers_cpu"] / without["drive_cpu"])
     finally:
         if server is not None:
             server.remove()
