@@ -55,7 +55,8 @@ class CurvesInfo(Basis):
 
     Attributes:
         metric: of the curves: "train_loss", or one that a custom training loop reports.
-        rung_metric: of the rungs, the first that was compared; None if no trial was compared.
+        rung_metrics: of the scores at rungs, those that were compared first, or the one that was
+            asked for; none if no trial was compared.
         curves: by number; of trials with an epoch or a rung at most `MOST_DRAWN`: the front, then
             an even selection of the others.
         found: number of such trials.
@@ -65,7 +66,7 @@ class CurvesInfo(Basis):
     """
 
     metric: str
-    rung_metric: str | None
+    rung_metrics: tuple[str, ...]
     curves: tuple[Curve, ...]
     found: int
     seeds: int | None
@@ -79,28 +80,23 @@ class CurvesInfo(Basis):
         first = curve.values[0] if curve.values[0] > 0 else math.nan
         return tuple(value / first for value in curve.values)
 
-    def above_median(self, rung: Rung, metric: str | None = None) -> float:
+    def above_median(self, rung: Rung, metric: str) -> float:
         """A rung's score less the median of the shown trials at its epoch, which makes rungs
-        comparable; NaN if it is not finite.
-
-        Args:
-            metric: None: `rung_metric`.
-        """
-        name = metric or self.rung_metric or ""
-        return rung.value(name) - self._medians.get((rung.epoch, name), math.nan)
+        comparable; NaN if it is not finite."""
+        return rung.value(metric) - self._medians.get((rung.epoch, metric), math.nan)
 
     @cached_property
     def _medians(self) -> dict[tuple[int, str], float]:
         at: dict[tuple[int, str], list[float]] = {}
         for curve in self.curves:
             for rung in curve.rungs:
-                for name, value in rung.scores.items():
-                    finite = [value] if math.isfinite(value) else []
-                    at.setdefault((rung.epoch, name or self.rung_metric or ""), []).extend(finite)
+                for name in self.rung_metrics:
+                    value = rung.value(name)
+                    at.setdefault((rung.epoch, name), []).extend([value] * math.isfinite(value))
         return {key: median(values) if values else math.nan for key, values in at.items()}
 
     def frame(self) -> pd.DataFrame:
-        """One row per epoch, and per rung and metric.
+        """One row per epoch, and per rung and metric of `rung_metrics`.
 
         Columns: number (int64); state, group (text, as in `Curve`); on_front (bool); what, "curve"
         or "rung"; metric (text); epoch (int64); value (float64, NaN if not finite); stop (boolean,
@@ -112,10 +108,9 @@ class CurvesInfo(Basis):
             for epoch, value in zip(curve.epochs, curve.values, strict=True):
                 rows.append((*trial, "curve", self.metric, epoch, value, None, math.nan))
             for rung in curve.rungs:
-                for name, value in rung.scores.items():
-                    metric = name or self.rung_metric
-                    at_rung = (rung.epoch, value, rung.stop, self.above_median(rung, metric))
-                    rows.append((*trial, "rung", metric, *at_rung))
+                for name in self.rung_metrics:
+                    value, above = rung.value(name), self.above_median(rung, name)
+                    rows.append((*trial, "rung", name, rung.epoch, value, rung.stop, above))
         types = {"number": "int64", "state": "string", "group": "string", "on_front": "bool"}
         types |= {"what": "string", "metric": "string", "epoch": "int64", "value": "float64"}
         return typed_frame(types | {"stop": "boolean", "above_median": "float64"}, rows)
@@ -126,8 +121,9 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
 
     Args:
         trials: numbers to show; empty: all.
-        objective: the metric to show; empty: the training loss of a finetuning; for a custom
-            training loop its first objective, or else any reported metric.
+        objective: the metric to show, by epoch or at the rungs; empty: the training loss of a
+            finetuning, for a custom training loop its first objective, or else any reported
+            metric; and all metrics at the rungs.
 
     Raises:
         NothingToDrawError: for a study of another tool, whose trials have no epochs.
@@ -148,19 +144,19 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
                 f"It has {len(there)}, from 0."
             )
     rows = [row for row in record.rows if not trials or row.number in trials]
-    metric = _metric(record, rows, objective)
+    at_rungs = _rung_metrics(record, rows)
+    metric = _metric(record, rows, objective, at_rungs)
     begun = [row for row in rows if row.curve or row.rungs]
     on_front = _front(record)
     chosen = _evenly([row for row in begun if row.number in on_front], MOST_DRAWN)
     others = [row for row in begun if row.number not in on_front]
     chosen += _evenly(others, MOST_DRAWN - len(chosen))
     _check_epochs(record, begun)
-    compared = any(row.rungs for row in chosen)
     searched = {key for row in chosen for key in row.params}
     return CurvesInfo(
         **vars(study_basis(record)),
         metric=metric,
-        rung_metric=_rung_metric(record) if compared else None,
+        rung_metrics=(objective,) if objective in at_rungs else at_rungs,
         curves=tuple(
             _curve(record, row, metric, row.number in on_front)
             for row in sorted(chosen, key=lambda row: row.number)
@@ -171,9 +167,12 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
     )
 
 
-def _rung_metric(record: StudyRecord) -> str:
+def _rung_metrics(record: StudyRecord, rows: Sequence[RowRecord]) -> tuple[str, ...]:
+    """Of all rungs, in their order; those of ablate 0.1 have no names."""
     pruner = record.study.search.pruner
-    return UNKNOWN_METRIC if pruner is None else pruner.compared(record.study.objectives)[0]
+    unnamed = UNKNOWN_METRIC if pruner is None else pruner.compared(record.study.objectives)[0]
+    names = (name or unnamed for row in rows for rung in row.rungs for name in rung.scores)
+    return tuple(dict.fromkeys(names))
 
 
 def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
@@ -188,22 +187,25 @@ def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
         )
 
 
-def _metric(record: StudyRecord, rows: Sequence[RowRecord], asked: str) -> str:
+def _metric(
+    record: StudyRecord, rows: Sequence[RowRecord], asked: str, at_rungs: Sequence[str]
+) -> str:
     """The metric of the curves: the requested one, or the default of the study."""
-    if record.study.trainable is None and asked in ("", TRAIN_LOSS):
+    if record.study.trainable is None and asked in ("", TRAIN_LOSS, *at_rungs):
         return TRAIN_LOSS
     entries = [entry for row in rows for entry in row.curve]
     known = dict.fromkeys(name for entry in entries for name in entry.get("scores") or ())
     if any(TRAIN_LOSS in entry for entry in entries):
         known[TRAIN_LOSS] = None
     objectives = [objective.metric for objective in record.study.objectives]
-    if asked:
+    if asked and asked not in at_rungs:
         if asked not in known:
             raise ParameterError(
                 f"--objective: must be reported epoch by epoch in {record.name}, got {asked}. "
-                f"{did_you_mean(asked, list(known))}"
+                f"{did_you_mean(asked, [*known, *at_rungs])}"
             )
         return asked
+    objectives = [asked, *objectives] if asked else objectives
     return next((name for name in (*objectives, *known) if name in known), objectives[0])
 
 

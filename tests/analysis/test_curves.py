@@ -41,7 +41,7 @@ PRUNER = {"trials": 16, "pruner": {"metric": "val_robust_accuracy"}}
 
 def test_a_trial_is_a_curve_from_its_first_epoch_on() -> None:
     info = curves_info(example_record(ROWS, search=PRUNER))
-    assert (info.metric, info.rung_metric) == ("train_loss", "val_robust_accuracy")
+    assert (info.metric, info.rung_metrics) == ("train_loss", ("val_robust_accuracy",))
     assert [curve.number for curve in info.curves] == [0, 1, 2]
     assert [curve.on_front for curve in info.curves] == [True, False, False]
     assert [curve.group for curve in info.curves] == ["clean+fma", "clean+st", "clean+fma"]
@@ -69,8 +69,10 @@ def test_the_frame_has_every_metric_of_a_rung() -> None:
     scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.4}
     row = example_row(0, None, state="PRUNED", rungs=[Rung(1, scores, True, 1)])
     info = curves_info(example_record([row], search={"pruner": {}}))
-    assert info.rung_metric == "val_clean_accuracy"
+    assert info.rung_metrics == tuple(scores)
     assert dict(zip(info.frame()["metric"], info.frame()["value"], strict=True)) == scores
+    asked = curves_info(example_record([row]), objective="val_robust_accuracy")
+    assert (asked.metric, asked.rung_metrics) == ("train_loss", ("val_robust_accuracy",))
 
 
 def test_of_many_trials_the_front_and_others_evenly() -> None:
@@ -126,8 +128,8 @@ def test_a_loop_of_ones_own_shows_its_first_objective_or_what_is_asked() -> None
 
 
 def test_a_finetuning_has_no_score_by_epoch() -> None:
-    with pytest.raises(ParameterError, match=r"got val_robust_accuracy\. Known: train_loss\.$"):
-        curves_info(example_record(ROWS), objective="val_robust_accuracy")
+    with pytest.raises(ParameterError, match=r"got train_time\. Did you mean train_loss\?$"):
+        curves_info(example_record(ROWS), objective="train_time")
 
 
 def test_losses_differ_between_trials_where_their_terms_are_searched() -> None:

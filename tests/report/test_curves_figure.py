@@ -15,6 +15,7 @@ from ablate.ledger.record import Rung, StudyRecord
 from ablate.report.figures.curves import plot_curves
 from ablate.report.style import terms_style
 
+CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
 ROWS = [
     example_row(0, (0.9, 0.7), curve=[{"epoch": at, "train_loss": 1 / at} for at in (1, 2, 3)]),
     example_row(1, (0.8, 0.6), curve=[{"epoch": at, "train_loss": 2 / at} for at in (1, 2, 3)]),
@@ -54,14 +55,30 @@ def test_lines_are_told_apart_by_gaps_and_the_front_is_clear() -> None:
 def test_rungs_have_a_panel_and_stops_a_mark() -> None:
     record = example_record(ROWS, search={"pruner": {"metric": "val_robust_accuracy"}})
     figure = draw(record)
-    assert figure.layout.yaxis2.title.text == "Robust accuracy - median"
-    assert figure.layout.yaxis2.tickformat == "+.3~%"
+    title = figure.layout.yaxis2.title.text
+    assert title.replace("<br />", " ") == "Robust accuracy, points over median"
     ended, stopped = traces(figure, "Pruned")
-    assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 1.0, "y")
+    assert (ended.x[0], ended.y[0], ended.yaxis) == (1, 1.0, None)
     assert (stopped.x[0], stopped.customdata[0], stopped.yaxis) == (1, 3, "y2")
     assert {shape.x0 for shape in figure.layout.shapes} == {1}
     assert [ended.showlegend, stopped.showlegend] == [True, False]
     assert "yaxis2" not in draw(example_record(ROWS[:2])).layout
+
+
+def test_each_metric_at_a_rung_has_a_panel_that_a_collapsed_trial_does_not_stretch() -> None:
+    robust = [0.5, 0.52, 0.54, 0.55, 0.57, 0.1]
+    rows = [
+        replace(ROWS[3], number=at, rungs=(Rung(1, {CLEAN: 0.9, ROBUST: score}, True, at + 1),))
+        for at, score in enumerate(robust)
+    ]
+    figure = draw(example_record(rows))
+    (stopped,) = [trace for trace in traces(figure, "Pruned (6)") if trace.yaxis == "y3"]
+    assert list(stopped.y) == pytest.approx([-3, -1, 1, 2, 4, -43], abs=1e-4), "points over .53"
+    low, high = figure.layout.yaxis3.range
+    assert -10 < low < -3 < 4 < high < 10
+    assert figure.layout.yaxis2.title.text.startswith("Clean accuracy")
+    facts = " · ".join(figure.layout.meta["facts"])
+    assert "1 trial outside the axes at a rung" in facts
 
 
 def test_a_wide_range_is_logarithmic() -> None:

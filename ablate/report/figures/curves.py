@@ -2,34 +2,39 @@
 
 A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
 full colour; a trial that was stopped or failed ends with a mark.  Training losses of other terms
-or weights are drawn as shares of the loss of the first epoch.  A separate panel below shows the
-values that the pruner compared, each at its rung, less the rung's median.
+or weights are drawn as shares of the loss of the first epoch.  A panel below for each metric shows
+the scores at rungs less the rung's median, so that levels compare; a collapsed trial does not
+stretch it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from plotly.graph_objects import Figure
-from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
 from ablate.analysis.objectives import front_noun, front_words, is_accuracy
+from ablate.ledger.record import Rung
+from ablate.report.arms import scale
 from ablate.report.figures.figure import FigureKind, FigureOptions
+from ablate.report.figures.parts.ablations import stacked
 from ablate.report.figures.parts.canvas import (
-    COLUMN_PIXELS,
     axis_title,
     basis_facts,
     basis_meta,
     finish,
+    objectives_facts,
     trace_type,
 )
-from ablate.report.numbers import metric_label, plain_text, shortened
+from ablate.report.figures.parts.names import axis_number
+from ablate.report.figures.parts.window import Window, scores_window
+from ablate.report.numbers import count_text, metric_label, plain_text, shortened
 from ablate.report.style import (
     DOMINATED_OPACITY,
     FAINT_INK,
@@ -38,11 +43,11 @@ from ablate.report.style import (
     line_styles,
     terms_style,
 )
+from ablate.study.settings import ObjectiveSettings
 
-_RUNGS_PIXELS = 210
-"""Height that the panel of the rungs adds."""
-_LEGEND_ROW_PIXELS = 30
-"""Of two names; what has more than a few rows would press the panels together."""
+_PANEL, _RUNGS_PANEL, _GAP = 240, 160, 30
+"""Height of the panel of curves, of one of the rungs, and between two, in pixels."""
+_MOST_RUNG_PANELS = 3
 _LOG_RATIO = 30
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
@@ -54,36 +59,69 @@ def plot_curves(info: CurvesInfo) -> Figure:
         info: may have no curve; if curves are left out, the facts say so.
 
     Returns:
-        A figure for one column of print, with two panels if trials were compared at rungs.
+        A figure for one column of print; below the curves a panel for each metric at the rungs.
     """
-    curves, has_rungs = info.curves, info.rung_metric is not None
-    panels = {"row_heights": [0.62, 0.38], "shared_xaxes": True, "vertical_spacing": 0.05}
-    figure = make_subplots(rows=1 + has_rungs, cols=1, **(panels if has_rungs else {}))
-    by = groups(info)
-    figure.add_traces(curve_lines(info, by), rows=1, cols=1)
-    figure.update_yaxes(_value_axis(info), row=1, col=1)
-    if info.rung_metric is not None:
-        figure.add_traces(rung_traces(info, by), rows=2, cols=1)
-        label = shortened(metric_label(info.rung_metric), _LONGEST_NAME)
-        form = "+.3~%" if is_accuracy(info.rung_metric) else "+.3~g"
-        axis = base_axis() | {"title": axis_title(f"{label} - median")}
-        zero = {"zeroline": True, "zerolinecolor": FAINT_INK, "tickformat": form}
-        figure.update_yaxes(axis | zero, row=2, col=1)
-        for epoch in sorted({rung.epoch for curve in info.curves for rung in curve.rungs}):
-            line = {"color": FAINT_INK, "width": 1, "dash": "dot"}
-            figure.add_vline(epoch, line=line, layer="below", row="all", col=1)
-    figure.update_xaxes(_epoch_axis(curves))
-    figure.update_xaxes({"title": axis_title("Epoch")}, row=1 + has_rungs, col=1)
-    width, height = COLUMN_PIXELS
-    height += has_rungs * _RUNGS_PIXELS + max(0, len(by) - 4) // 2 * _LEGEND_ROW_PIXELS
+    by, figure = groups(info), Figure()
+    metrics = info.rung_metrics[:_MOST_RUNG_PANELS]
+    windows = {metric: _rungs_window(info, metric) for metric in metrics}
+    domains, inside = stacked([_PANEL, *[_RUNGS_PANEL] * len(metrics)], _GAP)
+    figure.add_traces(curve_lines(info, by))
+    axes = [_value_axis(info)]
+    for place, metric in enumerate(metrics, 1):
+        number = axis_number(place)
+        on = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        figure.add_traces([trace.update(on) for trace in rung_traces(info, by, metric)])
+        axes.append(_rungs_axis(metric, windows[metric]))
+    layout: dict[str, Any] = {}
+    for place, (axis, domain) in enumerate(zip(axes, domains, strict=True)):
+        number, is_last = axis_number(place), place == len(metrics)
+        x = _epoch_axis(info.curves) | {"anchor": f"y{number}", "showticklabels": is_last}
+        x |= {"matches": "x"} if place else {}
+        x |= {"title": axis_title("Epoch")} if is_last else {}
+        layout[f"xaxis{number}"] = x
+        layout[f"yaxis{number}"] = axis | {"anchor": f"x{number}", "domain": list(domain)}
+    epochs = sorted({rung.epoch for curve in info.curves for rung in curve.rungs})
+    look = {
+        "type": "line",
+        "layer": "below",
+        "line": {"color": FAINT_INK, "width": 1, "dash": "dot"},
+    }
+    layout["shapes"] = [
+        look
+        | {"xref": f"x{axis_number(place)}", "x0": epoch, "x1": epoch}
+        | {"yref": f"y{axis_number(place)} domain", "y0": 0, "y1": 1}
+        for place in range(len(axes))
+        for epoch in epochs
+    ]
+    figure.update_layout(layout)
     return finish(
         figure,
         title=f"Curves of {info.study}",
-        facts=_facts(info),
+        facts=_facts(info, windows),
         meta=basis_meta("Curves", info),
-        pixels=(width, height),
-        nothing="" if curves else "no trial has ended an epoch yet",
+        inside=inside,
+        nothing="" if info.curves else "no trial has ended an epoch yet",
     )
+
+
+def _rungs_window(info: CurvesInfo, metric: str) -> Window:
+    """The range of the differences at rungs, with the median, but without collapsed trials."""
+    known = {one.metric: one for one in info.objectives}
+    objective = known.get(metric) or ObjectiveSettings(metric=metric, direction="maximize")
+    above = [info.above_median(rung, metric) for curve in info.curves for rung in curve.rungs]
+    return scores_window(objective, above, [0.0])
+
+
+def _rungs_axis(metric: str, window: Window) -> dict[str, Any]:
+    label, times = shortened(metric_label(metric), _LONGEST_NAME), scale(metric)
+    label += ", points over median" if is_accuracy(metric) else " - median"
+    return base_axis() | {
+        "title": axis_title(label),
+        "range": [times * window.low, times * window.high],
+        "tickformat": "~g",
+        "zeroline": True,
+        "zerolinecolor": FAINT_INK,
+    }
 
 
 def _value_axis(info: CurvesInfo) -> dict[str, Any]:
@@ -122,14 +160,25 @@ def _epoch_axis(curves: Sequence[Curve]) -> dict[str, Any]:
     return axis | ({"dtick": 1} if high - low <= 12 else {})
 
 
-def _facts(info: CurvesInfo) -> list[str]:
+def _facts(info: CurvesInfo, windows: Mapping[str, Window]) -> list[str]:
     said = basis_facts(info)
     if info.seeds is not None:
         said.append(f"each line is a run, {info.seeds} seeds")
     elif any(curve.on_front for curve in info.curves):
         said.append(f"full colour: {front_words(info.objectives)}")
-    if info.rung_metric is not None:
-        said.append("below: the pruner's metric less the median of its rung")
+    if windows:
+        said.append("below: the scores at rungs less the median of the rung")
+        said += objectives_facts(len(windows), len(info.rung_metrics))
+        outside = sum(
+            not all(
+                window.contains(info.above_median(rung, metric))
+                for rung in curve.rungs
+                for metric, window in windows.items()
+                if math.isfinite(info.above_median(rung, metric))
+            )
+            for curve in info.curves
+        )
+        said += [f"{count_text(outside, 'trial')} outside the axes at a rung"] * bool(outside)
     if info.own_losses:
         said.append("losses as shares of the first epoch's: their terms and weights differ")
     if len(info.curves) < info.found:
@@ -260,19 +309,20 @@ def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
     return [trace for of_look in traces for trace in of_look] + _end_marks(info, drawn)
 
 
-def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
-    """Each trial's values by rung, with a mark where it was stopped."""
+def rung_traces(info: CurvesInfo, by: dict[str, Group], metric: str) -> list[Any]:
+    """Each trial's scores by rung over the median, with a mark where it was stopped."""
     compared = [curve for curve in info.curves if curve.rungs]
     points = sum(len(curve.rungs) for curve in compared)
-    value = "%{y:+.2%}" if is_accuracy(info.rung_metric or "") else "%{y:+.4g}"
+    times = scale(metric)
+    value = "%{y:+.1f} points" if is_accuracy(metric) else "%{y:+.4g}"
+
+    def above(rung: Rung) -> float:
+        return times * info.above_median(rung, metric)
+
     traces = [
         trace_type(points)(
             **_joined(
-                (
-                    [rung.epoch for rung in curve.rungs],
-                    [info.above_median(rung) for rung in curve.rungs],
-                    curve.number,
-                )
+                ([rung.epoch for rung in curve.rungs], list(map(above, curve.rungs)), curve.number)
                 for curve in of_group
             ),
             mode="lines+markers",
@@ -289,14 +339,15 @@ def rung_traces(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
         for group, of_group in _grouped(compared, by)
     ]
     stops = [
-        (rung.epoch, info.above_median(rung), curve.number)
+        (rung.epoch, above(rung), curve.number)
         for curve in compared
         for rung in curve.rungs
-        if rung.stop and math.isfinite(info.above_median(rung))
+        if rung.stop and math.isfinite(above(rung))
     ]
     if stops:
-        in_legend = not any(curve.state == "PRUNED" and curve.epochs for curve in info.curves)
-        traces.append(_marks(stops, "PRUNED", in_legend=in_legend))
+        has_ends = any(curve.state == "PRUNED" and curve.epochs for curve in info.curves)
+        is_first = metric == info.rung_metrics[0]
+        traces.append(_marks(stops, "PRUNED", in_legend=is_first and not has_ends))
     return traces
 
 

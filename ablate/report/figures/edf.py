@@ -57,21 +57,6 @@ def plot_edf(info: EdfInfo) -> Figure:
     for place, objective in enumerate(objectives):
         number = axis_number(place)
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        if "baseline" in references and np.isfinite(references["baseline"][place]):
-            figure.add_trace(
-                Scatter(
-                    x=[references["baseline"][place]] * 2,
-                    y=[0, 1],
-                    mode="lines",
-                    name="Baseline",
-                    legendgroup="baseline",
-                    legendrank=2000,
-                    showlegend=not any(one.legendgroup == "baseline" for one in figure.data),
-                    line={"color": INK, "width": 1.5, "dash": "dot"},
-                    hoverinfo="skip",
-                    **axes,
-                )
-            )
         for rank, (one, style) in enumerate(zip(info.distributions, styles, strict=True)):
             values = one.values[place]
             if len(values):
@@ -93,6 +78,21 @@ def plot_edf(info: EdfInfo) -> Figure:
                         **axes,
                     )
                 )
+        if "baseline" in references and np.isfinite(references["baseline"][place]):
+            figure.add_trace(
+                Scatter(
+                    x=[references["baseline"][place]] * 2,
+                    y=[0, 1],
+                    mode="lines",
+                    name="Baseline",
+                    legendgroup="baseline",
+                    legendrank=2000,
+                    showlegend=not any(one.legendgroup == "baseline" for one in figure.data),
+                    line={"color": INK, "width": 1.5, "dash": "dot"},
+                    hoverinfo="skip",
+                    **axes,
+                )
+            )
         columns = [one.values[place] for one in info.distributions]
         kept = [values[place] for values in references.values()]
         window = scores_window(objective, np.concatenate([np.empty(0), *columns]), kept)
