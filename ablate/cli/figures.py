@@ -47,7 +47,7 @@ from ablate.report.figures import FIGURES
     default="",
     metavar="WxH",
     help="Width and height of an image, in inches, mm or pixels: 3.25x2.4in, 83x60mm, 640x480px.  "
-    "Default: 3.25 in wide for a column, 6.75 in for two.",
+    "An image is higher if its text needs it.  Default: 3.25 in wide for a column, 6.75 for two.",
 )
 @click.option(
     "--font-size",

@@ -19,7 +19,12 @@ from ablate.report.figures.figure import (
     usual_figure,
     why_not_drawn,
 )
-from ablate.report.figures.parts.canvas import lay_out, least_pixels
+from ablate.report.figures.parts.canvas import (
+    COLUMN_PIXELS,
+    WIDE_PIXELS,
+    lay_out,
+    least_pixels,
+)
 from ablate.report.style import SMALL_POINTS, SMALL_SIZE, dark
 from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
 
@@ -95,17 +100,29 @@ class PrintSize:
     points: float = SMALL_POINTS
     titled: bool = True
 
+    @property
+    def _scale(self) -> float:
+        """Pixels of the layout an inch."""
+        return SMALL_SIZE * 72 / self.points
+
+    def draw(self, kind: FigureKind, info: Info) -> Figure:
+        """The figure in the form for this width, for `apply`."""
+        if self.inches is None or not kind.is_wide:
+            return kind.draw(info)
+        column, wide = COLUMN_PIXELS[0], WIDE_PIXELS[0]
+        return kind.draw(info, width=min(max(self._scale * self.inches[0], column), wide))
+
     def apply(self, figure: Figure) -> str:
         """Lay a finished figure out for this size.
 
-        The text of a figure that needs more room is smaller.
+        A figure that needs more height is higher; the text of one that needs more width is smaller.
 
         Returns:
-            The size that it needs, as a sentence; empty where this one is enough.
+            What has changed, as a sentence; empty where the size is enough.
         """
         if self == _OWN_SIZE:
             return ""
-        scale = SMALL_SIZE * 72 / self.points  # pixels of the layout an inch
+        scale = self._scale
         meta = figure.layout.meta
         width, height = meta["image_pixels"]
         if self.inches is None:
@@ -115,16 +132,20 @@ class PrintSize:
         width, height = (scale * side for side in self.inches)
         lay_out(figure, width, height, titled=self.titled, is_page=False)
         needed = least_pixels(figure)
-        shrunk = max(1.0, needed[0] / width, needed[1] / height)
-        lay_out(figure, shrunk * width, shrunk * height, titled=self.titled, is_page=False)
-        figure.layout.meta |= {"inches": self.inches}
-        if shrunk < 1.005:
-            return ""
-        least = [max(have, need / scale) for have, need in zip(self.inches, needed, strict=True)]
-        return (
-            f"the smallest text has {self.points / shrunk:.1f} pt at {self.text}. For "
-            f"{self.points:g} pt give --size {least[0]:.1f}x{least[1]:.1f}in."
-        )
+        shrunk = max(1.0, needed[0] / width)
+        width, height = shrunk * width, max(shrunk * height, needed[1])
+        lay_out(figure, width, height, titled=self.titled, is_page=False)
+        inches = self.inches[0], height / scale / shrunk
+        figure.layout.meta |= {"inches": inches}
+        said = []
+        if inches[1] > 1.005 * self.inches[1]:
+            said.append(f"is {inches[1]:.1f} in high, which its text needs")
+        if shrunk > 1.005:
+            said.append(f"its smallest text has {self.points / shrunk:.1f} pt")
+        fix = f"For {self.points:g} pt give {needed[0] / scale:.1f} in of width."
+        if said and shrunk <= 1.005:
+            fix = "Give that height, or a smaller --font-size."
+        return f"{' and '.join(said)} at {self.text}. {fix}" if said else ""
 
 
 def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
@@ -225,7 +246,7 @@ def draw_to_files(
             continue
         try:
             info = kind.info(sources, options)
-            drawn.append((kind, info, themed(kind.draw(info), theme)))
+            drawn.append((kind, info, themed(size.draw(kind, info), theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
@@ -259,7 +280,7 @@ def _lay_out(drawn: Sequence[Drawn], files: Sequence[Path], size: PrintSize) -> 
                 "A page fills its window: leave them out."
             )
         needed = size.apply(figure)
-        remarks += [f"{kind.name}: {needed}"] if needed else []
+        remarks += [f"{kind.name} {needed}"] if needed else []
     return remarks
 
 

@@ -110,19 +110,23 @@ def test_images_of_several_figures(
 ) -> None:
     (folder / "images").mkdir()
     result = run(
-        *("plot", "runs/drawn", "--figure", "pareto,timeline", "-o", "images", "--format", "png"),
+        *("plot", "runs/drawn", "--figure", "pareto,slice", "-o", "images", "--format", "png"),
         *("--size", "3.25x3in"),
     )
     assert result.exit_code == 0, result.output
-    for name in ("pareto", "timeline"):
+    sizes = {}
+    for name in ("pareto", "slice"):
         data = (folder / "images" / f"{name}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
-        assert struct.unpack(">II", data[16:24]) == pytest.approx((1300, 1200), abs=1)
+        sizes[name] = struct.unpack(">II", data[16:24])
+    assert sizes["pareto"] == pytest.approx((1300, 1200), abs=1)
+    assert sizes["slice"][0] == pytest.approx(1300, abs=1)
+    high = sizes["slice"][1] / 400
     caption = (folder / "images" / "pareto.txt").read_text()
     assert caption.startswith("Pareto front of drawn. ")
     assert " 4 of 4 trials complete; " in caption
-    # Two columns wide, at one column.
-    assert result.stderr.startswith("ablate: timeline: the smallest text has 3.")
+    # Panels for two columns are stacked in one: the text stays, the image is higher.
+    assert result.stderr.startswith(f"ablate: slice is {high:.1f} in high, which its text needs")
 
 
 @pytest.mark.parametrize(

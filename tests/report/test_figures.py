@@ -95,10 +95,24 @@ def font_sizes(part: Any, name: str = "") -> list[float]:
     return []
 
 
-def test_the_smallest_text_has_seven_points_in_a_column() -> None:
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_smallest_text_has_seven_points_in_a_column(name: str) -> None:
     assert COLUMN_PIXELS[0] * INCHES_PER_PIXEL == pytest.approx(3.25, abs=0.01)
     assert WIDE_PIXELS[0] * INCHES_PER_PIXEL <= 6.75
     assert pytest.approx(7.0) == 72 * SMALL_SIZE * INCHES_PER_PIXEL
+    info, own = drawn(name, first_case(name))
+    size = print_size("3.25x2.4in", 7.0, titled=False)
+    figure = size.draw(find_figure(name), info)
+    remark = size.apply(figure)
+    pixels, inches = figure.layout.meta["image_pixels"], figure.layout.meta["inches"]
+    assert min(font_sizes(json.loads(figure.to_json()))) / pixels[0] * inches[0] * 72 >= 6.99
+    assert inches[0] == 3.25
+    assert pixels[0] / pixels[1] == pytest.approx(inches[0] / inches[1])
+    if inches[1] > 2.42:
+        assert remark.startswith(f"is {inches[1]:.1f} in high, which its text needs at 3.25x2.4in.")
+    else:
+        assert (inches[1], remark) == (pytest.approx(2.4, abs=0.02), "")
+    assert len(figure.data) == len(own.data)
 
 
 def test_a_high_legend_is_in_columns_of_print_which_leave_the_plot_room() -> None:
@@ -132,8 +146,7 @@ def test_a_usual_search_is_drawn(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
-    case = next(case for case in ("usual", "ablation", *cases()) if _draws(name, case))
-    _, light = drawn(name, case)
+    _, light = drawn(name, first_case(name))
     other = dark(light)
     assert other.layout.font.color == DARK[INK]
     assert other.layout.paper_bgcolor == DARK["white"]
@@ -141,6 +154,10 @@ def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
     for ink, exchanged in DARK.items():
         as_light = as_light.replace(json.dumps(ink), json.dumps(exchanged))
     assert json.loads(as_light) == json.loads(as_dark)
+
+
+def first_case(name: str) -> str:
+    return next(case for case in ("usual", "ablation", *cases()) if _draws(name, case))
 
 
 def _draws(name: str, case: str) -> bool:

@@ -47,7 +47,7 @@ from ablate.study.settings import ObjectiveSettings
 
 _PANEL, _RUNGS_PANEL, _GAP = 240, 160, 30
 """Height of the panel of curves, of one of the rungs, and between two, in pixels."""
-_MOST_RUNG_PANELS = 3
+_MOST_RUNG_PANELS, _LEAST_INSIDE = 3, 120
 _LOG_RATIO = 30
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
@@ -100,6 +100,7 @@ def plot_curves(info: CurvesInfo) -> Figure:
         facts=_facts(info, windows),
         meta=basis_meta("Curves", info),
         inside=inside,
+        least=None if metrics else _LEAST_INSIDE,
         nothing="" if info.curves else "no trial has ended an epoch yet",
     )
 

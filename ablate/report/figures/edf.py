@@ -33,7 +33,7 @@ from ablate.report.figures.parts.window import scores_window
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, INK, base_axis, terms_style
 
-_PANEL, _GAP = 210, 66
+_PANEL, _GAP, _LEAST_INSIDE = 210, 66, 120
 """Pixels of a panel's height, and between two."""
 
 
@@ -115,6 +115,7 @@ def plot_edf(info: EdfInfo) -> Figure:
         facts=[*facts, "only complete trials", *several_marks(studies)],
         meta=basis_meta("Distribution of the scores", *studies),
         inside=inside,
+        least=None if len(objectives) > 1 else _LEAST_INSIDE,
         nothing="" if info.distributions else "no complete trial yet",
     )
 

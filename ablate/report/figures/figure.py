@@ -57,6 +57,8 @@ class FigureKind:
         read: studies -> Info; raises NothingToDrawError if it does not apply to them. A study
             without data so far gives an empty Info.
         draw: Info -> plotly Figure, in the light theme.
+        is_wide: whether it is for two columns of print; `draw` then takes the `width` of an image
+            in pixels too, so that one for one column has other panels.
         several: whether it takes more than one study.
         takes: names of the `FigureOptions` that it uses.
     """
@@ -65,7 +67,8 @@ class FigureKind:
     title: str
     says: str
     read: Callable[[Sequence[StudySource], FigureOptions], Any]
-    draw: Callable[[Any], Figure]
+    draw: Callable[..., Figure]
+    is_wide: bool = False
     several: bool = False
     takes: tuple[str, ...] = ()
 

@@ -16,7 +16,7 @@ from plotly.graph_objects import Figure
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.profile import Profile, ProfileInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import basis_meta, finish
+from ablate.report.figures.parts.canvas import WIDE_PIXELS, basis_meta, finish
 from ablate.report.figures.parts.heat_panels import (
     ACCURACY,
     Cell,
@@ -45,14 +45,15 @@ _CELLS, _LEAST_PANEL = (30, 46), 118
 _SEEN = {"seen_type": "trained on", "seen_family": "its family trained on", "unseen": "unseen"}
 
 
-def plot_profile(info: ProfileInfo) -> Figure:
+def plot_profile(info: ProfileInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     """Draw the profiles of a study's selected trials.
 
     Args:
         info: may have no trial or no baseline; without any network the figure says so.
+        width: of the image at most, in pixels.
 
     Returns:
-        A figure up to two columns of print wide, its panels in as many lines as needed.
+        A figure with its panels in as many lines as needed.
     """
     figure = Figure()
     facts = network_facts(info, len(info.chosen))
@@ -62,7 +63,7 @@ def plot_profile(info: ProfileInfo) -> Figure:
     rows = profile_rows(info)
     severities = [str(severity) for severity in info.severities]
     names = [plain_text(kind) or f"<b>{plain_text(family)}</b>" for family, kind in rows]
-    grid = HeatGrid.of(len(info.profiles), names, severities, _CELLS, _LEAST_PANEL, lines_over=3)
+    grid = HeatGrid.of(len(info.profiles), names, severities, _CELLS, _LEAST_PANEL, 3, width)
     panels = [_panel(info, profile, rows, grid.cell) for profile in info.profiles]
     grid.draw(figure, panels, ("severity", ""))
     facts += [] if info.chosen else [no_network(info)]
@@ -145,5 +146,6 @@ FIGURE = FigureKind(
     says="Accuracy by type and severity, compared with the baseline.",
     read=_read,
     draw=plot_profile,
+    is_wide=True,
     takes=("trials",),
 )

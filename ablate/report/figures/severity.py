@@ -1,6 +1,6 @@
 """Accuracy against severity: a panel a family, a line a network, severity 0 the clean images.
 
-The last panel of a row names the lines.
+The last panel of a row names the lines; for one column of print, a legend does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ablate.report.figures.parts.ablations import wrapped
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
+    RIGHT,
     WIDE_PIXELS,
     axis_title,
     basis_meta,
@@ -41,7 +42,7 @@ from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
 
 _TITLE = "Accuracy against severity, by family"
 
-_PANEL_PIXELS = 270
+_PANEL_PIXELS, _COLUMN_PANEL_PIXELS = 270, 140
 _NAME_CHARACTERS = 22
 """Of a line of a network's name."""
 _NAMES = 172
@@ -54,11 +55,12 @@ _UNDER = 48
 _MOST_ACROSS = 3
 
 
-def plot_severity(info: SeverityInfo) -> Figure:
+def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     """Draw the accuracy of selected trials and the references by severity, for each family.
 
     Args:
         info: may have no trial or no line; the figure says so.
+        width: of the image, in pixels.
 
     Returns:
         A figure with one panel per family, all with the same axes.  Lines have the colours of their
@@ -70,9 +72,11 @@ def plot_severity(info: SeverityInfo) -> Figure:
     families = tuple(info.families) or ("",)
     across = _across(len(families))
     down = math.ceil(len(families) / across)
-    pixels = WIDE_PIXELS[0] if across > 1 else COLUMN_PIXELS[0]
-    width, height = (pixels - LEFT - _NAMES + _GAP) / across - _GAP, _PANEL_PIXELS
-    plot = across * (width + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
+    is_wide = width >= WIDE_PIXELS[0]
+    pixels = width if across > 1 else COLUMN_PIXELS[0]
+    right, height = (_NAMES, _PANEL_PIXELS) if is_wide else (RIGHT, _COLUMN_PANEL_PIXELS)
+    panel = (pixels - LEFT - right + _GAP) / across - _GAP
+    plot = across * (panel + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
     dashes = _dashes(info.lines)
     window = _range(info)
     baseline = {line.family: line for line in info.lines if line.name == "baseline"}
@@ -80,26 +84,35 @@ def plot_severity(info: SeverityInfo) -> Figure:
     for place, family in enumerate(families):
         number = axis_number(place)
         row, column = divmod(place, across)
-        left = column * (width + _GAP) / plot[0]
+        left = column * (panel + _GAP) / plot[0]
         head = (_OVER + row * (height + _BETWEEN)) / plot[1]
         is_lowest = place + across >= len(families)
         figure.update_layout(_axes(info, number, first=column == 0, titled=is_lowest))
+        if not is_wide:
+            middle = "severity (0: clean)" if column == across // 2 and is_lowest else ""
+            texts = {"title": {"text": middle}, "ticktext": list(map(str, info.levels or (0, 1)))}
+            figure.layout[f"xaxis{number}"].update(texts)
         figure.update_layout(
             {
-                f"xaxis{number}": {"domain": [left, min(1.0, left + width / plot[0])]},
+                f"xaxis{number}": {"domain": [left, min(1.0, left + panel / plot[0])]},
                 f"yaxis{number}": {"domain": [max(0.0, 1 - head - height / plot[1]), 1 - head]},
             }
         )
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
         lines = [line for line in info.lines if line.family == family]
         figure.add_traces(
-            [_line(info, line, baseline.get(family), dashes).update(axes) for line in lines]
+            [
+                _line(info, line, baseline.get(family), dashes).update(
+                    axes | {"showlegend": not is_wide and place == 0}
+                )
+                for line in lines
+            ]
         )
         notes.append(_name(family, number))
     figure.update_layout(annotations=notes)
     gap = 0.06 * (info.levels or (0, 1))[-1]
     for place, family in enumerate(families):
-        if place % across == across - 1 or place == len(families) - 1:
+        if is_wide and (place % across == across - 1 or place == len(families) - 1):
             lines = [line for line in info.lines if line.family == family]
             ends = [_end(info, line) for line in lines]
             add_line_labels(figure, ends, window, axis_number(place), panel=height, gap=gap)
@@ -110,7 +123,7 @@ def plot_severity(info: SeverityInfo) -> Figure:
         meta=basis_meta("Severity", info),
         pixels=(pixels, 0),
         inside=plot[1],
-        right=_NAMES,
+        right=right,
         bottom=_UNDER,
         nothing="" if numbers or info.seeds else no_network(info),
     )
@@ -248,5 +261,6 @@ FIGURE = FigureKind(
     "of a family at each severity.",
     read=_read,
     draw=plot_severity,
+    is_wide=True,
     takes=("trials",),
 )

@@ -60,8 +60,9 @@ from ablate.report.style import (
     trial_marker,
 )
 
+_PANEL_WIDTH = 150
+"""The least; at most `_ACROSS` panels stand side by side."""
 _ACROSS = 4
-"""Panels side by side."""
 _PANEL_HEIGHT = 175
 _GAP_ACROSS, _GAP_DOWN = 26, 16
 _NAME_HEIGHT, _LINE_HEIGHT = 42, 14
@@ -73,22 +74,24 @@ _MOST_MARKS = 24_000
 _BASELINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 
 
-def plot_slice(info: ParametersInfo) -> Figure:
+def plot_slice(info: ParametersInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     """Draw the objectives against each parameter.
 
     Args:
         info: without points the axes are drawn, and the figure says so.
+        width: of the image, in pixels, if it has more than two parameters.
 
     Returns:
-        A figure with one row of panels per objective, four parameters side by side, the next four
-        below.  It fits two columns of print, or one for one or two parameters.
+        A figure with one row of panels per objective, up to four parameters side by side, the next
+        ones below.  It fits one column of print for one or two parameters.
     """
+    width = width if len(info.columns) > 2 else COLUMN_PIXELS[0]
     columns, rows = info.columns, info.shown
     places, left_out = _drawn(info)
     windows = {place: _window(info, place) for place in rows}
     names = param_names(info)
     numbers = np.array([point.number for point in info.points], dtype=np.int64)
-    layout, height, under = _layout(info, names, windows)
+    layout, height, under = _layout(info, names, windows, width)
     groups = list(_groups(info, places))
     values = info.values.astype(np.float32)
     trace = trace_type(len(info.points))
@@ -123,15 +126,11 @@ def plot_slice(info: ParametersInfo) -> Figure:
         title=f"Parameters of {info.study}",
         facts=_facts(info, places, left_out, windows),
         meta=basis_meta("Scores by parameter", info),
-        pixels=(_width(info), COLUMN_PIXELS[1]),
+        pixels=(width, 0),
         inside=height,
         bottom=under,
         nothing="" if info.points else "no complete trial yet",
     )
-
-
-def _width(info: ParametersInfo) -> int:
-    return WIDE_PIXELS[0] if len(info.columns) > 2 else COLUMN_PIXELS[0]
 
 
 @dataclass(frozen=True)
@@ -181,12 +180,14 @@ def _look(group: _Group, said: str) -> dict[str, Any]:
 
 
 def _layout(
-    info: ParametersInfo, names: list[str], windows: dict[int, Window]
+    info: ParametersInfo, names: list[str], windows: dict[int, Window], width: float
 ) -> tuple[dict[str, Any], float, float]:
     """All axes with their positions, and in pixels the height of the panels, and of the area
     below."""
     rows = len(info.shown)
-    across = min(_ACROSS, len(info.columns))
+    inner = width - LEFT - RIGHT
+    fitting = int((inner + _GAP_ACROSS) // (_PANEL_WIDTH + _GAP_ACROSS))
+    across = min(_ACROSS, fitting, len(info.columns))
     panels = rows * _PANEL_HEIGHT + (rows - 1) * _GAP_DOWN
     under = [
         max(map(lines_under, info.columns[start : start + across])) * _LINE_HEIGHT + _NAME_HEIGHT
@@ -194,7 +195,6 @@ def _layout(
     ]
     tops = [0.0, *accumulate(panels + labels + _BLOCK_GAP for labels in under[:-1])]
     height = tops[-1] + panels
-    inner = _width(info) - LEFT - RIGHT
     panel = (inner - (across - 1) * _GAP_ACROSS) / across
     layout: dict[str, Any] = {}
     for (at, column), (row, place) in product(enumerate(info.columns), enumerate(info.shown)):
@@ -326,5 +326,6 @@ FIGURE = FigureKind(
     "order the trials best come first.",
     read=_read,
     draw=plot_slice,
+    is_wide=True,
     takes=("params", "objective"),
 )

@@ -48,21 +48,23 @@ _ROW_PIXELS, _LEAST_ROW_PIXELS, _ROWS_PIXELS = 26, 4, 700
 """Height of a row; where there are many, of one and of all."""
 _NAMED = 36
 """Rows with a name; of more, every so manieth."""
-_LONGEST_NAME = 30
+_NAME_SHARE = 30
+"""Pixels of the image for each character of a worker's name."""
 _UNITS = ((2 / 60, 3600.0, "s"), (2.0, 60.0, "min"), (math.inf, 1.0, "h"))
 """Up to so many hours: how many of which unit in an hour."""
 _LABELLED_FRACTION = 0.1
 """Of the axis: a pause that is as wide has its length written into it."""
 
 
-def plot_timeline(info: TimelineInfo) -> Figure:
+def plot_timeline(info: TimelineInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     """Draw the timeline of a study.
 
     Args:
         info: may be without an attempt.
+        width: of the image, in pixels.
 
     Returns:
-        A figure for two columns of print, higher with more workers.
+        A figure that is higher with more workers.
     """
     rows = max(1, len(info.workers))
     row_pixels = max(_LEAST_ROW_PIXELS, min(_ROW_PIXELS, _ROWS_PIXELS / rows))
@@ -71,7 +73,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
     figure.add_traces(bars(info, unit, row_pixels))
     figure.add_traces([*again_marks(info, unit), *drive_lines(info, unit), *pause_key(info)])
     _add_pauses(figure, info, unit)
-    names = [shortened(name, _LONGEST_NAME) for name in info.workers]
+    names = [shortened(name, int(width // _NAME_SHARE)) for name in info.workers]
     every = math.ceil(rows / _NAMED)
     room = 0.02 * info.last_hours * unit or 0.1
     figure.update_xaxes(
@@ -98,7 +100,7 @@ def plot_timeline(info: TimelineInfo) -> Figure:
         title=f"Timeline of {info.study}",
         facts=_facts(info),
         meta=basis_meta("Timeline", info),
-        pixels=(WIDE_PIXELS[0], max(320, 190 + BOTTOM + rows * row_pixels)),
+        pixels=(width, max(320, 190 + BOTTOM + rows * row_pixels)),
         left=left,
         nothing="" if info.spans else "no trial has started yet",
     )
@@ -147,6 +149,7 @@ FIGURE = FigureKind(
     "A grey area, where there is one, is time in which the study was not running.",
     read=_read,
     draw=plot_timeline,
+    is_wide=True,
 )
 
 

@@ -18,23 +18,24 @@ from ablate.errors import NothingToDrawError
 from ablate.report.arms import basis_notes
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
 from ablate.report.figures.parts.ablations import NOT_YET, ablation_facts, ablation_meta, wrapped
-from ablate.report.figures.parts.canvas import finish
+from ablate.report.figures.parts.canvas import WIDE_PIXELS, finish
 from ablate.report.figures.parts.heat_panels import ACCURACY, Cell, Frame, HeatGrid, HeatPanel
 from ablate.report.numbers import gain_text, metric_text, plain_text
 
-_CELLS, _LEAST_PANEL, _NAME_CHARACTERS = (52, 52), 180, 24
+_CELLS, _LEAST_PANEL, _NAME_CHARACTERS = (40, 52), 180, 24
 """Width of a cell; of a panel, and characters of a line of its name."""
 
 
-def plot_transfer(info: TransferInfo) -> Figure:
+def plot_transfer(info: TransferInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     """Draw the accuracy of models trained on one type each, on all types.
 
     Args:
         info: without transfers the figure says that no run has ended.
+        width: of the image at most, in pixels.
 
     Returns:
-        A figure up to two columns of print wide, its panels in as many lines as needed.  A cell
-        whose gain is unknown has the colour of zero gain.
+        A figure with its panels in as many lines as needed.  A cell whose gain is unknown has the
+        colour of zero gain.
     """
     figure = Figure()
     ablation = info.ablation
@@ -48,7 +49,7 @@ def plot_transfer(info: TransferInfo) -> Figure:
     panels = [_panel(ablation.reference, one, trained, tested) for one in info.transfers]
     names = [plain_text(kind) for kind in tested]
     lines = max(len(panel.over) for panel in panels)
-    grid = HeatGrid.of(len(panels), names, trained, _CELLS, _LEAST_PANEL, lines)
+    grid = HeatGrid.of(len(panels), names, trained, _CELLS, _LEAST_PANEL, lines, width)
     grid.draw(figure, panels, ("trained on", "tested on"))
     if any(math.isfinite(gain) for one in info.transfers for row in one.gains for gain in row):
         facts.append(f"colour: mean gain over {ablation.reference} at the same seeds")
@@ -102,4 +103,5 @@ FIGURE = FigureKind(
     says="Columns: the type that a model was trained on. Rows: the type that it is tested on.",
     read=_read,
     draw=plot_transfer,
+    is_wide=True,
 )

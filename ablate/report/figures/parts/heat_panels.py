@@ -25,8 +25,9 @@ _LONGEST = 240
 """Pixels of the bar."""
 ROW = 24
 """Pixels of a row."""
-_RIGHT, _BOTTOM, _GAP = 78, 10, 20
-"""Margins, the right one for the bar of colours; and between two panels."""
+_RIGHT, _COLUMN_RIGHT, _BOTTOM, _GAP = 78, 10, 10, 20
+"""Margins, the right one for the bar of colours, which one column of print has no room for; and
+between two panels."""
 _LINE, _MARK = 17, 11
 """Of a line of text over a panel, and of the mark beside it."""
 _TITLED = 44
@@ -113,12 +114,12 @@ class HeatPanel:
 
 @dataclass(frozen=True)
 class HeatGrid:
-    """Panels of the same rows and columns, in as many lines as needed within two columns of print.
+    """Panels of the same rows and columns, in as many lines as needed.
 
     Attributes:
         rows: names in markup, from above; columns: plain names, from the left.
         across, lines: of panels.
-        cell: width of a cell; left: margin for the names of the rows.
+        cell: width of a cell; left, right: margins, for the names of the rows and the scale.
         lines_over: of text over a panel.
     """
 
@@ -128,6 +129,7 @@ class HeatGrid:
     lines: int
     cell: float
     left: float
+    right: float
     lines_over: int
 
     @classmethod
@@ -139,20 +141,23 @@ class HeatGrid:
         cells: tuple[float, float],
         least: float,
         lines_over: int,
+        width: float = WIDE_PIXELS[0],
     ) -> HeatGrid:
         """The grid of so many panels, at least one, with at least one row and column.
 
         Args:
             cells: least and most width of a cell; least: width of a panel, what its lines need.
+            width: of the image, in pixels.
         """
         left = 30 + max(text_pixels(name, SMALL_SIZE) for name in rows)
-        room = WIDE_PIXELS[0] - left - _RIGHT + _GAP
+        right = _RIGHT if width >= WIDE_PIXELS[0] else _COLUMN_RIGHT
+        room = width - left - right + _GAP
         narrowest = max(cells[0] * len(columns), least)
         lines = math.ceil(panels / max(1, int(room // (narrowest + _GAP))))
         across = math.ceil(panels / lines)
         cell = min((room / across - _GAP) / len(columns), cells[1])
         cell = max(cell, narrowest / len(columns))
-        return cls(tuple(rows), tuple(columns), across, lines, cell, left, lines_over)
+        return cls(tuple(rows), tuple(columns), across, lines, cell, left, right, lines_over)
 
     @property
     def _over(self) -> float:
@@ -177,12 +182,12 @@ class HeatGrid:
     def sizes(self) -> dict[str, Any]:
         """Arguments of `finish`: the image and its margins, in pixels."""
         across = self.across * (self.cell * len(self.columns) + _GAP) - _GAP
-        width = max(self.left + across + _RIGHT, COLUMN_PIXELS[0])
+        width = max(self.left + across + self.right, COLUMN_PIXELS[0])
         return {
             "pixels": (width, 0),
             "inside": self.lines * self._line_height,
             "left": self.left,
-            "right": _RIGHT,
+            "right": self.right,
             "bottom": _BOTTOM,
         }
 
@@ -205,12 +210,14 @@ class HeatGrid:
             shapes += [self._frame(frame, number) for frame in panel.frames]
             notes.append(_over(panel, number))
         gains = [cell.gain for panel in panels for row in panel.cells for cell in row if cell]
+        colors = gain_scale(gains, ROW * len(self.rows))
+        colors["showscale"] &= self.right == _RIGHT
         figure.update_layout(
             axes
             | {
                 "shapes": shapes,
                 "annotations": notes,
-                "coloraxis": gain_scale(gains, ROW * len(self.rows)),
+                "coloraxis": colors,
             }
         )
 
@@ -219,7 +226,7 @@ class HeatGrid:
         number = axis_number(place)
         line, column = divmod(place, self.across)
         sizes, panel = self.sizes, self.cell * len(self.columns)
-        across, height = sizes["pixels"][0] - self.left - _RIGHT, sizes["inside"]
+        across, height = sizes["pixels"][0] - self.left - self.right, sizes["inside"]
         left, foot = column * (panel + _GAP), (line + 1) * self._line_height - self._under
         look = {"showgrid": False, "zeroline": False, "ticks": "", "tickfont": {"size": SMALL_SIZE}}
         title = {"standoff": 4, "font": {"size": SMALL_SIZE}}
