@@ -125,15 +125,19 @@ def _warn_of_another() -> None:
 _warn_of_another()
 
 
-def _show_in_notebooks() -> None:
-    """Display results as tables and figures where IPython runs; loads nothing else."""
-    if "IPython" in sys.modules:
-        from ablate.report.notebook import register
+def _quiet_tqdm() -> None:
+    """In a kernel without ipywidgets, optuna's import of tqdm warns of bars that ablate never
+    shows."""
+    if "ipykernel" in sys.modules:
+        import warnings
+        from contextlib import suppress
 
-        register()
+        with warnings.catch_warnings(), suppress(ImportError):
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import_module("tqdm.auto")
 
 
-_show_in_notebooks()
+_quiet_tqdm()
 
 
 def __getattr__(name: str) -> Any:

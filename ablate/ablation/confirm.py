@@ -24,6 +24,7 @@ from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.robustness.measures import LEVEL
+from ablate.study.displayed import Displayed
 from ablate.study.scores import Scores
 from ablate.study.settings import ConstraintSettings, ObjectiveSettings
 
@@ -63,7 +64,7 @@ class ConfirmedPoint:
 
 
 @dataclass(frozen=True)
-class ConfirmInfo:
+class ConfirmInfo(Displayed):
     """A confirmation.
 
     Attributes:

@@ -21,6 +21,7 @@ from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS
 from ablate.errors import ParameterError
 from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.study.displayed import Displayed
 from ablate.study.scores import COSTS, Scores
 
 
@@ -82,7 +83,7 @@ class TuningCurve:
 
 
 @dataclass(frozen=True)
-class AblationInfo(StudyFacts):
+class AblationInfo(Displayed, StudyFacts):
     """The results of an ablation.
 
     Attributes:

@@ -23,6 +23,7 @@ from ablate.ledger.record import (
     StudyRecord,
     row_violation,
 )
+from ablate.study.displayed import Displayed
 from ablate.study.scores import AnyScores, Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -116,7 +117,7 @@ class FrontCurve(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ParetoInfo(Basis):
+class ParetoInfo(Displayed, Basis):
     """The result of a search: only complete trials, at the full budget.
 
     Attributes:

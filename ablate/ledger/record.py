@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
+from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
@@ -221,8 +222,7 @@ class RowRecord:
         params: resolved, by dotted key.
         values: one per objective, only if state is COMPLETE.
         curve: one entry per epoch, each with `epoch`, `train_loss`, `seconds`.
-        attempts: all, in order.
-        rungs: comparisons by a pruner, in order.
+        attempts, rungs: all attempts; all comparisons by a pruner; in order.
         enqueued: whether (some of) its parameters were given, not sampled.
         cell, pair, members: of a row of an ablation (`Planned`).
         copy_of: number of the row whose scores it copies, because its trial would read the same
@@ -284,7 +284,7 @@ class TestOpened(JsonData):
 
 
 @dataclass(frozen=True)
-class StudyRecord:
+class StudyRecord(Displayed):
     """A study and its rows, in one snapshot.
 
     Attributes:

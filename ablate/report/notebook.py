@@ -1,7 +1,7 @@
 """What a study, a front, effects and an evaluation look like in a notebook: a small table, and the
 figure where there is one.
 
-IPython is told the names of their classes, so that none of them is loaded, or knows of notebooks.
+They are found by the names of their classes, so that none is loaded that is not shown.
 """
 
 from __future__ import annotations
@@ -122,28 +122,28 @@ _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Any], Figure
 """By module and name of a class: its table, and its figure."""
 
 
-def register() -> None:
-    """Tell IPython, where it runs, how these objects are displayed; a kernel shows the figure too,
-    in plotly's own way."""
+def html(thing: object) -> str:
+    """The table of a study, a front, effects or an evaluation."""
+    return _shown(thing)[0](thing)
+
+
+def display(thing: object) -> None:
+    """Show table and figure in the cell that runs.
+
+    Raises:
+        NotImplementedError: outside of a notebook, where IPython prints the text.
+    """
     shell = sys.modules["IPython"].get_ipython()
-    if shell is None:
-        return
-    formatter = shell.display_formatter
-    for (module, name), (html, figure) in _SHOWN.items():
-        formatter.formatters["text/html"].for_type_by_name(module, name, html)
-        if hasattr(shell, "kernel"):
-            show = _shower(html, figure)
-            formatter.ipython_display_formatter.for_type_by_name(module, name, show)
+    if not hasattr(shell, "kernel"):
+        raise NotImplementedError
+    notebook: Any = import_module("IPython.display")
+    table, figure = _shown(thing)
+    notebook.display(notebook.HTML(table(thing)))
+    drawn = figure(thing)
+    if drawn is not None:
+        notebook.display(drawn)
 
 
-def _shower(
-    html: Callable[[Any], str], figure: Callable[[Any], Figure | None]
-) -> Callable[[Any], None]:
-    def show(thing: Any) -> None:
-        notebook: Any = import_module("IPython.display")
-        notebook.display(notebook.HTML(html(thing)))
-        drawn = figure(thing)
-        if drawn is not None:
-            notebook.display(drawn)
-
-    return show
+def _shown(thing: object) -> tuple[Callable[[Any], str], Callable[[Any], Figure | None]]:
+    names = ((kind.__module__, kind.__qualname__) for kind in type(thing).__mro__)
+    return next(_SHOWN[name] for name in names if name in _SHOWN)

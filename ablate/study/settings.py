@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ablate.study.displayed import Displayed
 from ablate.study.scores import Bound
 from ablate.study.sections import Seed, Settings
 from ablate.study.sections.ablation import (
@@ -122,7 +123,7 @@ DEFAULT_OBJECTIVES = (
 )
 
 
-class Study(Settings):
+class Study(Displayed, Settings):
     """A study: its question, data, model and search.
 
     With a `trainable`, the function has its own data and model; the sections about them contain

@@ -11,7 +11,6 @@ from IPython.core import displaypub, interactiveshell
 
 import ablate
 from ablate.analysis.pareto import pareto_info
-from ablate.report.notebook import register
 from tests.example_ablations import example_ablation
 from tests.own_study import write_own_study
 
@@ -33,14 +32,12 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Any:
     found = interactiveshell.InteractiveShell.instance()
     monkeypatch.setattr(found, "kernel", object(), raising=False)
     monkeypatch.setattr(found, "display_pub", displaypub.CapturingDisplayPublisher(parent=found))
-    register()
     return found
 
 
-def shown(shell: Any, thing: object) -> tuple[str, list[str]]:
+def shown(shell: Any, thing: Any) -> tuple[str, list[str]]:
     """The table's HTML, and the kinds of data of everything that is displayed."""
-    html = shell.display_formatter.formatters["text/html"](thing)
-    assert html is not None
+    html: str = thing._repr_html_()
     shell.display_formatter.format(thing)
     displayed = [kind for one in shell.display_pub.outputs for kind in one["data"]]
     assert shell.display_pub.outputs[0]["data"]["text/html"] == html
@@ -52,6 +49,13 @@ def test_a_study_shows_its_state_its_front_and_its_figure(shell: Any, study: Pat
     assert "3 of 3 trials ended" in html
     assert "front" in html
     assert "application/vnd.plotly.v1+json" in displayed
+
+
+def test_outside_of_a_kernel_text_is_printed(study: Path) -> None:
+    terminal = interactiveshell.InteractiveShell.instance()
+    assert not hasattr(terminal, "kernel")
+    data, _ = terminal.display_formatter.format(ablate.read(study))
+    assert data["text/plain"].startswith("StudyRecord(")
 
 
 def test_a_front_shows_its_table(shell: Any, study: Path) -> None:

@@ -24,6 +24,7 @@ from ablate.robustness.measures import (
     wilson_interval,
 )
 from ablate.robustness.suites import MeanOver
+from ablate.study.displayed import Displayed
 from ablate.study.json_data import JsonData
 from ablate.study.scores import Exposure
 
@@ -189,7 +190,7 @@ class Reference(JsonData):
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Displayed):
     """A network's answers; accuracies and errors are fractions.
 
     Attributes:
