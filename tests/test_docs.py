@@ -264,12 +264,13 @@ def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
     assert set(scope["names"]) <= {"left", "middle", "right"}  # type: ignore[call-overload]
 
 
-def test_a_study_without_a_file_runs(work: Path) -> None:
+@pytest.mark.parametrize(("page", "trials"), [("python", 8), ("notebook", 6)])
+def test_a_study_without_a_file_runs(work: Path, page: str, trials: int) -> None:
     """From a script, since a function needs its source."""
-    Path("script.py").write_text(one_block("python", "ablate.Study", "docs/howto/python.md"))
+    Path("script.py").write_text(one_block("python", "ablate.Study", f"docs/howto/{page}.md"))
     scope = runpy.run_path("script.py", run_name="__main__")
-    assert scope["record"].count("COMPLETE") == 8
-    assert "trainable: __main__:train#" in scope["text"]
+    assert scope["record"].count("COMPLETE") == trials
+    assert "trainable: __main__:train#" in scope["study"].to_yaml()
 
 
 def test_the_losses_run_in_somebodys_own_loop(capsys: pytest.CaptureFixture[str]) -> None:

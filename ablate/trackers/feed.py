@@ -1,8 +1,8 @@
 """Rows on their way from the ledger to trackers: while a study runs, and afterwards.
 
-While it runs, one thread passes rows on, in at most 1 % of the time, and not in the first minute:
-loading a tracker's package takes seconds of processor time.  What it does not get to is written at
-the end, or by `ablate track`.
+While it runs, one thread passes rows on, in at most 1 % of the time, and not before 150 seconds: to
+load the packages of all trackers takes 1.5 seconds of processor time.  What it does not get to is
+written at the end, or by `ablate track`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ablate.trackers.tracked import tracked_row, tracked_study
 
 _SHARE = 0.01
 """Processor time of the thread per second of the run."""
-_FIRST_SECONDS = 60.0
+_FIRST_SECONDS = 150.0
 _AGAIN_SECONDS = 60.0
 """After a failure."""
 _MOST_ROWS = 2000

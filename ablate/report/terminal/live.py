@@ -329,7 +329,9 @@ class CellDisplay(_Panel):
                 self._handle.update(self._page())
 
     def _page(self) -> Any:
-        return self._notebook.HTML(html_of(self.render(), *map(Text, self._notes)))
+        is_empty = not (self._standing.trials or self._step or self._notes)
+        parts = [] if is_empty else [self.render(), *map(Text, self._notes)]
+        return self._notebook.HTML(html_of(*parts) if parts else "")
 
 
 def _row_name(row: RowRecord) -> str:
