@@ -77,6 +77,7 @@ function draw(element) {
   Plotly.react(element, data, layout, {
     displaylogo: false,
     responsive: true,
+    displayModeBar: name === "pareto" || "hover",
     modeBarButtonsToRemove: ["sendChartToCloud", ...(name === "pareto" ? [] : ["select2d", "lasso2d"])],
     toImageButtonOptions: { format: "svg", filename: `${settings.study}-${name}` },
   });

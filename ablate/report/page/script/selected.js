@@ -9,23 +9,25 @@ function isNumeric(values) {
   return values.some((one) => typeof one === "number") && values.every((one) => one === null || typeof one === "number");
 }
 
-function median(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 const short = (number) => String(Number(number.toPrecision(3)));
 
 function spread(numbers) {
   if (!numbers.length) return "-";
-  return `${short(median(numbers))} (${short(Math.min(...numbers))} to ${short(Math.max(...numbers))})`;
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const [low, high] = [(sorted.length - 1) >> 1, sorted.length >> 1];
+  return `${short((sorted[low] + sorted[high]) / 2)} (${short(sorted[0])} to ${short(sorted.at(-1))})`;
+}
+
+function counts(texts) {
+  const found = new Map();
+  for (const text of texts) found.set(text, (found.get(text) ?? 0) + 1);
+  return found;
 }
 
 function counted(texts, of) {
-  // How often each value is there, in the order of its count among all rows.
-  const count = (value) => texts.filter((one) => one === value).length;
-  return of.map((value) => `${value}: ${count(value)}`).join(", ") || "-";
+  // How often each of these values is there.
+  const found = counts(texts);
+  return of.map((value) => `${value}: ${found.get(value) ?? 0}`).join(", ") || "-";
 }
 
 function strip(others, mine) {
@@ -33,9 +35,8 @@ function strip(others, mine) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [440, 44];
   canvas.setAttribute("aria-hidden", "true");
-  const all = [...others, ...mine];
-  const low = Math.min(...all);
-  const high = Math.max(...all);
+  const all = [...others, ...mine].sort((a, b) => a - b);
+  const [low, high] = [all[0], all.at(-1)];
   const scale = low > 0 && high / low > 30 ? Math.log : (number) => number;
   const [from, to] = [scale(low), scale(high)];
   const pen = canvas.getContext("2d");
@@ -79,9 +80,8 @@ function compare() {
       cells[1].textContent = spread(others);
       if (mine.length + others.length) picture.append(strip(others, mine));
     } else {
-      const texts = [...mine, ...others].map(String);
-      const values = [...new Set(texts)].sort((a, b) =>
-        texts.filter((one) => one === b).length - texts.filter((one) => one === a).length).slice(0, 6);
+      const values = [...counts([...mine, ...others].map(String))]
+        .sort((a, b) => b[1] - a[1]).slice(0, 6).map(([value]) => value);
       cells[0].textContent = counted(mine.map(String), values);
       cells[1].textContent = counted(others.map(String), values);
     }
@@ -90,17 +90,20 @@ function compare() {
   }));
 }
 
-function select(numbers) {
+function select(numbers, under = document.querySelector(".filters")) {
+  // The comparison stands under what they were selected in.
   selected = new Set(numbers.filter((number) => rowOf.has(number)));
+  under.after(document.getElementById("selected"));
   compare();
-  if (selected.size) say(`${selected.size} rows selected: their parameters are above the table of rows`);
+  if (selected.size) say(`${selected.size} rows selected`);
 }
 
 function brushes(element) {
   // A region of a figure, drawn with its box or lasso.
   element.on("plotly_selected", (event) => {
     const found = (event?.points ?? []).map((point) => numberOf(point.customdata));
-    if (found.some(Number.isInteger)) select(found.filter(Number.isInteger));
+    const under = element.closest(".first") ?? element.closest(".figures");
+    if (found.some(Number.isInteger)) select(found.filter(Number.isInteger), under);
   });
   element.on("plotly_deselect", () => select([]));
 }
