@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from ablate.lifecycle.export import load_model
     from ablate.lifecycle.python_study import Study
     from ablate.model.taps import FeatureTaps
+    from ablate.report.archive import archive
     from ablate.report.draw import plot
     from ablate.report.page.publish import write_report
     from ablate.report.tracked import track
+    from ablate.report.verify import verify
     from ablate.robustness.corrupt.source import corrupt
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
@@ -53,6 +55,7 @@ _HOMES = {
     "StopStudy": "ablate.search.callbacks",
     "Study": "ablate.lifecycle.python_study",
     "TrialContext": "ablate.trial.context",
+    "archive": "ablate.report.archive",
     "check": "ablate.api",
     "confirm": "ablate.api",
     "corrupt": "ablate.robustness.corrupt.source",
@@ -70,6 +73,7 @@ _HOMES = {
     "read_confirmation": "ablate.api",
     "resume": "ablate.api",
     "track": "ablate.report.tracked",
+    "verify": "ablate.report.verify",
     "write_evaluation": "ablate.robustness.evaluation.evaluation_file",
     "write_report": "ablate.report.page.publish",
 }
@@ -83,6 +87,7 @@ __all__ = [
     "StopStudy",
     "Study",
     "TrialContext",
+    "archive",
     "check",
     "confirm",
     "corrupt",
@@ -101,6 +106,7 @@ __all__ = [
     "resume",
     "space",
     "track",
+    "verify",
     "write_evaluation",
     "write_report",
 ]

@@ -127,8 +127,9 @@ def commands_page() -> str:
     """Every command with its arguments and options, from click."""
     parts = [
         "# Commands\n\nMade from the commands themselves: `ablate COMMAND --help` prints the same. "
-        "STUDY is a study file, a run folder (`runs/NAME`), `URL#NAME`, or `#NAME` with "
-        "`ABLATE_STORAGE` set. Commands that print tables accept `--json`. "
+        "STUDY is a study file, a run folder (`runs/NAME`), `URL#NAME`, `#NAME` with "
+        "`ABLATE_STORAGE` set, or, for reading, an archive (`FILE.tar`). Commands "
+        "that print tables accept `--json`. "
         "[Exit codes](../howto/resume.md#exit-codes).\n"
     ]
     for name, command in sorted(main.commands.items()):

@@ -1,4 +1,5 @@
-"""Commands that make files for a paper, a browser or a tracker: figures, the report, a table."""
+"""Commands that make files for a paper, a browser or a tracker: figures, the report, a table, an
+archive."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ from ablate.cli.options import (
     listed,
     output_option,
     said_when_slow,
+    set_option,
     study_argument,
 )
+from ablate.cli.show import print_result
 from ablate.report.figures import FIGURES
 
 
@@ -228,7 +231,6 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ablate.cli.show import print_result
     from ablate.errors import InfrastructureError
     from ablate.lifecycle.place import locate, shown_folder
     from ablate.report.tracked import track as bring_up_to_date
@@ -244,4 +246,92 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
         raise click.exceptions.Exit(InfrastructureError.exit_code)
 
 
-COMMANDS = (plot, report, table, track)
+@click.command()
+@study_argument
+@output_option("FILE.tar", "Output file, replaced if it exists.", required=True)
+@click.option(
+    "--citation",
+    type=click.Path(path_type=Path),
+    metavar="FILE.cff",
+    help="A CITATION.cff with your names.  Default: one that names ablate and the paper.",
+)
+@click.option(
+    "--brief", is_flag=True, help="Only the first screen of the report, which is 5 MB smaller."
+)
+@json_option
+def archive(study: str, output: Path, *, citation: Path | None, brief: bool, as_json: bool) -> None:
+    """Write a study as one file to publish, which others can verify.
+
+    Study file, rows, tables, report, provenance, citation; also of its confirmation, and of the
+    searches that tuned its arms.  A plain tar of JSON, CSV, YAML, Markdown and HTML; the same study
+    gives the same bytes.  Neither weights nor data are in it.
+    """
+    from dataclasses import asdict
+
+    from ablate.report.archive import archive as write_archive
+
+    with said_when_slow() as begin:
+        begin(f"archiving {study}")
+        made = write_archive(study, output, citation=citation, brief=brief)
+    if as_json:
+        print_result([{**asdict(made), "file": str(made.file)}])
+        return
+    click.echo(f"{output}: {' and '.join(made.studies)}, sha256 {made.sha256}")
+    for note in made.notes:
+        click.echo(f"ablate: {note}", err=True)
+    click.echo(f"check it: ablate verify {output}")
+
+
+@click.command()
+@click.argument("archive", type=click.Path(path_type=Path), metavar="FILE.tar")
+@click.option(
+    "--rerun",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Also train N complete rows, drawn at random, again, and compare.",
+)
+@click.option("--seed", type=int, metavar="N", help="For the draw.  Default: another each time.")
+@set_option(" that says where data and weights lie here, e.g. dataset.path=FOLDER")
+@json_option
+def verify(
+    archive: Path, *, rerun: int, seed: int | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Check an archive: digests, every table, and rows that are trained again.
+
+    Recomputes every table from the rows and compares digit by digit; nothing is unpacked.  With
+    --rerun, a row must give the same scores bit by bit in the same environment (device, precision,
+    threads, torch), else accuracies within three standard errors; paths in the study are relative
+    to the current folder, and functions that it names are imported.  Exit codes: 0 if all holds,
+    1 if something differs.
+    """
+    from dataclasses import asdict
+
+    from ablate.cli.study import parse_values
+    from ablate.errors import UsageError
+    from ablate.report.verify import verify as check_archive
+
+    if not rerun and (overrides or seed is not None):
+        option = "--set" if overrides else "--seed"
+        raise UsageError(f"{option}: is for rows that are trained again, got no --rerun. Add it.")
+    with said_when_slow() as begin:
+        found = check_archive(
+            archive, rerun=rerun, seed=seed, values=parse_values(overrides, "--set"), begin=begin
+        )
+    if as_json:
+        checks = [{**asdict(check), "holds": check.holds} for check in found.checks]
+        data = {**asdict(found), "file": str(archive), "holds": found.holds, "checks": checks}
+        print_result([data])
+    else:
+        for check in found.checks:
+            click.echo(f"{'ok' if check.holds else 'differs':8}{check.text}")
+        failed = sum(not check.holds for check in found.checks)
+        drawn = f", rows drawn with --seed {found.seed}" if found.seed is not None else ""
+        unfinished = "" if found.finished else "; the study was not finished when archived"
+        said = f"{failed} of {len(found.checks)} checks differ" if failed else "all holds"
+        click.echo(f"{archive}: {said}{drawn}{unfinished}; sha256 {found.sha256}")
+    if not found.holds:
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS = (plot, report, table, archive, verify, track)

@@ -126,8 +126,9 @@ def _check_working_folder() -> None:
 def main(debug: bool) -> None:
     """Hyperparameter search and ablation studies for robustness finetuning.
 
-    STUDY is a study file, a run folder (runs/NAME), URL#NAME, #NAME with ABLATE_STORAGE set, or
-    the name of a study that comes with ablate (ablate init lists them).
+    STUDY is a study file, a run folder (runs/NAME), URL#NAME, #NAME with ABLATE_STORAGE set, the
+    name of a study that comes with ablate (ablate init lists them), or, for reading, an archive
+    (FILE.tar).
 
     Exit codes: 0 success; 1 no complete trial, or too many failed trials; 2 invalid arguments or
     study file; 3 infrastructure failure (the study can be resumed); 130 Ctrl-C; 143 SIGTERM;

@@ -320,8 +320,11 @@ COMMANDS = (confirm, status, trials, enqueue, export, logs, dashboard)
 # -- What the commands that add to a study, or look into it, do with words from the command line
 
 
-def parse_values(written: Sequence[str]) -> dict[str, Any]:
+def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, Any]:
     """Parameters from `key=value`, the value in YAML.
+
+    Args:
+        where: the command or option, for messages.
 
     Raises:
         StudyFileError: if one is not so, is given twice or is no YAML; every problem at once.
@@ -334,14 +337,14 @@ def parse_values(written: Sequence[str]) -> dict[str, Any]:
         key, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not key:
             rule = f"must be key=value, got {text!r}. Write {key or 'KEY'}=VALUE."
-            problems.append(Problem("enqueue", 0, 0, rule))
+            problems.append(Problem(where, 0, 0, rule))
             continue
         if key in values:
             rule = f"must be given once, got it again: {text!r}. Leave one of them out."
-            problems.append(Problem(f"enqueue {key}", 0, 0, rule))
+            problems.append(Problem(f"{where} {key}", 0, 0, rule))
             continue
-        document = parse_yaml(value, f"enqueue {key}")
-        problems += [Problem(f"enqueue {key}", 0, 0, one.message) for one in document.problems]
+        document = parse_yaml(value, f"{where} {key}")
+        problems += [Problem(f"{where} {key}", 0, 0, one.message) for one in document.problems]
         values[key] = document.data
     if problems:
         raise StudyFileError(problems)

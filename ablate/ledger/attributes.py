@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ablate.errors import FingerprintError
+from ablate.errors import FingerprintError, UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.record import Drive, Head
@@ -24,6 +24,8 @@ REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
 PLAIN = "ablate:plain"
 TEST, OPENED = "ablate:test_references", "ablate:test_opened"
 PREPARING = "ablate:preparing"
+ARCHIVED = "ablate:archived"
+"""Of a study that was read from an archive: it can only be read."""
 
 
 class StudyAttributes:
@@ -47,7 +49,13 @@ class StudyAttributes:
 
         Raises:
             FingerprintError: if it is of another method.
+            UsageError: if it was read from an archive.
         """
+        if self._get(ARCHIVED):
+            raise UsageError(
+                f"study {self.head.study.name}: must be in a storage {purpose}, got an archive, "
+                "which can only be read. Launch its study.yaml under another `name:`."
+            )
         if self.head.method != METHOD:
             raise FingerprintError(
                 f"study {self.head.study.name}: must be of method {METHOD} {purpose}, got method "

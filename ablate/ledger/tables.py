@@ -196,6 +196,23 @@ def insert_row(
     return trial_id
 
 
+def insert_stored(connection: Connection, study_id: int, rows: Sequence[Stored]) -> None:
+    """Insert rows as they were read, whatever their states; their ids are new."""
+    for row in rows:
+        inserted = connection.execute(
+            _TRIALS.insert().values(
+                study_id=study_id,
+                number=row.number,
+                state=row.state,
+                datetime_start=_naive(row.started),
+                datetime_complete=_naive(row.finished),
+            )
+        )
+        trial_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+        _insert_values(connection, trial_id, row.values)
+        set_attributes(connection, trial_id, row.attributes)
+
+
 def find_row(
     connection: Connection, study_id: int, number: int, key: str, value: Any
 ) -> int | None:
@@ -253,13 +270,8 @@ def end_row(
         .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
         .values(state=state, datetime_complete=_now())
     )
-    if ended.rowcount and values:
-        stored = map(models.TrialValueModel.value_to_stored_repr, values)
-        rows = [
-            {"trial_id": trial_id, "objective": place, "value": value, "value_type": kind}
-            for place, (value, kind) in enumerate(stored)
-        ]
-        connection.execute(_VALUES.insert(), rows)
+    if ended.rowcount:
+        _insert_values(connection, trial_id, values)
 
 
 def read_rows(connection: Connection, study_id: int) -> list[Stored]:
@@ -356,6 +368,16 @@ def without_constraints(attributes: Mapping[str, Any]) -> dict[str, Any]:
 # -- within --------------------------------------------------------------------------------
 
 
+def _insert_values(connection: Connection, trial_id: int, values: Sequence[float]) -> None:
+    stored = map(models.TrialValueModel.value_to_stored_repr, values)
+    rows = [
+        {"trial_id": trial_id, "objective": place, "value": value, "value_type": kind}
+        for place, (value, kind) in enumerate(stored)
+    ]
+    if rows:
+        connection.execute(_VALUES.insert(), rows)
+
+
 def _of_study(query: Any, table: Table, study_id: int) -> Any:
     joined = query.join(_TRIALS, _TRIALS.c.trial_id == table.c.trial_id)
     return joined.where(_TRIALS.c.study_id == study_id)
@@ -386,6 +408,10 @@ def moment(seconds: float) -> datetime:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -212,8 +212,7 @@ def tune_design(
 def _place(place: Place, number: int, cell: Cell) -> Place:
     slug = re.sub(r"[^A-Za-z0-9+._-]+", "-", cell.name).strip("-.") or "arm"
     label = f"{number:02d}-{slug}"[:40]
-    folder = place.folder / "tune" / label
-    return Place(f"{place.name}~{label}", place.url, folder, place.given)
+    return place.part(label, f"tune/{label}")
 
 
 def _tuning(record: StudyRecord, number: int, pick: str) -> Tuning:

@@ -31,6 +31,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, check_something_searched, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
+from ablate.space.space import Space
 from ablate.study.checks import unreachable
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
@@ -305,10 +306,32 @@ def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, obj
 
 
 def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
-    head = ledger.head
-    space = ledger.space
+    name = ledger.head.study.name
+    different, changes = changes_since(ledger.head, prepared)
+    if different:
+        raise FingerprintError(
+            f"study {name}: its inputs must be unchanged since it started, got other "
+            f"{', '.join(different)}. Restore them, or launch under another name."
+        )
+    if changes and not accept:
+        raise FingerprintError(
+            f"study {name}: the environment must be unchanged since it started, got "
+            f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
+            "environment, or add --accept-environment."
+        )
+    if changes:
+        ledger.log({"accepted_environment": changes})
+
+
+def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]:
+    """What of a study's inputs, and what of its environment, is not as when it was started.
+
+    Args:
+        prepared: data and baseline as they are now.
+    """
     suite = find_suite(head.study.robustness.suite)
     added = added_types(suite)
+    space = Space.from_json(head.space)
     sections = study_fingerprint(head.study, space, prepared.data_digest, added)
     different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
     if "robustness" in different and added:
@@ -317,11 +340,6 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
     other_weights = prepared.baseline_sha256 != head.baseline_sha256
     if other_weights and head.study.baseline.checkpoint is not None:
         different.append("weights in baseline.checkpoint")
-    if different:
-        raise FingerprintError(
-            f"study {head.study.name}: its inputs must be unchanged since it started, got other "
-            f"{', '.join(different)}. Restore them, or launch under another name."
-        )
     begun, now = head.environment, prepared.environment
     changes = [
         f"{key}: {begun.get(key)} -> {now.get(key)}"
@@ -332,14 +350,7 @@ def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool)
         changes.append(f"the code of {head.study.trainable} has changed")
     if other_weights:
         changes.append("the retrained baseline has different weights")
-    if changes and not accept:
-        raise FingerprintError(
-            f"study {head.study.name}: the environment must be unchanged since it started, got "
-            f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
-            "environment, or add --accept-environment."
-        )
-    if changes:
-        ledger.log({"accepted_environment": changes})
+    return different, changes
 
 
 def check_prepared(study: Study, prepared: Prepared) -> None:

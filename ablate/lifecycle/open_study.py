@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,8 @@ class OpenStudy:
     def reference(self) -> str:
         """The study's name for a later command, quoted for a shell, without secrets."""
         folder = self.place.folder
+        if self.place.archive is not None:
+            return shlex.quote(str(self.place.archive))
         named = shown_folder(folder) if folder.is_dir() else f"{self.place.shown}#{self.place.name}"
         return shlex.quote(str(named))
 
@@ -112,7 +114,10 @@ def open_place(place: Place) -> OpenStudy:
     if foreign is not None:
         return OpenStudy(place, foreign)
     with closing(open_ledger(place)) as ledger:
-        return OpenStudy(place, ledger.read())
+        record = ledger.read()
+    if place.archive is not None:
+        record = replace(record, storage=place.shown)
+    return OpenStudy(place, record)
 
 
 def open_ledger(place: Place) -> Ledger:

@@ -24,6 +24,7 @@ from ablate.errors import (
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.lifecycle.archive import ARCHIVE, read_archive, stored_archive
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
@@ -38,7 +39,8 @@ _IS_URL = re.compile(r"[\w+.-]+://")
 
 StudyReference = str | Path | Study | Mapping[str, Any]
 """How Python names a study: a study file or the name of one that comes with ablate, a run folder,
-`URL#NAME`, `#NAME` with ABLATE_STORAGE, an `ablate.Study`, or a dict of the same keys."""
+`URL#NAME`, `#NAME` with ABLATE_STORAGE, an archive (`FILE.tar`), an `ablate.Study`, or a dict of
+the same keys."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Place:
         given: the storage as written, variables not filled in; None: the default in the run folder.
         file: the study file, if the user named one.
         study: its content, or the study that Python gave.
+        archive: the file, if the study was read from an archive; it can only be read.
     """
 
     name: str
@@ -60,10 +63,11 @@ class Place:
     given: str | None = field(default=None, repr=False)
     file: Path | None = None
     study: Study | None = None
+    archive: Path | None = None
 
     @property
     def shown(self) -> str:
-        return masked(self.url)
+        return masked(self.url) if self.archive is None else str(self.archive)
 
     @property
     def base(self) -> Path:
@@ -79,7 +83,16 @@ class Place:
     @property
     def confirmation(self) -> Place:
         """The place of this search's confirmation: in the same storage, below the run's folder."""
-        return Place(f"{self.name}~confirm", self.url, self.folder / "confirm", self.given)
+        return self.part("confirm")
+
+    def part(self, label: str, folder: str = "") -> Place:
+        """The place of a study that belongs to this one: in the same storage, below its folder.
+
+        Args:
+            folder: where below it, if not at `label`.
+        """
+        below = self.folder / (folder or label)
+        return Place(f"{self.name}~{label}", self.url, below, self.given, archive=self.archive)
 
     def make_folder(self) -> None:
         """Create the run folder, with a note of the storage.
@@ -211,6 +224,8 @@ def locate(study: StudyReference) -> Place:
     path = Path(reference)
     if not is_url and _is(Path.is_dir, path):
         return _place_of_folder(path)
+    if not is_url and path.suffix == ARCHIVE and _is(Path.is_file, path):
+        return place_of_archive(path)
     if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
         return place_of_file(path)
     if is_url:
@@ -239,6 +254,20 @@ def locate(study: StudyReference) -> Place:
         f"{reference}: must be a study file, a run folder or URL#NAME, not recognised. "
         f"{_nearest_study(path)}"
     )
+
+
+def place_of_archive(path: Path, files: Mapping[str, bytes] | None = None) -> Place:
+    """The place of an archive's study: a storage of its own, which goes with this process.
+
+    Args:
+        files: of the archive, if they were read before.
+
+    Raises:
+        UsageError: if it is no archive, or a damaged one.
+    """
+    url, name = stored_archive(path, read_archive(path) if files is None else files)
+    folder = path.absolute().with_suffix("")
+    return Place(name, url, folder, archive=path)
 
 
 def _is(kind: Callable[[Path], bool], path: Path) -> bool:

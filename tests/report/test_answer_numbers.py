@@ -14,12 +14,8 @@ of folders and machines. On two CPU cores with Python 3.11, torch 2.13, torchvis
 
 from __future__ import annotations
 
-import lzma
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,29 +40,12 @@ from ablate.ablation.confirm import confirm_info
 from ablate.ablation.design import COMBINED_DA, front_design
 from ablate.ablation.info import ablation_info
 from ablate.ablation.study_source import StudySource
-from ablate.lifecycle.open_study import OpenStudy, open_study, read_bits, read_outcomes
+from ablate.lifecycle.open_study import OpenStudy, read_bits, read_outcomes
 from ablate.report.page.answer import study_answer
 from ablate.robustness.bits import Scored
 
-KEPT = Path(__file__).with_name("ledgers")
 TYPES = ("gaussian_noise", "impulse_noise", "gaussian_blur")
 N, CORRUPTED = 61, 47  # so that no number lies halfway between two that are printed
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OpenStudy]:
-    """A recorded study, by its name, from its file in `ledgers/`."""
-    files = {"quickstart": "quickstart", "ablation_quickstart": "ablation_quickstart"}
-    files["defaults_methods_cifar10_12"] = "cifar10_arms"
-
-    def opened(name: str) -> OpenStudy:
-        file = tmp_path_factory.mktemp(name) / "study.db"
-        with closing(sqlite3.connect(file)) as database:
-            packed = (KEPT / f"{files[name]}.sql.xz").read_bytes()
-            database.executescript(lzma.decompress(packed).decode())
-        return open_study(f"sqlite:///{file}#{name}")
-
-    return opened
 
 
 def drawn(random: np.random.Generator, robust: float, clean: float, **fields: Any) -> Scored:

@@ -61,7 +61,7 @@ def publish(
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Like `write_report`, for an open study and a checked file."""
-    _check_begun(study.record, study.reference)
+    check_begun(study.record, study.reference)
     content = _content(study, with_images and not brief, 0.0, begin)
     begin(f"writing {file}")
     write_text(report_page(content, brief=brief), file)
@@ -91,7 +91,7 @@ def watch_report(
         time.sleep(every_seconds)
 
 
-def _check_begun(record: StudyRecord, named: str) -> None:
+def check_begun(record: StudyRecord, named: str) -> None:
     """Refuse a study that has neither a baseline nor a trial yet."""
     if record.foreign or record.fingerprint or any(row.attempts for row in record.rows):
         return

@@ -1,0 +1,359 @@
+"""`ablate verify`: whether an archive is what it says.
+
+Digests, then everything that follows from the rows, digit by digit, then rows that are trained
+again.  A changed number is found even where the manifest was changed with it: the bits of the
+images give the scores, the scores the values, and these the tables.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import ablate
+from ablate.errors import ParameterError, UsageError, cut, error_text
+from ablate.ledger.record import Head, StudyRecord
+from ablate.lifecycle.archive import (
+    MANIFEST,
+    UNREADABLE,
+    folders_of,
+    read_archive,
+    read_manifest,
+    sha256,
+)
+from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
+from ablate.lifecycle.place import place_of_archive
+from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, draw_rows, rerun_rows
+from ablate.report.archive import derived_files, place_in
+from ablate.robustness.bits import unpack_bits
+from ablate.robustness.suites import added_types, find_suite
+from ablate.space.space import Space
+from ablate.study.fingerprint import study_fingerprint
+from ablate.study.scores import Scores
+
+_SHOWN = 3
+"""Differences of one check that are printed; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing of an archive that was checked.
+
+    Attributes:
+        what: a file of the archive, or a row that was trained again.
+        compared: what was compared with what.
+        differences: where it differs, with the archived and the recomputed value; none: it holds.
+    """
+
+    what: str
+    compared: str
+    differences: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        if self.holds:
+            return f"{self.what}: {self.compared}"
+        shown = "; ".join(self.differences[:_SHOWN])
+        more = len(self.differences) - _SHOWN
+        return f"{self.what}: {shown}{f'; and {more} more' if more > 0 else ''}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in an archive.
+
+    Attributes:
+        sha256: of the file.
+        study: the first one in it; finished: whether all its rows have ended.
+        checks: in order; seed: with which rows were drawn, None if none were.
+    """
+
+    file: Path
+    sha256: str
+    study: str
+    finished: bool
+    checks: tuple[Check, ...]
+    seed: int | None = None
+
+    @property
+    def holds(self) -> bool:
+        return all(check.holds for check in self.checks)
+
+
+def verify(
+    archive: str | Path,
+    *,
+    rerun: int = 0,
+    seed: int | None = None,
+    values: Mapping[str, Any] | None = None,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Check an archive of `ablate.archive`: digests, every table, and rows that are trained again.
+
+    Nothing is unpacked to the disk, and without `rerun` no code that the study names is imported.
+
+    Args:
+        archive: the file.
+        rerun: so many complete rows are drawn at random and trained again, in this process, with
+            the data at hand; paths of the study are relative to the current folder.
+        seed: for the draw; None: another one each time.
+        values: of keys that say where data and weights lie here, such as `dataset.path`.
+        begin: called with a description of each step as it starts.
+
+    Returns:
+        All checks (`Verification`).  A row must have the same scores and bits, in another
+        environment accuracies within the tolerance of `ablate.lifecycle.rerun`.
+
+    Raises:
+        UsageError: if it is no archive, a damaged one, or of a later version.
+        DataError: if data or weights for a rerun are missing, or others than the study's.
+        InfrastructureError: if a row cannot be trained here.
+
+    Example:
+        >>> made = ablate.archive("runs/own", "own.tar")
+        >>> found = ablate.verify("own.tar", rerun=1, seed=0)
+        >>> found.holds, found.sha256 == made.sha256
+        (True, True)
+        >>> print(found.checks[-1].text)
+        own trial 6: trained again in the same environment, 2 scores are equal bit by bit
+    """
+    file = Path(archive)
+    if rerun < 0:
+        raise ParameterError(f"--rerun: must be at least 0, got {rerun}. Write 3.")
+    begin(f"reading {file}")
+    files = read_archive(file, checked=False)
+    manifest = read_manifest(file, files)
+    kept = place_of_archive(file, files)
+    checks = [_digests(files, manifest)]
+    begin("recomputing the tables")
+    places = [place_in(kept, folder) for folder in folders_of(files)]
+    for folder, place in zip(folders_of(files), places, strict=True):
+        try:
+            opened = open_place(place)
+            checks += _of_study(opened, folder, files, str(manifest.get("ablate")))
+        except UsageError:
+            raise
+        except UNREADABLE as error:
+            raise UsageError(
+                f"{file}: the rows of {place.name} must give its tables, got an error "
+                f"({error_text(error)}): they were changed. Get the file again."
+            ) from error
+    record = open_place(kept).record
+    drawn = {}
+    if rerun:
+        seed = secrets.randbelow(2**31) if seed is None else seed
+        drawn = draw_rows(places, rerun, seed)
+    for place, numbers in drawn.items():
+        again = rerun_rows(place, numbers, Path.cwd(), values or {}, begin)
+        checks += [_of_rerun(one) for one in again]
+    if rerun and not drawn:
+        raise UsageError(
+            f"--rerun: needs a complete row that was trained, got none in {file}. Leave it out."
+        )
+    return Verification(
+        file,
+        sha256(file.read_bytes()),
+        record.name,
+        record.is_over,
+        tuple(checks),
+        seed if rerun else None,
+    )
+
+
+def _digests(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Check:
+    listed = manifest["files"]
+    differences = [
+        f"{name} has sha256 {found[:12]}..., the manifest says {cut(listed[name]['sha256'], 15)}"
+        for name in listed
+        if (found := sha256(files[name])) != listed[name]["sha256"]
+    ]
+    return Check(MANIFEST, f"{len(listed)} files have their sha256", tuple(differences))
+
+
+def _of_study(
+    opened: OpenStudy, folder: str, files: Mapping[str, bytes], version: str
+) -> Iterator[Check]:
+    with closing(open_ledger(opened.place)) as ledger:
+        head = ledger.head
+        outcomes, references = ledger.outcomes()
+    other = f" (archived by ablate {version}, recomputed by {ablate.__version__})"
+    note = other if version != ablate.__version__ else ""
+    yield _fingerprint(head, folder, note)
+    yield _scores(opened, outcomes, references, folder)
+    for name, made in derived_files(opened).items():
+        there = files.get(folder + name)
+        if there is None:
+            yield Check(folder + name, "", (f"must be in the archive, got no such file{note}",))
+            continue
+        compare = _table_differences if name.endswith(".csv") else _line_differences
+        old, new = there.decode(errors="replace"), made.decode()
+        differences = list(compare(old, new)) if there != made else []
+        if there != made and not differences:
+            differences = ["other bytes for the same text"]
+        if differences and note:
+            differences[-1] += note
+        yield Check(folder + name, _what(name, new), tuple(differences))
+
+
+def _what(name: str, text: str) -> str:
+    """What was compared, of a file that is equal."""
+    if name.endswith(".csv"):
+        heads, *rows = csv.reader(io.StringIO(text))
+        return f"{len(rows)} rows of {len(heads)} columns are those recomputed from the rows"
+    return f"{len(text.splitlines())} lines are those recomputed from the rows"
+
+
+def _table_differences(old: str, new: str) -> Iterator[str]:
+    """Cells of two CSV tables that differ."""
+    before, now = (list(csv.reader(io.StringIO(text))) for text in (old, new))
+    heads = now[0] if now else []
+    if not before or before[0] != heads:
+        unlike = _unlike(before[0] if before else [], heads)
+        yield f"columns: archived {unlike[0]!r}, recomputed {unlike[1]!r}"
+        return
+    for place, (one, other) in enumerate(zip_longest(before[1:], now[1:]), start=1):
+        if one is None or other is None:
+            there = "archived" if other is None else "recomputed"
+            yield f"row {place} is only {there}: {cut(','.join(one or other or []), 60)}"
+            continue
+        named = f"row {place} ({cut(other[0], 40)})" if other else f"row {place}"
+        for column, left, right in zip_longest(heads, one, other, fillvalue=""):
+            if left != right:
+                yield f"{named}, {column}: archived {cut(left, 60)}, recomputed {cut(right, 60)}"
+
+
+def _unlike(one: Sequence[str], other: Sequence[str]) -> tuple[str, str]:
+    """The first entries of two lists that differ."""
+    pairs = zip_longest(one, other, fillvalue="")
+    return next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+
+
+def _line_differences(old: str, new: str) -> Iterator[str]:
+    before, now = old.splitlines(), new.splitlines()
+    for kind, start, end, again, until in SequenceMatcher(None, before, now).get_opcodes():
+        if kind == "equal":
+            continue
+        for line in range(max(end - start, until - again)):
+            one, other = (
+                "".join(lines[at : at + 1])
+                for lines, at in ((before[:end], start + line), (now[:until], again + line))
+            )
+            texts = _around(one, other), _around(other, one)
+            yield f"line {start + line + 1}: archived {texts[0]!r}, recomputed {texts[1]!r}"
+
+
+def _around(text: str, other: str) -> str:
+    """A line from shortly before where it differs from another."""
+    first = next(
+        (i for i, pair in enumerate(zip(text, other, strict=False)) if len({*pair}) > 1), 0
+    )
+    start = max(0, first - 20)
+    return "..." * bool(start) + cut(text[start:], 60)
+
+
+def _fingerprint(head: Head, folder: str, note: str) -> Check:
+    """The fingerprint of the settings, but the data's, which are not here, and the design's."""
+    added = added_types(find_suite(head.study.robustness.suite))
+    made = study_fingerprint(head.study, Space.from_json(head.space), "", added)
+    known = {name: made[name] for name in made if name not in ("data", "method")}
+    differences = [
+        f"{name}: archived {cut(str(head.fingerprint.get(name)), 15)}, recomputed {value[:12]}..."
+        for name, value in known.items()
+        if head.fingerprint and head.fingerprint.get(name) != value
+    ]
+    if differences:
+        differences[-1] += note
+    return Check(
+        f"{folder}study.json",
+        f"{len(known)} sections of the fingerprint are those of the settings",
+        tuple(differences),
+    )
+
+
+def _scores(
+    opened: OpenStudy, outcomes: Mapping[int, Any], references: Mapping[str, Any], folder: str
+) -> Check:
+    """Accuracies from the bits of the images, and values from the accuracies."""
+    record, count = opened.record, 0
+    differences: list[str] = []
+    objectives = [objective.metric for objective in record.study.objectives]
+    for name, scores, text in _networks(record, outcomes, references):
+        count += 1
+        differences += [f"{name}, {one}" for one in _not_of_bits(scores, text)]
+    for row in record.rows:
+        metrics = {} if row.scores is None else row.scores.metrics()
+        for metric, value in zip(objectives, row.values or (), strict=False):
+            if metrics.get(metric) != value:
+                differences.append(
+                    f"trial {row.number}, value of {metric}: archived {value!r}, recomputed "
+                    f"{metrics.get(metric)!r}"
+                )
+    compared = f"values of {len(record.complete)} complete rows are those of their scores"
+    if count:
+        compared += f", scores of {count} networks those of the images' bits"
+    return Check(f"{folder}rows.jsonl", compared, tuple(differences))
+
+
+def _networks(
+    record: StudyRecord, outcomes: Mapping[int, Any], references: Mapping[str, Any]
+) -> Iterator[tuple[str, Scores, str]]:
+    """Each network whose bits are there: its name, scores and bits."""
+    for row in record.rows:
+        for split, text in outcomes.get(row.number, {}).items():
+            scores = row.test_scores if split == "test" else row.scores
+            named = f"trial {row.number}"
+            if "@" in split and row.path is not None and isinstance(scores, Scores):
+                alpha = float(split.partition("@")[2])
+                scores = row.path.scores(scores, alpha)
+                named += f" at alpha {alpha:g}"
+            if isinstance(scores, Scores):
+                yield named, scores, text
+    for all_scores in (record.references, record.test_references):
+        for name, scores in all_scores.items():
+            if scores.split in references.get(name, {}):
+                yield name, scores, references[name][scores.split]
+
+
+def _not_of_bits(scores: Scores, text: str) -> Iterator[str]:
+    """Accuracies that are not the share of images that were right."""
+    try:
+        bits = unpack_bits([text], scores)
+    except ValueError:
+        yield f"{scores.split}: as many bits as images and copies, got another number"
+        return
+    pairs = [("clean_accuracy", scores.clean_accuracy, bits.clean[0])]
+    for kind, by_severity in scores.accuracies.items():
+        for place, (severity, accuracy) in enumerate(by_severity.items()):
+            pairs.append((f"accuracy.{kind}.{severity}", accuracy, bits.types[kind][0, place]))
+    for name, accuracy, right in pairs:
+        if float(right.mean()) != accuracy:
+            yield (
+                f"{scores.split}_{name}: archived {accuracy!r}, the bits give "
+                f"{float(right.mean())!r}"
+            )
+
+
+def _of_rerun(one: Rerun) -> Check:
+    if one.changes:
+        how = f"trained again in another environment ({'; '.join(one.changes)})"
+        compared = f"{how}, within {STANDARD_ERRORS} standard errors: {one.compared}"
+    else:
+        how = "trained again in the same environment"
+        compared = f"{how}, {one.compared} are equal bit by bit"
+    differences = tuple(
+        f"{how}: {text}" if not i else text for i, text in enumerate(one.differences)
+    )
+    return Check(f"{one.study} trial {one.number}", compared, differences)
