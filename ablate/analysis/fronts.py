@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from statistics import fmean
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.analysis.frame import typed_frame
@@ -93,11 +93,11 @@ class FrontsInfo:
         return 1 / count if count else math.nan
 
     def one_seed(self, objective: int) -> float:
-        """Standard deviation over training seeds of a confirmed trial, pooled over the trials; NaN
-        without a confirmation."""
+        """Standard deviation over training seeds of a confirmed trial, of the median variance, so
+        that a trial that collapsed at a seed does not count; NaN without a confirmation."""
         sds = [mean.sds[objective] for means in self.confirmed for mean in means]
         squares = [sd**2 for sd in sds if math.isfinite(sd)]
-        return math.sqrt(fmean(squares)) if squares else math.nan
+        return math.sqrt(median(squares)) if squares else math.nan
 
     def frame(self) -> pd.DataFrame:
         """One row a complete trial, and one a stopped trial where these were asked for.

@@ -84,7 +84,7 @@ def test_what_stands_at_the_edge_and_the_margin() -> None:
     ]
     (band,) = figure.layout.shapes
     assert (band.xref, band.x0, band.x1) == ("x2", -2.0, 0.0)
-    assert "shaded: a loss within the margin" in facts(figure)
+    assert figure.data[-1].name == "Loss within the margin"
     assert "adjusted: Holm over 2 primary contrasts" in facts(figure)
 
 

@@ -99,6 +99,20 @@ def test_confirmed_means_are_numbered_and_joined_to_what_was_selected() -> None:
     )
 
 
+def test_a_confirmed_mean_that_collapsed_stretches_neither_axes_nor_scale() -> None:
+    worth = [(0.93, 0.78, 0.01), (0.94, 0.70, 0.01), (0.3, 0.1, 0.4)]
+    means = [
+        ConfirmedMean(at, (clean, robust), NAN, NAN, (sd, sd), 5)
+        for at, (clean, robust, sd) in enumerate(worth)
+    ]
+    info = fronts_info([example_record(ROWS)], [means])
+    assert info.one_seed(0) == pytest.approx(0.01)
+    figure = FIGURE.draw(info)
+    assert figure.layout.xaxis.range[0] > 0.6
+    assert figure.layout.yaxis.range[0] > 0.3
+    assert "1 confirmed mean outside the axes" in facts(figure)
+
+
 def test_one_image_and_one_seed_are_as_long_as_they_are_worth() -> None:
     means = [
         ConfirmedMean(at, (0.93, 0.7), NAN, NAN, sds, 5)

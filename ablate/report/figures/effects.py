@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plotly.graph_objects import Figure
+from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.figure_infos import EffectsInfo, effects_info
 from ablate.ablation.study_source import StudySource
@@ -31,6 +31,7 @@ from ablate.report.figures.parts.rows import (
     forest_height,
     forest_rows,
 )
+from ablate.report.style import GRID
 
 _GAP = 64
 """Between two panels, in pixels."""
@@ -65,7 +66,17 @@ def plot_effects(info: EffectsInfo) -> Figure:
         info.ablation, effects_notes(info.ablation, info.effects, of_figure=True)
     )
     if any(info.margin_on(metric) for metric in panels):
-        facts.append("shaded: a loss within the margin")
+        figure.add_trace(
+            Scatter(
+                x=[None],
+                y=[None],
+                mode="markers",
+                name="Loss within the margin",
+                legendrank=99,
+                marker={"symbol": "square", "size": 12, "color": GRID},
+                showlegend=True,
+            )
+        )
     if left_out:
         facts.append(left_out_text(left_out))
     return finish(

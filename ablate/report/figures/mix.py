@@ -39,7 +39,7 @@ from ablate.report.style import (
     terms_style,
 )
 
-_LEFT, _RIGHT = 30, 108
+_LEFT, _RIGHT = 44, 104
 """Margins; the right one holds the colour bar."""
 _INSIDE_PIXELS, _LEAST_INSIDE = 250, 130
 _MOST_POINTS = 1000

@@ -88,7 +88,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     )
     means = [mean.values for of_study in info.confirmed for mean in of_study]
     windows = [
-        joint_window(studies, objective, [values[objective] for values in means])
+        joint_window(studies, objective, others=[values[objective] for values in means])
         for objective in range(count)
     ]
     if info.is_history:

@@ -340,7 +340,10 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
     said += stopped_facts(info, windows)
-    return said + confirmed_facts([mean for means in info.confirmed for mean in means])
+    means = [mean for means in info.confirmed for mean in means]
+    outside = [mean.values for mean in means]
+    said += outside_facts(outside, dict(enumerate(windows)), "confirmed mean")
+    return said + confirmed_facts(means)
 
 
 def confirmed_facts(means: Sequence[ConfirmedMean]) -> list[str]:

@@ -37,12 +37,14 @@ class Window:
         return self.low <= value <= self.high
 
 
-def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = ()) -> Window:
+def joint_window(
+    infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = (), others: ArrayLike = ()
+) -> Window:
     """The range of an axis shared by several studies, with every front and reference inside.
 
     Args:
         objective: its index in the objectives, which are the same for all studies.
-        kept: other values that must be inside.
+        kept: further values that must be inside; others: that need not, as trials.
     """
     columns = [info.values[:, objective] for info in infos]
     metric = infos[0].objectives[objective].metric
@@ -55,7 +57,7 @@ def joint_window(infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = 
         np.array([bound.limit for bound in _violated_bounds(infos) if bound.metric == metric]),
         np.asarray(kept, dtype=float),
     ]
-    values = np.concatenate(columns)
+    values = np.concatenate([*columns, np.asarray(others, dtype=float)])
     return value_window(infos[0].objectives[objective], np.concatenate(shown), values)
 
 
