@@ -111,6 +111,8 @@ def test_a_confirmed_mean_that_collapsed_stretches_neither_axes_nor_scale() -> N
     assert figure.layout.xaxis.range[0] > 0.6
     assert figure.layout.yaxis.range[0] > 0.3
     assert "1 confirmed mean outside the axes" in facts(figure)
+    marked = [number for one in traces(figure, "Confirmed mean") for number in one.customdata]
+    assert sorted(marked) == [0, 1]
 
 
 def test_one_image_and_one_seed_are_as_long_as_they_are_worth() -> None:

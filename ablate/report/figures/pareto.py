@@ -201,7 +201,7 @@ def _over(
             knee.showlegend = in_legend and not knees
             knees.append(knee)
         crosses += confirmed_traces(
-            study, means, x, y, color=color, in_legend=in_legend and not crosses
+            study, means, x, y, windows, color=color, in_legend=in_legend and not crosses
         )
     shared = replace(info.studies[0], references=shared_references(info.studies))
     references = reference_traces(shared, x, y, windows, in_legend=in_legend)

@@ -17,6 +17,7 @@ from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.objectives import ENDED
 from ablate.analysis.pareto import ParetoInfo, Point
 from ablate.report.figures.parts.point_hover import mean_hover
+from ablate.report.figures.parts.window import Window
 from ablate.report.style import FAINT_INK, PAPER, SMALL_SIZE, TermsStyle, terms_style
 
 
@@ -53,6 +54,7 @@ def confirmed_traces(
     means: Sequence[ConfirmedMean],
     x: int,
     y: int,
+    windows: Sequence[Window],
     *,
     color: str | None,
     in_legend: bool,
@@ -60,6 +62,7 @@ def confirmed_traces(
     """Means of confirmed trials, numbered, each joined to what the search had chosen it by.
 
     Args:
+        windows: of the axes; a mean outside has its line alone, which leads there.
         color: of all; None: each in that of its trial's loss terms.
     """
     is_history = info.objectives[0].metric == ENDED
@@ -83,6 +86,8 @@ def confirmed_traces(
     )
     of_style: dict[TermsStyle, list[ConfirmedMean]] = {}
     for mean in means:
+        if not all(windows[axis].contains(mean.values[axis]) for axis in (x, y)):
+            continue
         style = terms_style(points[mean.number].loss_terms)
         style = style if color is None else replace(style, color=color)
         of_style.setdefault(style, []).append(mean)
