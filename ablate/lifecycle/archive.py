@@ -13,12 +13,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ablate.errors import StudyNotFoundError, UsageError, cut, error_text
 from ablate.files.tar import read_tar
+from ablate.ledger.ledger import Ledger
 from ablate.ledger.portable import ROWS, STUDY, store_portable
 from ablate.ledger.url import sqlite_url
 
@@ -34,14 +36,14 @@ UNREADABLE = (
 """What reading rows raises that are not as ablate wrote them."""
 
 
-def manifest_of(study: str, files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+def manifest_of(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
     """The first file of an archive: what it is, and the sha256 of each other file.
 
     Args:
-        about: more about the study.
+        about: what else it says.
     """
     listed = {name: {"sha256": sha256(content)} for name, content in files.items()}
-    data = {"archive": VERSION, "study": study, **about, "files": listed}
+    data = {"archive": VERSION, **about, "files": listed}
     return f"{json.dumps(data, ensure_ascii=False, indent=1)}\n".encode()
 
 
@@ -141,6 +143,8 @@ def _stored(path: str, texts: tuple[tuple[str, bytes, bytes], ...]) -> tuple[str
             names.append(store_portable(url, study, rows))
             if names[-1] != names[0] + f"~{folder[:-1]}" * bool(folder):
                 raise ValueError(f"study {names[-1]}")
+            with closing(Ledger.open(url, names[-1])) as ledger:
+                ledger.read()
         except StudyNotFoundError as error:
             raise UsageError(f"{path}: {error}") from error
         except UNREADABLE as error:

@@ -22,6 +22,7 @@ from ablate.analysis.columns import column_order, flat_rows
 from ablate.errors import UsageError
 from ablate.files.tar import write_tar
 from ablate.ledger.portable import portable_names, portable_study
+from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import (
     ARCHIVE,
     MANIFEST,
@@ -39,6 +40,9 @@ from ablate.report.paper.table import PaperTable
 from ablate.report.write import check_file
 from ablate.study.by_value import is_given
 from ablate.study.yaml_source import write_yaml
+
+AS_GIVEN = ("README.txt", "CITATION.cff", "report.html")
+"""Files of an archive that are not made again to verify it: their sha256 is all that is checked."""
 
 _README = """\
 {name}: a study of ablate {version}, to read, to recompute and to cite.
@@ -163,17 +167,13 @@ def archive(
         one = open_place(place_in(kept, folder))
         files |= {folder + name: made for name, made in derived_files(one).items()}
     record = open_place(kept).record
-    about = {
-        "ablate": ablate.__version__,
-        "fingerprint": record.fingerprint,
-        "finished": record.is_over,
-    }
+    about = {"ablate": ablate.__version__, **facts_of(record)}
     readme = _README.format(name=record.name, version=ablate.__version__)
     cited = _citation(record.name, record.study.question, citation)
     page = _report(kept, brief=brief)
-    whole = {"README.txt": readme.encode(), "CITATION.cff": cited, "report.html": page}
+    whole = dict(zip(AS_GIVEN, (readme.encode(), cited, page), strict=True))
     whole |= dict(sorted(files.items()))
-    whole = {MANIFEST: manifest_of(record.name, whole, about), **whole}
+    whole = {MANIFEST: manifest_of(whole, about), **whole}
     write_tar(output, record.name, whole)
     names = tuple(place_in(kept, folder).name for folder in folders_of(files))
     return Archive(output.absolute(), sha256(output.read_bytes()), names, notes)
@@ -245,6 +245,15 @@ def _citation(name: str, question: str, given: str | Path | None) -> bytes:
 
 
 # -- What follows from study and rows -----------------------------------------------------------
+
+
+def facts_of(record: StudyRecord) -> dict[str, Any]:
+    """What the manifest says of a study."""
+    return {
+        "study": record.name,
+        "fingerprint": record.fingerprint,
+        "finished": record.is_over,
+    }
 
 
 def derived_files(opened: OpenStudy) -> dict[str, bytes]:

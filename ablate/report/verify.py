@@ -32,7 +32,7 @@ from ablate.lifecycle.archive import (
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
 from ablate.lifecycle.place import place_of_archive
 from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, draw_rows, rerun_rows
-from ablate.report.archive import derived_files, place_in
+from ablate.report.archive import AS_GIVEN, derived_files, facts_of, place_in
 from ablate.robustness.bits import unpack_bits
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
@@ -137,7 +137,8 @@ def verify(
     files = read_archive(file, checked=False)
     manifest = read_manifest(file, files)
     kept = place_of_archive(file, files)
-    checks = [_digests(files, manifest)]
+    record = open_place(kept).record
+    checks = [_manifest(files, manifest, record)]
     begin("recomputing the tables")
     places = [place_in(kept, folder) for folder in folders_of(files)]
     for folder, place in zip(folders_of(files), places, strict=True):
@@ -151,7 +152,6 @@ def verify(
                 f"{file}: the rows of {place.name} must give its tables, got an error "
                 f"({error_text(error)}): they were changed. Get the file again."
             ) from error
-    record = open_place(kept).record
     drawn = {}
     if rerun:
         seed = secrets.randbelow(2**31) if seed is None else seed
@@ -173,14 +173,23 @@ def verify(
     )
 
 
-def _digests(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Check:
+def _manifest(
+    files: Mapping[str, bytes], manifest: Mapping[str, Any], record: StudyRecord
+) -> Check:
     listed = manifest["files"]
     differences = [
         f"{name} has sha256 {found[:12]}..., the manifest says {cut(listed[name]['sha256'], 15)}"
         for name in listed
         if (found := sha256(files[name])) != listed[name]["sha256"]
     ]
-    return Check(MANIFEST, f"{len(listed)} files have their sha256", tuple(differences))
+    differences += [
+        f"{name}: archived {cut(str(manifest.get(name)), 60)}, recomputed {value}"
+        for name, value in facts_of(record).items()
+        if manifest.get(name) != value
+    ]
+    alone = f"{', '.join(AS_GIVEN)}: by it alone"
+    compared = f"{len(listed)} files have their sha256 ({alone})"
+    return Check(MANIFEST, compared, tuple(differences))
 
 
 def _of_study(

@@ -192,6 +192,11 @@ def test_a_change_is_found_although_the_manifest_was_changed_too(
     assert not [line for line in lines if line.startswith(MANIFEST)]
 
 
+def test_the_manifest_says_no_more_than_the_rows(packed: Path, work: Path) -> None:
+    (line,) = differing(rewritten(packed, work, replaced(MANIFEST, "true", "false")))
+    assert line == "manifest.json: finished: archived False, recomputed True"
+
+
 def test_a_file_without_its_digest_is_named_and_not_read_as_a_study(
     packed: Path, work: Path
 ) -> None:
