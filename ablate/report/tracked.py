@@ -46,6 +46,10 @@ def track(
         >>> done[0].rows, done[0].failed
         (8, '')
     """
+    if isinstance(trackers, str):
+        raise ParameterError(
+            f"--tracker: must be a list of trackers, got {trackers!r}. Write [{trackers!r}]."
+        )
     place = locate(study)
     with closing(open_ledger(place)) as ledger:
         settings = _chosen(trackers, ledger.head.study.run.trackers)
