@@ -2,9 +2,9 @@
 
 A row is a function of study, parameters and seeds, so on one CPU machine it gives the same bits.
 Elsewhere, and on a GPU, sums are rounded differently, training makes another network of it, and
-scores can only be close.  How close: twice training the same makes networks whose accuracies differ
-by no more than those of networks that are right about each image independently (Jordan 2023,
-arXiv:2304.01910, sec. 4), which is a difference of two binomial proportions.
+scores can only be close.  How close: networks that are trained twice make errors that are about
+independent from image to image (Jordan 2023, arXiv:2304.01910), so the variance of an accuracy is
+at most that of a binomial proportion.  Taking this for the tolerance is our own choice.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ def archive(
 
     With the study go its confirmation, and the searches that tuned its arms.  The file is a plain
     tar of JSON, CSV, YAML, Markdown and HTML; the same study gives the same bytes.  It has neither
-    weights nor data, no folders of this machine, and no secrets; names of hosts and texts of errors
-    are in it.
+    weights nor data, no secrets, and not the folder of the run; names of hosts, paths that the
+    study names and texts of errors are in it.
 
     Args:
         study: a study file, a run folder, `URL#NAME`, or a study from Python.
