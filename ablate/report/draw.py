@@ -24,6 +24,7 @@ from ablate.report.figures.parts.canvas import (
     WIDE_PIXELS,
     lay_out,
     least_pixels,
+    with_height,
 )
 from ablate.report.style import SMALL_POINTS, SMALL_SIZE, dark
 from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
@@ -65,7 +66,7 @@ def plot(
     options = FigureOptions(tuple(trials), tuple(params), objective, rungs)
     kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
-    return themed(kind.draw(info), theme)
+    return with_height(themed(kind.draw(info), theme))
 
 
 def themed(figure: Figure, theme: str) -> Figure:

@@ -92,20 +92,24 @@ def record_figure(record: StudyRecord) -> Figure | None:
     from ablate.ablation.study_source import StudySource
     from ablate.report.figures import find_figure
     from ablate.report.figures.figure import FigureOptions, usual_figure
+    from ablate.report.figures.parts.canvas import with_height
 
     if record.design is not None or all(row.values is None for row in record.rows):
         return None
     source = StudySource(record)
     kind = find_figure(usual_figure(source))
-    return kind.draw(kind.info([source], FigureOptions()))
+    return with_height(kind.draw(kind.info([source], FigureOptions())))
 
 
 def ablation_figure(info: AblationInfo) -> Figure:
-    """The effects of an ablation."""
+    """The effects of an ablation that its table has."""
     from ablate.ablation.figure_infos import effects_info
+    from ablate.report.effects import shown_effects
     from ablate.report.figures.effects import plot_effects
+    from ablate.report.figures.parts.canvas import with_height
 
-    return plot_effects(effects_info(info, info.effects))
+    primary, others = shown_effects(info)
+    return with_height(plot_effects(effects_info(info, [*primary, *others])))
 
 
 _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Any], Figure | None]]] = {

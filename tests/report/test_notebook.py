@@ -73,6 +73,8 @@ def test_effects_show_their_table_and_their_figure(shell: Any) -> None:
     html, displayed = shown(shell, example_ablation())
     assert "seeds" in html
     assert "application/vnd.plotly.v1+json" in displayed
+    layout = shell.display_pub.outputs[1]["data"]["application/vnd.plotly.v1+json"]["layout"]
+    assert layout["height"] == layout["meta"]["image_pixels"][1] > 450  # plotly's own
 
 
 def test_an_evaluation_shows_its_scores(shell: Any, work: Path) -> None:

@@ -161,6 +161,12 @@ def lay_out(
     return figure
 
 
+def with_height(figure: Figure) -> Figure:
+    """The same figure with the height of its image, for a notebook, where plotly's own may be too
+    little."""
+    return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
+
+
 def least_pixels(figure: Figure) -> tuple[float, float]:
     """The width and height that a finished figure needs, in pixels: with less, texts collide."""
     meta, margin = figure.layout.meta, figure.layout.margin
