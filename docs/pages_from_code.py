@@ -44,6 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/python.md": python_page(),
         "reference/figures.md": gallery_page(),
         "packages/index.md": packages_page(),
+        **{page: notebook_page(ROOT / file) for file, page in NOTEBOOKS.items()},
         **{
             page: _FOUND_LATER + (ROOT / file).read_text() for file, page in package_pages().items()
         },
@@ -88,14 +89,15 @@ def package_pages() -> Mapping[str, str]:
 
 def origin(page: str) -> str:
     """The file of the repository that a page of the site is made of."""
-    return {site: file for file, site in package_pages().items()}.get(page, f"docs/{page}")
+    pages = package_pages() | NOTEBOOKS
+    return {site: file for file, site in pages.items()}.get(page, f"docs/{page}")
 
 
 def site_path(target: str) -> str:
     """Where the site has a file of the repository."""
     if target.startswith("docs/"):
         return target.removeprefix("docs/")
-    return package_pages().get(target, f"files/{target}")
+    return (package_pages() | NOTEBOOKS).get(target, f"files/{target}")
 
 
 def linked(markdown: str, source: str) -> Iterator[str]:
@@ -103,6 +105,9 @@ def linked(markdown: str, source: str) -> Iterator[str]:
     for target in _LINK.findall(markdown):
         yield posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
 
+
+NOTEBOOKS = {"examples/find_the_flaw.ipynb": "tutorials/find_the_flaw.md"}
+"""Notebooks whose stored outputs are shown as a page."""
 
 # -- Pages from the code --------------------------------------------------------------------
 
@@ -121,6 +126,28 @@ def packages_page() -> str:
         + "\n".join(lines)
         + "\n"
     )
+
+
+def notebook_page(file: Path) -> str:
+    """A notebook with its stored outputs."""
+    parts = []
+    for cell in json.loads(file.read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text.replace("<details>", '<details markdown="1">'))
+        else:
+            parts += [f"```python\n{text}\n```", *map(_output, cell["outputs"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(output: Mapping[str, Any]) -> str:
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        image = "".join(data["image/png"]).strip()
+        return f'<img alt="Figure" src="data:image/png;base64,{image}">'
+    if "text/html" in data:
+        return f'<div class="output">\n{"".join(data["text/html"])}\n</div>'
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
 
 
 def commands_page() -> str:

@@ -15,6 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ablate.robustness.evaluation.evaluation import Evaluation
     from ablate.study.settings import Study
 
-_COLUMNS = 100
+_COLUMNS, _WIDEST = 100, 400
 _STYLE = (
     "font-family: monospace; font-size: 0.9em; line-height: 1.2; white-space: pre; overflow-x: auto"
 )
@@ -34,8 +35,10 @@ _PRE = f'<pre style="{_STYLE}">{{code}}</pre>'
 
 
 def html_of(*parts: RenderableType) -> str:
-    """The HTML of what the command line would print."""
-    console = Console(file=StringIO(), record=True, width=_COLUMNS, force_jupyter=False)
+    """The HTML of what the command line would print; a table that needs more columns has them."""
+    console = Console(file=StringIO(), record=True, width=_WIDEST, force_jupyter=False)
+    needed = (Measurement.get(console, console.options, part).minimum for part in parts)
+    console.width = max(_COLUMNS, *needed)
     for part in parts:
         console.print(part)
     return console.export_html(inline_styles=True, code_format=_PRE)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from IPython.core import displaypub, interactiveshell
+from rich.table import Column, Table
 
 import ablate
 from ablate.analysis.pareto import pareto_info
+from ablate.report.notebook import html_of
 from tests.example_ablations import example_ablation
 from tests.own_study import write_own_study
 
@@ -73,8 +75,16 @@ def test_effects_show_their_table_and_their_figure(shell: Any) -> None:
     html, displayed = shown(shell, example_ablation())
     assert "seeds" in html
     assert "application/vnd.plotly.v1+json" in displayed
-    layout = shell.display_pub.outputs[1]["data"]["application/vnd.plotly.v1+json"]["layout"]
+    figures = [
+        one["data"].get("application/vnd.plotly.v1+json") for one in shell.display_pub.outputs
+    ]
+    (layout,) = [figure["layout"] for figure in figures if figure]
     assert layout["height"] == layout["meta"]["image_pixels"][1] > 450  # plotly's own
+
+
+def test_a_table_that_is_wider_than_usual_is_not_cut() -> None:
+    table = Table(*(Column(f"column_{number:02}", no_wrap=True) for number in range(20)))
+    assert "column_19" in html_of(table)
 
 
 def test_an_evaluation_shows_its_scores(shell: Any, work: Path) -> None:
