@@ -2,9 +2,10 @@
 
     python benchmarks/search/surrogate.py            # how well it ranks points that it has not seen
 
-Randomised trees predict the mean curve of the two training seeds from the encoded point.  To each
-is added what two seeds differ by, drawn as a whole curve from the recorded points around it, so
-that noise is correlated over epochs, metrics and alphas as it is in training.
+The mean curve of the two training seeds is predicted from the encoded point and from what its
+values do together, by boosted trees and a Gaussian process, half each.  To it is added what two
+seeds differ by, drawn as a whole curve from the recorded points around it, so that noise is
+correlated over epochs, metrics and alphas as it is in training.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
-from sklearn.ensemble import ExtraTreesRegressor
+from scipy.stats import norm, rankdata, spearmanr
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 from sklearn.model_selection import KFold
+from sklearn.multioutput import MultiOutputRegressor
 
 from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.ratios import SimplexDomain
@@ -31,9 +35,26 @@ TABLE = Path(__file__).parent / "table"
 ALPHAS = ("0.5", "1")
 INACTIVE = -1.0
 """Of the features of a parameter that is not active; active ones are from 0 to 1."""
+ANCHORS = (("fma", "clean"), ("fma", "pretrained"), ("st", "both"), ("st", "pretrained"))
+LAYERS = ("stem", "stage1", "stage2", "stage3")
+FAMILIES = ("noise", "blur", "photometric")
 NEIGHBOURS = 10
 """Recorded points around a point, one of which gives its noise."""
-TREES = 200
+TREES = 300
+BOOSTING: Mapping[str, Any] = {
+    "learning_rate": 0.05,
+    "max_depth": 3,
+    "subsample": 0.6,
+    "max_features": 0.4,
+}
+LEAST = 1e-3
+"""Weight of a term that a training does not have, so that its logarithm is finite."""
+KERNEL = (
+    ConstantKernel(1.0) * Matern(6.0, length_scale_bounds=(1.0, 50.0), nu=2.5)
+    + ConstantKernel(0.1) * DotProduct(1.0, sigma_0_bounds="fixed")
+    + WhiteKernel(0.1)
+)
+"""Smooth, a linear part, and noise; for inputs of deviation 1."""
 FEWEST = 5
 """Points of a set of terms of which a rank correlation is printed."""
 
@@ -152,6 +173,36 @@ def encode(space: Space, params: Mapping[str, Any]) -> list[float]:
     return features
 
 
+def joint_features(params: Mapping[str, Any]) -> list[float]:
+    """What the values of a finetuning do together; numbers, not scaled.
+
+    How far the weights move depends on the learning rate times the weight of a term, and what they
+    learn on a family's share of the copies and on its strength.
+    """
+    terms = str(params.get("loss.terms", "")).split("+")
+    weights = {
+        term: float(params.get(f"loss.{term}.weight", 1.0)) if term in terms else 0.0
+        for term in ("da", "st", "fma")
+    }
+    pull = sum(weights.values()) + LEAST
+    rate = np.log(params.get("finetune.learning_rate", 1.0))
+    labels = np.log(weights["da"] + weights["st"] + LEAST)
+    maps = np.log(weights["fma"] + LEAST)
+    features = [rate, np.log(pull), rate + np.log(pull), rate + labels, rate + maps]
+    features.append(weights["fma"] / pull)
+    for term, anchor in ANCHORS:
+        has = params.get(f"loss.{term}.anchor") == anchor
+        features.append(rate + np.log(weights[term] * has + LEAST))
+    layers = params.get("loss.fma.layers") or ()
+    features += [weights["fma"] * (layer in layers) / max(len(layers), 1) for layer in LAYERS]
+    strength = float(params.get("augment.strength", 1.0))
+    mix = params.get("augment.mix") or {}
+    for family in FAMILIES:
+        share = float(mix.get(family, 0.0))
+        features += [share, share * strength, float(share > 0)]
+    return list(map(float, features))
+
+
 def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A parameter of `Space.to_json` as a space file has it."""
     when = {one["key"]: {one["operator"]: one["operand"]} for one in entry["when"]}
@@ -170,19 +221,35 @@ def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Surrogate:
-    """Predicts learning curves and seconds of a table's study."""
+    """Predicts learning curves and seconds of a table's study.
 
-    def __init__(self, table: Table) -> None:
+    Args:
+        trees: that are boosted, for each output.
+    """
+
+    def __init__(self, table: Table, trees: int = TREES) -> None:
         self.table = table
         means = table.curves.mean(axis=1)
         self._shape = means.shape[1:]
         seconds = np.log(table.train_seconds.mean(axis=(1, 2)))
-        outputs = np.column_stack([means.reshape(len(table), -1), seconds])
-        # Splits then weigh all outputs alike, whatever their range.
-        self._mean, self._scale = outputs.mean(axis=0), np.maximum(outputs.std(axis=0), 1e-9)
+        self._known_ends = np.sort(
+            outputs := np.column_stack([means.reshape(len(table), -1), seconds]), axis=0
+        )
+        # Normal scores: a collapsed training has the weight of any other, and all outputs alike.
+        self._scores = norm.ppf((np.arange(len(table)) + 0.5) / len(table))
+        scores = norm.ppf((rankdata(outputs, axis=0) - 0.5) / len(table))
         self._points = np.array([encode(table.space, one) for one in table.params])
-        self._trees = ExtraTreesRegressor(TREES, max_features=0.5, random_state=0)
-        self._trees.fit(self._points, (outputs - self._mean) / self._scale)
+        inputs = self._inputs(table.params)
+        self._centre, self._spread = inputs.mean(axis=0), inputs.std(axis=0)
+        self._spread[self._spread == 0] = 1.0
+        self._models = (
+            MultiOutputRegressor(
+                GradientBoostingRegressor(n_estimators=trees, **BOOSTING, random_state=0)
+            ),
+            GaussianProcessRegressor(KERNEL, normalize_y=True),
+        )
+        for model in self._models:
+            model.fit(self._scaled(inputs), scores)
         self._differences = (table.curves[:, 0] - table.curves[:, 1]) / np.sqrt(2.0)
         self._known: dict[str, np.ndarray] = {}
         self.score_seconds = float(table.score_seconds.mean())
@@ -190,8 +257,7 @@ class Surrogate:
 
     def means(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Expected curves: `[point, epoch, alpha, metric]`."""
-        points = np.array([encode(self.table.space, one) for one in params])
-        return self._predict(points)[:, :-1].reshape(-1, *self._shape)
+        return self._predict(params)[:, :-1].reshape(-1, *self._shape)
 
     def curve(self, params: Mapping[str, Any], seed: int) -> np.ndarray:
         """A training at a point: `[epoch, alpha, metric]`; the same for the same seed and point.
@@ -214,11 +280,21 @@ class Surrogate:
     def _at(self, params: Mapping[str, Any]) -> np.ndarray:
         text = _text(params)
         if text not in self._known:
-            self._known[text] = self._predict(np.array([encode(self.table.space, params)]))[0]
+            self._known[text] = self._predict([params])[0]
         return self._known[text]
 
-    def _predict(self, points: np.ndarray) -> np.ndarray:
-        return self._mean + self._scale * self._trees.predict(points)
+    def _inputs(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return np.array([encode(self.table.space, one) + joint_features(one) for one in params])
+
+    def _scaled(self, inputs: np.ndarray) -> np.ndarray:
+        return (inputs - self._centre) / self._spread
+
+    def _predict(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """`[point, output]`: normal scores, turned into values by those that were recorded."""
+        inputs = self._scaled(self._inputs(params))
+        scores = np.mean([model.predict(inputs) for model in self._models], axis=0)
+        columns = zip(scores.T, self._known_ends.T, strict=True)
+        return np.array([np.interp(one, self._scores, known) for one, known in columns]).T
 
 
 def _text(params: Mapping[str, Any]) -> str:
