@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import Point, point_of
 from ablate.errors import (
+    LONGEST,
     DataError,
     InfrastructureError,
     ParameterError,
@@ -364,7 +365,10 @@ def _again(record: StudyRecord, number: int | None) -> str:
     """How the weights of a trial of a search are made again."""
     if number is None or record.design is not None:
         return ""
-    values = json.dumps([_row(record, number).params])
+    params = [_row(record, number).params]
+    values = json.dumps(params)
+    if len(values) > LONGEST:  # a long line would be cut, and could not be copied
+        values = json.dumps(params, indent=0)
     return (
         f"To train it again, launch the study file with --set name={record.name}_again --set "
         f"search.trials=1 --set 'search.enqueue={values}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import stat
 from pathlib import Path
@@ -183,6 +184,17 @@ def test_weights_that_were_removed(folder: Path) -> None:
         'name=example_again --set search.trials=1 --set \'search.enqueue=[{"loss.terms": '
         '"clean+fma"}]\''
     )
+
+
+def test_a_long_command_is_not_cut(folder: Path) -> None:
+    params = {f"augment.strengths.a_long_name_{i}": i / 7 for i in range(20)}
+    record = example_record(
+        [example_row(0, (0.9, 0.5), params=params)], run={"keep_checkpoints": 1}
+    )
+    with pytest.raises(UsageError) as error:
+        export_weights_of(record, folder, Point(0), folder / "out.safetensors")
+    values = str(error.value).partition("search.enqueue=")[2].removesuffix("'")
+    assert json.loads(values) == [params]
 
 
 def test_weights_that_somebody_took(folder: Path) -> None:
