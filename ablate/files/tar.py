@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from ablate.errors import UsageError, cut
 from ablate.files.cache import publish_file
 
+ARCHIVE = ".tar"
+"""The ending of an archive's name."""
 _UNSAFE = re.compile(r"[\x00-\x1f\\:]")
 
 

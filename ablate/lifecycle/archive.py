@@ -24,8 +24,6 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.portable import ROWS, STUDY, store_portable
 from ablate.ledger.url import sqlite_url
 
-ARCHIVE = ".tar"
-"""The ending of an archive."""
 MANIFEST = "manifest.json"
 VERSION = 1
 """Of the layout of an archive; a later one is refused."""

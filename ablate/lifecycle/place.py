@@ -23,8 +23,8 @@ from ablate.errors import (
     unencodable,
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
+from ablate.files.tar import ARCHIVE
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
-from ablate.lifecycle.archive import ARCHIVE, read_archive, stored_archive
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
@@ -265,6 +265,8 @@ def place_of_archive(path: Path, files: Mapping[str, bytes] | None = None) -> Pl
     Raises:
         UsageError: if it is no archive, or a damaged one.
     """
+    from ablate.lifecycle.archive import read_archive, stored_archive  # which load optuna
+
     url, name = stored_archive(path, read_archive(path) if files is None else files)
     folder = path.absolute().with_suffix("")
     return Place(name, url, folder, archive=path)

@@ -20,11 +20,10 @@ import ablate
 from ablate.ablation.confirm import confirm_info, is_confirmation
 from ablate.analysis.columns import column_order, flat_rows
 from ablate.errors import UsageError
-from ablate.files.tar import write_tar
+from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import (
-    ARCHIVE,
     MANIFEST,
     folders_of,
     manifest_of,

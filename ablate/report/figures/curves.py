@@ -2,9 +2,8 @@
 
 A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
 full colour; a trial that was stopped or failed ends with a mark.  Training losses of other terms
-or weights are drawn as shares of the loss of the first epoch.  A panel below for each metric shows
-the scores at rungs less the rung's median, so that levels compare; a collapsed trial does not
-stretch it.
+or weights are drawn as shares of the loss of the first epoch.  A panel for each metric has the
+scores at rungs less the rung's median; a collapsed trial does not stretch it.
 """
 
 from __future__ import annotations

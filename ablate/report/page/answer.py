@@ -7,41 +7,39 @@ No difference stands without its interval, and one that its interval does not sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetAnswer, is_tie
-from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
-from ablate.ablation.design import COMBINED_DA
-from ablate.ablation.effects import ALPHA
+from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetAnswer
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
-from ablate.report.arms import NOTHING, interval_notes, scale
+from ablate.report.arms import scale
 from ablate.report.numbers import count_text, metric_text, metric_words, share_text
 from ablate.report.page.ablation_answer import ablation_answer
 from ablate.report.page.card import (
-    ASKED,
     Answer,
     Card,
     asked_points,
     asked_words,
     capital,
+    compared,
     compute_facts,
     kept_facts,
+    margin_text,
     named,
     nothing_counts,
+    over_da,
     point_card,
     points,
     refused_curves,
     told,
     trial_numbers,
     types_sentence,
-    unfinished,
     unsuccessful,
+    within,
 )
-
-_CLEAN, _ROBUST = "test_clean_accuracy", "test_robust_accuracy"
+from ablate.report.page.confirmed_answer import best_confirmed, confirmed_answer
 
 
 def study_answer(source: StudySource) -> Answer:
@@ -55,50 +53,8 @@ def study_answer(source: StudySource) -> Answer:
     if source.answer is None:
         return Answer((_best_of_each(source.front),))
     if source.confirmation is not None:
-        return _of_confirmation(source, source.answer, source.confirmation)
+        return confirmed_answer(source, source.answer, source.confirmation)
     return _of_search(source, source.answer)
-
-
-# -- The question in its own words
-
-
-Less = Callable[[ParetoPoint, ParetoPoint, int], Sequence[Estimate]]
-"""A point less another in robust accuracy, and in clean accuracy where that is compared too; at a
-level for so many comparisons."""
-
-
-def _compared(
-    asked: Mapping[str, ParetoPoint], less: Less, n: int, where: str, within: str = ""
-) -> list[str]:
-    """The points of the terms that the question names: the first less each of the others."""
-
-    def of_clean(one: Estimate, first: str, second: str) -> str:
-        if is_tie(one, n):
-            return ", with no difference in clean accuracy shown"
-        return f", and {first if one.mean > 0 else second} has more clean accuracy"
-
-    (first, best), *others = asked.items()
-    others = [(name, point) for name, point in others if point is not best]
-    said = []
-    for name, point in others:
-        more, fewer = (first, best), (name, point)
-        if less(best, point, len(others))[0].high < 0:
-            more, fewer = fewer, more
-        robust, *clean = less(more[1], fewer[1], len(others))
-        pair = f"{named(more[1])} less {named(fewer[1])}: {points(robust)}"
-        pair += "".join(f" of robust and {points(one)} of clean accuracy" for one in clean)
-        if is_tie(robust, n):
-            verdict = f"{first} and {name} are not shown to differ in robust accuracy"
-        else:
-            verdict = f"{more[0]} bought more robust accuracy than {fewer[0]}"
-        verdict += "".join(of_clean(one, more[0], fewer[0]) for one in clean)
-        said.append(f"{where} {verdict}{within}: {pair}.")
-    return said
-
-
-def _over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
-    gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
-    return [f"Over {da}, robust accuracy: {'; '.join(gains)}."] * bool(gains)
 
 
 # -- A search
@@ -134,25 +90,25 @@ def _asked_sets(answer: SearchAnswer, question: str, n: int) -> list[str]:
     def less(one: ParetoPoint, other: ParetoPoint, _: int) -> Sequence[Estimate]:
         return [answer.compare(one, other)]
 
-    over_da = {one.best.number: one.over.get("DA") for one in answer.sets}
-    over = {name: over_da[point.number] for name, point in asked.items()}
+    gains = {one.best.number: one.over.get("DA") for one in answer.sets}
+    over = {name: gains[point.number] for name, point in asked.items()}
     return [
-        *_compared(asked, less, n, "In this search", f" {_within(answer)}"),
-        *_over_da({} if "DA" in asked else over, "the best point of DA alone", n),
+        *compared(asked, less, n, "In this search", f" {within(answer)}"),
+        *over_da({} if "DA" in asked else over, "the best point of DA alone", n),
     ]
 
 
 def _first_set(answer: SearchAnswer, first: SetAnswer) -> str:
     if not first.keeping:
         return (
-            f"No point keeps clean accuracy within {_margin(answer)} of the baseline. "
+            f"No point keeps clean accuracy within {margin_text(answer)} of the baseline. "
             f"{capital(named(first.best))} loses least: {points(first.clean)} of clean and "
             f"{points(first.robust)} of robust accuracy over the baseline."
         )
     plain = first.over.get("plain")
     over = "" if plain is None else f", {points(plain)} over the plain finetune"
     return (
-        f"The most robust point of all {_within(answer)}, {named(first.best)}: "
+        f"The most robust point of all {within(answer)}, {named(first.best)}: "
         f"{points(first.robust)} of robust accuracy over the baseline{over}, and "
         f"{points(first.clean)} of clean accuracy."
     )
@@ -162,8 +118,8 @@ def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
     assert one.rival is not None
     return (
         f"Just outside: {named(one.rival.point)} has {points(one.rival.clean)} of clean accuracy, "
-        f"not shown to lose more than {_margin(answer)}, and {points(one.rival.robust)} of robust "
-        f"accuracy over {one.best.name}."
+        f"not shown to lose more than {margin_text(answer)}, and {points(one.rival.robust)} of "
+        f"robust accuracy over {one.best.name}."
     )
 
 
@@ -217,121 +173,7 @@ def _best_of_each(info: ParetoInfo) -> str:
     return f"{capital('; '.join(found))}; {front} on the front."
 
 
-# -- A confirmed front
-
-
-def _of_confirmation(source: StudySource, answer: SearchAnswer, info: ConfirmInfo) -> Answer:
-    """All confirmed points; the search's choice is named, as one by the test images would be a
-    choice on the test set."""
-    by_name = {
-        one.name: one for one in info.points if not math.isnan(one.gains.get(_ROBUST, NOTHING).mean)
-    }
-    ranked = [point for point in answer.ranked if point.name in by_name]
-    if not ranked:
-        return Answer(("Confirmation is running: no run on the test images has ended yet.",))
-    n = info.test.n_corrupted or 1
-    there = [by_name[point.name] for point in ranked]
-    chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
-    planned = [point for point in answer.ranked if point.name in {one.name for one in info.points}]
-    said = [
-        *unfinished(info.test),
-        *_asked_confirmed(info, source.front.question, ranked, planned, n),
-        _retrained(info, there, "The front was", "being on it"),
-    ]
-    if chosen is None:
-        why = "has no score yet" if answer.sets[0].best in planned else "is not among them"
-        said.append(f"The point that the search would choose, {best}, {why}.")
-    else:
-        over = "".join(f", {told(one, n)} over {to}" for to, one in _over(info, chosen).items())
-        said.append(
-            f"Chosen by the search alone ({_within(answer)}): {best}, "
-            f"{points(chosen.gains[_ROBUST])} of robust accuracy over the baseline"
-            f"{over}, and {points(chosen.gains[_CLEAN])} of clean accuracy."
-        )
-        said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
-    said.append(_REPORT_ALL)
-    said += unsuccessful(source.record, answer.collapsed)
-    said += [f"{capital(failure)}." for failure in info.test.failures]
-    cards = tuple(
-        point_card(
-            point,
-            robust=one.gains[_ROBUST],
-            clean=points(one.gains.get(_CLEAN, NOTHING)),
-            over=_over(info, one),
-            parts=one.parts,
-            n_images=n,
-            others=[("On the front", share_text(one.front_probability)), *kept_facts(info, one)],
-        )
-        for point, one in zip(ranked, there, strict=True)
-    )
-    effects = [one for one in info.test.effects if one.metric == _ROBUST]
-    return Answer(tuple(said), cards, tuple(interval_notes(info.test, effects)))
-
-
-def _asked_confirmed(
-    info: ConfirmInfo,
-    question: str,
-    ranked: Sequence[ParetoPoint],
-    planned: Sequence[ParetoPoint],
-    n: int,
-) -> list[str]:
-    """Each term by the confirmed point that the search ranks first; DA and CA by the arm that is
-    retrained beside them."""
-    words = asked_words(question)
-    terms = [one for one in words if one in ("fma", "st")]
-    asked = asked_points(terms, ranked)
-    over_da = {one.name: one.over_da.get(_ROBUST) for one in info.points}
-
-    def less(one: ParetoPoint, other: ParetoPoint, of: int) -> Sequence[Estimate]:
-        level = 1 - ALPHA / of
-        return [info.compare(one.name, other.name, metric, level) for metric in (_ROBUST, _CLEAN)]
-
-    said = []
-    if asked:
-        over = {name: over_da[point.name] for name, point in asked.items()}
-        said += _compared(asked, less, n, "On the test images", " (exploratory)")
-        at = " at alpha 1" * any(point.point.alpha != 1 for point in asked.values())
-        said += _over_da(over, f"combined data augmentation alone{at}", n)
-    combined = info.test.to_reference(COMBINED_DA, _ROBUST)
-    if combined is not None and {"da", "ca"} & {*words}:
-        name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
-        said += _over_da({name: combined.estimate}, "plain, by combined data augmentation alone", n)
-    there = {term for point in planned for term in point.loss_terms.split("+")}
-    missing = [ASKED[one][0] for one in terms if one not in there]
-    if missing:
-        said.append(
-            f"No confirmed point has {' or '.join(missing)}: `ablate confirm --trials` adds one."
-        )
-    return said
-
-
-def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
-    """Robust accuracy over the arms that are retrained beside the points, where it is known."""
-    plain = info.test.to_reference(point.name, _ROBUST)
-    at = " at alpha 1" * (Point.of_name(point.name).alpha != 1)
-    over = {
-        f"plain{at}": NOTHING if plain is None else plain.estimate,
-        f"combined DA{at}": point.over_da.get(_ROBUST, NOTHING),
-    }
-    return {name: one for name, one in over.items() if not math.isnan(one.mean)}
-
-
 # -- Words that all share
-
-
-_REPORT_ALL = (
-    "To choose another of these points by these numbers would be a choice on the test set: report "
-    "all of them, or the one that was chosen before."
-)
-
-
-def _retrained(info: ConfirmInfo, there: Sequence[ConfirmedPoint], what: str, of: str) -> str:
-    chances = ", ".join(f"{one.name} {share_text(one.front_probability)}" for one in there)
-    of = "keeping the constraints and " * bool(info.constraints) + of
-    unknown = " and ".join(map(metric_words, info.unknown))
-    but = f" Not judged, as the test images were not scored for it: {unknown}." * bool(unknown)
-    seeds = f"{count_text(info.test.seeds, 'new seed')} and scored on the test images"
-    return f"{what} retrained with {seeds}. Probability of {of}: {chances}.{but}"
 
 
 def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
@@ -345,14 +187,6 @@ def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
 
 def _if_outside(one: SetAnswer) -> str:
     return "" if one.keeping else " (no point within the margin)"
-
-
-def _margin(answer: SearchAnswer) -> str:
-    return count_text(1, "point") if answer.margin == 0.01 else f"{100 * answer.margin:g} points"
-
-
-def _within(answer: SearchAnswer) -> str:
-    return f"at a clean loss of at most {_margin(answer)}"
 
 
 # -- A search for one accuracy, and its confirmation
@@ -393,7 +227,7 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
             facts[number].append(("On the test images", gain))
             facts[number].append(("The best of these", share_text(one.front_probability)))
             facts[number] += kept_facts(info, one)
-        said += _best_confirmed(info, there, best)
+        said += best_confirmed(info, there, best)
     cards = [
         Card(
             f"{one.loss_terms}: {one.name}",
@@ -410,20 +244,3 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
         f"one of {answer.n_images} images",
     )
     return Answer(tuple(said), tuple(cards), notes)
-
-
-def _best_confirmed(
-    info: ConfirmInfo, there: Sequence[ConfirmedPoint], best: ParetoPoint
-) -> list[str]:
-    if not there:
-        return ["Confirmation is running: no run on the test images has ended yet."]
-    tested = info.objectives[0]
-    count = count_text(len(there), "trial was", "trials were")
-    said = [*unfinished(info.test), _retrained(info, there, count, "having the best mean")]
-    chosen = next((one for one in there if one.name == best.name), None)
-    if chosen is not None:
-        said.append(
-            f"Chosen by the search alone: {named(best)}, {points(chosen.gains[tested])} of "
-            f"{metric_words(tested)} over the baseline on the test images."
-        )
-    return [*said, _REPORT_ALL]

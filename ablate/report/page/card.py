@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.ablation.answer import Part, is_tie
+from ablate.ablation.answer import Part, SearchAnswer, is_tie
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
@@ -15,7 +15,7 @@ from ablate.analysis.caveats import nearest_text, stopped_beyond
 from ablate.analysis.pareto import ParetoPoint
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import printed
-from ablate.report.numbers import param_text, share_text
+from ablate.report.numbers import count_text, param_text, share_text
 from ablate.report.style import terms_style
 from ablate.study.scores import Scores
 
@@ -205,3 +205,53 @@ def refused_curves(record: StudyRecord, numbers: Sequence[int]) -> list[str]:
     paths = {row.number: row.path for row in record.rows}
     notes = {number: path.note for number in numbers if (path := paths[number]) is not None}
     return [f"trial {number}: {note}" for number, note in notes.items() if note]
+
+
+# -- The words of a question, and a margin
+
+
+Less = Callable[[ParetoPoint, ParetoPoint, int], Sequence[Estimate]]
+"""A point less another in robust accuracy, and in clean accuracy where that is compared too; at a
+level for so many comparisons."""
+
+
+def compared(
+    asked: Mapping[str, ParetoPoint], less: Less, n: int, where: str, within: str = ""
+) -> list[str]:
+    """The points of the terms that the question names: the first less each of the others."""
+
+    def of_clean(one: Estimate, first: str, second: str) -> str:
+        if is_tie(one, n):
+            return ", with no difference in clean accuracy shown"
+        return f", and {first if one.mean > 0 else second} has more clean accuracy"
+
+    (first, best), *others = asked.items()
+    others = [(name, point) for name, point in others if point is not best]
+    said = []
+    for name, point in others:
+        more, fewer = (first, best), (name, point)
+        if less(best, point, len(others))[0].high < 0:
+            more, fewer = fewer, more
+        robust, *clean = less(more[1], fewer[1], len(others))
+        pair = f"{named(more[1])} less {named(fewer[1])}: {points(robust)}"
+        pair += "".join(f" of robust and {points(one)} of clean accuracy" for one in clean)
+        if is_tie(robust, n):
+            verdict = f"{first} and {name} are not shown to differ in robust accuracy"
+        else:
+            verdict = f"{more[0]} bought more robust accuracy than {fewer[0]}"
+        verdict += "".join(of_clean(one, more[0], fewer[0]) for one in clean)
+        said.append(f"{where} {verdict}{within}: {pair}.")
+    return said
+
+
+def over_da(over: Mapping[str, Estimate | None], da: str, n: int) -> list[str]:
+    gains = [f"{name} {told(one, n)}" for name, one in over.items() if one is not None]
+    return [f"Over {da}, robust accuracy: {'; '.join(gains)}."] * bool(gains)
+
+
+def margin_text(answer: SearchAnswer) -> str:
+    return count_text(1, "point") if answer.margin == 0.01 else f"{100 * answer.margin:g} points"
+
+
+def within(answer: SearchAnswer) -> str:
+    return f"at a clean loss of at most {margin_text(answer)}"
