@@ -4,8 +4,9 @@
 
 The mean curve of the two training seeds is predicted from the encoded point and from what its
 values do together, by boosted trees and a Gaussian process, half each.  To it is added what two
-seeds differ by, drawn as a whole curve from the recorded points around it, so that noise is
-correlated over epochs, metrics and alphas as it is in training.
+seeds differ by, drawn as a whole curve from recorded points with a curve like that, so that noise
+is correlated over epochs, metrics and alphas as it is in training, and one that nearly collapses
+varies more.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ANCHORS = (("fma", "clean"), ("fma", "pretrained"), ("st", "both"), ("st", "pret
 LAYERS = ("stem", "stage1", "stage2", "stage3")
 FAMILIES = ("noise", "blur", "photometric")
 NEIGHBOURS = 10
-"""Recorded points around a point, one of which gives its noise."""
+"""Recorded points with curves like that of a point, one of which gives its noise."""
 TREES = 300
 BOOSTING: Mapping[str, Any] = {
     "learning_rate": 0.05,
@@ -238,7 +239,6 @@ class Surrogate:
         # Normal scores: a collapsed training has the weight of any other, and all outputs alike.
         self._scores = norm.ppf((np.arange(len(table)) + 0.5) / len(table))
         scores = norm.ppf((rankdata(outputs, axis=0) - 0.5) / len(table))
-        self._points = np.array([encode(table.space, one) for one in table.params])
         inputs = self._inputs(table.params)
         self._centre, self._spread = inputs.mean(axis=0), inputs.std(axis=0)
         self._spread[self._spread == 0] = 1.0
@@ -250,6 +250,7 @@ class Surrogate:
         )
         for model in self._models:
             model.fit(self._scaled(inputs), scores)
+        self._recorded = scores
         self._differences = (table.curves[:, 0] - table.curves[:, 1]) / np.sqrt(2.0)
         self._known: dict[str, np.ndarray] = {}
         self.score_seconds = float(table.score_seconds.mean())
@@ -257,7 +258,7 @@ class Surrogate:
 
     def means(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Expected curves: `[point, epoch, alpha, metric]`."""
-        return self._predict(params)[:, :-1].reshape(-1, *self._shape)
+        return self._values(self._predict(params))[:, :-1].reshape(-1, *self._shape)
 
     def curve(self, params: Mapping[str, Any], seed: int) -> np.ndarray:
         """A training at a point: `[epoch, alpha, metric]`; the same for the same seed and point.
@@ -266,18 +267,20 @@ class Surrogate:
         """
         text = _text(params)
         random = np.random.default_rng([seed, zlib.crc32(text.encode())])
-        point = np.array(encode(self.table.space, params))
-        near = np.argsort(((self._points - point) ** 2).sum(axis=1), kind="stable")[:NEIGHBOURS]
+        distances = ((self._recorded - self._at(params)) ** 2).sum(axis=1)
+        near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
         noise = random.choice([-1.0, 1.0]) * self._differences[random.choice(near)]
-        curve = np.clip(self._at(params)[:-1].reshape(self._shape) + noise, 0.0, 1.0)
+        mean = self._values(self._at(params)[None])[0, :-1].reshape(self._shape)
+        curve = np.clip(mean + noise, 0.0, 1.0)
         curve[..., 0] = np.round(curve[..., 0] * self.table.images) / self.table.images
         return curve
 
     def train_seconds(self, params: Mapping[str, Any]) -> float:
         """Of an epoch."""
-        return float(np.exp(self._at(params)[-1]))
+        return float(np.exp(self._values(self._at(params)[None])[0, -1]))
 
     def _at(self, params: Mapping[str, Any]) -> np.ndarray:
+        """Normal scores of a point: `[output]`."""
         text = _text(params)
         if text not in self._known:
             self._known[text] = self._predict([params])[0]
@@ -290,9 +293,12 @@ class Surrogate:
         return (inputs - self._centre) / self._spread
 
     def _predict(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """`[point, output]`: normal scores, turned into values by those that were recorded."""
+        """Normal scores: `[point, output]`."""
         inputs = self._scaled(self._inputs(params))
-        scores = np.mean([model.predict(inputs) for model in self._models], axis=0)
+        return np.mean([model.predict(inputs) for model in self._models], axis=0)
+
+    def _values(self, scores: np.ndarray) -> np.ndarray:
+        """What normal scores mean, by the values that were recorded: `[point, output]`."""
         columns = zip(scores.T, self._known_ends.T, strict=True)
         return np.array([np.interp(one, self._scores, known) for one, known in columns]).T
 
