@@ -19,10 +19,12 @@ class Tracker(Protocol):
     Attributes:
         name: of its setting; place: where its files or runs are.
         takes_running: whether it takes a row after each epoch, else only one that has ended.
+        load_seconds: processor time that loading its package takes, in seconds, as measured.
     """
 
     name: str
     takes_running: bool
+    load_seconds: float
 
     @property
     def place(self) -> str: ...

@@ -38,6 +38,7 @@ class MLflow:
 
     name = "mlflow"
     takes_running = True
+    load_seconds = 1.1
 
     def __init__(self, settings: MLflowSettings) -> None:
         self._settings = settings

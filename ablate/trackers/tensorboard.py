@@ -25,6 +25,7 @@ class TensorBoard:
 
     name = "tensorboard"
     takes_running = False
+    load_seconds = 0.05
     _study: TrackedStudy
 
     def __init__(self, folder: Path) -> None:

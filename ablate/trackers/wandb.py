@@ -42,6 +42,7 @@ class Wandb:
 
     name = "wandb"
     takes_running = False
+    load_seconds = 0.3
     _study: TrackedStudy
 
     def __init__(self, settings: WandbSettings, folder: Path) -> None:

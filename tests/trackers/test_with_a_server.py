@@ -85,7 +85,6 @@ def test_rows_are_shown_while_they_run_and_once(
 ) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.setattr(feed, "_FIRST_SECONDS", 0.0)
     monkeypatch.setattr(feed, "_SHARE", 100.0)
     trackers = ["tensorboard", "wandb", {"mlflow": {"uri": server.uri}}]
     budget = {"budget": {"epochs": 3}}
