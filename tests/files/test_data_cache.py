@@ -126,7 +126,7 @@ def _count_up(path: Path) -> None:
 def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_count_up, args=(path,)) for _ in range(3)]
     for process in processes:
         process.start()

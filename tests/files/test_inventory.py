@@ -195,7 +195,7 @@ def _die_in_the_middle(entry: Path, started: multiprocessing.Queue[bool]) -> Non
 
 
 def test_what_a_killed_builder_leaves_goes_with_the_next_set(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     started: multiprocessing.Queue[bool] = context.Queue()
     entry = tmp_path / "evaluation" / key(1)
     builder = context.Process(target=_die_in_the_middle, args=(entry, started))
@@ -303,7 +303,7 @@ def _bound(cache: Path, keep: Path, gone: multiprocessing.Queue[list[str]]) -> N
 @pytest.mark.usefixtures("bound")
 def test_processes_that_make_room_at_once_remove_no_more_than_one_would(tmp_path: Path) -> None:
     entries = [make(tmp_path, "evaluation", n, hours_ago=40 - n) for n in range(12)]
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     gone: multiprocessing.Queue[list[str]] = context.Queue()
     workers = [context.Process(target=_bound, args=(tmp_path, entries[-1], gone)) for _ in range(4)]
     for worker in workers:
