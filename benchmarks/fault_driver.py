@@ -44,7 +44,7 @@ def arm(point: str, call: int) -> None:
     if EAGER in os.environ:
         from ablate.trackers import feed
 
-        feed._FIRST_SECONDS, feed._SHARE, feed._AGAIN_SECONDS = 0.0, 100.0, 0.5
+        feed._SHARE, feed._AGAIN_SECONDS = 100.0, 0.5
     sys.modules.pop("fault_trial", None)  # of a benchmark that this process was forked from
     if point == NOWHERE:
         return

@@ -152,11 +152,10 @@ def _output(output: Mapping[str, Any]) -> str:
 
 def commands_page() -> str:
     """Every command with its arguments and options, from click."""
+    _, study, *_ = inspect.cleandoc(main.help or "").split("\n\n")
     parts = [
         "# Commands\n\nMade from the commands themselves: `ablate COMMAND --help` prints the same. "
-        "STUDY is a study file, a run folder (`runs/NAME`), `URL#NAME`, `#NAME` with "
-        "`ABLATE_STORAGE` set, or, for reading, an archive (`FILE.tar`). Commands "
-        "that print tables accept `--json`. "
+        f"{' '.join(study.split())} Commands that print tables accept `--json`. "
         "[Exit codes](../howto/resume.md#exit-codes).\n"
     ]
     for name, command in sorted(main.commands.items()):

@@ -23,14 +23,10 @@ from ablate.errors import UsageError
 from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.archive import (
-    MANIFEST,
-    folders_of,
-    manifest_of,
-    sha256,
-)
+from ablate.lifecycle.archive import MANIFEST, folders_of, manifest_of, sha256
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of_archive
+from ablate.lifecycle.shipped import citation_file
 from ablate.report.page.content import report_content
 from ablate.report.page.publish import check_begun, report_page
 from ablate.report.paper.effects import luck_paper_table
@@ -38,7 +34,7 @@ from ablate.report.paper.formats import paper_table, table_text
 from ablate.report.paper.table import PaperTable
 from ablate.report.write import check_file
 from ablate.study.by_value import is_given
-from ablate.study.yaml_source import write_yaml
+from ablate.study.yaml_source import parse_yaml, write_yaml
 
 AS_GIVEN = ("README.txt", "CITATION.cff", "report.html")
 """Files of an archive that are not made again to verify it: their sha256 is all that is checked."""
@@ -62,36 +58,6 @@ NAME/             the same of a study that belongs to this one: its confirmation
 ablate verify FILE.tar              recomputes every table from the rows
 ablate verify FILE.tar --rerun 3    also trains three runs again, and compares
 """
-
-_REFERENCES = (
-    {
-        "type": "software",
-        "title": "ablate: hyperparameter search and ablation for robustness finetuning",
-        "authors": [{"name": "The ablate developers"}],
-        "version": ablate.__version__,
-    },
-    {
-        "type": "article",
-        "title": "A Self-Supervised Feature Map Augmentation (FMA) Loss and Combined Augmentations "
-        "Finetuning to Efficiently Improve the Robustness of CNNs",
-        "authors": [
-            {"family-names": family, "given-names": given}
-            for family, given in (
-                ("Kapoor", "Nikhil"),
-                ("Yuan", "Chun"),
-                ("Löhdefink", "Jonas"),
-                ("Zimmermann", "Roland"),
-                ("Varghese", "Serin"),
-                ("Hüger", "Fabian"),
-                ("Schmidt", "Nico"),
-                ("Schlicht", "Peter"),
-                ("Fingscheidt", "Tim"),
-            )
-        ],
-        "year": 2020,
-        "url": "https://arxiv.org/abs/2012.01386",
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -232,13 +198,15 @@ def _citation(name: str, question: str, given: str | Path | None) -> bytes:
                 f"--citation: {given} must be a file that can be read, got: {error.strerror}. "
                 "Check the path, or leave it out."
             ) from None
+    own = parse_yaml(citation_file().read_text(encoding="utf-8"), "CITATION.cff").data
+    tool = {key: own[key] for key in ("type", "title", "authors", "version")}
     data = {
-        "cff-version": "1.2.0",
+        "cff-version": own["cff-version"],
         "message": "If you use this study, cite it, ablate, and the paper whose method it studies.",
         "title": f"{name}: {question}" if question else name,
         "type": "dataset",
         "authors": [{"name": f"The authors of {name}"}],
-        "references": [dict(reference) for reference in _REFERENCES],
+        "references": [tool, *own["references"]],
     }
     return write_yaml(data).encode()
 

@@ -1,7 +1,7 @@
 """Rows on their way from the ledger to trackers: while a study runs, and afterwards.
 
 While it runs, one thread passes rows on, in at most 1 % of the time.  So a tracker begins once
-loading its package is 1 % of the time too: TensorBoard after 5 seconds, MLflow after two minutes.
+loading its package is 1 % of the time too: TensorBoard after 5 seconds, MLflow after 110.
 What the thread does not get to is written at the end, or by `ablate track`.
 """
 

@@ -94,7 +94,6 @@ def keep_baseline(chunk: Chunk) -> None:
     study = place_of_file(Path(chunk.file), chunk.settings).study
     assert study is not None
     bench = Workbench.get(study, Path(chunk.file).parent, cache_folder())
-
     publish_file(chunk.baseline, lambda new: shutil.copyfile(bench.baseline.path, new))
 
 

@@ -233,9 +233,8 @@ class Surrogate:
         means = table.curves.mean(axis=1)
         self._shape = means.shape[1:]
         seconds = np.log(table.train_seconds.mean(axis=(1, 2)))
-        self._known_ends = np.sort(
-            outputs := np.column_stack([means.reshape(len(table), -1), seconds]), axis=0
-        )
+        outputs = np.column_stack([means.reshape(len(table), -1), seconds])
+        self._sorted = np.sort(outputs, axis=0)
         # Normal scores: a collapsed training has the weight of any other, and all outputs alike.
         self._scores = norm.ppf((np.arange(len(table)) + 0.5) / len(table))
         scores = norm.ppf((rankdata(outputs, axis=0) - 0.5) / len(table))
@@ -299,7 +298,7 @@ class Surrogate:
 
     def _values(self, scores: np.ndarray) -> np.ndarray:
         """What normal scores mean, by the values that were recorded: `[point, output]`."""
-        columns = zip(scores.T, self._known_ends.T, strict=True)
+        columns = zip(scores.T, self._sorted.T, strict=True)
         return np.array([np.interp(one, self._scores, known) for one, known in columns]).T
 
 
