@@ -1,8 +1,7 @@
-"""The studies that come with ablate, by name: `ablate launch quickstart`, `ablate init quickstart`;
-and how to cite it.
+"""The studies that come with ablate, by name: `ablate launch quickstart`, `ablate init quickstart`.
 
-In a checkout they are the files of `studies/`, which name spaces in `search_spaces/`, and
-CITATION.cff.  A wheel has them in `ablate/shipped/`, without the pictures.
+In a checkout they are the files of `studies/`, which name spaces in `search_spaces/`.  A wheel has
+both folders in `ablate/shipped/`, without the pictures.
 """
 
 from __future__ import annotations
@@ -20,17 +19,9 @@ _PATHS = ("dataset.path", "dataset.validation.path", "baseline.checkpoint")
 
 def shipped_studies() -> dict[str, Path]:
     """Name -> study file, sorted by name."""
-    return {file.stem: file for file in sorted(_shipped("studies").glob("*.yaml"))}
-
-
-def citation_file() -> Path:
-    """How to cite ablate, and the paper whose method it studies: a CITATION.cff."""
-    return _shipped("CITATION.cff")
-
-
-def _shipped(name: str) -> Path:
-    in_wheel = _PACKAGE / "shipped" / name
-    return in_wheel if in_wheel.exists() else _PACKAGE.parent / name
+    wheel = _PACKAGE / "shipped" / "studies"
+    folder = wheel if wheel.is_dir() else _PACKAGE.parent / "studies"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
 def question_of(file: Path) -> str:

@@ -26,7 +26,6 @@ from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import MANIFEST, folders_of, manifest_of, sha256
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of_archive
-from ablate.lifecycle.shipped import citation_file
 from ablate.report.page.content import report_content
 from ablate.report.page.publish import check_begun, report_page
 from ablate.report.paper.effects import luck_paper_table
@@ -38,6 +37,8 @@ from ablate.study.yaml_source import parse_yaml, write_yaml
 
 AS_GIVEN = ("README.txt", "CITATION.cff", "report.html")
 """Files of an archive that are not made again to verify it: their sha256 is all that is checked."""
+OWN_CITATION = Path(__file__).with_name("CITATION.cff")
+"""How to cite ablate, and the paper: a copy of the repository's, for the wheel."""
 
 _README = """\
 {name}: a study of ablate {version}, to read, to recompute and to cite.
@@ -198,7 +199,7 @@ def _citation(name: str, question: str, given: str | Path | None) -> bytes:
                 f"--citation: {given} must be a file that can be read, got: {error.strerror}. "
                 "Check the path, or leave it out."
             ) from None
-    own = parse_yaml(citation_file().read_text(encoding="utf-8"), "CITATION.cff").data
+    own = parse_yaml(OWN_CITATION.read_text(encoding="utf-8"), OWN_CITATION.name).data
     tool = {key: own[key] for key in ("type", "title", "authors", "version")}
     data = {
         "cff-version": own["cff-version"],

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import ablate
 from ablate.errors import ParameterError, UsageError
@@ -24,6 +25,7 @@ from ablate.files.tar import read_tar, write_tar
 from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.rerun import tolerance
+from ablate.report.archive import OWN_CITATION
 from ablate.robustness.bits import pack_row
 from ablate.study import by_value
 from ablate.study.scores import Scores
@@ -144,6 +146,14 @@ def test_every_check_of_an_archive_holds(
         found = ablate.verify(file)
         assert found.holds, [check.text for check in found.checks if not check.holds]
         assert "scores of 161 networks" in found.checks[2].text or name == "ablation_quickstart"
+
+
+def test_it_cites_ablate_and_the_paper_as_the_repository_does(packed: Path) -> None:
+    own = Path(ablate.__file__).parents[1] / "CITATION.cff"
+    assert OWN_CITATION.read_bytes() == own.read_bytes()
+    cited = yaml.safe_load(read_tar(packed)["CITATION.cff"])
+    assert [one["type"] for one in cited["references"]] == ["software", "article"]
+    assert cited["references"][1]["url"] == "https://arxiv.org/abs/2012.01386"
 
 
 # -- What is changed is found
