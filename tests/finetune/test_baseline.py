@@ -147,7 +147,7 @@ def killed_amid(cache: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        # However long the last write took: the next one waits for 100 times as long.
+        # Else the next state waits for 100 times the duration of the first write: too long here.
         patch.setattr(TrainingStates, "is_due", lambda self: True)
         patch.setattr(TrainingStates, "save", save_and_die)
         obtain_long(cache)
