@@ -287,7 +287,7 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
     else:
         suite = find_suite(study.robustness.suite)
         known = metric_names(suite.families, study.robustness.severities)
-        known += [f"val_robust_accuracy_{exposure}" for exposure in EXPOSURES]
+        known += [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
         known += ON_CURVE if study.finetune.interpolation is not None else ()
         what = f"scored by robustness.suite {suite.name}"
         if metric in ON_CURVE and metric not in known:

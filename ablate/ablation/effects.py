@@ -397,7 +397,7 @@ class MetricTables:
     def __init__(self, results: Results, metric: str) -> None:
         self._results = results
         self._split, _, name = metric.partition("_")
-        self._exposure = next(
+        self._exposed = next(
             (one for one in EXPOSURES if name == f"robust_accuracy_{one}"),
             None,
         )
@@ -406,11 +406,11 @@ class MetricTables:
 
     def of(self, contrast: Contrast) -> Table | None:
         """None of a mean by exposure where there are no types that all of a contrast is about."""
-        exposure = self._exposure
-        if exposure is None:
+        exposed = self._exposed
+        if exposed is None:
             return self._whole
         weights = contrast.weights.items()
-        asked = {self._results.exposed_types(cell, exposure) for cell, w in weights if w > 0}
+        asked = {self._results.exposed_types(cell, exposed) for cell, w in weights if w > 0}
         if contrast.kind not in ("difference", "step") or len(asked) != 1 or () in asked:
             return None
         types = asked.pop()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
 from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
-from ablate.study.scores import COSTS, EXPOSURES, AnyScores, Exposure, Scores
+from ablate.study.scores import COSTS, EXPOSURES, AnyScores, ExposedTypes, Scores
 
 SplitName = Literal["val", "test"]
 Outcomes = Mapping[int, Mapping[str, str]]
@@ -179,15 +179,14 @@ class Results:
             )
         return self._picked[cell]
 
-    def exposed_types(self, cell: str, exposure: Exposure) -> tuple[str, ...]:
-        """The scored types with this exposure for a cell's networks; a fixed one has seen none."""
+    def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
+        """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
+        none."""
         scored = [self.scores_of(row) for row in self.rows(cell)]
         first = next((one for one in scored if isinstance(one, Scores)), None)
         if self.is_fixed(cell):
             first = self._fixed[cell]
-        if first is None:
-            return ()
-        return tuple(kind for kind in first.accuracies if first.exposure_of(kind) == exposure)
+        return () if first is None else first.exposed_types(exposed)
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
         """Mean of what a run took, over the complete runs of these cells; NaN of none."""
@@ -245,6 +244,6 @@ def compared_metrics(scores: Scores) -> list[str]:
     """The metrics of a table: clean, robust, by exposure, families, types."""
     split = scores.split
     leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
-    exposed = [f"{split}_robust_accuracy_{exposure}" for exposure in EXPOSURES]
+    by_exposure = [f"{split}_robust_accuracy_{exposed}" for exposed in EXPOSURES]
     parts = [*scores.families, *scores.accuracies]
-    return [*leading, *exposed, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]
+    return [*leading, *by_exposure, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]

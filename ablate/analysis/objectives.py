@@ -71,7 +71,7 @@ SPLITS = {"val": "validation", "test": "test"}
 ENDED = "ended_trials"
 """Trials that had ended when a trial ended, in any state: its place in the history of a search."""
 _ACCURACY = re.compile(
-    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_interpolated)?"
+    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_untrained|_interpolated)?"
     r"|accuracy\.(?P<kind>.+))"
 )
 

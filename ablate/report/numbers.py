@@ -29,6 +29,7 @@ _KINDS = {
     "robust_accuracy_seen_type": "Robust accuracy, types trained on",
     "robust_accuracy_seen_family": "Robust accuracy, other types of families trained on",
     "robust_accuracy_unseen": "Robust accuracy, unseen families",
+    "robust_accuracy_untrained": "Robust accuracy, types not trained on",
     "clean_accuracy_interpolated": "Clean accuracy, interpolated",
     "robust_accuracy_interpolated": "Robust accuracy, interpolated",
 }

@@ -124,9 +124,9 @@ def _types_of(name: str, scores: Scores) -> Sequence[str]:
     """The types that a metric is the mean of; empty if it is not such a mean."""
     if name == "robust_accuracy":
         return list(scores.accuracies)
-    for exposure in EXPOSURES:
-        if name == f"robust_accuracy_{exposure}":
-            return [kind for kind in scores.accuracies if scores.exposure_of(kind) == exposure]
+    for exposed in EXPOSURES:
+        if name == f"robust_accuracy_{exposed}":
+            return scores.exposed_types(exposed)
     part = name.removeprefix("accuracy.")
     if not name.startswith("accuracy."):
         return []

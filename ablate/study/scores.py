@@ -15,7 +15,14 @@ Exposure = Literal["seen_type", "seen_family", "unseen"]
 """What a network has seen of a type in its finetuning: the type, others of its family, or
 neither."""
 
-EXPOSURES: tuple[Exposure, ...] = ("seen_type", "seen_family", "unseen")
+ExposedTypes = Literal["seen_type", "seen_family", "unseen", "untrained"]
+EXPOSURES: Mapping[ExposedTypes, tuple[Exposure, ...]] = {
+    "seen_type": ("seen_type",),
+    "seen_family": ("seen_family",),
+    "unseen": ("unseen",),
+    "untrained": ("seen_family", "unseen"),
+}
+"""The exposures of the types that `robust_accuracy_NAME` is the mean over."""
 
 COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 """The cost of a finetuning: metrics that are not accuracies; less is better."""
@@ -83,9 +90,14 @@ class Scores(JsonData):
                 weights[kind] += 1 / (len(self.families) * len(kinds))
         return weights
 
-    def exposed_accuracy(self, exposure: Exposure) -> float:
-        """Mean over the scored types with this exposure; NaN if there are none."""
-        return self._mean([kind for kind in self.accuracies if self.exposure_of(kind) == exposure])
+    def exposed_accuracy(self, exposed: ExposedTypes) -> float:
+        """Mean over the scored types of that name; NaN if there are none."""
+        return self._mean(self.exposed_types(exposed))
+
+    def exposed_types(self, exposed: ExposedTypes) -> tuple[str, ...]:
+        """The scored types of a name in `EXPOSURES`."""
+        among = EXPOSURES[exposed]
+        return tuple(kind for kind in self.accuracies if self.exposure_of(kind) in among)
 
     def exposure_of(self, kind: str) -> Exposure:
         """The exposure of a scored type."""
@@ -114,8 +126,8 @@ class Scores(JsonData):
             f"{split}_clean_accuracy": self.clean_accuracy,
             f"{split}_robust_accuracy": self.robust_accuracy,
         }
-        for exposure in EXPOSURES:
-            named[f"{split}_robust_accuracy_{exposure}"] = self.exposed_accuracy(exposure)
+        for exposed in EXPOSURES:
+            named[f"{split}_robust_accuracy_{exposed}"] = self.exposed_accuracy(exposed)
         for family in self.families:
             named[f"{split}_accuracy.{family}"] = self.family_accuracy(family)
         for kind, by_severity in self.accuracies.items():
@@ -198,4 +210,4 @@ def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int
         for kind in kinds
     }
     names = Scores("val", 0, 0.0, accuracies, families).metrics()
-    return [name for name in names if not name.endswith(EXPOSURES)]
+    return [name for name in names if not name.endswith(tuple(EXPOSURES))]

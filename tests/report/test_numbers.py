@@ -24,6 +24,7 @@ from ablate.study.json_data import json_value
     [
         ("val_clean_accuracy", "Clean accuracy"),
         ("test_robust_accuracy_unseen", "Robust accuracy, unseen families"),
+        ("val_robust_accuracy_untrained", "Robust accuracy, types not trained on"),
         ("val_accuracy.noise", "Accuracy, noise"),
         ("val_accuracy.gaussian_noise.3", "Accuracy, gaussian_noise, severity 3"),
         ("train_seconds", "Training time (s)"),

@@ -92,8 +92,8 @@ def test_every_accuracy_is_the_mean_of_its_shares(fields: dict[str, object]) -> 
     outcomes = [make_outcomes(seed=seed) for seed in (0, 1)]
     scores = [scores_of(one, **fields) for one in outcomes]
     bits = unpack_bits([pack_bits(one) for one in outcomes], scores[0])
-    # 2 totals, 3 exposures, 2 families, 3 types, 9 copies, 4 costs.
-    assert len(scores[0].metrics()) == 23
+    # 2 totals, 4 exposures, 2 families, 3 types, 9 copies, 4 costs.
+    assert len(scores[0].metrics()) == 24
     for metric, value in scores[0].metrics().items():
         shares = image_shares(bits, scores[0], metric)
         if metric in COSTS or np.isnan(value):

@@ -308,6 +308,7 @@ def test_the_suite_of_all_families(bench: Workbench, cache: Path) -> None:
         "seen_family": [kind for kind in FAMILIES["noise"] if kind not in CORE["noise"]],
         "unseen": [k for family, kinds in FAMILIES.items() if family != "noise" for k in kinds],
     }
+    parts["untrained"] = [*parts["seen_family"], *parts["unseen"]]
     metrics = scores.metrics()
     for exposure, kinds in parts.items():
         expected = sum(scores.type_accuracy(kind) for kind in kinds) / len(kinds)

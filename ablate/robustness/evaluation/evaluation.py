@@ -26,7 +26,7 @@ from ablate.robustness.measures import (
 from ablate.robustness.suites import MeanOver
 from ablate.study.displayed import Displayed
 from ablate.study.json_data import JsonData
-from ablate.study.scores import Exposure
+from ablate.study.scores import EXPOSURES, ExposedTypes, Exposure
 
 MadeBy = Literal["corruption", "distortion", "official files"]
 
@@ -256,10 +256,10 @@ class Evaluation(Displayed):
         """Type -> errors by severity."""
         return {kind: tuple(one.error for one in self.cells_of([kind])) for kind in kinds}
 
-    def types_of(self, exposure: Exposure) -> tuple[str, ...]:
-        """The types with this exposure; empty if the exposure is unknown."""
-        known = self.exposure or {}
-        return tuple(kind for kind in self.suite.types if known.get(kind) == exposure)
+    def types_of(self, exposed: ExposedTypes) -> tuple[str, ...]:
+        """The types of a name in `EXPOSURES`; empty if the exposure is unknown."""
+        known, among = self.exposure or {}, EXPOSURES[exposed]
+        return tuple(kind for kind in self.suite.types if known.get(kind) in among)
 
     @property
     def overlaps(self) -> bool:

@@ -116,12 +116,12 @@ def _means(evaluation: Evaluation) -> Iterator[SummaryLine]:
 
 
 def _exposed(evaluation: Evaluation) -> Iterator[SummaryLine]:
-    for exposure in EXPOSURES:
-        kinds = evaluation.types_of(exposure)
+    for exposed in EXPOSURES:
+        kinds = evaluation.types_of(exposed)
         if kinds:
             over = _over(evaluation, kinds)
             interval = evaluation.interval(kinds)
-            yield SummaryLine(f"{_MEAN}_{exposure}", evaluation.accuracy(kinds), over, interval)
+            yield SummaryLine(f"{_MEAN}_{exposed}", evaluation.accuracy(kinds), over, interval)
 
 
 def _normalised(evaluation: Evaluation) -> Iterator[SummaryLine]:
