@@ -263,11 +263,12 @@ def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
         return np.mean(of_cells, axis=0)
 
     def difference(arm: str, other: str, metric: str) -> np.ndarray:
-        exposure = metric.partition("val_robust_accuracy_")[2]
-        if not exposure:
+        exposed = metric.partition("val_robust_accuracy_")[2]
+        if not exposed:
             return table(arm, metric) - table(other, metric)
         first = record.references[arm] if arm == "baseline" else scores_of(cells[arm][0])
-        kinds = [kind for kind, one in first.exposure.items() if one == exposure]
+        among = ("seen_family", "unseen") if exposed == "untrained" else (exposed,)
+        kinds = [kind for kind, one in first.exposure.items() if one in among]
         parts = [f"val_accuracy.{kind}" for kind in kinds]
         return np.mean([difference(arm, other, part) for part in parts], axis=0)
 
