@@ -7,7 +7,8 @@ import re
 _STAGES_OF_3 = ("stem", "stage1", "stage2", "stage3")
 
 TAPS: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("resnet8", "resnet20", "resnet32", "resnet56", "wrn-16-2", "wrn-28-10"), _STAGES_OF_3
+    ("resnet8", "resnet20", "resnet32", "resnet56", "wrn-16-2", "wrn-28-10", "wrn-40-2"),
+    _STAGES_OF_3,
 )
 """Own network -> the layers whose feature maps have a name, first to last."""
 

@@ -30,6 +30,7 @@ _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module
     "resnet56": partial(ResNet, 9),
     "wrn-16-2": partial(WideResNet, 16, 2),
     "wrn-28-10": partial(WideResNet, 28, 10),
+    "wrn-40-2": partial(WideResNet, 40, 2),
 }
 _OWN_IMAGE_SIZE = 32
 

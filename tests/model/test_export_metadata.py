@@ -137,6 +137,9 @@ def test_what_does_not_fit_in_order_is_named() -> None:
         "--checkpoint-order: 'peer.pth' must have the 3 tensors of resnet8, got 2. Choose the "
         "network that it belongs to."
     )
+    # Only a network that normalises by itself takes a file's normalisation.
+    inside = {"mu": torch.zeros(1, 3, 1, 1), "a.weight": conv, "b.weight": flat, "b.bias": flat}
+    assert "must have the 3 tensors of resnet8, got 4" in mismatch(own, inside)
     odd = {"a.weight": conv, "b.weight": torch.zeros(5), "b.bias": flat}
     assert mismatch(own, odd) == (
         "--checkpoint-order: tensor 2 of 'peer.pth' must fit bn.weight (4,) of resnet8, got "

@@ -265,6 +265,8 @@ _ORDERED = "--checkpoint-order"
 _ROLES = frozenset({"weight", "bias", "running_mean", "running_var"})
 # Buffers that some files omit and that are not trained.
 _UNORDERED = ("num_batches_tracked", "normalize.mean", "normalize.std")
+_ROBUSTBENCH = {"mu": "normalize.mean", "sigma": "normalize.std"}
+"""RobustBench's names of the normalisation in a network -> ours."""
 
 
 def match_by_order(
@@ -272,7 +274,8 @@ def match_by_order(
 ) -> dict[str, Tensor]:
     """Match the tensors of a file to the names of a network by order.
 
-    Counters of batch norm and ablate's own normalisation keep the network's values.
+    Counters of batch norm and ablate's own normalisation keep the network's values; `mu` and
+    `sigma`, as RobustBench's networks have them, are its normalisation.
 
     Args:
         own: of the network.
@@ -284,7 +287,8 @@ def match_by_order(
             mean, running variance) differs; the message names the first such pair.
     """
     mine = [key for key in own if not key.endswith(_UNORDERED)]
-    theirs = [key for key in found if not key.endswith(_UNORDERED)]
+    inside = {one: ours for one, ours in _ROBUSTBENCH.items() if one in found and ours in own}
+    theirs = [key for key in found if not key.endswith(_UNORDERED) and key not in inside]
     if len(mine) != len(theirs):
         raise DataError(
             f"{_ORDERED}: {checkpoint!r} must have the {len(mine)} tensors of {name}, got "
@@ -299,7 +303,8 @@ def match_by_order(
                 f"{name}, got {show_name(other)} {shapes[1]}. Choose the network that it belongs "
                 "to, or rename its keys."
             )
-    return {key: found[other] for key, other in zip(mine, theirs, strict=True)}
+    pairs = [*zip(mine, theirs, strict=True), *((ours, one) for one, ours in inside.items())]
+    return {key: found[other] for key, other in pairs}
 
 
 def torchvision_weights(model_settings: ModelSettings, weights: str) -> Any:

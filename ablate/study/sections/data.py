@@ -76,7 +76,7 @@ class DatasetSettings(Settings):
 class ModelSettings(Settings):
     name: str = Field(
         description="`resnet8`, `resnet20`, `resnet32`, `resnet56`, `wrn-16-2`, `wrn-28-10`, "
-        "`torchvision:NAME`, `timm:NAME`, or `package.module:callable`."
+        "`wrn-40-2`, `torchvision:NAME`, `timm:NAME`, or `package.module:callable`."
     )
     normalization: Literal["auto", "dataset", "imagenet", "none"] = Field(
         "auto",
