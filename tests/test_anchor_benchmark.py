@@ -177,7 +177,7 @@ def test_the_command_prints_what_the_logits_say(
     with torch.inference_mode():
         pixels = pixels_of(images.reshape(76 * N, 32, 32, 3))
         answers = published_logits(state, 2 * pixels - 1).argmax(1).view(76, N)
-    labels = answers.flatten().bincount().topk(N).indices
+    labels = answers.mode(dim=0).values
     labels[0] = answers[75, 0]
     corrupted, clean = (answers[:75] == labels), (answers[75] == labels)
     assert 0.05 < corrupted.float().mean() < 0.5
