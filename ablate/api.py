@@ -261,30 +261,36 @@ def confirm(
     on_study_end: OnStudyEnd | None = None,
     **options: Any,
 ) -> ConfirmInfo:
-    """Retrain the front of a search with new seeds, and score it on the test images.
+    """Retrain the front of a search, or an ablation, with new seeds, and score it on the test
+    images.
 
-    The database of the search records when and why the test images were used.  Call it again to
-    continue after an interruption, or with more seeds.
+    An ablation keeps its cells, with the values that its tuning picked, its contrasts and its
+    primary contrasts, which are those of the test metrics.  The study's database records when and
+    why the test images were used.  Call it again to continue after an interruption, or with more
+    seeds.
 
     Args:
-        study: the search.
-        seeds: number of new seeds, at least 2; paired over the front, the plain finetune and
-            combined data augmentation.
-        trials: numbers of trials of the front; None: all of the front.  For one objective: of any
-            complete trials; None: the best, and those that the images do not tell from it.
-        suite, severities: for scoring the test images; None: those of the search.
-        soup: also score, at each seed, the network whose weights are the mean of those of the
-            trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all runs.
+        study: the search or ablation.
+        seeds: number of new seeds, at least 2; of a search paired over the front, the plain
+            finetune and combined data augmentation, of an ablation over its cells.
+        trials: of a search, numbers of trials of the front; None: all of the front.  For one
+            objective: of any complete trials; None: the best, and those that the images do not
+            tell from it.
+        suite, severities: for scoring the test images; None: those of the study.
+        soup: of a search, also score, at each seed, the network whose weights are the mean of
+            those of the trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all
+            runs.
         progress, on_epoch, on_trial_end, on_study_end, options: as for `launch`; the callbacks see
             the runs of the confirmation, which is a study of its own.
 
     Returns:
         The points and arms on the test images, of as many runs as there are where a callback has
-        stopped it.
+        stopped it; an ablation has no points.
 
     Raises:
-        UsageError: if the study is not a search, was confirmed with other trials, another suite or
-            without the soup before, or the trials start from different baselines.
+        UsageError: if the study is itself a confirmation, was confirmed with other trials, another
+            suite or without the soup before, the trials start from different baselines, or the
+            suite does not give the metric of a primary contrast.
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
 
     Example:
@@ -295,7 +301,7 @@ def confirm(
         ['trial 0']
     """
     from ablate.ablation.confirm import confirm_info
-    from ablate.lifecycle.confirmation import confirm_front
+    from ablate.lifecycle.confirmation import confirm_study
 
     if seeds < 2:
         raise UsageError(
@@ -308,7 +314,7 @@ def confirm(
     with watching(progress, f"{place.name}, confirm") as told:
         run = RunOptions(progress=told, callbacks=callbacks, **options)
         confirming = partial(
-            confirm_front,
+            confirm_study,
             ledger,
             place,
             run,
@@ -323,7 +329,7 @@ def confirm(
 
 
 def read_confirmation(study: StudyReference) -> ConfirmInfo:
-    """Read the confirmation of a search: its results so far.
+    """Read the confirmation of a search or ablation: its results so far.
 
     Args:
         study: the confirmation itself, `runs/NAME/confirm`.

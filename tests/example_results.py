@@ -166,6 +166,7 @@ def make_example(
         rows=tuple(rows),
         design=(design or make_design(list(runs))).to_json(),
         test_references=tested,
+        test={"suite": "families", "severities": [3]} if design and design.selected else None,
     )
     return Example(record, outcomes, {"baseline": bits})
 

@@ -99,15 +99,17 @@ class Ground:
         return data
 
     def identity(self, values: Values) -> str:
-        """The effective settings of a configuration, as text; equal for equivalent
-        configurations."""
+        """The effective settings of a configuration, and at which alpha it is scored, as text;
+        equal for equivalent configurations."""
         if self.study.trainable is not None:
             return as_text(dict(values))
         try:
             study = Study.model_validate(self.filled(values))
         except ValidationError:  # reported elsewhere
             return as_text({**self.own, **values})
-        return trained_identity(plain_values(study), self.taps if self.is_named(values) else ())
+        taps = self.taps if self.is_named(values) else ()
+        alpha = study.finetune.result_alpha
+        return trained_identity(plain_values(study), taps) + (f" at {alpha}" if alpha < 1 else "")
 
     def same(self, one: Values, other: Values) -> bool:
         """Whether two configurations are equivalent: they give the same training."""
@@ -198,7 +200,14 @@ def key_rule(ground: Ground, key: str, value: Any) -> str | None:
     if ground.study.trainable is not None:
         rule = f"must be words joined by dots, such as net.width, got {show(key)}. Rename it."
         return None if is_own_key(key) else rule
-    return None if is_searchable(key) else _not_settable(key, value)
+    may_be_set = is_searchable(key) or _fixes_alpha(key, value)
+    return None if may_be_set else _not_settable(key, value)
+
+
+def _fixes_alpha(key: str, value: Any) -> bool:
+    """Whether a cell says which network between baseline and finetuned weights it is scored as."""
+    is_alone = isinstance(value, Mapping) and set(value) == {"alpha"}
+    return key == "finetune.interpolation" and is_alone
 
 
 def _not_settable(key: str, value: Any) -> str:

@@ -1,4 +1,5 @@
-"""A confirmed front: its selection bias, and which points are still on it on the test images."""
+"""A study that was run again with new seeds and scored on the test images: of a front its
+selection bias, and which points are still on it."""
 
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ class ConfirmInfo(Displayed):
 
     Attributes:
         test: all arms on the test images; validation: on the validation images.
-        points: of the front, in order.
+        points: of the front, in order; none of a confirmed ablation.
         objectives: test metrics for the front probability.
         compare: the name of an arm, of another, a test metric and a level: the one less the other.
         constraints: test metrics of the search's constraints, which the probabilities count;
@@ -86,8 +87,8 @@ class ConfirmInfo(Displayed):
 
 
 def is_confirmation(record: StudyRecord) -> bool:
-    """Whether a study confirms a front: its test images are open."""
-    return bool(record.design and record.design["selected"])
+    """Whether a study confirms a front or an ablation: its test images are open."""
+    return record.design is not None and record.test is not None
 
 
 def study_ablation(record: StudyRecord, outcomes: Outcomes, references: References) -> AblationInfo:
@@ -128,7 +129,8 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         for tested in map(_on_test, asked)
         if any(np.isfinite(on_test.values(name, tested)).any() for name in names)
     ]
-    constraints = {_on_test(one.metric): one for one in record.study.constraints}
+    judged = record.study.constraints if names else ()
+    constraints = {_on_test(one.metric): one for one in judged}
     unknown = [
         tested
         for tested, one in constraints.items()

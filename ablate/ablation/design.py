@@ -4,7 +4,7 @@ confirmation."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -286,8 +286,7 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
         what = "one of the objectives"
     else:
         suite = find_suite(study.robustness.suite)
-        known = metric_names(suite.families, study.robustness.severities)
-        known += [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
+        known = _scored_metrics(study.robustness.suite, study.robustness.severities)
         known += ON_CURVE if study.finetune.interpolation is not None else ()
         what = f"scored by robustness.suite {suite.name}"
         if metric in ON_CURVE and metric not in known:
@@ -296,6 +295,11 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
             return
     if metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")
+
+
+def _scored_metrics(suite: str | Sequence[str], severities: Sequence[int]) -> list[str]:
+    by_exposure = [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
+    return [*metric_names(find_suite(suite).families, severities), *by_exposure]
 
 
 # -- The design of a confirmation -----------------------------------
@@ -343,6 +347,53 @@ def front_design(
         },
         soups=soups,
     )
+
+
+def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> Design:
+    """What the confirmation of an ablation runs: its cells with the values that they were run
+    with, its contrasts and its claims.
+
+    Args:
+        study: the ablation.
+        test: suite and severities that the test images are scored under.
+
+    Raises:
+        UsageError: if a claim is on a metric that these do not give.
+    """
+    known = {*_scored_metrics(test["suite"], test["severities"]), *ON_CURVE}
+    asked = {f"primary contrast {one.contrast}": one.metric for one in design.claims}
+    if study.ablation_section.noninferior is not None:
+        asked["noninferior"] = study.ablation_section.noninferior.metric
+    for what, metric in asked.items():
+        if metric not in known:
+            raise UsageError(
+                f"study {study.name}: {what}: its metric must be scored on the test images, got "
+                f"{metric} with suite {show(test['suite'])} at severities "
+                f"{show(test['severities'])}. Give another --suite, or --severities."
+            )
+    notes = [TRAINED_ON]
+    if design.tuning:
+        notes.append("each arm has the values that its search picked")
+    return replace(design, notes=(*notes, *_alphas(study, design), *design.notes), tuning={})
+
+
+def _alphas(study: Study, design: Design) -> Iterator[str]:
+    """At which alpha a confirmation scores each cell, where it is not known from the study."""
+    own = study.finetune.result_alpha
+    alphas = {
+        cell.name: (cell.values.get("finetune.interpolation") or {"alpha": own})["alpha"]
+        for cell in design.cells
+    }
+    if not study.finetune.curve_alphas and set(alphas.values()) == {1.0}:
+        return
+    between = [f"{one:g} ({name})" for name, one in alphas.items() if one < 1]
+    if not between:
+        yield "each network is scored at alpha 1, the finetuned network"
+    else:
+        others = "; the others at 1, finetuned" if len(between) < len(alphas) else ""
+        yield f"scored at alpha {', '.join(between)}{others}"
+    if any(claim.metric in ON_CURVE for claim in design.claims):
+        yield "contrasts of interpolated networks have no value on the test images"
 
 
 def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:

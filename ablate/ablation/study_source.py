@@ -28,7 +28,7 @@ class StudySource:
 
     Attributes:
         ablation: for an ablation (`record.design`); None for a search.
-        confirmation: of a search whose front was confirmed; confirming: its study.
+        confirmation: of a search or ablation that was confirmed; confirming: its study.
         read_bits: of a search, which images its rows and references classified correctly.
     """
 

@@ -216,8 +216,8 @@ def show_check(study: Study, file: Path) -> None:
 
 
 def show_effects(study: OpenStudy, *, as_json: bool) -> None:
-    """Arms and effects of an ablation, and where its table and figure are; of a confirmation its
-    points."""
+    """Arms and effects of an ablation, and where its table and figure are; of a confirmed front
+    its points."""
     from ablate.ablation.confirm import confirm_info, is_confirmation
     from ablate.lifecycle.open_study import read_bits
 
@@ -237,7 +237,7 @@ def show_effects(study: OpenStudy, *, as_json: bool) -> None:
 
 
 def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> None:
-    """The front on the test images, what of it was luck, and where the figure is.
+    """The arms on the test images, of a front what of it was luck, and where the figure is.
 
     Args:
         study: the confirmation.
@@ -248,7 +248,8 @@ def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> 
         print_result(confirmation_rows(info))
         return
     _print_ablation(info.test)
-    print_result(points_table(info))
+    if info.points:
+        print_result(points_table(info))
     if study.place.folder.is_dir():
         show_figure(lambda: draw_usual(study))
 

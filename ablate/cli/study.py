@@ -252,21 +252,21 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     callback=listed(int),
     metavar="N,...",
     shell_complete=complete_trial,
-    help="Only these trials: of the front, or for one objective any.",
+    help="Of a search only these trials: of the front, or for one objective any.",
 )
 @click.option(
-    "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the search's."
+    "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the study's."
 )
 @click.option(
     "--severities",
     callback=listed(int),
     metavar="N,...",
-    help="Severities to score.  Default: the search's.",
+    help="Severities to score.  Default: the study's.",
 )
 @click.option(
     "--soup",
     is_flag=True,
-    help="Also score the mean of the trials' weights at each seed, a uniform soup.",
+    help="Of a search also score the mean of the trials' weights at each seed, a uniform soup.",
 )
 @run_options
 @json_option
@@ -281,13 +281,14 @@ def confirm(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Retrain the front of a search and score it on the test images.
+    """Retrain a search's front, or an ablation, and score it on the test images.
 
-    For one objective: its best trial and those that the validation images do not tell from it, at
-    most five.  Uses new seeds.  Compares them with the baseline, a plain finetune and combined data
-    augmentation.  Prints how much of each point's score was selection luck, and which points are
-    still on the front, or the best.  The study's database records when and why the test images
-    were used.
+    An ablation is run again as it is, with new seeds and the values that its tuning picked; its
+    primary contrasts are those of the test images.  Of a search, the front; for one objective its
+    best trial and those that the validation images do not tell from it, at most five.  Compares
+    them with the baseline, a plain finetune and combined data augmentation.  Prints how much of
+    each point's score was selection luck, and which points are still on the front, or the best.
+    The study's database records when and why the test images were used.
     """
     from ablate import api
     from ablate.cli.show import run_with_display, show_confirmation

@@ -318,6 +318,7 @@ class Ledger(StudyAttributes):
             design=self.head.design,
             sections=self.head.fingerprint,
             parent=self.head.parent,
+            test=self.head.test,
             test_references={
                 name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
             },

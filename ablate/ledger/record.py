@@ -299,8 +299,9 @@ class StudyRecord(Displayed):
         drives: all, in order.
         design: of an ablation, in the form of `ablate.ablation.cell.Design`; None: a search.
         sections: the fingerprint, by section.
-        parent: name of the study whose arm this one tunes, or whose front it confirms.
+        parent: name of the study whose arm this one tunes, or which it confirms.
         test_references: as `references`, on the test images.
+        test: of a confirmation: the suite and severities that the test images are scored under.
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
         preparing: what is being prepared, or was when its driver ended, before the first row; None
@@ -326,6 +327,7 @@ class StudyRecord(Displayed):
     parent: str | None = None
     test_references: Mapping[str, Scores] = field(default_factory=dict)
     test_opened: tuple[TestOpened, ...] = ()
+    test: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
     foreign: bool = False
@@ -388,7 +390,7 @@ class Head(JsonData):
         design: of an ablation, as plain data; none: a search.
         test: what a confirmation scores on the test images (`Confirmation`); None: they are not
             used.
-        parent: name of the study whose arm this one tunes, or whose front it confirms.
+        parent: name of the study whose arm this one tunes, or which it confirms.
         method: what its settings mean (`ablate.study.fingerprint.METHOD`); 1 where none is stored.
     """
 

@@ -1,5 +1,5 @@
-"""`ablate confirm`: retrains the front of a search with new seeds, and scores it on the test
-images."""
+"""`ablate confirm`: retrains the front of a search, or the cells of an ablation, with new seeds,
+and scores them on the test images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_answer
 from ablate.ablation.cell import Design
-from ablate.ablation.design import front_design
+from ablate.ablation.design import front_design, repeated_design, train_seeds
 from ablate.analysis.caveats import nearest_text, stopped_beyond
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -26,7 +26,7 @@ MOST_CONFIRMED = 5
 """Trials of one objective that are confirmed, where none are named: each is trained K times."""
 
 
-def confirm_front(
+def confirm_study(
     ledger: Ledger,
     place: Place,
     run: RunOptions,
@@ -37,27 +37,28 @@ def confirm_front(
     severities: Sequence[int] | None,
     soup: bool = False,
 ) -> StudyRecord:
-    """Retrain the front of a search and score it on the test images, or continue doing so.
+    """Train a front or an ablation again and score it on the test images, or continue doing so.
 
     Args:
-        ledger: ledger of the search; place: its place.
-        seeds: number of new seeds; the search's seed is not among them.
-        trials: numbers of trials of the front, or for one objective of any complete trials; None:
-            the front, or for one objective the best and those that the images do not tell from it,
-            at most `MOST_CONFIRMED`.
-        suite, severities: for scoring the test images; None: those of the search.
-        soup: also score the mean of the trials' networks at each seed.
+        ledger: ledger of the search or ablation; place: its place.
+        seeds: number of new seeds; those of the search or ablation are not among them.
+        trials: of a search, numbers of trials of the front, or for one objective of any complete
+            trials; None: the front, or for one objective the best and those that the images do not
+            tell from it, at most `MOST_CONFIRMED`.
+        suite, severities: for scoring the test images; None: those of the study.
+        soup: of a search, also score the mean of the trials' networks at each seed.
 
     Raises:
-        UsageError: if the study is not a search with the robustness finetuning, was confirmed with
-            other trials, another suite or without a soup before, or the trials have no soup.
+        UsageError: if the study is not one with the robustness finetuning, was confirmed with
+            other trials, another suite or without a soup before, the trials have no soup, or the
+            suite does not give the metric of a primary contrast.
         ParameterError: if a trial is not on the front, or not complete.
         FingerprintError: if it is of another method: its parameters would train other networks.
-        LeaseError: if the search is running.
+        LeaseError: if the study is running.
     """
     ledger.check_method("to be confirmed")
     record = ledger.read()
-    points = _points(record, trials, ledger.outcomes)
+    _check_confirmable(record)
     where = place.confirmation
     robustness = record.study.robustness
     named = robustness.suite if suite is None else suite
@@ -66,21 +67,29 @@ def confirm_front(
         "suite": list(named) if isinstance(named, tuple) else named,
         "severities": list(robustness.severities if severities is None else severities),
     }
-    adapted = record.study.robustness.adapt_batch_norm is not None
-    design = front_design(points, soup=soup, adapted=adapted)
-    study = _confirming_study(record.study, where.name, points, seeds)
+    if record.design is None:
+        points = _points(record, trials, ledger.outcomes)
+        adapted = robustness.adapt_batch_norm is not None
+        design = front_design(points, soup=soup, adapted=adapted)
+        study = _confirming_study(record.study, where.name, points, seeds)
+        of_which = f"for {record.study.objectives[0].metric}"
+        of_which = "of the front" if len(record.study.objectives) > 1 else of_which
+        what = (
+            f"{len(points)} trial{'s' * (len(points) > 1)} {of_which} ({_numbers(points)})"
+            f"{' and their soup' if soup else ''}"
+        )
+    else:
+        begun_with = Design.from_json(record.design)
+        _check_tuned(record, begun_with, trials, soup=soup)
+        design = repeated_design(record.study, begun_with, test)
+        study = _repeating_study(record.study, where.name, seeds)
+        what = f"{len(design.cells)} cells of the ablation ({design.kind})"
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})
-    one = len(record.study.objectives) == 1
-    of_which = "of the front" if not one else f"for {record.study.objectives[0].metric}"
-    what = (
-        f"confirm {len(points)} trial{'s' * (len(points) > 1)} {of_which} ({_numbers(points)})"
-        f"{' and their soup' if soup else ''}, {seeds} seeds, "
-        f"{show(test['suite'])} at severities {show(test['severities'])}"
-    )
+    scored = f"{show(test['suite'])} at severities {show(test['severities'])}"
     with leased(ledger, run):
-        ledger.open_test(what, where.name)
+        ledger.open_test(f"confirm {what}, {seeds} seeds, {scored}", where.name)
     where.make_folder()
     base = Path(ledger.head.base)
     if not Ledger.exists(where.url, where.name):
@@ -92,12 +101,12 @@ def confirm_front(
     return go_on(begun, where, run, None, seeds=seeds)
 
 
-def _points(
-    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits
-) -> list[ParetoPoint]:
-    if record.design is not None or record.parent is not None:
+def _check_confirmable(record: StudyRecord) -> None:
+    if record.parent is not None:
+        got = "a confirmation" if record.test is not None else "the search of one arm"
         raise UsageError(
-            f"study {record.name}: confirm needs a search, got an ablation. Name a search."
+            f"study {record.name}: confirm needs a search or an ablation, got {got}. Name "
+            f"{record.parent}."
         )
     if record.study.trainable is not None:
         raise UsageError(
@@ -105,6 +114,25 @@ def _points(
             f"trainable {record.study.trainable}, which loads its own data. Use an ablation of "
             "design arms instead."
         )
+
+
+def _check_tuned(
+    record: StudyRecord, design: Design, trials: Sequence[int] | None, *, soup: bool
+) -> None:
+    """Refuse options of a search, and arms whose values are not known yet."""
+    if trials is not None or soup:
+        option = "--soup" if soup else "--trials"
+        raise UsageError(f"{option}: needs a search, got the ablation {record.name}. Leave it out.")
+    if record.study.ablation_section.tune is not None and not design.tuning:
+        raise UsageError(
+            f"study {record.name}: the arms must be tuned before they are confirmed, got an "
+            "ablation whose tuning has not ended. Finish it first: ablate resume."
+        )
+
+
+def _points(
+    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits
+) -> list[ParetoPoint]:
     info = pareto_info(record)
     is_front = len(info.objectives) > 1
     choice = {point.number: point for point in (info.front if is_front else info.ranked)}
@@ -149,6 +177,26 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
         "space": {},
     }
     return search.model_copy(update=update)
+
+
+def _repeating_study(ablation: Study, name: str, seeds: int) -> Study:
+    """The ablation with seeds of its own: after all that its runs, or its tuning, had."""
+    settings, finetune = ablation.ablation_section, ablation.finetune
+    used = train_seeds(ablation)
+    first = max(*used, finetune.seed) + 1
+    own = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
+    update: dict[str, Any] = {
+        "name": name,
+        "ablation": settings.model_copy(update=own),
+        "answer": AnswerSettings(),
+        "space": {},
+    }
+    if settings.baseline_seeds == "each":
+        seed = ablation.baseline.seed + len(used)
+        update["baseline"] = ablation.baseline.model_copy(update={"seed": seed})
+    if finetune.curve_alphas:  # the finetuned network, unless a cell has an alpha
+        update["finetune"] = finetune.model_copy(update={"interpolation": None})
+    return ablation.model_copy(update=update)
 
 
 def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Place) -> None:

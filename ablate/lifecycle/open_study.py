@@ -53,14 +53,14 @@ class OpenStudy:
 
         if self.record.foreign:
             return StudySource(self.record)
-        if self.record.design is not None:
-            return StudySource(self.record, self.ablation)
+        ablation = None if self.record.design is None else self.ablation
         confirmed = self.place.confirmation
         if not Ledger.exists(confirmed.url, confirmed.name):
-            return StudySource(self.record, read_bits=partial(read_bits, self.place))
+            return StudySource(self.record, ablation, read_bits=partial(read_bits, self.place))
         confirming, outcomes, references = read_outcomes(confirmed)
         return StudySource(
             self.record,
+            ablation,
             confirmation=confirm_info(confirming, outcomes, references),
             confirming=confirming,
             read_bits=partial(read_bits, self.place),

@@ -258,7 +258,7 @@ def _tables(opened: OpenStudy) -> Mapping[str, PaperTable]:
     tables = {"arms": paper_table(opened), "effects": paper_table(opened, effects=True)}
     if is_confirmation(opened.record):
         info = confirm_info(opened.record, *read_bits(opened.place))
-        tables["luck"] = luck_paper_table(info)
+        tables |= {"luck": luck_paper_table(info)} if info.points else {}
     return tables
 
 

@@ -14,13 +14,14 @@ from example_results import (
     ROBUST,
     Example,
     Run,
+    make_design,
     make_example,
     make_scored,
     make_scores,
 )
 from explicit_statistics import Explicit
 
-from ablate.ablation.cell import Design
+from ablate.ablation.cell import Cell, Claim, Design
 from ablate.ablation.confirm import (
     ConfirmedPoint,
     ConfirmInfo,
@@ -28,12 +29,13 @@ from ablate.ablation.confirm import (
     front_probability,
     is_confirmation,
 )
-from ablate.ablation.design import COMBINED_DA, front_design
+from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeated_design
 from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
-from ablate.errors import ParameterError
+from ablate.errors import ParameterError, UsageError
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
+from ablate.study.sections.training import InterpolationSettings
 from ablate.study.seeds import PLAIN
 
 CLEAN = "val_clean_accuracy"
@@ -125,6 +127,32 @@ def test_which_study_is_a_confirmation() -> None:
     assert str(error.value) == (
         "study example: must be a confirmation, got another study. Run ablate confirm."
     )
+
+
+def test_what_the_confirmation_of_an_ablation_runs() -> None:
+    claims = (Claim("FMA - plain", "val_accuracy.brightness"),)
+    design = make_design(["plain", "FMA"], claims=claims, notes=("as it is",))
+    study = make_example({"plain": [make_scores()], "FMA": [make_scores()]}).record.study
+    test = {"suite": "families", "severities": [3]}
+    assert repeated_design(study, design, test) == replace(design, notes=(TRAINED_ON, "as it is"))
+    with pytest.raises(UsageError) as error:
+        repeated_design(study, design, {"suite": ["fog", "snow"], "severities": [3]})
+    assert str(error.value) == (
+        "study example: primary contrast FMA - plain: its metric must be scored on the test "
+        "images, got val_accuracy.brightness with suite ['fog', 'snow'] at severities [3]. Give "
+        "another --suite, or --severities."
+    )
+    curved = study.model_copy(
+        update={
+            "finetune": study.finetune.model_copy(update={"interpolation": InterpolationSettings()})
+        }
+    )
+    halfway = Cell("FMA", {"finetune.interpolation": {"alpha": 0.5}})
+    for cells, note in (
+        (design.cells, "each network is scored at alpha 1, the finetuned network"),
+        ((design.cells[0], halfway), "scored at alpha 0.5 (FMA); the others at 1, finetuned"),
+    ):
+        assert note in repeated_design(curved, replace(design, cells=cells), test).notes
 
 
 # -- luck and gaps --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import NAMES, ablation_study, cells_of, design_of, weights_of
+from plans import NAMES, ablation_study, cells_of, design_of, plan, weights_of
 
 import ablate
 from ablate.ablation.cell import Cell, Claim, Contrast, Design, Tuning, difference
@@ -64,6 +64,19 @@ def test_arms_and_contrasts_are_of_cells_that_are_run(name: str) -> None:
     assert {cell for arm in design.arms for cell in arm.cells} == there
     assert {cell for contrast in design.contrasts for cell in contrast.weights} <= there
     assert len(weights_of(design)) == len(design.contrasts)
+
+
+def test_an_arm_may_fix_the_alpha_that_it_is_scored_at() -> None:
+    half = {"finetune.interpolation": {"alpha": 0.5}}
+    arms = {"plain": {"loss.terms": "clean"}, "FMA": {}, "half": half}
+    assert cells_of(made("arms", arms=arms))["half"] == half
+    for again, rule in (
+        ({"finetune.interpolation": {"alpha": 0.5}}, "the same training as half"),
+        ({"finetune.interpolation": {"alphas": [0.5, 1]}}, "cannot differ between cells"),
+    ):
+        keys = {"arms": {**arms, "again": again}}
+        _, problems = plan("arms", keys, finetune=IMAGES)
+        assert rule in " ".join(problem for _, problem in problems)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -386,7 +386,7 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     primary = [{"compare": "FMA", "to": "plain"}]
     file = write_ablation(arms=arms, primary=primary, tune={"trials": 2}, of_file={"space": space})
     record = ablate.launch(file, executor="inline")
-    tuned = {row.cell: row.params for row in record.rows}
+    tuned = _params(record)
     assert set(tuned["plain"]) == {"loss.terms", "finetune.learning_rate"}
     assert set(tuned["FMA"]) == {
         *("loss.terms", "loss.fma.layers", "loss.fma.weight", "finetune.learning_rate"),
@@ -399,6 +399,12 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     best = max(row.values[1] for row in search.complete if row.values)
     assert info.tuning[1].scores[-1] <= best
     assert ablate.resume("runs/abl", executor="inline") == record
+    with pytest.raises(UsageError, match=r"got the search of one arm. Name abl."):
+        ablate.confirm("runs/abl/tune/01-FMA")
+    test = ablate.confirm("runs/abl", seeds=2, executor="inline").test
+    assert _params(ablate.read("runs/abl/confirm")) == tuned
+    assert test.tuning == ()
+    assert "each arm has the values that its search picked" in test.marks
 
 
 @pytest.mark.slow
@@ -540,3 +546,77 @@ def test_an_ablation_of_failing_runs_names_them(write_ablation: Write) -> None:
     effect = info.effect("wild - plain", "val_robust_accuracy")
     assert effect.estimate.n == 0
     assert effect.missing == ("seed 1 of wild", "seed 2 of wild")
+
+
+@pytest.mark.slow
+def test_it_is_confirmed_with_other_seeds_on_the_test_images(done: StudyRecord, work: Path) -> None:
+    for keys in ({"trials": [1]}, {"soup": True}):
+        (option,) = keys
+        with pytest.raises(UsageError, match=rf"--{option}: needs a search, got the ablation abl"):
+            ablate.confirm("runs/abl", **keys)  # type: ignore[arg-type]
+    assert ablate.read("runs/abl").test_opened == ()
+    ran = run_here(
+        *("confirm", "runs/abl", "--seeds", 2, "--suite", "families_all", "--severities", 5),
+        *("--executor", "inline"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "selection luck" not in ran.stdout
+    confirmed = ablate.read("runs/abl/confirm")
+    assert (confirmed.parent, confirmed.trials) == ("abl", done.trials)
+    assert {row.seeds.train for row in done.rows if row.seeds} == {1, 2}
+    assert {row.seeds.train for row in confirmed.rows if row.seeds} == {3, 4}
+    assert _params(confirmed) == _params(done)
+    (opened,) = ablate.read("runs/abl").test_opened
+    assert opened.study == "abl~confirm"
+    assert opened.what == (
+        "confirm 5 cells of the ablation (arms), 2 seeds, 'families_all' at severities [5]"
+    )
+    _check_confirmed(confirmed)
+
+    record = ablate.resume("runs/abl/confirm", seeds=3, executor="inline")
+    assert record.rows[: confirmed.trials] == confirmed.rows
+    assert {row.seeds.train for row in record.rows if row.seeds} == {3, 4, 5}
+    with pytest.raises(UsageError, match=r"must score the test images as before"):
+        ablate.confirm("runs/abl", seeds=3, executor="inline")
+    assert run_here("report", "runs/abl", "--no-images").returncode == 0
+    page = Path("runs/abl/report.html").read_text()
+    assert "Confirmed with 3 new seeds on the test images." in page
+    assert "Contrasts, test images" in page
+    ablate.archive("runs/abl", "abl.tar", brief=True)
+    verified = ablate.verify("abl.tar")
+    assert verified.holds, [check.text for check in verified.checks if not check.holds]
+    assert "confirm/tables/effects.csv" in {check.what for check in verified.checks}
+
+
+def _params(record: StudyRecord) -> dict[str | None, dict[str, Any]]:
+    return {row.cell: dict(row.params) for row in record.rows}
+
+
+def _check_confirmed(record: StudyRecord) -> None:
+    """Its claims, against the rows."""
+    info = ablate.read_confirmation("runs/abl/confirm")
+    assert (info.points, info.objectives, info.constraints) == ((), (), ())
+    assert repr(ablate.read_ablation("runs/abl/confirm")) == repr(info.test)
+    assert (info.test.split, info.test.n_images) == ("test", 12)
+    assert any("trained on the training images only" in mark for mark in info.test.marks)
+    robust = "test_robust_accuracy"
+    claims = [("FMA - plain", robust), ("DA - plain", robust)]
+    assert {(one.contrast, one.metric) for one in info.test.primary} == set(claims)
+
+    def values(cell: str) -> list[float]:
+        rows = [row.test_scores for row in record.rows if row.cell == cell]
+        return [scores.robust_accuracy for scores in rows if scores is not None]
+
+    found = [info.test.effect(*claim) for claim in claims]
+    for effect in found:
+        arm, _, other = effect.contrast.partition(" - ")
+        gains = np.subtract(values(arm), values(other))
+        assert effect.estimate.mean == pytest.approx(gains.mean())
+        assert effect.estimate.n == 2
+        assert effect.verdict == "too few seeds"
+    p = [one.p if math.isfinite(one.p) else 1.0 for one in found]
+    for effect, adjusted in zip(found, holm(p), strict=True):
+        assert math.isnan(effect.p) or effect.p_adjusted == pytest.approx(adjusted)
+    kept = info.test.effect("FMA - plain", "test_clean_accuracy").kept
+    assert kept is not None
+    assert kept.margin == 0.1

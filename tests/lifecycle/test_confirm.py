@@ -147,7 +147,7 @@ def test_what_cannot_be_confirmed(searched: Path) -> None:
         ablate.confirm(searched, seeds=1)
     with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
         ablate.confirm(searched, trials=[9])
-    with pytest.raises(UsageError, match=r"confirm needs a search, got an ablation"):
+    with pytest.raises(UsageError, match=r"a search or an ablation, got a confirmation. Name sea"):
         ablate.confirm("runs/searched/confirm")
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetAnswer
+from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
@@ -45,7 +47,7 @@ from ablate.report.page.confirmed_answer import best_confirmed, confirmed_answer
 def study_answer(source: StudySource) -> Answer:
     """The answer of a study, from the rows that have ended."""
     if source.ablation is not None:
-        return ablation_answer(source.record, source.ablation)
+        return _of_ablation(source, source.ablation)
     if all(point.violation for point in source.front.points):
         return Answer(nothing_counts(source.record))
     if source.best is not None:
@@ -55,6 +57,15 @@ def study_answer(source: StudySource) -> Answer:
     if source.confirmation is not None:
         return confirmed_answer(source, source.answer, source.confirmation)
     return _of_search(source, source.answer)
+
+
+def _of_ablation(source: StudySource, info: AblationInfo) -> Answer:
+    confirmed = source.confirmed
+    if confirmed is None or confirmed.ablation is None:
+        return ablation_answer(source.record, info)
+    answer = ablation_answer(confirmed.record, confirmed.ablation)
+    how = f"Confirmed with {confirmed.ablation.seeds} new seeds on the test images."
+    return replace(answer, sentences=(how, *answer.sentences))
 
 
 # -- A search

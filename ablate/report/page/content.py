@@ -334,9 +334,13 @@ def _sections(
             figures=figures,
             tables=(
                 replace(arms_paper_table(source.confirmation.test), title="Arms, test images"),
-                luck_paper_table(source.confirmation),
+                luck_paper_table(source.confirmation)
+                if source.confirmation.points
+                else replace(
+                    effects_paper_table(source.confirmation.test), title="Contrasts, test images"
+                ),
             ),
-            says="Trials, retrained with new seeds and scored on images not used for selection.",
+            says="Retrained with new seeds and scored on images not used for selection.",
             missing=missing,
         )
         found.insert(0, confirmed)

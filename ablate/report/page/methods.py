@@ -71,10 +71,10 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
         paragraphs.append(f"Each run called the function {study.trainable}.")
     if source.ablation is None:
         paragraphs.append(_search(record, cite))
-        if source.confirmation is not None:
-            paragraphs.append(_confirmation(source.confirmation, cite))
     else:
         paragraphs += [_ablation(source.ablation, cite), *_arms(record)]
+    if source.confirmation is not None:
+        paragraphs.append(_confirmation(source.confirmation, cite))
     return cite.methods(*paragraphs)
 
 
@@ -196,6 +196,11 @@ def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
     soup = ""
     if any(arm.members for arm in info.test.arms):
         soup = f" The soup has the mean of their weights at each seed{cite('soup')}."
+    if not info.points:
+        return (
+            f"All configurations were retrained with {info.test.seeds} new seeds and scored on the "
+            "test images, which had not been used for any selection; the contrasts are the same."
+        )
     which = "The trials of the front" if len(info.objectives) > 1 else "The best trials"
     return (
         f"{which} were retrained with {info.test.seeds} new seeds, paired with a "
