@@ -68,12 +68,14 @@ def read(
         )
 
     train = part("train")
-    _check_every_class(name, train, classes)
+    has_validation = values.get("validation") is not None
+    if not has_validation:  # a split takes some of each
+        _check_every_class(name, train, classes)
     return Source(
         classes=classes,
         train=train,
         test=lambda: part("test"),
-        validation=part("validation") if values.get("validation") is not None else None,
+        validation=part("validation") if has_validation else None,
     )
 
 

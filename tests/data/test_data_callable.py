@@ -100,6 +100,8 @@ def test_a_validation_split_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(data.train) == 40
     assert np.array_equal(data.validation.images.numpy(), IMAGES[8:12])
     assert data.digest != before.digest
+    monkeypatch.setitem(GIVEN, "train", (IMAGES, LABELS * 0))  # no dog: nothing is split off
+    assert load(tmp_path).train.labels.unique().tolist() == [0]
 
 
 WRONG = [
