@@ -40,8 +40,6 @@ from ablate.study.sections.search import PrunerSettings
 from ablate.trial.context import TrialContext
 
 HERE = Path(__file__).parent
-TRIALS = 64
-"""Whole trials of unpruned TPE, whose seconds all others have too."""
 RANDOM_FACTOR = 4
 """Random search has this many times the seconds, to see when it reaches TPE's hypervolume."""
 BAR = "optuna_tpe"
@@ -51,6 +49,8 @@ NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "ablate tpe": {"sampler": "tpe"},
+    "ablate gp": {"sampler": "gp"},
+    "ablate nsga2": {"sampler": "nsga2"},
     "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
     "ablate gp, pareto_asha": {"sampler": "gp", "pruner": {}},
     "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
@@ -294,12 +294,13 @@ def searches(peers: Path) -> dict[str, Own | Peer]:
 class Comparison:
     """Searches beside unpruned TPE, on the same seeds; hypervolumes are of whole trials."""
 
-    def __init__(self, surrogate: Surrogate, seeds: int) -> None:
+    def __init__(self, surrogate: Surrogate, seeds: int, trials: int) -> None:
         table = surrogate.table
         clean, robust = (table.baseline[table.metrics.index(name)] for name in OBJECTIVES)
         self._measure = moocore.Hypervolume(ref=[clean - 0.10, robust], maximise=True)
         self.surrogate = surrogate
-        bar = Peer(BAR, Path(sys.executable), TRIALS)
+        self.trials = trials
+        bar = Peer(BAR, Path(sys.executable), trials)
         self.bar = [bar(surrogate, seed, np.inf) for seed in range(seeds)]
         self.limits = [replay.seconds for replay in self.bar]
         self.volumes = [self._volume(replay, replay.seconds) for replay in self.bar]
@@ -346,7 +347,7 @@ class Comparison:
     def print(self, chosen: Sequence[str], peers: Path) -> None:
         """Run and print searches: all, or those chosen."""
         print(
-            f"{BAR}: {TRIALS} whole trials, {statistics.fmean(self.limits):.0f} s, hypervolume "
+            f"{BAR}: {self.trials} trials, {statistics.fmean(self.limits):.0f} s, hypervolume "
             f"{self.goal:.5f}, standard deviation {np.std(self.volumes, ddof=1):.5f} over "
             f"{len(self.bar)} seeds\n"
         )
@@ -364,6 +365,9 @@ class Comparison:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare searches on the recorded study.")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--trials", type=int, default=64, help="whole trials of unpruned TPE; all have its seconds"
+    )
     parser.add_argument("--study", default="quickstart", help="name of the table's study")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--search", action="append", default=[], help="this one (repeat); else all")
@@ -373,7 +377,7 @@ def main() -> None:
     asked = parser.parse_args()
     surrogate = Surrogate(load_table(asked.study, asked.epochs))
     print(f"{asked.study}, {asked.epochs} epochs, a table of {len(surrogate.table)} points\n")
-    Comparison(surrogate, asked.seeds).print(asked.search, asked.peers)
+    Comparison(surrogate, asked.seeds, asked.trials).print(asked.search, asked.peers)
 
 
 if __name__ == "__main__":
