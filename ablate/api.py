@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import UsageError
@@ -21,6 +22,7 @@ from ablate.lifecycle.open_study import (
     open_ledger,
     open_place,
     open_study,
+    read_ablations,
     read_outcomes,
 )
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of
@@ -229,11 +231,17 @@ def read(study: StudyReference) -> StudyRecord:
     return open_study(study).record
 
 
-def read_ablation(study: StudyReference) -> AblationInfo:
+def read_ablation(study: StudyReference | Sequence[StudyReference]) -> AblationInfo:
     """Read an ablation, or a confirmation on the test images: its arms and effects so far.
+
+    Args:
+        study: the ablation; or a list of several of the same arms and images, each from another
+            baseline, which are read as one: a pair is then an ablation, of which the seeds are
+            averaged, and intervals are for new baselines and new images.
 
     Raises:
         ParameterError: if the study is a search.
+        UsageError: if several do not match.
         StudyNotFoundError: if there is no such study.
 
     Example:
@@ -244,7 +252,9 @@ def read_ablation(study: StudyReference) -> AblationInfo:
         >>> print(f"{effect.estimate.mean:+.3f}")
         +1.812
     """
-    return open_study(study).ablation
+    if isinstance(study, str | Path | Study | Mapping):
+        return open_study(study).ablation
+    return read_ablations([open_study(one) for one in study])
 
 
 def confirm(

@@ -2,6 +2,7 @@
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --repetitions 20000 --seed 1
+    python benchmarks/coverage.py --part pooled
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -328,8 +329,40 @@ def seeds_alone(random: np.random.Generator, repetitions: int) -> Iterator[str]:
         yield f"| t over seeds, {name} | {' | '.join(cells)} |"
 
 
+def pooled(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """Of 3 baselines with 8 seeds each and 2,000 images: seeds averaged within each baseline, so
+    that K = 3, and all 24 seeds as pairs, as if baselines did not matter."""
+    n_baselines, n_seeds, n_images = 3, 8, 2000
+    names = ("seeds averaged, K = 3", "24 seeds as pairs")
+    yield f"| 3 baselines x 8 seeds x 2,000 images | {' | '.join(names)} |"
+    yield "|---" * 3 + "|"
+    for name, (of_seeds, of_images, rest, _) in CIFAR.items():
+        for of_baselines in (0.0, 0.005):
+            found: tuple[list[Bounds], list[Bounds]] = ([], [])
+            for _ in range(repetitions):
+                table = (
+                    of_baselines * random.standard_normal((n_baselines, 1, 1))
+                    + of_seeds * random.standard_normal((n_baselines, n_seeds, 1))
+                    + of_images * random.standard_normal(n_images)
+                    + rest * random.standard_normal((n_baselines, n_seeds, n_images))
+                )
+                for bounds, pairs in zip(
+                    found, (table.mean(axis=1), table.reshape(-1, n_images)), strict=True
+                ):
+                    bounds.append(bounds_of(over_seeds_and_images(pairs).estimate(LEVEL)))
+            cells = (
+                f"{100 * share_covered(bounds, 0.0):.1f} "
+                f"({100 * median(high - low for low, high in bounds):.2f})"
+                for bounds in found
+            )
+            yield f"| {name}, baselines {100 * of_baselines:g} points | {' | '.join(cells)} |"
+
+
 def row_of(text: str, numbers: tuple[int, ...]) -> str:
     return " | ".join(text.format(number) for number in numbers)
+
+
+PARTS = {part.__name__: part for part in (coverage, claims, kept_wrong, power, seeds_alone, pooled)}
 
 
 def main() -> None:
@@ -338,6 +371,7 @@ def main() -> None:
     )
     parser.add_argument("--repetitions", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=PARTS, help="Only this part.")
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     print(
@@ -346,9 +380,9 @@ def main() -> None:
         f"{options.seed}"
     )
     began = time.monotonic()
-    for part in (coverage, claims, kept_wrong, power, seeds_alone):
+    for part in PARTS if options.part is None else (options.part,):
         print()
-        for line in part(random, options.repetitions):
+        for line in PARTS[part](random, options.repetitions):
             print(line, flush=True)
     print(f"\n{time.monotonic() - began:.0f} s")
 

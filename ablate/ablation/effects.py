@@ -60,6 +60,8 @@ class Effect:
         kept: whether it is no worse than the declared margin; None where none is declared for this
             metric.
         missing: pairs that a run of which has not ended well, as "seed 3 of ST".
+        by_baseline: of ablations that are read as one (`PooledResults`), the difference in each;
+            NaN where it is missing.
     """
 
     contrast: str
@@ -75,6 +77,7 @@ class Effect:
     n_images: int | None = None
     kept: NonInferiority | None = None
     missing: tuple[str, ...] = ()
+    by_baseline: tuple[float, ...] = ()
 
     @property
     def primary(self) -> bool:
@@ -153,6 +156,7 @@ class _Tested:
     missing: tuple[str, ...]
     is_claim: bool
     is_minimized: bool
+    by_baseline: tuple[float, ...]
 
     @classmethod
     def of(
@@ -167,9 +171,10 @@ class _Tested:
     ) -> _Tested:
         """Args: table: None where nothing can be said of a claim, which is still a claim."""
         if table is None:
-            differences, by_image, missing = np.empty(0), None, tuple[str, ...]()
+            by_pair, by_image, missing = np.empty(0), None, tuple[str, ...]()
         else:
-            differences, by_image, missing = _differences(results, contrast, table)
+            by_pair, by_image, missing = _differences(results, contrast, table)
+        differences = by_pair[np.isfinite(by_pair)]
         model = _model(differences, by_image)
         n_images = None if by_image is None else by_image.shape[1]
         return cls(
@@ -182,6 +187,7 @@ class _Tested:
             missing=missing,
             is_claim=is_claim,
             is_minimized=is_minimized,
+            by_baseline=tuple(map(float, by_pair)) if results.replications else (),
         )
 
     def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
@@ -205,6 +211,7 @@ class _Tested:
             n_images=self.n_images,
             kept=kept,
             missing=self.missing,
+            by_baseline=self.by_baseline,
         )
         if p_adjusted is None:
             return effect
@@ -246,8 +253,8 @@ def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
 def _differences(
     results: Results, contrast: Contrast, table: Table
 ) -> tuple[NDArray[np.float64], Shares | None, tuple[str, ...]]:
-    """Of a contrast over the complete pairs: `[K]`; image by image, `[K, n]`, or None where a cell
-    has kept no bits; and which pairs are missing."""
+    """Of a contrast at each pair, NaN where it is not complete; image by image over the complete
+    ones, `[K, n]`, or None where a cell has kept no bits; and which pairs are missing."""
     cells = [cell for cell, weight in contrast.weights.items() if weight]
     weights = np.array([contrast.weights[cell] for cell in cells])
     columns = [table.column(cell) for cell in cells]
@@ -257,8 +264,9 @@ def _differences(
     missing: tuple[str, ...] = ()
     if len(places) < len(results.pairs):
         gaps = np.argwhere(~is_there.T)
-        missing = tuple(f"seed {results.pairs[place] + 1} of {cells[at]}" for place, at in gaps)
-    differences = _weighted_sum(weights, values[:, places])
+        missing = tuple(f"{results.pair_name(int(place))} of {cells[at]}" for place, at in gaps)
+    differences = np.full(len(results.pairs), math.nan)
+    differences[places] = _weighted_sum(weights, values[:, places])
     return differences, _by_image(weights, columns, places), missing
 
 
@@ -300,8 +308,8 @@ def arm_difference(results: Results, arm: Arm, to: Arm, metric: str, level: floa
 
 
 def _estimate(results: Results, contrast: Contrast, table: Table, level: float = LEVEL) -> Estimate:
-    differences, by_image, _ = _differences(results, contrast, table)
-    return _model(differences, by_image).estimate(level)
+    by_pair, by_image, _ = _differences(results, contrast, table)
+    return _model(by_pair[np.isfinite(by_pair)], by_image).estimate(level)
 
 
 def _model(differences: NDArray[np.float64], by_image: Shares | None) -> MeanModel:

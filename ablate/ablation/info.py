@@ -14,7 +14,14 @@ from ablate.ablation.designs.shapley import sampling_notes
 from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
-from ablate.ablation.results import Outcomes, References, Results, SplitName, compared_metrics
+from ablate.ablation.results import (
+    Outcomes,
+    References,
+    Replication,
+    Results,
+    SplitName,
+    compared_metrics,
+)
 from ablate.ablation.searches import expected_best
 from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
@@ -93,9 +100,10 @@ class AblationInfo(Displayed, StudyFacts):
         effects: every contrast on every metric.
         best: by metric of the tables, the arms that are the best or tied with it.
         ranks: of the arms by `rank_metric`; None of fewer than two.
-        seeds: K; runs: planned; ended: of them.
+        seeds: K, of ablations that are read as one their number; runs: planned; ended: of them.
         aliases: of a fraction.
         failures: unsuccessful runs, with reasons.
+        replications: the ablations that are read as one (`ablate.ablation.pooled`); else empty.
     """
 
     design: str
@@ -115,6 +123,12 @@ class AblationInfo(Displayed, StudyFacts):
     ended: int
     aliases: tuple[str, ...]
     failures: tuple[str, ...]
+    replications: tuple[Replication, ...] = ()
+
+    @property
+    def paired(self) -> str:
+        """What the values of an arm are of: "seed", or "baseline" where ablations are pooled."""
+        return "baseline" if self.replications else "seed"
 
     def effect(self, contrast: str, metric: str) -> Effect:
         """One effect.
@@ -159,9 +173,15 @@ def ablation_info(
             f"study {record.name}: must be an ablation, got a search. Add ablation: to a study "
             "file, or run `ablate confirm`."
         )
-    design = Design.from_json(record.design)
-    study, settings = record.study, record.study.ablation
     results = Results(record, outcomes, references, split)
+    return info_of_results(record, Design.from_json(record.design), results, split)
+
+
+def info_of_results(
+    record: StudyRecord, design: Design, results: Results, split: SplitName
+) -> AblationInfo:
+    """As `ablation_info`, of results that have been read."""
+    study, settings = record.study, record.study.ablation_section
     own_loop = study.trainable is not None
     first = results.first
     found = results.metrics()
@@ -185,7 +205,7 @@ def ablation_info(
                 record,
                 first,
                 SPLITS[split],
-                (*sampling_notes(design, results, rank_metric), *_marks(record, design, ended)),
+                (*sampling_notes(design, results, rank_metric), *_marks(record, results, design)),
             )
         ),
         design=design.kind,
@@ -205,7 +225,7 @@ def ablation_info(
         rank_metric=rank_metric,
         transfers=_transfers(design, results, first, split),
         tuning=_tuning(record, design, minimized),
-        seeds=settings.seed_count,
+        seeds=len(results.replications) or settings.seed_count,
         runs=record.trials,
         ended=ended,
         aliases=design.aliases,
@@ -214,6 +234,7 @@ def ablation_info(
             for row in record.rows
             if row.failure is not None
         ),
+        replications=results.replications,
     )
 
 
@@ -246,20 +267,14 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
         values = results.mean_values(arm.cells, metric)
         values = values[np.isfinite(values)]
         estimates[metric] = t_interval(values[:1] if is_fixed else values)
-    failed = [
-        f"seed {(row.pair or 0) + 1} ({row.failure.kind})"
-        for cell in cells
-        for row in results.rows(cell)
-        if row.failure is not None
-    ]
+    failed = results.failed(cells)
     costs = {cost: results.cost(cells, cost) for cost in COSTS}
     if is_fixed:
         costs |= {"student_images": 0.0, "teacher_images": 0.0, "train_flops": 0.0}
-    picked = [networks for cell in cells if (networks := results.picked(cell)) is not None]
     return ArmInfo(
         *(arm.name, cells, estimates, costs, tuple(failed)),
         is_one_network=is_fixed,
-        alphas=tuple(sorted({alpha for one in picked for alpha in one.alphas.flat})),
+        alphas=results.alphas(cells),
     )
 
 
@@ -327,10 +342,13 @@ def _tuning(
     return tuple(curves)
 
 
-def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
+def _marks(record: StudyRecord, results: Results, design: Design) -> tuple[str, ...]:
     settings = record.study.ablation_section
+    ended = sum(row.state in TERMINAL for row in record.rows)
     marks = [*design.notes]
-    if record.study.trainable is None:
+    if results.replications:
+        marks += _pooled_marks(results)
+    elif record.study.trainable is None:
         split = "on one split of the images"
         if settings.baseline_seeds == "one":
             split = (
@@ -342,3 +360,25 @@ def _marks(record: StudyRecord, design: Design, ended: int) -> tuple[str, ...]:
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)
     return tuple(marks)
+
+
+def _pooled_marks(results: Results) -> list[str]:
+    """What is a mean over what, where several ablations are read as one."""
+    parts = results.replications
+    counts = [f"{one.seeds}" for one in parts]
+    seeds = f"{counts[0]} seed{'s' * (parts[0].seeds != 1)} each"
+    if len({*counts}) > 1:
+        seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
+    images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""
+    marks = [
+        f"over {len(parts)} baselines of {seeds}{images}: a value is the mean over the seeds of "
+        "one baseline; standard deviations, intervals and tests are over baselines",
+        "conditional on one split of the images",
+    ]
+    marks += [
+        f"{one.study}: {one.planned - one.seeds} of {one.planned} seeds left out, at which a run "
+        "has not ended well"
+        for one in parts
+        if one.seeds < one.planned
+    ]
+    return marks

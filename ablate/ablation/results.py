@@ -28,6 +28,19 @@ _KEPT_BITS = 400_000_000
 
 
 @dataclass(frozen=True)
+class Replication:
+    """An ablation that is read as one of several, each from a baseline of its own.
+
+    Attributes:
+        study: its name; seeds: at which all its cells have ended well, of so many planned.
+    """
+
+    study: str
+    seeds: int
+    planned: int
+
+
+@dataclass(frozen=True)
 class _CellBits:
     """Bits of the runs of a cell that have them.
 
@@ -53,7 +66,10 @@ class Results:
 
     Attributes:
         pairs: indices of the seeds, ascending.
+        replications: of `PooledResults`; empty of one ablation.
     """
+
+    replications: tuple[Replication, ...] = ()
 
     def __init__(
         self,
@@ -93,8 +109,30 @@ class Results:
             return None
         return row.scores if self._split == "val" else row.test_scores
 
-    def row(self, cell: str, pair: int) -> RowRecord | None:
-        return self._rows.get((cell, pair))
+    def pair_name(self, place: int) -> str:
+        """What is paired, for a person: "seed 3"."""
+        return f"seed {self.pairs[place] + 1}"
+
+    def whole_pairs(self) -> list[int]:
+        """Places of the pairs at which every cell has ended well."""
+        return [
+            place
+            for place, pair in enumerate(self.pairs)
+            if all(
+                (row := self._rows.get((cell, pair))) is not None
+                and self.scores_of(row) is not None
+                for cell in self._cells
+            )
+        ]
+
+    def failed(self, cells: Sequence[str]) -> list[str]:
+        """The unsuccessful runs of these cells, as "seed 3 (not_finite)"."""
+        return [
+            f"seed {(row.pair or 0) + 1} ({row.failure.kind})"
+            for cell in cells
+            for row in self.rows(cell)
+            if row.failure is not None
+        ]
 
     def rows(self, cell: str) -> list[RowRecord]:
         """Of a cell, in order of its pairs."""
@@ -179,6 +217,11 @@ class Results:
             )
         return self._picked[cell]
 
+    def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
+        """Of the interpolated networks of these cells, each once, ascending."""
+        picked = [networks for cell in cells if (networks := self.picked(cell)) is not None]
+        return tuple(sorted({alpha for one in picked for alpha in one.alphas.flat}))
+
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
         """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
         none."""
@@ -232,6 +275,74 @@ class Results:
                 lines[place] = len(texts)
                 texts.append(text)
         return None if first is None else _CellBits(unpack_bits(texts, first), first, lines)
+
+
+class PooledResults(Results):
+    """Several ablations of the same cells, each from a baseline of its own, read as one.
+
+    A pair is an ablation.  The value of a cell, and the share of each image, is the mean over the
+    seeds at which all cells of that ablation have ended well, so that what is paired within it
+    stays so.
+
+    Args:
+        parts: of one split and the same images.
+        names: of their studies; planned: their numbers of seeds.
+    """
+
+    def __init__(
+        self, parts: Sequence[Results], names: Sequence[str], planned: Sequence[int]
+    ) -> None:
+        self._parts = parts
+        self._places = [one.whole_pairs() for one in parts]
+        self.pairs = list(range(len(parts)))
+        self.first = parts[0].first
+        counts = map(len, self._places)
+        self.replications = tuple(map(Replication, names, counts, planned))
+
+    def pair_name(self, place: int) -> str:
+        return self.replications[place].study
+
+    def failed(self, cells: Sequence[str]) -> list[str]:
+        return [
+            f"{text} of {replication.study}"
+            for replication, one in zip(self.replications, self._parts, strict=True)
+            for text in one.failed(cells)
+        ]
+
+    def rows(self, cell: str) -> list[RowRecord]:
+        return [row for one in self._parts for row in one.rows(cell)]
+
+    def metrics(self) -> list[str]:
+        others = [set(one.metrics()) for one in self._parts[1:]]
+        return [name for name in self._parts[0].metrics() if all(name in one for one in others)]
+
+    def is_fixed(self, cell: str) -> bool:
+        """Not where there are several: their baselines differ."""
+        return len(self._parts) == 1 and self._parts[0].is_fixed(cell)
+
+    def values(self, cell: str, metric: str) -> NDArray[np.float64]:
+        return np.array(
+            [
+                one.values(cell, metric)[places].mean() if places else math.nan
+                for one, places in zip(self._parts, self._places, strict=True)
+            ]
+        )
+
+    def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
+        found = [self._parts[at].shares(cell, metric, self._places[at]) for at in places]
+        whole = [one.mean(axis=0) for one in found if one is not None]
+        return np.stack(whole) if whole and len(whole) == len(found) else None
+
+    def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
+        return tuple(sorted({alpha for one in self._parts for alpha in one.alphas(cells)}))
+
+    def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
+        """Nothing where the ablations do not agree."""
+        found = {one.exposed_types(cell, exposed) for one in self._parts}
+        return found.pop() if len(found) == 1 else ()
+
+    def cost(self, cells: Sequence[str], cost: str) -> float:
+        return float(np.mean([one.cost(cells, cost) for one in self._parts]))
 
 
 def _is_compared(name: str) -> bool:

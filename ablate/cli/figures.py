@@ -183,7 +183,9 @@ def report(
 
 
 @click.command()
-@study_argument
+@click.argument(
+    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
+)
 @click.option(
     "--format",
     "style",
@@ -196,16 +198,26 @@ def report(
     "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
 )
 @output_option("FILE", "Output file.  Default: standard output.")
-def table(study: str, *, style: str, effects: bool, output: Path | None) -> None:
+@json_option
+def table(
+    studies: tuple[str, ...], *, style: str, effects: bool, output: Path | None, as_json: bool
+) -> None:
     """Print a table for a paper.
 
-    Of an ablation: its arms or its effects; of a search: its front.
+    Of an ablation: its arms or its effects; of a search: its front.  Several ablations, or
+    confirmations, of the same arms from different baselines are read as one: their seeds are
+    averaged, and intervals are for new baselines and new images.  --json: all of an ablation.
     """
-    from ablate.lifecycle.open_study import open_study
+    from ablate.lifecycle.open_study import open_study, read_ablations
     from ablate.report.paper.formats import paper_table, table_text
+    from ablate.report.terminal.ablation import ablation_rows
     from ablate.report.write import write_text
 
-    text = table_text(paper_table(open_study(study), effects=effects), style)
+    opened = [open_study(study) for study in studies]
+    if as_json:
+        print_result(ablation_rows(read_ablations(opened)))
+        return
+    text = table_text(paper_table(*opened, effects=effects), style)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:

@@ -319,6 +319,7 @@ class Ledger(StudyAttributes):
             sections=self.head.fingerprint,
             parent=self.head.parent,
             test=self.head.test,
+            baseline_sha256=self.head.baseline_sha256,
             test_references={
                 name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
             },

@@ -302,6 +302,7 @@ class StudyRecord(Displayed):
         parent: name of the study whose arm this one tunes, or which it confirms.
         test_references: as `references`, on the test images.
         test: of a confirmation: the suite and severities that the test images are scored under.
+        baseline_sha256: of the baseline's weights; empty without one.
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
         preparing: what is being prepared, or was when its driver ended, before the first row; None
@@ -328,6 +329,7 @@ class StudyRecord(Displayed):
     test_references: Mapping[str, Scores] = field(default_factory=dict)
     test_opened: tuple[TestOpened, ...] = ()
     test: Mapping[str, Any] | None = None
+    baseline_sha256: str = ""
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
     foreign: bool = False

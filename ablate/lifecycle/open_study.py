@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -90,6 +90,20 @@ class OpenStudy:
         folder = self.place.folder / "logs" / f"{trial:05d}"
         files = sorted(folder.glob("attempt-*.log"), key=lambda file: int(file.stem.split("-")[1]))
         return [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
+
+
+def read_ablations(studies: Sequence[OpenStudy]) -> AblationInfo:
+    """An ablation, or several of the same arms read as one (`ablate.ablation.pooled`).
+
+    Raises:
+        ParameterError: if the one is a search.
+        UsageError: if one of several is a search, or they do not match.
+    """
+    from ablate.ablation.pooled import pooled_info
+
+    if len(studies) == 1:
+        return studies[0].ablation
+    return pooled_info([(study.record, *read_bits(study.place)) for study in studies])
 
 
 def open_study(study: StudyReference) -> OpenStudy:

@@ -193,7 +193,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
     """What a reader of the arms has to know: split, n, spread, interval, bold, marks."""
     notes = basis_notes(info, info.metrics)
     if info.seeds > 1:
-        notes.append(f"mean ± standard deviation over {info.seeds} seeds")
+        notes.append(f"mean ± standard deviation over {info.seeds} {info.paired}s")
     else:
         notes.append("one seed: no standard deviation")
     if info.reference:
@@ -206,7 +206,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
     if info.seeds > 1:
         bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
     if 1 < info.seeds < _SEEDS_FOR_BOLD:
-        bold += f" (of {info.seeds} seeds the interval is wide, so many are bold)"
+        bold += f" (of {info.seeds} {info.paired}s the interval is wide, so many are bold)"
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
@@ -214,15 +214,15 @@ def curve_notes(info: AblationInfo) -> list[str]:
     """How the alphas of interpolated networks were picked, and which; no line without them."""
     if not curve_metrics(info):
         return []
-    arms = (
+    arms = [
         f"{arm.name} {' / '.join(f'{one:g}' for one in arm.alphas)}"
         for arm in info.arms
         if arm.alphas
-    )
+    ]
     return [
         "interpolated: the network between baseline and finetuned weights, at an alpha picked on "
         "the other seeds and the other half of the images: the most robust within "
-        f"answer.clean_margin; alphas: {', '.join(arms)}"
+        f"answer.clean_margin{'; alphas: ' * bool(arms)}{', '.join(arms)}"
     ]
 
 
@@ -268,7 +268,8 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
             end for one in effects if one.primary for end in (one.estimate.low, one.estimate.high)
         }
         notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * (0 in ends)
-    return notes + no_interval_notes(effect.estimate for effect in effects)
+    notes += no_interval_notes(effect.estimate for effect in effects)
+    return [note.replace("seed", info.paired) for note in notes]
 
 
 def no_interval_notes(estimates: Iterable[Estimate]) -> list[str]:
@@ -293,7 +294,8 @@ def minimized_notes(info: AblationInfo) -> list[str]:
 
 
 def fingerprint_text(info: StudyFacts) -> str:
-    return f"study {info.study}, fingerprint {info.fingerprint[:12]}"
+    shown = ", ".join(one[:12] for one in info.fingerprint.split(", "))  # of each that is pooled
+    return f"study {info.study}, fingerprint {shown}"
 
 
 def _prefix(info: AblationInfo) -> str:

@@ -109,18 +109,23 @@ def effects_notes(
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
         notes.append("p: two-sided, from the model of the interval")
-        notes += [] if of_figure else _sign_flip_notes(info, tested)
+        notes += [] if of_figure else _in_pairs(info, _sign_flip_notes(info, tested))
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
-        notes += [] if of_figure else _power_notes(info)
+        notes += [] if of_figure else _in_pairs(info, _power_notes(info))
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     notes += minimized_notes(info)
     if info.aliases:
         notes.append(f"aliases: {'; '.join(info.aliases)}")
     return [*notes, *info.marks, fingerprint_text(info)]
+
+
+def _in_pairs(info: AblationInfo, notes: Sequence[str]) -> list[str]:
+    """Notes on seeds, of what is paired here."""
+    return [note.replace("seed", info.paired) for note in notes]
 
 
 def _claim_name(info: AblationInfo, effect: Effect) -> str:

@@ -620,3 +620,27 @@ def _check_confirmed(record: StudyRecord) -> None:
     kept = info.test.effect("FMA - plain", "test_clean_accuracy").kept
     assert kept is not None
     assert kept.margin == 0.1
+
+
+@pytest.mark.slow
+def test_ablations_from_several_baselines_are_read_as_one(write_ablation: Write) -> None:
+    arms = {name: ARMS[name] for name in ("plain", "DA")}
+    for place in (0, 1):
+        own = {"baseline": {"epochs": 1, "batch_size": 24, "seed": place}}
+        primary = [{"compare": "DA", "metric": "val_robust_accuracy_untrained"}]
+        file = write_ablation(f"r{place}", arms=arms, primary=primary, of_file=own)
+        ablate.launch(file, executor="inline")
+    runs = ["runs/r0", "runs/r1"]
+    info = ablate.read_ablation(runs)
+    (primary,) = info.primary
+    alone = [ablate.read_ablation(run).primary[0].estimate.mean for run in runs]
+    assert primary.by_baseline == pytest.approx(alone)
+    assert primary.estimate.mean == pytest.approx(np.mean(alone))
+    shown = run_here("table", *runs, "--effects")
+    assert shown.returncode == 0, shown.stderr
+    assert "over 2 baselines of 2 seeds each" in shown.stdout
+    (found,) = json.loads(run_here("table", *runs, "--json").stdout)
+    assert [one["study"] for one in found["replications"]] == ["r0", "r1"]
+    refused = run_here("table", "runs/r0", "runs/r0")
+    assert refused.returncode == 2
+    assert "must start from another baseline, got that of r0." in refused.stderr

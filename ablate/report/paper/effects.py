@@ -6,6 +6,7 @@ import math
 from itertools import compress
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.report.arms import (
@@ -29,6 +30,7 @@ _TEXTS = {
     "p_adjusted": "Adjusted p",
     "verdict": "Verdict",
     "kept": "Kept",
+    "by_baseline": "By baseline",
 }
 
 
@@ -46,8 +48,9 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(str(estimate.n) if estimate.n < info.seeds else ""),
                 Cell(p_text(effect.p)),
                 Cell(p_text(effect.p_adjusted) if effect.primary else MISSING),
-                Cell(verdict_text(effect)),
-                Cell(kept_text(info, effect) or MISSING),
+                Cell(verdict_text(effect).replace("seed", info.paired)),
+                Cell(kept_text(info, effect).replace("seed", info.paired) or MISSING),
+                Cell(_by_baseline(info, effect)),
             )
         )
     headings = (
@@ -56,8 +59,11 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
         Heading("Difference", "difference"),
         *(Heading(text, key, is_text=True) for key, text in _TEXTS.items()),
     )
-    fewer = any(row[3].text for row in rows)
-    kept = [fewer or heading.key != "n" for heading in headings]
+    left_out = {
+        "n": not any(row[3].text for row in rows),
+        "by_baseline": not info.replications,
+    }
+    kept = [not left_out.get(heading.key) for heading in headings]
     return PaperTable(
         name=f"{info.study}-effects",
         title=paper_title(info.question, info.subject),
@@ -65,6 +71,12 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
         rows=tuple(tuple(compress(row, kept)) for row in rows),
         notes=tuple(effects_notes(info, [*primary, *others])),
     )
+
+
+def _by_baseline(info: AblationInfo, effect: Effect) -> str:
+    """ "+1.2, +0.8, +1.1": the difference in each of the ablations that are read as one."""
+    single = (difference_cell(info, effect.metric, single_value(one)) for one in effect.by_baseline)
+    return ", ".join(cell.printed for cell in single)
 
 
 # -- A confirmed front as the table of a paper: what selection had added, and what is left of it

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
-from ablate.lifecycle.open_study import OpenStudy
+from ablate.lifecycle.open_study import OpenStudy, read_ablations
 from ablate.report.arms import Cell
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.table import PaperTable, arms_paper_table, front_paper_table
@@ -170,14 +170,18 @@ def _latex_escaped(text: str) -> str:
 _WRITERS = {"md": markdown_text, "latex": latex_text, "csv": csv_text, "html": html_text}
 
 
-def paper_table(study: OpenStudy, *, effects: bool = False) -> PaperTable:
-    """Of an ablation or confirmation its arms, or its effects; of a search its front, or for one
-    objective its best trials.
+def paper_table(*studies: OpenStudy, effects: bool = False) -> PaperTable:
+    """Of an ablation or confirmation, or of several read as one, its arms or its effects; of a
+    search its front, or for one objective its best trials.
 
     Raises:
-        UsageError: if effects are asked of a search.
+        UsageError: if effects are asked of a search, or several studies do not match.
     """
-    record = study.record
+    record = studies[0].record
+    if len(studies) > 1:
+        info = read_ablations(studies)
+        return effects_paper_table(info) if effects else arms_paper_table(info)
+    study = studies[0]
     if effects:
         if record.design is None:
             raise UsageError(

@@ -1,0 +1,137 @@
+"""Several ablations read as one: the same arms, each time from a baseline of its own.
+
+A claim about a method is meant for new baselines, of which the seeds of one say nothing.  So the
+seeds of each ablation are averaged first, and the model of pairs and images is over ablations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from ablate.ablation.cell import Design
+from ablate.ablation.info import AblationInfo, info_of_results
+from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
+from ablate.errors import UsageError
+from ablate.ledger.record import StudyRecord
+from ablate.study.document import show
+from ablate.study.fingerprint import changed_keys
+from ablate.study.scores import Scores
+
+Source = tuple[StudyRecord, Outcomes, References]
+
+_MAY_DIFFER = ("baseline", "space", "ablation", "constraints", "answer", "finetune.seed")
+"""Keys that replications may have of their own; what of `ablation` may not is in the design."""
+
+
+def pooled_info(sources: Sequence[Source]) -> AblationInfo:
+    """Results of ablations of the same arms and images, each from another baseline.
+
+    Args:
+        sources: rows of each, and which images its networks classified correctly; all
+            confirmations, or none.
+
+    Returns:
+        As of one ablation whose pairs are the ablations (`PooledResults`).
+
+    Raises:
+        UsageError: if one is a search, or does not match the first.
+    """
+    records = [record for record, *_ in sources]
+    first = records[0]
+    for place, record in enumerate(records):
+        _check_ablation(record)
+        for other in records[:place]:
+            if record.baseline_sha256 and record.baseline_sha256 == other.baseline_sha256:
+                _refuse(record, "start from another baseline", f"that of {other.name}")
+        _check_same(first, record)
+    split: SplitName = "val" if first.test is None else "test"
+    parts = [Results(*source, split) for source in sources]
+    for record, part in zip(records, parts, strict=True):
+        if (images := _images(part)) != _images(parts[0]):
+            what = f"be scored on the {_images(parts[0])} images of {first.name}"
+            _refuse(record, what, f"{images} images")
+    planned = [record.study.ablation_section.seed_count for record in records]
+    results = PooledResults(parts, [record.name for record in records], planned)
+    designs = [Design.from_json(record.design or {}) for record in records]
+    notes = dict.fromkeys(chain.from_iterable(design.notes for design in designs))
+    whole = replace(
+        first,
+        name=", ".join(record.name for record in records),
+        fingerprint=", ".join(record.fingerprint[:12] for record in records),
+        rows=tuple(chain.from_iterable(record.rows for record in records)),
+        trials=sum(record.trials for record in records),
+    )
+    design = replace(designs[0], notes=tuple(notes), tuning={})
+    return info_of_results(whole, design, results, split)
+
+
+def _check_ablation(record: StudyRecord) -> None:
+    if record.design is None:
+        _refuse(record, "be an ablation", "a search")
+    if record.study.trainable is not None:
+        _refuse(record, "finetune a baseline", f"trainable {record.study.trainable}")
+    if record.study.ablation_section.baseline_seeds == "each":
+        _refuse(record, "have one baseline", "baseline_seeds: each, whose pairs are baselines")
+
+
+def _check_same(first: StudyRecord, other: StudyRecord) -> None:
+    designs = Design.from_json(first.design or {}), Design.from_json(other.design or {})
+    same: dict[str, Callable[[StudyRecord, Design], Any]] = {
+        "split": lambda record, _: "validation" if record.test is None else "test",
+        "suite and severities": lambda record, _: record.test,
+        "data": lambda record, _: record.sections.get("data"),
+        "design": lambda _, design: design.kind,
+        "arms": lambda _, design: [arm.name for arm in design.arms],
+        "cells": lambda _, design: [cell.name for cell in design.cells],
+        "primary contrasts": lambda _, design: [
+            f"{one.contrast} on {one.metric}" for one in design.claims
+        ],
+        "contrasts": lambda _, design: [one.name for one in design.contrasts],
+        "margin": lambda record, _: _margin(record),
+    }
+    for what, value in same.items():
+        wanted, got = value(first, designs[0]), value(other, designs[1])
+        if wanted != got:
+            is_list = isinstance(wanted, list)
+            rule = f"have the {what} of {first.name}" + f" ({show(wanted)})" * (not is_list)
+            _refuse(other, rule, _unlike(wanted, got) if is_list else show(got))
+    # What a cell sets is the cell's, such as a value that its tuning has picked.
+    own = {key for design in designs for cell in design.cells for key in cell.values}
+    changes = changed_keys(*(one.study.model_dump(mode="json") for one in (first, other)))
+    for line in changes:
+        key = line.partition(":")[0]
+        parts = key.split(".")
+        above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        if not above & {*own, *_MAY_DIFFER}:
+            _refuse(other, f"differ from {first.name} in its baseline and arms alone", line)
+
+
+def _unlike(wanted: list[str], got: list[str]) -> str:
+    """What differs between two lists of names."""
+    missing, more = ([one for one in x if one not in y] for x, y in ((wanted, got), (got, wanted)))
+    if missing:
+        return f"no {missing[0]}"
+    return f"also {more[0]}" if more else "another order"
+
+
+def _margin(record: StudyRecord) -> Any:
+    declared = record.study.ablation_section.noninferior
+    return None if declared is None else declared.model_dump()
+
+
+def _images(results: Results) -> str:
+    first = results.first
+    if not isinstance(first, Scores):
+        return "0"
+    corrupted = first.n_corrupted or first.n_images
+    return f"{first.n_images:,}" + f" ({corrupted:,} corrupted)" * (corrupted != first.n_images)
+
+
+def _refuse(record: StudyRecord, rule: str, got: str) -> None:
+    raise UsageError(
+        f"study {record.name}: to be read as one with others it must {rule}, got {got}. Leave it "
+        "out."
+    )
