@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_answer
 from ablate.ablation.cell import Design
-from ablate.ablation.design import front_design, repeated_design, train_seeds
+from ablate.ablation.design import front_design, is_from_study, repeated_design, train_seeds
 from ablate.analysis.caveats import nearest_text, stopped_beyond
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -184,7 +184,9 @@ def _repeating_study(ablation: Study, name: str, seeds: int) -> Study:
     settings, finetune = ablation.ablation_section, ablation.finetune
     used = train_seeds(ablation)
     first = max(*used, finetune.seed) + 1
-    own = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
+    own: dict[str, Any] = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
+    if is_from_study(settings):  # its values are in the cells
+        own["reference"] = {}
     update: dict[str, Any] = {
         "name": name,
         "ablation": settings.model_copy(update=own),

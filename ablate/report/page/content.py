@@ -281,7 +281,11 @@ def report_content(
         state = f"finished; confirmed: {source.confirming.ended} of {source.confirming.trials} runs"
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     marks = _marks(source, info)
-    first, missing = drawn_figures(source, (usual_figure(source),), marks)
+    usual = usual_figure(source)
+    if source.ablation is not None and source.confirmed is not None:  # as the answer is
+        first, missing = drawn_figures(source.confirmed, (usual,), marks, "confirmed-")
+    else:
+        first, missing = drawn_figures(source, (usual,), marks)
     answer, sections = study_answer(source), _sections(source, info, home, missing, galleries)
     described = methods(source, info)
     return ReportContent(
@@ -314,20 +318,23 @@ def _sections(
 ) -> list[Section]:
     tables, marks = _tables(info), _marks(source, info)
     usual, is_single = usual_figure(source), len(source.record.study.objectives) == 1
+    is_of_test = source.ablation is not None and source.confirmation is not None
+    on_top = () if is_of_test else (usual,)
     found: list[Section] = []
     # After a confirmation the types are those of its arms, on the test images.
     of_types = source.confirmed or source
     order = sorted(SECTIONS, key=lambda one: (one[0] != "types", one[0] != home))
     for anchor, *heading, names in order:
         title, says = _BEST if is_single and anchor == "trade-off" else heading
-        below = [name for name in names if name != usual]
+        below = [name for name in names if name not in on_top]
         figures, missing = drawn_figures(of_types if anchor == "types" else source, below, marks)
         shown = tables if anchor == home else ()
         missing = " ".join(filter(None, (first_missing * (anchor == home), missing)))
         if figures or shown or missing:
             found.append(Section(anchor, title, figures, shown, says=says, missing=missing))
     if source.confirmation is not None and source.confirmed is not None:
-        figures, missing = drawn_figures(source.confirmed, _CONFIRMED, marks, "confirmed-")
+        again = [name for name in _CONFIRMED if not is_of_test or name != usual]
+        figures, missing = drawn_figures(source.confirmed, again, marks, "confirmed-")
         confirmed = Section(
             anchor="confirmed",
             title="Confirmed on the test images",
