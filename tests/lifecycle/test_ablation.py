@@ -32,6 +32,10 @@ from ablate.lifecycle.place import locate
 from ablate.report.paper.formats import paper_table, table_text
 from ablate.study.scores import Scores
 
+sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
+
+import recompute
+
 Write = Callable[..., Path]
 
 ARMS = {
@@ -549,7 +553,9 @@ def test_an_ablation_of_failing_runs_names_them(write_ablation: Write) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_confirmed_with_other_seeds_on_the_test_images(done: StudyRecord, work: Path) -> None:
+def test_it_is_confirmed_with_other_seeds_on_the_test_images(
+    done: StudyRecord, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for keys in ({"trials": [1]}, {"soup": True}):
         (option,) = keys
         with pytest.raises(UsageError, match=rf"--{option}: needs a search, got the ablation abl"):
@@ -586,6 +592,8 @@ def test_it_is_confirmed_with_other_seeds_on_the_test_images(done: StudyRecord, 
     verified = ablate.verify("abl.tar")
     assert verified.holds, [check.text for check in verified.checks if not check.holds]
     assert "confirm/tables/effects.csv" in {check.what for check in verified.checks}
+    assert recompute.check(recompute.read("abl.tar"))
+    assert "confirm/tables/effects.csv: 73 values equal" in capsys.readouterr().out
 
 
 def _params(record: StudyRecord) -> dict[str | None, dict[str, Any]]:

@@ -9,6 +9,8 @@ import json
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -31,6 +33,11 @@ from ablate.study import by_value
 from ablate.study.scores import Scores
 from tests.commands import run_here
 
+sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
+
+import recompute
+
+PAPER = Path(recompute.__file__).parent
 Change = Callable[[dict[str, bytes]], None]
 
 
@@ -45,6 +52,16 @@ def packed(quickstart: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its archive."""
     file = tmp_path_factory.mktemp("packed") / "quickstart.tar"
     return ablate.archive(quickstart, file).file
+
+
+@pytest.fixture(scope="module")
+def packed_arms(
+    recorded: Callable[[str], OpenStudy], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The archive of a recorded ablation."""
+    name = "ablation_quickstart"
+    file = tmp_path_factory.mktemp("packed") / f"{name}.tar"
+    return ablate.archive(f"{recorded(name).place.url}#{name}", file).file
 
 
 def rewritten(packed: Path, to: Path, change: Change, *, resigned: bool = True) -> Path:
@@ -132,7 +149,7 @@ def test_an_archive_is_read_like_the_study_and_not_written_to(
 
 
 def test_every_check_of_an_archive_holds(
-    packed: Path, recorded: Callable[[str], OpenStudy], work: Path
+    packed: Path, packed_arms: Path, recorded: Callable[[str], OpenStudy], work: Path
 ) -> None:
     result = run_here("verify", packed)
     assert result.returncode == 0, result.stdout
@@ -140,12 +157,14 @@ def test_every_check_of_an_archive_holds(
     assert "confirm/tables/luck.csv" in result.stdout
     assert all(line.startswith("ok ") for line in lines[:-1])
     assert lines[-1].endswith(f"all holds; sha256 {sha256(packed.read_bytes())}")
-    for name in ("ablation_quickstart", "defaults_methods_cifar10_12"):
-        file = work / f"{name}.tar"
-        ablate.archive(f"{recorded(name).place.url}#{name}", file)
+    curves = work / "curves.tar"
+    name = "defaults_methods_cifar10_12"
+    ablate.archive(f"{recorded(name).place.url}#{name}", curves)
+    for file in (packed_arms, curves):
         found = ablate.verify(file)
         assert found.holds, [check.text for check in found.checks if not check.holds]
-        assert "scores of 161 networks" in found.checks[2].text or name == "ablation_quickstart"
+        assert "scores of 161 networks" in found.checks[2].text or file == packed_arms
+    assert recompute.check(recompute.read(curves))
 
 
 def test_it_cites_ablate_and_the_paper_as_the_repository_does(packed: Path) -> None:
@@ -287,6 +306,113 @@ def test_an_archive_that_is_cut_off_anywhere_is_refused(packed: Path, work: Path
         cut.write_bytes(content[:size])
         with pytest.raises(UsageError):
             ablate.verify(cut)
+
+
+# -- Recomputed by a script that knows of ablate what its documentation says
+
+
+def test_a_script_without_ablate_recomputes_every_table(packed_arms: Path) -> None:
+    script = str(PAPER / "recompute.py")
+    alone = (
+        f"import sys, runpy; sys.modules['ablate'] = None; sys.argv = {[script, str(packed_arms)]}"
+    )
+    alone += f"; runpy.run_path({script!r}, run_name='__main__')"
+    ran = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == [
+        "manifest.json: 12 values equal",
+        "rows.jsonl: 784 values equal",
+        "tables/trials.csv: 1,392 values equal",
+        "tables/arms.csv: 211 values equal",
+        "tables/effects.csv: 145 values equal",
+    ]
+
+
+def test_the_script_recomputes_a_confirmed_search_and_what_this_repository_publishes(
+    packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (packed, *sorted((PAPER / "results").glob("*.tar"))):
+        assert recompute.check(recompute.read(file)), f"{file}: {capsys.readouterr().out}"
+        assert "trials.csv: " in capsys.readouterr().out
+
+
+IN_EFFECTS = "tables/effects.csv: row ('ST+CA - plain', 'robust'), "
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (
+            "effects",
+            "0.193419220",
+            "0.193419221",
+            f"{IN_EFFECTS}difference.mean: archived 0.1934192",
+        ),
+        (
+            "effects",
+            "0.2122600149",
+            "0.2122600159",
+            f"{IN_EFFECTS}difference.high: archived 0.2122",
+        ),
+        (
+            "effects",
+            ",.042,better",
+            ",.041,better",
+            "'robust'), p_adjusted: archived .041, recomputed",
+        ),
+        ("effects", "not shown", "better", "'robust'), verdict: archived better, recomputed ['not"),
+        (
+            "effects",
+            "yes (p .00041)",
+            "yes (p .00042)",
+            f"{IN_EFFECTS}kept: archived yes (p .00042)",
+        ),
+        (
+            "effects",
+            "DA - plain,",
+            "DB - plain,",
+            "effects.csv: row all, contrast, metric: archived",
+        ),
+        (
+            "arms",
+            "0.0066064296",
+            "0.0066064297",
+            "row plain, val_accuracy.noise.sd: archived 0.0066",
+        ),
+        (
+            "trials",
+            "0.702414113277622",
+            "0.702414113277623",
+            "row 0, val_robust_accuracy: archived",
+        ),
+    ],
+)
+def test_the_script_finds_a_digit_that_was_changed(
+    packed_arms: Path,
+    work: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    name: str,
+    old: str,
+    new: str,
+    said: str,
+) -> None:
+    file = f"tables/{name}.csv"
+    changed = rewritten(packed_arms, work, replaced(file, old, new))
+    assert not recompute.check(recompute.read(changed))
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if not one.endswith("equal"))
+    assert said in line
+
+
+def test_the_script_finds_a_bit_and_a_digest_that_were_changed(
+    packed_arms: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not recompute.check(
+        recompute.read(rewritten(packed_arms, work, flipped_bit, resigned=False))
+    )
+    out = capsys.readouterr().out
+    assert "manifest.json: row rows.jsonl, sha256: archived " in out
+    assert "rows.jsonl: row 3, val_clean_accuracy: archived 0.9" in out
 
 
 # -- Rows that are trained again

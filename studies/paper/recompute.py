@@ -1,0 +1,419 @@
+#!/usr/bin/env python
+"""The tables of an archive once more, from which images were right: NumPy, SciPy, and no ablate.
+
+    python studies/paper/recompute.py FILE.tar           # each number beside that of the archive
+    python studies/paper/recompute.py FILE.tar FILE.tar  # primary contrasts of several, pooled
+
+Written from docs/statistics.md and docs/howto/publish.md. Accuracies of a run must be the same
+floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), and what a table rounds (p,
+the bound of what is not kept) the same as printed. Exit code 1 if anything differs. Networks
+between baseline and finetuned weights are left out, and so are fronts.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import math
+import sys
+import tarfile
+from functools import cache
+from statistics import fmean
+
+import numpy as np
+from scipy import optimize, stats
+
+EXPOSED = {name: (name,) for name in ("seen_type", "seen_family", "unseen")}
+EXPOSED["untrained"] = ("seen_family", "unseen")
+ADDED_IMAGES, ALPHA, LEAST_SEEDS, LEAST_P = 2.5, 0.05, 3, 1e-15
+
+
+# -- Accuracies ------------------------------------------------------------------------------
+
+
+def mean(parts):
+    """Of accuracies, or of arrays with a number for each image."""
+    if not parts:
+        return math.nan
+    return fmean(parts) if isinstance(parts[0], float) else sum(parts) / len(parts)
+
+
+class Network:
+    """What a network got right on a split: bits as `scores` say, clean images first."""
+
+    def __init__(self, scores, text):
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)
+        n, self.scores, self.copies = scores["n_images"], scores, {}
+        self.clean, rest = bits[:n], bits[n:]
+        for kind, by_severity in scores["accuracies"].items():
+            for severity in by_severity:
+                self.copies[kind, severity] = rest[: scores["n_corrupted"] or n]
+                rest = rest[scores["n_corrupted"] or n :]
+
+    def exposed(self, name):
+        """The scored types that were seen in training, or not."""
+        exposure = self.scores["exposure"]
+        return tuple(kind for kind in exposure if exposure[kind] in EXPOSED[name])
+
+    def metrics(self, of=lambda bits: float(bits.sum()) / len(bits), kinds=()):
+        """Accuracies by name; with `of` that leaves bits alone, the share of each image in them.
+
+        kinds: types whose mean is "exposed", as a name by exposure has other types elsewhere.
+        """
+        scores, split = self.scores, self.scores["split"]
+        copies = {cell: of(bits) for cell, bits in self.copies.items()}
+        types = {
+            kind: mean([copies[kind, severity] for severity in by_severity])
+            for kind, by_severity in scores["accuracies"].items()
+        }
+        families = {
+            family: mean([types[kind] for kind in members])
+            for family, members in scores["families"].items()
+        }
+        whole = families if scores["mean_over"] == "families" else types
+        found = {"clean_accuracy": of(self.clean), "robust_accuracy": mean([*whole.values()])}
+        for name in EXPOSED:
+            found[f"robust_accuracy_{name}"] = mean([types[kind] for kind in self.exposed(name)])
+        found |= {f"accuracy.{name}": one for name, one in (types | families).items()}
+        found |= {f"accuracy.{kind}.{level}": one for (kind, level), one in copies.items()}
+        found = {f"{split}_{name}": one for name, one in found.items()}
+        return found | {"exposed": mean([types[kind] for kind in kinds])}
+
+
+class Study:
+    """A folder of an archive: its networks by cell and seed, and what it compares."""
+
+    def __init__(self, files, folder):
+        kept = json.loads(files[f"{folder}study.json"])["attributes"]
+        head, tested = kept["ablate:head"], kept.get("ablate:test_references") or {}
+        self.design = head["design"] or {"claims": [], "contrasts": [], "cells": []}
+        self.split = "test" if head["test"] else "val"
+        self.cells = {cell["name"]: {} for cell in self.design["cells"]}
+        self.rows = {}
+        for row in map(json.loads, files[f"{folder}rows.jsonl"].splitlines()):
+            of_row, number = row["attributes"], row["number"]
+            if row["state"] == "COMPLETE" and "ablate:outcomes" in of_row:
+                scores = of_row["ablate:scores"], of_row.get("ablate:test")
+                self.rows[number] = _networks(*scores, of_row["ablate:outcomes"])
+                place = of_row.get("ablate:cell", {"cell": "", "pair": number})
+                of_cell = self.cells.setdefault(place["cell"], {})
+                of_cell[place["pair"]] = self.rows[number][self.split]
+        self.pairs = sorted({pair for of_cell in self.cells.values() for pair in of_cell})
+        self.fixed = {
+            name: _networks(scores, tested.get(name), kept.get(f"ablate:outcomes:{name}", {}))
+            for name, scores in kept["ablate:references"].items()
+        }
+        self.claims = [(one["contrast"], self.here(one["metric"])) for one in self.design["claims"]]
+        self.weights = {one["name"]: one["weights"] for one in self.design["contrasts"]}
+        margin = (head["study"]["ablation"] or {}).get("noninferior")
+        self.margin = (self.here(margin["metric"]), margin["margin"]) if margin else None
+
+    def here(self, metric):
+        """A confirmation has the claims of its study, on the test images."""
+        return f"{self.split}_{metric.partition('_')[2]}"
+
+    def networks(self, cell):
+        """By seed; a network without runs is the same at every seed."""
+        return self.cells.get(cell) or dict.fromkeys(self.pairs, self.fixed[cell][self.split])
+
+    def whole_pairs(self, cells):
+        return [pair for pair in self.pairs if all(pair in self.networks(cell) for cell in cells)]
+
+    def differences(self, contrast, metric, pairs):
+        """`[K, n]`: by exposure all cells on the types of those with a positive weight."""
+        weights, kinds = {cell: one for cell, one in self.weights[contrast].items() if one}, ()
+        name = metric.partition("robust_accuracy_")[2]
+        if pairs and name in EXPOSED:
+            gaining = [self.networks(cell)[pairs[0]] for cell in weights if weights[cell] > 0]
+            (kinds,) = {one.exposed(name) for one in gaining}
+        return sum(
+            weight * np.array([self._share(cell, pair, metric, kinds) for pair in pairs])
+            for cell, weight in weights.items()
+        )
+
+    def _share(self, cell, pair, metric, kinds):
+        shares = self.networks(cell)[pair].metrics(lambda bits: bits, kinds)
+        return shares["exposed" if kinds else metric]
+
+    def effects(self):
+        def model(contrast, metric):
+            pairs = self.whole_pairs(self.weights[contrast])
+            return Model(self.differences(contrast, metric, pairs))
+
+        return Effects(self.claims, self.margin, model)
+
+
+def _networks(val, test, bits):
+    """By split."""
+    scores = {"val": val, "test": test}
+    return {split: Network(scores[split], bits[split]) for split in scores if split in bits}
+
+
+# -- Statistics ------------------------------------------------------------------------------
+
+
+class Model:
+    """Mean, interval and p of differences: over seeds, `[K]`, or seeds and images, `[K, n]`."""
+
+    def __init__(self, table):
+        self.seeds = seeds = table if table.ndim == 1 else table.mean(axis=1)
+        self.k, self.n_images = k, n = len(seeds), table[0].size if len(seeds) else 0
+        self.mean = float(seeds.mean()) if k else math.nan
+        self.sd = float(seeds.std(ddof=1)) if k > 1 else math.nan
+        self.forms = []  # each some parts of the variance, with their degrees of freedom
+        over_seeds = [(self.sd**2 / max(k, 1), k - 1)]
+        if k > 1 and n > 1:
+            self.forms = [*_crossed(table, seeds), *([over_seeds] if k == 2 else [])]
+        elif k > 1 and np.ptp(seeds) > 1e-12 * abs(seeds).max():
+            self.forms = [over_seeds]
+
+    def half(self, alpha):
+        """Half the width of the interval at 1 - alpha, that of the widest form."""
+        return max(
+            math.sqrt(sum(part * stats.t.isf(alpha / 2, free) ** 2 for part, free in form))
+            for form in self.forms
+        )
+
+    def bounds(self, alpha=ALPHA):
+        half = self.half(alpha) if self.forms else math.nan
+        return self.mean - half, self.mean + half
+
+    def numbers(self, bounds):
+        """By the columns of a table."""
+        return {"mean": self.mean, "sd": self.sd, "low": bounds[0], "high": bounds[1], "n": self.k}
+
+    def p(self, null=0.0):
+        """The level at which the interval reaches `null`."""
+        distance = abs(self.mean - null)
+        if not self.forms or distance < 1e-15:
+            return 1.0 if self.forms else math.nan
+        if self.half(LEAST_P) <= distance:
+            return LEAST_P
+        ends = math.log(LEAST_P), 0.0
+        return math.exp(optimize.brentq(lambda x: self.half(math.exp(x)) - distance, *ends))
+
+
+def _crossed(table, seeds):
+    """Two forms of the variance of the mean of D_ki = mu + S_k + I_i + E_ki."""
+    (k, n), images, grand = table.shape, table.mean(axis=0), table.mean()
+    of_k, of_i, of_e = k - 1, n - 1, (k - 1) * (n - 1)
+    added = (table**4).sum() / (table**2).sum() if table.any() else 1.0
+    ms_k = n * ((seeds - grand) ** 2).sum() / of_k
+    ms_i = k * (((images - grand) ** 2).sum() + ADDED_IMAGES * added) / (of_i + ADDED_IMAGES)
+    ms_e = ((table - seeds[:, None] - images + grand) ** 2).sum() / of_e
+    total, size = max(ms_k + ms_i - ms_e, 0.0), k * n
+    freedom = total**2 / (ms_k**2 / of_k + ms_i**2 / of_i + ms_e**2 / of_e)
+    parts = [(max(ms_k - ms_e, 0.0) / size, of_k), (max(ms_i, ms_e) / size, of_i)]
+    return [(total / size, max(freedom, of_k))], parts
+
+
+class Effects:
+    """Contrasts on metrics, the primary ones with Holm's p and simultaneous intervals."""
+
+    def __init__(self, claims, margin, model):
+        self.margin, self.model, self.adjusted, most = margin, cache(model), {}, 0.0
+        p_values = [(1.0 if math.isnan(p := self.model(*of).p()) else p, of) for of in claims]
+        for rank, (p, of) in enumerate(sorted(p_values)):
+            self.adjusted[of] = most = max(most, min(1.0, (len(claims) - rank) * p))
+        self.claims = claims
+
+    def bounds(self, *of):
+        """Of a primary contrast simultaneous, ending at 0 where Holm alone excludes 0."""
+        model = self.model(*of)
+        low, high = model.bounds(ALPHA / len(self.claims) if of in self.claims else ALPHA)
+        if self.adjusted.get(of, 1.0) < ALPHA and low <= 0 <= high:
+            return (0.0, high) if model.mean > 0 else (low, 0.0)
+        return low, high
+
+    def verdict(self, *of):
+        model = self.model(*of)
+        if of not in self.adjusted:
+            return "exploratory"
+        if model.k < LEAST_SEEDS:
+            return "too few seeds: a claim needs 3"
+        if not self.adjusted[of] < ALPHA:
+            return "not shown"
+        if model.n_images and abs(model.mean) * model.n_images <= 1 + 1e-12:
+            return "no claim: at most one image"
+        return "better" if model.mean > 0 else "worse"
+
+    def kept(self, *of):
+        """Whether the metric with a margin is kept, in the texts that a table may have."""
+        if self.margin is None or of not in self.adjusted:
+            return ["-"]
+        of, least = (of[0], self.margin[0]), -self.margin[1]
+        model, low = self.model(*of), self.bounds(*of)[0]
+        if model.k < LEAST_SEEDS or not model.forms:
+            return ["too few seeds" if model.k < LEAST_SEEDS else "no interval"]
+        if low <= least:
+            return [f"not shown (bound -{-100 * low:.{digits}f})" for digits in (1, 2, 3)]
+        p = model.p(least) / 2
+        return [f"yes (p {text})" for text in p_texts(p if model.mean > least else 1 - p)]
+
+
+# -- Beside the archive: (row, column, archived, recomputed or the texts that it may have) ---
+
+
+def p_texts(p):
+    """p as a table has it: two or three digits, more near a limit."""
+    if math.isnan(p) or p < 1e-4:
+        return ["-" if math.isnan(p) else "<.0001"]
+    return [f"{p:.{one}g}".removeprefix("0") for one in ((3, 4, 6) if p >= 0.1 else (2, 3, 4, 6))]
+
+
+def of_scores(study, _):
+    for name, networks in [*study.rows.items(), *study.fixed.items()]:
+        for split, one in networks.items():
+            found, scores = one.metrics(), one.scores
+            clean = f"{split}_clean_accuracy"
+            yield name, clean, scores["clean_accuracy"], found[clean]
+            for kind, level in one.copies:
+                metric = f"{split}_accuracy.{kind}.{level}"
+                yield name, metric, scores["accuracies"][kind][level], found[metric]
+
+
+def of_trials(study, rows):
+    for row in rows:
+        for network in study.rows.get(int(row["number"]), {}).values():
+            for metric, value in network.metrics().items():
+                if metric in row:
+                    yield row["number"], metric, row[metric], value
+
+
+def of_arms(study, rows):
+    effects, arms = study.effects(), {one["name"]: one["cells"] for one in study.design["arms"]}
+    yield "all", "arm", ", ".join(row["arm"] for row in rows), [", ".join(arms)]
+    for row in rows:
+        name, cells = row["arm"], arms[row["arm"]]
+        pairs = study.whole_pairs(cells)[: None if cells[0] in study.cells else 1]
+        values = [[study.networks(cell)[pair].metrics() for cell in cells] for pair in pairs]
+        for column, archived in row.items():
+            whole, _, field = column.rpartition(".")
+            metric, _, reference = whole.partition(" - ")
+            if name == reference:
+                yield name, column, archived, [""]
+            elif whole and not metric.endswith("_interpolated"):
+                of = f"{name} - {reference}", metric
+                of_seeds = [mean([one[metric] for one in pair]) for pair in values]
+                model = effects.model(*of) if reference else Model(np.array(of_seeds))
+                bounds = effects.bounds(*of) if reference else model.bounds()
+                yield name, column, archived, model.numbers(bounds)[field]
+
+
+def of_effects(study, rows):
+    effects = study.effects()
+    leading = [f"{study.split}_clean_accuracy", f"{study.split}_robust_accuracy"]
+    asked = study.claims + [(one, metric) for one in study.weights for metric in leading]
+    named = {(one, short(metric)): (one, metric) for one, metric in asked}
+    there = {(row["contrast"], row["metric"]): row for row in rows}
+    yield "all", "contrast, metric", f"{sorted(there)}", [f"{sorted(named)}"]
+    for name, of in named.items():
+        row, model = there[name], effects.model(*of)
+        for field, value in model.numbers(effects.bounds(*of)).items():
+            yield name, f"difference.{field}", row[f"difference.{field}"], value
+        yield name, "p", row["p"], p_texts(model.p())
+        adjusted = effects.adjusted.get(of, math.nan) if model.forms else math.nan
+        yield name, "p_adjusted", row["p_adjusted"], p_texts(adjusted)
+        yield name, "verdict", row["verdict"], [effects.verdict(*of)]
+        yield name, "kept", row["kept"], effects.kept(*of)
+
+
+def short(metric):
+    """ "robust_untrained" of `val_robust_accuracy_untrained`, "noise" of `val_accuracy.noise`."""
+    return metric.partition("_")[2].removeprefix("accuracy.").replace("_accuracy", "")
+
+
+def compare(name, values, *, exact=False):
+    """Print a line about a file, and return whether all of it is equal."""
+    count = 0
+    for row, column, archived, found in values:
+        if isinstance(found, list):
+            is_same = archived in found
+        else:
+            near = {"rel_tol": 0.0} if exact else {"rel_tol": 1e-9, "abs_tol": 1e-12}
+            ours, theirs = float(found), float(archived or "nan")
+            is_same = math.isclose(ours, theirs, **near) or math.isnan(ours) and math.isnan(theirs)
+        if not is_same:
+            print(f"{name}: row {row}, {column}: archived {archived}, recomputed {found}")
+            return False
+        count += 1
+    print(f"{name}: {count:,} values equal")
+    return True
+
+
+def check(files):
+    """Compare all of an archive."""
+    digests = json.loads(files["manifest.json"])["files"]
+    found = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in digests}
+    rows = [(name, "sha256", digests[name]["sha256"], [found[name]]) for name in digests]
+    equal = [compare("manifest.json", rows)]
+    for folder in folders(files):
+        study = Study(files, folder)
+        equal.append(compare(f"{folder}rows.jsonl", of_scores(study, None), exact=True))
+        for name, of in {"trials": of_trials, "arms": of_arms, "effects": of_effects}.items():
+            file = f"{folder}tables/{name}.csv"
+            if any("_interpolated" in metric for _, metric in study.claims) and name != "trials":
+                print(f"{file}: not recomputed, as claims are about interpolated networks")
+            elif file in files:
+                rows = csv.DictReader(io.StringIO(files[file].decode()))
+                equal.append(compare(file, of(study, [*rows]), exact=name == "trials"))
+    return all(equal)
+
+
+# -- Several archives ------------------------------------------------------------------------
+
+
+def pooled(studies):
+    """Effects over replications: of each the mean over the seeds at which all cells ended well."""
+    first = studies[0]
+    if any((one.weights, one.claims) != (first.weights, first.claims) for one in studies):
+        raise SystemExit("recompute: archives that are pooled must compare the same arms.")
+
+    def model(*of):
+        tables = [one.differences(*of, one.whole_pairs(one.cells)) for one in studies]
+        return Model(np.array([table.mean(axis=0) for table in tables]))
+
+    return Effects(first.claims, first.margin, model)
+
+
+def table(effects):
+    """The primary contrasts as Markdown, in points; what is kept has its own p."""
+    heads = ("contrast", "metric", "difference", "p", "adjusted p", "verdict", "kept", "each")
+    lines = [heads, ["---"] * len(heads)]
+    for of in effects.claims:
+        model, kept = effects.model(*of), effects.kept(*of)[0]
+        ends = ", ".join(f"{100 * end:+.2f}" for end in effects.bounds(*of))
+        each = ", ".join(f"{100 * one:+.2f}" for one in model.seeds)
+        p_values = p_texts(model.p())[0], p_texts(effects.adjusted[of])[0]
+        difference = f"{100 * model.mean:+.2f} [{ends}]"
+        lines.append([of[0], short(of[1]), difference, *p_values, effects.verdict(*of), kept, each])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def read(file):
+    """The files of an archive, by name without its leading folder."""
+    with tarfile.open(file) as tar:
+        members = [one for one in tar.getmembers() if one.isfile()]
+        return {one.name.partition("/")[2]: tar.extractfile(one).read() for one in members}
+
+
+def folders(files):
+    """Of the study, of its confirmation, and of the searches that go with it."""
+    return [name.removesuffix("rows.jsonl") for name in files if name.endswith("rows.jsonl")]
+
+
+def main():
+    archives = [read(file) for file in sys.argv[1:]]
+    if len(archives) < 2:
+        sys.exit(not check(archives[0]) if archives else __doc__)
+    for folder in folders(archives[0]):
+        studies = [Study(files, folder) for files in archives if f"{folder}rows.jsonl" in files]
+        if len(studies) == len(archives) and studies[0].claims:
+            print(f"{folder}effects, {len(studies)} replications\n\n{table(pooled(studies))}\n")
+
+
+if __name__ == "__main__":
+    main()
