@@ -39,8 +39,8 @@ _IS_URL = re.compile(r"[\w+.-]+://")
 
 StudyReference = str | Path | Study | Mapping[str, Any]
 """How Python names a study: a study file or the name of one that comes with ablate, a run folder,
-`URL#NAME`, `#NAME` with ABLATE_STORAGE, an archive (`FILE.tar`), an `ablate.Study`, or a dict of
-the same keys."""
+`URL#NAME`, `#NAME` with ABLATE_STORAGE, an archive (`FILE.tar`; `FILE.tar/confirm`: the
+confirmation in it), an `ablate.Study`, or a dict of the same keys."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,11 @@ def locate(study: StudyReference) -> Place:
     path = Path(reference)
     if not is_url and _is(Path.is_dir, path):
         return _place_of_folder(path)
-    if not is_url and path.suffix == ARCHIVE and _is(Path.is_file, path):
-        return place_of_archive(path)
+    archives = () if is_url else (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
+    archive = next((one for one in archives if _is(Path.is_file, one)), None)
+    if archive is not None:
+        kept = place_of_archive(archive)
+        return kept if archive == path else kept.part(path.relative_to(archive).as_posix())
     if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
         return place_of_file(path)
     if is_url:

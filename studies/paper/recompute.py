@@ -335,7 +335,9 @@ def compare(name, values, *, exact=False):
         else:
             near = {"rel_tol": 0.0} if exact else {"rel_tol": 1e-9, "abs_tol": 1e-12}
             ours, theirs = float(found), float(archived or "nan")
-            is_same = math.isclose(ours, theirs, **near) or math.isnan(ours) and math.isnan(theirs)
+            is_same = math.isclose(ours, theirs, **near) or (
+                math.isnan(ours) and math.isnan(theirs)
+            )
         if not is_same:
             print(f"{name}: row {row}, {column}: archived {archived}, recomputed {found}")
             return False

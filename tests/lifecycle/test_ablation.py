@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,16 @@ import ablate
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.power import planned_power
 from ablate.cli.show import show_effects
-from ablate.errors import FingerprintError, ParameterError, StudyFileError, UsageError
+from ablate.errors import (
+    FingerprintError,
+    ParameterError,
+    StudyFileError,
+    StudyNotFoundError,
+    UsageError,
+)
+from ablate.ledger.portable import portable_study
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.lifecycle.open_study import open_study, read_outcomes
+from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.paper.formats import paper_table, table_text
 from ablate.study.scores import Scores
@@ -592,6 +600,10 @@ def test_it_is_confirmed_with_other_seeds_on_the_test_images(
     verified = ablate.verify("abl.tar")
     assert verified.holds, [check.text for check in verified.checks if not check.holds]
     assert "confirm/tables/effects.csv" in {check.what for check in verified.checks}
+    within, there = (ablate.read_ablation(f"{one}/confirm") for one in ("abl.tar", "runs/abl"))
+    assert repr(within) == repr(there)
+    with pytest.raises(StudyNotFoundError, match=r"abl~confirmed"):
+        ablate.read("abl.tar/confirmed")
     assert recompute.check(recompute.read("abl.tar"))
     assert "confirm/tables/effects.csv: 73 values equal" in capsys.readouterr().out
 
@@ -633,22 +645,46 @@ def _check_confirmed(record: StudyRecord) -> None:
 @pytest.mark.slow
 def test_ablations_from_several_baselines_are_read_as_one(write_ablation: Write) -> None:
     arms = {name: ARMS[name] for name in ("plain", "DA")}
-    for place in (0, 1):
+    metrics = ("val_robust_accuracy_untrained", "val_clean_accuracy")
+    primary = [{"compare": "DA", "metric": metric} for metric in metrics]
+    runs = [f"runs/r{place}" for place in range(3)]
+    for place in range(3):
         own = {"baseline": {"epochs": 1, "batch_size": 24, "seed": place}}
-        primary = [{"compare": "DA", "metric": "val_robust_accuracy_untrained"}]
         file = write_ablation(f"r{place}", arms=arms, primary=primary, of_file=own)
         ablate.launch(file, executor="inline")
-    runs = ["runs/r0", "runs/r1"]
     info = ablate.read_ablation(runs)
-    (primary,) = info.primary
-    alone = [ablate.read_ablation(run).primary[0].estimate.mean for run in runs]
-    assert primary.by_baseline == pytest.approx(alone)
-    assert primary.estimate.mean == pytest.approx(np.mean(alone))
+    assert {one.metric for one in info.primary} == {*metrics}
+    alone = [ablate.read_ablation(run) for run in runs]
+    for one in info.primary:
+        means = [each.effect(one.contrast, one.metric).estimate.mean for each in alone]
+        assert one.by_baseline == pytest.approx(means)
+        assert one.estimate.mean == pytest.approx(np.mean(means))
+    check_recomputed(runs, info)
     shown = run_here("table", *runs, "--effects")
     assert shown.returncode == 0, shown.stderr
-    assert "over 2 baselines of 2 seeds each" in shown.stdout
+    assert "over 3 baselines of 2 seeds each" in shown.stdout
     (found,) = json.loads(run_here("table", *runs, "--json").stdout)
-    assert [one["study"] for one in found["replications"]] == ["r0", "r1"]
+    assert [one["study"] for one in found["replications"]] == ["r0", "r1", "r2"]
     refused = run_here("table", "runs/r0", "runs/r0")
     assert refused.returncode == 2
     assert "must start from another baseline, got that of r0." in refused.stderr
+
+
+def check_recomputed(runs: list[str], info: AblationInfo) -> None:
+    """A script without ablate pools the same numbers from what is in an archive."""
+    studies = []
+    for run in runs:
+        with closing(open_ledger(locate(run))) as ledger:
+            studies.append(recompute.Study(portable_study(ledger), ""))
+    effects = recompute.pooled(studies)
+    assert {*effects.claims} == {(one.contrast, one.metric) for one in info.primary}
+    for one in info.primary:
+        of, estimate = (one.contrast, one.metric), one.estimate
+        model = effects.model(*of)
+        ours = [model.mean, model.sd, *effects.bounds(*of), model.p(), effects.adjusted[of]]
+        theirs = [estimate.mean, estimate.sd, estimate.low, estimate.high, one.p, one.p_adjusted]
+        assert ours == pytest.approx(theirs, rel=1e-9)
+        assert model.seeds == pytest.approx(one.by_baseline)
+        assert effects.verdict(*of) == one.verdict
+    assert any(one.estimate.mean for one in info.primary)
+    assert recompute.table(effects).count("| DA - plain |") == len(info.primary)

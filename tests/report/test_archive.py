@@ -336,6 +336,16 @@ def test_the_script_recomputes_a_confirmed_search_and_what_this_repository_publi
         assert "trials.csv: " in capsys.readouterr().out
 
 
+def test_the_script_prints_the_pooled_primary_contrasts(packed_arms: Path) -> None:
+    command = [sys.executable, str(PAPER / "recompute.py"), str(packed_arms), str(packed_arms)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    title, _, _, _, *rows = ran.stdout.strip().splitlines()
+    assert title == "effects, 2 replications"
+    assert [row.split(" | ")[1] for row in rows] == ["robust"] * 4
+    assert "| +19.34, +19.34 |" in ran.stdout
+
+
 IN_EFFECTS = "tables/effects.csv: row ('ST+CA - plain', 'robust'), "
 
 
