@@ -262,7 +262,7 @@ def confirm(
     *,
     seeds: int = 8,
     trials: Sequence[int] | None = None,
-    suite: str | None = None,
+    suite: str | Sequence[str] | None = None,
     severities: Sequence[int] | None = None,
     soup: bool = False,
     progress: Progress | bool | None = None,
@@ -286,7 +286,8 @@ def confirm(
         trials: of a search, numbers of trials of the front; None: all of the front.  For one
             objective: of any complete trials; None: the best, and those that the images do not
             tell from it.
-        suite, severities: for scoring the test images; None: those of the study.
+        suite, severities: for scoring the test images, a suite's name or a list of corruptions;
+            None: those of the study.
         soup: of a search, also score, at each seed, the network whose weights are the mean of
             those of the trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all
             runs.

@@ -255,7 +255,9 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     help="Of a search only these trials: of the front, or for one objective any.",
 )
 @click.option(
-    "--suite", metavar="NAME", help="Suite to score on the test images.  Default: the study's."
+    "--suite",
+    metavar="NAME",
+    help="Suite, or corruptions A,B,..., to score on the test images.  Default: the study's.",
 )
 @click.option(
     "--severities",
@@ -301,7 +303,7 @@ def confirm(
             study,
             seeds=seeds,
             trials=trials,
-            suite=suite,
+            suite=suite.split(",") if suite and "," in suite else suite,
             severities=severities,
             soup=soup,
             progress=display,

@@ -33,7 +33,7 @@ def confirm_study(
     *,
     seeds: int,
     trials: Sequence[int] | None,
-    suite: str | None,
+    suite: str | Sequence[str] | None,
     severities: Sequence[int] | None,
     soup: bool = False,
 ) -> StudyRecord:
@@ -45,7 +45,8 @@ def confirm_study(
         trials: of a search, numbers of trials of the front, or for one objective of any complete
             trials; None: the front, or for one objective the best and those that the images do not
             tell from it, at most `MOST_CONFIRMED`.
-        suite, severities: for scoring the test images; None: those of the study.
+        suite, severities: for scoring the test images, a suite's name or a list of corruptions;
+            None: those of the study.
         soup: of a search, also score the mean of the trials' networks at each seed.
 
     Raises:
@@ -64,7 +65,7 @@ def confirm_study(
     named = robustness.suite if suite is None else suite
     find_suite(named)
     test = {
-        "suite": list(named) if isinstance(named, tuple) else named,
+        "suite": named if isinstance(named, str) else list(named),
         "severities": list(robustness.severities if severities is None else severities),
     }
     if record.design is None:

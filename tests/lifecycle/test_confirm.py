@@ -135,6 +135,8 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
         UsageError, match=r"score the test images as before .*'suite': 'families'|suite: 'fam"
     ):
         ablate.confirm(searched, seeds=3, suite="cifar10c", executor="inline")
+    with pytest.raises(UsageError, match=r"got {suite: \['snow', 'fog'\]"):
+        ablate.confirm(searched, seeds=3, suite=("snow", "fog"), executor="inline")
     ablate.resume(searched, add=1, executor="inline")
     front = front_of(searched)
     if len(front) > 1:
