@@ -52,6 +52,15 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "ablate gp": {"sampler": "gp"},
     "ablate nsga2": {"sampler": "nsga2"},
     "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
+    "ablate tpe, pareto_asha from epoch 2": {"sampler": "tpe", "pruner": {"min_epochs": 2}},
+    "ablate tpe, half of them from epoch 2": {
+        "sampler": "tpe",
+        "pruner": {"min_epochs": 2, "reduction_factor": 2},
+    },
+    "ablate tpe, half of them from epoch 3": {
+        "sampler": "tpe",
+        "pruner": {"min_epochs": 3, "reduction_factor": 2},
+    },
     "ablate gp, pareto_asha": {"sampler": "gp", "pruner": {}},
     "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
 }
@@ -128,8 +137,10 @@ class Own:
         """Run a study until it has spent `limit` seconds of the surrogate's."""
         global current  # noqa: PLW0603 (the loop is called by its name alone)
         table = surrogate.table
-        pruned = "pruner" in self.search
-        rungs = [epoch for epoch in range(1, table.epochs) if pruned and PRUNER.is_rung(epoch)]
+        rungs: list[int] = []
+        if "pruner" in self.search:
+            pruner = PrunerSettings(**self.search["pruner"])
+            rungs = [epoch for epoch in range(1, table.epochs) if pruner.is_rung(epoch)]
         current = Replay(surrogate, seed, frozenset(rungs))
         parameters = [parameter.to_json() for parameter in table.space.parameters]
         budget = {"trials": NO_LIMIT, "budget": {"seconds": limit}}
