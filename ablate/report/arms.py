@@ -41,7 +41,7 @@ class Cell:
     """A number with its uncertainty, or a text.
 
     Attributes:
-        text: of a cell without a number.
+        text: of a cell without a number; data: what a program reads in place of it, if another.
         estimate: in the metric's own unit; None of a text.
         scale: the factor for display: 100 for percent and points.
         decimals: of what is read.
@@ -55,6 +55,7 @@ class Cell:
     decimals: int = 1
     is_difference: bool = False
     is_bold: bool = False
+    data: str = ""
 
     @property
     def parts(self) -> Parts:

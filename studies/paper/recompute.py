@@ -5,9 +5,9 @@
     python studies/paper/recompute.py FILE.tar FILE.tar  # primary contrasts of several, pooled
 
 Written from docs/statistics.md and docs/howto/publish.md. Accuracies of a run must be the same
-floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), and what a table rounds (p,
-the bound of what is not kept) the same as printed. Exit code 1 if anything differs. Networks
-between baseline and finetuned weights are left out, and so are fronts.
+floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), p to six digits; p and bound
+in "kept" as printed. Exit code 1 if anything differs. Networks between baseline and finetuned
+weights are left out, and so are fronts.
 """
 
 from __future__ import annotations
@@ -264,6 +264,10 @@ def p_texts(p):
     return [f"{p:.{one}g}".removeprefix("0") for one in ((3, 4, 6) if p >= 0.1 else (2, 3, 4, 6))]
 
 
+def six_digits(p):
+    return ["-" if math.isnan(p) else f"{p:.6g}"]
+
+
 def of_scores(study, _):
     for name, networks in [*study.rows.items(), *study.fixed.items()]:
         for split, one in networks.items():
@@ -314,9 +318,9 @@ def of_effects(study, rows):
         row, model = there[name], effects.model(*of)
         for field, value in model.numbers(effects.bounds(*of)).items():
             yield name, f"difference.{field}", row[f"difference.{field}"], value
-        yield name, "p", row["p"], p_texts(model.p())
+        yield name, "p", row["p"], six_digits(model.p())
         adjusted = effects.adjusted.get(of, math.nan) if model.forms else math.nan
-        yield name, "p_adjusted", row["p_adjusted"], p_texts(adjusted)
+        yield name, "p_adjusted", row["p_adjusted"], six_digits(adjusted)
         yield name, "verdict", row["verdict"], [effects.verdict(*of)]
         yield name, "kept", row["kept"], effects.kept(*of)
 

@@ -46,11 +46,11 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(shown_name(info, effect.metric)),
                 difference_cell(info, effect.metric, estimate),
                 Cell(str(estimate.n) if estimate.n < info.seeds else ""),
-                Cell(p_text(effect.p)),
-                Cell(p_text(effect.p_adjusted) if effect.primary else MISSING),
+                _p_cell(effect.p),
+                _p_cell(effect.p_adjusted),
                 Cell(verdict_text(effect).replace("seed", info.paired)),
                 Cell(kept_text(info, effect).replace("seed", info.paired) or MISSING),
-                Cell(_by_baseline(info, effect)),
+                Cell(_by_baseline(info, effect), data=", ".join(map(repr, effect.by_baseline))),
             )
         )
     headings = (
@@ -71,6 +71,11 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
         rows=tuple(tuple(compress(row, kept)) for row in rows),
         notes=tuple(effects_notes(info, [*primary, *others])),
     )
+
+
+def _p_cell(p: float | None) -> Cell:
+    """As a person reads it, and with six digits for programs."""
+    return Cell(p_text(p), data="" if p is None or math.isnan(p) else f"{p:.6g}")
 
 
 def _by_baseline(info: AblationInfo, effect: Effect) -> str:

@@ -36,8 +36,8 @@ def csv_text(table: PaperTable) -> str:
     """One row per arm, five columns per metric: METRIC.mean, .sd, .low, .high (95 % interval) and
     .n.
 
-    Numbers are the shortest text that gives the same float; empty if missing.  Title and notes are
-    left out.
+    Numbers are the shortest text that gives the same float, p has six digits; empty if missing.
+    Title and notes are left out.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -49,7 +49,7 @@ def csv_text(table: PaperTable) -> str:
     for row in table.rows:
         cells: list[str] = []
         for heading, cell in zip(table.headings, row, strict=True):
-            cells += [cell.text] if heading.is_text else _numbers(cell)
+            cells += [cell.data or cell.text] if heading.is_text else _numbers(cell)
         writer.writerow(cells)
     return out.getvalue()
 
