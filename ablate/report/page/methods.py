@@ -14,7 +14,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.features import written_domains
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import (
     metric_words,
     param_text,
@@ -246,9 +246,9 @@ def _arms(record: StudyRecord) -> list[str]:
     rate = f"learning rate {study.finetune.learning_rate:g}"
     arms = []
     for arm in design.arms:
-        values = dict(design.cell(arm.cells[0]).values) if arm.name != "baseline" else {}
-        if arm.name == "baseline":
+        if arm.name in NOT_FINETUNED:
             continue
+        values = dict(design.cell(arm.cells[0]).values)
         terms = str(values.pop("loss.terms", study.loss.terms)).split("+")
         said = ["+".join(terms)]
         said += [f"{one} weight {_weight(study, values, one)}" for one in terms if one != "clean"]
