@@ -338,7 +338,7 @@ def compare(name, values, *, exact=False):
             is_same = archived in found
         else:
             near = {"rel_tol": 0.0} if exact else {"rel_tol": 1e-9, "abs_tol": 1e-12}
-            ours, theirs = float(found), float(archived or "nan")
+            ours, theirs = float(found), math.nan if archived in ("", None) else float(archived)
             is_same = math.isclose(ours, theirs, **near) or (
                 math.isnan(ours) and math.isnan(theirs)
             )

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import math
 import random
 import shutil
 import sqlite3
@@ -165,6 +166,8 @@ def test_every_check_of_an_archive_holds(
         assert found.holds, [check.text for check in found.checks if not check.holds]
         assert "scores of 161 networks" in found.checks[2].text or file == packed_arms
     assert recompute.check(recompute.read(curves))
+    assert recompute.compare("scores", [("0", "accuracy", 0.0, 0.0), ("0", "empty", "", math.nan)])
+    assert not recompute.compare("scores", [("0", "accuracy", 0.0, math.nan)])
 
 
 def test_it_cites_ablate_and_the_paper_as_the_repository_does(packed: Path) -> None:
