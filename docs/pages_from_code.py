@@ -45,6 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/figures.md": gallery_page(),
         "packages/index.md": packages_page(),
         **{page: notebook_page(ROOT / file) for file, page in NOTEBOOKS.items()},
+        **{page: (ROOT / file).read_text() for file, page in STUDIES.items()},
         **{
             page: _FOUND_LATER + (ROOT / file).read_text() for file, page in package_pages().items()
         },
@@ -89,7 +90,7 @@ def package_pages() -> Mapping[str, str]:
 
 def origin(page: str) -> str:
     """The file of the repository that a page of the site is made of."""
-    pages = package_pages() | NOTEBOOKS
+    pages = package_pages() | NOTEBOOKS | STUDIES
     return {site: file for file, site in pages.items()}.get(page, f"docs/{page}")
 
 
@@ -97,7 +98,7 @@ def site_path(target: str) -> str:
     """Where the site has a file of the repository."""
     if target.startswith("docs/"):
         return target.removeprefix("docs/")
-    return (package_pages() | NOTEBOOKS).get(target, f"files/{target}")
+    return (package_pages() | NOTEBOOKS | STUDIES).get(target, f"files/{target}")
 
 
 def linked(markdown: str, source: str) -> Iterator[str]:
@@ -108,6 +109,11 @@ def linked(markdown: str, source: str) -> Iterator[str]:
 
 NOTEBOOKS = {"examples/find_the_flaw.ipynb": "tutorials/find_the_flaw.md"}
 """Notebooks whose stored outputs are shown as a page."""
+STUDIES = {
+    "studies/paper/README.md": "studies/paper.md",
+    "studies/paper/results/imagenet_demo.md": "studies/imagenet_demo.md",
+}
+"""Plans and results of studies that pages link to."""
 
 # -- Pages from the code --------------------------------------------------------------------
 
