@@ -271,13 +271,11 @@ def confirm(
     on_study_end: OnStudyEnd | None = None,
     **options: Any,
 ) -> ConfirmInfo:
-    """Retrain the front of a search, or an ablation, with new seeds, and score it on the test
-    images.
+    """Train a search's front, or an ablation, with new seeds, and score it on the test images.
 
     An ablation keeps its cells, with the values that its tuning picked, its contrasts and its
     primary contrasts, which are those of the test metrics.  The study's database records when and
-    why the test images were used.  Call it again to continue after an interruption, or with more
-    seeds.
+    why the test images were used.  Call it again to continue, or with more seeds.
 
     Args:
         study: the search or ablation.
@@ -286,8 +284,7 @@ def confirm(
         trials: of a search, numbers of trials of the front; None: all of the front.  For one
             objective: of any complete trials; None: the best, and those that the images do not
             tell from it.
-        suite, severities: for scoring the test images, a suite's name or a list of corruptions;
-            None: those of the study.
+        suite, severities: for the test images, a name or a list of corruptions; None: the study's.
         soup: of a search, also score, at each seed, the network whose weights are the mean of
             those of the trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all
             runs.

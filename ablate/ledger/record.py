@@ -292,10 +292,8 @@ class StudyRecord(Displayed):
         trials: N, the number of rows of the finished study.
         reference_point: of the hypervolume, in the objectives' units and directions; None before
             the baseline is scored.
-        references: scores of "baseline", `ADAPTED` and "plain" (a finetune on clean images only,
-            at the same budget), if they exist.
-        driver: process that drives it now; None if there is none; then RUNNING rows wait for a
-            resume.
+        references: scores of "baseline", `ADAPTED` and "plain" (clean images only), if they exist.
+        driver: process that drives it now; None: RUNNING rows wait for a resume.
         drives: all, in order.
         design: of an ablation, in the form of `ablate.ablation.cell.Design`; None: a search.
         sections: the fingerprint, by section.
@@ -305,10 +303,8 @@ class StudyRecord(Displayed):
         baseline_sha256: of the baseline's weights; empty without one.
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
-        preparing: what is being prepared, or was when its driver ended, before the first row; None
-            once data and baseline are ready.
-        foreign: whether it is an Optuna study of another tool (`ablate.ledger.foreign`): then it
-            has only rows, and any number of objectives.
+        preparing: what is, or was when its driver ended, prepared; None once that is done.
+        foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
         method: what its settings mean, see `Head`; one of another method is not continued.
     """
 

@@ -285,7 +285,7 @@ def _read_again_and_again(folder: Path, seconds: float) -> None:
 
 @pytest.mark.slow
 def test_readers_go_on_while_the_cache_is_cleared(folder: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     readers = [context.Process(target=_read_again_and_again, args=(folder, 2.0)) for _ in range(2)]
     for reader in readers:
         reader.start()

@@ -197,7 +197,7 @@ def _obtain(split: Split, cache: Path) -> None:
 
 
 def test_two_processes_make_it_once(tmp_path: Path, split: Split) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_obtain, args=(split, tmp_path)) for _ in range(2)]
     for process in processes:
         process.start()
