@@ -158,7 +158,7 @@ def test_training_runs_without_ray_and_optuna() -> None:
 
 
 def test_files_are_rooms() -> None:
-    grown = {file.name: len(file.read_text().splitlines()) for file in FILES}
+    grown = {str(file): len(file.read_text().splitlines()) for file in FILES}
     assert {name: lines for name, lines in grown.items() if lines > 420} == {}
 
 

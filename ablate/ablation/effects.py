@@ -11,13 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Contrast, ContrastKind, difference
-from ablate.ablation.intervals import (
-    Components,
-    Estimate,
-    MeanModel,
-    over_seeds,
-    over_seeds_and_images,
-)
+from ablate.ablation.differences import NO_DIFFERENCES, Differences, MetricTables
+from ablate.ablation.intervals import Components, Estimate, MeanModel
 from ablate.ablation.results import Results
 from ablate.ablation.significance import (
     LEAST_SEEDS,
@@ -26,9 +21,7 @@ from ablate.ablation.significance import (
     noninferiority,
     sign_flip_test,
 )
-from ablate.robustness.bits import Shares
 from ablate.robustness.measures import LEVEL
-from ablate.study.scores import EXPOSURES
 
 ALPHA = 0.05
 """Two-sided, of all claims of a study together."""
@@ -123,11 +116,16 @@ def all_effects(
                 metric not in shown or metric not in (contrast.metrics or (metric,))
             ):
                 continue
-            table = tables.of(contrast)
-            if table is not None or is_claim:
+            differences = tables.differences(contrast)
+            if differences is not None or is_claim:
                 found.append(
                     _Tested.of(
-                        results, contrast, metric, table, is_claim, is_minimized=metric in minimized
+                        contrast,
+                        metric,
+                        differences,
+                        is_claim=is_claim,
+                        is_minimized=metric in minimized,
+                        are_baselines=bool(results.replications),
                     )
                 )
     found.sort(key=lambda one: order[one.contrast.name])
@@ -143,51 +141,41 @@ class _Tested:
     """A contrast on a metric before it is known what the other claims of the study are.
 
     Attributes:
-        differences: `[K]`, of the pairs that are complete; model, p: of them.
-        n_images: behind each difference; None where they are not known.
+        by_pair, n_images, missing: as of `Differences`, whose images are not kept; model, p: of
+            them.
+        are_baselines: whether the pairs are ablations from a baseline each.
     """
 
     contrast: Contrast
     metric: str
-    differences: NDArray[np.float64]
-    model: MeanModel
-    p: float
+    by_pair: NDArray[np.float64]
     n_images: int | None
     missing: tuple[str, ...]
+    model: MeanModel
+    p: float
     is_claim: bool
     is_minimized: bool
-    by_baseline: tuple[float, ...]
+    are_baselines: bool
 
     @classmethod
     def of(
         cls,
-        results: Results,
         contrast: Contrast,
         metric: str,
-        table: Table | None,
-        is_claim: bool,
+        differences: Differences | None,
         *,
+        is_claim: bool,
         is_minimized: bool,
+        are_baselines: bool,
     ) -> _Tested:
-        """Args: table: None where nothing can be said of a claim, which is still a claim."""
-        if table is None:
-            by_pair, by_image, missing = np.empty(0), None, tuple[str, ...]()
-        else:
-            by_pair, by_image, missing = _differences(results, contrast, table)
-        differences = by_pair[np.isfinite(by_pair)]
-        model = _model(differences, by_image)
-        n_images = None if by_image is None else by_image.shape[1]
+        """Args: differences: None where nothing can be said of a claim, which is still a claim."""
+        found = differences or NO_DIFFERENCES
+        model = found.model()
         return cls(
-            contrast=contrast,
-            metric=metric,
-            differences=differences,
-            model=model,
-            p=model.p(),
-            n_images=n_images,
-            missing=missing,
+            *(contrast, metric, found.by_pair, found.n_images, found.missing, model, model.p()),
             is_claim=is_claim,
             is_minimized=is_minimized,
-            by_baseline=tuple(map(float, by_pair)) if results.replications else (),
+            are_baselines=are_baselines,
         )
 
     def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
@@ -211,11 +199,11 @@ class _Tested:
             n_images=self.n_images,
             kept=kept,
             missing=self.missing,
-            by_baseline=self.by_baseline,
+            by_baseline=tuple(map(float, self.by_pair)) if self.are_baselines else (),
         )
         if p_adjusted is None:
             return effect
-        flips = sign_flip_test(self.differences)
+        flips = sign_flip_test(self.by_pair[np.isfinite(self.by_pair)])
         return replace(
             effect,
             p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
@@ -250,26 +238,6 @@ def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
     return replace(estimate, high=0.0)
 
 
-def _differences(
-    results: Results, contrast: Contrast, table: Table
-) -> tuple[NDArray[np.float64], Shares | None, tuple[str, ...]]:
-    """Of a contrast at each pair, NaN where it is not complete; image by image over the complete
-    ones, `[K, n]`, or None where a cell has kept no bits; and which pairs are missing."""
-    cells = [cell for cell, weight in contrast.weights.items() if weight]
-    weights = np.array([contrast.weights[cell] for cell in cells])
-    columns = [table.column(cell) for cell in cells]
-    values = np.stack([column.values for column in columns])
-    is_there = np.isfinite(values)
-    places = np.flatnonzero(is_there.all(axis=0))
-    missing: tuple[str, ...] = ()
-    if len(places) < len(results.pairs):
-        gaps = np.argwhere(~is_there.T)
-        missing = tuple(f"{results.pair_name(int(place))} of {cells[at]}" for place, at in gaps)
-    differences = np.full(len(results.pairs), math.nan)
-    differences[places] = _weighted_sum(weights, values[:, places])
-    return differences, _by_image(weights, columns, places), missing
-
-
 def tied_with_best(
     results: Results, arms: Sequence[Arm], metric: str, *, is_minimized: bool
 ) -> tuple[str, ...]:
@@ -289,10 +257,10 @@ def tied_with_best(
     tied = {name for name in means if math.isclose(means[name], means[best], rel_tol=_ROUNDING)}
     for name in means:
         contrast = difference(by_name[name], by_name[best])
-        table = tables.of(contrast) if name not in tied else None
-        if table is None:
+        found = tables.differences(contrast) if name not in tied else None
+        if found is None:
             continue
-        estimate = _estimate(results, contrast, table)
+        estimate = found.model().estimate(LEVEL)
         if estimate.low <= 0 <= estimate.high:
             tied.add(name)
     return tuple(arm.name for arm in arms if arm.name in tied)
@@ -300,129 +268,5 @@ def tied_with_best(
 
 def arm_difference(results: Results, arm: Arm, to: Arm, metric: str, level: float) -> Estimate:
     """One arm less another on a metric, with its interval at a level."""
-    contrast = difference(arm, to)
-    table = MetricTables(results, metric).of(contrast)
-    if table is None:
-        return over_seeds(np.empty(0)).estimate()
-    return _estimate(results, contrast, table, level)
-
-
-def _estimate(results: Results, contrast: Contrast, table: Table, level: float = LEVEL) -> Estimate:
-    by_pair, by_image, _ = _differences(results, contrast, table)
-    return _model(by_pair[np.isfinite(by_pair)], by_image).estimate(level)
-
-
-def _model(differences: NDArray[np.float64], by_image: Shares | None) -> MeanModel:
-    return over_seeds(differences) if by_image is None else over_seeds_and_images(by_image)
-
-
-def _weighted_sum(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[K]` of `[cells, K]`; rounding errors are set to zero, or they would have a sign."""
-    total: NDArray[np.float64] = weights @ values
-    total[np.abs(total) <= _ROUNDING * (np.abs(weights) @ np.abs(values))] = 0.0
-    return total
-
-
-def _by_image(
-    weights: NDArray[np.float64], columns: Sequence[Column], places: NDArray[np.intp]
-) -> Shares | None:
-    """The weighted sum image by image, `[K, n]`; None where a cell has kept no bits."""
-    total: Shares | None = None
-    for weight, column in zip(weights, columns, strict=True):
-        own = column.shares_at(places) if len(places) else None
-        if own is None:
-            return None
-        total = weight * own if total is None else total + weight * own
-    if total is not None:
-        total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
-    return total
-
-
-# -- A metric of every cell, by pair and image by image: what contrasts are formed of ------
-
-
-@dataclass(frozen=True)
-class Column:
-    """Values of one cell.
-
-    Attributes:
-        values: `[K]`, NaN if a run was not successful, or lacks the metric.
-        places: indices of the pairs that have it, ascending.
-        shares: `[places, n]`; None if a run has no bits, or the metric is not a mean over images.
-    """
-
-    values: NDArray[np.float64]
-    places: NDArray[np.intp]
-    shares: Shares | None
-
-    def shares_at(self, places: NDArray[np.intp]) -> Shares | None:
-        """At some of the pairs that have it."""
-        if self.shares is None or len(places) == len(self.places):
-            return self.shares
-        some: Shares = self.shares[np.searchsorted(self.places, places)]
-        return some
-
-
-class Table:
-    """A metric of every cell, each read once.
-
-    Args:
-        parts: metrics that it is the mean of.
-    """
-
-    def __init__(self, results: Results, parts: Sequence[str]) -> None:
-        self._results = results
-        self._parts = parts
-        self._columns: dict[str, Column] = {}
-
-    def column(self, cell: str) -> Column:
-        if cell not in self._columns:
-            self._columns[cell] = self._read(cell)
-        return self._columns[cell]
-
-    def _read(self, cell: str) -> Column:
-        found = [self._results.values(cell, part) for part in self._parts]
-        values = sum(found[1:], start=found[0]) / len(found)
-        places = np.flatnonzero(np.isfinite(values))
-        total: Shares | None = None
-        for part in self._parts:
-            own = self._results.shares(cell, part, places.tolist())
-            if own is None:
-                return Column(values, places, None)
-            total = own if total is None else total + own
-        if total is not None and len(found) > 1:
-            total /= len(found)
-        return Column(values, places, total)
-
-
-class MetricTables:
-    """The values for contrasts on one metric.
-
-    The exposure of a type differs between cells, so two means by exposure would be over different
-    types.  Therefore both are computed over the types of the cell in question.
-    """
-
-    def __init__(self, results: Results, metric: str) -> None:
-        self._results = results
-        self._split, _, name = metric.partition("_")
-        self._exposed = next(
-            (one for one in EXPOSURES if name == f"robust_accuracy_{one}"),
-            None,
-        )
-        self._whole = Table(results, [metric])
-        self._by_types: dict[tuple[str, ...], Table] = {}
-
-    def of(self, contrast: Contrast) -> Table | None:
-        """None of a mean by exposure where there are no types that all of a contrast is about."""
-        exposed = self._exposed
-        if exposed is None:
-            return self._whole
-        weights = contrast.weights.items()
-        asked = {self._results.exposed_types(cell, exposed) for cell, w in weights if w > 0}
-        if contrast.kind not in ("difference", "step") or len(asked) != 1 or () in asked:
-            return None
-        types = asked.pop()
-        if types not in self._by_types:
-            parts = [f"{self._split}_accuracy.{kind}" for kind in types]
-            self._by_types[types] = Table(self._results, parts)
-        return self._by_types[types]
+    found = MetricTables(results, metric).differences(difference(arm, to))
+    return (found or NO_DIFFERENCES).model().estimate(level)
