@@ -238,33 +238,34 @@ def seed_plan(
     return SeedPlan(difference, found, fewest(low), fewest(high), needed, images_dominate)
 
 
-def plan_text(plans: Sequence[SeedPlan]) -> str:
+def plan_text(plans: Sequence[SeedPlan], paired: str = "seed") -> str:
     """ "0.5 points: no number of seeds, but 2,900 images (2,500 to 3,800) with 8 seeds; 1 point:
-    5 seeds (4 to 9); 2 points: 3 seeds"."""
-    return "; ".join(f"{_points(plan.difference)}: {_needed(plan)}" for plan in plans)
+    5 seeds (4 to 9); 2 points: 3 seeds"; of baselines where these are paired."""
+    return "; ".join(f"{_points(plan.difference)}: {_needed(plan, f'{paired}s')}" for plan in plans)
 
 
 def _points(difference: float) -> str:
     return f"{100 * difference:g} point{'s' * (difference != 0.01)}"
 
 
-def _needed(plan: SeedPlan) -> str:
+def _needed(plan: SeedPlan, seeds: str) -> str:
     more = f"more than {MOST_SEEDS}"
     if plan.seeds is None:
         ends = "" if plan.low is None else f" ({plan.low} or more)"
-        seeds = "no number of seeds" if plan.images_dominate else f"{more} seeds{ends}"
+        said = f"no number of {seeds}" if plan.images_dominate else f"{more} {seeds}{ends}"
         if plan.images is None:
-            return seeds
-        return f"{seeds}, {'but' if plan.images_dominate else 'or'} {_images_needed(plan.images)}"
+            return said
+        images = _images_needed(plan.images)
+        return f"{said}, {'but' if plan.images_dominate else 'or'} {images} {seeds}"
     if plan.low == plan.high == plan.seeds:
-        return f"{plan.seeds} seeds"
-    return f"{plan.seeds} seeds ({plan.low} to {more if plan.high is None else plan.high})"
+        return f"{plan.seeds} {seeds}"
+    return f"{plan.seeds} {seeds} ({plan.low} to {more if plan.high is None else plan.high})"
 
 
 def _images_needed(plan: ImagePlan) -> str:
     low, high = _rounded(plan.low), None if plan.high is None else _rounded(plan.high)
     ends = f" ({low:,} or more)" if high is None else f" ({low:,} to {high:,})" * (low != high)
-    return f"{_rounded(plan.images):,} images{ends} with {plan.seeds} seeds"
+    return f"{_rounded(plan.images):,} images{ends} with {plan.seeds}"
 
 
 def _rounded(images: int) -> int:

@@ -16,9 +16,10 @@ from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
 
 _INTERVALS = {
-    OVER_SEEDS_AND_IMAGES: "t over seeds and images (of new seeds on new images)",
-    OVER_SEEDS: "t over seeds (of new seeds on these images)",
+    OVER_SEEDS_AND_IMAGES: "t over {0}s and images (of new {0}s on new images)",
+    OVER_SEEDS: "t over {0}s (of new {0}s on these images)",
 }
+"""By what is paired."""
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 """Of what no seed has."""
 _ACCURACY_DECIMALS = 1
@@ -255,7 +256,7 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
 def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
     """Notes on the kind of interval in brackets, and why there is none; no line of no seed."""
     methods = {effect.estimate.method for effect in effects}
-    said = [text for method, text in _INTERVALS.items() if method in methods]
+    said = [text.format(info.paired) for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:
         said = [OVER_SEEDS]  # the images of a custom training loop are unknown
     notes = []
@@ -269,23 +270,22 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
             end for one in effects if one.primary for end in (one.estimate.low, one.estimate.high)
         }
         notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * (0 in ends)
-    notes += no_interval_notes(effect.estimate for effect in effects)
-    return [note.replace("seed", info.paired) for note in notes]
+    return notes + no_interval_notes((effect.estimate for effect in effects), info.paired)
 
 
-def no_interval_notes(estimates: Iterable[Estimate]) -> list[str]:
+def no_interval_notes(estimates: Iterable[Estimate], paired: str = "seed") -> list[str]:
     """Why there are estimates without an interval, a line a reason."""
-    reasons = dict.fromkeys(no_interval_text(one) for one in estimates)
-    return [f"{reason} (how seeds vary is not known)" for reason in reasons if reason]
+    reasons = dict.fromkeys(no_interval_text(one, paired) for one in estimates)
+    return [f"{reason} (how {paired}s vary is not known)" for reason in reasons if reason]
 
 
-def no_interval_text(estimate: Estimate) -> str:
+def no_interval_text(estimate: Estimate, paired: str = "seed") -> str:
     """ "1 seed: no interval", or that all seeds are equal; empty where there is an interval, and of
     no seed."""
     if not estimate.n or not math.isnan(estimate.low):
         return ""
-    seeds = "1 seed" if estimate.n == 1 else f"{estimate.n} equal seeds"
-    return f"{seeds}: no interval"
+    count = f"1 {paired}" if estimate.n == 1 else f"{estimate.n} equal {paired}s"
+    return f"{count}: no interval"
 
 
 def minimized_notes(info: AblationInfo) -> list[str]:

@@ -59,10 +59,14 @@ def _ordered(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
 
 
-def verdict_text(effect: Effect) -> str:
-    """The verdict, and what limits it."""
+def verdict_text(effect: Effect, paired: str = "seed") -> str:
+    """The verdict, and what limits it.
+
+    Args:
+        paired: as of `AblationInfo`.
+    """
     if effect.verdict == "too few seeds":
-        return f"{effect.verdict}: a claim needs {LEAST_SEEDS}"
+        return f"too few {paired}s: a claim needs {LEAST_SEEDS}"
     if effect.verdict == "at most one image":
         return f"no claim: {effect.verdict}"
     return effect.verdict
@@ -80,7 +84,7 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
     if kept is None:
         return ""
     if kept.kept is None:
-        return "too few seeds" if effect.estimate.n < LEAST_SEEDS else "no interval"
+        return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
     if kept.kept:
         return f"yes (p {p_text(kept.p, ALPHA / 2)})"
     metric = next(one.metric for one in info.effects if one.kept is not None)
@@ -109,23 +113,18 @@ def effects_notes(
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
         notes.append("p: two-sided, from the model of the interval")
-        notes += [] if of_figure else _in_pairs(info, _sign_flip_notes(info, tested))
+        notes += [] if of_figure else _sign_flip_notes(info, tested)
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
-        notes += [] if of_figure else _in_pairs(info, _power_notes(info))
+        notes += [] if of_figure else _power_notes(info)
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     notes += minimized_notes(info)
     if info.aliases:
         notes.append(f"aliases: {'; '.join(info.aliases)}")
     return [*notes, *info.marks, fingerprint_text(info)]
-
-
-def _in_pairs(info: AblationInfo, notes: Sequence[str]) -> list[str]:
-    """Notes on seeds, of what is paired here."""
-    return [note.replace("seed", info.paired) for note in notes]
 
 
 def _claim_name(info: AblationInfo, effect: Effect) -> str:
@@ -144,7 +143,8 @@ def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
         how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
         where = "" if info.n_images is None else ", on these images"
         found = "; ".join(f"{_claim_name(info, one)} {p_text(one.p_seeds)}" for one in flipped)
-        notes.append(f"{how} over seeds, under exchangeability within a seed{where}: p {found}")
+        over = f"over {info.paired}s, under exchangeability within a {info.paired}{where}"
+        notes.append(f"{how} {over}: p {found}")
     return notes
 
 
@@ -160,9 +160,11 @@ def _power_notes(info: AblationInfo) -> list[str]:
         ]
         on = "" if effect.n_images is None else f" on {effect.n_images:,} images"
         name = _claim_name(info, effect)
-        notes.append(f"seeds for 80 % power{on}, {name}: {plan_text(plans)}")
+        notes.append(f"{info.paired}s for 80 % power{on}, {name}: {plan_text(plans, info.paired)}")
     if notes:
-        notes.append("in brackets: with the seeds' variance at the ends of its 80 % range")
+        notes.append(
+            f"in brackets: with the {info.paired}s' variance at the ends of its 80 % range"
+        )
     return notes
 
 

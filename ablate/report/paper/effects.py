@@ -48,8 +48,8 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(str(estimate.n) if estimate.n < info.seeds else ""),
                 _p_cell(effect.p),
                 _p_cell(effect.p_adjusted),
-                Cell(verdict_text(effect).replace("seed", info.paired)),
-                Cell(kept_text(info, effect).replace("seed", info.paired) or MISSING),
+                Cell(verdict_text(effect, info.paired)),
+                Cell(kept_text(info, effect) or MISSING),
                 Cell(_by_baseline(info, effect), data=", ".join(map(repr, effect.by_baseline))),
             )
         )
