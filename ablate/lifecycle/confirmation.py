@@ -110,10 +110,12 @@ def _check_confirmable(record: StudyRecord) -> None:
             f"{record.parent}."
         )
     if record.study.trainable is not None:
+        fix = "Use an ablation of design arms instead."
+        if record.design is not None:
+            fix = "Add seeds instead: ablate resume --seeds."
         raise UsageError(
             f"study {record.name}: confirm scores networks on the test images of a data set, got "
-            f"trainable {record.study.trainable}, which loads its own data. Use an ablation of "
-            "design arms instead."
+            f"trainable {record.study.trainable}, which loads its own data. {fix}"
         )
 
 

@@ -258,7 +258,8 @@ def _tables(opened: OpenStudy) -> Mapping[str, PaperTable]:
     tables = {"arms": paper_table(opened), "effects": paper_table(opened, effects=True)}
     if is_confirmation(opened.record):
         info = confirm_info(opened.record, *read_bits(opened.place))
-        tables |= {"luck": luck_paper_table(info)} if info.points else {}
+        if info.points:
+            tables["luck"] = luck_paper_table(info)
     return tables
 
 
