@@ -21,7 +21,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.space.sampling import Filling, make_sampler, sample
+from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
@@ -72,6 +72,7 @@ class Mirror:
         space: to sample points from.
         attributes: the sampler's attributes of the study.
         bounds: of the study's constraints.
+        reference_point: of the hypervolume, in the objectives' units.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Mirror:
         space: Space,
         attributes: Mapping[str, Any],
         bounds: Sequence[Bound] = (),
+        reference_point: Sequence[float] | None = None,
     ) -> None:
         self._search = study.search
         self._space = space
@@ -102,7 +104,7 @@ class Mirror:
         self._final: dict[int, list[float]] = {}
         self._at_rungs = Extrapolation()
         self._changes: Mapping[int, Any] = {}
-        self._filling = Filling(study.search.sampler, space)
+        self._reference_point = reference_point
         self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
@@ -135,7 +137,14 @@ class Mirror:
         """
         search = self._search
         self._show_expected()
-        self._study.sampler = make_sampler(search.sampler, search.seed, number, redraw)
+        self._study.sampler = make_sampler(
+            search.sampler,
+            search.seed,
+            number,
+            redraw,
+            space=self._space,
+            reference_point=self._reference_point,
+        )
         tables.forget_trials(self._study)
         if number == len(self._ids):
             self._append(TrialState.RUNNING, Draws())
@@ -241,9 +250,6 @@ class Mirror:
             trial.system_attrs = tables.without_constraints(trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
-        if trial.state == TrialState.COMPLETE and self._filling.distributions:
-            trial.params = {**self._filling.params(number), **trial.params}
-            trial.distributions = {**self._filling.distributions, **trial.distributions}
         tables.overwrite_trial(self._storage, self._ids[number], trial)
 
     def _seen(self, number: int) -> tuple[TrialState, Sequence[float] | None]:
@@ -332,7 +338,8 @@ def load_rows(ledger: Ledger) -> LoadedRows:
     rows, draws, attributes = ledger.store.read(everything)
     of_sampler = {key: value for key, value in attributes.items() if not key.startswith("study:")}
     bounds = ledger.bounds
-    mirror = Mirror(ledger.head.study, ledger.space, of_sampler, bounds)
+    head = ledger.head
+    mirror = Mirror(head.study, ledger.space, of_sampler, bounds, head.reference_point)
     none = tables.Draws()
     rungs = tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs)
     filled = (

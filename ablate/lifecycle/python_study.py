@@ -79,7 +79,7 @@ class Study(settings.Study):
         ...     search={"trials": 8},
         ... )
         >>> study.search.sampler
-        'tpe'
+        'auto'
         >>> ablate.Study(name="mix", dataset={"nam": "digits"}, model={"name": "resnet8"})
         Traceback (most recent call last):
             ...

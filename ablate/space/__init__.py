@@ -19,4 +19,4 @@ from ablate.space.written import int_domain as int
 
 __all__ = ["SAMPLERS", "choice", "float", "int", "simplex", "subset"]
 
-SAMPLERS = ("tpe", "random", "nsga2", "gp", "qmc")
+SAMPLERS = ("auto", "tpe", "random", "nsga2", "gp", "qmc")

@@ -11,7 +11,6 @@ from ablate.errors import did_you_mean
 from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Domain
-from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter
 from ablate.study.document import Document, Path, show
@@ -133,24 +132,6 @@ def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> s
         rules = (rule for value in wanted for rule in value_rules(study, key, value, names))
     first = next(rules, None)
     return None if first is None else f"when on {key}: {first[1]}"
-
-
-MOST_GP_VALUES = 1_000_000
-"""Of a stepped parameter: the sampler `gp` makes a list of all of them for each draw."""
-
-
-def check_sampler(
-    document: Document, parameters: Sequence[Parameter], places: Mapping[str, Path], study: Study
-) -> None:
-    """Note ranges that the study's sampler cannot draw from."""
-    for parameter in parameters if study.search.sampler == "gp" else ():
-        domain = parameter.domain
-        if isinstance(domain, FloatDomain | IntDomain) and domain.step is not None:
-            values = int((domain.high - domain.low) / domain.step) + 1
-            if values > MOST_GP_VALUES:
-                rule = f"sampler gp takes at most {MOST_GP_VALUES:,} values, got {values:,}"
-                fix = "Raise step, search a float without one, or use another sampler."
-                document.refuse(places[parameter.key], f"{rule}. {fix}", name=parameter.key)
 
 
 def check_related(

@@ -11,7 +11,7 @@ from ablate.errors import ParameterError, StudyFileError, did_you_mean
 from ablate.space.choices import SubsetDomain
 from ablate.space.condition import Condition, parse_when
 from ablate.space.domain import Domain
-from ablate.space.fit import check_conditions, check_related, check_sampler, check_values
+from ablate.space.fit import check_conditions, check_related, check_values
 from ablate.space.space import DOMAINS, Parameter, Space
 from ablate.space.spec import Spec
 from ablate.study.document import Document, Path, dotted, show
@@ -67,7 +67,6 @@ def check_space(document: Document, path: Path, study: Study, names: KnownNames)
     conditions = {condition.key: None for entry in found for condition in entry.when}
     used = {key: fixed[key] for key in conditions if key in fixed and key not in places}
     check_conditions(document, found, parsed, study, names)
-    check_sampler(document, parameters, places, study)
     if study.trainable is None:
         check_values(document, parameters, places, study, names)
         check_related(document, parameters, places, study, names)

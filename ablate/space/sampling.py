@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,17 +19,36 @@ from optuna.distributions import (
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
-    GPSampler,
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
+from ablate.space import SAMPLERS
+from ablate.space.domain import (
+    CategoricalDimension,
+    Dimension,
+    IntegerDimension,
+    RealDimension,
+)
+from ablate.space.gaussian_process import Expectation, Rows
 from ablate.space.space import Space
 from ablate.study.seeds import Params, derive_seed
+
+STARTUP = 10
+"""Finished rows before `gp` begins to model them; `tpe` has as many."""
+AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
+"""Where `auto` takes `gp`; beyond, a proposal takes seconds, and `auto` takes `tpe`."""
+CANDIDATES = 800
+"""Points that `gp` compares for each proposal."""
+
+_CHANGED = (0.1, 0.2, 0.4)
+"""Shares of the values of a good row that are changed, and by how much."""
+_WIDTHS = (0.05, 0.15)
 
 
 def sample(space: Space, trial: optuna.trial.Trial) -> Params:
@@ -48,33 +68,7 @@ def sample(space: Space, trial: optuna.trial.Trial) -> Params:
             return trial.suggest_int(name, int(low), int(high), step=dimension.step, log=log)
         return trial.suggest_float(name, low, high, step=dimension.step, log=log)
 
-    with _one_thread(trial.study.sampler):
-        return space.draw(ask)
-
-
-class Filling:
-    """Values of inactive parameters in finished rows, so that a sampler models every parameter.
-
-    The Gaussian process models the parameters that all rows have.  So for it inactive ones have
-    random values, different in each row: it learns that they change nothing where they are
-    inactive.  A fixed value would leave it curious about others there, without ever learning
-    more.  The other samplers need nothing.
-
-    Args:
-        sampler: of `ablate.space.SAMPLERS`.
-    """
-
-    def __init__(self, sampler: str, space: Space) -> None:
-        self._dimensions = space.dimensions if sampler == "gp" else ()
-        self.distributions = {one.name: _distribution(one) for one in self._dimensions}
-
-    def params(self, number: int) -> dict[str, Any]:
-        """Values for the row of this number, by the names of the space's dimensions."""
-        shares = np.random.default_rng(number).random(len(self._dimensions))
-        return {
-            dimension.name: _value_at(dimension, float(share))
-            for dimension, share in zip(self._dimensions, shares, strict=True)
-        }
+    return space.draw(ask)
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
@@ -87,10 +81,15 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=dimension.step)
 
 
+# -- The sampler `gp` ----------------------------------------------------------------------
+
+
 def _value_at(dimension: Dimension, share: float) -> Any:
-    """The value at a share, in [0, 1), of a dimension."""
+    """The value at a share, in [0, 1], of a dimension."""
     if isinstance(dimension, CategoricalDimension):
-        return dimension.choices[int(share * len(dimension.choices))]
+        return dimension.choices[
+            min(int(share * len(dimension.choices)), len(dimension.choices) - 1)
+        ]
     low, high, step = dimension.low, dimension.high, dimension.step
     value = low ** (1 - share) * high**share if dimension.log else low + share * (high - low)
     if step is not None:
@@ -99,23 +98,150 @@ def _value_at(dimension: Dimension, share: float) -> Any:
     return int(value) if isinstance(dimension, IntegerDimension) else value
 
 
-@contextmanager
-def _one_thread(sampler: BaseSampler) -> Iterator[None]:
-    """Limit the Gaussian process to one thread.
+def _share_of(dimension: RealDimension | IntegerDimension, value: float) -> float:
+    low, high = dimension.low, dimension.high
+    if dimension.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low)
 
-    Its threads would compete with training threads, which made an ask about eight times slower on
-    two busy cores.  The first ask with a model loads torch, and is limited after that.
+
+class _Coordinates:
+    """Raw draws as numbers: whether a dimension is active, and its value.
+
+    A number is its place in its range, a choice one number for each of its values, scaled so that
+    two of them are 1 apart.  Where a dimension is not active its coordinates are 0.5.
     """
-    if not isinstance(sampler, GPSampler):
-        yield
-        return
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1):
-        yield
+    def __init__(self, space: Space) -> None:
+        self.dimensions = space.dimensions
+        self._counts = [
+            len(one.choices) if isinstance(one, CategoricalDimension) else 1
+            for one in self.dimensions
+        ]
+        places = range(len(self.dimensions))
+        self.groups = np.repeat(places, [1 + count for count in self._counts])
+
+    def of(self, draws: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """`[draws, coordinates]`."""
+        return np.array([self._one(raw) for raw in draws]).reshape(len(draws), len(self.groups))
+
+    def _one(self, raw: Mapping[str, Any]) -> list[float]:
+        found: list[float] = []
+        for dimension, count in zip(self.dimensions, self._counts, strict=True):
+            if dimension.name not in raw:
+                found += [0.0, *[0.5] * count]
+                continue
+            value = raw[dimension.name]
+            if isinstance(dimension, CategoricalDimension):
+                same = (type(value) is type(one) and value == one for one in dimension.choices)
+                found += [1.0, *(math.sqrt(0.5) * is_same for is_same in same)]
+            else:
+                found += [1.0, _share_of(dimension, value)]
+        return found
 
 
-def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSampler:
+class _GaussianProcessSampler(BaseSampler):
+    """Proposes the candidate that is expected to add most to the front.
+
+    Candidates are random points, and the best rows with some of their values changed.
+
+    Args:
+        space: of the study.
+        seed: of this ask.
+        reference_point: of the hypervolume, in the objectives' units.
+    """
+
+    def __init__(self, space: Space, seed: int, reference_point: Sequence[float] | None) -> None:
+        self._space = space
+        self._coordinates = _Coordinates(space)
+        self._seed = seed
+        self._reference = reference_point
+        self._independent = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002 (Optuna's interface)
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        return {one.name: _distribution(one) for one in self._coordinates.dimensions}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(known) < STARTUP:
+            return {}
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        pending = [one.params for one in running if one.number != trial.number and one.params]
+        signs = np.array([1.0 if one.name == "MAXIMIZE" else -1.0 for one in study.directions])
+        rows = Rows(
+            points=self._coordinates.of([one.params for one in known]),
+            values=np.array([one.values for one in known]) * signs,
+            excess=np.array([list(one.constraints.values()) for one in known]),
+        )
+        reference = None if self._reference is None else list(signs * self._reference)
+        random = np.random.default_rng(self._seed)
+        best = [known[place].params for place in rows.best_first[: max(5, len(rows) // 8)]]
+        given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        candidates = [self._candidate(best, given, random) for _ in range(CANDIDATES)]
+        with threadpool_limits(limits=1):
+            expectation = Expectation(
+                rows,
+                self._coordinates.of(pending),
+                self._coordinates.groups,
+                reference,
+                random,
+            )
+            return candidates[expectation.best(self._coordinates.of(candidates))]
+
+    def _candidate(
+        self,
+        best: Sequence[Mapping[str, Any]],
+        given: Mapping[str, Any],
+        random: np.random.Generator,
+    ) -> dict[str, Any]:
+        """A random point, or one of the best with some of its values changed."""
+        changed = 1.0
+        parent: Mapping[str, Any] = {}
+        if random.random() < 0.5:
+            changed, parent = random.choice(_CHANGED), best[int(random.integers(len(best)))]
+        width = random.choice(_WIDTHS)
+
+        def ask(dimension: Dimension) -> Any:
+            name = dimension.name
+            if name in given:
+                return given[name]
+            if name in parent and random.random() >= changed:
+                return parent[name]
+            share = random.random()
+            if name in parent and not isinstance(dimension, CategoricalDimension):
+                share = _share_of(dimension, parent[name]) + width * random.standard_normal()
+            return _value_at(dimension, min(max(share, 0.0), 1.0))
+
+        return dict(self._space.draw(ask).raw)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+
+def make_sampler(
+    name: str,
+    seed: int,
+    number: int,
+    redraw: int = 0,
+    *,
+    space: Space | None = None,
+    reference_point: Sequence[float] | None = None,
+) -> BaseSampler:
     """Make a sampler for one ask.
 
     A sampler with a fixed seed would repeat its start-up points in a resumed study, and a sampler
@@ -127,38 +253,39 @@ def make_sampler(name: str, seed: int, number: int, redraw: int = 0) -> BaseSamp
         seed: of the search.
         number: of the trial, from 0.
         redraw: how often the trial was sampled before.
+        space: of the study; `gp` and `auto` read it.
+        reference_point: of the hypervolume, in the objectives' units; `gp` and `auto` read it.
 
     Raises:
         ParameterError: if there is no such sampler.
     """
-    if name not in _MAKERS:
-        fix = did_you_mean(name, tuple(_MAKERS))
-        raise ParameterError(f"sampler: unknown sampler, got {name!r}. {fix}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        purpose = ("ask", number, redraw) if redraw else ("ask", number)
-        return _MAKERS[name](seed, derive_seed(seed, *purpose) % 2**32)
-
-
-def _qmc(seed: int, ask_seed: int) -> BaseSampler:
-    # All points are of one scrambled sequence, so its seed stays; Optuna counts them in the
-    # storage.  Parameters that the first trial has not are drawn at random.
-    return QMCSampler(
-        scramble=True,
-        seed=seed,
-        independent_sampler=RandomSampler(seed=ask_seed),
-        warn_independent_sampling=False,
-    )
-
-
-_MAKERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    # Grouped: a conditional space splits into groups that are each modelled jointly.
-    "tpe": lambda _, ask_seed: TPESampler(
-        multivariate=True, group=True, constant_liar=True, seed=ask_seed
-    ),
-    "random": lambda _, ask_seed: RandomSampler(seed=ask_seed),
-    "nsga2": lambda _, ask_seed: NSGAIISampler(seed=ask_seed),
-    # It models the parameters that every finished row has: all, by `Filling`.
-    "gp": lambda _, ask_seed: GPSampler(seed=ask_seed, warn_independent_sampling=False),
-    "qmc": _qmc,
-}
+    purpose = ("ask", number, redraw) if redraw else ("ask", number)
+    ask_seed = derive_seed(seed, *purpose) % 2**32
+    space = space or Space()
+    if name == "auto":
+        is_small = number < AUTO_ROWS and len(space.dimensions) <= AUTO_DIMENSIONS
+        name = "gp" if is_small else "tpe"
+    match name:
+        case "tpe":
+            # Grouped: a conditional space splits into groups that are each modelled jointly.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return TPESampler(multivariate=True, group=True, constant_liar=True, seed=ask_seed)
+        case "random":
+            return RandomSampler(seed=ask_seed)
+        case "nsga2":
+            return NSGAIISampler(seed=ask_seed)
+        case "gp":
+            return _GaussianProcessSampler(space, ask_seed, reference_point)
+        case "qmc":
+            # All points are of one scrambled sequence, so its seed stays; Optuna counts them in the
+            # storage.  Parameters that the first trial has not are drawn at random.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return QMCSampler(
+                    scramble=True,
+                    seed=seed,
+                    independent_sampler=RandomSampler(seed=ask_seed),
+                    warn_independent_sampling=False,
+                )
+    raise ParameterError(f"sampler: unknown sampler, got {name!r}. {did_you_mean(name, SAMPLERS)}")

@@ -47,9 +47,11 @@ OBJECTIVES = ("val_clean_accuracy", "val_robust_accuracy")
 PRUNER = PrunerSettings()
 NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
+QUICKSTART = yaml.safe_load((HERE.parents[1] / "studies/quickstart.yaml").read_text())
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    "ablate default": {},
+    "ablate default, after the study's own points": {"enqueue": QUICKSTART["search"]["enqueue"]},
     "ablate tpe": {"sampler": "tpe"},
-    "ablate gp": {"sampler": "gp"},
     "ablate nsga2": {"sampler": "nsga2"},
     "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
     "ablate tpe, pareto_asha from epoch 2": {"sampler": "tpe", "pruner": {"min_epochs": 2}},
@@ -61,7 +63,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
         "sampler": "tpe",
         "pruner": {"min_epochs": 3, "reduction_factor": 2},
     },
-    "ablate gp, pareto_asha": {"sampler": "gp", "pruner": {}},
+    "ablate default, pareto_asha": {"pruner": {}},
     "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
 }
 

@@ -7,6 +7,10 @@ values do together, by boosted trees and a Gaussian process, half each.  To it i
 seeds differ by, drawn as a whole curve from recorded points with a curve like that, so that noise
 is correlated over epochs, metrics and alphas as it is in training, and one that nearly collapses
 varies more.
+
+A regression's predictions differ less than what they predict, so a search would run in a landscape
+that is flatter than the real one, and noise would decide it.  So they are stretched to the spread
+that the recorded means have beside their noise; no rank changes.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 
 from ablate.space.choices import ChoiceDomain, SubsetDomain
+from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
 from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Space
 
@@ -39,6 +45,8 @@ INACTIVE = -1.0
 ANCHORS = (("fma", "clean"), ("fma", "pretrained"), ("st", "both"), ("st", "pretrained"))
 LAYERS = ("stem", "stage1", "stage2", "stage3")
 FAMILIES = ("noise", "blur", "photometric")
+STRETCHED_BY = 1000
+"""Random points whose predictions show how much spread was lost."""
 NEIGHBOURS = 10
 """Recorded points with curves like that of a point, one of which gives its noise."""
 TREES = 300
@@ -249,6 +257,8 @@ class Surrogate:
         )
         for model in self._models:
             model.fit(self._scaled(inputs), scores)
+        self._stretch = np.ones(outputs.shape[1])
+        self._stretch = self._spread_of_means() / self._spread_of_predictions()
         self._recorded = scores
         self._differences = (table.curves[:, 0] - table.curves[:, 1]) / np.sqrt(2.0)
         self._known: dict[str, np.ndarray] = {}
@@ -294,12 +304,41 @@ class Surrogate:
     def _predict(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Normal scores: `[point, output]`."""
         inputs = self._scaled(self._inputs(params))
-        return np.mean([model.predict(inputs) for model in self._models], axis=0)
+        return self._stretch * np.mean([model.predict(inputs) for model in self._models], axis=0)
+
+    def _spread_of_means(self) -> np.ndarray:
+        """Deviation of the recorded means beside noise, in normal scores: `[output]`.
+
+        The two seeds tell how much of a mean's variance is noise (Spearman and Brown).
+        """
+        table = self.table
+        seconds = table.train_seconds.mean(axis=2)[:, :, None]
+        both = np.concatenate([table.curves.reshape(len(table), 2, -1), seconds], axis=2)
+        first, second = norm.ppf((rankdata(both, axis=0) - 0.5) / len(table)).swapaxes(0, 1)
+        between = (first * second).mean(axis=0) / (first.std(axis=0) * second.std(axis=0))
+        return np.sqrt(np.clip(2 * between / (1 + between), LEAST, 1.0))
+
+    def _spread_of_predictions(self) -> np.ndarray:
+        """Deviation of what is predicted of points that were not recorded: `[output]`."""
+        random = np.random.default_rng(0)
+        space = self.table.space
+        return self._predict(
+            [space.draw(partial(_at_random, random)).values for _ in range(STRETCHED_BY)]
+        ).std(axis=0)
 
     def _values(self, scores: np.ndarray) -> np.ndarray:
         """What normal scores mean, by the values that were recorded: `[point, output]`."""
         columns = zip(scores.T, self._sorted.T, strict=True)
         return np.array([np.interp(one, self._scores, known) for one, known in columns]).T
+
+
+def _at_random(random: np.random.Generator, dimension: Dimension) -> Any:
+    if isinstance(dimension, CategoricalDimension):
+        return dimension.choices[random.integers(len(dimension.choices))]
+    low, high = dimension.low, dimension.high
+    if isinstance(dimension, IntegerDimension):
+        return int(random.integers(int(low), int(high) + 1))
+    return low * (high / low) ** random.random() if dimension.log else random.uniform(low, high)
 
 
 def _text(params: Mapping[str, Any]) -> str:

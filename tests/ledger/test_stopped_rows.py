@@ -130,7 +130,7 @@ def test_a_row_without_all_objectives_at_its_rung_is_not_learned_from() -> None:
     assert shown(mirror) == [(TrialState.FAIL, None)] * 3
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
 def test_a_mirror_from_the_database_draws_as_the_one_that_followed(sampler: str) -> None:
     study, rows = study_of(sampler), 60 if sampler == "nsga2" else 14
     mirror = mirror_of(study)
@@ -148,31 +148,6 @@ def test_a_mirror_from_the_database_draws_as_the_one_that_followed(sampler: str)
     assert alone.draw(rows) != drawn
 
 
-def test_a_gaussian_process_models_parameters_that_are_not_always_active() -> None:
-    """In a row without them it sees random values; the row itself keeps what it has."""
-    space = {
-        "kind": {"choice": ["p", "q"]},
-        "x": {"float": [0.0, 1.0]},
-        "p.rate": {"float": [0.01, 1.0], "log": True, "when": {"kind": "p"}},
-        "q.size": {"int": [2, 10], "step": 2, "when": {"kind": "q"}},
-        "q.part": {"float": [0.0, 1.0], "step": 0.25, "when": {"kind": "q"}},
-    }
-    whole = {"kind", "x", "p.rate", "q.size", "q.part"}
-    for sampler, names in (("gp", whole), ("tpe", set[str]())):
-        mirror = mirror_of(study_of(sampler, **space))
-        rows = [kept for kept, _ in search(mirror, 8)]
-        assert {row[2].params["kind"] for row in rows} == {"p", "q"}
-        for (_, _, draws), trial in zip(rows, mirror._study.get_trials(), strict=True):
-            own = {"p": {"p.rate"}, "q": {"q.size", "q.part"}}[draws.params["kind"]]
-            assert set(draws.params) == {"kind", "x"} | own
-            assert set(trial.params) == names | set(draws.params)
-            assert {name: trial.params[name] for name in draws.params} == draws.params
-            for name, distribution in trial.distributions.items():
-                assert distribution._contains(distribution.to_internal_repr(trial.params[name]))
-            assert set(trial.distributions) == set(trial.params)
-
-
-@pytest.mark.slow
 def test_a_gaussian_process_draws_conditional_parameters_by_its_model() -> None:
     """The best `rate` is 0.9, and the other kind is worse."""
     space = {
@@ -216,9 +191,7 @@ def constrained_search(
         yield (state, values, draws), [rung]
 
 
-@pytest.mark.parametrize(
-    "sampler", ["tpe", "nsga2", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "qmc", "gp"])
 def test_a_sampler_sees_what_is_in_excess_of_each_bound(sampler: str) -> None:
     study, bounds = constrained(sampler)
     rows = 90 if sampler == "nsga2" else 36

@@ -60,9 +60,7 @@ def drive(ledger: Ledger, *, stop_after: int | None = None) -> list[Row]:
     return run
 
 
-@pytest.mark.parametrize(
-    "sampler", ["random", "tpe", "qmc", "nsga2", pytest.param("gp", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "nsga2", "gp"])
 def test_an_exhausted_space_is_run_once(make_ledger: Make, sampler: str) -> None:
     ledger = make_ledger(TWO, search={"sampler": sampler})
     ran = drive(ledger)
@@ -184,7 +182,7 @@ def test_a_half_drawn_row_is_completed_in_place(make_ledger: Make) -> None:
     assert taken in (1, 2)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sampler_takes_the_largest_numbers(
     make_ledger: Make, sampler: str, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -284,7 +284,7 @@ def test_a_sampler_that_raises_is_wrong_use(make_ledger: Make, dispatch: Start) 
     dispatcher.report(take(dispatcher), DONE)
     assert dispatcher.take(10) == FINISHED
     assert str(dispatcher.error) == (
-        "search.sampler: tpe must sample trial 0, got OverflowError: Range exceeds valid bounds. "
+        "search.sampler: auto must sample trial 0, got OverflowError: Range exceeds valid bounds. "
         "Use another sampler or other ranges in the space."
     )
     assert dispatcher.error.exit_code == 2

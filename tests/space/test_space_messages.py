@@ -490,11 +490,3 @@ def test_a_mix_of_families_is_none_of_types(problems: Problems) -> None:
         "2:24: augment.mix: must be one of augment.types ['hue', 'jpeg'], got 'blur'. "
         "Known: hue, jpeg."
     )
-
-
-def test_a_sampler_that_lists_every_value_gets_few(problems: Problems) -> None:
-    space = "finetune.budget.images: {int: [1, 5000000]}"
-    assert problems(space) == []
-    rule = "1:25: finetune.budget.images: sampler gp takes at most 1,000,000 values, got 5,000,000."
-    (problem,) = problems(space, "search: {sampler: gp}\n")
-    assert problem.startswith(rule)

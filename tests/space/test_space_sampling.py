@@ -21,9 +21,6 @@ from ablate.study.seeds import Params
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-EACH = [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
-"""Without the one that fits a model for each draw, where slow tests are left out."""
-
 AT_RANDOM = 10  # after as many draws those that model begin to
 
 
@@ -34,7 +31,7 @@ def new_study(storage: InMemoryStorage | None = None) -> optuna.Study:
 
 
 def ask(study: optuna.Study, space: Space, name: str, seed: int = 0) -> tuple[int, Params]:
-    study.sampler = make_sampler(name, seed, len(study.get_trials(deepcopy=False)))
+    study.sampler = make_sampler(name, seed, len(study.get_trials(deepcopy=False)), space=space)
     trial = study.ask()
     return trial.number, sample(space, trial)
 
@@ -53,7 +50,7 @@ def run(study: optuna.Study, space: Space, name: str, trials: int, seed: int = 0
     return drawn
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     study = new_study()
     with warnings.catch_warnings():
@@ -66,7 +63,7 @@ def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     assert len({params.values["loss.terms"] for params in drawn}) > 1
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_stopped_search_goes_on_as_one_that_was_not(whole: Space, name: str) -> None:
     """In memory; tests/ledger has a search that is stopped with its storage in a file."""
     storage = InMemoryStorage()
@@ -82,7 +79,7 @@ def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
     assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     study = new_study()
     run(study, whole, name, AT_RANDOM)
@@ -90,16 +87,16 @@ def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     assert len({json.dumps(params.values) for params in running}) == 3
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(whole: Space, name: str) -> None:
     storage = InMemoryStorage()
     study = new_study(storage)
     run(study, whole, name, AT_RANDOM)
-    study.sampler = make_sampler(name, 0, AT_RANDOM)
+    study.sampler = make_sampler(name, 0, AT_RANDOM, space=whole)
     begun: dict[str, Any] = sample(Space(whole.parameters[:2]), study.ask()).raw
 
     again = new_study(storage)
-    again.sampler = make_sampler(name, 0, AT_RANDOM)
+    again.sampler = make_sampler(name, 0, AT_RANDOM, space=whole)
     frozen = again.get_trials(deepcopy=False)[AT_RANDOM]
     params = sample(whole, optuna.trial.Trial(again, frozen._trial_id))
     assert {key: params.raw[key] for key in begun} == begun

@@ -19,7 +19,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "loss.fma.layers": ("stem", "stage1", "stage2", "stage3"),
     "augment.families": ("noise", "blur", "photometric"),
     "augment.types": ("gaussian_noise", "hue", "jpeg"),
-    "search.sampler": ("tpe", "random", "nsga2", "gp", "qmc"),
+    "search.sampler": ("auto", "tpe", "random", "nsga2", "gp", "qmc"),
     "robustness.suite": ("families",),
     "objectives.metric": (
         "val_clean_accuracy",

@@ -170,7 +170,7 @@ class PrunerSettings(Settings):
 class SearchSettings(Settings):
     trials: Count = Field(16, description="Number of trials.")
     budget: SearchBudgetSettings = SearchBudgetSettings()
-    sampler: str = "tpe"
+    sampler: str = Field("auto", description="auto: gp for the first 256 trials, then tpe.")
     seed: Seed = Field(0, description="Seed of the sampler; each trial also uses its number.")
     enqueue: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = Field(
         (), description="Parameter sets to run first; parameters you leave out are sampled."
