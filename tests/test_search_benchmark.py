@@ -73,6 +73,17 @@ def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     assert near <= np.abs(table.curves[:, 0] - table.curves[:, 1]).max() / np.sqrt(2) + 0.5 / 359
 
 
+def test_predictions_are_spread_as_what_was_recorded(table: Table, surrogate: Surrogate) -> None:
+    """Those of a regression alone are closer to the middle."""
+    recorded = table.curves.mean(axis=1)[:, -1, -1]
+    predicted = surrogate.means(table.params)[:, -1, -1]
+    wide, wanted = (
+        np.subtract(*np.quantile(one, [0.8, 0.2], axis=0)) for one in (predicted, recorded)
+    )
+    assert (wide > 0.9 * wanted).all()
+    assert (wide < 1.5 * wanted).all()
+
+
 def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:
     trial = float(surrogate.table.train_seconds.mean()) * surrogate.table.epochs
     found = Own(SEARCHES["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
