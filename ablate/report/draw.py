@@ -251,8 +251,9 @@ def draw_to_files(
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
-            if is_all and isinstance(error, NothingToDrawError):
-                remarks.append(f"{kind.name} is left out: {error.reason}")
+            if is_all and isinstance(error, NothingToDrawError | UsageError):
+                reason = error.reason if isinstance(error, NothingToDrawError) else error
+                remarks.append(f"{kind.name} is left out: {reason}")
             else:
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:

@@ -13,9 +13,12 @@ from example_results import DIED, Example, make_design, make_example, make_score
 from explicit_statistics import Explicit, holm, images_right, simultaneous
 
 from ablate.ablation.cell import Claim
+from ablate.ablation.info import ablation_info
 from ablate.ablation.pooled import pooled_info
-from ablate.errors import UsageError
+from ablate.ablation.study_source import StudySource
+from ablate.errors import NothingToDrawError, UsageError
 from ablate.ledger.record import StudyRecord
+from ablate.report.figures import find_figure
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.formats import table_text
 from ablate.report.paper.table import arms_paper_table
@@ -130,6 +133,31 @@ def test_its_tables_say_what_is_paired() -> None:
     assert "mean ± standard deviation over 3 baselines" in arms_paper_table(info).notes
     two = pooled_info(sources([replication(0), replication(1)]))
     assert "too few baselines: a claim needs 3" in table_text(effects_paper_table(two), "md")
+
+
+def test_its_effects_are_a_figure() -> None:
+    examples = [replication(place) for place in range(3)]
+    effects = find_figure("effects")
+    drawn = effects.info([drawn_source(one) for one in examples])
+    assert repr(drawn.ablation) == repr(pooled_info(sources(examples)))
+    figure = effects.draw(drawn)
+    assert "over 3 baselines" in figure.layout.title.text
+    facts = figure.layout.meta["facts"]
+    assert facts[0] == "36 of 36 runs ended, 3 baselines"
+    assert "studies r0, r1, r2" in facts
+    two = effects.draw(effects.info([drawn_source(one) for one in examples[:2]]))
+    assert "Primary: too few baselines" in {trace.name for trace in two.data}
+    assert any("too few baselines" in note.text for note in two.layout.annotations)
+    with pytest.raises(UsageError, match=r"must start from another baseline"):
+        effects.info([drawn_source(examples[0])] * 2)
+    with pytest.raises(NothingToDrawError, match=r"needs an ablation, got a search"):
+        effects.info([drawn_source(examples[0]), StudySource(examples[1].record)])
+
+
+def drawn_source(example: Example) -> StudySource:
+    info = ablation_info(example.record, example.outcomes, example.references)
+    bits = (example.outcomes, example.references)
+    return StudySource(example.record, info, read_bits=lambda _: bits)
 
 
 def test_an_ablation_of_which_nothing_has_ended_is_missing() -> None:

@@ -79,9 +79,13 @@ def plot_effects(info: EffectsInfo) -> Figure:
         )
     if left_out:
         facts.append(left_out_text(left_out))
+    title = f"Effects in {info.ablation.study}"
+    if info.ablation.replications:
+        title = f"Effects over {info.ablation.seeds} baselines"
+        facts.append(f"studies {info.ablation.study}")
     return finish(
         figure,
-        title=f"Effects in {info.ablation.study}",
+        title=title,
         facts=facts,
         meta=ablation_meta(info.ablation, "Effects"),
         pixels=(width, 0),
@@ -107,5 +111,6 @@ FIGURE = FigureKind(
     "run (filled, bold) support claims.",
     read=_read,
     draw=plot_effects,
+    several=True,
     takes=("objective",),
 )

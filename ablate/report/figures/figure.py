@@ -131,17 +131,25 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
 
 
 def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
-    """The Info of the only study, which must be an ablation or a confirmation.
+    """The Info of an ablation or a confirmation, or of several of the same arms read as one.
 
     Raises:
-        NothingToDrawError: if it is a search.
+        NothingToDrawError: if one is a search.
+        UsageError: if several do not match (`ablate.ablation.pooled`).
     """
-    (source,) = sources
-    if source.ablation is None:
-        raise NothingToDrawError(
-            source.record.name,
-            figure,
-            "needs an ablation, got a search",
-            f"Draw {usual_figure(source)}, or run ablate confirm and draw runs/NAME/confirm.",
-        )
-    return source.ablation
+    for source in sources:
+        if source.ablation is None:
+            raise NothingToDrawError(
+                source.record.name,
+                figure,
+                "needs an ablation, got a search",
+                f"Draw {usual_figure(source)}, or run ablate confirm and draw runs/NAME/confirm.",
+            )
+    if len(sources) == 1 and sources[0].ablation is not None:
+        return sources[0].ablation
+    from ablate.ablation.pooled import pooled_info
+
+    rows = ([row.number for row in source.record.rows] for source in sources)
+    return pooled_info(
+        [(one.record, *one.read_bits(numbers)) for one, numbers in zip(sources, rows, strict=True)]
+    )

@@ -21,7 +21,7 @@ EMPTY_PIXELS = 200
 
 def ablation_facts(info: AblationInfo, notes: Iterable[str]) -> list[str]:
     """How much has run, of what, and the notes of a table; the fingerprint is in the meta."""
-    seeds = f"{info.seeds} seed" + "s" * (info.seeds != 1)
+    seeds = f"{info.seeds} {info.paired}" + "s" * (info.seeds != 1)
     begun = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
     return [*begun, *(note for note in notes if note != fingerprint_text(info))]
 

@@ -218,7 +218,8 @@ def add_forest(  # noqa: PLR0917 (where it stands, and what it is of)
         "zerolinecolor": INK,
         "zerolinewidth": 1.5,
     }
-    add_rows(figure, [row for _, row in rows], _traces(metric, rows), x_axis, domain, number)
+    traces = _traces(metric, rows, info.ablation.paired)
+    add_rows(figure, [row for _, row in rows], traces, x_axis, domain, number)
     margin = info.margin_on(metric)
     if margin is not None:
         axis = str(number) if number > 1 else ""
@@ -238,7 +239,7 @@ def add_forest(  # noqa: PLR0917 (where it stands, and what it is of)
         )
 
 
-def _traces(metric: str, rows: Rows) -> list[Scatter]:
+def _traces(metric: str, rows: Rows, paired: str) -> list[Scatter]:
     """One a verdict that there is; the legend names each."""
     factor = scale(metric)
     traces = []
@@ -254,7 +255,7 @@ def _traces(metric: str, rows: Rows) -> list[Scatter]:
                 x=[factor * one.mean for one in found],
                 y=[row.at for _, row in mine],
                 mode="markers",
-                name=name,
+                name=name.replace("seed", paired),
                 legendgroup=verdict,
                 legendrank=rank + 1,
                 marker={
@@ -266,19 +267,19 @@ def _traces(metric: str, rows: Rows) -> list[Scatter]:
                 error_x=interval_bars(
                     found, factor, color=color, thickness=3 if is_claim else 1.5, width=0
                 ),
-                hovertext=[_hover(effect, row) for effect, row in mine],
+                hovertext=[_hover(effect, row, paired) for effect, row in mine],
                 hoverinfo="text",
             )
         )
     return traces
 
 
-def _hover(effect: Effect, row: Row) -> str:
+def _hover(effect: Effect, row: Row, paired: str) -> str:
     lines = [
         f"<b>{plain_text(effect.contrast)}</b>",
         plain_text(metric_words(effect.metric)),
         *row.said,
-        f"{effect.estimate.n} seeds, p {p_text(effect.p)}",
+        f"{effect.estimate.n} {paired}s, p {p_text(effect.p)}",
     ]
     if effect.missing:
         lines += [f"left out: {line}" for line in wrapped(", ".join(effect.missing), 60)]
@@ -309,12 +310,12 @@ def _said(info: EffectsInfo, effect: Effect) -> list[str]:
     """The text at the right: the estimate, its verdict, the fraction kept."""
     estimate, ablation = effect.estimate, info.ablation
     said = [difference_cell(ablation, effect.metric, estimate).printed]
-    if reason := no_interval_text(estimate):
+    if reason := no_interval_text(estimate, ablation.paired):
         said.append(reason)
     elif estimate.n < ablation.seeds:
-        said.append(f"{estimate.n} of {ablation.seeds} seeds")
+        said.append(f"{estimate.n} of {ablation.seeds} {ablation.paired}s")
     if effect.primary:
-        verdict = verdict_text(effect)
+        verdict = verdict_text(effect, ablation.paired)
         if effect.verdict != "too few seeds":
             verdict += f", p {p_text(effect.p_adjusted)}"
         said.append(verdict)
