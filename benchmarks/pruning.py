@@ -37,6 +37,8 @@ MODES = {
     "pruned_random": "random points, pareto_asha",
     "pruned_alone": "tpe on complete rows alone, pareto_asha",
     "pruned": "tpe on expected values, pareto_asha",
+    "gp": "gp, no pruner",
+    "pruned_gp": "gp on expected values, pareto_asha",
 }
 
 
@@ -46,6 +48,9 @@ CONSTRAINED_MODES = {
     "pruned": "tpe, pareto_asha",
     "constrained_pruned": "tpe with the constraint, pareto_asha",
     "constrained_pruned_judged": "the same, the constraint first at rungs",
+    "gp": "gp, no pruner",
+    "constrained_gp": "gp with the constraint, no pruner",
+    "constrained_pruned_gp": "gp with the constraint, pareto_asha",
 }
 
 
@@ -106,7 +111,7 @@ def run(seed: int, mode: str, whole: int = WHOLE, least: float | None = None) ->
             "objectives": [{"metric": "clean"}, {"metric": "robust"}],
             "constraints": [] if least is None else [{"metric": "clean", "min": least}],
             "search": {
-                "sampler": "random" if mode.endswith("random") else "tpe",
+                "sampler": next((one for one in ("random", "gp") if mode.endswith(one)), "tpe"),
                 "seed": seed,
                 "pruner": {},
             },
@@ -130,7 +135,7 @@ def run(seed: int, mode: str, whole: int = WHOLE, least: float | None = None) ->
             rung = pruner.decide(number, epoch, {"scores": scores})
             if rung is None or "pruned" not in mode:
                 continue
-            if mode == "pruned" or used:
+            if mode in ("pruned", "pruned_gp") or used:
                 mirror.reach(number, rung)
             if rung.stop:
                 mirror.end(number, TrialState.PRUNED)
