@@ -1,17 +1,32 @@
-"""`studies/paper/run`: its plan adds up, and every study of it is one that ablate accepts."""
+"""`studies/paper`: its plan adds up, ablate accepts every study of it, its tables hold."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from example_results import DIED, Example, make_design, make_example, make_scored, minus
+from example_sources import curved_row
+from explicit_statistics import Explicit, holm, images_right
 
 import ablate
+from ablate.ablation.cell import Claim
+from ablate.study.scores import Scores
+
+sys.path.append(str(Path(__file__).parents[1] / "studies" / "paper"))
+
+import claims
+import tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,3 +90,187 @@ def test_a_pick_keeps_clean_accuracy_or_says_so(
     found = paper.picks(record((0.89, 0.5), (0.88, 0.7)))
     assert {name: row.number for name, row in found.items()} == {"robust": 1, "kept": 0}
     assert "no trial has a clean accuracy of 0.8950" in capsys.readouterr().out
+
+
+# -- tables.py and claims.py
+
+
+def test_what_is_claimed_is_what_the_studies_declare(paper: ModuleType) -> None:
+    assert [*paper.ARMS] == [*claims.ARMS]
+    assert claims.MARGIN == paper.CLEAN_LOSS
+    declared = [(one["compare"], one["to"]) for one in paper.PRIMARY]
+    assert [(arm, to) for arm, to, _ in claims.CLAIMS] == declared
+    assert all(to == "DA+CA" for _, to, needs_clean in claims.CLAIMS if needs_clean)
+    assert max(tables.BUDGETS) == paper.TRIALS
+
+
+UNTRAINED = "val_robust_accuracy_untrained"
+CLEAN = {"DA+ST+CA": 0.9}
+"""The others are always right on clean images."""
+ROBUST = {"plain": 0.3, "DA+CA": 0.5, "ST+CA": 0.5, "FMA+CA": 0.5, "DA+FMA+CA": 0.7}
+
+
+def confirmation(place: int) -> Example:
+    """Of one baseline, the six arms with four seeds; a run of the second has failed."""
+    random = np.random.default_rng(place)
+    seen = {"gaussian_noise": "seen_type", "impulse_noise": "seen_family"}
+    runs: dict[str, list[Any]] = {
+        arm: [
+            make_scored(
+                *(random, ROBUST.get(arm, 0.7)),
+                clean=CLEAN.get(arm, 1.0),
+                n=2000,
+                n_corrupted=200,
+                exposure=seen if arm != "plain" else {},
+            )
+            for _ in range(4)
+        ]
+        for arm in claims.ARMS
+    }
+    if place == 1:
+        runs["ST+CA"][2] = DIED
+    contrasts = [minus(arm) for arm in claims.ARMS[1:]]
+    contrasts += [minus(arm, to) for arm, to, _ in claims.CLAIMS]
+    declared = tuple(Claim(f"{arm} - {to}", UNTRAINED) for arm, to, _ in claims.CLAIMS)
+    example = make_example(
+        runs,
+        baseline=make_scored(random, 0.3, n=2000, n_corrupted=200),
+        design=make_design(claims.ARMS, contrasts=tuple(contrasts), claims=declared),
+        settings={"seeds": 4},
+    )
+    own: dict[str, Any] = {"name": f"paper_kept_{place}", "baseline_sha256": f"{place}" * 64}
+    return replace(example, record=replace(example.record, **own))
+
+
+def read(examples: list[Example]) -> claims.Ablations:
+    return claims.Ablations([(one.record, one.outcomes, one.references) for one in examples])
+
+
+def seed_means(examples: list[Example], arm: str, metrics: list[str]) -> np.ndarray:
+    """`[baselines, images]`, of the seeds at which all arms have ended well."""
+    found = []
+    for example in examples:
+        failed = {row.pair for row in example.record.rows if row.failure is not None}
+        rows = [row for row in example.record.rows if row.cell == arm and row.pair not in failed]
+        bits = [(example.outcomes[row.number]["val"], row.scores) for row in rows]
+        tables = [
+            np.mean([images_right(text, scores, metric) for metric in metrics], axis=0)
+            for text, scores in bits
+            if isinstance(scores, Scores)
+        ]
+        found.append(np.mean(tables, axis=0))
+    return np.array(found)
+
+
+def test_a_claim_needs_all_its_parts(tmp_path: Path) -> None:
+    examples = [confirmation(place) for place in range(3)]
+    arms = read(examples)
+    untrained = [f"val_{metric}" for metric in arms.names()]
+    assert untrained == ["val_accuracy.impulse_noise", "val_accuracy.gaussian_blur"]
+    found = claims.claims_of(arms)
+    larger = []
+    for one, (arm, to, needs_clean) in zip(found, claims.CLAIMS, strict=True):
+        model = Explicit(seed_means(examples, arm, untrained) - seed_means(examples, to, untrained))
+        assert (one.effect.estimate.mean, one.effect.p) == pytest.approx((model.mean, model.p()))
+        assert arms.model(arm, to, arms.names()).p() == pytest.approx(model.p())
+        larger.append(model.p())
+        if needs_clean:
+            metric = ["val_clean_accuracy"]
+            lost = Explicit(
+                seed_means(examples, arm, metric) - seed_means(examples, "plain", metric)
+            )
+            p = lost.p(-0.005)
+            larger[-1] = max(model.p(), p if lost.mean > -0.005 else min(1.0, 2 - p))
+            assert one.clean is not None
+            assert one.clean.low == pytest.approx(lost.bounds(1 - 0.05 / 3)[0])
+    assert [one.p for one in found] == pytest.approx(larger, rel=1e-5)
+    assert [one.adjusted for one in found] == pytest.approx(holm(larger), rel=1e-5)
+    assert [one.said for one in found] == [
+        "more robust, clean accuracy within 0.5 points",
+        "not shown; alone: more robust",
+        "not shown",
+    ]
+    text = claims.claims(arms)
+    assert "3 baselines (4, 3, 4 seeds, averaged)" in text
+    for one in found:
+        shares = " | ".join(f"{100 * share:+.2f}" for share in one.effect.by_baseline)
+        assert f"| {shares} |" in text
+    assert "seed 3 of ST+CA: " in tables.all_arms(arms)
+    tables.by_type(arms)
+    claims.draw_gains(arms, tmp_path / "gains.html")
+    assert "DA+FMA+CA - DA+CA" in (tmp_path / "gains.html").read_text()
+    assert all(one.said.startswith("nothing") for one in claims.claims_of(read(examples[:2])))
+    alone = read(examples[:1])
+    assert all(one.said.startswith("nothing") for one in claims.claims_of(alone))
+    assert "4 seeds of one baseline, and images; nothing is claimed" in claims.claims(alone)
+
+
+def test_these_baselines_alone_are_averaged_seed_by_seed() -> None:
+    examples = [confirmation(place) for place in (0, 2)]
+    arms = read(examples)
+
+    def by_seed(arm: str) -> np.ndarray:
+        return np.mean(
+            [
+                [
+                    images_right(one.outcomes[row.number]["val"], row.scores, "val_clean_accuracy")
+                    for row in one.record.rows
+                    if row.cell == arm and isinstance(row.scores, Scores)
+                ]
+                for one in examples
+            ],
+            axis=0,
+        )
+
+    model = Explicit(by_seed("DA+ST+CA") - by_seed("plain"))
+    estimate = arms.within("DA+ST+CA", "plain", [claims.CLEAN])
+    assert (estimate.mean, estimate.n) == (pytest.approx(model.mean), 4)
+    assert (estimate.low, estimate.high) == pytest.approx(model.bounds())
+
+
+def test_tables_are_made_of_the_archives_that_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "paper_tune_0_ST_CA.tar"
+    shutil.copy(ROOT / "studies" / "paper" / "results" / name, tmp_path)
+    levels = {"1": 0.5, "5": 0.4}
+    for baseline in (0, 1):
+        scored = {
+            arm: {"n_images": 10, "clean_accuracy": 0.9, "accuracies": levels}
+            for arm in claims.ARMS
+        }
+        scored["ST+CA"]["accuracies"] = {"1": 0.5, "5": 0.42 + 0.02 * baseline}
+        (tmp_path / f"jpeg_compression_{baseline}.json").write_text(json.dumps(scored))
+    monkeypatch.setattr(sys, "argv", ["tables.py", str(tmp_path)])
+    tables.main()
+    printed = capsys.readouterr().out
+    record = ablate.read(tmp_path / name)
+    least = record.references["plain"].clean_accuracy - 0.005
+    kept = [row.values[1] for row in record.rows if row.values and row.values[0] >= least]
+    mean = (sum(kept) + min(kept) * (16 - len(kept))) / 16
+    assert f"| ST+CA | {100 * mean:.1f} |" in printed
+    assert f"| {len(kept)} of 16 |" in printed
+    assert "| ST+CA | 90.0 | 50.0 | 43.0 | 46.5 | +1.5 [-4.9, +7.9] |" in printed
+    *_, missing = printed.strip().splitlines()
+    assert missing.startswith("Not there: paper_kept_0.tar, paper_kept_1.tar, paper_kept_2.tar, ")
+    assert name not in missing
+    assert printed.count("###") == 2
+
+
+def test_curves_are_read_at_equal_clean_accuracy() -> None:
+    def record(robust: Mapping[str, float]) -> Any:
+        baseline = SimpleNamespace(clean_accuracy=0.9, robust_accuracy=0.5)
+        rows = [
+            replace(
+                curved_row(0, {0.0: (0.9, 0.5), 0.5: (0.9, 0.6), 1.0: (0.88, end)}, 0.0), cell=arm
+            )
+            for arm, end in robust.items()
+        ]
+        return SimpleNamespace(complete=rows, references={"baseline": baseline})
+
+    ends = dict.fromkeys(claims.ARMS[1:], 0.7)
+    text = tables.curves([record(ends | {"FMA+CA": 0.8}), record(ends | {"FMA+CA": 0.84})])
+    line = next(line for line in text.splitlines() if line.startswith("| FMA+CA"))
+    shown = [part.split(" [")[0].strip() for part in line.split("|")[2:-1]]
+    # A point is half of the way from alpha 0.5 to 1: 0.6 to 0.8, and to 0.84.
+    assert [*map(float, shown)] == [60.0, 0.0, 65.5, 3.0, 71.0, 6.0]

@@ -1,0 +1,287 @@
+"""What is claimed, from the confirmations of several baselines: README.md says what, and why so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ablate.ablation.differences import Table
+from ablate.ablation.effects import ALPHA, Effect
+from ablate.ablation.figure_infos import EffectsInfo
+from ablate.ablation.info import ablation_info
+from ablate.ablation.intervals import Estimate, MeanModel, over_seeds_and_images, t_interval
+from ablate.ablation.pooled import Source, pooled_info
+from ablate.ablation.results import PooledResults, Results, SplitName
+from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noninferiority
+from ablate.lifecycle.open_study import read_outcomes
+from ablate.lifecycle.place import locate
+from ablate.report.arms import Cell
+from ablate.report.draw import print_size
+from ablate.report.effects import p_text
+from ablate.report.figures.effects import plot_effects
+from ablate.report.write import write_figures
+
+ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
+CLAIMS = (("DA+FMA+CA", "DA+CA", True), ("DA+ST+CA", "DA+CA", True), ("FMA+CA", "ST+CA", False))
+"""One arm less another on untrained types; and whether the claim needs clean accuracy too."""
+MARGIN = 0.005
+"""Clean accuracy that may be lost to the plain finetune."""
+CLEAN = "clean_accuracy"
+ROUNDING = 1e-12
+"""Of a share of an image."""
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the first column has names, the others numbers."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def points(estimate: Estimate, decimals: int = 1) -> str:
+    """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
+    return Cell(estimate=estimate, scale=100, decimals=decimals, is_difference=True).printed
+
+
+def percent(estimate: Estimate) -> str:
+    """ "71.3 [70.2, 72.4]", without an interval where there is none."""
+    ends = f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{100 * estimate.mean:.1f}{ends}" if np.isfinite(estimate.low) else number(estimate)
+
+
+def over(values: Iterable[float]) -> Estimate:
+    """The mean of those that there are, and its t interval."""
+    found = np.array([*values])
+    return t_interval(found[np.isfinite(found)])
+
+
+def number(estimate: Estimate) -> str:
+    return f"{100 * estimate.mean:.1f}" if np.isfinite(estimate.mean) else "-"
+
+
+# -- Ablations from one baseline or several --------------------------------------------------
+
+
+class Ablations:
+    """The same arms from some baselines, read as one.
+
+    Attributes:
+        parts: of each baseline; whole: over baselines, of one that baseline's own.
+        records: of the studies, in the same order; numbers: "baseline 0" of each.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.records = [record for record, *_ in sources]
+        self.numbers = [f"baseline {one.name.partition('~')[0][-1]}" for one in self.records]
+        self.split: SplitName = "val" if self.records[0].test is None else "test"
+        self.parts = [Results(*source, self.split) for source in sources]
+        self.whole = self.parts[0]
+        if len(sources) == 1:
+            self.info = ablation_info(*sources[0], split=self.split)
+        else:
+            self.info = pooled_info(sources)
+            planned = [one.study.ablation_section.seed_count for one in self.records]
+            self.whole = PooledResults(self.parts, [one.name for one in self.records], planned)
+
+    @classmethod
+    def read(cls, studies: Sequence[str]) -> Ablations:
+        """Args: studies: as of `ablate table`."""
+        return cls([read_outcomes(locate(study)) for study in studies])
+
+    @property
+    def basis(self) -> str:
+        """What intervals are over."""
+        counts = ", ".join(str(len(part.whole_pairs())) for part in self.parts)
+        if len(self.parts) == 1:
+            return f"{counts} seeds of one baseline, and images; nothing is claimed"
+        return f"{len(self.parts)} baselines ({counts} seeds, averaged), and images"
+
+    def names(self, *exposed: str) -> list[str]:
+        """The types that are not trained on by arms with copies, or those of an exposure."""
+        asked: Sequence[Any] = exposed or ("untrained",)
+        return [
+            f"accuracy.{kind}" for one in asked for kind in self.whole.exposed_types("DA+CA", one)
+        ]
+
+    def groups(self) -> dict[str, list[str]]:
+        """Means by what was trained on."""
+        untrained, family, others, trained = map(
+            self.names, ("untrained", "seen_family", "unseen", "seen_type")
+        )
+        return {
+            f"{len(untrained)} untrained types": untrained,
+            f"{len(family)} of trained families": family,
+            f"{len(others)} of others": others,
+            f"{len(trained)} trained types": trained,
+            "clean": [CLEAN],
+        }
+
+    def value(self, arm: str, metrics: Sequence[str]) -> Estimate:
+        """The mean of metrics, over pairs."""
+        return over(Table(self.whole, self._named(metrics)).column(arm).values)
+
+    def less(self, arm: str, to: str, metrics: Sequence[str], of: Results | None = None) -> Any:
+        """One arm less another in the mean of metrics, `[pairs, images]`.
+
+        Args:
+            of: one of the parts, of which the seeds are those that go into the whole.
+        """
+        table = Table(of or self.whole, self._named(metrics))
+        one, other = table.column(arm), table.column(to)
+        places = np.intersect1d(one.places, other.places)
+        if of is not None:
+            places = np.intersect1d(places, of.whole_pairs())
+        first, second = one.shares_at(places), other.shares_at(places)
+        if first is None or second is None:
+            return np.empty((0, 1))
+        found = first - second
+        found[np.abs(found) <= ROUNDING] = 0.0
+        return found
+
+    def model(self, arm: str, to: str, metrics: Sequence[str]) -> MeanModel:
+        return over_seeds_and_images(self.less(arm, to, metrics))
+
+    def within(self, arm: str, to: str, metrics: Sequence[str]) -> Estimate:
+        """Over seeds and images of these baselines alone, which are averaged seed by seed."""
+        tables = [self.less(arm, to, metrics, part) for part in self.parts]
+        seeds = min(map(len, tables))
+        return over_seeds_and_images(np.mean([one[:seeds] for one in tables], axis=0)).estimate()
+
+    def _named(self, metrics: Sequence[str]) -> list[str]:
+        return [f"{self.split}_{metric}" for metric in metrics]
+
+
+# -- The claims ------------------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """A primary contrast.
+
+    Attributes:
+        effect: on untrained types, whose own p is that of the difference alone.
+        clean, kept: clean accuracy less plain's, and whether it is kept; None where not asked.
+        p: the larger of the p of all parts; adjusted: by Holm over the claims.
+    """
+
+    effect: Effect
+    clean: Estimate | None
+    kept: NonInferiority | None
+    p: float
+    adjusted: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether all parts are."""
+        return self.adjusted < ALPHA and self.effect.verdict in {"better", "worse"}
+
+    @property
+    def said(self) -> str:
+        """What is claimed."""
+        effect, kept = self.effect, self.kept
+        if not effect.by_baseline or effect.estimate.n < LEAST_SEEDS:
+            return f"nothing: a claim needs {LEAST_SEEDS} baselines"
+        if effect.verdict == "at most one image":
+            return "nothing: at most one image"
+        robust = f"{'more' if effect.estimate.mean > 0 else 'less'} robust"
+        of_clean = f"clean accuracy within {100 * MARGIN:g} points"
+        if self.is_shown:
+            return robust if kept is None else f"{robust}, {of_clean}"
+        alone = [robust] * (kept is not None and effect.verdict in {"better", "worse"})
+        alone += [of_clean] * (kept is not None and bool(kept.kept))
+        return f"not shown{'; alone: ' * bool(alone)}{', '.join(alone)}"
+
+
+def claims_of(arms: Ablations) -> list[Claim]:
+    """The primary contrasts, adjusted."""
+    metric, level = f"{arms.split}_robust_accuracy_untrained", 1 - ALPHA / len(CLAIMS)
+    parts: list[tuple[Effect, Estimate | None, NonInferiority | None]] = []
+    for arm, to, needs_clean in CLAIMS:
+        effect = arms.info.effect(f"{arm} - {to}", metric)
+        if needs_clean:
+            model = arms.model(arm, "plain", [CLEAN])
+            clean = model.estimate(level)
+            parts.append((effect, clean, noninferiority(model, MARGIN, estimate=clean)))
+        else:
+            parts.append((effect, None, None))
+    both = [joint_p(effect.p, kept) for effect, _, kept in parts]
+    return [
+        Claim(*part, p, adjusted) for part, p, adjusted in zip(parts, both, holm(both), strict=True)
+    ]
+
+
+def joint_p(p: float, kept: NonInferiority | None) -> float:
+    """The larger p of what a claim needs, an intersection-union test; 1 where there is no test."""
+    parts = [p] if kept is None else [p, min(1.0, 2 * kept.p)]
+    return max(one if np.isfinite(one) else 1.0 for one in parts)
+
+
+def claims(arms: Ablations) -> str:
+    """The primary contrasts: both parts of each, and what is claimed."""
+    rows = []
+    for one in claims_of(arms):
+        of_clean = ["not asked", ""]
+        if one.clean is not None and one.kept is not None:
+            of_clean = [points(one.clean, 2), p_text(min(1.0, 2 * one.kept.p))]
+        both = [points(one.effect.estimate, 2), p_text(one.effect.p), *of_clean]
+        rows.append([one.effect.contrast, *both, p_text(one.p), p_text(one.adjusted), one.said])
+    heads = ["contrast", "untrained types", "p", "clean less plain", "p that it is kept"]
+    table = markdown([*heads, "larger p", "Holm", "claimed"], rows)
+    groups = arms.groups()
+    shown = [*groups][1:3]
+    parts = [
+        [
+            f"{arm} - {to}",
+            *(points(arms.model(arm, to, groups[name]).estimate(), 2) for name in shown),
+            *(f"{100 * arms.less(arm, to, arms.names(), one).mean():+.2f}" for one in arms.parts),
+        ]
+        for arm, to, _ in CLAIMS
+    ]
+    count = len(arms.info.primary)
+    return (
+        f"Over {arms.basis}. Points of accuracy on test images; intervals simultaneous for "
+        f"{count} contrasts, those of clean accuracy for {len(CLAIMS)}; p that clean accuracy is "
+        f"kept: twice the one-sided p of a loss of {100 * MARGIN:g} points or more.\n\n{table}\n\n"
+        "Its two parts (95 %), and the mean of each baseline:\n\n"
+        f"{markdown(['contrast', *shown, *arms.numbers], parts)}"
+    )
+
+
+def within(arms: Ablations) -> str:
+    """The same contrasts for these baselines alone."""
+    rows = []
+    for arm, to, needs_clean in CLAIMS:
+        clean = points(arms.within(arm, "plain", [CLEAN]), 2) if needs_clean else ""
+        each = [
+            points(over_seeds_and_images(arms.less(arm, to, arms.names(), part)).estimate(), 2)
+            for part in arms.parts
+        ]
+        rows.append([f"{arm} - {to}", points(arms.within(arm, to, arms.names()), 2), clean, *each])
+    each = [f"{one} alone" for one in arms.numbers]
+    table = markdown(["contrast", "untrained types", "clean less plain", *each], rows)
+    return f"Over seeds and images **of these baselines**, 95 % each: not a claim.\n\n{table}"
+
+
+def draw_gains(arms: Ablations, file: Path) -> None:
+    """The gain of each arm over DA+CA on untrained types, as a figure for README.md."""
+    found = {one.effect.contrast: one for one in claims_of(arms)}
+    untrained, shown = arms.names(), []
+    metric = f"{arms.split}_robust_accuracy_untrained"
+    for arm in ARMS:
+        name = f"{arm} - DA+CA"
+        if name in found:
+            one = found[name]
+            verdict = one.effect.verdict if one.is_shown or len(arms.parts) < 3 else "not shown"
+            shown.append(replace(one.effect, p_adjusted=one.adjusted, verdict=verdict, kept=None))
+        elif arm != "DA+CA":
+            model = arms.model(arm, "DA+CA", untrained)
+            shown.append(Effect(name, "difference", metric, model.estimate(), model.p()))
+    shown.sort(key=lambda one: (not one.primary, -one.estimate.mean))
+    others = [one.effect for one in found.values() if not one.effect.contrast.endswith("- DA+CA")]
+    said = f"adjusted p with clean accuracy within {100 * MARGIN:g} points of plain's"
+    info = replace(arms.info, effects=(*shown, *others), marks=(said, *arms.info.marks))
+    figure = plot_effects(EffectsInfo(info, tuple(shown)))
+    print_size("", 7.0, titled=False).apply(figure)
+    write_figures([(figure, file)])
