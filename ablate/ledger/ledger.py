@@ -307,6 +307,7 @@ class Ledger(StudyAttributes):
             environment=self.head.environment,
             trials=max(int(attributes[TRIALS]), len(rows)),
             reference_point=self.head.reference_point,
+            dimensions=len(self.space.dimensions),
             references={
                 name: scores
                 for name, data in references.items()

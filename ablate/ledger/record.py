@@ -306,6 +306,7 @@ class StudyRecord(Displayed):
         preparing: what is, or was when its driver ended, prepared; None once that is done.
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
         method: what its settings mean, see `Head`; one of another method is not continued.
+        dimensions: of its space.
     """
 
     name: str
@@ -330,6 +331,7 @@ class StudyRecord(Displayed):
     preparing: PreparationStep | None = None
     foreign: bool = False
     method: int = METHOD
+    dimensions: int = 0
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

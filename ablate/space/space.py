@@ -28,6 +28,17 @@ DOMAINS: Mapping[str, DomainType] = {
 }
 
 
+AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
+"""Where `auto` takes `gp`; beyond, a proposal takes seconds, and `auto` takes `tpe`."""
+
+
+def sampler_of(name: str, number: int, dimensions: int) -> str:
+    """The sampler that draws the trial of this number: what `auto` is, others as they are."""
+    if name != "auto":
+        return name
+    return "gp" if number < AUTO_ROWS and dimensions <= AUTO_DIMENSIONS else "tpe"
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A searched key.

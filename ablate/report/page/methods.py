@@ -20,6 +20,7 @@ from ablate.report.numbers import (
     param_text,
     reference_text,
 )
+from ablate.space.space import AUTO_ROWS, sampler_of
 from ablate.study.settings import BudgetSettings, PrunerSettings, Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
@@ -165,10 +166,9 @@ def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
 
 def _search(record: StudyRecord, cite: _Citations) -> str:
     study, search = record.study, record.study.search
-    sampler, *keys = cite.texts["samplers"].get(search.sampler, (search.sampler,))
     text = (
-        f"Hyperparameters were searched with Optuna{cite('optuna')} by {sampler}"
-        f"{''.join(map(cite, keys))} (seed {search.seed}) in {_so_far(record)} for "
+        f"Hyperparameters were searched with Optuna{cite('optuna')} by {_samplers(record, cite)} "
+        f"(seed {search.seed}) in {_so_far(record)} for "
         f"{_wanted(study)}{_run_by(record, cite)}. All trials share the "
         f"training seed {study.finetune.seed}."
     )
@@ -177,6 +177,15 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
         point = reference_text([one.metric for one in study.objectives], record.reference_point)
         text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."
     return text
+
+
+def _samplers(record: StudyRecord, cite: _Citations) -> str:
+    sampler, named = record.study.search.sampler, []
+    used = [sampler_of(sampler, number, record.dimensions) for number in (0, record.trials - 1)]
+    for name in dict.fromkeys(used):
+        words, *keys = cite.texts["samplers"].get(name, (name,))
+        named.append(f"{words}{''.join(map(cite, keys))}")
+    return f" for the first {AUTO_ROWS} trials and then ".join(named)
 
 
 def _so_far(record: StudyRecord) -> str:
