@@ -193,8 +193,7 @@ class Rows:
     @property
     def best_first(self) -> NDArray[np.intp]:
         """Their places: those that violate constraints least first, then by Pareto rank."""
-        scale = np.ptp(self.excess, axis=0) + 1e-12
-        violated = (np.maximum(self.excess, 0.0) / scale).sum(axis=1)
+        violated = (np.maximum(self.excess, 0.0) / _ranges(self.excess)).sum(axis=1)
         if self.values.shape[1] == 1:
             ranks = rankdata(-self.values[:, 0])
         else:
@@ -207,13 +206,16 @@ class Expectation:
 
     That is hypervolume, of two objectives; of one how much better than the best; of more how much
     better than the best by the worst of the objectives with random weights, drawn for each
-    proposal (Knowles 2006, ParEGO).  A point that violates a constraint adds nothing.
+    proposal (Knowles 2006, ParEGO).  A point that violates a constraint adds nothing.  Where none
+    adds anything, which is common if equal points would differ much, it is by how little a point
+    misses to add something, in ranges of the outputs.
 
     Args:
         rows: finished ones, two or more.
         pending: `[p, coordinates]`, rows that run: what is expected of them counts as known.
         groups: `[coordinates]`, the dimension of each.
-        reference: `[objectives]`, only what is better counts; None: the worst values.
+        reference: `[objectives]`, only what is better counts; None: a tenth of the
+            range below the worst values.
         random: to draw outputs, and weights.
     """
 
@@ -232,35 +234,34 @@ class Expectation:
         if len(pending):
             believed = np.column_stack([one.believe(pending) for one in self._processes])
             outputs = np.vstack([outputs, believed])
-        self._scale = np.ptp(outputs[:, self._count :], axis=0) + 1e-12
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
-        values = outputs[(outputs[:, self._count :] <= 0).all(axis=1), : self._count]
-        worst = outputs[:, : self._count].min(axis=0)
-        self._reference = worst if reference is None else np.asarray(reference, dtype=float)
+        values = outputs[:, : self._count]
+        ranges = _ranges(values)
+        if reference is None:
+            reference = values.min(axis=0) - 0.1 * ranges
+        self._reference = np.asarray(reference, dtype=float)
         self._weights = None
         if self._count > 2:
-            ranges = np.ptp(outputs[:, : self._count], axis=0) + 1e-12
             self._weights = 1 / (ranges * np.maximum(random.dirichlet(np.ones(self._count)), 0.02))
-        self._front = self._reduced(values)
-        if self._front.shape[1] == 2 and len(self._front):
-            self._front = self._front[moocore.is_nondominated(self._front, maximise=True)]
+        excess, reduced = outputs[:, self._count :], self._reduced(values)
+        self._scale = _ranges(excess)
+        self._least, self._ranges = self._reduced(self._reference), _ranges(reduced)
+        self._front = _front(reduced[(excess <= 0).all(axis=1)])
 
     def best(self, candidates: Array) -> int:
-        """The one of `[candidates, coordinates]` that is expected to add most; if none adds
-        anything, the one that violates the constraints least."""
+        """The one of `[candidates, coordinates]` that is expected to add most, or to miss least."""
         drawn = [
             process.sample(candidates, deviates)
             for process, deviates in zip(self._processes, self._deviates, strict=True)
         ]
-        values = np.stack(drawn[: self._count], axis=-1)
+        values = self._reduced(np.stack(drawn[: self._count], axis=-1))
         excess = np.stack([*drawn[self._count :], np.zeros_like(drawn[0])], axis=-1)
         kept = (excess <= 0).all(axis=-1)
-        added = self._added(self._reduced(values)) * kept
-        means = added.mean(axis=1) * kept.mean(axis=1) ** CAUTION
-        if means.max() > 0 or len(drawn) == self._count:
+        means = (self._added(values) * kept).mean(axis=1) * kept.mean(axis=1) ** CAUTION
+        if means.max() > 0:
             return int(means.argmax())
-        violated = np.maximum(excess[..., :-1], 0.0) / self._scale
-        return int(violated.sum(axis=-1).mean(axis=1).argmin())
+        violated = (np.maximum(excess[..., :-1], 0.0) / self._scale).sum(axis=-1)
+        return int((violated + self._missing(values)).mean(axis=1).argmin())
 
     def _reduced(self, values: Array) -> Array:
         """`[..., objectives]` as one or two numbers to be compared, `[..., 1 or 2]`."""
@@ -272,9 +273,29 @@ class Expectation:
     def _added(self, values: Array) -> Array:
         """What points `[..., 1 or 2]` would add to the front."""
         if values.shape[-1] == 1:
-            least = self._front[:, 0].max(initial=self._reduced(self._reference)[0])
+            least = self._front[:, 0].max(initial=self._least[0])
             return np.asarray(np.maximum(values[..., 0] - least, 0.0))
-        return _hypervolume_added(self._front, self._reference, values)
+        return _hypervolume_added(self._front, self._least, values)
+
+    def _missing(self, values: Array) -> Array:
+        """What points `[..., 1 or 2]` would need more of each value to add something, in ranges."""
+        missing = ((self._least - values) / self._ranges).max(axis=-1)
+        for one in self._front:
+            missing = np.maximum(missing, ((one - values) / self._ranges).min(axis=-1))
+        return np.asarray(np.maximum(missing, 0.0))
+
+
+def _ranges(values: Array) -> Array:
+    """Of each column of `[n, columns]`; 1 if all its values are equal."""
+    ranges = np.ptp(values, axis=0)
+    return np.asarray(np.where(ranges > 0, ranges, 1.0))
+
+
+def _front(values: Array) -> Array:
+    """The rows of `[n, 1 or 2]` that no other dominates."""
+    if values.shape[1] == 1:
+        return values[values[:, 0].argsort()[-1:]]
+    return values[moocore.is_nondominated(values, maximise=True)] if len(values) else values
 
 
 def _hypervolume_added(front: Array, reference: Array, points: Array) -> Array:

@@ -35,14 +35,11 @@ from ablate.space.domain import (
     IntegerDimension,
     RealDimension,
 )
-from ablate.space.gaussian_process import Expectation, Rows
-from ablate.space.space import Space
+from ablate.space.space import Space, sampler_of
 from ablate.study.seeds import Params, derive_seed
 
 STARTUP = 10
 """Finished rows before `gp` begins to model them; `tpe` has as many."""
-AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
-"""Where `auto` takes `gp`; beyond, a proposal takes seconds, and `auto` takes `tpe`."""
 CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
@@ -143,7 +140,8 @@ class _Coordinates:
 class _GaussianProcessSampler(BaseSampler):
     """Proposes the candidate that is expected to add most to the front.
 
-    Candidates are random points, and the best rows with some of their values changed.
+    Candidates are random points, and the best rows with some of their values changed; not those
+    that were run, if there are others.
 
     Args:
         space: of the study.
@@ -174,6 +172,8 @@ class _GaussianProcessSampler(BaseSampler):
         known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(known) < STARTUP:
             return {}
+        from ablate.space.gaussian_process import Expectation, Rows
+
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         pending = [one.params for one in running if one.number != trial.number and one.params]
         signs = np.array([1.0 if one.name == "MAXIMIZE" else -1.0 for one in study.directions])
@@ -187,15 +187,13 @@ class _GaussianProcessSampler(BaseSampler):
         best = [known[place].params for place in rows.best_first[: max(5, len(rows) // 8)]]
         given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         candidates = [self._candidate(best, given, random) for _ in range(CANDIDATES)]
+        points, begun = self._coordinates.of(candidates), self._coordinates.of(pending)
+        run = {point.tobytes() for point in (*rows.points, *begun)}
+        new = [place for place, point in enumerate(points) if point.tobytes() not in run]
+        new = new or list(range(CANDIDATES))
         with threadpool_limits(limits=1):
-            expectation = Expectation(
-                rows,
-                self._coordinates.of(pending),
-                self._coordinates.groups,
-                reference,
-                random,
-            )
-            return candidates[expectation.best(self._coordinates.of(candidates))]
+            expectation = Expectation(rows, begun, self._coordinates.groups, reference, random)
+            return candidates[new[expectation.best(points[new])]]
 
     def _candidate(
         self,
@@ -262,10 +260,7 @@ def make_sampler(
     purpose = ("ask", number, redraw) if redraw else ("ask", number)
     ask_seed = derive_seed(seed, *purpose) % 2**32
     space = space or Space()
-    if name == "auto":
-        is_small = number < AUTO_ROWS and len(space.dimensions) <= AUTO_DIMENSIONS
-        name = "gp" if is_small else "tpe"
-    match name:
+    match sampler_of(name, number, len(space.dimensions)):
         case "tpe":
             # Grouped: a conditional space splits into groups that are each modelled jointly.
             with warnings.catch_warnings():

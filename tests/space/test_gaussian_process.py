@@ -90,6 +90,27 @@ def test_the_best_candidate_of_any_number_of_objectives(objectives: int) -> None
     assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.9)
 
 
+@pytest.mark.parametrize("reference", [None, 1e3])
+@pytest.mark.parametrize("objectives", [1, 2, 4])
+def test_the_best_candidate_where_none_adds_anything(
+    objectives: int, reference: float | None
+) -> None:
+    """Equal points differ much, or no point is better than the reference."""
+    points, candidates = drawn(60), drawn(300, seed=3)
+    noise = np.random.default_rng(4).normal(0, 2, (60, objectives))
+    values = additive(points)[:, None] + noise
+    given = None if reference is None else [reference] * objectives
+    chosen = expectation(values, points, reference=given).best(candidates)
+    assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.8)
+
+
+def test_an_objective_that_never_changes() -> None:
+    points, candidates = drawn(40), drawn(300, seed=3)
+    values = np.column_stack([np.ones(40), additive(points)])
+    chosen = expectation(values, points).best(candidates)
+    assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.9)
+
+
 def test_a_point_that_violates_a_constraint_adds_nothing() -> None:
     points = drawn(60)
     values, excess = additive(points)[:, None], points[:, :1] - 0.5
