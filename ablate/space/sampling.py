@@ -206,7 +206,7 @@ class _GaussianProcessSampler(BaseSampler):
         parent: Mapping[str, Any] = {}
         if random.random() < 0.5:
             changed, parent = random.choice(_CHANGED), best[int(random.integers(len(best)))]
-        width = random.choice(_WIDTHS)
+        width = float(random.choice(_WIDTHS))
 
         def ask(dimension: Dimension) -> Any:
             name = dimension.name

@@ -60,6 +60,7 @@ def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
         drawn = run(study, whole, name, AT_RANDOM + 2)
     for params, trial in zip(drawn, study.get_trials(deepcopy=False), strict=True):
         assert trial.params == params.raw
+        assert {type(value) for value in params.raw.values()} <= {str, int, float, bool}
         assert whole.resolve(trial.params) == params.values
     assert len({json.dumps(params.values) for params in drawn}) == AT_RANDOM + 2
     assert len({params.values["loss.terms"] for params in drawn}) > 1
