@@ -197,7 +197,8 @@ def test_a_claim_needs_all_its_parts(tmp_path: Path) -> None:
         assert f"| {shares} |" in text
     assert "seed 3 of ST+CA: " in tables.all_arms(arms)
     tables.by_type(arms)
-    claims.draw_gains(arms, tmp_path / "gains.html")
+    caption = claims.draw_gains(arms, tmp_path / "gains.html")
+    assert "clean accuracy within 0.5 points of plain's; the interval is of the former" in caption
     assert "DA+FMA+CA - DA+CA" in (tmp_path / "gains.html").read_text()
     assert all(one.said.startswith("nothing") for one in claims.claims_of(read(examples[:2])))
     alone = read(examples[:1])

@@ -20,9 +20,9 @@ from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noni
 from ablate.lifecycle.open_study import read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.arms import Cell
-from ablate.report.draw import print_size
+from ablate.report.draw import caption_text, print_size
 from ablate.report.effects import p_text
-from ablate.report.figures.effects import plot_effects
+from ablate.report.figures.effects import FIGURE, plot_effects
 from ablate.report.write import write_figures
 
 ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
@@ -264,8 +264,12 @@ def within(arms: Ablations) -> str:
     return f"Over seeds and images **of these baselines**, 95 % each: not a claim.\n\n{table}"
 
 
-def draw_gains(arms: Ablations, file: Path) -> None:
-    """The gain of each arm over DA+CA on untrained types, as a figure for README.md."""
+def draw_gains(arms: Ablations, file: Path) -> str:
+    """The gain of each arm over DA+CA on untrained types, as a figure for README.md.
+
+    Returns:
+        Its caption.
+    """
     found = {one.effect.contrast: one for one in claims_of(arms)}
     untrained, shown = arms.names(), []
     metric = f"{arms.split}_robust_accuracy_untrained"
@@ -280,8 +284,12 @@ def draw_gains(arms: Ablations, file: Path) -> None:
             shown.append(Effect(name, "difference", metric, model.estimate(), model.p()))
     shown.sort(key=lambda one: (not one.primary, -one.estimate.mean))
     others = [one.effect for one in found.values() if not one.effect.contrast.endswith("- DA+CA")]
-    said = f"adjusted p with clean accuracy within {100 * MARGIN:g} points of plain's"
+    said = (
+        f"shown, and adjusted p: more robust, and clean accuracy within {100 * MARGIN:g} points of "
+        "plain's; the interval is of the former alone"
+    )
     info = replace(arms.info, effects=(*shown, *others), marks=(said, *arms.info.marks))
     figure = plot_effects(EffectsInfo(info, tuple(shown)))
     print_size("", 7.0, titled=False).apply(figure)
     write_figures([(figure, file)])
+    return caption_text(FIGURE, figure)

@@ -334,7 +334,7 @@ def main() -> None:
         arms = archives.confirmed("kept")
         if arms is None:
             parser.error(f"{asked.folder}: must have paper_kept_0.tar, got no such file.")
-        draw_gains(arms, asked.figure)
+        print(draw_gains(arms, asked.figure))
         return
     for heading, table in sections(archives):
         print(f"### {heading}\n\n{table()}\n")
