@@ -237,9 +237,8 @@ class Expectation:
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
         values = outputs[:, : self._count]
         ranges = _ranges(values)
-        if reference is None:
-            reference = values.min(axis=0) - 0.1 * ranges
-        self._reference = np.asarray(reference, dtype=float)
+        worst = values.min(axis=0) - 0.1 * ranges
+        self._reference = worst if reference is None else np.array(reference, dtype=float)
         self._weights = None
         if self._count > 2:
             self._weights = 1 / (ranges * np.maximum(random.dirichlet(np.ones(self._count)), 0.02))
