@@ -290,8 +290,7 @@ class StudyRecord(Displayed):
     Attributes:
         storage: the URL without its password.
         trials: N, the number of rows of the finished study.
-        reference_point: of the hypervolume, in the objectives' units and directions; None before
-            the baseline is scored.
+        reference_point: of the hypervolume, in the objectives' units; None: no baseline scored yet.
         references: scores of "baseline", `ADAPTED` and "plain" (clean images only), if they exist.
         driver: process that drives it now; None: RUNNING rows wait for a resume.
         drives: all, in order.
@@ -305,8 +304,7 @@ class StudyRecord(Displayed):
         notes: changes since it was started.
         preparing: what is, or was when its driver ended, prepared; None once that is done.
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
-        method: what its settings mean, see `Head`; one of another method is not continued.
-        dimensions: of its space.
+        method: as in `Head`; not continued by another; dimensions: of the space.
     """
 
     name: str
