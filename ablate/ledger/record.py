@@ -304,7 +304,7 @@ class StudyRecord(Displayed):
         notes: changes since it was started.
         preparing: what is, or was when its driver ended, prepared; None once that is done.
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
-        method: as in `Head`; not continued by another; dimensions: of the space.
+        method: as in `Head`; one of another method is not continued. dimensions: of its space.
     """
 
     name: str

@@ -44,8 +44,9 @@ CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
 _CHANGED = (0.1, 0.2, 0.4)
-"""Shares of the values of a good row that are changed, and by how much."""
+"""How likely a value of a good row is changed, in a candidate that is made of it."""
 _WIDTHS = (0.05, 0.15)
+"""Deviations of a changed number, as shares of its range."""
 
 
 def sample(space: Space, trial: optuna.trial.Trial) -> Params:

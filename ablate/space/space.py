@@ -29,7 +29,7 @@ DOMAINS: Mapping[str, DomainType] = {
 
 
 AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
-"""Where `auto` takes `gp`; beyond, a proposal takes seconds, and `auto` takes `tpe`."""
+"""Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""
 
 
 def sampler_of(name: str, number: int, dimensions: int) -> str:
