@@ -24,6 +24,7 @@ from ablate.model import MODELS, is_external
 from ablate.model.build import own_image_size, own_statistics
 from ablate.model.inspect import torchvision_names
 from ablate.model.normalization import IMAGENET, Choice
+from ablate.model.trained import TrainedNetwork
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
 from ablate.study.settings import ModelSettings
@@ -44,7 +45,7 @@ class Origin:
         kind: "network": built by its name; "program": a file with its code; "module": in memory.
         checkpoint: weights of a network, as `find_checkpoint` takes them.
         identity: of the weights' content; empty for a network in memory.
-        metadata: metadata of an export.
+        metadata: of an export, or of a network that was loaded from one.
         image_size: input size in pixels that it was trained with; None: unknown.
         resize: shorter side in pixels before the centre crop in its own evaluation.
         statistics: for normalising its images; None: unknown.
@@ -104,7 +105,7 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
 
 
 def module_origin(module: object, checkpoint: str | None) -> Origin:
-    """A network in memory.
+    """A network in memory; one of `load_model` is known as its exported file is.
 
     Raises:
         ParameterError: if it is not a module.
@@ -121,6 +122,9 @@ def module_origin(module: object, checkpoint: str | None) -> Origin:
             "--checkpoint: applies only to a named network, got it with one in memory. Load the "
             "weights into it first."
         )
+    if isinstance(module, TrainedNetwork):
+        said = module.provenance
+        return _as_exported(Origin(said.model, "module"), said)
     return Origin(type(module).__name__, "module")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -74,6 +75,25 @@ def test_images_of_another_size_are_resized(done: Path, images: Tensor) -> None:
     twice = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     resized = functional.interpolate(twice, size=(16, 16), mode="bilinear", antialias=True)
     assert torch.equal(logits(model, twice), logits(model.network, resized))
+
+
+def test_a_loaded_network_is_evaluated_as_its_exported_file_is(
+    done: Path, image_folder: Path
+) -> None:
+    """At the size that it was finetuned on, and what it was trained on is known."""
+    for file in image_folder.rglob("*.png"):
+        larger = done.parent / "larger" / file.relative_to(image_folder)
+        larger.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).resize((24, 24)).save(larger)
+    assert run_here("export", done, "--trial", 0, "-o", "one.safetensors").returncode == 0
+    asked = {"dataset": "larger", "severities": [3], "types": ["brightness"]}
+    loaded = ablate.evaluate(ablate.load_model(done, 0), **asked)  # type: ignore[arg-type]
+    exported = ablate.evaluate("one.safetensors", **asked)  # type: ignore[arg-type]
+    assert loaded.data.image_shape == (3, 16, 16)
+    assert loaded.model.training == exported.model.training != {}
+    assert (loaded.exposure, loaded.data) == (exported.exposure, exported.data)
+    (of_loaded,), (of_exported,) = loaded.cells.values(), exported.cells.values()
+    assert np.array_equal(of_loaded.correct, of_exported.correct)
 
 
 @pytest.mark.slow
