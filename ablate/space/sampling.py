@@ -35,11 +35,9 @@ from ablate.space.domain import (
     IntegerDimension,
     RealDimension,
 )
-from ablate.space.space import Space, sampler_of
+from ablate.space.space import STARTUP, Space, sampler_of
 from ablate.study.seeds import Params, derive_seed
 
-STARTUP = 10
-"""Finished rows before `gp` begins to model them; `tpe` has as many."""
 CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
@@ -266,7 +264,13 @@ def make_sampler(
             # Grouped: a conditional space splits into groups that are each modelled jointly.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                return TPESampler(multivariate=True, group=True, constant_liar=True, seed=ask_seed)
+                return TPESampler(
+                    n_startup_trials=STARTUP,
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    seed=ask_seed,
+                )
         case "random":
             return RandomSampler(seed=ask_seed)
         case "nsga2":

@@ -30,6 +30,10 @@ DOMAINS: Mapping[str, DomainType] = {
 
 AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
 """Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""
+FITTED = ("tpe", "gp")
+"""Samplers that model the finished trials."""
+STARTUP = 10
+"""Finished trials before they do; until then their points are random."""
 
 
 def sampler_of(name: str, number: int, dimensions: int) -> str:

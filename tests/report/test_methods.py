@@ -51,10 +51,14 @@ def test_a_search_is_described_by_its_settings() -> None:
     assert "asynchronous successive halving [5] (first rung at epoch 1, reduction factor 3)" in said
     assert "Hypervolumes [6] refer to the point (85.0, 60.0)." in said
     said = text(example_record([], search={"pruner": {"images": 500, "min_epochs": 2}}))
-    assert "by a Gaussian process that is a sum of functions of each parameter [4] (seed 0)" in said
+    assert (
+        "by a Gaussian process that is a sum of functions of each parameter [4] (seed 0; random "
+        "points until 10 trials had ended)"
+    ) in said
     long = replace(example_record([]), trials=300)
     assert "[4] for the first 256 trials and then the tree-structured Parzen est" in text(long)
-    assert "by the tree-structured Parzen estimator [4] (seed" in text(replace(long, dimensions=65))
+    tpe = text(replace(long, dimensions=65))
+    assert "by the tree-structured Parzen estimator [4] (seed 0; random points until 10" in tpe
     assert (
         "Trials that fell behind in clean accuracy and robust accuracy were stopped early by "
         "asynchronous successive halving"

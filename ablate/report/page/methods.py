@@ -20,7 +20,7 @@ from ablate.report.numbers import (
     param_text,
     reference_text,
 )
-from ablate.space.space import AUTO_ROWS, sampler_of
+from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
 from ablate.study.settings import BudgetSettings, PrunerSettings, Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
@@ -166,9 +166,11 @@ def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
 
 def _search(record: StudyRecord, cite: _Citations) -> str:
     study, search = record.study, record.study.search
+    fitted = sampler_of(search.sampler, 0, record.dimensions) in FITTED
+    start = f"; random points until {STARTUP} trials had ended" if fitted else ""
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {_samplers(record, cite)} "
-        f"(seed {search.seed}) in {_so_far(record)} for "
+        f"(seed {search.seed}{start}) in {_so_far(record)} for "
         f"{_wanted(study)}{_run_by(record, cite)}. All trials share the "
         f"training seed {study.finetune.seed}."
     )
