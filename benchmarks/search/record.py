@@ -8,8 +8,8 @@ with the chunk's number as the sampler's seed.  Each epoch is scored at alpha 1 
 0.5 (halfway to the baseline), as at a rung of a search.  An interrupted chunk is resumed by the
 same command; a finished one is written to `table/`, and is not recorded again.
 
-All chunks of a study begin from one network, whatever processor records them: the first trains it,
-and its weights lie beside the chunks.
+All chunks of a study begin from one network, whatever processor records them: the one that
+`--set baseline=...` names, or else the first trains it, and its weights lie beside the chunks.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Chunk(NamedTuple):
 
 
 def keep_baseline(chunk: Chunk) -> None:
-    """Train the study's baseline, if the table has none."""
-    if chunk.baseline.exists():
+    """Train the study's baseline, if the table has none and no other is named."""
+    if chunk.baseline.exists() or any(one.startswith("baseline=") for one in chunk.settings):
         return
     study = place_of_file(Path(chunk.file), chunk.settings).study
     assert study is not None
@@ -101,11 +101,11 @@ def keep_baseline(chunk: Chunk) -> None:
 def finetuning(chunk: Chunk) -> tuple[Study, Workbench, Prepared]:
     """The study whose points are recorded, its data and baseline, and the baseline's scores."""
     settings = (
-        *chunk.settings,
         f"baseline={{checkpoint: {chunk.baseline}, saw_validation: false}}",
         f"finetune.budget={{epochs: {chunk.epochs}}}",
         "finetune.interpolation.alphas=[0.5, 1.0]",
         "run.gpus_per_trial=0",
+        *chunk.settings,
     )
     study = place_of_file(Path(chunk.file), settings).study
     assert study is not None
