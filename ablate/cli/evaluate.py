@@ -174,8 +174,9 @@ def evaluate(
     Uses every corruption at every severity, unless options select some.
     MODEL is a value of `model.name` (resnet20, torchvision:resnet50, timm:NAME,
     package.module:callable), the name of a network of torchvision or timm, or a file: a
-    .safetensors file of `ablate export` (needs no other options), TorchScript, or a .pt2 file of
-    torch.export.  Loading TorchScript or .pt2 can run code: use only files that you trust.
+    .safetensors file of `ablate export` (of a folder of images it needs --dataset; else no
+    options), TorchScript, or a .pt2 file of torch.export.  Loading TorchScript or .pt2 can run
+    code: use only files that you trust.
     """
     import json
 
