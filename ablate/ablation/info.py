@@ -229,11 +229,7 @@ def info_of_results(
         runs=record.trials,
         ended=ended,
         aliases=design.aliases,
-        failures=tuple(
-            f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
-            for row in record.rows
-            if row.failure is not None
-        ),
+        failures=tuple(results.failures()),
         replications=results.replications,
     )
 

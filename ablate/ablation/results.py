@@ -134,6 +134,14 @@ class Results:
             if row.failure is not None
         ]
 
+    def failures(self) -> list[str]:
+        """All unsuccessful runs in order, as "seed 3 of FMA: raised: ValueError: no"."""
+        return [
+            f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
+            for row in sorted(self._rows.values(), key=lambda row: row.number)
+            if row.failure is not None
+        ]
+
     def rows(self, cell: str) -> list[RowRecord]:
         """Of a cell, in order of its pairs."""
         found = (self._rows.get((cell, pair)) for pair in self.pairs)
@@ -307,6 +315,13 @@ class PooledResults(Results):
             f"{text} of {replication.study}"
             for replication, one in zip(self.replications, self._parts, strict=True)
             for text in one.failed(cells)
+        ]
+
+    def failures(self) -> list[str]:
+        return [
+            f"{replication.study}: {text}"
+            for replication, one in zip(self.replications, self._parts, strict=True)
+            for text in one.failures()
         ]
 
     def rows(self, cell: str) -> list[RowRecord]:

@@ -2,7 +2,8 @@
 """The tables of an archive once more, from which images were right: NumPy, SciPy, and no ablate.
 
     python studies/paper/recompute.py FILE.tar           # each number beside that of the archive
-    python studies/paper/recompute.py FILE.tar FILE.tar  # primary contrasts of several, pooled
+    python studies/paper/recompute.py FILE.tar FILE.tar  # primary contrasts of several, pooled,
+                                                         # and the p of what README.md claims
 
 Written from docs/statistics.md and docs/howto/publish.md. Accuracies of a run must be the same
 floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), p to six digits; p and bound
@@ -210,15 +211,21 @@ def _crossed(table, seeds):
     return [(total / size, max(freedom, of_k))], parts
 
 
+def holm(p_values):
+    """Adjusted p by what they are of; where there is no test, p is 1."""
+    adjusted, most = {}, 0.0
+    of_p = sorted((1.0 if math.isnan(p) else p, of) for of, p in p_values.items())
+    for rank, (p, of) in enumerate(of_p):
+        adjusted[of] = most = max(most, min(1.0, (len(of_p) - rank) * p))
+    return adjusted
+
+
 class Effects:
     """Contrasts on metrics, the primary ones with Holm's p and simultaneous intervals."""
 
     def __init__(self, claims, margin, model):
-        self.margin, self.model, self.adjusted, most = margin, cache(model), {}, 0.0
-        p_values = [(1.0 if math.isnan(p := self.model(*of).p()) else p, of) for of in claims]
-        for rank, (p, of) in enumerate(sorted(p_values)):
-            self.adjusted[of] = most = max(most, min(1.0, (len(claims) - rank) * p))
-        self.claims = claims
+        self.claims, self.margin, self.model = claims, margin, cache(model)
+        self.adjusted = holm({of: self.model(*of).p() for of in claims})
 
     def bounds(self, *of):
         """Of a primary contrast simultaneous, ending at 0 where Holm alone excludes 0."""
@@ -399,6 +406,24 @@ def table(effects):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def claims(effects):
+    """By contrast the p of what README.md claims of it, and Holm's.
+
+    A contrast with DA+CA needs clean accuracy too, no worse than plain's by the margin: its p is
+    the larger of that of the difference and twice the one-sided one of a loss of the margin.
+    """
+    larger = {}
+    for of in effects.claims:
+        (arm, _, other), parts = of[0].partition(" - "), [effects.model(*of).p()]
+        if other == "DA+CA":
+            model, least = effects.model(f"{arm} - plain", effects.margin[0]), -effects.margin[1]
+            p = model.p(least)
+            parts.append(p if model.mean > least else 2 - p)
+        larger[of] = min(1.0, max(1.0 if math.isnan(p) else p for p in parts))
+    adjusted = holm(larger)
+    return {of[0]: (larger[of], adjusted[of]) for of in effects.claims}
+
+
 def read(file):
     """The files of an archive, by name without its leading folder."""
     with tarfile.open(file) as tar:
@@ -418,7 +443,12 @@ def main():
     for folder in folders(archives[0]):
         studies = [Study(files, folder) for files in archives if f"{folder}rows.jsonl" in files]
         if len(studies) == len(archives) and studies[0].claims:
-            print(f"{folder}effects, {len(studies)} replications\n\n{table(pooled(studies))}\n")
+            effects = pooled(studies)
+            print(f"{folder}effects, {len(studies)} replications\n\n{table(effects)}\n")
+            if {"plain", "DA+CA"} <= {*studies[0].cells}:
+                for name, p_values in claims(effects).items():
+                    larger, adjusted = (p_texts(p)[0] for p in p_values)
+                    print(f"claim {name}: p {larger}, by Holm {adjusted}")
 
 
 if __name__ == "__main__":

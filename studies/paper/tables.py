@@ -74,11 +74,12 @@ def all_arms(arms: Ablations) -> str:
             if arm != to
         ]
         parts.append(markdown([f"less {to}, points", *groups, "n"], rows))
-    return "\n\n".join([*parts, *(f"- {one}" for one in arms.info.failures)])
+    left_out = [one for one in arms.info.marks if "left out" in one]
+    return "\n\n".join([*parts, *(f"- {one}" for one in (*left_out, *arms.info.failures))])
 
 
 def by_type(arms: Ablations) -> str:
-    """Each type and family, less the plain finetune."""
+    """Each type and family, less the plain finetune; what was trained on is marked."""
     first, trained = arms.parts[0].first, arms.names("seen_type")
     assert isinstance(first, Scores)
     others = ARMS[1:]
@@ -87,7 +88,10 @@ def by_type(arms: Ablations) -> str:
         metric = f"accuracy.{name}"
         plain = number(arms.value("plain", [metric]))
         gains = [points(arms.model(arm, "plain", [metric]).estimate()) for arm in others]
-        shown = f"*{name}*" if name in first.families else name + " (trained)" * (metric in trained)
+        shown = name + " (trained)" * (metric in trained)
+        if name in first.families:
+            members = {f"accuracy.{kind}" for kind in first.families[name]}
+            shown = f"*{name}*" + " (some trained)" * bool(members & {*trained})
         rows.append([shown, plain, *gains])
     return markdown(["less plain, points", "plain, %", *others], rows)
 
@@ -112,10 +116,19 @@ def costs(arms: Ablations) -> str:
 
 
 def kept_scores(record: StudyRecord) -> np.ndarray:
-    """Robust accuracy of each trial; NaN of one that loses more clean accuracy than `MARGIN`."""
+    """Robust accuracy of each trial; NaN of one that loses more clean accuracy than `MARGIN`, or
+    has failed."""
     least = record.references["plain"].clean_accuracy - MARGIN
     values = (row.values or (np.nan, np.nan) for row in record.rows)
     return np.array([robust if clean >= least else np.nan for clean, robust in values])
+
+
+def best_of(record: StudyRecord) -> np.ndarray:
+    """Expected best robust accuracy of 1, 2, ... trials; one that is not kept counts as the plain
+    finetune, which each search has as its reference."""
+    scores = kept_scores(record)
+    plain = record.references["plain"].robust_accuracy
+    return expected_best(np.where(np.isfinite(scores), scores, plain))
 
 
 def tuning(searches: Mapping[str, Sequence[StudyRecord]]) -> str:
@@ -123,15 +136,15 @@ def tuning(searches: Mapping[str, Sequence[StudyRecord]]) -> str:
     rows = []
     for arm, records in searches.items():
         scores = [kept_scores(record) for record in records]
-        best = [expected_best(one) for one in scores]
+        best = [best_of(record) for record in records]
         shown = [percent(over([one[n - 1] for one in best if len(one) >= n])) for n in BUDGETS]
         kept = ", ".join(f"{np.isfinite(one).sum()} of {len(one)}" for one in scores)
         rows.append([arm, *shown, kept])
     heads = ["arm", *(f"{n} trial{'s' * (n > 1)}" for n in BUDGETS), "keep clean accuracy"]
     return (
         "Expected best validation robust accuracy in % among trials that lose at most "
-        f"{100 * MARGIN:g} points of clean accuracy to the plain finetune; another counts as the "
-        "least robust of these. Mean over searches with its 95 % interval (t over searches, each "
+        f"{100 * MARGIN:g} points of clean accuracy to the plain finetune; another counts as that "
+        "plain finetune. Mean over searches with its 95 % interval (t over searches, each "
         "from a baseline of its own); the first trial is the default, the others are random, and "
         f"all count as draws.\n\n{markdown(heads, rows)}"
     )
@@ -154,12 +167,17 @@ def curves(records: Sequence[StudyRecord]) -> str:
     def at(arm: str, loss: float) -> np.ndarray:
         return np.array([at_clean_loss(*mean_curve(one, arm), loss) for one in records])
 
+    def ends_before(arm: str, loss: float) -> bool:
+        """Whether a curve never loses so much, and is read at its end."""
+        curves = (mean_curve(one, arm)[0] for one in records)
+        return any(clean[-1] > clean[0] - loss for clean in curves)
+
     rows = []
     for arm in ARMS[1:]:
         shown = []
         for loss in LOSSES:
             less = over(at(arm, loss) - at("DA+CA", loss))
-            shown += [percent(over(at(arm, loss)))]
+            shown += [percent(over(at(arm, loss))) + "*" * ends_before(arm, loss)]
             shown += ["" if arm == "DA+CA" else points(less)]
         rows.append([arm, *shown])
     heads = [
@@ -169,7 +187,7 @@ def curves(records: Sequence[StudyRecord]) -> str:
     ]
     return (
         f"Validation images, mean over the types of the searches, {_over(records)}; linear between "
-        "alphas.\n\n"
+        "alphas. * A curve that has lost less at its end is read there.\n\n"
         f"{markdown(['arm', *heads], rows)}"
     )
 

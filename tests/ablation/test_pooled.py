@@ -118,7 +118,7 @@ def test_a_pair_is_an_ablation_whose_seeds_are_averaged(died: bool) -> None:
     counts = f"4, {3 if died else 4} and 3 seeds and 60 images"
     assert any(mark.startswith(f"over 3 baselines of {counts}") for mark in info.marks)
     assert not any("one baseline that all runs start from" in mark for mark in info.marks)
-    assert info.failures == (("seed 2 of FMA: raised: ValueError: no",) if died else ())
+    assert info.failures == (("r1: seed 2 of FMA: raised: ValueError: no",) if died else ())
 
 
 def test_its_tables_say_what_is_paired() -> None:
